@@ -1,0 +1,76 @@
+"""Every error that autollm raises on purpose, one class per boundary.
+
+    AutoLLMError
+    |- RecordError       a line or file of a raw log is not what its schema says   (logs, lab)
+    |- MappingError      a mapping file is wrong, or does not fit its table         (logs)
+    |- SnapshotError     a published snapshot is missing, incomplete or altered     (gym)
+    |- UnknownNameError  no suite, policy, profile ... of that name                 (registries)
+    |- SpaceError        a configuration does not belong to its space               (gym)
+    |  `- OffTableError  a valid configuration without a recorded outcome           (gym)
+    |- EpisodeError      a call that an episode cannot take (finished, no budget)   (gym)
+    |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
+    |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
+    |- GenerationError   the generation back end failed or answered nonsense        (agent)
+    `- BusyError         somebody else holds a lock that this step needs            (pipelines)
+
+A message says what happened (with the value), what was expected, the nearest valid thing, and the one action.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutoLLMError(Exception):
+    """Base class: catch it to turn a failure into one clear line."""
+
+
+class RecordError(AutoLLMError):
+    """A line or file of a raw log is not what its schema says."""
+
+
+class MappingError(AutoLLMError):
+    """A mapping file is wrong, or does not fit its table."""
+
+
+class SnapshotError(AutoLLMError):
+    """A published snapshot is missing, incomplete or altered."""
+
+
+class UnknownNameError(AutoLLMError, LookupError):
+    """No suite, policy, profile ... of that name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+
+
+class SpaceError(AutoLLMError, ValueError):
+    """A configuration does not belong to its space."""
+
+
+class OffTableError(SpaceError):
+    """A valid configuration without a recorded outcome."""
+
+
+class EpisodeError(AutoLLMError):
+    """A call that an episode cannot take."""
+
+
+class CorpusError(AutoLLMError):
+    """The lab's corpus differs from the recorded digest."""
+
+
+class CheckpointError(AutoLLMError):
+    """Weights that cannot be loaded, or are not the ones asked for."""
+
+
+class GenerationError(AutoLLMError):
+    """The generation back end failed or answered nonsense."""
+
+
+class BusyError(AutoLLMError):
+    """Somebody else holds a lock that this step needs."""

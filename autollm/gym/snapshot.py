@@ -1,0 +1,260 @@
+"""Published snapshots: marts frozen as Parquet and as arrays that can be memory-mapped, named by their content.
+
+    <home>/snapshots/<table_id>/marts/*.parquet     what dbt built
+                               /arrays/*.npy        what the gym maps
+                               /experiments.json    metadata of the dense experiment ids
+                               /manifest.json       sha256 of every file above; written last: without it there is no snapshot
+    <home>/snapshots/current.json                   pointer to the published one, replaced atomically
+
+What does not belong here: the warehouse (only dbt opens it), tasks and suites.
+Invariant: a snapshot whose manifest exists is never written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from autollm.errors import SnapshotError
+from autollm.gym import storage
+from autollm.gym.smoothing import smooth
+from autollm.gym.space import Knob, Space
+from autollm.gym.table import COLUMNS, Experiment, OutcomeTable, oriented
+from autollm.records import canonical_json
+
+SCHEMA = 1
+MARTS = {
+    "mart_gym__outcomes": ("experiment_id", "config_id"),
+    "dim_experiments": ("experiment_id",),
+    "dim_configs": ("space_id", "config_id"),
+    "dim_spaces": ("source", "space_id", "ladder_id"),
+    "fct_outcomes": ("experiment_id", "config_id"),
+    "fct_learning_curves": ("source", "run_id", "metric", "line"),
+}
+"""Marts of a snapshot and the keys that they are sorted by."""
+
+
+def build(marts_url: str, home_url: str) -> str:
+    """Write the snapshot of the marts under `marts_url`, without publishing it; returns its table_id.
+
+    Identical marts give the same table_id on every machine, and an existing snapshot is left as it is.
+
+    Raises:
+        SnapshotError: a mart is missing or empty, or the snapshot could not be written (then the old one still stands).
+    """
+    marts = {name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()}
+    if marts["mart_gym__outcomes"].num_rows == 0:
+        raise SnapshotError("mart_gym__outcomes has no rows: ingest logs first (autollm ingest PATH).")
+    table_id = _content_id(marts)
+    folder = storage.join(home_url, "snapshots", table_id)
+    if storage.exists(storage.join(folder, "manifest.json")):
+        return table_id
+    files = {f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()}
+    files |= _array_files(table_id, marts)
+    manifest = {
+        "schema": SCHEMA,
+        "table_id": table_id,
+        "rows": {name: mart.num_rows for name, mart in marts.items()},
+        "files": {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in sorted(files.items())},
+    }
+    try:
+        for name, data in files.items():
+            storage.write_atomic(storage.join(folder, name), data)
+        storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        raise SnapshotError(f"snapshot {table_id} could not be written: {error}. The published snapshot is unchanged; "
+                            "free some space (autollm clean --keep 2) and run again.") from error
+    return table_id
+
+
+def publish(home_url: str, table_id: str) -> None:
+    """Swap the pointer to `table_id`.
+
+    Raises:
+        SnapshotError: the snapshot is incomplete or altered; the pointer stays where it was.
+    """
+    problems = check_snapshot(home_url, table_id)
+    if problems:
+        raise SnapshotError(f"snapshot {table_id} is not published: {'; '.join(problems)}. "
+                            f"Remove snapshots/{table_id} and materialize `snapshot` again.")
+    pointer = json.dumps({"schema": SCHEMA, "table_id": table_id}).encode()
+    storage.write_atomic(storage.join(home_url, "snapshots", "current.json"), pointer)
+
+
+def published_id(home_url: str) -> str | None:
+    """table_id of the published snapshot, or None before the first."""
+    pointer = storage.join(home_url, "snapshots", "current.json")
+    return json.loads(storage.read_bytes(pointer))["table_id"] if storage.exists(pointer) else None
+
+
+def list_snapshots(home_url: str) -> list[str]:
+    """table_ids of all complete snapshots."""
+    root = storage.join(home_url, "snapshots")
+    return [n for n in storage.list_names(root) if storage.exists(storage.join(root, n, "manifest.json"))]
+
+
+def check_snapshot(home_url: str, table_id: str) -> list[str]:
+    """Problems of a snapshot: missing manifest or files, altered bytes. Empty when it is sound."""
+    folder = storage.join(home_url, "snapshots", table_id)
+    if not storage.exists(storage.join(folder, "manifest.json")):
+        return ["manifest.json is missing"]
+    problems = []
+    for name, entry in _manifest(folder)["files"].items():
+        url = storage.join(folder, name)
+        if not storage.exists(url):
+            problems.append(f"{name} is missing")
+        elif hashlib.sha256(storage.read_bytes(url)).hexdigest() != entry["sha256"]:
+            problems.append(f"{name} was altered")
+    return problems
+
+
+def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
+    """The published snapshot (or a named one) as an OutcomeTable; arrays of local snapshots are memory-mapped, read-only.
+
+    Raises:
+        SnapshotError: nothing published, no such snapshot, or a schema of another version.
+    """
+    table_id = table_id or published_id(home_url)
+    if table_id is None:
+        raise SnapshotError(f"no snapshot is published under {home_url}. Fix: autollm run --to snapshot (or `make run`).")
+    folder = storage.join(home_url, "snapshots", table_id)
+    if not storage.exists(storage.join(folder, "manifest.json")):
+        raise SnapshotError(f"snapshot {table_id} has no manifest.json under {home_url}. "
+                            f"Complete ones: {', '.join(list_snapshots(home_url)) or 'none'}. Fix: materialize `snapshot` again.")
+    manifest = _manifest(folder)
+    if manifest["schema"] != SCHEMA:
+        raise SnapshotError(f"snapshot {table_id} has schema {manifest['schema']}, this version reads {SCHEMA}. "
+                            "Fix: materialize `snapshot` again.")
+    raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
+    spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
+    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]]}) for e in raw["experiments"])
+    offsets = _load(folder, "offsets")
+    flat = _load(folder, "points")
+    widths = np.array([len(e.space) for e in experiments])
+    starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
+    points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
+    return OutcomeTable(table_id, experiments, offsets, {name: _load(folder, name) for name in COLUMNS}, points)
+
+
+def experiment_id(source: str, fidelity: dict[str, float]) -> str:
+    """`<source>:<8 hex>` of the canonical fidelity, as dbt's dim_experiments computes it."""
+    return f"{source}:{hashlib.sha256(canonical_json(fidelity).encode()).hexdigest()[:8]}"
+
+
+def _manifest(folder: str) -> dict[str, Any]:
+    return json.loads(storage.read_bytes(storage.join(folder, "manifest.json")))
+
+
+def _read_mart(marts_url: str, name: str, keys: tuple[str, ...]) -> pa.Table:
+    url = storage.join(marts_url, f"{name}.parquet")
+    if not storage.exists(url):
+        raise SnapshotError(f"mart {name} is missing under {marts_url}. Fix: materialize the dbt models first.")
+    table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    if "batch_id" in table.column_names:  # names the landing, not the content
+        table = table.drop_columns(["batch_id"])
+    return table.sort_by([(k, "ascending") for k in keys]).combine_chunks()
+
+
+def _content_id(marts: dict[str, pa.Table]) -> str:
+    """16 hex digits over the marts as CSV text: the same for equal values whatever the Parquet writer does."""
+    digest = hashlib.sha256(f"schema {SCHEMA}".encode())
+    for name, mart in sorted(marts.items()):
+        buffer = io.BytesIO()
+        pa.csv.write_csv(mart, buffer)
+        digest.update(name.encode() + buffer.getvalue())
+    return digest.hexdigest()[:16]
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _array_files(table_id: str, marts: dict[str, pa.Table]) -> dict[str, bytes]:
+    """experiments.json and the arrays, from the outcome mart. Experiments are ordered by source, compute and id."""
+    rows = marts["mart_gym__outcomes"].to_pylist()
+    spaces = build_spaces(marts["dim_spaces"].to_pylist(), rows)
+    grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
+    experiments, points, columns = [], [], {name: [] for name in COLUMNS}
+    for key in sorted(grouped):
+        cells = grouped[key]
+        first = cells[0]
+        space_key = f"{first['source']}/{first['space_id']}"
+        space = spaces[space_key]
+        x = np.array([space.encode(json.loads(c["config_json"])) for c in cells])
+        order = np.lexsort(x.T[::-1])
+        cells, x = [cells[i] for i in order], x[order]
+        experiments.append({
+            "experiment_id": first["experiment_id"], "label": first["experiment_label"], "source": first["source"],
+            "family": first["family"], "fidelity": json.loads(first["fidelity_json"]), "compute_flops": first["compute_flops"],
+            "objective": first["objective_name"], "direction": first["objective_direction"], "space": space_key})
+        points.append(x)
+        for name, values in _columns(cells, x, first["objective_direction"]).items():
+            columns[name].append(values)
+    arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
+    arrays["offsets"] = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
+    arrays["points"] = np.concatenate([p.ravel() for p in points])
+    head = {"schema": SCHEMA, "table_id": table_id, "experiments": experiments,
+            "spaces": {key: space.to_json() for key, space in spaces.items()}}
+    files = {"experiments.json": json.dumps(head, indent=1).encode()}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        files[f"arrays/{name}.npy"] = buffer.getvalue()
+    return files
+
+
+def _columns(cells: list[dict[str, Any]], points: np.ndarray, direction: str) -> dict[str, np.ndarray]:
+    def column(name: str) -> np.ndarray:
+        return np.array([math.nan if c[name] is None else c[name] for c in cells], dtype=float)
+
+    objective, n_replicas = column("objective_mean"), np.maximum(column("n_replicas"), 1)
+    return {
+        "objective": objective,
+        "noise_sd": column("objective_sem"),
+        "n_replicas": n_replicas,
+        "diverged": np.array([c["status"] == "diverged" for c in cells]),
+        "cost_flops": column("cost_flops"),
+        "cost_device_hours": column("cost_device_hours"),
+        "latent": smooth(points, oriented(objective, direction), n_replicas),
+    }
+
+
+def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
+    """Declared spaces by `<source>/<space_id>`. A knob's levels are the stated window in steps, else the union of all values."""
+    out = {}
+    for entry in spaces:
+        configs = [json.loads(r["config_json"]) for r in rows if r["source"] == entry["source"] and r["space_id"] == entry["space_id"]]
+        knobs = []
+        for raw in json.loads(entry["space_json"])["knobs"]:
+            step = float(raw.get("step") or 0)
+            if raw.get("window") and raw["scale"] == "log" and step:
+                low, high = np.log2(raw["window"])
+                levels = [float(f"{2.0 ** (low + step * i):.9g}") for i in range(round((high - low) / step) + 1)]
+            else:
+                levels = sorted({c[raw["name"]] for c in configs})
+            if levels:
+                knobs.append(Knob(raw["name"], raw["scale"], tuple(levels), raw.get("unit") or "", step, raw.get("role") or ""))
+        if configs:
+            out[f"{entry['source']}/{entry['space_id']}"] = Space(tuple(knobs), entry["space_id"])
+    return out
+
+
+def _load(folder: str, name: str) -> np.ndarray:
+    url = storage.join(folder, "arrays", f"{name}.npy")
+    if storage.is_local(url):
+        return np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False)
+    array = np.load(io.BytesIO(storage.read_bytes(url)), allow_pickle=False)
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,76 @@
+"""Small writes that are all or nothing, on any fsspec URL (a local path is one too).
+
+What does not belong here: formats. Invariant: a reader sees the old bytes or the new ones, never a part.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import fsspec
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL names the local file system (where files can be memory-mapped and renamed atomically)."""
+    return "://" not in url or url.startswith("file://")
+
+
+def local_path(url: str) -> str:
+    """The path behind a local URL."""
+    return url.removeprefix("file://")
+
+
+def join(url: str, *parts: str) -> str:
+    """URL of something below `url`."""
+    return "/".join([url.rstrip("/"), *parts])
+
+
+def exists(url: str) -> bool:
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs.exists(path)
+
+
+def read_bytes(url: str) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        FileNotFoundError: nothing there.
+    """
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs.cat_file(path)
+
+
+def write_atomic(url: str, data: bytes) -> None:
+    """Replace the file at `url`; parents are made. Local files go through a temporary one beside them and an fsync."""
+    if not is_local(url):
+        fs, path = fsspec.core.url_to_fs(url)
+        fs.pipe_file(path, data)
+        return
+    path = local_path(url)
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def list_names(url: str) -> list[str]:
+    """Sorted names directly below `url`; empty when there is nothing."""
+    fs, path = fsspec.core.url_to_fs(url)
+    if not fs.exists(path):
+        return []
+    return sorted(str(p).rstrip("/").rsplit("/", 1)[-1] for p in fs.ls(path, detail=False))
+
+
+def remove(url: str) -> None:
+    """Delete a file or folder."""
+    fs, path = fsspec.core.url_to_fs(url)
+    fs.rm(path, recursive=True)

@@ -1,0 +1,83 @@
+"""Suites: versioned, explicit lists of targets and their evidence, one TOML file each beside this module.
+
+Nothing is computed at load: a file names every experiment by its fidelity, every task by its target and evidence.
+A wider family gets a new file with a new version.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from autollm.errors import UnknownNameError
+from autollm.gym.snapshot import experiment_id
+from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Task
+
+FOLDER = Path(__file__).parent / "suites"
+MASKED = "-masked"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A versioned list of tasks over one source."""
+
+    suite_id: str
+    version: int
+    family: str
+    source: str
+    description: str
+    tasks: tuple[Task, ...]
+
+    def split(self, name: str) -> tuple[Task, ...]:
+        """Tasks of a split: train, validation or test."""
+        return tuple(t for t in self.tasks if t.split == name)
+
+    def missing(self, table: OutcomeTable) -> list[str]:
+        """Ids of experiments that the suite needs and the table does not hold."""
+        return sorted({e for t in self.tasks for e in (t.target, *t.evidence) if e not in table})
+
+
+def suite_ids() -> list[str]:
+    """Ids of all suites that ship with autollm, without the masked variants."""
+    return sorted(p.stem for p in FOLDER.glob("*.toml"))
+
+
+def load_suite(suite_id: str) -> Suite:
+    """A suite by its id; `<id>-masked` hides names and units in the text view.
+
+    Raises:
+        UnknownNameError: no such suite.
+    """
+    masked = suite_id.endswith(MASKED)
+    suite = _load(suite_id.removesuffix(MASKED)) if suite_id.removesuffix(MASKED) in suite_ids() else None
+    if suite is None:
+        raise UnknownNameError("suite", suite_id, suite_ids())
+    if not masked:
+        return suite
+    tasks = tuple(replace(t, suite_id=suite_id, masked=True) for t in suite.tasks)
+    return replace(suite, suite_id=suite_id, tasks=tasks)
+
+
+def held_out() -> frozenset[str]:
+    """Ids of every experiment that is the target of a test task of any suite: never trained on, never selected on."""
+    return frozenset(t.target for s in suite_ids() for t in load_suite(s).split("test"))
+
+
+@cache
+def _load(suite_id: str) -> Suite:
+    raw = tomllib.loads((FOLDER / f"{suite_id}.toml").read_text())
+    ids = {name: experiment_id(raw["source"], fidelity) for name, fidelity in raw["experiments"].items()}
+    tasks = tuple(_task(raw, entry, ids) for entry in raw["tasks"])
+    return Suite(suite_id, raw["version"], raw["family"], raw["source"], raw["description"], tasks)
+
+
+def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str]) -> Task:
+    return Task(
+        task_id=f"{raw['suite_id']}/{entry['target']}",
+        suite_id=raw["suite_id"], suite_version=raw["version"], split=entry["split"],
+        target=ids[entry["target"]], evidence=tuple(ids[e] for e in entry["evidence"]),
+        trials=raw.get("trials", 5), tolerance=raw.get("tolerance", 1.0))

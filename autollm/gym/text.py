@@ -1,0 +1,180 @@
+"""The text view: the same episode as tools for a language model.
+
+Everything is said relative to a reference configuration (the fitted optimum of the dearest cheap experiment) on natural
+scales, in quarter steps: `learning_rate -0.5` is half an octave below it. So a masked task (names and units hidden) reads
+the same as an open one but for its names. Losses are said as differences from the first trial, in twentieths of the
+cheap experiments' spread, never scaled by the target.
+
+`TextEnv` has the shape that TRL's `environment_factory` takes: `reset(**row)` returns the prompt, other public methods
+are tools, `get_reward()` scores. What does not belong here: chat templates, tokenizers, parsing of a model's text.
+
+Invariant: no text holds an outcome of the target other than those of spent trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autollm.errors import EpisodeError
+from autollm.gym.episode import Episode, Trial
+from autollm.gym.summary import EvidenceSummary, summarize
+
+QUARTERS = 4
+LIMIT = 12.0
+"""Numbers are cut to this many natural units either side: none of the field's sweeps is wider."""
+LINES = 8
+"""Evidence experiments in the summary, the dearest ones."""
+PAGE = 12
+"""Rows on a page of `query_experiments` and `list_candidates`."""
+PENALTY = 0.1
+"""Of the reward, for each malformed, repeated, rejected or off-table call."""
+
+
+def quarter(value: float) -> float:
+    """The nearest quarter within +-LIMIT; never -0.0."""
+    return float(np.clip(round(float(value) * QUARTERS) / QUARTERS, -LIMIT, LIMIT)) + 0.0
+
+
+def numbers(values: np.ndarray) -> str:
+    """Quarters separated by spaces, as JSON would write them."""
+    return " ".join(repr(quarter(v)) for v in np.atleast_1d(values))
+
+
+class TextEnv:
+    """One episode at a time, spoken. `open_episode(**row)` makes the episode of a dataset row."""
+
+    def __init__(self, open_episode: Callable[..., Episode]):
+        self._open_episode = open_episode
+        self.episode: Episode | None = None
+
+    def reset(self, **row: Any) -> str:
+        """Start the episode of a row; returns the prompt: the task and the evidence's summary."""
+        self.episode = self._open_episode(**row)
+        self._summary: EvidenceSummary = summarize(self.episode.drawn.view)
+        self._knobs, self._fidelities = _names(self.episode)
+        bowls = self._summary.bowls
+        origin = bowls[-1].optimum if bowls else self._summary.trend
+        self._reference = np.round(origin * QUARTERS) / QUARTERS
+        return self._header() + self.summarize_evidence()
+
+    def query_experiments(self, experiment: str, page: int = 0) -> str:
+        """Rows of a cheap experiment, best first: knob values relative to the reference, loss above its best row.
+
+        Args:
+            experiment: Name of a cheap experiment, such as e1.
+            page: Page number, from 0.
+        """
+        view = self.episode.drawn.view
+        names = [f"e{i + 1}" for i in range(len(view.evidence))]
+        if experiment not in names:
+            return f"error: no experiment {experiment}; there are {names[0]} to {names[-1]}" if names else "error: no evidence"
+        table = view.evidence[names.index(experiment)]
+        order = np.argsort(table.loss, kind="stable")
+        rows = [f"{numbers(table.points[i] - self._reference)} loss {numbers(self._scaled(table.loss[i] - table.loss[order[0]]))}"
+                + (" diverged" if table.diverged[i] else "") for i in order]
+        return _page(rows, page)
+
+    def summarize_evidence(self) -> str:
+        """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row;
+        last the trend, which is the optimum extrapolated to the target."""
+        view, first = self.episode.drawn.view, max(0, len(self._summary.bowls) - LINES)
+        lines = []
+        for i, (table, bowl) in enumerate(zip(view.evidence, self._summary.bowls, strict=True)):
+            if i >= first:
+                lines.append(f"e{i + 1} at {numbers(table.z - view.target_z)} rows {min(bowl.n_rows, 99)} "
+                             f"optimum {numbers(bowl.optimum - self._reference)} best {numbers(bowl.best_row - self._reference)}")
+        return "\n".join([*lines, f"trend {numbers(self._summary.trend - self._reference)}"])
+
+    def list_candidates(self, page: int = 0) -> str:
+        """Configurations that may be run on the target, relative to the reference.
+
+        Args:
+            page: Page number, from 0.
+        """
+        return _page([numbers(c - self._reference) for c in self.episode.drawn.view.candidates], page)
+
+    def run_experiment(self, experiment: str, configuration: dict[str, float]) -> str:
+        """Run a configuration on the target experiment. Costs one trial.
+
+        Args:
+            experiment: The experiment to run on: target.
+            configuration: Every knob's value, relative to the reference.
+        """
+        if self.episode.done:
+            return "error: no trials left"
+        point = self._read(configuration) if experiment == "target" else None
+        trial = self.episode.malformed() if point is None else self.episode.run_point(point)
+        return self._say(trial)
+
+    def submit(self, configuration: dict[str, float]) -> str:
+        """End the episode with the configuration to recommend.
+
+        Args:
+            configuration: Every knob's value, relative to the reference.
+        """
+        point = self._read(configuration)
+        if point is None:
+            return f"error: a configuration has exactly {', '.join(self._knobs)}, each a number"
+        try:
+            self.episode.submit(self.episode.drawn.view.space.decode(point))
+        except EpisodeError:
+            return "error: already submitted"
+        return "submitted"
+
+    def get_reward(self) -> float:
+        """1 - mean latent regret over the trials, less PENALTY for each bad call; in about [-1, 1]."""
+        bad = sum(t.status != "ok" for t in self.episode.trials)
+        return float(1 - self.episode.regret_curve(latent=True).mean() - PENALTY * bad)
+
+    def _header(self) -> str:
+        view = self.episode.drawn.view
+        low, high = view.space.window - self._reference
+        window = " ".join(f"{name} {numbers(np.array([a, b]))}" for name, a, b in zip(self._knobs, low, high, strict=True))
+        return (f"{'task' if self.episode.drawn.task.masked else view.family} trials {view.trials}\n"
+                f"fidelity {' '.join(self._fidelities)}\nwindow {window}\n")
+
+    def _read(self, configuration: Any) -> np.ndarray | None:
+        """The point that a model's configuration means, or None when it is malformed."""
+        if not isinstance(configuration, dict) or set(configuration) != set(self._knobs):
+            return None
+        values = [configuration[name] for name in self._knobs]
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values):
+            return None
+        return self._reference + np.array(values, dtype=float)
+
+    def _say(self, trial: Trial) -> str:
+        left = f"left {self.episode.ledger.trials_left}"
+        if trial.row < 0:
+            return f"{trial.status} {left}"
+        first = next(t for t in self.episode.trials if t.row >= 0)
+        change = numbers(self._scaled(trial.loss - first.loss))
+        status = "diverged" if trial.diverged else trial.status
+        return f"{status} at {numbers(trial.point - self._reference)} change {change} {left}"
+
+    def _scaled(self, difference: float) -> np.ndarray:
+        return np.array([20 * difference / self._summary.spread])
+
+
+def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
+    """A point [n_knobs] of the running episode as the configuration that a model would write."""
+    return {name: quarter(v) for name, v in zip(env._knobs, point - env._reference, strict=True)}
+
+
+def _names(episode: Episode) -> tuple[list[str], list[str]]:
+    """Names of knobs and fidelity coordinates as the model reads them."""
+    view = episode.drawn.view
+    if episode.drawn.task.masked:
+        return [f"k{i + 1}" for i in range(len(view.space))], [f"f{i + 1}" for i in range(len(view.fidelity_names))]
+    return list(view.space.names), list(view.fidelity_names)
+
+
+def _page(rows: list[str], page: int) -> str:
+    pages = max(1, -(-len(rows) // PAGE))
+    if not isinstance(page, int) or not 0 <= page < pages:
+        return f"error: page {page} of {pages}"
+    return "\n".join([*rows[page * PAGE : (page + 1) * PAGE], f"page {page} of {pages}"])
+
+
