@@ -1,0 +1,218 @@
+"""Bronze Parquet: its schemas, and writing one landed batch all or nothing.
+
+    <lake>/bronze/batches/<batch_id>/{runs,run_metrics,spaces,files}.parquet
+    <lake>/quarantine/<batch_id>.parquet
+
+What does not belong here: reading logs, aggregation. No clock and no path of this machine enters a table.
+
+Invariant: a folder under `batches` that holds `files.parquet` is whole and never written again. Locally it appears
+by one rename; elsewhere `files.parquet` is moved last, and a folder without it is removed by the next ingest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from autollm.errors import BusyError
+
+_TEXT, _REAL, _COUNT = pa.string(), pa.float64(), pa.int64()
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+SCHEMAS = {
+    "runs": _schema(
+        batch_id=_TEXT,
+        source=_TEXT,
+        run_id=_TEXT,
+        raw_file=_TEXT,
+        raw_sha256=_TEXT,
+        family=_TEXT,
+        space_id=_TEXT,
+        ladder_id=_TEXT,
+        config_json=_TEXT,
+        config_id=_TEXT,
+        fidelity_json=_TEXT,
+        fidelity_label=_TEXT,
+        objective_name=_TEXT,
+        objective_direction=_TEXT,
+        objective_value=_REAL,
+        secondary_json=_TEXT,
+        seed=_COUNT,
+        status=_TEXT,
+        status_reason=_TEXT,
+        cost_flops=_REAL,
+        device=_TEXT,
+        device_hours=_REAL,
+        gpu_hours=_REAL,
+        wall_time_s=_REAL,
+        data_sha256=_TEXT,
+        header_json=_TEXT,
+        created_at=_TEXT,
+    ),
+    "run_metrics": _schema(
+        batch_id=_TEXT,
+        source=_TEXT,
+        run_id=_TEXT,
+        metric=_TEXT,
+        line=_COUNT,
+        step=_COUNT,
+        tokens=_REAL,
+        value=_REAL,
+        wall_time_s=_REAL,
+    ),
+    "spaces": _schema(
+        batch_id=_TEXT, source=_TEXT, family=_TEXT, space_id=_TEXT, space_json=_TEXT, ladder_id=_TEXT, ladder_json=_TEXT
+    ),
+    "files": _schema(
+        batch_id=_TEXT,
+        source=_TEXT,
+        file=_TEXT,
+        raw_sha256=_TEXT,
+        sha256=_TEXT,
+        kind=_TEXT,
+        bytes=_COUNT,
+        mapping_id=_TEXT,
+        format=_TEXT,
+        n_lines=_COUNT,
+        n_lines_read=_COUNT,
+        n_lines_quarantined=_COUNT,
+        n_runs=_COUNT,
+    ),
+}
+QUARANTINE_SCHEMA = _schema(
+    batch_id=_TEXT, file=_TEXT, sha256=_TEXT, line=_COUNT, n_lines=_COUNT, reason=_TEXT, text=_TEXT
+)
+
+
+@dataclass
+class Batch:
+    """Rows of one landing, without their batch_id."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    run_metrics: list[dict[str, Any]] = field(default_factory=list)
+    spaces: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Bronze:
+    """The bronze and quarantine folders of one lake (an fsspec URL or a local path)."""
+
+    def __init__(self, lake: str):
+        self.fs, self.root = fsspec.core.url_to_fs(str(lake))
+        self.root = self.root.rstrip("/")
+        self.batches = f"{self.root}/bronze/batches"
+        self._temporary = f"{self.root}/bronze/tmp"
+        self._quarantine = f"{self.root}/quarantine"
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def batch_ids(self) -> list[str]:
+        """Ids of whole batches, sorted."""
+        return sorted(path.split("/")[-2] for path in self.fs.glob(f"{self.batches}/*/files.parquet"))
+
+    def read(self, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
+        """Rows of one table over all whole batches."""
+        rows: list[tuple[Any, ...]] = []
+        for batch_id in self.batch_ids():
+            with self.fs.open(f"{self.batches}/{batch_id}/{table}.parquet", "rb") as stream:
+                found = pq.read_table(io.BytesIO(stream.read()), columns=columns)
+            rows += zip(*(found[c].to_pylist() for c in columns), strict=True)
+        return rows
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lake for one ingest, and clear what a killed one left behind.
+
+        The lock is the operating system's and ends with its process; a lake that is not a local folder has none.
+
+        Raises:
+            BusyError: another process ingests into this lake.
+        """
+        with self._locked() if self.is_local else contextlib.nullcontext():
+            self._clear_leftovers()
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        import fcntl
+
+        os.makedirs(f"{self.root}/bronze", exist_ok=True)
+        with open(f"{self.root}/bronze/.lock", "a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise BusyError(
+                    f"another ingest (process {lock.read().strip() or 'unknown'}) is writing to "
+                    f"{self.root}/bronze. Wait for it to end, then run again."
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def _clear_leftovers(self) -> None:
+        whole = set(self.batch_ids())
+        leftovers = [self._temporary] if self.fs.exists(self._temporary) else []
+        leftovers += [p for p in self._children(self.batches) if p.rsplit("/", 1)[-1] not in whole]
+        leftovers += [
+            p for p in self._children(self._quarantine) if p.rsplit("/", 1)[-1].removesuffix(".parquet") not in whole
+        ]
+        for path in leftovers:
+            self.fs.rm(path, recursive=True)
+
+    def _children(self, folder: str) -> list[str]:
+        if not self.fs.exists(folder):
+            return []
+        return [
+            p.rstrip("/")
+            for p in self.fs.ls(folder, detail=False)
+            if not p.rstrip("/").rsplit("/", 1)[-1].startswith(".")
+        ]
+
+    def write(self, batch_id: str, batch: Batch) -> None:
+        """Write a batch; it is there whole or not at all."""
+        folder = f"{self._temporary}/{batch_id}"
+        self.fs.makedirs(folder, exist_ok=True)
+        for name, schema in SCHEMAS.items():
+            self._write_table(f"{folder}/{name}.parquet", batch_id, getattr(batch, name), schema)
+        if batch.quarantine:
+            self.fs.makedirs(self._quarantine, exist_ok=True)
+            self._write_table(f"{folder}.quarantine", batch_id, batch.quarantine, QUARANTINE_SCHEMA)
+            self.fs.mv(f"{folder}.quarantine", f"{self._quarantine}/{batch_id}.parquet")
+        self._commit(folder, f"{self.batches}/{batch_id}")
+        self.fs.rm(self._temporary, recursive=True)
+
+    def _commit(self, folder: str, target: str) -> None:
+        self.fs.makedirs(self.batches, exist_ok=True)
+        if self.is_local:
+            os.rename(folder, target)
+            return
+        self.fs.makedirs(target, exist_ok=True)
+        for name in sorted(SCHEMAS, key=lambda n: n == "files"):
+            self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
+
+    def _write_table(self, path: str, batch_id: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+        columns = {name: [row[name] for row in rows] for name in schema.names if name != "batch_id"}
+        table = pa.table({"batch_id": [batch_id] * len(rows), **columns}, schema=schema)
+        with self.fs.open(path, "wb") as stream:
+            pq.write_table(table, stream, compression="zstd")
+            if self.is_local:
+                stream.flush()
+                os.fsync(stream.fileno())
