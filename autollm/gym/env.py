@@ -1,7 +1,7 @@
 """The scalar gymnasium environment: actions are rows of the view's candidates, observations are flat arrays.
 
-A skin over episode.py. Observation: the relative image of the task (evidence optima, trend) would be a choice of feature;
-here it is the raw state instead: which candidates were tried and what they gave. Policies that want more read `info["view"]`.
+A skin over episode.py. The observation is the raw state, which candidates were tried and what they gave; how to look at
+the evidence is a policy's own choice, so it stands beside it as `env.view`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from autollm.gym.episode import Episode, start
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
+from autollm.gym.task import Task, TaskView
 
 
 class LLMConfigEnv(gymnasium.Env):
@@ -40,15 +40,21 @@ class LLMConfigEnv(gymnasium.Env):
         episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         self._episode = start(self._task, self._table, episode_seed)
         self._observation = np.zeros(self.observation_space.shape, np.float32)
-        return self._observation.copy(), {"view": self._episode.drawn.view, "seed": episode_seed}
+        return self._observation.copy(), {"seed": episode_seed}
+
+    @property
+    def view(self) -> TaskView:
+        """What a policy may know of the running episode."""
+        return self._episode.drawn.view
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Try a candidate. `info["trial"]` is the Trial."""
         before = self._latent_regret()
         trial = self._episode.run_candidate(int(action))
-        first = next(t.loss for t in self._episode.trials if t.row >= 0) if trial.row >= 0 else 0.0
         self._observation[0, action] = 1
-        self._observation[1, action] = np.clip(trial.loss - first, -1e30, 1e30) if trial.row >= 0 else 0
+        if trial.row >= 0:
+            first = next(t.loss for t in self._episode.trials if t.row >= 0)
+            self._observation[1, action] = trial.loss - first
         reward = before - self._latent_regret()
         return self._observation.copy(), float(reward), self._episode.done, False, {"trial": trial}
 

@@ -65,7 +65,7 @@ class Trial:
     number: int
     status: str
     configuration: dict[str, float] | None
-    point: np.ndarray | None = None
+    point: tuple[float, ...] = ()
     row: int = -1
     distance: float = 0.0
     objective: float = float("nan")
@@ -175,7 +175,8 @@ class Episode:
 
     def _check_open(self) -> None:
         if self.done:
-            raise EpisodeError(f"{self.drawn.task.task_id}: no trials left (budget {self.drawn.task.trials}); reset() starts anew.")
+            budget = self.drawn.task.trials
+            raise EpisodeError(f"{self.drawn.task.task_id}: no trials left (budget {budget}); reset() starts anew.")
 
     def _run_row(self, row: int, distance: float, point: np.ndarray) -> Trial:
         space, task = self.drawn.view.space, self.drawn.task
@@ -188,7 +189,8 @@ class Episode:
             self.ledger.cost_flops += outcome.cost_flops
             self.ledger.cost_device_hours += outcome.cost_device_hours
         status = "off_table" if off else "repeated" if repeated else "ok"
-        return self._spend(Trial(self._number, status, space.decode(self.points[row]), self.points[row], row, distance,
+        evaluated = self.points[row]
+        return self._spend(Trial(self._number, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance,
                                  outcome.objective, outcome.loss, outcome.diverged))
 
     def _spend(self, trial: Trial) -> Trial:

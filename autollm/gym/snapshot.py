@@ -235,7 +235,8 @@ def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> di
     """Declared spaces by `<source>/<space_id>`. A knob's levels are the stated window in steps, else the union of all values."""
     out = {}
     for entry in spaces:
-        configs = [json.loads(r["config_json"]) for r in rows if r["source"] == entry["source"] and r["space_id"] == entry["space_id"]]
+        key = entry["source"], entry["space_id"]
+        configs = [json.loads(r["config_json"]) for r in rows if (r["source"], r["space_id"]) == key]
         knobs = []
         for raw in json.loads(entry["space_json"])["knobs"]:
             step = float(raw.get("step") or 0)
@@ -247,7 +248,7 @@ def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> di
             if levels:
                 knobs.append(Knob(raw["name"], raw["scale"], tuple(levels), raw.get("unit") or "", step, raw.get("role") or ""))
         if configs:
-            out[f"{entry['source']}/{entry['space_id']}"] = Space(tuple(knobs), entry["space_id"])
+            out["/".join(key)] = Space(tuple(knobs), entry["space_id"])
     return out
 
 

@@ -78,7 +78,8 @@ def summarize(view: TaskView) -> EvidenceSummary:
         return EvidenceSummary((), centre, np.zeros((len(view.target_z), len(view.space))), 1.0)
     bowls = tuple(fit_bowl(e.points, e.loss) for e in view.evidence)
     distance = np.array([e.z for e in view.evidence]) - view.target_z
-    trend, slopes = _trend(distance, np.array([b.optimum for b in bowls]), np.array([b.n_rows * (1.0 if b.convex else 0.3) for b in bowls]))
+    weight = np.array([b.n_rows * (1.0 if b.convex else 0.3) for b in bowls])
+    trend, slopes = _trend(distance, np.array([b.optimum for b in bowls]), weight)
     return EvidenceSummary(bowls, np.clip(trend, *view.space.window), slopes, _spread(view.evidence[-1]))
 
 

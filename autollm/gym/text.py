@@ -152,7 +152,7 @@ class TextEnv:
         first = next(t for t in self.episode.trials if t.row >= 0)
         change = numbers(self._scaled(trial.loss - first.loss))
         status = "diverged" if trial.diverged else trial.status
-        return f"{status} at {numbers(trial.point - self._reference)} change {change} {left}"
+        return f"{status} at {numbers(np.array(trial.point) - self._reference)} change {change} {left}"
 
     def _scaled(self, difference: float) -> np.ndarray:
         return np.array([20 * difference / self._summary.spread])
