@@ -1,0 +1,168 @@
+import errno
+import json
+import uuid
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from autollm.errors import SnapshotError, UnknownNameError
+from autollm.gym import snapshot, storage
+from autollm.gym.episode import start
+from autollm.gym.suites import held_out, load_suite, suite_ids
+from autollm.records import canonical_json, config_id
+from tests.unit.gym.tables import make_table, make_task
+
+SPACE_JSON = canonical_json({"knobs": [
+    {"name": "learning_rate", "scale": "log", "unit": "", "step": 0.5, "role": "rate", "window": [2**-10, 2**-7]},
+    {"name": "batch_tokens", "scale": "log", "unit": "tokens", "step": 1, "role": "size", "window": None}]})
+
+
+def write_marts(folder, shuffle=None, batch="b1"):
+    """The toy table as dbt would export it; rows optionally in another order."""
+    table, rows = make_table(), []
+    for e, experiment in enumerate(table.experiments):
+        for point, objective, diverged in zip(table.points[e], table.column("objective", e), table.column("diverged", e), strict=True):
+            config = experiment.space.decode(point)
+            rows.append({
+                "experiment_id": experiment.experiment_id, "config_id": config_id(config), "source": "toy", "family": "pretraining",
+                "experiment_label": experiment.label, "space_id": "s1", "fidelity_json": canonical_json(experiment.fidelity),
+                "compute_flops": experiment.compute_flops, "objective_name": "val_loss", "objective_direction": "min",
+                "config_json": canonical_json(config), "objective_mean": None if diverged else objective, "objective_sem": None,
+                "n_replicas": 1, "status": "diverged" if diverged else "finished", "cost_flops": 1.0, "cost_device_hours": None})
+    if shuffle is not None:
+        rows = [rows[i] for i in shuffle.permutation(len(rows))]
+    schema_null_floats = {"objective_sem": pa.float64(), "cost_device_hours": pa.float64()}
+    outcomes = pa.Table.from_pylist(rows)
+    for name, kind in schema_null_floats.items():
+        outcomes = outcomes.set_column(outcomes.column_names.index(name), name, outcomes[name].cast(kind))
+    spaces = pa.Table.from_pylist([{"source": "toy", "space_id": "s1", "ladder_id": "l1", "space_json": SPACE_JSON}])
+    curves = pa.Table.from_pylist([{"source": "toy", "run_id": "r", "metric": "loss", "line": 2, "value": 1.0, "batch_id": batch}])
+    marts = {"mart_gym__outcomes": outcomes, "fct_outcomes": outcomes, "dim_experiments": outcomes.select(["experiment_id"]),
+             "dim_configs": outcomes.select(["space_id", "config_id"]), "dim_spaces": spaces, "fct_learning_curves": curves}
+    folder.mkdir(exist_ok=True)
+    for name, mart in marts.items():
+        pq.write_table(mart, folder / f"{name}.parquet")
+    return str(folder)
+
+
+@pytest.fixture(params=["local", "memory"])
+def home(request, tmp_path):
+    return str(tmp_path / "home") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
+
+
+def test_snapshot__build_publish_open__gives_the_table_back(home, tmp_path):
+    table_id = snapshot.build(write_marts(tmp_path / "marts"), home)
+    snapshot.publish(home, table_id)
+    table, toy = snapshot.open_snapshot(home), make_table()
+    assert table.table_id == table_id == snapshot.published_id(home)
+    for e in range(4):
+        assert table.points[e] == pytest.approx(toy.points[e])
+        assert table.losses(e) == pytest.approx(toy.losses(e))
+    assert table.experiments[0].space.knobs[0].levels == pytest.approx(toy.experiments[0].space.knobs[0].levels)
+
+
+def test_snapshot__rows_in_another_order_and_landed_in_another_batch__same_id(tmp_path):
+    first = snapshot.build(write_marts(tmp_path / "a"), str(tmp_path / "home"))
+    other = write_marts(tmp_path / "b", shuffle=np.random.default_rng(0), batch="b2")
+    assert snapshot.build(other, str(tmp_path / "home")) == first
+
+
+def test_snapshot__arrays__cannot_be_written(home, tmp_path):
+    snapshot.publish(home, snapshot.build(write_marts(tmp_path / "marts"), home))
+    with pytest.raises(ValueError, match="read-only"):
+        snapshot.open_snapshot(home).columns["objective"][0] = 0
+
+
+def test_snapshot__altered_file__is_not_published(home, tmp_path):
+    good = snapshot.build(write_marts(tmp_path / "marts"), home)
+    storage.write_atomic(storage.join(home, "snapshots", good, "arrays", "objective.npy"), b"x")
+    with pytest.raises(SnapshotError, match=r"objective\.npy was altered"):
+        snapshot.publish(home, good)
+    assert snapshot.published_id(home) is None
+
+
+def test_snapshot__deleted_manifest__clear_error_and_rebuild_restores_it(home, tmp_path):
+    marts = write_marts(tmp_path / "marts")
+    table_id = snapshot.build(marts, home)
+    snapshot.publish(home, table_id)
+    storage.remove(storage.join(home, "snapshots", table_id, "manifest.json"))
+    with pytest.raises(SnapshotError, match=r"no manifest\.json"):
+        snapshot.open_snapshot(home)
+    assert snapshot.build(marts, home) == table_id
+    assert snapshot.open_snapshot(home).table_id == table_id
+
+
+def test_snapshot__disk_full__old_one_still_stands(tmp_path, monkeypatch):
+    home = str(tmp_path / "home")
+    old = snapshot.build(write_marts(tmp_path / "marts"), home)
+    snapshot.publish(home, old)
+    write = storage.write_atomic
+
+    def full(url, data):
+        if url.endswith("points.npy"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(url, data)
+
+    curves = pa.Table.from_pylist([{"source": "toy", "run_id": "r", "metric": "loss", "line": 3, "value": 2.0, "batch_id": "b"}])
+    pq.write_table(curves, tmp_path / "marts" / "fct_learning_curves.parquet")
+    monkeypatch.setattr(storage, "write_atomic", full)
+    with pytest.raises(SnapshotError, match="No space left"):
+        snapshot.build(str(tmp_path / "marts"), home)
+    assert snapshot.open_snapshot(home).table_id == old and snapshot.list_snapshots(home) == [old]
+
+
+def test_snapshot__missing_mart__names_it(tmp_path):
+    with pytest.raises(SnapshotError, match="mart_gym__outcomes is missing"):
+        snapshot.build(str(tmp_path), str(tmp_path / "home"))
+
+
+def test_snapshot__nothing_published__says_what_to_run(home):
+    with pytest.raises(SnapshotError, match="make run"):
+        snapshot.open_snapshot(home)
+
+
+def test_snapshot__other_schema__says_what_to_do(home, tmp_path):
+    table_id = snapshot.build(write_marts(tmp_path / "marts"), home)
+    url = storage.join(home, "snapshots", table_id, "manifest.json")
+    storage.write_atomic(url, json.dumps({**json.loads(storage.read_bytes(url)), "schema": 99}).encode())
+    with pytest.raises(SnapshotError, match="schema 99"):
+        snapshot.open_snapshot(home, table_id)
+
+
+def test_snapshot__episode__plays_on_it(home, tmp_path):
+    snapshot.publish(home, snapshot.build(write_marts(tmp_path / "marts"), home))
+    table = snapshot.open_snapshot(home)
+    episode = start(make_task(table), table, 0)
+    assert episode.run_candidate(3).status == "ok"
+
+
+def test_suites__every_file__loads_with_known_splits_and_cheaper_evidence():
+    for suite_id in suite_ids():
+        for task in load_suite(suite_id).tasks:
+            assert task.split in ("train", "validation", "test") and task.target not in task.evidence
+
+
+def test_suites__no_test_target__is_a_train_or_validation_target_anywhere():
+    other = {t.target for s in suite_ids() for t in load_suite(s).tasks if t.split != "test"}
+    assert not other & held_out()
+
+
+def test_suites__masked__same_tasks_with_names_hidden():
+    suite, masked = load_suite("steplaw-dense-top-v1"), load_suite("steplaw-dense-top-v1-masked")
+    assert [t.target for t in suite.tasks] == [t.target for t in masked.tasks] and all(t.masked for t in masked.tasks)
+
+
+def test_suites__unknown__did_you_mean():
+    with pytest.raises(UnknownNameError, match="Did you mean 'steplaw-dense-top-v1'"):
+        load_suite("steplaw-dense-to-v1")
+
+
+def test_storage__failed_write__leaves_old_bytes_and_no_litter(tmp_path, monkeypatch):
+    url = str(tmp_path / "file")
+    storage.write_atomic(url, b"old")
+    monkeypatch.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        storage.write_atomic(url, b"new")
+    assert storage.read_bytes(url) == b"old" and storage.list_names(str(tmp_path)) == ["file"]
