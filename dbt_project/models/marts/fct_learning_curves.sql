@@ -1,0 +1,44 @@
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='append',
+        on_schema_change='fail',
+        pre_hook="{{ drop_vanished_batches(this, ref('stg_runs')) }}",
+        post_hook="{{ export_mart(this, ['source', 'run_id', 'metric', 'line']) }}"
+    )
+}}
+
+with metrics as (
+
+    select * from {{ ref('stg_run_metrics') }}
+    {% if is_incremental() %}
+    where batch_id in ({{ batches_to_load(ref('stg_runs'), this) }})
+    {% endif %}
+
+),
+
+runs as (
+
+    select source, run_id, batch_id, experiment_id, config_id from {{ ref('stg_runs') }}
+
+)
+
+select
+    -- key
+    metrics.source,
+    metrics.run_id,
+    metrics.metric,
+    metrics.line,
+
+    -- whose curve
+    runs.experiment_id,
+    runs.config_id,
+    metrics.batch_id,
+
+    -- the point
+    metrics.step,
+    metrics.tokens,
+    metrics.value,
+    metrics.wall_time_s
+from metrics
+inner join runs using (source, run_id, batch_id)
