@@ -1,0 +1,139 @@
+"""What every policy is: ask for configurations, be told what they gave. And the part that most of them share.
+
+`RankingPolicy` scores the view's candidates and proposes the best one that is still worth a trial. What does not belong
+here: outcomes of the target other than those of `tell`, regret, loops over seeds (evaluation/).
+
+Invariant: proposals are determined by (view, rng, trials told); `ask` itself changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from autollm.gym.episode import Trial
+from autollm.gym.task import TaskView
+
+Configuration = dict[str, float]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Anything that proposes the next configuration."""
+
+    policy_id: ClassVar[str]
+    version: ClassVar[int]
+    sees_target: ClassVar[bool]
+    """True for oracles alone: evaluation then also calls `reset_with_target(episode)`."""
+
+    def reset(self, view: TaskView, rng: np.random.Generator) -> None:
+        """Forget the last task and read the evidence of this one."""
+        ...
+
+    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
+        """Up to `n` configurations to try next; `pending` ones were asked for before and have no outcome yet."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """What a trial gave, whoever proposed it. Its loss is NaN where there was no outcome."""
+        ...
+
+    def explain(self) -> str:
+        """Why the next proposal is what it is, in a sentence or two; every number in it was computed."""
+        ...
+
+
+class RankingPolicy:
+    """Base of policies that score every candidate of the view; lower is better, the lowest index wins a tie.
+
+    Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64 [n, n_knobs] in natural units,
+    `steps` float64 [n_knobs], the median grid step per knob.
+    """
+
+    policy_id: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    sees_target: ClassVar[bool] = False
+
+    view: TaskView
+    rng: np.random.Generator
+    trials: list[Trial]
+
+    def reset(self, view: TaskView, rng: np.random.Generator) -> None:
+        self.view, self.rng, self.trials = view, rng, []
+        self.candidates = view.candidates
+        self._spent = np.zeros(len(view.candidates), dtype=bool)
+        self._asked: list[int] = []
+        self.steps = grid_steps(view)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Hook: read the evidence, once per task."""
+
+    def scores(self) -> np.ndarray:
+        """Hook: float64 [n_candidates], lower is proposed earlier."""
+        raise TypeError(f"{type(self).__name__} must define scores()")
+
+    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
+        """The `n` best candidates that are not spent; spent ones only when nothing else is left."""
+        blocked = self._spent.copy()
+        for configuration in pending:
+            blocked |= self._beside(self.view.space.encode(configuration))
+        order = np.argsort(self.scores(), kind="stable")
+        order = np.concatenate([order[~blocked[order]], order[blocked[order]]])
+        self._asked.extend(int(i) for i in order[:n] if i not in self._asked)
+        return [self.view.space.decode(self.candidates[i]) for i in order[:n]]
+
+    def tell(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        if trial.configuration is None:
+            return
+        point = np.array(trial.point) if trial.point else self.view.space.encode(trial.configuration)
+        self._spent |= self._beside(point)
+        self._spend_asked(point, trial.distance)
+
+    def explain(self) -> str:
+        return ""
+
+    @property
+    def tried(self) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an outcome, repeats left out."""
+        seen = {t.point: t.loss for t in self.trials if t.point and np.isfinite(t.loss)}
+        return np.array(list(seen), dtype=float).reshape(-1, len(self.view.space)), np.array(list(seen.values()))
+
+    def _beside(self, point: np.ndarray) -> np.ndarray:
+        """Candidates that stand for the same row as `point`, bool [n_candidates].
+
+        In a pool that is the row itself. In a declared window rows are unknown: what lies less than half a grid step from an
+        evaluated row in every knob would be snapped onto it again.
+        """
+        gap = np.abs(self.candidates - point)
+        if self.view.setting == "pool-visible":
+            return np.all(gap < 1e-6, axis=1)
+        return np.all(gap < 0.5 * self.steps - 1e-9, axis=1) | np.all(gap < 1e-6, axis=1)
+
+    def _spend_asked(self, point: np.ndarray, snap: float) -> None:
+        """Block what the snap of our own proposal disclosed: there is no row nearer to it than the evaluated one."""
+        for index in self._asked:
+            proposal = self.candidates[index]
+            if abs(np.linalg.norm(proposal - point) - snap) > 1e-6:
+                continue
+            self._asked.remove(index)
+            self._spent[index] = True
+            if snap > 0 and self.view.setting == "declared":
+                to_row = np.linalg.norm(self.candidates - point, axis=1)
+                to_proposal = np.linalg.norm(self.candidates - proposal, axis=1)
+                self._spent |= to_row + to_proposal <= 1.05 * snap
+            return
+
+
+def grid_steps(view: TaskView) -> np.ndarray:
+    """Median step of the declared levels per knob in natural units, float64 [n_knobs]; 1 for a knob of one level."""
+    gaps = [np.diff(np.unique(np.round(k.grid, 6))) for k in view.space.knobs]
+    return np.array([np.median(g) if len(g) else 1.0 for g in gaps])
+
+
+def describe(configuration: Mapping[str, Any]) -> str:
+    """A configuration in a sentence: `learning_rate 0.00195, batch_tokens 2.62e+05`."""
+    return ", ".join(f"{name} {value:.3g}" for name, value in configuration.items())

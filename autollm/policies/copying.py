@@ -1,0 +1,52 @@
+"""Copy what was best elsewhere: rows of one cheap experiment, in the order of their losses there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autollm.gym.space import nearest
+from autollm.gym.task import EvidenceTable
+from autollm.policies.base import RankingPolicy, describe
+
+
+class CopyNearest(RankingPolicy):
+    """Best rows of the experiment nearest to the target in log2 fidelity (the dearer one on a tie)."""
+
+    policy_id = "copy-nearest"
+
+    def prepare(self) -> None:
+        self.model: EvidenceTable | None = self.choose() if self.view.evidence else None
+        n = len(self.candidates)
+        if self.model is None:
+            self._scores = self.rng.permutation(n).astype(float)
+            return
+        order = np.argsort(self.model.loss, kind="stable")
+        best = self.model.points[order[0]]
+        # Candidates that no row stands for come last, those near the best row first.
+        self._scores = len(order) + np.linalg.norm(self.candidates - best, axis=1)
+        for rank, row in enumerate(order):
+            index, _ = nearest(self.candidates, self.model.points[row])
+            self._scores[index] = min(self._scores[index], rank)
+
+    def choose(self) -> EvidenceTable:
+        """The experiment to copy."""
+        distances = [float(np.linalg.norm(e.z - self.view.target_z)) for e in self.view.evidence]
+        return min(zip(distances, range(0, -len(distances), -1), self.view.evidence, strict=True), key=lambda t: t[:2])[2]
+
+    def scores(self) -> np.ndarray:
+        return self._scores
+
+    def explain(self) -> str:
+        if self.model is None:
+            return "no cheap experiment to copy: drawn at random"
+        best = self.model.points[int(np.argmin(self.model.loss))]
+        return f"{self.model.experiment_id} was best at {describe(self.view.space.decode(best))}"
+
+
+class CopyLargest(CopyNearest):
+    """Best rows of the dearest experiment."""
+
+    policy_id = "copy-largest"
+
+    def choose(self) -> EvidenceTable:
+        return self.view.evidence[-1]
