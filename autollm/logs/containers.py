@@ -8,13 +8,15 @@ Invariant: nothing here writes, follows a link inside an archive, or holds more 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-import io
+import lzma
 import re
 import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 import fsspec
 import pyarrow as pa
@@ -24,7 +26,7 @@ from autollm.errors import RecordError
 MAX_FILE_BYTES = 256 * 2**20
 """Of one log or table, after decompression."""
 MAX_ARCHIVE_BYTES = 8 * 2**30
-"""Of all members of one archive together, after decompression of the archive."""
+"""Of one archive, after decompression."""
 ARCHIVE_SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar")
 COMPRESSIONS = {".zst": "zstd", ".gz": "gzip"}
 _CHUNK_BYTES = 2**20
@@ -102,32 +104,55 @@ def open_logs(raw: RawFile, sha256: str) -> Iterator[LogBytes]:
             yield _log(raw.name, stream.read(MAX_FILE_BYTES + 1), sha256)
 
 
-def _members(stream: io.BufferedIOBase, archive: str) -> Iterator[LogBytes]:
-    total = 0
+class _CheckedStream:
+    """A decompressed archive as it is read: counts its bytes and remembers the last block."""
+
+    def __init__(self, stream: IO[bytes]):
+        self._stream, self._n_bytes, self._tail = stream, 0, b""
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(size)
+        self._n_bytes += len(chunk)
+        self._tail = (self._tail + chunk)[-tarfile.BLOCKSIZE :]
+        if self._n_bytes > MAX_ARCHIVE_BYTES:
+            raise tarfile.ReadError(f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files")
+        return chunk
+
+    def check_end(self) -> None:
+        """Read what is left. `tarfile` takes an archive that was cut between two members for a whole one.
+
+        Raises:
+            tarfile.ReadError: no end mark, so the archive was cut short.
+        """
+        while self.read(_CHUNK_BYTES):
+            pass
+        if self._tail != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends without its end mark, so it was cut short")
+
+
+def _members(stream: IO[bytes], archive: str) -> Iterator[LogBytes]:
+    checked = _CheckedStream(_opened(stream, archive))
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+        with tarfile.open(fileobj=checked, mode="r|") as tar:
             for member in tar:
                 if not member.isreg():
                     continue
-                name = (
-                    f"{archive}!{'/'.join(clean_name(p) for p in member.name.split('/') if p not in ('', '.', '..'))}"
-                )
-                total += member.size
-                if member.size > MAX_FILE_BYTES or total > MAX_ARCHIVE_BYTES:
-                    yield LogBytes(
-                        name,
-                        b"",
-                        "",
-                        f"{member.size} bytes: more than {MAX_FILE_BYTES} in a member or "
-                        f"{MAX_ARCHIVE_BYTES} in an archive. Fix: unpack it and land the files.",
-                    )
-                    if total > MAX_ARCHIVE_BYTES:
-                        return
+                parts = (clean_name(p) for p in member.name.split("/") if p not in ("", ".", ".."))
+                name = f"{archive}!{'/'.join(parts)}"
+                if member.size > MAX_FILE_BYTES:
+                    yield LogBytes(name, b"", "", f"{member.size} bytes, more than {MAX_FILE_BYTES}. Fix: split it.")
                     continue
                 data = tar.extractfile(member).read()
                 yield _log(name, data, hashlib.sha256(data).hexdigest())
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        yield LogBytes(archive, b"", "", f"broken archive: {error}. Members before this point were read.")
+        checked.check_end()
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        yield LogBytes(archive, b"", "", f"broken archive: {error}. What came before this point was read.")
+
+
+def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:
+    if archive.endswith(".xz"):
+        return lzma.open(stream)
+    return gzip.open(stream) if archive.endswith("gz") else stream
 
 
 def _log(name: str, data: bytes, sha256: str) -> LogBytes:

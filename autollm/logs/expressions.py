@@ -66,7 +66,7 @@ class Expression:
         """
         try:
             return self._evaluate(lookup)
-        except (ArithmeticError, ValueError) as error:
+        except (ArithmeticError, ValueError, RecursionError) as error:
             raise RecordError(f"cannot compute {self.text!r}: {error}") from None
 
 

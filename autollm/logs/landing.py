@@ -140,6 +140,8 @@ class _Session:
         return not claimed_only or self._choice.for_file(name, reader.format) is not None
 
     def _has_landed(self, sha256: str) -> bool:
+        if not sha256:  # a member that could not be read
+            return False
         if self._choice.named is not None:
             return (sha256, self._choice.named.source) in self._landed
         return sha256 in self._landed_hashes

@@ -266,6 +266,8 @@ def _check(mapping: Mapping, where: str) -> None:
     unknown_costs = set(mapping.cost) - {"flops", "device_hours", "wall_time_s"}
     if unknown_costs:
         fail(f"unknown cost {sorted(unknown_costs)[0]!r}, expected flops, device_hours or wall_time_s")
+    if "flops" not in mapping.cost:
+        fail("[cost] flops is missing: it orders the experiments from cheap to expensive")
     for rule in mapping.status_rules:
         if rule.status not in STATUSES:
             fail(f"status {rule.status!r}, expected one of {', '.join(STATUSES)}")

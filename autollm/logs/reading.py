@@ -102,7 +102,7 @@ def looks_binary(data: bytes) -> bool:
 def quote(line: bytes | str) -> str:
     """The start of a bad line as printable text."""
     text = line[: 4 * MAX_TEXT].decode("utf-8", errors="backslashreplace") if isinstance(line, bytes) else line
-    return text[:MAX_TEXT].replace("\x00", "\\x00").encode("utf-8", errors="backslashreplace").decode()
+    return text.replace("\x00", "\\x00").encode("utf-8", errors="backslashreplace").decode()[:MAX_TEXT]
 
 
 def whole_file(data: bytes, reason: str) -> ReadFile:

@@ -1,0 +1,141 @@
+"""What holds for every registered reader: lines accounted, nothing twice, nothing lost when killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import signal
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from autollm.errors import MappingError
+from autollm.logs.catalog import MappingChoice, load_mapping
+from autollm.logs.containers import LogBytes
+from autollm.logs.formats import READERS
+from autollm.logs.landing import ingest
+from autollm.logs.reading import split_lines
+from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write
+
+SAMPLES = {
+    "autollm.run/1": ("r1.jsonl", run_bytes("r1", n_steps=5), "lab-pretraining"),
+    "csv": ("dense_lr_bs_loss.csv", steplaw_bytes(*(steplaw_row(f"r{i}") for i in range(5))), "steplaw"),
+}
+"""One good file per format, and the mapping that reads it."""
+DAMAGES = {
+    "whole": lambda data: data,
+    "cut": lambda data: data[:-20],
+    "cut in half": lambda data: data[: len(data) // 2],
+    "no last newline": lambda data: data[:-1],
+    "windows": lambda data: data.replace(b"\n", b"\r\n"),
+    "blank lines": lambda data: data.replace(b"\n", b"\n\n"),
+    "junk in the middle": lambda data: data.replace(b"\n", b"\n\xff{junk,\n", 2),
+    "twice": lambda data: data + data,
+    "binary": lambda data: data[:100] + b"\x00\x01\n" + data[100:],
+    "empty": lambda data: b"",
+}
+
+pytestmark = pytest.mark.parametrize("file_format", sorted(READERS))
+
+
+@pytest.fixture
+def sample(file_format):
+    assert file_format in SAMPLES, f"add a sample of the new format {file_format!r} to SAMPLES"
+    return SAMPLES[file_format]
+
+
+def test_reader__registered__names_its_format_and_suffixes(file_format):
+    reader = READERS[file_format]
+    assert reader.format == file_format and all(s.startswith(".") for s in reader.suffixes)
+    others = [s for r in READERS.values() if r is not reader for s in r.suffixes]
+    assert not set(reader.suffixes) & set(others)
+
+
+@pytest.mark.parametrize("damage", sorted(DAMAGES))
+def test_reader__good_or_damaged_file__accounts_for_every_line(file_format, sample, damage):
+    name, data, _ = sample
+    data = DAMAGES[damage](data)
+    found = READERS[file_format].read(LogBytes(name, data, "0" * 64), MappingChoice())
+    bad_lines = [n for b in found.bad for n in range(b.line, b.line + b.n_lines)]
+    assert found.n_lines == len(split_lines(data))
+    assert len(set(bad_lines)) == len(bad_lines) == found.n_lines_quarantined <= found.n_lines
+    assert all(1 <= n <= found.n_lines for n in bad_lines)
+    assert all(b.reason and len(b.text) <= 500 for b in found.bad)
+
+
+def test_reader__same_bytes__gives_equal_runs(file_format, sample):
+    name, data, _ = sample
+    one, two = (READERS[file_format].read(LogBytes(name, data, "0" * 64), MappingChoice()) for _ in range(2))
+    assert [dataclasses.asdict(r) for r in one.runs] == [dataclasses.asdict(r) for r in two.runs] and one.runs
+
+
+def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
+    name, data, mapping = sample
+    path, lake = write(tmp_path / "raw", name, data), tmp_path / "lake"
+    assert ingest([path], str(lake)).n_runs > 0
+    before = {p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"}
+    for named in (None, load_mapping(mapping)):
+        again = ingest([path, tmp_path / "raw"], str(lake), named)
+        assert (again.batch_id, again.n_runs, again.n_files_skipped) == (None, 0, 2)
+    assert {p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"} == before
+
+
+def test_reader__another_formats_bytes__never_become_runs(file_format, sample):
+    for other, (name, data, _) in SAMPLES.items():
+        if other == file_format:
+            continue
+        log = LogBytes(sample[0], data, "0" * 64)
+        try:
+            found = READERS[file_format].read(log, MappingChoice())
+        except MappingError as error:
+            assert sample[0] in str(error)
+        else:
+            assert not found.runs and found.n_lines_quarantined == found.n_lines, name
+
+
+KILLED = """
+import os, signal, sys
+from autollm.logs import bronze, landing
+n_left = int(sys.argv[3])
+def die_at(function):
+    def wrapped(*args, **kwargs):
+        global n_left
+        n_left -= 1
+        if n_left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return wrapped
+bronze.Bronze._write_table = die_at(bronze.Bronze._write_table)
+bronze.Bronze._commit = die_at(bronze.Bronze._commit)
+landing._Session._keep_raw = die_at(landing._Session._keep_raw)
+landing._Session._add_found = die_at(landing._Session._add_found)
+os.rename = die_at(os.rename)
+landing.ingest([sys.argv[1]], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("n_writes_before", [0, 1, 2, 5, 7, 8])
+def test_reader__killed_between_two_writes__then_landed_again__equals_never_killed(
+    file_format, sample, tmp_path, n_writes_before
+):
+    name, data, _ = sample
+    path = write(tmp_path / "raw", name, DAMAGES["junk in the middle"](data))
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    report = ingest([path], str(calm))
+    done = subprocess.run([sys.executable, "-c", KILLED, path, str(killed), str(n_writes_before)], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert list((killed / "bronze").glob("batches/*")) == []
+    assert ingest([path], str(killed)) == report
+    assert tables(killed) == tables(calm)
+
+
+def tables(lake) -> dict[str, list[dict]]:
+    paths = [p for p in lake.rglob("*") if p.is_file() and p.name != ".lock"]
+    return {
+        str(p.relative_to(lake)): repr(pq.read_table(io.BytesIO(p.read_bytes())).to_pylist())
+        if p.suffix == ".parquet"
+        else p.read_bytes()
+        for p in paths
+    }

@@ -1,0 +1,103 @@
+"""Mapping files: what is accepted, and what a mistake in one says."""
+
+import dataclasses
+
+import pytest
+
+from autollm.errors import MappingError, UnknownNameError
+from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
+from autollm.logs.mapping import parse_mapping
+
+MINIMAL = """
+schema = "autollm.mapping/1"
+source = "mine"
+family = "pretraining"
+format = "csv"
+files = ["*.csv"]
+run_key = {columns = ["id"]}
+derived = [{name = "double", value = "lr * 2"}]
+knobs = [{name = "lr", scale = "log"}]
+fidelity = [{name = "params", column = "N"}]
+objective = {name = "loss", direction = "min"}
+cost = {flops = "6 * params"}
+"""
+
+
+def test_builtin_mappings__all__are_complete_and_distinct():
+    mappings = builtin_mappings()
+    assert {"steplaw", "lab-pretraining"} <= set(mappings)
+    assert len({m.mapping_id for m in mappings.values()}) == len(mappings)
+    for name, mapping in mappings.items():
+        assert mapping.source == name and mapping.files and mapping.cost["flops"]
+
+
+def test_parse_mapping__minimal__fills_in_names_as_columns():
+    mapping = parse_mapping(MINIMAL, "m.toml")
+    assert mapping.needed_columns() == ("id", "lr", "N", "loss")
+    assert mapping.space_json.startswith('{"knobs":[{"name":"lr"')
+
+
+def test_parse_mapping__same_content__has_the_same_ids_and_another_window_another_space():
+    one, two = parse_mapping(MINIMAL, "a.toml"), parse_mapping(MINIMAL + "\n# a comment\n", "b.toml")
+    assert (one.mapping_id, one.space_id) == (two.mapping_id, two.space_id)
+    wider = parse_mapping(MINIMAL.replace('scale = "log"', 'scale = "log", window = [0.001, 1]'), "c.toml")
+    assert wider.space_id != one.space_id and wider.ladder_id == one.ladder_id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("mapping/1", "mapping/9", "expected schema"),
+        ("[[", "[[[", None),
+        ('scale = "log"', 'scale = "logarithmic"', "scale 'logarithmic', expected one of log"),
+        ('scale = "log"', 'scal = "log"', "Did you mean 'scale'"),
+        ('scale = "log"', 'scale = "log", window = [0, 1]', "positive on a log scale"),
+        ('scale = "log"', 'scale = "log", window = [2, 1]', "low < high"),
+        ('scale = "log"', 'scale = "log", step = -1', "expected a positive number"),
+        ('scale = "log"', 'scale = "ordinal", step = 1', "step belongs to log and linear"),
+        ('scale = "log"', 'scale = "simplex"', "`columns` belong to simplex"),
+        ('scale = "log"', 'scale = "log", role = "speed"', "role 'speed'"),
+        ('direction = "min"', 'direction = "down"', "objective direction 'down'"),
+        ("objective =", "objektive =", "Did you mean 'objective'"),
+        ('source = "mine"', "source = 3", "source must be a string"),
+        ('source = "mine"', "", "section 'source' is missing"),
+        ("run_key", "cost_key", "unknown section"),
+        ('run_key = {columns = ["id"]}', "", "needs \\[run_key\\] columns"),
+        ('["id"]', '["id"], repeated = "drop"', "expected 'quarantine' or 'number'"),
+        ("cost = {flops", "cost = {dollars", "unknown cost 'dollars'"),
+        ("cost = {flops", "cost = {wall_time_s", "flops is missing"),
+        ('"lr * 2"', '"open(lr)"', "unknown function 'open'"),
+        ('"lr * 2"', '"double * 2"', "not defined before it"),
+        ('name = "params"', 'name = "lr"', "used twice"),
+    ],
+)
+def test_parse_mapping__one_mistake__is_named_with_the_file(old, new, message):
+    text = MINIMAL.replace(old, new, 1)
+    if text == MINIMAL:
+        text = MINIMAL + "]"
+    with pytest.raises(MappingError, match=message) as caught:
+        parse_mapping(text, "mine.toml")
+    assert "mine.toml" in str(caught.value)
+
+
+def test_load_mapping__misspelt_name__says_what_is_near():
+    with pytest.raises(UnknownNameError, match="Did you mean 'steplaw'"):
+        load_mapping("step-law")
+    with pytest.raises(MappingError, match="cannot read"):
+        load_mapping("nowhere.toml")
+
+
+def test_load_mapping__file__equals_its_text(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    assert load_mapping(path).mapping_id == parse_mapping(MINIMAL, "x").mapping_id
+    assert load_mapping("steplaw") is builtin_mappings()["steplaw"]
+
+
+def test_mapping_choice__named__hides_the_built_in_ones():
+    mine = dataclasses.replace(parse_mapping(MINIMAL, "m"), files=("runs*.csv",))
+    choice = MappingChoice(mine)
+    assert choice.for_source("steplaw") is None
+    assert choice.for_file("folder/runs_1.csv", "csv") is mine
+    assert choice.for_file("dense_lr_bs_loss.csv", "csv") is None
+    assert MappingChoice().for_file("dense_lr_bs_loss.csv", "csv").source == "steplaw"
