@@ -1,0 +1,214 @@
+"""The dbt project on tiny lakes: what is built, what its tests catch, what an increment costs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from autollm.logs.landing import ingest
+from autollm.records import RunEnd
+from tests.dbt.projects import PROJECT, Home
+from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write
+
+NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+CHEAP, DEAR = {"params": 25_000, "tokens": 500_000}, {"params": 99_000, "tokens": 1_000_000}
+
+
+def lab_run(
+    run_id: str, loss: float | None, *, rate: float = -7, fidelity=CHEAP, flops=None, seed=0, **changes
+) -> bytes:
+    """One run; without a loss it was killed."""
+    cost = {"flops": flops or 6.0 * fidelity["params"] * fidelity["tokens"], "device_hours": 0.01}
+    end = None if loss is None else RunEnd("finished", {"val_loss": loss}, cost)
+    config = {"learning_rate": 2.0**rate, "batch_tokens": 512}
+    return run_bytes(run_id, end=end, config=config, fidelity=fidelity, seed=seed, **changes)
+
+
+def land(home: Home, runs: dict[str, bytes]) -> str:
+    folder = home.folder / "raw"
+    paths = [write(folder, name, data) for name, data in runs.items()]
+    return ingest(paths, home.lake).batch_id
+
+
+FIRST = {
+    "a0.jsonl": lab_run("a0", 3.0, seed=0),
+    "a1.jsonl": lab_run("a1", 3.2, seed=1),
+    "b0.jsonl": lab_run("b0", math.nan, rate=-5),
+    "c0.jsonl": lab_run("c0", None, rate=-6),
+    "d0.jsonl": lab_run("d0", 2.5, fidelity=DEAR),
+    "dense_lr_bs_loss.csv": steplaw_bytes(steplaw_row("s0"), steplaw_row("s1", bs="128", loss="4.0")),
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Home:
+    """A lake of three experiments, built once; tests that change it take a copy."""
+    home = Home(tmp_path_factory.mktemp("built") / "state folder")
+    land(home, FIRST)
+    home.build()
+    return home
+
+
+@pytest.fixture
+def copy(built, tmp_path) -> Home:
+    shutil.copytree(built.folder, tmp_path / "state folder")
+    return Home(tmp_path / "state folder")
+
+
+def cells(home: Home) -> dict[tuple[str, str], dict]:
+    return {(r["experiment_label"], r["config_json"]): r for r in home.mart("mart_gym__outcomes")}
+
+
+def test_build__tiny_lake__aggregates_replicas_and_keeps_diverged_cells(built):
+    found = cells(built)
+    config = '{{"batch_tokens":512,"learning_rate":{}}}'.format
+    replicated = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.0078125)]
+    assert replicated["objective_mean"] == 3.1 and replicated["n_replicas"] == 2
+    assert replicated["objective_sd"] == pytest.approx(0.141421356) and replicated["cost_flops"] == 7.5e10
+    diverged = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.03125)]
+    assert (diverged["status"], diverged["objective_mean"], diverged["n_diverged"]) == ("diverged", None, 1)
+    assert len(found) == 5  # the killed run's cell has no outcome
+    assert {r["status"] for r in built.mart("fct_outcomes")} == {"finished", "diverged", "failed"}
+
+
+def test_build__tiny_lake__names_and_orders_experiments(built):
+    experiments = {e["experiment_label"]: e for e in built.mart("dim_experiments")}
+    assert set(experiments) == {
+        "lab-pretraining/params=2.5e4,tokens=5e5",
+        "lab-pretraining/params=9.9e4,tokens=1e6",
+        "steplaw/params=2.15e8,tokens=4e9",
+    }
+    for e in experiments.values():
+        assert e["experiment_id"] == f"{e['source']}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
+    cheap, dear = (experiments[f"lab-pretraining/{x}"] for x in ("params=2.5e4,tokens=5e5", "params=9.9e4,tokens=1e6"))
+    assert [(e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)] == [(0, "low"), (1, "high")]
+    assert (cheap["n_runs"], cheap["n_configs"], cheap["n_diverged"], cheap["n_replicated_configs"]) == (4, 3, 1, 1)
+
+
+def test_build__tiny_lake__accounts_for_every_run_and_point(built):
+    assert sum(r["n_runs"] for r in built.mart("fct_outcomes")) == 7
+    curves = built.mart("fct_learning_curves")
+    assert len(curves) == 5 * 4 and {c["run_id"] for c in curves} == {"a0", "a1", "b0", "c0", "d0"}
+
+
+def test_build__marts__are_sorted_and_typed_as_their_contracts_say(built):
+    schema = pq.read_schema(built.folder / "marts" / "mart_gym__outcomes.parquet")
+    assert schema.field("objective_mean").type == pa.float64() and schema.field("n_replicas").type == pa.int64()
+    keys = [
+        (r["source"], r["fidelity_index"], r["experiment_id"], r["config_id"]) for r in built.mart("mart_gym__outcomes")
+    ]
+    assert keys == sorted(keys)
+
+
+def test_build__nothing_new__gives_the_same_bytes(copy):
+    before = copy.mart_bytes()
+    assert len(before) == 6
+    copy.build(*NO_UNIT_TESTS)
+    assert copy.mart_bytes() == before
+
+
+def test_build__batch_that_comes_and_goes__costs_its_own_points_and_leaves_nothing(copy):
+    before, curves = copy.mart_bytes(), copy.mart("fct_learning_curves")
+    batch_id = land(copy, {"e0.jsonl": lab_run("e0", 2.4, rate=-8, fidelity=DEAR)})
+
+    copy.build(*NO_UNIT_TESTS)
+    compiled = copy.folder / "target" / "compiled" / "autollm" / "models" / "marts" / "fct_learning_curves.sql"
+    assert f"batch_id in ('{batch_id}')" in compiled.read_text()
+    grown = copy.mart("fct_learning_curves")
+    assert [r for r in grown if r["batch_id"] != batch_id] == curves and len(grown) == len(curves) + 4
+
+    incremental = copy.mart_bytes()
+    copy.build("--full-refresh", *NO_UNIT_TESTS)
+    assert copy.mart_bytes() == incremental
+
+    shutil.rmtree(copy.folder / "bronze" / "batches" / batch_id)
+    copy.build(*NO_UNIT_TESTS)
+    assert copy.mart_bytes() == before
+
+
+def plant(home: Home, change) -> None:
+    """Another batch in bronze, made of the first one's tables by `change(name, table)`."""
+    source = min((home.folder / "bronze" / "batches").iterdir())
+    target = source.parent / "feedfeedfeedfeed"
+    target.mkdir()
+    for path in source.glob("*.parquet"):
+        table = change(path.stem, pq.read_table(path))
+        ids = pa.array([target.name] * table.num_rows, pa.string())
+        pq.write_table(table.set_column(0, "batch_id", ids), target / path.name)
+
+
+def failed(home: Home) -> set[str]:
+    return {name for name, status in home.results().items() if status == "fail"}
+
+
+def test_build__planted_duplicate_runs__stops_before_the_marts(copy):
+    before = copy.mart_bytes()
+    plant(copy, lambda name, table: table)
+    assert copy.dbt("build", *NO_UNIT_TESTS).returncode == 1
+    assert failed(copy) == {"unique_together_stg_runs_source__run_id"}
+    assert copy.results()["mart_gym__outcomes"] == "skipped" and copy.mart_bytes() == before
+
+
+def test_data_tests__one_planted_fault_each__are_caught_by_name(copy):
+    land(copy, {"mixed.jsonl": lab_run("mixed", 2.0, rate=-9, data={"sha256": "cd" * 32})})
+    land(copy, {"cheap.jsonl": lab_run("cheap", 2.0, fidelity={"params": 400_000, "tokens": 9_000_000}, flops=10.0)})
+
+    def lose_runs_and_a_line(name, table):
+        if name != "files":
+            return table.slice(0, 0)
+        n_lines = pa.array([n + 1 for n in table["n_lines"].to_pylist()])
+        return table.set_column(table.schema.get_field_index("n_lines"), "n_lines", n_lines)
+
+    plant(copy, lose_runs_and_a_line)
+    assert copy.dbt("run").returncode == 0
+    assert copy.dbt("test", *NO_UNIT_TESTS).returncode == 1
+    assert failed(copy) == {
+        "assert_no_run_lost",
+        "assert_lines_accounted",
+        "assert_cost_grows_with_fidelity",
+        "assert_experiments_hold_together",
+    }
+
+
+def test_build__warehouse_held_by_another_process__says_which(copy):
+    code = f"import duckdb; c = duckdb.connect({str(copy.warehouse)!r}); print('in', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "in\n"
+        done = copy.dbt("build")
+        other.communicate("\n")
+    assert done.returncode == 2
+    assert "Could not set lock on file" in done.stdout and f"(PID {other.pid})" in done.stdout
+
+
+def test_parse__no_environment__makes_the_manifest(tmp_path):
+    places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLLM_", "DBT_"))}
+    env |= {"DBT_TARGET_PATH": str(tmp_path / "target"), "DBT_LOG_PATH": str(tmp_path / "logs")}
+    command = [sys.executable, "-m", "dbt.cli.main", "parse", *places]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), done.stdout
+
+
+def test_build__step_law__has_every_run_and_experiment(tmp_path):
+    data = os.environ.get("AUTOLLM_DATA_DIR")
+    if not data or not (Path(data) / "steplaw").is_dir():
+        pytest.skip("AUTOLLM_DATA_DIR does not point to a folder with steplaw/")
+    home = Home(tmp_path)
+    assert ingest([Path(data) / "steplaw"], home.lake).n_lines_quarantined == 0
+    home.build(*NO_UNIT_TESTS)
+    rows = home.mart("mart_gym__outcomes")
+    assert len(rows) == 1911 and sum(r["status"] == "diverged" for r in rows) == 181
+    assert len(home.mart("dim_experiments")) == 17 and max(r["compute_flops"] for r in rows) > 2**63
+    rates = {r["config_json"].split('"learning_rate":')[1] for r in rows}
+    assert len(rates) == 14
