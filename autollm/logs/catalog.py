@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from autollm.errors import MappingError, UnknownNameError
-from autollm.logs.mapping import Mapping, parse_mapping
+from autollm.logs.mapping import Mapping
+from autollm.logs.mapping_file import parse_mapping
 
 
 @cache

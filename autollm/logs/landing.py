@@ -13,9 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec
 
@@ -24,43 +22,10 @@ from autollm.logs.bronze import Batch, Bronze
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes, RawFile, find_files, hash_file, open_logs
 from autollm.logs.formats import reader_for
+from autollm.logs.ingest_report import SHOWN, IngestReport, Quarantined
 from autollm.logs.mapping import Mapping
 from autollm.logs.reading import BadLines, Reader, ReadFile, RunRow
 from autollm.records import content_hash
-
-SHOWN = 20
-"""Quarantined entries and ignored files that a report lists; the tables hold all."""
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """One entry of the quarantine table: `n_lines` lines of `file` from `line` on (1-based)."""
-
-    file: str
-    line: int
-    n_lines: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What one call did. `batch_id` is None when everything had landed before."""
-
-    batch_id: str | None
-    n_files_new: int
-    n_files_skipped: int
-    n_runs: int
-    n_metric_points: int
-    n_lines: int
-    n_lines_read: int
-    n_lines_quarantined: int
-    quarantined: tuple[Quarantined, ...]
-    n_ignored: int
-    ignored: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON and for metadata."""
-        return dataclasses.asdict(self)
 
 
 def ingest(paths: Iterable[str | Path], lake: str, mapping: Mapping | None = None) -> IngestReport:
@@ -76,7 +41,7 @@ def ingest(paths: Iterable[str | Path], lake: str, mapping: Mapping | None = Non
     """
     bronze = Bronze(lake)
     with bronze.writing():
-        session = _Session(bronze, MappingChoice(mapping))
+        session = Session(bronze, MappingChoice(mapping))
         for path in paths:
             files, is_folder = find_files(str(path))
             for raw in files:
@@ -105,13 +70,15 @@ def bronze_path(lake: str) -> str:
     return path if bronze.is_local else bronze.fs.unstrip_protocol(path)
 
 
-class _Session:
+class Session:
     """One ingest: what the lake held before, and the batch that grows."""
 
     def __init__(self, bronze: Bronze, choice: MappingChoice):
         self._bronze, self._choice, self._batch = bronze, choice, Batch()
-        self._landed = set(bronze.read("files", ["sha256", "source"]))
+        files = bronze.read("files", ["sha256", "source", "mapping_id"])
+        self._landed = {(sha, source) for sha, source, _ in files}
         self._landed_hashes = {sha for sha, _ in self._landed}
+        self._stale_sources = stale_sources(files, choice)
         self._runs = {key: "an earlier batch" for key in bronze.read("runs", ["source", "run_id"])}
         self._spaces: set[tuple[str, str, str]] = set()
         self._n_skipped = 0
@@ -264,7 +231,15 @@ class _Session:
             quarantined=tuple(Quarantined(q["file"], q["line"], q["n_lines"], q["reason"]) for q in shown),
             n_ignored=len(self._ignored),
             ignored=tuple(self._ignored[:SHOWN]),
+            stale_sources=self._stale_sources,
         )
+
+
+def stale_sources(files: Iterable[tuple[str, str, str]], choice: MappingChoice) -> tuple[str, ...]:
+    """Sources among (sha256, source, mapping_id) whose mapping has changed since; those of unknown mappings are not."""
+    landed = {(source, mapping_id) for _, source, mapping_id in files if mapping_id}
+    now = {m.source: m.mapping_id for m in choice.candidates}
+    return tuple(sorted({source for source, mapping_id in landed if now.get(source, mapping_id) != mapping_id}))
 
 
 def _problem(log: LogBytes) -> ReadFile:

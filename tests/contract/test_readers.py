@@ -109,8 +109,8 @@ def die_at(function):
     return wrapped
 bronze.Bronze._write_table = die_at(bronze.Bronze._write_table)
 bronze.Bronze._commit = die_at(bronze.Bronze._commit)
-landing._Session._keep_raw = die_at(landing._Session._keep_raw)
-landing._Session._add_found = die_at(landing._Session._add_found)
+landing.Session._keep_raw = die_at(landing.Session._keep_raw)
+landing.Session._add_found = die_at(landing.Session._add_found)
 os.rename = die_at(os.rename)
 landing.ingest([sys.argv[1]], sys.argv[2])
 """

@@ -1,5 +1,6 @@
 """Landing: files, folders and archives into the lake, once, all or nothing, on disk and in memory."""
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from autollm.errors import BusyError, MappingError, RecordError
 from autollm.logs.bronze import Bronze
-from autollm.logs.catalog import load_mapping
+from autollm.logs.catalog import builtin_mappings, load_mapping
 from autollm.logs.landing import bronze_path, ingest, require_bronze
 from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, tar_bytes, write
 
@@ -152,6 +153,24 @@ def test_ingest__batch_of_bad_files_only__is_recorded_and_not_tried_again(tmp_pa
         require_bronze(lake)
 
 
+def test_ingest__mapping_changed_since__names_the_source_and_the_landing_folder_lands_again(
+    tmp_path, lake, monkeypatch
+):
+    write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
+    write(tmp_path / "raw", "b.jsonl.zst", pa.compress(run_bytes("b"), codec="zstd", asbytes=True))
+    write(tmp_path / "raw", "c.tar.gz", tar_bytes({"c.jsonl": run_bytes("c")}, "w:gz"))
+    assert ingest([tmp_path / "raw"], lake).stale_sources == ()
+    wider = dataclasses.replace(load_mapping("lab-pretraining"), mapping_id="another")
+    monkeypatch.setitem(builtin_mappings(), "lab-pretraining", wider)
+    assert ingest([tmp_path / "raw"], lake).stale_sources == ("lab-pretraining",)
+
+    fs, root = fsspec.core.url_to_fs(lake)
+    fs.rm(f"{root}/bronze/batches", recursive=True)
+    again = ingest([fs.unstrip_protocol(f"{root}/landing")], lake)
+    assert (again.n_runs, again.stale_sources) == (3, ())
+    assert {r["run_id"] for r in rows(lake, "runs")} == {"a", "b", "c"}
+
+
 def test_require_bronze__empty_and_filled_lake__says_the_remedy_or_nothing(tmp_path, lake):
     with pytest.raises(RecordError, match="autollm ingest PATH"):
         require_bronze(lake)
@@ -182,9 +201,7 @@ def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(tmp_path, la
     assert {r["run_id"] for r in rows(lake, "runs")} == {"a"}
     monkeypatch.undo()
     assert ingest([path], lake).n_runs == 1
-    assert before.items() <= all_files(lake).items() and not [
-        p for p in all_files(lake) if "/bronze/tmp/" in p
-    ]
+    assert before.items() <= all_files(lake).items() and not [p for p in all_files(lake) if "/bronze/tmp/" in p]
 
 
 def test_ingest__another_process_at_it__says_who(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from autollm.errors import MappingError, UnknownNameError
 from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
-from autollm.logs.mapping import parse_mapping
+from autollm.logs.mapping_file import parse_mapping
 
 MINIMAL = """
 schema = "autollm.mapping/1"
@@ -60,6 +60,11 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
         ('direction = "min"', 'direction = "down"', "objective direction 'down'"),
         ("objective =", "objektive =", "Did you mean 'objective'"),
         ('source = "mine"', "source = 3", "source must be a string"),
+        ('files = ["*.csv"]', 'files = "*.csv"', "files must be a list"),
+        ('column = "N"', "column = 7", "fidelity.column must be a string, got 7"),
+        ('objective = {name = "loss", direction = "min"}', 'objective = "loss"', "\\[objective\\] must be a table"),
+        ('objective = {name = "loss", d', "objective = {d", "\\[objective\\] has no 'name'"),
+        ('cost = {flops = "6 * params"}', "cost = 3", "\\[cost\\] must be a table"),
         ('source = "mine"', "", "section 'source' is missing"),
         ("run_key", "cost_key", "unknown section"),
         ('run_key = {columns = ["id"]}', "", "needs \\[run_key\\] columns"),
