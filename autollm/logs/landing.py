@@ -79,7 +79,7 @@ class Session:
         self._landed = {(sha, source) for sha, source, _ in files}
         self._landed_hashes = {sha for sha, _ in self._landed}
         self._stale_sources = stale_sources(files, choice)
-        self._runs = {key: "an earlier batch" for key in bronze.read("runs", ["source", "run_id"])}
+        self._runs = dict.fromkeys(bronze.read("runs", ["source", "run_id"]), "an earlier batch")
         self._spaces: set[tuple[str, str, str]] = set()
         self._n_skipped = 0
         self._ignored: list[str] = []

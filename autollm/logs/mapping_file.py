@@ -44,7 +44,7 @@ def parse_mapping(text: str, where: str) -> Mapping:
 
 
 _SECTIONS = frozenset(
-    "source family format files run_key replica columns derived knobs fidelity objective secondary cost status".split()
+    ["source", "family", "format", "files", "run_key", "replica", "columns", "derived", "knobs", "fidelity", "objective", "secondary", "cost", "status"]
 )
 _TEXTS = {"source", "family", "format", "name", "column", "unit", "direction", "scale", "role", "prefix", "separator"}
 _TABLES = {"run_key", "replica", "columns", "objective", "cost"}

@@ -11,7 +11,7 @@ from autollm.records import RunEnd, RunHeader, RunStep, to_line
 STEPLAW_HEADER = "h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N,D/N"
 
 
-def run_lines(run_id: str = "r1", *, n_steps: int = 2, end: RunEnd | None | str = "finished", **changes) -> list[str]:
+def run_lines(run_id: str = "r1", *, n_steps: int = 2, end: RunEnd | str | None = "finished", **changes) -> list[str]:
     """Lines of one lab run: a header, `n_steps` steps of two metrics, an end unless it is None."""
     header = {
         "run_id": run_id,
