@@ -43,9 +43,10 @@ def parse_mapping(text: str, where: str) -> Mapping:
     return dataclasses.replace(mapping, mapping_id=content_hash(repr(sorted(raw.items()))))
 
 
-_SECTIONS = frozenset(
-    ["source", "family", "format", "files", "run_key", "replica", "columns", "derived", "knobs", "fidelity", "objective", "secondary", "cost", "status"]
-)
+# fmt: off
+_SECTIONS = ("source", "family", "format", "files", "run_key", "replica", "columns", "derived", "knobs", "fidelity",
+             "objective", "secondary", "cost", "status")
+# fmt: on
 _TEXTS = {"source", "family", "format", "name", "column", "unit", "direction", "scale", "role", "prefix", "separator"}
 _TABLES = {"run_key", "replica", "columns", "objective", "cost"}
 _LISTS = {"files", "columns", "values", "window"}

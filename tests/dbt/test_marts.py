@@ -200,6 +200,7 @@ def test_parse__no_environment__makes_the_manifest(tmp_path):
     assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), done.stdout
 
 
+@pytest.mark.data
 def test_build__step_law__has_every_run_and_experiment(tmp_path):
     data = os.environ.get("AUTOLLM_DATA_DIR")
     if not data or not (Path(data) / "steplaw").is_dir():

@@ -111,7 +111,7 @@ def test_read_knob__simplex__is_renormalized_under_short_names():
     rule = KnobRule("mix", scale="simplex", columns=("w_*",), prefix="w_")
     weights = knob_value(rule, None, w_code="0.3333", w_web="0.6665", other="9")
     assert set(weights) == {"code", "web"} and sum(weights.values()) == pytest.approx(1.0)
-    with pytest.raises(RecordError, match="sum to 0.7 over 2 columns"):
+    with pytest.raises(RecordError, match=r"sum to 0\.7 over 2 columns"):
         knob_value(rule, None, w_code="0.3", w_web="0.4")
 
 
@@ -126,7 +126,7 @@ def test_read_knob__list_and_categories__keep_their_types():
 def test_read_knob__linear_step__rounds_in_the_knobs_own_unit():
     rule = KnobRule("warmup", "w", "linear", "share", step=0.25, tolerance=0.1)
     assert knob_value(rule, "0.49") == 0.5
-    with pytest.raises(RecordError, match="0.12 share"):
+    with pytest.raises(RecordError, match=r"0\.12 share"):
         knob_value(rule, "0.37")
 
 

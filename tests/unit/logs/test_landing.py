@@ -128,7 +128,7 @@ def test_ingest__table_without_a_needed_column__writes_no_batch(tmp_path, lake):
 
 def test_ingest__named_mapping__reads_the_named_file_whatever_it_is_called(tmp_path, lake):
     path = write(tmp_path, "export.csv", steplaw_bytes(steplaw_row("s1")))
-    with pytest.raises(MappingError, match="no mapping says what the columns of export.csv mean"):
+    with pytest.raises(MappingError, match=r"no mapping says what the columns of export\.csv mean"):
         ingest([path], lake)
     assert ingest([path], lake, load_mapping("steplaw")).n_runs == 1
     assert ingest([path], lake, load_mapping("steplaw")).batch_id is None

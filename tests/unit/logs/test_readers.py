@@ -187,7 +187,7 @@ def test_table_reader__repeated_key_as_replicas__is_numbered():
 
 
 def test_table_reader__unknown_table_or_double_column__is_an_error_before_any_row():
-    with pytest.raises(MappingError, match="no mapping says what the columns of other.csv mean"):
+    with pytest.raises(MappingError, match=r"no mapping says what the columns of other\.csv mean"):
         read_table(steplaw_bytes(), name="other.csv")
     with pytest.raises(MappingError, match="stands in the header twice"):
         read_table(steplaw_bytes(header=STEPLAW_HEADER + ",lr"))
