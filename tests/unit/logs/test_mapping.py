@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from autollm.errors import MappingError, UnknownNameError
+from autollm.lab.spec import load_family
 from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
 from autollm.logs.mapping_file import parse_mapping
 
@@ -83,6 +84,13 @@ def test_parse_mapping__one_mistake__is_named_with_the_file(old, new, message):
     with pytest.raises(MappingError, match=message) as caught:
         parse_mapping(text, "mine.toml")
     assert "mine.toml" in str(caught.value)
+
+
+def test_builtin_mappings__lab_pretraining__declares_the_window_of_the_sweep():
+    family = load_family("pretraining")
+    rate, size = (knob.window for knob in builtin_mappings()["lab-pretraining"].knobs)
+    assert rate == pytest.approx((2.0 ** min(family.rates_log2), 2.0 ** max(family.rates_log2)), rel=1e-12)
+    assert size == (2 ** min(family.batches_log2), 2 ** max(family.batches_log2))
 
 
 def test_load_mapping__misspelt_name__says_what_is_near():
