@@ -1,0 +1,89 @@
+"""Train recorded runs again and compare: the check that the archive holds what it says.
+
+A run agrees when its validation loss is within TOLERANCE_SD spreads of seeds of the recorded one. On equal hardware it is equal
+to the last digit; other CPUs sum in another order, and small models amplify that, at most to the spread of another seed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autollm.errors import CorpusError, RecordError
+from autollm.lab.archive import archive_path, read_runs
+from autollm.lab.corpus import load
+from autollm.lab.runner import known
+from autollm.lab.spec import load_family
+from autollm.records import Record, RunEnd, RunHeader
+
+TOLERANCE_SD = 3.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run trained again; losses in nats per token."""
+
+    run_id: str
+    recorded: float
+    again: float
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        both_diverged = not np.isfinite(self.recorded) and not np.isfinite(self.again)
+        return both_diverged or abs(self.recorded - self.again) <= self.tolerance
+
+
+def verify(family_name: str, sample: int, max_seconds: float, cache_dir: str | Path, archive: Path | None = None,
+           seed: int = 0) -> list[Comparison]:
+    """Train `sample` recorded runs again, drawn at random among those that fit `max_seconds` together by their recorded cost.
+
+    Raises:
+        CorpusError: the corpus on this machine differs from the runs' own. RecordError: no run fits the time.
+    """
+    from autollm.lab.training import train_stack
+
+    runs = read_runs(archive or archive_path(family_name))
+    corpus, declared = load(Path(cache_dir)), known(load_family(family_name))
+    noise = seed_spread(runs)
+    compared, spent = [], 0.0
+    for run_id in np.random.default_rng(seed).permutation(sorted(runs)):
+        header, end = _header(runs[run_id]), _end(runs[run_id])
+        if header.data.get("sha256") != corpus.sha256:
+            raise CorpusError(f"run {run_id} used corpus {str(header.data.get('sha256'))[:16]}, here is {corpus.sha256[:16]}.")
+        expected_s = end.cost["device_hours"] * 3600 * 4  # alone a run is slower than its share of a stack
+        if run_id not in declared or spent + expected_s > max_seconds or len(compared) == sample:
+            continue
+        start = time.perf_counter()
+        again = _end(train_stack([declared[run_id]], corpus)[run_id])
+        spent += time.perf_counter() - start
+        compared.append(Comparison(run_id, end.final.get("val_loss", np.nan), again.final.get("val_loss", np.nan),
+                                   TOLERANCE_SD * noise))
+    if not compared:
+        raise RecordError(f"no recorded run of {family_name} fits {max_seconds:g} s. Fix: raise --max-seconds.")
+    return compared
+
+
+def seed_spread(runs: dict[str, list[Record]]) -> float:
+    """Median over replicated cells below the median loss of the standard deviation between seeds, nats per token."""
+    cells: dict[tuple[str, str], list[float]] = {}
+    for records in runs.values():
+        header, end = _header(records), _end(records)
+        if end.status == "finished":
+            cells.setdefault((str(sorted(header.config.items())), str(sorted(header.fidelity.items()))), []).append(end.final["val_loss"])
+    replicated = [v for v in cells.values() if len(v) > 1]
+    if not replicated:
+        raise RecordError("no cell was trained with two seeds: the noise of a run is unknown. Fix: autollm lab run to the end.")
+    middle = np.median([np.mean(v) for v in replicated])
+    return float(np.median([np.std(v, ddof=1) for v in replicated if np.mean(v) <= middle]))
+
+
+def _header(records: list[Record]) -> RunHeader:
+    return next(r for r in records if isinstance(r, RunHeader))
+
+
+def _end(records: list[Record]) -> RunEnd:
+    return next(r for r in records if isinstance(r, RunEnd))
