@@ -204,6 +204,34 @@ def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(tmp_path, la
     assert before.items() <= all_files(lake).items() and not [p for p in all_files(lake) if "/bronze/tmp/" in p]
 
 
+def test_ingest__left_behind_by_a_killed_one__is_cleared(tmp_path, lake):
+    ingest([write(tmp_path, "a.jsonl", run_bytes("a") + b"junk\n")], lake)
+    before = all_files(lake)
+    fs, root = fsspec.core.url_to_fs(lake)
+    for part in ("bronze/tmp/dead/runs.parquet", "bronze/batches/dead/runs.parquet", "quarantine/dead.parquet"):
+        fs.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
+        fs.pipe_file(f"{root}/{part}", b"half a fi")
+    ingest([tmp_path / "a.jsonl"], lake)
+    assert all_files(lake) == before
+
+
+def test_ingest__commit_interrupted__shows_no_part_of_a_batch(tmp_path, lake, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise OSError("interrupted")
+
+    path, fs = write(tmp_path, "a.jsonl", run_bytes("a")), fsspec.core.url_to_fs(lake)[0]
+    move = fs.mv
+    monkeypatch.setattr("os.rename", interrupted)
+    monkeypatch.setattr(fs, "mv", lambda a, b: interrupted() if b.endswith("spaces.parquet") else move(a, b))
+    with pytest.raises(OSError, match="interrupted"):
+        ingest([path], lake)
+    assert Bronze(lake).batch_ids() == []
+    if "://" not in lake:
+        assert list((tmp_path / "lake" / "bronze").glob("batches/*")) == []
+    monkeypatch.undo()
+    assert ingest([path], lake).n_runs == 1 and len(rows(lake, "runs")) == 1
+
+
 def test_ingest__another_process_at_it__says_who(tmp_path):
     lake = str(tmp_path / "lake")
     code = f"from autollm.logs.bronze import Bronze\nwith Bronze({lake!r}).writing():\n    print('in', flush=True)\n    input()\n"
