@@ -2,7 +2,7 @@
 
 Everything is said relative to a reference configuration (the fitted optimum of the dearest cheap experiment) on natural
 scales, in quarter steps: `learning_rate -0.5` is half an octave below it. So a masked task (names and units hidden) reads
-the same as an open one but for its names. Losses are said as differences from the first trial, in twentieths of the
+the same as an open one but for its names. Losses are said as differences from the first trial, in tenths of the
 cheap experiments' spread, never scaled by the target.
 
 `TextEnv` has the shape that TRL's `environment_factory` takes: `reset(**row)` returns the prompt, other public methods
@@ -29,13 +29,15 @@ LINES = 8
 """Evidence experiments in the summary, the dearest ones."""
 PAGE = 12
 """Rows on a page of `query_experiments` and `list_candidates`."""
+TENTHS = 10
+"""Losses are said in this part of the cheap spread: quarters of it lie below row noise, LIMIT of it beyond the median."""
 PENALTY = 0.1
 """Of the reward, for each malformed, repeated, rejected or off-table call."""
 
 
 def quarter(value: float) -> float:
     """The nearest quarter within +-LIMIT; never -0.0."""
-    return float(np.clip(round(float(value) * QUARTERS) / QUARTERS, -LIMIT, LIMIT)) + 0.0
+    return min(max(round(float(value) * QUARTERS) / QUARTERS, -LIMIT), LIMIT) + 0.0
 
 
 def numbers(values: np.ndarray) -> str:
@@ -53,11 +55,11 @@ class TextEnv:
     def reset(self, **row: Any) -> str:
         """Start the episode of a row; returns the prompt: the task and the evidence's summary."""
         self.episode = self._open_episode(**row)
-        self._summary: EvidenceSummary = summarize(self.episode.drawn.view)
+        self.summary: EvidenceSummary = summarize(self.episode.drawn.view)
         self._knobs, self._fidelities = _names(self.episode)
-        bowls = self._summary.bowls
-        origin = bowls[-1].optimum if bowls else self._summary.trend
-        self._reference = np.round(origin * QUARTERS) / QUARTERS
+        bowls = self.summary.bowls
+        origin = bowls[-1].optimum if bowls else self.summary.trend
+        self.reference = np.round(origin * QUARTERS) / QUARTERS
         return self._header() + self.summarize_evidence()
 
     def query_experiments(self, experiment: str, page: int = 0) -> str:
@@ -73,20 +75,20 @@ class TextEnv:
             return f"error: no experiment {experiment}; there are {names[0]} to {names[-1]}" if names else "error: no evidence"
         table = view.evidence[names.index(experiment)]
         order = np.argsort(table.loss, kind="stable")
-        rows = [f"{numbers(table.points[i] - self._reference)} loss {numbers(self._scaled(table.loss[i] - table.loss[order[0]]))}"
+        rows = [f"{numbers(table.points[i] - self.reference)} loss {numbers(self._scaled(table.loss[i] - table.loss[order[0]]))}"
                 + (" diverged" if table.diverged[i] else "") for i in order]
         return _page(rows, page)
 
     def summarize_evidence(self) -> str:
         """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row;
         last the trend, which is the optimum extrapolated to the target."""
-        view, first = self.episode.drawn.view, max(0, len(self._summary.bowls) - LINES)
+        view, first = self.episode.drawn.view, max(0, len(self.summary.bowls) - LINES)
         lines = []
-        for i, (table, bowl) in enumerate(zip(view.evidence, self._summary.bowls, strict=True)):
+        for i, (table, bowl) in enumerate(zip(view.evidence, self.summary.bowls, strict=True)):
             if i >= first:
                 lines.append(f"e{i + 1} at {numbers(table.z - view.target_z)} rows {min(bowl.n_rows, 99)} "
-                             f"optimum {numbers(bowl.optimum - self._reference)} best {numbers(bowl.best_row - self._reference)}")
-        return "\n".join([*lines, f"trend {numbers(self._summary.trend - self._reference)}"])
+                             f"optimum {numbers(bowl.optimum - self.reference)} best {numbers(bowl.best_row - self.reference)}")
+        return "\n".join([*lines, f"trend {numbers(self.summary.trend - self.reference)}"])
 
     def list_candidates(self, page: int = 0) -> str:
         """Configurations that may be run on the target, relative to the reference.
@@ -94,7 +96,7 @@ class TextEnv:
         Args:
             page: Page number, from 0.
         """
-        return _page([numbers(c - self._reference) for c in self.episode.drawn.view.candidates], page)
+        return _page([numbers(c - self.reference) for c in self.episode.drawn.view.candidates], page)
 
     def run_experiment(self, experiment: str, configuration: dict[str, float]) -> str:
         """Run a configuration on the target experiment. Costs one trial.
@@ -131,8 +133,8 @@ class TextEnv:
 
     def _header(self) -> str:
         view = self.episode.drawn.view
-        low, high = view.space.window - self._reference
-        window = " ".join(f"{name} {numbers(np.array([a, b]))}" for name, a, b in zip(self._knobs, low, high, strict=True))
+        low, high = view.space.window - self.reference
+        window = " ".join(f'"{name}" {numbers(np.array([a, b]))}' for name, a, b in zip(self._knobs, low, high, strict=True))
         return (f"{'task' if self.episode.drawn.task.masked else view.family} trials {view.trials}\n"
                 f"fidelity {' '.join(self._fidelities)}\nwindow {window}\n")
 
@@ -143,24 +145,28 @@ class TextEnv:
         values = [configuration[name] for name in self._knobs]
         if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values):
             return None
-        return self._reference + np.array(values, dtype=float)
+        return self.reference + np.array(values, dtype=float)
 
     def _say(self, trial: Trial) -> str:
         left = f"left {self.episode.ledger.trials_left}"
         if trial.row < 0:
             return f"{trial.status} {left}"
-        first = next(t for t in self.episode.trials if t.row >= 0)
-        change = numbers(self._scaled(trial.loss - first.loss))
         status = "diverged" if trial.diverged else trial.status
-        return f"{status} at {numbers(np.array(trial.point) - self._reference)} change {change} {left}"
+        return f"{status} {spoken_trial(self, trial)} {left}"
 
     def _scaled(self, difference: float) -> np.ndarray:
-        return np.array([20 * difference / self._summary.spread])
+        return np.array([TENTHS * difference / self.summary.spread])
 
 
 def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
     """A point [n_knobs] of the running episode as the configuration that a model would write."""
-    return {name: quarter(v) for name, v in zip(env._knobs, point - env._reference, strict=True)}
+    return {name: quarter(v) for name, v in zip(env._knobs, point - env.reference, strict=True)}
+
+
+def spoken_trial(env: TextEnv, trial: Trial) -> str:
+    """Where a trial with an outcome was evaluated, and its loss minus the first outcome's, as tools say it."""
+    first = next(t for t in env.episode.trials if t.row >= 0)
+    return f"at {numbers(np.array(trial.point) - env.reference)} change {numbers(env._scaled(trial.loss - first.loss))}"
 
 
 def _names(episode: Episode) -> tuple[list[str], list[str]]:

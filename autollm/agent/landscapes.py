@@ -1,0 +1,187 @@
+"""Procedurally generated experiments to practise on: never scored, never shown as results.
+
+The prior, written down and frozen before any test suite was looked at:
+
+- 1 to 4 knobs, 1 or 2 fidelity coordinates, 1 to 9 cheap experiments, each at most 0.6 of the target's compute;
+- bowls with shared curvature (widths of 0.8 to 4 natural units), ridges (correlated knobs), skew, plateaus far out; one in
+  three has a cliff behind which runs diverge; widths and cliffs vary a little from experiment to experiment;
+- the target's optimum is anywhere in the window, edges included; per octave of a fidelity coordinate it moves by SLOPES plus
+  noise of sd 0.25 where knob and coordinate have telling names (rates fall with size, batches grow with data), and by that
+  noise alone elsewhere; one landscape in ten does not move at all;
+- one in six has cheap evidence that is uninformative or reversed;
+- row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
+  six has 6 to 15 rows; one landscape in seven hides all names; one knob in seven has an invented one.
+
+What does not belong here: text, labels. Invariant: a landscape is determined by its seed, in any process.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from autollm.gym.space import Knob, Space
+from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.task import Task
+
+KNOB_NAMES = {
+    "rate": ("learning_rate", "lr", "peak_lr", "step_size", "max_lr", "eta"),
+    "size": ("batch_size", "batch_tokens", "bs", "batch_sequences", "global_batch", "tokens_per_step"),
+    "other": ("weight_decay", "warmup", "beta2", "clip_range", "kl_coef", "temperature", "group_size", "depth", "width",
+              "mlp_ratio", "dropout", "label_smoothing", "lora_rank", "alpha", "gamma", "w1", "w2", "w3"),
+}
+FIDELITY_NAMES = {"model": ("params", "width", "n_params"), "data": ("tokens", "steps", "data", "updates"), "any": ("flops", "scale")}
+SLOPES = {("rate", "model"): -0.4, ("rate", "data"): -0.1, ("rate", "any"): -0.25,
+          ("size", "model"): 0.05, ("size", "data"): 0.35, ("size", "any"): 0.2}
+"""Mean octaves by which an optimum moves per octave of a fidelity coordinate; others 0."""
+FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
+LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
+"""Number of levels per knob, by the number of knobs."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A generated table with one task on its dearest experiment."""
+
+    table: OutcomeTable
+    task: Task
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the experiments of one landscape share. Arrays are [n_knobs] or, `rotation`, [n_knobs, n_knobs]."""
+
+    curvature: np.ndarray
+    rotation: np.ndarray
+    skew: np.ndarray
+    plateau: float
+    cliff: float
+    noise: float
+
+
+def make_landscape(seed: int) -> Landscape:
+    """The landscape of a seed."""
+    rng = np.random.default_rng([17, seed])
+    kinds, space = _space(rng)
+    coordinates, names = _coordinates(rng)
+    n_cheap = int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9], p=[0.06, 0.1, 0.14, 0.16, 0.16, 0.16, 0.1, 0.07, 0.05]))
+    z = _ladder(rng, n_cheap, len(names))
+    optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
+    shape = _shape(rng, len(space))
+    parts = [_rows(rng, space, optimum, shape, target=i == n_cheap) for i, optimum in enumerate(optima)]
+    family = str(rng.choice(FAMILIES))
+    experiments = tuple(
+        Experiment(f"generated:{seed}:{i}", f"generated {seed}/{i}", "generated", family,
+                   {name: float(2.0**v) for name, v in zip(names, zi, strict=True)}, float(2.0 ** zi.sum()), "loss", "min", space)
+        for i, zi in enumerate(z))
+    ids = [e.experiment_id for e in experiments]
+    task = Task(f"generated/{seed}", "generated", 1, "train", ids[-1], tuple(ids[:-1]), trials=int(rng.integers(1, 6)),
+                masked=bool(rng.random() < 1 / 7))
+    return Landscape(_table(seed, experiments, parts), task)
+
+
+def _table(seed: int, experiments: tuple[Experiment, ...], parts: list[tuple[np.ndarray, ...]]) -> OutcomeTable:
+    """Rows of all experiments side by side; `latent` is known exactly here."""
+    sizes = [len(p[0]) for p in parts]
+    columns = {name: np.ones(sum(sizes), dtype) for name, dtype in COLUMNS.items()}
+    for name, index in (("objective", 1), ("latent", 2), ("diverged", 3)):
+        columns[name] = np.concatenate([p[index] for p in parts])
+    columns["cost_flops"] = np.repeat([e.compute_flops for e in experiments], sizes)
+    return OutcomeTable(f"generated-{seed}", experiments, np.concatenate([[0], np.cumsum(sizes)]), columns, tuple(p[0] for p in parts))
+
+
+def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
+    """Kinds of the knobs, and the space: grids in half or whole octaves."""
+    d = int(rng.choice([1, 2, 3, 4], p=[0.08, 0.66, 0.2, 0.06]))
+    kinds = [str(k) for k in rng.permutation(["rate", "size", "other", "other"])[:d]] if d != 2 or rng.random() < 0.5 else ["rate", "size"]
+    names: list[str] = []
+    for kind in kinds:
+        free = [n for n in KNOB_NAMES[kind] if n not in names]
+        names.append(_invented(rng) if rng.random() < 1 / 7 else free[int(rng.integers(len(free)))])
+    knobs = []
+    for name in names:
+        step, low = float(rng.choice([0.5, 1.0])), float(rng.integers(-14, 8))
+        levels = 2.0 ** (low + step * np.arange(int(rng.integers(*LEVELS[d]))))
+        knobs.append(Knob(name, "log", tuple(levels.tolist()), step=step))
+    return kinds, Space(tuple(knobs))
+
+
+def _invented(rng: np.random.Generator) -> str:
+    """A name that no list holds, so that a model learns to copy names piece by piece."""
+    return "x" + "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz_0123456789"), int(rng.integers(3, 10))))
+
+
+def _coordinates(rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Kinds and names of the fidelity coordinates."""
+    pick = rng.random()
+    kinds = ["model", "data"] if pick < 0.65 else ["any"] if pick < 0.75 else ["data"] if pick < 0.85 else ["model"]
+    return kinds, [str(rng.choice(FIDELITY_NAMES[k])) for k in kinds]
+
+
+def _slopes(rng: np.random.Generator, kinds: list[str], coordinates: list[str]) -> np.ndarray:
+    """Octaves of the optimum per octave of fidelity, [n_fidelity, n_knobs]."""
+    mean = np.array([[SLOPES.get((kind, c), 0.0) for kind in kinds] for c in coordinates])
+    return (mean + rng.normal(0, 0.25, mean.shape)) * (rng.random() > 0.1)
+
+
+def _ladder(rng: np.random.Generator, n_cheap: int, n_fidelity: int) -> np.ndarray:
+    """log2 fidelity, [n_cheap + 1, n_fidelity], cheapest first, the target last."""
+    cheap = np.round(rng.uniform(0, 1, (n_cheap, n_fidelity)) * rng.uniform(0.5, 5.0, n_fidelity) * 4) / 4
+    ahead = rng.uniform(0.75, 6.0) * rng.dirichlet(np.full(n_fidelity, 0.8))
+    cheap = cheap[np.argsort(cheap.sum(axis=1), kind="stable")]
+    return np.vstack([cheap, cheap.max(axis=0) + ahead])
+
+
+def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Optimum of each experiment, [n_experiments, n_knobs], natural units."""
+    low, high = space.window
+    d = len(space)
+    place = rng.uniform(0.15, 0.85, d) if rng.random() < 0.6 else rng.uniform(-0.05, 1.05, d)
+    target = low + place * (high - low)
+    kind = str(rng.choice(["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1]))
+    if kind == "uninformative":
+        return np.vstack([low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target])
+    moved = (z[:-1] - z[-1]) @ slopes
+    cheap = target + (moved if kind == "law" else -moved) + rng.normal(0, 0.15, moved.shape)
+    return np.vstack([cheap, target + rng.normal(0, 0.15, d)])
+
+
+def _shape(rng: np.random.Generator, d: int) -> _Shape:
+    rotation = np.eye(d)
+    if d > 1 and rng.random() < 0.7:
+        rotation = rotation + np.triu(rng.normal(0, 0.4, (d, d)), 1)
+    cliff = float(rng.uniform(1.0, 5.0)) if rng.random() < 1 / 3 else np.inf
+    return _Shape(1 / np.exp(rng.uniform(np.log(0.8), np.log(4.0), d)) ** 2, rotation, rng.uniform(-0.5, 0.5, d),
+                  float(rng.uniform(3, 30)), cliff, float(rng.uniform(0.01, 0.12)))
+
+
+def _rows(rng: np.random.Generator, space: Space, optimum: np.ndarray, shape: _Shape, target: bool) -> tuple[np.ndarray, ...]:
+    """Points [n, d], observed loss, latent loss and diverged [n] of one experiment."""
+    points = _recorded(rng, space, target)
+    offset = (points - optimum) @ shape.rotation
+    u = (np.where(offset * shape.skew > 0, 1 + np.abs(shape.skew), 1.0) * offset**2) @ shape.curvature
+    u = u * np.exp(rng.normal(0, 0.2))
+    u = u / (1 + u / shape.plateau)
+    diverged = offset[:, 0] > shape.cliff + rng.normal(0, 0.3)
+    latent = np.where(diverged, u.max() + 3, u)
+    observed = latent + shape.noise * max(float(np.median(u) - u.min()), 1e-3) * rng.normal(size=len(u))
+    level, scale = rng.uniform(1, 5), rng.uniform(0.05, 0.5)
+    return points, level + scale * observed, level + scale * latent, diverged
+
+
+def _recorded(rng: np.random.Generator, space: Space, target: bool) -> np.ndarray:
+    """Points of the declared grid that this experiment has rows for, [n, d]."""
+    points = space.grid
+    n = len(points)
+    pick = rng.random()
+    if target and pick < 1 / 3:
+        index = np.array(list(itertools.product(*(range(len(k.levels)) for k in space.knobs))))
+        keep = index.sum(axis=1) % 2 == 0
+    elif not target and pick < 1 / 6:
+        keep = np.zeros(n, dtype=bool)
+        keep[rng.choice(n, min(n, int(rng.integers(6, 16))), replace=False)] = True
+    else:
+        keep = rng.random(n) < rng.uniform(0.5, 1.0)
+    return points[keep] if keep.sum() >= 5 else points

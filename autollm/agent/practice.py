@@ -1,0 +1,92 @@
+"""Practice for the base model: generated landscapes, explored at random, with the all-knowing teacher's opinion at every turn.
+
+The trials that are played are exploratory (around the trend, around the best so far), not the teacher's: a played near-optimal
+trial would tell the model where the optimum is before it could know. What the teacher would have tried instead is the target of
+each value's position, as a distribution over quarter steps (`decisions`).
+
+What does not belong here: tokens. Invariant: an example is determined by its seed, in any process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autollm.agent.labels import Grid
+from autollm.agent.landscapes import Landscape, make_landscape
+from autollm.agent.transcript import Call, Message, Turn, assistant_message, play_call, run_call, submit_call, thought, tool_message
+from autollm.agent.transcript import user_message
+from autollm.gym.episode import start
+from autollm.gym.text import LIMIT, QUARTERS, TextEnv
+
+N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
+"""Distinct numbers that the text view says."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation, and per `run_experiment` turn the teacher's distribution over each value given the played ones before it:
+    float32 [n_knobs, N_QUARTERS]; `importance` [n_turns] weighs turns by how much there is to gain."""
+
+    messages: list[Message]
+    decisions: list[np.ndarray]
+    importance: list[float]
+
+
+def practice_example(seed: int) -> Example:
+    """The example of a seed."""
+    return play_example(make_landscape(seed), seed)
+
+
+def play_example(landscape: Landscape, seed: int) -> Example:
+    """Explore a landscape to the end of its trials, then submit the best."""
+    env = TextEnv(lambda: start(landscape.task, landscape.table, seed))
+    rng = np.random.default_rng([23, seed])
+    messages, decisions, importance = [user_message(env.reset())], [], []
+    grid, width = Grid(env.episode), rng.uniform(0.2, 2.0)
+    while not env.episode.done:
+        weights = grid.weights()
+        cell = explore(env, grid, rng, width)
+        decisions.append(value_targets(env, grid.cells, weights, grid.cells[cell]))
+        importance.append(float(np.clip(weights.mean() / 0.15, 0.3, 2.0)))
+        _play(env, messages, run_call(env, grid.cells[cell]))
+    _play(env, messages, submit_call(env))
+    return Example(messages, decisions, importance)
+
+
+def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
+    """A cell near the trend, near the best trial, near a cheap experiment's best row, or anywhere; one in twenty may repeat."""
+    best, view = env.episode.incumbent, env.episode.drawn.view
+    pick = rng.random()
+    centre = env.summary.trend
+    if best is not None and pick < 0.5:
+        centre = np.array(best.point)
+    elif pick > 0.85 and env.summary.bowls:
+        centre = env.summary.bowls[int(rng.integers(len(env.summary.bowls)))].best_row
+    wanted = rng.uniform(*view.space.window) if pick > 0.93 else centre + rng.normal(0, width, len(centre))
+    distance = ((grid.cells - wanted) ** 2).sum(axis=1)
+    if rng.random() > 0.05:
+        distance = np.where(grid.untried(), distance, distance + 1e6)
+    return int(np.argmin(distance))
+
+
+def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:
+    """Distribution of each knob's value under the weights, given the played values of the knobs before it: [n_knobs, N_QUARTERS].
+
+    A slice where nothing has weight falls back to the slice before it.
+    """
+    out = np.zeros((cells.shape[1], N_QUARTERS), dtype=np.float32)
+    kept = weights
+    for j, value in enumerate(played):
+        index = np.rint((np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT) * QUARTERS).astype(int)
+        out[j] = np.bincount(index, kept, N_QUARTERS)
+        out[j] /= out[j].sum()
+        narrowed = np.where(np.abs(cells[:, j] - value) < 1e-6, kept, 0.0)
+        kept = narrowed if narrowed.sum() > 1e-9 else kept
+    return out
+
+
+def _play(env: TextEnv, messages: list[Message], call: Call) -> None:
+    messages.append(assistant_message(Turn(thought(env), call)))
+    messages.append(tool_message(call.name, play_call(env, call)))

@@ -1,0 +1,193 @@
+"""Pre-training of the base model on generated practice alone: `python -m autollm.agent.pretrain --out var/pretrain`.
+
+A plain loop: cross entropy on the text of turns, and on each value the cross entropy with the teacher's distribution. Resumable:
+a state is kept every `checkpoint_every` chunks, and chunk i holds the same examples in any run. `log.csv` has one line a chunk.
+What does not belong here: any recorded experiment, real tasks, TRL.
+
+Invariant: an interrupted run that is started again ends with the weights of an uninterrupted one, up to float rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from autollm.agent.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
+from autollm.agent.checkpoints import Checkpoint, save_checkpoint
+from autollm.agent.model import build_model, n_parameters
+from autollm.agent.practice import practice_example
+from autollm.agent.profiles import Architecture, Strict, load_profile
+from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, quarter_ids
+
+TOKENIZER_SEEDS = range(-1000, 0)
+VALIDATION_CHUNK = 1_000_000
+"""Index of the frozen chunk whose loss is logged; training never gets that far."""
+FIELDS = ("chunk", "episodes", "tokens", "seconds", "learning_rate", "text_loss", "value_loss", "validation_value_loss")
+
+
+class PretrainConfig(Strict):
+    """`chunks` of 256 episodes; `text_weight` is the share of the ordinary loss beside the teacher's."""
+
+    profile: str = "tiny"
+    chunks: int = 500
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    warmup_chunks: int = 20
+    weight_decay: float = 0.05
+    text_weight: float = 0.3
+    checkpoint_every: int = 25
+    workers: int = 1
+    bf16: bool = True
+    seed: int = 0
+
+
+class Pretraining:
+    """Model, optimizer and position of one run."""
+
+    def __init__(self, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast):
+        self.config, self.tokenizer = config, tokenizer
+        self.model = build_model(load_profile(config.profile).architecture or Architecture(), tokenizer, config.seed)
+        self.optimizer = torch.optim.AdamW(_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.95))
+        self.quarters = torch.from_numpy(quarter_ids(tokenizer))
+        self.chunk, self.tokens, self.seconds = 0, 0, 0.0
+
+    def learn(self, batches: list[Batch]) -> dict[str, float]:
+        """One chunk; returns its mean losses."""
+        rate = learning_rate(self.config, self.chunk)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sums = np.zeros(2)
+        for batch in batches:
+            text_loss, value_loss = self.losses(batch)
+            (self.config.text_weight * text_loss + value_loss).backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=False)
+            sums += [text_loss.item(), value_loss.item()]
+            self.tokens += batch.tokens.size
+        self.chunk += 1
+        return {"learning_rate": rate, "text_loss": sums[0] / len(batches), "value_loss": sums[1] / len(batches)}
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss of a turn's text, and of its values (0 where the teacher's distribution is met exactly)."""
+        n = len(batch.text)
+        tokens = torch.from_numpy(batch.tokens)
+        positions = torch.from_numpy(np.concatenate([batch.text, batch.values]) - 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
+            hidden = self.model.model(input_ids=tokens, use_cache=False).last_hidden_state
+            logits = self.model.lm_head(hidden.reshape(-1, hidden.shape[-1])[positions])
+        log_p = torch.log_softmax(logits.float(), dim=-1)
+        text_loss = -log_p[:n].gather(1, tokens.reshape(-1)[torch.from_numpy(batch.text)][:, None]).mean()
+        target, weight = torch.from_numpy(batch.targets), torch.from_numpy(batch.importance)
+        divergence = (torch.special.xlogy(target, target) - target * log_p[n:][:, self.quarters]).sum(dim=1)
+        return text_loss, (weight * divergence).sum() / weight.sum()
+
+    def state(self) -> dict:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "chunk": self.chunk,
+                "tokens": self.tokens, "seconds": self.seconds}
+
+    def load_state(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.chunk, self.tokens, self.seconds = state["chunk"], state["tokens"], state["seconds"]
+
+
+def learning_rate(config: PretrainConfig, chunk: int) -> float:
+    """Linear warm-up, then a cosine to a hundredth."""
+    if chunk < config.warmup_chunks:
+        return config.learning_rate * (chunk + 1) / config.warmup_chunks
+    done = (chunk - config.warmup_chunks) / max(1, config.chunks - config.warmup_chunks)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, done))))
+
+
+def pretrain(config: PretrainConfig, out: Path) -> Path:
+    """Train (or go on with) the base model of a profile; returns the checkpoint's folder, `out`/final."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(config.model_dump_json(indent=1))
+    run = Pretraining(config, make_tokenizer())
+    state_path = out / "state.pt"
+    if state_path.exists():
+        run.load_state(torch.load(state_path, weights_only=True))
+        print(f"going on at chunk {run.chunk} of {config.chunks}", file=sys.stderr, flush=True)
+    validation = Encoder(run.tokenizer).chunk(VALIDATION_CHUNK, config.batch_size)
+    chunks = stream(run.tokenizer, run.chunk, config.batch_size, config.workers)
+    begin = time.monotonic() - run.seconds
+    while run.chunk < config.chunks:
+        index, batches = next(chunks)
+        line = run.learn(batches)
+        run.seconds = time.monotonic() - begin
+        last = run.chunk == config.chunks
+        line["validation_value_loss"] = _validate(run, validation) if last or run.chunk % config.checkpoint_every == 0 else ""
+        _log(out, {"chunk": index, "episodes": run.chunk * CHUNK, "tokens": run.tokens, "seconds": round(run.seconds, 1), **line})
+        if last or run.chunk % config.checkpoint_every == 0:
+            _keep(run, state_path)
+            save_base(run, out / f"chunk-{run.chunk}")
+    chunks.close()
+    return save_base(run, out / "final")
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of models built here: determined by the code alone."""
+    rendering = PreTrainedTokenizerFast(tokenizer_object=build_tokenizer([]).backend_tokenizer, chat_template=CHAT_TEMPLATE)
+    texts = [rendering.apply_chat_template(practice_example(1_000_000_000 + s).messages, tools=TOOL_STUBS, tokenize=False)
+             for s in TOKENIZER_SEEDS]
+    return build_tokenizer(texts)
+
+
+def save_base(run: Pretraining, folder: Path) -> Path:
+    """The weights so far as a checkpoint of stage `base`."""
+    metadata = {
+        "profile": run.config.profile, "stage": "base", "trained_on": "generated landscapes (autollm.agent.landscapes)",
+        "experiments": [], "table_id": None, "parents": [], "parameters": n_parameters(run.model),
+        "config": run.config.model_dump(), "episodes": run.chunk * CHUNK, "tokens": run.tokens, "seconds": round(run.seconds),
+        "command": "python -m autollm.agent.pretrain"}
+    save_checkpoint(Checkpoint(run.model, run.tokenizer, metadata), folder)
+    return folder
+
+
+@torch.no_grad()
+def _validate(run: Pretraining, batches: list[Batch]) -> float:
+    return float(np.mean([run.losses(b)[1].item() for b in batches]))
+
+
+def _groups(model: Qwen3ForCausalLM, weight_decay: float) -> list[dict]:
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0}]
+
+
+def _keep(run: Pretraining, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(run.state(), temporary)
+    os.replace(temporary, path)
+
+
+def _log(out: Path, line: dict) -> None:
+    path = out / "log.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in line.items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("var/pretrain"))
+    for name, field in PretrainConfig.model_fields.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default)
+    arguments = vars(parser.parse_args())
+    out = arguments.pop("out")
+    print(pretrain(PretrainConfig.model_validate(arguments), out))
+
+
+if __name__ == "__main__":
+    main()

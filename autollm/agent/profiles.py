@@ -1,0 +1,145 @@
+"""The one typed configuration of training an agent: the same for the command line, Dagster and tests; profiles are TOML files.
+
+`tiny` is built from scratch here; `qwen3-1.7b` and `qwen3-4b` start from hub weights. All go through the same code.
+What does not belong here: torch. Invariant: a configuration's JSON names everything that training depends on but the data.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from autollm.errors import UnknownNameError
+from autollm.records import canonical_json, content_hash
+
+FOLDER = Path(__file__).parent / "profiles"
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Architecture(Strict):
+    """A small decoder that is built from scratch."""
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    mlp_width: int = 320
+    max_tokens: int = 1024
+
+
+class LoraSettings(Strict):
+    """Low-rank adapters instead of full weights."""
+
+    rank: int = 32
+    alpha: int = 64
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class SftConfig(Strict):
+    """Distillation. `practice_share` of the conversations come from generated landscapes, the others from training tasks."""
+
+    steps: int = 200
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    warmup_steps: int = 10
+    max_tokens: int = 512
+    practice_share: float = Field(0.5, ge=0, le=1)
+    checkpoint_every: int = 100
+    log_every: int = 10
+    gradient_accumulation: int = 1
+    gradient_checkpointing: bool = False
+
+
+class GrpoConfig(Strict):
+    """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing."""
+
+    steps: int = 40
+    groups: int = 4
+    group_size: int = 8
+    trials: int = 3
+    learning_rate: float = 1e-4
+    warmup_steps: int = 2
+    temperature: float = 1.0
+    kl_weight: float = 0.02
+    clip_range: float = 0.2
+    iterations: int = 1
+    max_tokens: int = 256
+    practice_share: float = Field(0.5, ge=0, le=1)
+    reward: Literal["regret", "random"] = "regret"
+    checkpoint_every: int = 20
+    gradient_accumulation: int = 1
+    gradient_checkpointing: bool = False
+    use_vllm: bool = False
+    vllm_mode: Literal["colocate", "server"] = "colocate"
+    vllm_gpu_memory: float = 0.3
+    vllm_server_url: str | None = None
+
+
+class GenerationConfig(Strict):
+    """How the trained agent writes. `backend` openai talks to a vLLM server at `server_url`."""
+
+    backend: Literal["transformers", "openai"] = "transformers"
+    server_url: str | None = None
+    server_model: str = "agent"
+    max_new_tokens: int = 96
+    temperature: float = 0.0
+    batch_size: int = 64
+    timeout_s: float = 60.0
+
+
+class TrainConfig(Strict):
+    """Everything of a training but its data."""
+
+    profile: str = "tiny"
+    base: str = "models/agent-tiny-base"
+    architecture: Architecture | None = None
+    lora: LoraSettings | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bf16: bool = False
+    seed: int = 0
+    sft: SftConfig = SftConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    generation: GenerationConfig = GenerationConfig()
+
+    @property
+    def digest(self) -> str:
+        return content_hash(canonical_json(self.model_dump(mode="json"), digits=9))
+
+    @property
+    def base_path(self) -> str:
+        """A folder beside the package when there is one of that name, else the name as given (a folder or a hub id)."""
+        return str(ROOT / self.base) if (ROOT / self.base).exists() else self.base
+
+
+def profile_names() -> list[str]:
+    return sorted(p.stem for p in FOLDER.glob("*.toml"))
+
+
+def load_profile(name: str, **changes: Any) -> TrainConfig:
+    """A profile by name; `changes` replace fields, nested ones by a dict of their own.
+
+    Raises:
+        UnknownNameError: no such profile.
+        pydantic.ValidationError: an unknown field or a wrong value.
+    """
+    if name not in profile_names():
+        raise UnknownNameError("profile", name, profile_names())
+    raw = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+    return TrainConfig.model_validate(_merged({"profile": name, **raw}, changes))
+
+
+def _merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    out = dict(raw)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if nested else value
+    return out
