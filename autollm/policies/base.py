@@ -62,7 +62,7 @@ class RankingPolicy:
 
     def reset(self, view: TaskView, rng: np.random.Generator) -> None:
         self.view, self.rng, self.trials = view, rng, []
-        self.candidates = view.candidates
+        self.candidates, self.candidates_are_rows = view.candidates, view.setting == "pool-visible"
         self._spent = np.zeros(len(view.candidates), dtype=bool)
         self._asked: list[int] = []
         self.steps = grid_steps(view)
@@ -109,7 +109,7 @@ class RankingPolicy:
         evaluated row in every knob would be snapped onto it again.
         """
         gap = np.abs(self.candidates - point)
-        if self.view.setting == "pool-visible":
+        if self.candidates_are_rows:
             return np.all(gap < 1e-6, axis=1)
         return np.all(gap < 0.5 * self.steps - 1e-9, axis=1) | np.all(gap < 1e-6, axis=1)
 
@@ -121,7 +121,7 @@ class RankingPolicy:
                 continue
             self._asked.remove(index)
             self._spent[index] = True
-            if snap > 0 and self.view.setting == "declared":
+            if snap > 0 and not self.candidates_are_rows:
                 to_row = np.linalg.norm(self.candidates - point, axis=1)
                 to_proposal = np.linalg.norm(self.candidates - proposal, axis=1)
                 self._spent |= to_row + to_proposal <= 1.05 * snap

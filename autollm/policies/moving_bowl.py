@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.bowl_fit import Bowl, Rows, fit, gather_rows, own_centre, prior_bowl
+from autollm.policies.spread import expected_spread
 
 N_PARTICLES = 400
 NOISE_SD = 0.10
@@ -54,7 +55,7 @@ class MovingBowl(RankingPolicy):
         extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
         low, high = np.minimum(SHIFT_SD[0], extent / 10), np.minimum(SHIFT_SD[1], extent / 3)
         self.shift_sd = np.clip(SHIFT_FACTOR * self.leave_one_out, low, high)
-        self.spread = self._expected_spread()
+        self.spread = expected_spread(view)
         self._draw_particles()
 
     def tell(self, trial) -> None:  # noqa: ANN001 - the base class says it
@@ -113,17 +114,6 @@ class MovingBowl(RankingPolicy):
             others = fit(self.rows.without(c), self._prior, begin=self.bowl, n_iterations=4)
             errors.append(own - others.centre(self.evidence_z[c]))
         return np.sqrt(np.mean(np.square(errors), axis=0))
-
-    def _expected_spread(self) -> float:
-        """median - min at the target: a ridged line in log2 fidelity through those of the evidence."""
-        spreads = np.array([np.median(e.loss) - np.min(e.loss) for e in self.view.evidence])
-        known = spreads > 0
-        if not known.any():
-            return 1.0
-        y, z = np.log(spreads[known]), self.evidence_z[known]
-        x = z - z.mean(axis=0)
-        slope = np.linalg.solve(x.T @ x + 4.0 * np.eye(x.shape[1]), x.T @ (y - y.mean()))
-        return float(np.exp(np.clip(y.mean() - z.mean(axis=0) @ slope, y.min() - 1, y.max() + 1)))
 
     def _draw_particles(self) -> None:
         d = len(self.view.space)
