@@ -1,0 +1,91 @@
+"""The agent as a policy: it plays real multi-turn episodes through its own text, many in lock-step.
+
+No grammar constrains what it writes. A turn without a readable call costs a trial, as in training.
+What does not belong here: regret tables and intervals (evaluation/). Invariant: the agent sees what TextEnv says, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autollm.agent.generation import Generator
+from autollm.agent.transcript import Message, Turn, assistant_message, parse_turn, play_call, tool_message, traced_numbers, user_message
+from autollm.gym.episode import Episode, start
+from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Task
+from autollm.gym.text import TextEnv
+
+FREE_TURNS = 4
+"""Turns beyond one a trial and the submission: free tools may be called that often, then the play ends."""
+
+
+@dataclass
+class Play:
+    """One finished play. `n_calls` counts turns, `n_malformed` those without a call that the environment could take."""
+
+    env: TextEnv
+    conversation: list[Message]
+    n_calls: int = 0
+    n_malformed: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def episode(self) -> Episode:
+        return self.env.episode
+
+
+class AgentPolicy:
+    """`policy_id` such as agent-tiny-sft-rl; `seed` shifts the generator's stream where it samples."""
+
+    def __init__(self, policy_id: str, generator: Generator, version: int = 1):
+        self.policy_id, self.generator, self.version = policy_id, generator, version
+
+    def play_many(self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]) -> list[Play]:
+        """Every task with every seed, tasks slowest."""
+        envs = [_opened(start(task, table, seed)) for task in tasks for seed in seeds]
+        return play(envs, self.generator)
+
+
+def play(envs: Sequence[tuple[TextEnv, str]], generator: Generator, seed: int = 0) -> list[Play]:
+    """Play (environment, prompt) pairs to their ends."""
+    plays = [Play(env, [user_message(prompt)]) for env, prompt in envs]
+    limits = [p.episode.drawn.task.trials + 1 + FREE_TURNS for p in plays]
+    for turn in range(max(limits, default=0)):
+        active = [p for p, limit in zip(plays, limits, strict=True) if turn < limit and not p.episode.finished]
+        if not active:
+            break
+        for one, text in zip(active, generator.generate([p.conversation for p in active], seed * 1009 + turn), strict=True):
+            _take(one, text)
+    return plays
+
+
+def _take(one: Play, text: str) -> None:
+    """One turn: parse, play, remember. A turn after the last trial that does not submit ends the play."""
+    episode, turn = one.episode, parse_turn(text)
+    was_done, bad_before = episode.done, _n_malformed(episode)
+    one.n_calls += 1
+    answer = play_call(one.env, turn.call)
+    one.n_malformed += _n_malformed(episode) > bad_before or answer.startswith("error: a configuration") or (was_done and turn.call is None)
+    if answer.startswith("error"):
+        one.errors.append(answer)
+    one.conversation.append(assistant_message(turn if turn.call else Turn(text, None)))
+    one.conversation.append(tool_message(turn.call.name if turn.call else "none", answer))
+    if was_done:
+        episode.finished = True
+
+
+def _n_malformed(episode: Episode) -> int:
+    return sum(t.status == "malformed" for t in episode.trials)
+
+
+def _opened(episode: Episode) -> tuple[TextEnv, str]:
+    env = TextEnv(lambda: episode)
+    return env, env.reset()
+
+
+def traced_share(conversations: Sequence[list[Message]]) -> float:
+    """Share of the numbers in thoughts that stand in what the agent had read before; 1 where there are none."""
+    counts = [traced_numbers(c) for c in conversations]
+    total = sum(n for _, n in counts)
+    return sum(t for t, _ in counts) / total if total else 1.0

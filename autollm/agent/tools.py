@@ -1,0 +1,24 @@
+"""The schema of the text view's tools, generated from the very methods that TRL hands to a chat template.
+
+SFT data, GRPO prompts and servers must carry the same schema: with a hand-written one, a model trained on the other calls nothing.
+What does not belong here: calls (transcript.py). Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+from transformers.utils import get_json_schema
+
+from autollm.gym.text import TextEnv
+
+RESERVED = ("reset", "get_reward")
+
+
+@cache
+def tool_schemas() -> tuple[dict[str, Any], ...]:
+    """JSON schemas of the tools, in the order in which TRL lists them."""
+    methods = inspect.getmembers(TextEnv, predicate=inspect.isfunction)
+    return tuple(get_json_schema(m) for name, m in methods if name not in RESERVED and not name.startswith("_"))

@@ -1,0 +1,88 @@
+"""Frozen generated tasks on which checkpoints are compared while they are trained: `python -m autollm.agent.validation FOLDER...`.
+
+Beside the agent stand two rules that use the same text: copying the nearest cheap experiment's best rows, and the trend.
+What does not belong here: recorded experiments. Invariant: seeds are never used for training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from autollm.agent.landscapes import make_landscape
+from autollm.agent.policy import Play, play, traced_share
+from autollm.gym.episode import start
+from autollm.gym.text import TextEnv
+
+FIRST_SEED = 2_000_000_000
+TRIALS = 3
+
+
+def validation_envs(n_tasks: int, trials: int = TRIALS) -> list[tuple[TextEnv, str]]:
+    """Opened environments of the frozen tasks."""
+    out = []
+    for seed in range(FIRST_SEED, FIRST_SEED + n_tasks):
+        landscape = make_landscape(seed)
+        episode = start(landscape.task.with_(trials=trials), landscape.table, seed)
+        env = TextEnv(lambda episode=episode: episode)
+        out.append((env, env.reset()))
+    return out
+
+
+def scores(plays: list[Play]) -> dict[str, float]:
+    """Mean latent regret after each trial, and shares of bad calls."""
+    curves = np.array([p.episode.regret_curve(latent=True) for p in plays])
+    trials = [t for p in plays for t in p.episode.trials]
+    out = {f"regret_{k + 1}": float(v) for k, v in enumerate(curves.mean(axis=0))}
+    out |= {status: float(np.mean([t.status == status for t in trials])) for status in ("repeated", "off_table")}
+    calls = sum(p.n_calls for p in plays)
+    out["malformed"] = sum(p.n_malformed for p in plays) / max(calls, 1)
+    out["traced"] = traced_share([p.conversation for p in plays])
+    out["calls"] = calls / len(plays)
+    return out
+
+
+def rule_regret(n_tasks: int, propose: Callable[[TextEnv, int], np.ndarray]) -> list[float]:
+    """Mean latent regret [TRIALS] of a rule `propose(env, trial) -> point`."""
+    curves = []
+    for env, _ in validation_envs(n_tasks):
+        for k in range(TRIALS):
+            env.episode.run_point(propose(env, k))
+        curves.append(env.episode.regret_curve(latent=True))
+    return np.mean(curves, axis=0).tolist()
+
+
+def copy_nearest(env: TextEnv, k: int) -> np.ndarray:
+    """The k-th best row of the dearest cheap experiment."""
+    table = env.episode.drawn.view.evidence[-1]
+    return table.points[np.argsort(table.loss, kind="stable")[min(k, len(table.loss) - 1)]]
+
+
+def trend(env: TextEnv, k: int) -> np.ndarray:
+    """The trend, then untried cells by distance from it."""
+    cells = env.episode.drawn.view.candidates
+    order = np.argsort(((cells - env.summary.trend) ** 2).sum(axis=1), kind="stable")
+    return cells[order[k]]
+
+
+
+
+def main() -> None:
+    from autollm.agent.generation import make_generator
+    from autollm.agent.profiles import load_profile
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoints", nargs="+")
+    parser.add_argument("--tasks", type=int, default=256)
+    parser.add_argument("--temperature", type=float, default=0.0)
+    arguments = parser.parse_args()
+    print(json.dumps({"copy-nearest": rule_regret(arguments.tasks, copy_nearest), "trend": rule_regret(arguments.tasks, trend)}))
+    for checkpoint in arguments.checkpoints:
+        generator = make_generator(load_profile("tiny", generation={"temperature": arguments.temperature}), checkpoint)
+        print(json.dumps({"checkpoint": checkpoint, **scores(play(validation_envs(arguments.tasks), generator))}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
