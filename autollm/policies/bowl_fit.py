@@ -24,7 +24,7 @@ FAR = 1.6
 DROP_FAR = 0.7
 """Share of those rows that a fit leaves out."""
 GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
-"""Prior slope of log2 optimum per octave of a fidelity: a rate falls with the root of model size, a batch grows with that of data."""
+"""Prior octaves of the optimum per octave of fidelity: a rate falls with the root of size, a batch grows with that of data."""
 SLOPE_SD, SHARPNESS_SD, SKEW_SD, FLOOR_SD, SHAPE_SD = 0.25, 0.1, 0.5, 0.3, 1.0
 """Prior standard deviations of S, g, k, a and of log R's diagonal (its off-diagonal: half of it)."""
 

@@ -2,7 +2,7 @@
 
 It models w = sqrt(u + 0.1), u the squashed loss: a bowl becomes a cone, and cliffs of diverged runs no longer set the length
 scales. Hyper-parameters are fitted once per task on a subsample of the evidence; then the process is conditioned on more
-rows and, trial by trial, on the target's. First the lowest posterior mean, later the highest expected improvement.
+rows and, trial by trial, on the target's. The lowest posterior mean comes next.
 What does not belong here: acquisition by cost, since every trial is at the target.
 """
 
@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import ndtr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
+from autollm.gym.episode import Trial
 from autollm.gym.smoothing import squash
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.bowl_fit import FAR
@@ -51,22 +51,14 @@ class GaussianProcessPolicy(RankingPolicy):
         else:
             self._order = np.linalg.norm(self.candidates - view.space.window.mean(axis=0), axis=1)
 
-    def tell(self, trial) -> None:  # noqa: ANN001 - the base class says it
+    def tell(self, trial: Trial) -> None:
         super().tell(trial)
         if self._informed:
             self._condition()
 
     def scores(self) -> np.ndarray:
-        """Posterior mean of w before the first outcome, minus the expected improvement in w afterwards."""
-        if not self._informed:
-            return self._order
-        mean, sd = self._posterior(self.candidates)
-        if not len(self.tried[1]):
-            return mean
-        noise = np.sqrt(sd**2 + self._white)
-        gain = self._target_w().min() - mean
-        density = np.exp(-0.5 * (gain / noise) ** 2) / np.sqrt(2 * np.pi)
-        return -(gain * ndtr(gain / noise) + noise * density)
+        """Posterior mean of w: this far from the evidence its sd is too wide for expected improvement to help (measured)."""
+        return self._posterior(self.candidates)[0] if self._informed else self._order
 
     def predict(self, configurations: Sequence[Mapping[str, float]]) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sd [n] of u (squashed loss: 0 is the best, 1 the median), noise left out; NaN without evidence."""
@@ -121,11 +113,6 @@ class GaussianProcessPolicy(RankingPolicy):
         mean, sd = self.regressor.predict(self._at(points, self.view.target_z), return_std=True)
         sd = np.sqrt(np.maximum(sd**2 - self._kernel.k2.noise_level, 1e-12))
         return mean * self._scale + self._mean, sd * self._scale
-
-    @property
-    def _white(self) -> float:
-        """Noise variance of one row, in w."""
-        return self._kernel.k2.noise_level * self._scale**2
 
     def _sample(self, n: int) -> np.ndarray:
         """Row numbers of at most `n` evidence rows, those on the cliff last, the same at every call."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import ndtr
 
+from autollm.gym.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.bowl_fit import Bowl, Rows, fit, gather_rows, own_centre, prior_bowl
 from autollm.policies.spread import expected_spread
@@ -58,7 +59,7 @@ class MovingBowl(RankingPolicy):
         self.spread = expected_spread(view)
         self._draw_particles()
 
-    def tell(self, trial) -> None:  # noqa: ANN001 - the base class says it
+    def tell(self, trial: Trial) -> None:
         super().tell(trial)
         self._reweight()
 
@@ -99,8 +100,9 @@ class MovingBowl(RankingPolicy):
             f"{name} moves {slope * (knob.step or 1):+.3g} per octave of {fidelity}"
             for name, knob, row in zip(space.names, space.knobs, self.slopes, strict=True)
             for fidelity, slope in zip(self.view.fidelity_names, row, strict=True))
-        text = (f"{len(self.view.evidence)} experiments put the target's optimum at {describe(space.decode(self.target_optimum))} "
-                f"({moves}; leave-one-out error {np.round(self.leave_one_out, 2).tolist()} natural units)")
+        optimum = describe(space.decode(self.target_optimum))
+        text = (f"{len(self.view.evidence)} experiments put the target's optimum at {optimum} ({moves}; "
+                f"leave-one-out error {np.round(self.leave_one_out, 2).tolist()} natural units)")
         if self.trials:
             text += f"; after {len(self.trials)} trials it is {describe(space.decode(self.posterior_optimum))}"
         return text
