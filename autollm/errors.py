@@ -11,6 +11,7 @@
     |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
     |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
     |- GenerationError   the generation back end failed or answered nonsense        (agent)
+    |- ComparisonError   scores that may not stand side by side                     (evaluation)
     `- BusyError         somebody else holds a lock that this step needs            (pipelines)
 
 A message says what happened (with the value), what was expected, the nearest valid thing, and the one action.
@@ -70,6 +71,10 @@ class CheckpointError(AutoLLMError):
 
 class GenerationError(AutoLLMError):
     """The generation back end failed or answered nonsense."""
+
+
+class ComparisonError(AutoLLMError):
+    """Scores of different snapshots, suite versions or off-table modes in one comparison."""
 
 
 class BusyError(AutoLLMError):

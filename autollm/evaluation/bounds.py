@@ -1,0 +1,49 @@
+"""What is possible: random's exact expectation, the smoothed oracle, and what luck alone decides.
+
+References to stand beside every policy, computed from the tables, without playing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autollm.gym.regret import expected_random_regret, regret
+from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Task
+
+
+def random_expectation(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
+    """Exact expected regret of k distinct rows drawn uniformly, mean over tasks (pool-visible, all target rows)."""
+    return float(np.mean([expected_random_regret(table.losses(table.index(t.target)), k) for t in tasks]))
+
+
+def smoothed_oracle(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
+    """Realised regret of the first k rows in the order of the smoothed table, mean over tasks (all target rows)."""
+    curves = []
+    for task in tasks:
+        e = table.index(task.target)
+        order = np.argsort(table.column("latent", e), kind="stable")[:k]
+        curves.append(regret(table.losses(e)[order].min(), table.losses(e)))
+    return float(np.mean(curves))
+
+
+def noise_bound(tasks: Sequence[Task], table: OutcomeTable, k: int, rng: np.random.Generator,
+                n_redraws: int = 400) -> tuple[float, float]:
+    """Mean and sd of the realised regret of a policy that knows the noise-free surface, under redrawn row noise.
+
+    The smoothed table plays the surface; noise is what it leaves over among the better half of the rows. Below the mean is luck.
+    The sd is that of the mean over these tasks.
+    """
+    means = np.zeros(n_redraws)
+    for task in tasks:
+        e = table.index(task.target)
+        surface, losses = np.asarray(table.column("latent", e)), table.losses(e)
+        better = losses <= np.median(losses)
+        noise_sd = float(np.std((losses - surface)[better]))
+        order = np.argsort(surface, kind="stable")[:k]
+        for i in range(n_redraws):
+            redrawn = surface + noise_sd * rng.normal(size=len(surface))
+            means[i] += regret(redrawn[order].min(), redrawn) / len(tasks)
+    return float(means.mean()), float(means.std(ddof=1))

@@ -1,0 +1,55 @@
+"""Every look at test tasks, written down: choosing by test scores shows, because the looks can be counted.
+
+`<home>/reports/test_looks.jsonl`, one line a look, appended and never rewritten.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+import fsspec
+
+from autollm.gym import storage
+
+
+def looks_url(home_url: str) -> str:
+    return storage.join(home_url, "reports", "test_looks.jsonl")
+
+
+def record_look(home_url: str, *, command: str, evaluation_id: str, suites: list[str], policies: list[str],
+                now: datetime | None = None) -> dict[str, Any]:
+    """Append one look; returns it. `now` defaults to the present, UTC."""
+    look = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "command": command,
+            "evaluation_id": evaluation_id, "suites": sorted(suites), "policies": sorted(policies)}
+    line = (json.dumps(look, sort_keys=True) + "\n").encode()
+    url = looks_url(home_url)
+    if storage.is_local(url):
+        path = storage.local_path(url)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line)  # one write: lines of two processes never mix
+        finally:
+            os.close(handle)
+        return look
+    before = storage.read_bytes(url) if storage.exists(url) else b""
+    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem.pipe_file(path, before + line)
+    return look
+
+
+def load_looks(home_url: str) -> list[dict[str, Any]]:
+    """All looks, oldest first; a line that a killed process left half-written is skipped."""
+    url = looks_url(home_url)
+    if not storage.exists(url):
+        return []
+    looks = []
+    for line in storage.read_bytes(url).decode(errors="replace").splitlines():
+        try:
+            looks.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return looks

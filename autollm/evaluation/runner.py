@@ -1,0 +1,209 @@
+"""Many judged episodes: in parallel, resumable, each identity played once.
+
+Registered policies play in worker processes, one chunk (policy, task) at a time; agents play here, in batches. Results are
+appended as Parquet parts while it runs, so that a killed evaluation goes on where it stopped.
+What does not belong here: means and tables (leaderboard.py).
+
+Invariant: the answer does not depend on `jobs`, on what was stored before, or on where a former run was killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from autollm.errors import ComparisonError, SnapshotError
+from autollm.evaluation.contenders import Contender, registered
+from autollm.evaluation.episodes import load_results, write_part
+from autollm.evaluation.progress import Progress
+from autollm.evaluation.protocol import Calls, EpisodeResult, Player, key_of, play, result_of
+from autollm.gym.suites import Suite
+from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Setting, TargetRows, Task
+from autollm.policies import make_policy
+from autollm.records import canonical_json, content_hash
+
+FLUSH_S = 10.0
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Seeds of one contender on one task that are still to be played."""
+
+    contender: Contender
+    task: Task
+    seeds: tuple[int, ...]
+
+
+def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], seeds: int | Sequence[int], table: OutcomeTable, *,
+             out_url: str, setting: Setting = "declared", target_rows: TargetRows = "redraw", split: str = "test",
+             trials: int | None = None, jobs: int = 1) -> list[EpisodeResult]:
+    """Play what is not stored yet, and return all results in the order suites, tasks, contenders, seeds.
+
+    Args:
+        contenders: ids of registered policies, or Contender objects.
+        seeds: how many (0 .. n - 1), or which.
+        out_url: folder of the Parquet parts, `<home>/reports/episodes`.
+        split: tasks of which split; trials: the task's own budget when None.
+
+    Raises:
+        SnapshotError: a suite needs experiments that the table does not hold.
+        UnknownNameError: an unknown policy.
+    """
+    field = [registered(c) if isinstance(c, str) else c for c in contenders]
+    seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    tasks = tasks_of(suites, table, setting=setting, target_rows=target_rows, split=split, trials=trials)
+    wanted = [key_of(task, table.table_id, c.player, seed) for task in tasks for c in field for seed in seeds]
+    known = load_results(out_url, table.table_id)
+    left = _left(tasks, field, seeds, table.table_id, known)
+    progress = Progress("evaluate", sum(len(c.seeds) for c in left))
+    writer = _Writer(out_url, table.table_id, progress)
+    try:
+        for results in _play_policies([c for c in left if c.contender.make_agent is None], table, jobs):
+            writer.add(results)
+        for contender in field:
+            for results in _play_agent(contender, [c for c in left if c.contender is contender], table):
+                writer.add(results)
+    finally:
+        writer.flush()
+    known |= {r.key: r for r in writer.results}
+    return [known[key] for key in wanted]
+
+
+def tasks_of(suites: Sequence[Suite], table: OutcomeTable, *, setting: Setting, target_rows: TargetRows, split: str,
+             trials: int | None = None) -> list[Task]:
+    """Tasks of a split as this evaluation poses them.
+
+    Raises:
+        SnapshotError: a suite needs experiments that the table does not hold.
+    """
+    out = []
+    for suite in suites:
+        missing = suite.missing(table)
+        if missing:
+            raise SnapshotError(f"suite {suite.suite_id} needs {len(missing)} experiments of source {suite.source} that "
+                                f"snapshot {table.table_id} does not hold, such as {missing[0]}. "
+                                "Fix: ingest that source, or leave the suite out.")
+        changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows} | ({"trials": trials} if trials else {})
+        out += [task.with_(**changes) for task in suite.split(split)]
+    return out
+
+
+def evaluation_id(results: Sequence[EpisodeResult]) -> str:
+    """16 hex digits that name a set of judged episodes: what was played by whom, under which protocol.
+
+    Raises:
+        ComparisonError: results of several snapshots.
+    """
+    tables = {r.table_id for r in results}
+    if len(tables) > 1:
+        raise ComparisonError(f"results of {len(tables)} snapshots ({', '.join(sorted(tables))}) may not be compared. "
+                              "Evaluate all of them on one.")
+    return content_hash(canonical_json(sorted(repr(r.key) for r in results)))
+
+
+def _left(tasks: Sequence[Task], field: Sequence[Contender], seeds: tuple[int, ...], table_id: str,
+          known: dict[tuple[Any, ...], EpisodeResult]) -> list[Chunk]:
+    chunks = []
+    for task in tasks:
+        for contender in field:
+            missing = tuple(s for s in seeds if key_of(task, table_id, contender.player, s) not in known)
+            if missing:
+                chunks.append(Chunk(contender, task, missing))
+    return chunks
+
+
+def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Iterator[list[EpisodeResult]]:
+    """Results chunk by chunk, in the order in which they are finished."""
+    jobs = min(jobs, len(chunks))
+    if jobs <= 1:
+        for chunk in chunks:
+            yield _play_chunk(chunk.contender.player, chunk.task, chunk.seeds, table)
+        return
+    with _one_thread_each():
+        # spawn: workers share no lock or thread with this process, which may hold torch's.
+        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _open_table, (table,))
+        try:
+            futures: list[Future[list[EpisodeResult]]] = [
+                pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds) for c in chunks]
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _play_chunk(player: Player, task: Task, seeds: Sequence[int], table: OutcomeTable) -> list[EpisodeResult]:
+    policy = make_policy(player.policy_id)
+    return [play(policy, task, table, seed, player) for seed in seeds]
+
+
+_worker_table: list[OutcomeTable] = []
+
+
+def _open_table(table: OutcomeTable) -> None:
+    _worker_table[:] = [table]
+
+
+def _play_in_worker(player: Player, task: Task, seeds: Sequence[int]) -> list[EpisodeResult]:
+    return _play_chunk(player, task, seeds, _worker_table[0])
+
+
+def _play_agent(contender: Contender, chunks: list[Chunk], table: OutcomeTable) -> Iterator[list[EpisodeResult]]:
+    """Batches of a suite's tasks that miss the same seeds; the conversation of each task's first seed is kept."""
+    if contender.make_agent is None or not chunks:
+        return
+    agent = contender.make_agent()
+    for suite, seeds in sorted({(c.task.suite_id, c.seeds) for c in chunks}):
+        tasks = [c.task for c in chunks if (c.task.suite_id, c.seeds) == (suite, seeds)]
+        plays = agent.play_many(tasks, table, seeds)
+        yield [result_of(p.episode, contender.player, _calls(contender, p, keep=i % len(seeds) == 0))
+               for i, p in enumerate(plays)]
+
+
+def _calls(contender: Contender, one: Any, keep: bool) -> Calls:
+    traced, numbers = contender.traced_numbers(one.conversation) if contender.traced_numbers else (0, 0)
+    return Calls(one.n_calls, one.n_malformed, traced, numbers, list(one.conversation) if keep else [])
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Workers inherit one numeric thread each: two processes with two threads each are slower than with one."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Writer:
+    """Collects results and writes a part every FLUSH_S seconds."""
+
+    def __init__(self, out_url: str, table_id: str, progress: Progress):
+        self.out_url, self.table_id, self.progress = out_url, table_id, progress
+        self.results: list[EpisodeResult] = []
+        self._waiting: list[EpisodeResult] = []
+        self._written_s = time.monotonic()
+
+    def add(self, results: list[EpisodeResult]) -> None:
+        self.results += results
+        self._waiting += results
+        self.progress.advance(len(results), f"{results[0].policy} on {results[0].suite}" if results else "")
+        if time.monotonic() - self._written_s > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            write_part(self.out_url, self.table_id, self._waiting)
+        self._waiting, self._written_s = [], time.monotonic()
