@@ -1,0 +1,102 @@
+"""Pictures of the report, as SVG text: regret over trials, and how the optimum moves with scale.
+
+What does not belong here: HTML. Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no markup).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from autollm.evaluation.intervals import interval
+from autollm.evaluation.leaderboard import score_matrix
+from autollm.evaluation.protocol import EpisodeResult
+from autollm.gym.space import Knob
+from autollm.gym.summary import fit_bowl
+from autollm.gym.table import OutcomeTable
+
+STYLE = {"text.parse_math": False, "svg.hashsalt": "autollm", "svg.fonttype": "none", "font.family": ["sans-serif"],
+         "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
+         "axes.axisbelow": True}
+COLOURS = ("#0b62a4", "#c2410c", "#3f7d20", "#7b3fa0", "#b8860b", "#0f8b8d", "#c2185b", "#5d4037", "#546e7a", "#9e9d24")
+REFERENCE = {"random": "#8a8a8a", "oracle": "#1a1a1a", "pool-centre": "#b5b5b5"}
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+
+
+def colour_of(policies: Sequence[str]) -> dict[str, str]:
+    """One colour a policy, the same in every figure of a report; references are grey or black."""
+    others = [p for p in policies if p not in REFERENCE]
+    return {**{p: REFERENCE[p] for p in policies if p in REFERENCE},
+            **{p: COLOURS[i % len(COLOURS)] for i, p in enumerate(others)}}
+
+
+def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]) -> str:
+    """Mean realised regret after each trial, one line a policy, bands: 95 % over seeds. SVG text."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        axes = figure.subplots()
+        ends: list[tuple[float, str]] = []
+        for i, policy in enumerate(colours):
+            own = [r for r in results if r.policy == policy]
+            if not own:
+                continue
+            ks = np.arange(1, min(r.trials for r in own) + 1)
+            curve = [interval(score_matrix(own, "regret", int(k))) for k in ks]
+            mean = np.array([c.mean for c in curve])
+            style = {"lw": 2.2 if own[0].stage else 1.3, "ls": "--" if policy in REFERENCE else "-", "color": colours[policy]}
+            axes.plot(ks, mean, marker=MARKS[i % len(MARKS)], markersize=4, label=policy, **style)
+            if curve[0].seed_low is not None:
+                low, high = [c.seed_low for c in curve], [c.seed_high for c in curve]
+                axes.fill_between(ks, low, high, color=colours[policy], alpha=0.13, lw=0)
+            ends.append((float(mean[0]), policy))
+        order = [p for _, p in sorted(ends, reverse=True)]
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend([handles[labels.index(p)] for p in order], order, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        # Square root: good policies crowd near zero, where a difference matters most.
+        axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+        axes.set(xlabel="trials on the target (k)", ylabel="regret (square-root axis)", xticks=ks, ylim=(0, 1))
+        axes.set_yticks([0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1], ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"])
+        return _svg(figure)
+
+
+def moving_optimum(table: OutcomeTable, experiment_ids: Sequence[str], targets: Sequence[str]) -> str:
+    """Fitted optimum of each experiment against its compute, one panel a knob; held-out targets stand out. SVG text."""
+    indices = sorted((table.index(e) for e in experiment_ids), key=lambda e: table.experiments[e].compute_flops)
+    space = table.experiments[indices[0]].space
+    bowls = [fit_bowl(table.points[e], table.losses(e)) for e in indices]
+    compute = np.array([table.experiments[e].compute_flops for e in indices])
+    held_out = np.array([table.experiments[e].experiment_id in targets for e in indices])
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.6 * len(space), 3.2), layout="constrained")
+        for j, (axes, knob) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(space))), space.knobs, strict=True)):
+            fitted = np.array([knob.decode(b.optimum[j]) for b in bowls])
+            best = np.array([knob.decode(b.best_row[j]) for b in bowls])
+            axes.axhspan(knob.levels[0], knob.levels[-1], color="#f2f5f8", lw=0)
+            axes.scatter(compute, best, marker="_", s=70, color="#999999", label="best recorded row")
+            for which, size, mark, colour, label in ((~held_out, 26, "o", COLOURS[0], "fitted optimum"),
+                                                     (held_out, 42, "D", COLOURS[1], "fitted optimum of a held-out target")):
+                axes.scatter(compute[which], fitted[which], s=size, marker=mark, color=colour, label=label)
+            axes.set(xscale="log", xlabel="compute of a run (FLOPs)", title=_title(knob))
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
+            axes.xaxis.set_minor_formatter("")
+            if knob.scale == "log":
+                axes.set_yscale("log", base=2)
+                axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}" if value < 1 else f"{value:,.0f}")
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        return _svg(figure)
+
+
+def _title(knob: Knob) -> str:
+    return f"{knob.name} ({knob.unit})" if knob.unit not in ("", "1") else knob.name
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

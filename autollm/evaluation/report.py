@@ -1,0 +1,136 @@
+"""One self-contained page about one evaluation, for a person to read or print; and publishing it beside the leaderboard.
+
+Everything on the page comes from judged episodes, the snapshot they were played on, and the log of test looks.
+What does not belong here: new statistics. Invariant: names and transcripts are escaped; the page loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from autollm.evaluation import leaderboard, plots
+from autollm.evaluation.looks import load_looks
+from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
+from autollm.gym import storage
+from autollm.gym.suites import load_suite, suite_ids
+from autollm.gym.table import OutcomeTable
+
+LAST_LOOKS = 20
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where an evaluation now stands."""
+
+    board: dict[str, Any]
+    folder_url: str
+    html_url: str
+
+
+def publish(results: Sequence[EpisodeResult], table: OutcomeTable, home_url: str, *, command: str, commit: str) -> Published:
+    """Write leaderboard.json and report.html under `<home>/reports/<evaluation_id>/`, then swap `reports/latest`.
+
+    Raises:
+        ComparisonError: the results may not stand side by side.
+    """
+    board = leaderboard.build(results, command=command, commit=commit)
+    folder = leaderboard.write(board, home_url)
+    html_url = storage.join(folder, "report.html")
+    storage.write_atomic(html_url, render(board, results, table, load_looks(home_url)).encode())
+    leaderboard.point_latest(home_url, board["evaluation_id"])
+    return Published(board, folder, html_url)
+
+
+def render(board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, looks: list[dict[str, Any]]) -> str:
+    """The page as HTML text."""
+    environment = Environment(loader=PackageLoader("autollm.evaluation", "."), autoescape=select_autoescape(default=True),
+                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"short": short, "percent": lambda share: f"{100 * share:.1f}"}
+    agents = list(dict.fromkeys(r.policy for r in results if r.stage))
+    policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
+    colours = plots.colour_of(policies)
+    own_looks = [look for look in looks if look.get("evaluation_id") == board["evaluation_id"]]
+    return environment.get_template("report.html.j2").render(
+        board=board, verdicts=verdicts(board["pairs"]), colours=colours,
+        groups=[_group(name, board, results, colours) for name in dict.fromkeys(map(group_name, board["rows"]))],
+        scales=_scales(table, results), episode=played_episode(results), traced=traced_shares(results), n_errors=_errors(results),
+        versions=sorted({(r.policy, r.policy_version) for r in results}), looks=looks[-LAST_LOOKS:][::-1], n_looks=len(looks),
+        n_own_looks=len(own_looks), suites=sorted({(r.suite, r.suite_version) for r in results}))
+
+
+def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
+    """The comparison with copy-nearest in sentences, one a suite, agent and k; an interval that holds zero is said to."""
+    out = []
+    for p in pairs:
+        if p["measure"] != "regret" or p["baseline"] != "copy-nearest":
+            continue
+        over = "experiments" if p["low"] is not None else "seeds"
+        low, high = (p["low"], p["high"]) if p["low"] is not None else (p["seed_low"], p["seed_high"])
+        bounds = f", 95 % interval over {over} {short(low)} to {short(high)}" if low is not None else ""
+        side = "cannot be told apart from" if p["includes_zero"] else "is better than" if p["difference"] < 0 else "is worse than"
+        out.append(f"{p['suite']} ({p['setting']}), k={p['k']}: {p['policy']} {side} copy-nearest "
+                   f"(difference of regret {short(p['difference'])}{bounds}; {p['n_pairs']} pairs).")
+    return out
+
+
+def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
+    """A kept transcript of the latest agent stage: that of median regret after the last trial, so that it is not a lucky one."""
+    kept = [r for r in results if r.transcript_json]
+    if not kept:
+        return None
+    rank = {"base": 0, "rl": 1, "sft": 2, "sft-rl": 3}
+    best_stage = max(rank.get(r.stage, 0) for r in kept)
+    of_stage = sorted((r for r in kept if rank.get(r.stage, 0) == best_stage), key=lambda r: (r.regret[-1], r.task_id, r.seed))
+    chosen = of_stage[len(of_stage) // 2]
+    return {"result": chosen, "messages": json.loads(chosen.transcript_json)}
+
+
+def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
+    """Per agent: how many numbers its thoughts held, and the share that stands in what it had read before."""
+    out = []
+    for policy in dict.fromkeys(r.policy for r in results if r.stage):
+        numbers = sum(r.n_numbers for r in results if r.policy == policy)
+        traced = sum(r.n_traced for r in results if r.policy == policy)
+        out.append({"policy": policy, "n_numbers": numbers, "share": traced / numbers if numbers else None})
+    return out
+
+
+def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], colours: dict[str, str]) -> dict[str, Any]:
+    rows = [r for r in board["rows"] if group_name(r) == name]
+    first = rows[0]
+    same = ("suite", "setting", "target_rows", "masked")
+    own = [r for r in results if all(getattr(r, f) == first[f] for f in same)]
+    pairs = [p for p in board["pairs"] if all(p[f] == first[f] for f in same) and p["measure"] == "regret"]
+    return {"name": name, "first": first, "ks": sorted({r["k"] for r in rows}), "policies": by_policy(rows), "pairs": pairs,
+            "bounds_of": bounds_of, "unit": bounds_of(first)[2], "svg": Markup(plots.regret_over_trials(own, colours))}
+
+
+def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
+    """A picture of the moving optimum per source, over every experiment that the evaluated suites name."""
+    known = suite_ids()
+    targets = {r.target for r in results}
+    experiments: dict[str, set[str]] = {}
+    for r in results:
+        source = table.experiments[table.index(r.target)].source
+        named = {r.target}
+        if r.suite.removesuffix("-masked") in known:
+            named |= {e for task in load_suite(r.suite).tasks for e in (task.target, *task.evidence)}
+        experiments.setdefault(source, set()).update(e for e in named if e in table)
+    return [{"source": source, "n": len(ids), "svg": Markup(plots.moving_optimum(table, sorted(ids), sorted(targets & ids)))}
+            for source, ids in sorted(experiments.items())]
+
+
+def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
+    """Policies that raised: id, how often, the first message."""
+    raised: dict[str, list[str]] = {}
+    for r in results:
+        if r.error:
+            raised.setdefault(r.policy, []).append(r.error)
+    return [(policy, len(messages), messages[0]) for policy, messages in sorted(raised.items())]
