@@ -29,9 +29,6 @@ from autollm.agent.trainer_state import Forward, MetricLog, common_arguments, fi
 from autollm.gym.table import OutcomeTable
 from autollm.gym.text import PENALTY, TextEnv
 
-TURN_TOKENS = 64
-"""Longest turn while training: a sample that does not stop would hold up its whole batch."""
-
 
 class TrainingEnv(TextEnv):
     """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones."""
@@ -109,5 +106,5 @@ def _arguments(config: TrainConfig, folder: Path) -> TrlGrpoConfig:
         per_device_train_batch_size=grpo.groups * grpo.group_size, gradient_accumulation_steps=grpo.gradient_accumulation,
         num_iterations=grpo.iterations, learning_rate=grpo.learning_rate, warmup_steps=grpo.warmup_steps, temperature=grpo.temperature, top_k=0,
         beta=grpo.kl_weight, epsilon=grpo.clip_range, scale_rewards="none", max_completion_length=grpo.max_tokens,
-        max_tool_calling_iterations=grpo.trials, generation_kwargs={"max_new_tokens": TURN_TOKENS}, save_steps=grpo.checkpoint_every,
+        max_tool_calling_iterations=grpo.trials, generation_kwargs={"max_new_tokens": grpo.turn_tokens}, save_steps=grpo.checkpoint_every,
         logging_steps=1, gradient_checkpointing=grpo.gradient_checkpointing, shuffle_dataset=False)

@@ -60,7 +60,10 @@ class SftConfig(Strict):
 
 
 class GrpoConfig(Strict):
-    """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing."""
+    """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing.
+
+    `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
+    """
 
     steps: int = 40
     groups: int = 4
@@ -73,6 +76,7 @@ class GrpoConfig(Strict):
     clip_range: float = 0.2
     iterations: int = 1
     max_tokens: int = 256
+    turn_tokens: int = 64
     practice_share: float = Field(0.5, ge=0, le=1)
     reward: Literal["regret", "random"] = "regret"
     checkpoint_every: int = 20
