@@ -21,7 +21,8 @@ def print_board(board: dict[str, Any], console: Console | None = None) -> None:
         console.print(_table(name, [r for r in board["rows"] if group_name(r) == name]))
         pairs = [p for p in board["pairs"] if group_name(p) == name and p["measure"] == "regret"]
         if pairs:
-            console.print(_pair_table(pairs))
+            console.print("", _pair_table(pairs), sep="\n")
+        console.print()
 
 
 def group_name(row: dict[str, Any]) -> str:
@@ -56,7 +57,7 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     ks, first = sorted({r["k"] for r in rows}), rows[0]
     table = Table(title=f"{name}: {first['n_tasks']} targets x {first['n_seeds']} seeds", title_justify="left",
                   caption=escape(NOTE.format(unit=bounds_of(first)[2])), caption_justify="left",
-                  box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+                  box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("policy", no_wrap=True)
     for k in ks:
         table.add_column(f"k={k}", justify="right", no_wrap=True)
@@ -64,20 +65,20 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     for own in by_policy(rows):
         last = own[max(own)]
         bad = sum(last[share] for share in ("malformed", "repeated", "off_table"))
-        table.add_row(escape(last["policy"]), *(_with_bounds(own[k]) if k in own else "" for k in ks), f"{100 * bad:.0f} %",
+        table.add_row(escape(last["policy"]), *(_with_bounds(own[k]) if k in own else "" for k in ks), f"{100 * bad:.0f}%",
                       style="bold" if last["stage"] else None)
     return table
 
 
 def _with_bounds(row: dict[str, Any]) -> str:
     low, high, _ = bounds_of(row)
-    return short(row["regret_mean"]) if low is None else f"{short(row['regret_mean'])} {escape(f'[{short(low)}, {short(high)}]')}"
+    return short(row["regret_mean"]) if low is None else f"{short(row['regret_mean'])} {escape(f'[{short(low)},{short(high)}]')}"
 
 
 def _pair_table(pairs: Sequence[dict[str, Any]]) -> Table:
     """Paired differences of regret, over experiments where there are enough of them, else over seeds."""
     table = Table(title="difference of regret on the same tasks and seeds (negative: the first is better)", title_justify="left",
-                  box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+                  box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("policy - baseline", overflow="fold")
     for heading in ("k", "diff", "95 % interval", "over", "zero in"):
         table.add_column(heading, justify="right", no_wrap=True)
