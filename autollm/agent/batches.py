@@ -50,8 +50,8 @@ class Encoder:
         self.tokenizer = tokenizer
         self.is_quarter = np.zeros(len(tokenizer), dtype=bool)
         self.is_quarter[quarter_ids(tokenizer)] = True
-        self.open, self.close, self.assistant, self.end, self.pad = (
-            tokenizer.convert_tokens_to_ids(t) for t in (RUN_OPEN, CALL_CLOSE, "<|assistant|>", tokenizer.eos_token, tokenizer.pad_token))
+        marks = (RUN_OPEN, CALL_CLOSE, "<|assistant|>", tokenizer.eos_token, tokenizer.pad_token)
+        self.open, self.close, self.assistant, self.end, self.pad = tokenizer.convert_tokens_to_ids(list(marks))
 
     def encode(self, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(tokens, positions of text with loss, positions of values in the order of the example's decisions)."""
@@ -93,7 +93,8 @@ def _between(opens: np.ndarray, closes: np.ndarray, inclusive: bool) -> np.ndarr
     return out
 
 
-def stream(tokenizer: PreTrainedTokenizerFast, first_chunk: int, batch_size: int, n_workers: int = 1) -> Iterator[tuple[int, list[Batch]]]:
+def stream(tokenizer: PreTrainedTokenizerFast, first_chunk: int, batch_size: int,
+           n_workers: int = 1) -> Iterator[tuple[int, list[Batch]]]:
     """(index, batches) of chunk after chunk, made ahead by `n_workers` processes; 0 makes them in this one."""
     if n_workers == 0:
         encoder = Encoder(tokenizer)

@@ -69,8 +69,8 @@ def load_checkpoint(folder: str | Path, dtype: torch.dtype = torch.float32, devi
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
         model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded: {error}. Expected a folder with config.json, *.safetensors and a tokenizer. "
-                              "Fix: train it again, or name another checkpoint.") from error
+        raise CheckpointError(f"{folder} cannot be loaded: {error}. Expected a folder with config.json, *.safetensors and a "
+                              "tokenizer. Fix: train it again, or name another checkpoint.") from error
     return Checkpoint(model.to(device), tokenizer, metadata)
 
 
@@ -82,21 +82,23 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / METADATA
     if not path.exists():
-        return {"schema": SCHEMA, "stage": "base", "trained_on": f"unknown to autollm ({folder})", "experiments": [], "table_id": None,
-                "parents": []}
+        return {"schema": SCHEMA, "stage": "base", "trained_on": f"unknown to autollm ({folder})", "experiments": [],
+                "table_id": None, "parents": []}
     try:
         metadata = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path} is not JSON: {error}. Fix: train the checkpoint again.") from error
     if metadata.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}. Fix: train it again.")
+        raise CheckpointError(f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}. "
+                              "Fix: train it again.")
     return metadata
 
 
 def digest(folder: str | Path) -> str:
     """16 hex digits over the weights and the metadata of a checkpoint; of the name alone for a hub id."""
     out = hashlib.sha256()
-    files = sorted(p for p in Path(folder).glob("*") if p.suffix == ".safetensors" or p.name in (METADATA, "tokenizer.json", "config.json"))
+    named = (METADATA, "tokenizer.json", "config.json")
+    files = sorted(p for p in Path(folder).glob("*") if p.suffix == ".safetensors" or p.name in named)
     for path in files:
         out.update(path.name.encode() + path.read_bytes())
     return (out if files else hashlib.sha256(str(folder).encode())).hexdigest()[:16]
@@ -113,6 +115,6 @@ def code_digest() -> str:
 
 def identity(config: TrainConfig, table_id: str, seed: int) -> str:
     """Identity of a training: equal identities mean equal work, which is then skipped."""
-    parts = {"config": config.digest, "base": digest(config.base_path), "table_id": table_id, "seed": seed, "torch": version("torch"),
-             "trl": version("trl"), "code": code_digest()}
+    parts = {"config": config.digest, "base": digest(config.base_path), "table_id": table_id, "seed": seed,
+             "torch": version("torch"), "trl": version("trl"), "code": code_digest()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -20,5 +20,5 @@ def device_of(config: TrainConfig) -> str:
 
 
 def dtype_of(config: TrainConfig) -> torch.dtype:
-    """Type of the weights in memory: bfloat16 on a GPU when `bf16`, else float32 (training on a CPU only computes in bfloat16)."""
+    """Type of the weights in memory: bfloat16 on a GPU when `bf16`, else float32 (a CPU only computes in bfloat16)."""
     return torch.bfloat16 if config.bf16 and device_of(config) == "cuda" else torch.float32

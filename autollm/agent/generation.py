@@ -75,4 +75,5 @@ def make_generator(config: TrainConfig, checkpoint: str) -> Generator:
     from autollm.agent.checkpoints import load_checkpoint
     from autollm.agent.devices import device_of, dtype_of
     loaded = load_checkpoint(checkpoint, dtype_of(config), device_of(config))
-    return TransformersGenerator(loaded.model, loaded.tokenizer, settings.temperature, settings.max_new_tokens, settings.batch_size)
+    return TransformersGenerator(loaded.model, loaded.tokenizer, settings.temperature, settings.max_new_tokens,
+                                 settings.batch_size)

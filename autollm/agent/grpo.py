@@ -64,9 +64,9 @@ def train_grpo(config: TrainConfig, table: OutcomeTable, base_checkpoint: str | 
     base = load_checkpoint(base_checkpoint, dtype_of(config), device_of(config))
     template = base.tokenizer.chat_template
     dataset = build_rows(config, tasks)
-    trainer = GRPOTrainer(model=base.model, args=_arguments(config, out / "trainer"), processing_class=base.tokenizer, train_dataset=dataset,
-                          environment_factory=_factory(config, tasks, table), peft_config=lora_config(config),
-                          callbacks=[Forward(callbacks, out)])
+    trainer = GRPOTrainer(model=base.model, args=_arguments(config, out / "trainer"), processing_class=base.tokenizer,
+                          train_dataset=dataset, environment_factory=_factory(config, tasks, table),
+                          peft_config=lora_config(config), callbacks=[Forward(callbacks, out)])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         trainer.train(resume_from_checkpoint=last_complete(out / "trainer"))
@@ -102,9 +102,10 @@ def _arguments(config: TrainConfig, folder: Path) -> TrlGrpoConfig:
     vllm = {"use_vllm": True, "vllm_mode": grpo.vllm_mode, "vllm_gpu_memory_utilization": grpo.vllm_gpu_memory,
             "vllm_server_base_url": grpo.vllm_server_url} if grpo.use_vllm else {}
     return TrlGrpoConfig(
-        **common_arguments(config, folder), **vllm, max_steps=grpo.steps * grpo.iterations, num_generations=grpo.group_size,
-        per_device_train_batch_size=grpo.groups * grpo.group_size, gradient_accumulation_steps=grpo.gradient_accumulation,
-        num_iterations=grpo.iterations, learning_rate=grpo.learning_rate, warmup_steps=grpo.warmup_steps, temperature=grpo.temperature, top_k=0,
-        beta=grpo.kl_weight, epsilon=grpo.clip_range, scale_rewards="none", max_completion_length=grpo.max_tokens,
-        max_tool_calling_iterations=grpo.trials, generation_kwargs={"max_new_tokens": grpo.turn_tokens}, save_steps=grpo.checkpoint_every,
-        logging_steps=1, gradient_checkpointing=grpo.gradient_checkpointing, shuffle_dataset=False)
+        **common_arguments(config, folder, grpo.gradient_checkpointing), **vllm, max_steps=grpo.steps * grpo.iterations,
+        num_generations=grpo.group_size, per_device_train_batch_size=grpo.groups * grpo.group_size,
+        gradient_accumulation_steps=grpo.gradient_accumulation, num_iterations=grpo.iterations, learning_rate=grpo.learning_rate,
+        warmup_steps=grpo.warmup_steps, temperature=grpo.temperature, top_k=0, beta=grpo.kl_weight, epsilon=grpo.clip_range,
+        scale_rewards="none", max_completion_length=grpo.max_tokens, max_tool_calling_iterations=grpo.trials,
+        generation_kwargs={"max_new_tokens": grpo.turn_tokens}, save_steps=grpo.checkpoint_every,
+        logging_steps=1, shuffle_dataset=False)

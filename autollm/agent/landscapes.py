@@ -32,7 +32,8 @@ KNOB_NAMES = {
     "other": ("weight_decay", "warmup", "beta2", "clip_range", "kl_coef", "temperature", "group_size", "depth", "width",
               "mlp_ratio", "dropout", "label_smoothing", "lora_rank", "alpha", "gamma", "w1", "w2", "w3"),
 }
-FIDELITY_NAMES = {"model": ("params", "width", "n_params"), "data": ("tokens", "steps", "data", "updates"), "any": ("flops", "scale")}
+FIDELITY_NAMES = {"model": ("params", "width", "n_params"), "data": ("tokens", "steps", "data", "updates"),
+                  "any": ("flops", "scale")}
 SLOPES = {("rate", "model"): -0.4, ("rate", "data"): -0.1, ("rate", "any"): -0.25,
           ("size", "model"): 0.05, ("size", "data"): 0.35, ("size", "any"): 0.2}
 """Mean octaves by which an optimum moves per octave of a fidelity coordinate; others 0."""
@@ -89,13 +90,15 @@ def _table(seed: int, experiments: tuple[Experiment, ...], parts: list[tuple[np.
     for name, index in (("objective", 1), ("latent", 2), ("diverged", 3)):
         columns[name] = np.concatenate([p[index] for p in parts])
     columns["cost_flops"] = np.repeat([e.compute_flops for e in experiments], sizes)
-    return OutcomeTable(f"generated-{seed}", experiments, np.concatenate([[0], np.cumsum(sizes)]), columns, tuple(p[0] for p in parts))
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    return OutcomeTable(f"generated-{seed}", experiments, offsets, columns, tuple(p[0] for p in parts))
 
 
 def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
     """Kinds of the knobs, and the space: grids in half or whole octaves."""
     d = int(rng.choice([1, 2, 3, 4], p=[0.08, 0.66, 0.2, 0.06]))
-    kinds = [str(k) for k in rng.permutation(["rate", "size", "other", "other"])[:d]] if d != 2 or rng.random() < 0.5 else ["rate", "size"]
+    mixed = d != 2 or rng.random() < 0.5
+    kinds = [str(k) for k in rng.permutation(["rate", "size", "other", "other"])[:d]] if mixed else ["rate", "size"]
     names: list[str] = []
     for kind in kinds:
         free = [n for n in KNOB_NAMES[kind] if n not in names]

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from autollm.agent.generation import Generator
-from autollm.agent.transcript import Message, Turn, assistant_message, parse_turn, play_call, tool_message, traced_numbers, user_message
+from autollm.agent.transcript import (
+    Message,
+    Turn,
+    assistant_message,
+    parse_turn,
+    play_call,
+    tool_message,
+    traced_numbers,
+    user_message,
+)
 from autollm.gym.episode import Episode, start
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task
@@ -66,7 +75,8 @@ def _take(one: Play, text: str) -> None:
     was_done, bad_before = episode.done, _n_malformed(episode)
     one.n_calls += 1
     answer = play_call(one.env, turn.call)
-    one.n_malformed += _n_malformed(episode) > bad_before or answer.startswith("error: a configuration") or (was_done and turn.call is None)
+    unreadable = answer.startswith("error: a configuration") or (was_done and turn.call is None)
+    one.n_malformed += unreadable or _n_malformed(episode) > bad_before
     if answer.startswith("error"):
         one.errors.append(answer)
     one.conversation.append(assistant_message(turn if turn.call else Turn(text, None)))

@@ -15,8 +15,18 @@ import numpy as np
 
 from autollm.agent.labels import Grid
 from autollm.agent.landscapes import Landscape, make_landscape
-from autollm.agent.transcript import Call, Message, Turn, assistant_message, play_call, run_call, submit_call, thought, tool_message
-from autollm.agent.transcript import user_message
+from autollm.agent.transcript import (
+    Call,
+    Message,
+    Turn,
+    assistant_message,
+    play_call,
+    run_call,
+    submit_call,
+    thought,
+    tool_message,
+    user_message,
+)
 from autollm.gym.episode import start
 from autollm.gym.text import LIMIT, QUARTERS, TextEnv
 

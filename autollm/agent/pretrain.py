@@ -59,8 +59,9 @@ class Pretraining:
         self.model = build_model(load_profile(config.profile).architecture or Architecture(), tokenizer, config.seed)
         matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
         others = [p for name, p in self.model.named_parameters() if p.ndim != 2 or "embed" in name]
-        self.optimizers = (torch.optim.Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
-                           torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0))
+        self.optimizers = (
+            torch.optim.Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0))
         self.quarters = torch.from_numpy(quarter_ids(tokenizer))
         self.chunk, self.tokens, self.seconds = 0, 0, 0.0
 
@@ -80,7 +81,8 @@ class Pretraining:
             sums += [text_loss.item(), value_loss.item()]
             self.tokens += batch.tokens.size
         self.chunk += 1
-        return {"learning_rate": self.config.learning_rate * factor, "text_loss": sums[0] / len(batches), "value_loss": sums[1] / len(batches)}
+        text_loss, value_loss = sums / len(batches)
+        return {"learning_rate": self.config.learning_rate * factor, "text_loss": text_loss, "value_loss": value_loss}
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss of a turn's text, and of its values (0 where the teacher's distribution is met exactly)."""

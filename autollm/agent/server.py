@@ -62,8 +62,8 @@ class OpenAIGenerator:
             functions = [c["function"] for c in calls]
             return (message.get("content") or "") + "".join(_written(f["name"], f["arguments"]) for f in functions)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise GenerationError(f"{self.url} answered no chat completion ({error!r}): {json.dumps(answer)[:200]}. Expected choices[0].message. "
-                                  "Fix: check that it is a vLLM server of a supported version.") from error
+            raise GenerationError(f"{self.url} answered no chat completion ({error!r}): {json.dumps(answer)[:200]}. Expected "
+                                  "choices[0].message. Fix: check that it is a vLLM server of a supported version.") from error
 
     def _json(self, send: Callable[[], httpx.Response]) -> dict[str, Any]:
         """The body of an answer; what may pass is tried again with growing pauses."""
@@ -80,8 +80,8 @@ class OpenAIGenerator:
                 problem = f"HTTP {response.status_code}: {response.text[:200]}"
                 continue
             if response.status_code >= 400:
-                raise GenerationError(f"{self.url} refused the request: HTTP {response.status_code}: {response.text[:200]}. "
-                                      "Fix: check the served model's name and --enable-auto-tool-choice --tool-call-parser hermes.")
+                raise GenerationError(f"{self.url} refused the request: HTTP {response.status_code}: {response.text[:200]}. Fix: "
+                                      "check the served model's name and --enable-auto-tool-choice --tool-call-parser hermes.")
             try:
                 body = response.json()
             except json.JSONDecodeError as error:
@@ -90,8 +90,8 @@ class OpenAIGenerator:
             if isinstance(body, dict):
                 return body
             problem = f"answer is not an object: {response.text[:80]!r}"
-        raise GenerationError(f"{self.url} failed {ATTEMPTS} times; last: {problem}. Fix: check that the server runs and has memory, "
-                              "or set generation.backend = transformers.")
+        raise GenerationError(f"{self.url} failed {ATTEMPTS} times; last: {problem}. Fix: check that the server runs and has "
+                              "memory, or set generation.backend = transformers.")
 
 
 def _sent(message: Message) -> dict[str, Any]:

@@ -49,8 +49,9 @@ def train_sft(config: TrainConfig, trajectories: TrajectorySet, base_checkpoint:
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         trainer.train(resume_from_checkpoint=last_complete(out / "trainer"))
     return finish(trainer.model, base.tokenizer, template, str(base_checkpoint), out, {
-        **{k: trajectories.metadata[k] for k in ("trained_on", "experiments", "table_id")}, "trajectories": trajectories.metadata["digest"],
-        "profile": config.profile, "stage": "sft", "config": config.model_dump(mode="json"), "conversations": len(trajectories.rows)})
+        **{k: trajectories.metadata[k] for k in ("trained_on", "experiments", "table_id")},
+        "trajectories": trajectories.metadata["digest"], "conversations": len(trajectories.rows),
+        "profile": config.profile, "stage": "sft", "config": config.model_dump(mode="json")})
 
 
 def build_dataset(trajectories: TrajectorySet, tokenizer: PreTrainedTokenizerBase) -> Dataset:
@@ -70,6 +71,6 @@ def _uniform(message: dict) -> dict:
 def _arguments(config: TrainConfig, folder: Path) -> TrlSftConfig:
     sft = config.sft
     return TrlSftConfig(
-        **common_arguments(config, folder), max_steps=sft.steps, per_device_train_batch_size=sft.batch_size, learning_rate=sft.learning_rate,
-        warmup_steps=sft.warmup_steps, max_length=sft.max_tokens, save_steps=sft.checkpoint_every, logging_steps=sft.log_every,
-        gradient_accumulation_steps=sft.gradient_accumulation, gradient_checkpointing=sft.gradient_checkpointing, assistant_only_loss=True)
+        **common_arguments(config, folder, sft.gradient_checkpointing), max_steps=sft.steps,
+        per_device_train_batch_size=sft.batch_size, learning_rate=sft.learning_rate, warmup_steps=sft.warmup_steps,
+        max_length=sft.max_tokens, save_steps=sft.checkpoint_every, logging_steps=sft.log_every, gradient_accumulation_steps=sft.gradient_accumulation, assistant_only_loss=True)

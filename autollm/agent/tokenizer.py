@@ -67,8 +67,8 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
     boilerplate = [RUN_OPEN, SUBMIT_OPEN, CALL_CLOSE]
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - len(boilerplate), special_tokens=[PAD, END, *ROLES], show_progress=False,
-                                  initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY - len(boilerplate), special_tokens=[PAD, END, *ROLES],
+                                  show_progress=False, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
     tokenizer.train_from_iterator([*_always(), *texts], trainer)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in boilerplate])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, padding_side="left",

@@ -1,6 +1,6 @@
 """The schema of the text view's tools, generated from the very methods that TRL hands to a chat template.
 
-SFT data, GRPO prompts and servers must carry the same schema: with a hand-written one, a model trained on the other calls nothing.
+SFT data, GRPO prompts and servers must carry the same schema: with another one, a trained model calls nothing.
 What does not belong here: calls (transcript.py). Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
 """
 

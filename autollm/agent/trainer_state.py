@@ -40,13 +40,14 @@ class Forward(TrainerCallback):
             log.log(metrics, state.global_step)
 
 
-def common_arguments(config: TrainConfig, folder: Path) -> dict[str, Any]:
+def common_arguments(config: TrainConfig, folder: Path, checkpoint_activations: bool) -> dict[str, Any]:
     """Arguments that both trainers take."""
     return {
         "output_dir": str(folder), "seed": config.seed, "data_seed": config.seed, "report_to": "none", "disable_tqdm": True,
         "use_cpu": device_of(config) == "cpu", "bf16": config.bf16, "save_strategy": "steps", "save_total_limit": 2,
         "logging_strategy": "steps", "logging_first_step": True, "dataloader_pin_memory": False, "optim": "adamw_torch",
-        "adam_beta2": 0.95, "max_grad_norm": 1.0, "lr_scheduler_type": "cosine", "pad_to_multiple_of": 64}
+        "adam_beta2": 0.95, "activation_checkpointing": checkpoint_activations, "max_grad_norm": 1.0,
+        "lr_scheduler_type": "cosine", "pad_to_multiple_of": 64}
 
 
 def last_complete(folder: Path) -> str | None:
@@ -64,10 +65,12 @@ def lora_config(config: TrainConfig) -> LoraConfig | None:
     """The adapters of a configuration, None for full weights."""
     if config.lora is None:
         return None
-    return LoraConfig(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules=list(config.lora.targets), task_type="CAUSAL_LM")
+    lora = config.lora
+    return LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), task_type="CAUSAL_LM")
 
 
-def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str, base: str, out: Path, metadata: dict[str, Any]) -> Path:
+def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str, base: str, out: Path,
+           metadata: dict[str, Any]) -> Path:
     """Save `out`/final: adapters merged, the plain chat template put back, provenance joined with the base's."""
     merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     tokenizer.chat_template = template

@@ -1,8 +1,8 @@
 """Trajectories to distil: a teacher plays train-split targets and generated landscapes.
 
 Three kinds. `teacher`: the moving bowl plays a recorded training task to its end; plays of high latent regret are left out.
-`guided`: after a random number of given exploratory trials, the all-knowing teacher (labels.py) makes one; recorded training targets.
-`practice`: the same on generated landscapes. In the last two only that one turn, and the submission after a full prefix, carry loss.
+`guided`: after a random number of given exploratory trials, the all-knowing teacher (labels.py) makes one, on recorded training
+targets. `practice`: the same on generated landscapes. In both only that turn, or the submission after a full prefix, has loss.
 What does not belong here: tokens, training. Invariant: no target is held out, and the metadata names every recorded one.
 """
 
@@ -21,8 +21,18 @@ from autollm.agent.labels import Grid
 from autollm.agent.practice import explore
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.provenance import assert_no_held_out
-from autollm.agent.transcript import Call, Message, Turn, assistant_message, play_call, run_call, submit_call, thought, tool_message
-from autollm.agent.transcript import user_message
+from autollm.agent.transcript import (
+    Call,
+    Message,
+    Turn,
+    assistant_message,
+    play_call,
+    run_call,
+    submit_call,
+    thought,
+    tool_message,
+    user_message,
+)
 from autollm.errors import CheckpointError
 from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
@@ -38,7 +48,10 @@ FILE = "trajectories.jsonl"
 
 @dataclass(frozen=True)
 class TrajectorySet:
-    """`rows`: {"messages", "kind", "target", "seed", "latent_regret"}; `metadata`: trained_on, experiments, table_id, counts, digest."""
+    """`rows`: {"messages", "kind", "target", "seed", "latent_regret"}.
+
+    `metadata`: trained_on, experiments, table_id, suites, counts, digest.
+    """
 
     rows: list[dict[str, Any]]
     metadata: dict[str, Any]
@@ -75,7 +88,8 @@ def check_trajectories(trajectories: TrajectorySet) -> None:
     assert_no_held_out((r["target"] for r in trajectories.rows), "the set of trajectories")
     found = _digest(trajectories.rows)
     if found != trajectories.metadata["digest"]:
-        raise CheckpointError(f"trajectories have digest {found}, expected {trajectories.metadata['digest']}: they were altered. Simulate them again.")
+        raise CheckpointError(f"trajectories have digest {found}, expected {trajectories.metadata['digest']}: they were altered. "
+                              "Fix: simulate them again.")
 
 
 def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = ("lab-pretraining-v1",),

@@ -1,4 +1,4 @@
-"""Frozen generated tasks on which checkpoints are compared while they are trained: `python -m autollm.agent.validation FOLDER...`.
+"""Frozen generated tasks on which checkpoints are compared: `python -m autollm.agent.validation FOLDER...`.
 
 Beside the agent stand two rules that use the same text: copying the nearest cheap experiment's best rows, and the trend.
 What does not belong here: recorded experiments. Invariant: seeds are never used for training.
