@@ -12,7 +12,8 @@
     |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
     |- GenerationError   the generation back end failed or answered nonsense        (agent)
     |- ComparisonError   scores that may not stand side by side                     (evaluation)
-    `- BusyError         somebody else holds a lock that this step needs            (pipelines)
+    |- BusyError         somebody else holds a lock that this step needs            (locks)
+    `- SetupError        something on this machine is missing or cannot be used     (pipelines, cli)
 
 A message says what happened (with the value), what was expected, the nearest valid thing, and the one action.
 """
@@ -79,3 +80,7 @@ class ComparisonError(AutoLLMError):
 
 class BusyError(AutoLLMError):
     """Somebody else holds a lock that this step needs."""
+
+
+class SetupError(AutoLLMError):
+    """Something on this machine is missing or cannot be used."""

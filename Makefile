@@ -1,0 +1,38 @@
+# make run   set up what is missing, then raw logs -> judged agent (autollm run)
+# make test  set up what is missing, then the whole test suite
+# make dev   Dagster UI and MLflow UI on loopback, with the history of `make run`
+# make clean remove the virtual environment (var/, the state folder, stays)
+SHELL := /bin/sh
+VENV := .venv
+READY := $(VENV)/.ready
+JOBS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test dev clean setup
+
+run: $(READY)
+	@$(VENV)/bin/autollm run $(ARGS)
+
+test: $(READY)
+	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+dev: $(READY)
+	@$(VENV)/bin/python -m pipelines.dev $(ARGS)
+
+setup: $(READY)
+
+# The stamp is written last: an installation that was cut off is repeated.
+$(READY): pyproject.toml constraints.txt
+	@python=$$(for p in python3.11 python3.12 python3.13 python3; do \
+	    command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done); \
+	if [ -z "$$python" ]; then echo "make: Python 3.11 or newer is missing. Fix: apt-get install python3 python3-venv" >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "make: the venv module of $$python is missing. Fix: apt-get install $$(basename $$python)-venv" >&2; exit 1; fi; \
+	echo "make: setting up $(VENV) with $$($$python --version), a few minutes and about 2 GB of packages" >&2; \
+	[ -x $(VENV)/bin/python ] && $(VENV)/bin/python -c '' 2>/dev/null || $$python -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -e '.[dev]' -c constraints.txt
+	@$(VENV)/bin/python -m pipelines.manifest
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info dbt_project/target dbt_project/logs

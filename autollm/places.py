@@ -1,0 +1,139 @@
+"""Where state lives: one home (AUTOLLM_HOME, default ./var), and named URLs below it.
+
+A home may be any fsspec URL. What needs a real disk (the DuckDB file, exported marts, checkpoints, Dagster's and MLflow's
+stores) then lies under AUTOLLM_LOCAL_HOME, default ./var. What does not belong here: reading or writing state.
+Invariant: nobody else spells a folder's name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autollm.gym.storage import is_local, join, local_path
+
+PROJECT = Path(__file__).parents[1]
+DBT_PROJECT = PROJECT / "dbt_project"
+EMBEDDED = PROJECT / "data" / "lab"
+TELEMETRY_OFF = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """`home`: URL or absolute path of the state; `local`: absolute folder for what needs a disk."""
+
+    home: str
+    local: Path
+
+    @property
+    def landing(self) -> str:
+        return join(self.home, "landing")
+
+    @property
+    def bronze(self) -> str:
+        return join(self.home, "bronze")
+
+    @property
+    def snapshots(self) -> str:
+        return join(self.home, "snapshots")
+
+    @property
+    def reports(self) -> str:
+        return join(self.home, "reports")
+
+    @property
+    def episodes(self) -> str:
+        """Judged episodes, one folder a snapshot."""
+        return join(self.home, "reports", "episodes")
+
+    @property
+    def inbox(self) -> Path:
+        """Files dropped here are ingested by the sensor and by every run."""
+        return self.local / "inbox"
+
+    @property
+    def lab(self) -> Path:
+        return self.local / "lab"
+
+    @property
+    def marts(self) -> Path:
+        return self.local / "marts"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.local / "warehouse.duckdb"
+
+    @property
+    def dbt_target(self) -> Path:
+        return self.local / "dbt"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.local / "checkpoints"
+
+    @property
+    def dagster(self) -> Path:
+        return self.local / "dagster"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.local / "mlflow"
+
+    @property
+    def locks(self) -> Path:
+        return self.local / "locks"
+
+    def prepare(self) -> Places:
+        """Make the local folders; returns itself."""
+        for folder in (self.marts, self.checkpoints, self.dagster, self.mlflow, self.locks, self.inbox, self.dbt_target):
+            folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def environment(self) -> dict[str, str]:
+        """Variables for child processes: this home, dbt's places, telemetry off."""
+        return {
+            "AUTOLLM_HOME": self.home,
+            "AUTOLLM_LOCAL_HOME": str(self.local),
+            "AUTOLLM_WAREHOUSE": str(self.warehouse),
+            "AUTOLLM_BRONZE": self.bronze,
+            "AUTOLLM_MARTS": str(self.marts),
+            "DAGSTER_HOME": str(self.dagster),
+            "DBT_LOG_PATH": str(self.dbt_target / "logs"),
+            **TELEMETRY_OFF,
+        }
+
+
+def resolve(home: str | Path | None = None) -> Places:
+    """The places of a home: the argument, else AUTOLLM_HOME, else ./var."""
+    chosen = str(home or os.environ.get("AUTOLLM_HOME") or "var")
+    if is_local(chosen):
+        folder = Path(local_path(chosen)).expanduser().resolve()
+        return Places(str(folder), folder)
+    return Places(chosen.rstrip("/"), Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve())
+
+
+def silence_telemetry(environment: MutableMapping[str, str] | None = None) -> None:
+    """Switch telemetry of all parts off, unless the user set a variable otherwise."""
+    target = os.environ if environment is None else environment
+    for name, value in TELEMETRY_OFF.items():
+        target.setdefault(name, value)
+
+
+def embedded_archives() -> list[Path]:
+    """The recorded lab runs that ship with the project."""
+    return sorted(EMBEDDED.glob("*.tar.xz"))
+
+
+def public_tables() -> list[Path]:
+    """Public tables that are at hand: the Step Law table under AUTOLLM_DATA_DIR. Empty when that is unset or holds none."""
+    root = os.environ.get("AUTOLLM_DATA_DIR")
+    return sorted(Path(root).glob("steplaw/dense_lr_bs_loss.csv")) if root else []

@@ -1,0 +1,63 @@
+"""What the main job lands: the embedded lab runs, the public tables at hand, and whatever was dropped into the inbox.
+
+What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint` changes whenever landing could bring something.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from autollm.errors import RecordError
+from autollm.locks import hold
+from autollm.logs.bronze import Bronze
+from autollm.logs.ingest_report import IngestReport
+from autollm.logs.landing import ingest, require_bronze
+from autollm.places import Places, embedded_archives, public_tables
+from autollm.records import canonical_json, content_hash
+from autollm.stages.settings import Settings
+
+WAIT_S = 120.0
+
+
+def sources(places: Places, settings: Settings) -> list[Path]:
+    """Files and folders that a run lands, in a fixed order."""
+    found = embedded_archives() if settings.embedded else []
+    found += public_tables() if settings.public else []
+    return found + ([places.inbox] if files_below(places.inbox) else [])
+
+
+def land(places: Places, settings: Settings) -> IngestReport:
+    """Land all sources; what has landed before is skipped.
+
+    Raises:
+        RecordError: there is no run at all to build tables from. BusyError: another process is landing. MappingError: see ingest.
+    """
+    found = sources(places, settings)
+    if not found and not Bronze(places.home).read("files", ["n_runs"]):
+        raise RecordError(f"nothing to land: no archive under data/lab, AUTOLLM_DATA_DIR is {os.environ.get('AUTOLLM_DATA_DIR') or 'unset'} "
+                          f"and {places.inbox} is empty. Fix: autollm ingest PATH, or put logs into the inbox.")
+    with hold(places.locks / "landing.lock", "the landing zone", WAIT_S):
+        report = ingest(found, places.home)
+    require_bronze(places.home)
+    return report
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Visible files below a folder, sorted."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def fingerprint(paths: list[Path]) -> str:
+    """16 hex digits over name, size and time of change of every file at or below `paths`."""
+    files = [f for path in paths for f in (files_below(path) if path.is_dir() else [path])]
+    return content_hash(canonical_json([[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files], digits=None))
+
+
+def table_counts(places: Places) -> dict[str, int]:
+    """Rows of the bronze tables."""
+    bronze = Bronze(places.home)
+    columns = {"files": ["file"], "runs": ["run_id"], "run_metrics": ["run_id"], "spaces": ["space_id"]}
+    return {name: len(bronze.read(name, wanted)) for name, wanted in columns.items()}

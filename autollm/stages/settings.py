@@ -1,0 +1,79 @@
+"""The one typed configuration of the main job: the same for `autollm run`, for Dagster's resource and for tests.
+
+What does not belong here: settings of one training (agent/profiles.py), places (places.py).
+Invariant: frozen; unknown fields are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autollm.errors import UnknownNameError
+from autollm.gym.suites import load_suite
+
+POLICIES = ["oracle", "random", "pool-centre", "copy-nearest", "power-law", "moving-bowl", "gp", "optuna-tpe"]
+STAGES = ["base", "sft", "sft-rl"]
+
+
+class Settings(BaseModel):
+    """What the main job trains, judges and reports.
+
+    Attributes:
+        training: changes to the profile, nested as in its TOML file, such as {"sft": {"steps": 20}}.
+        train_suites: where training tasks, and validation tasks for promotion, come from.
+        test_suites: what the leaderboard shows; suites whose experiments are not in the snapshot are left out, and said so.
+        n_seeds, n_validation_seeds: episodes of each task. jobs: worker processes of an evaluation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profile: str = "tiny"
+    training: dict[str, Any] = {}
+    seed: int = 0
+    train_suites: list[str] = ["lab-pretraining-v1"]
+    test_suites: list[str] = ["lab-pretraining-v1", "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
+    policies: list[str] = POLICIES
+    stages: list[str] = STAGES
+    n_seeds: int = Field(40, ge=1)
+    n_validation_seeds: int = Field(40, ge=1)
+    setting: Literal["declared", "pool-visible"] = "declared"
+    target_rows: Literal["redraw", "all"] = "redraw"
+    jobs: int = Field(2, ge=1)
+    embedded: bool = True
+    public: bool = True
+
+    def check(self) -> Settings:
+        """Check every name in it; returns itself.
+
+        Raises:
+            UnknownNameError: an unknown suite, policy or stage, with the nearest known one.
+        """
+        from autollm.policies import POLICIES as known_policies
+
+        for suite in (*self.train_suites, *self.test_suites):
+            load_suite(suite)
+        for kind, names, known in (("policy", self.policies, known_policies), ("stage", self.stages, STAGES)):
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(kind, name, known)
+        return self
+
+
+def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
+    """Settings from a TOML file (defaults without one), with `changes` on top.
+
+    Raises:
+        pydantic.ValidationError: an unknown field or a wrong value. UnknownNameError: see `Settings.check`.
+    """
+    raw = tomllib.loads(Path(path).read_text()) if path else {}
+    return Settings.model_validate({**raw, **changes}).check()
+
+
+def first_problem(error: ValidationError) -> str:
+    """A validation error as one line."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']} (got {first.get('input')!r})"

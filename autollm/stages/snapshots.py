@@ -1,0 +1,92 @@
+"""From marts to the published snapshot, in steps that a kill may separate: build, check, publish.
+
+What does not belong here: the files of a snapshot (gym/snapshot.py), dbt.
+Invariant: the pointer moves only after every check of the candidate passed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from autollm.errors import SnapshotError
+from autollm.gym import snapshot
+from autollm.gym.storage import exists, join, read_bytes, write_atomic
+from autollm.gym.suites import load_suite, suite_ids
+from autollm.places import Places
+
+
+def build_candidate(places: Places) -> str:
+    """Build the snapshot of the marts and note it as the candidate; returns its table_id.
+
+    Raises:
+        SnapshotError: see gym.snapshot.build.
+    """
+    table_id = snapshot.build(str(places.marts), places.home)
+    write_atomic(join(places.snapshots, "candidate.json"), json.dumps({"table_id": table_id}).encode())
+    return table_id
+
+
+def candidate_id(places: Places) -> str:
+    """The snapshot that was built last.
+
+    Raises:
+        SnapshotError: none was built yet.
+    """
+    url = join(places.snapshots, "candidate.json")
+    if not exists(url):
+        raise SnapshotError(f"no snapshot was built under {places.home}. Fix: materialize `snapshot` first (autollm run).")
+    return json.loads(read_bytes(url))["table_id"]
+
+
+def check_complete(places: Places, table_id: str) -> list[str]:
+    """Problems of a snapshot: missing or altered files, arrays and mart that disagree, experiments without a known cost."""
+    problems = snapshot.check_snapshot(places.home, table_id)
+    if problems:
+        return problems
+    table = snapshot.open_snapshot(places.home, table_id)
+    manifest = json.loads(read_bytes(join(places.snapshots, table_id, "manifest.json")))
+    n_rows, n_mart = int(table.offsets[-1]), manifest["rows"]["mart_gym__outcomes"]
+    if n_rows != n_mart:
+        problems.append(f"arrays hold {n_rows} outcomes, the mart holds {n_mart}")
+    return problems + [f"experiment {e.label} has compute {e.compute_flops}" for e in table.experiments if not e.compute_flops > 0]
+
+
+def check_held_out(places: Places, table_id: str) -> list[str]:
+    """Problems of the suites that the snapshot can play: test targets among training or validation targets, or no dearer than those."""
+    table = snapshot.open_snapshot(places.home, table_id)
+    problems = []
+    for suite in (load_suite(s) for s in suite_ids()):
+        if suite.missing(table):
+            continue
+        seen = {t.target for name in ("train", "validation") for t in suite.split(name)}
+        for task in suite.split("test"):
+            if task.target in seen:
+                problems.append(f"{task.task_id}: its target is trained or selected on as well")
+            dearest = max((table.experiments[table.index(e)].compute_flops for e in seen), default=0.0)
+            if seen and table.experiments[table.index(task.target)].compute_flops <= dearest:
+                problems.append(f"{task.task_id}: its target is no dearer than what is trained or selected on")
+    return problems
+
+
+def publish_candidate(places: Places) -> tuple[str, bool]:
+    """Publish the candidate; returns its table_id and whether the pointer moved.
+
+    Raises:
+        SnapshotError: it is not complete; the pointer stays.
+    """
+    table_id, before = candidate_id(places), snapshot.published_id(places.home)
+    if table_id != before:
+        snapshot.publish(places.home, table_id)
+    return table_id, table_id != before
+
+
+def experiment_rows(places: Places, table_id: str) -> list[dict[str, Any]]:
+    """One row an experiment, for people: label, family, compute, rows, diverged."""
+    table = snapshot.open_snapshot(places.home, table_id)
+    rows = []
+    for index, experiment in enumerate(table.experiments):
+        diverged = table.column("diverged", index)
+        rows.append({"experiment": experiment.label, "family": experiment.family, "compute_flops": experiment.compute_flops,
+                     "configurations": len(diverged), "diverged": int(diverged.sum()), "objective": experiment.objective})
+    return rows

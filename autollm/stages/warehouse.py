@@ -1,0 +1,69 @@
+"""Access to the warehouse, one writer at a time: our own lock first, then DuckDB's.
+
+DuckDB's lock outlives ours when a process was killed while its dbt child still writes, and somebody may have opened the file by hand.
+What does not belong here: dbt. Invariant: when the block runs, no other process writes the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autollm.errors import BusyError
+from autollm.locks import POLL_S, hold
+from autollm.places import Places
+
+WAIT_S = 180.0
+
+
+@contextmanager
+def hold_warehouse(places: Places, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Be the only writer of the warehouse while the block runs.
+
+    Raises:
+        BusyError: somebody else still writes after `wait_s` seconds; the message names them.
+    """
+    begin = time.monotonic()
+    with hold(places.locks / "warehouse.lock", f"the warehouse {places.warehouse}", wait_s):
+        while (writer := writer_of(places.warehouse)) is not None:
+            if time.monotonic() - begin >= wait_s:
+                raise BusyError(f"the warehouse {places.warehouse} is open in {writer}; waited {wait_s:.0f} s. "
+                                "Fix: wait until it is done, or stop that process, then run this again.")
+            time.sleep(POLL_S)
+        yield
+
+
+def writer_of(warehouse: Path) -> str | None:
+    """Who holds DuckDB's lock on a file, in words; None when it is free or not there."""
+    if not warehouse.exists():
+        return None
+    with warehouse.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _describe(_holder_pid(file.fileno()))
+        fcntl.lockf(file, fcntl.LOCK_UN)
+    return None
+
+
+def _holder_pid(handle: int) -> int | None:
+    if not sys.platform.startswith("linux"):  # other systems lay the structure out differently
+        return None
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else pid
+
+
+def _describe(pid: int | None) -> str:
+    if pid is None:
+        return "another process"
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = ""
+    return f"process {pid} ({command[:200]})" if command else f"process {pid}"

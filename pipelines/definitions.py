@@ -1,0 +1,35 @@
+"""`defs`: everything that Dagster shows and runs. Loading it imports no torch, transformers, trl or mlflow.
+
+What does not belong here: work; assets import what they call when they run. Invariant: importing has no effect on the disk.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from autollm.places import silence_telemetry
+
+silence_telemetry()
+
+
+def build() -> dg.Definitions:
+    """All definitions.
+
+    Raises:
+        SetupError: the dbt manifest is missing.
+    """
+    from pipelines.assets import gym, logs
+    from pipelines.assets.warehouse import build_dbt_assets
+    from pipelines.jobs import build_jobs
+    from pipelines.resources import resources
+
+    return dg.Definitions(
+        assets=[logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot],
+        asset_checks=[gym.snapshot_complete, gym.held_out_disjoint],
+        jobs=build_jobs(),
+        resources=resources(),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build()
