@@ -205,7 +205,7 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     i, j = bowl.upper
     by_shape = slope[:, i] * offset[:, j] * np.where(i == j, np.diag(root)[i], 1.0)
     by_centre = -slope @ root
-    by_slopes = (by_centre[:, :, None] * rows.z[:, None, :]).reshape(n, -1)
+    by_slopes = (by_centre[:, :, None] * rows.z[:, None, :]).reshape(n, bowl.slopes.size)
     by_skew = sharp[:, None] * _cubic(y) * 0.9 * (1 - np.tanh(bowl.k) ** 2)
     by_floor = np.zeros((n, len(bowl.a)))
     by_floor[np.arange(n), rows.c] = 1.0

@@ -1,4 +1,7 @@
-"""Copy what was best elsewhere: rows of one cheap experiment, in the order of their losses there."""
+"""Copy what was best elsewhere: rows of one cheap experiment, in the order of their losses there.
+
+Each row takes the nearest candidate that no better row has taken.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,13 @@ class CopyNearest(RankingPolicy):
             self._scores = self.rng.permutation(n).astype(float)
             return
         order = np.argsort(self.model.loss, kind="stable")
-        best = self.model.points[order[0]]
         # Candidates that no row stands for come last, those near the best row first.
-        self._scores = len(order) + np.linalg.norm(self.candidates - best, axis=1)
-        for rank, row in enumerate(order):
-            index, _ = nearest(self.candidates, self.model.points[row])
-            self._scores[index] = min(self._scores[index], rank)
+        self._scores = len(order) + np.linalg.norm(self.candidates - self.model.points[order[0]], axis=1)
+        free = np.ones(n, dtype=bool)
+        for rank, row in enumerate(order[:n]):
+            left = np.flatnonzero(free)
+            index = left[nearest(self.candidates[left], self.model.points[row])[0]]
+            self._scores[index], free[index] = rank, False
 
     def choose(self) -> EvidenceTable:
         """The experiment to copy."""

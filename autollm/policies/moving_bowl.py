@@ -47,7 +47,7 @@ class MovingBowl(RankingPolicy):
         self._prior = prior_bowl(view, self.rows)
         self.bowl: Bowl = fit(self.rows, self._prior)
         n, d = len(view.evidence), len(view.space)
-        self.evidence_z = np.array([e.z - view.target_z for e in view.evidence]).reshape(n, -1)
+        self.evidence_z = np.array([e.z - view.target_z for e in view.evidence]).reshape(n, len(view.target_z))
         self.joint_optima = self.bowl.centre(self.evidence_z)
         self.optima = np.array([own_centre(self.rows, self.bowl, c) for c in range(n)]).reshape(n, d)
         self.slopes = self.bowl.slopes
