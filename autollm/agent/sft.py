@@ -73,4 +73,5 @@ def _arguments(config: TrainConfig, folder: Path) -> TrlSftConfig:
     return TrlSftConfig(
         **common_arguments(config, folder, sft.gradient_checkpointing), max_steps=sft.steps,
         per_device_train_batch_size=sft.batch_size, learning_rate=sft.learning_rate, warmup_steps=sft.warmup_steps,
-        max_length=sft.max_tokens, save_steps=sft.checkpoint_every, logging_steps=sft.log_every, gradient_accumulation_steps=sft.gradient_accumulation, assistant_only_loss=True)
+        max_length=sft.max_tokens, save_steps=sft.checkpoint_every, logging_steps=sft.log_every,
+        gradient_accumulation_steps=sft.gradient_accumulation, assistant_only_loss=True)
