@@ -72,21 +72,17 @@ def play(envs: Sequence[tuple[TextEnv, str]], generator: Generator, seed: int = 
 def _take(one: Play, text: str) -> None:
     """One turn: parse, play, remember. A turn after the last trial that does not submit ends the play."""
     episode, turn = one.episode, parse_turn(text)
-    was_done, bad_before = episode.done, _n_malformed(episode)
+    was_done = episode.done
     one.n_calls += 1
     answer = play_call(one.env, turn.call)
-    unreadable = answer.startswith("error: a configuration") or (was_done and turn.call is None)
-    one.n_malformed += unreadable or _n_malformed(episode) > bad_before
+    known = turn.call is not None and turn.call.name in TOOLS
+    one.n_malformed += not known or answer.startswith(("malformed", "error: a configuration"))
     if answer.startswith("error"):
         one.errors.append(answer)
     one.conversation.append(assistant_message(turn if turn.call else Turn(text, None)))
     one.conversation.append(tool_message(turn.call.name if turn.call else "none", answer))
     if was_done:
         episode.finished = True
-
-
-def _n_malformed(episode: Episode) -> int:
-    return sum(t.status == "malformed" for t in episode.trials)
 
 
 def _opened(episode: Episode) -> tuple[TextEnv, str]:

@@ -5,7 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.transcript import Call, Turn, parse_turn, play_call, render_turn, run_call, submit_call, thought, traced_numbers
+from autollm.agent.transcript import (
+    Call,
+    Turn,
+    parse_turn,
+    play_call,
+    render_turn,
+    run_call,
+    submit_call,
+    thought,
+    traced_numbers,
+)
 from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
