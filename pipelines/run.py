@@ -12,11 +12,13 @@ import os
 import sys
 from typing import Any
 
+import dagster as dg
+
 from autollm.errors import AutoLLMError
 from autollm.locks import hold
 from autollm.places import Places, resolve, silence_telemetry
 from autollm.stages.settings import Settings, load_settings
-from pipelines import manifest
+from pipelines import groups, manifest
 
 WAIT_S = 5.0
 
@@ -59,20 +61,25 @@ def run(places: Places, settings: Settings, job_name: str, to: str | None) -> bo
 
 
 def _events(instance: Any, settings: Settings, job_name: str, to: str | None, progress: Any) -> Any:
-    import dagster as dg
     from dagster._core.execution.api import execute_run_iterator
 
     from pipelines.definitions import defs
 
-    job = defs.get_job_def(job_name)
+    job = defs.resolve_job_def(job_name)
     if to:
-        keys = dg.AssetSelection.assets(to).upstream().resolve(defs.get_asset_graph())
+        keys = until(to).resolve(defs.resolve_asset_graph())
         job = job.get_subset(asset_selection=keys)
-    config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run = instance.create_run_for_job(job_def=job, run_config=config, tags={"autollm/started_by": "autollm run"},
                                       asset_selection=frozenset(keys) if to else None)
     progress.plan([step.key for step in _plan(job, config).get_all_steps_in_topo_order()], run.run_id)
     return execute_run_iterator(_in_memory(job), run, instance)
+
+
+def until(asset: str) -> dg.AssetSelection:
+    """An asset and all before it. The warehouse is built as a whole: its tests compare models of different branches."""
+    selection = dg.AssetSelection.assets(asset).upstream()
+    return selection | dg.AssetSelection.groups(groups.LOGS, groups.WAREHOUSE)
 
 
 def _plan(job: Any, config: dict[str, Any]) -> Any:
