@@ -1,0 +1,266 @@
+"""The only importer of MLflow: runs of training and evaluation, the model registry. SQLite store and local artifacts under the home.
+
+A training has one run, found again by its identity and resumed after a crash. Checkpoints are logged by reference and hash, never
+copied; curves are thinned. What does not belong here: training, scores.
+Invariant: a run is RUNNING only while the process that opened it holds its lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autollm.errors import CheckpointError, UnknownNameError
+from autollm.locks import hold, is_held
+from autollm.places import Places, silence_telemetry
+
+silence_telemetry()
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+EXPERIMENTS = ("training", "evaluation")
+MODEL = "autollm-agent-{profile}"
+IDENTITY, LOCK = "autollm.identity", "autollm.lock"
+MAX_POINTS = 250
+FLUSH_S = 5.0
+MAX_PARAM = 500
+SCHEME = "models:/"
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """A data set that went into a run: its name, content digest, and what is worth knowing."""
+
+    name: str
+    digest: str
+    source: str
+    facts: Mapping[str, Any]
+
+
+class Tracker:
+    """The store of one home."""
+
+    def __init__(self, places: Places):
+        self.places = places.prepare()
+        self.uri = f"sqlite:///{places.mlflow / 'mlflow.db'}"
+        self.client = MlflowClient(self.uri)
+
+    def experiment(self, name: str) -> str:
+        """Id of an experiment, made when missing."""
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        return self.client.create_experiment(name, artifact_location=(self.places.mlflow / "artifacts" / name).as_uri())
+
+    @contextmanager
+    def run(self, experiment: str, identity: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str],
+            data: Sequence[DataUsed] = (), total_steps: int | None = None) -> Iterator[TrackedRun]:
+        """The run of an identity: opened, or resumed when a process that had it died. FINISHED after the block, FAILED when it raises.
+
+        Raises:
+            BusyError: a living process has this very run open.
+        """
+        lock = self.places.locks / f"mlflow-{identity}.lock"
+        with hold(lock, f"the run {name} ({identity})"):
+            run = self._open(experiment, identity, name, {**tags, LOCK: lock.name})
+            self.client.log_batch(run.info.run_id, params=[Param(k, str(v)[:MAX_PARAM]) for k, v in flat(params).items()])
+            self.client.log_inputs(run.info.run_id, [_input(d) for d in data])
+            tracked = TrackedRun(self.client, run.info.run_id, run.info.experiment_id, total_steps)
+            try:
+                yield tracked
+            except BaseException as error:
+                tracked.flush()
+                stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
+                self.client.set_terminated(run.info.run_id, "KILLED" if stopped else "FAILED")
+                raise
+            tracked.flush()
+            self.client.set_terminated(run.info.run_id, "FINISHED")
+
+    def find(self, experiment: str, identity: str) -> Run | None:
+        """The run of an identity, the newest one."""
+        runs = self.client.search_runs([self.experiment(experiment)], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
+        return runs[0] if runs else None
+
+    def close_orphans(self) -> list[str]:
+        """Mark runs as KILLED that are RUNNING without a process that holds them; returns their ids."""
+        ids = [e for e in map(self.experiment, EXPERIMENTS)]
+        running = self.client.search_runs(ids, "attributes.status = 'RUNNING'")
+        orphans = [r for r in running if not is_held(self.places.locks / r.data.tags.get(LOCK, "no-lock"))]
+        for run in orphans:
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        return [r.info.run_id for r in orphans]
+
+    def register(self, profile: str, folder: Path, digest: str, run_id: str, card: str, tags: Mapping[str, str]) -> str:
+        """The version of a checkpoint in the registry, made once for each digest, as `candidate`; returns its number."""
+        name = MODEL.format(profile=profile)
+        self._registered_model(name)
+        reference = folder.resolve().relative_to(self.places.local).as_posix()
+        known = self.client.search_model_versions(f"name = '{name}' and tags.digest = '{digest}'")
+        if known:
+            version = str(known[0].version)
+        else:
+            made = self.client.create_model_version(name, source=folder.resolve().as_uri(), run_id=run_id, description=card,
+                                                    tags={**tags, "digest": digest, "checkpoint": reference})
+            version = str(made.version)
+        self.client.set_registered_model_alias(name, "candidate", version)
+        self.client.update_registered_model(name, description=card)
+        return version
+
+    def promote(self, profile: str, version: str, why: Mapping[str, str]) -> None:
+        """Make a version the champion; `why` is kept as its tags."""
+        name = MODEL.format(profile=profile)
+        for key, value in why.items():
+            self.client.set_model_version_tag(name, version, key, value)
+        self.client.set_registered_model_alias(name, "champion", version)
+
+    def resolve(self, reference: str) -> Registered:
+        """The checkpoint behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+
+        Raises:
+            UnknownNameError: no such model, alias or version. CheckpointError: its folder is gone, or the reference is malformed.
+        """
+        name, version = self._version_of(reference)
+        folder = self.places.local / version.tags["checkpoint"]
+        if not folder.exists():
+            raise CheckpointError(f"{reference} is version {version.version} of {name}, but its checkpoint {folder} is gone. "
+                                  "Fix: train it again (autollm run).")
+        return Registered(name, str(version.version), folder, version.tags["digest"], dict(version.tags))
+
+    def cited(self) -> set[str]:
+        """Checkpoints that some registry alias points to, relative to the home."""
+        out = set()
+        for model in self.client.search_registered_models():
+            versions = {str(v) for v in model.aliases.values()}
+            found = self.client.search_model_versions(f"name = '{model.name}'")
+            out |= {v.tags["checkpoint"] for v in found if str(v.version) in versions and "checkpoint" in v.tags}
+        return out
+
+    def _registered_model(self, name: str) -> None:
+        try:
+            self.client.get_registered_model(name)
+        except MlflowException:
+            self.client.create_registered_model(name)
+
+    def _version_of(self, reference: str) -> tuple[str, Any]:
+        rest = reference.removeprefix(SCHEME)
+        name, _, alias = rest.partition("@")
+        if not reference.startswith(SCHEME) or not name:
+            raise CheckpointError(f"{reference!r} names no model. Expected models:/NAME@champion, models:/NAME@candidate or models:/NAME/VERSION.")
+        models = {m.name: m for m in self.client.search_registered_models()}
+        base, _, number = name.partition("/")
+        if base not in models:
+            raise UnknownNameError("registered model", base, models)
+        if not alias and not number:
+            alias = "champion"
+        if alias and alias not in models[base].aliases:
+            raise UnknownNameError(f"alias of {base}", alias, models[base].aliases)
+        try:
+            return base, self.client.get_model_version(base, str(models[base].aliases[alias]) if alias else number)
+        except MlflowException:
+            known = [str(v.version) for v in self.client.search_model_versions(f"name = '{base}'")]
+            raise UnknownNameError(f"version of {base}", number, known) from None
+
+    def _open(self, experiment: str, identity: str, name: str, tags: Mapping[str, str]) -> Run:
+        found = self.find(experiment, identity)
+        if found is None:
+            found = self.client.create_run(self.experiment(experiment), run_name=name, tags={**tags, IDENTITY: identity, "mlflow.user": ""})
+        else:
+            self.client.update_run(found.info.run_id, status="RUNNING")
+            self.client.log_batch(found.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+        return found
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A registered checkpoint: the folder it lies in, its content digest, the version's tags."""
+
+    name: str
+    version: str
+    folder: Path
+    digest: str
+    tags: dict[str, str]
+
+
+class TrackedRun:
+    """An open run. `log` takes a training's numbers; steps that an interrupted process logged already are left out."""
+
+    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str, total_steps: int | None = None):
+        self.client, self.run_id, self.experiment_id = client, run_id, experiment_id
+        self._every = max(1, -(-(total_steps or 0) // MAX_POINTS))
+        self._waiting: list[Metric] = []
+        self._flushed_s = time.monotonic()
+        self._logged = self._last_steps()
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log numbers of a step (every n-th one of a long curve)."""
+        if step % self._every and step > 1:
+            return
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(k, float(v), now, step) for k, v in metrics.items() if step > self._logged.get(k, -1)]
+        if time.monotonic() - self._flushed_s > FLUSH_S:
+            self.flush()
+
+    def final(self, metrics: Mapping[str, float]) -> None:
+        """Log numbers that belong to no step; set once."""
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(k, float(v), now, 0) for k, v in metrics.items() if k not in self._logged]
+
+    def tag(self, **tags: str) -> None:
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def table(self, rows: Sequence[Mapping[str, Any]], file: str) -> None:
+        """Rows as a table artifact."""
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        self.client.log_table(self.run_id, columns, file)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a small file to the run."""
+        self.client.log_artifact(self.run_id, str(path), folder)
+
+    def text(self, content: str, file: str) -> None:
+        self.client.log_text(self.run_id, content, file)
+
+    def checkpoint(self, folder: Path, digest: str) -> None:
+        """Log a checkpoint by reference and hash, with the sha256 of each of its files."""
+        files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
+        self.client.log_dict(self.run_id, {"folder": str(folder), "digest": digest, "sha256": files}, "checkpoint.json")
+        self.tag(checkpoint=str(folder), checkpoint_digest=digest)
+
+    def flush(self) -> None:
+        for begin in range(0, len(self._waiting), 900):
+            self.client.log_batch(self.run_id, metrics=self._waiting[begin : begin + 900])
+        self._waiting, self._flushed_s = [], time.monotonic()
+
+    def _last_steps(self) -> dict[str, int]:
+        names = self.client.get_run(self.run_id).data.metrics
+        return {k: max(m.step for m in self.client.get_metric_history(self.run_id, k)) for k in names}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
+def run_path(run: TrackedRun) -> str:
+    """Where the MLflow UI shows a run, below its address."""
+    return f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
+def _input(data: DataUsed) -> DatasetInput:
+    import json
+
+    dataset = Dataset(name=data.name, digest=data.digest, source_type="local", source=json.dumps({"uri": data.source}),
+                      profile=json.dumps(dict(data.facts)))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
