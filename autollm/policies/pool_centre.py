@@ -12,18 +12,16 @@ from autollm.policies.base import RankingPolicy, describe
 
 
 class PoolCentre(RankingPolicy):
-    """Distance to the middle of the candidates' range, in units of that range; evidence and trials are ignored."""
+    """Distance in natural units to the mean of the rows, or to the middle of the declared window; evidence is ignored."""
 
     policy_id = "pool-centre"
 
     def prepare(self) -> None:
-        low, high = self.candidates.min(axis=0), self.candidates.max(axis=0)
-        self.centre = (low + high) / 2
-        extent = np.where(high > low, high - low, 1.0)
-        self._scores = np.sum(((self.candidates - self.centre) / extent) ** 2, axis=1)
+        self.centre = self.candidates.mean(axis=0) if self.candidates_are_rows else self.view.space.window.mean(axis=0)
+        self._scores = np.sum((self.candidates - self.centre) ** 2, axis=1)
 
     def scores(self) -> np.ndarray:
         return self._scores
 
     def explain(self) -> str:
-        return f"the middle of the candidates is {describe(self.view.space.decode(self.centre))}"
+        return f"the middle of what may be chosen is {describe(self.view.space.decode(self.centre))}"
