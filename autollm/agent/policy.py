@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from autollm.agent.generation import Generator
 from autollm.agent.transcript import (
+    TOOLS,
     Message,
     Turn,
     assistant_message,

@@ -1,0 +1,153 @@
+"""The long comparison: does play add to distillation? `python -m autollm.agent.long_run --out var/long_run`.
+
+For each training seed: `sft`, `sft-double` (twice the steps: the plateau, and SFT's answer to RL's extra time), `sft-rl`, and
+`sft-random` (the same RL rewarded by chance). All are scored on the frozen generated tasks and on recorded validation tasks,
+greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a killed run goes on.
+What does not belong here: the held-out tasks (autollm evaluate). Invariant: arms of a seed are scored on the same episodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autollm.agent.checkpoints import load_checkpoint
+from autollm.agent.curriculum import train_tasks
+from autollm.agent.generation import TransformersGenerator
+from autollm.agent.grpo import train_grpo
+from autollm.agent.policy import AgentPolicy, Play, play
+from autollm.agent.profiles import TrainConfig, load_profile
+from autollm.agent.sft import train_sft
+from autollm.agent.trajectories import simulate_trajectories
+from autollm.agent.validation import validation_envs
+from autollm.gym.snapshot import open_snapshot
+from autollm.gym.storage import write_atomic
+from autollm.gym.table import OutcomeTable
+
+ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
+SUITES = ("lab-pretraining-v1",)
+DECODINGS = {"greedy": 0.0, "sampled": 1.0}
+TASKS = ("generated", "recorded")
+RESAMPLES = 2000
+Line = dict[str, Any]
+Scores = dict[tuple[int, str], list[Line]]
+
+
+def long_config(seed: int, **changes: Any) -> TrainConfig:
+    """The configuration of one training seed."""
+    long = {"sft": {"steps": 600, "checkpoint_every": 200},
+            "grpo": {"steps": 150, "groups": 4, "group_size": 8, "checkpoint_every": 25}}
+    return load_profile("tiny", seed=seed, **{**long, **changes})
+
+
+def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str, str]:
+    """Checkpoint of each arm."""
+    double = config.model_copy(update={"sft": config.sft.model_copy(update={"steps": 2 * config.sft.steps})})
+    chance = config.model_copy(update={"grpo": config.grpo.model_copy(update={"reward": "random"})})
+    paths = {"base": config.base_path}
+    for arm, stage in (("sft", config), ("sft-double", double)):
+        paths[arm] = str(out / arm / "final")
+        if not Path(paths[arm]).exists():
+            train_sft(stage, simulate_trajectories(stage, table, SUITES), config.base_path, out / arm)
+    for arm, stage in (("sft-rl", config), ("sft-random", chance)):
+        paths[arm] = str(train_grpo(stage, table, paths["sft"], out / arm, suites=SUITES))
+    return paths
+
+
+def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) -> list[Line]:
+    """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls."""
+    loaded, lines = load_checkpoint(checkpoint), []
+    recorded = [t.with_(trials=3) for t in train_tasks(SUITES, table, split="validation")]
+    for decoding, temperature in DECODINGS.items():
+        generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
+        lines += _lines(decoding, "generated", play(validation_envs(n_tasks), generator))
+        lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
+    return lines
+
+
+def _lines(decoding: str, tasks: str, plays: Sequence[Play]) -> list[Line]:
+    return [{"decoding": decoding, "tasks": tasks, "regret": p.episode.regret_curve(latent=True).tolist(), "calls": p.n_calls,
+             "malformed": p.n_malformed, "repeated": sum(t.status == "repeated" for t in p.episode.trials)} for p in plays]
+
+
+def summarize(scored: Scores) -> list[Line]:
+    """A row per arm, decoding and kind of tasks."""
+    return [{"arm": arm, "decoding": decoding, "tasks": tasks, **_compared(scored, arm, decoding, tasks)}
+            for arm, decoding, tasks in itertools.product(ARMS, DECODINGS, TASKS)]
+
+
+def _compared(scored: Scores, arm: str, decoding: str, tasks: str) -> Line:
+    """Mean latent regret over the trials and at each k, and the difference from `sft` paired by episode, with a 95 % interval
+    that resamples training seeds and episodes."""
+    seeds, rng = sorted({seed for seed, _ in scored}), np.random.default_rng(0)
+
+    def lines(seed: int, name: str) -> list[Line]:
+        return [line for line in scored[seed, name] if (line["decoding"], line["tasks"]) == (decoding, tasks)]
+
+    regret, sft = (np.array([[line["regret"] for line in lines(seed, name)] for seed in seeds]) for name in (arm, "sft"))
+    gap = (regret - sft).mean(axis=2)
+    n_seeds, n_episodes = gap.shape
+    resampled = ((rng.integers(n_seeds, size=n_seeds), rng.integers(n_episodes, size=n_episodes)) for _ in range(RESAMPLES))
+    drawn = [gap[np.ix_(*chosen)].mean() for chosen in resampled]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    said = [line for seed in seeds for line in lines(seed, arm)]
+    out = {"regret": regret.mean(), **{f"regret_{k + 1}": v for k, v in enumerate(regret.mean(axis=(0, 1)))},
+           "minus_sft": gap.mean(), "low": low, "high": high,
+           "malformed": sum(x["malformed"] for x in said) / sum(x["calls"] for x in said),
+           "repeated": sum(x["repeated"] for x in said) / (regret.shape[2] * len(said))}
+    return {"n_training_seeds": n_seeds, "n_episodes": gap.size, **{k: round(float(v), 4) for k, v in out.items()}}
+
+
+def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
+    """results.csv, results.json, and curves.csv (reward and KL of every RL arm)."""
+    write_atomic(str(out / "results.json"), json.dumps({"rows": rows}, indent=1, default=float).encode())
+    with (out / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with (out / "curves.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "seed", "step", "reward", "kl", "entropy"])
+        for arm in ("sft-rl", "sft-random"):
+            for seed in seeds:
+                for line in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines():
+                    metrics = json.loads(line)
+                    if "reward" in metrics:
+                        numbers = [round(metrics[k], 5) for k in ("reward", "kl", "entropy")]
+                        writer.writerow([arm, seed, int(metrics["step"]), *numbers])
+
+
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 40,
+        **changes: Any) -> list[Line]:
+    """Train and score all arms of all seeds; see the module."""
+    scored = {}
+    for seed in seeds:
+        paths = train_arms(long_config(seed, **changes), table, out / f"seed-{seed}")
+        for arm in ARMS:
+            kept = out / f"seed-{seed}" / f"scores-{arm}.json"
+            if not kept.exists():
+                write_atomic(str(kept), json.dumps(score_arm(paths[arm], table, n_tasks, n_seeds)).encode())
+            scored[seed, arm] = json.loads(kept.read_text())
+        write_results(out, summarize(scored), [s for s in seeds if (s, "base") in scored])
+    return summarize(scored)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("var/long_run"))
+    parser.add_argument("--home", default="var")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    for row in run(open_snapshot(arguments.home), arguments.out, arguments.seeds):
+        print(json.dumps(row, default=float))
+
+
+if __name__ == "__main__":
+    main()
