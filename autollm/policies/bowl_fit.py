@@ -13,6 +13,7 @@ Invariant: priors make every fit solvable, down to a single row; with no row the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,8 @@ FAR = 1.6
 """Rows with a larger u lie on the cliff, which is no part of a bowl."""
 DROP_FAR = 0.7
 """Share of those rows that a fit leaves out."""
+REACH = 1.5
+"""Octaves of fidelity, see Rows.nearness."""
 GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
 """Prior octaves of the optimum per octave of fidelity: a rate falls with the root of size, a batch grows with that of data."""
 SLOPE_SD, SHARPNESS_SD, SKEW_SD, FLOOR_SD, SHAPE_SD = 0.25, 0.1, 0.5, 0.3, 1.0
@@ -40,12 +43,22 @@ class Rows:
     n_experiments: int
 
     def without(self, experiment: int) -> Rows:
-        keep = self.c != experiment
-        return Rows(self.x[keep], self.z[keep], self.u[keep], self.c[keep], self.n_experiments)
+        return self._where(self.c != experiment)
 
     def only(self, experiment: int) -> Rows:
-        keep = self.c == experiment
+        return self._where(self.c == experiment)
+
+    def _where(self, keep: np.ndarray) -> Rows:
         return Rows(self.x[keep], self.z[keep], self.u[keep], self.c[keep], self.n_experiments)
+
+    @cached_property
+    def nearness(self) -> np.ndarray:
+        """Weight [n] of each row's experiment: 1 for the nearest to the target, a half one REACH further away.
+
+        Laws bend over many octaves; what is near says more about the slope at the target.
+        """
+        distance = np.linalg.norm(self.z, axis=1)
+        return 1 / (1 + ((distance - distance.min(initial=np.inf)) / REACH) ** 2)
 
 
 @dataclass
@@ -132,7 +145,7 @@ def fit(rows: Rows, prior: Bowl, begin: Bowl | None = None, n_iterations: int = 
     cost = np.inf
     for _ in range(n_iterations):
         residual, jacobian = _residuals(rows, bowl)
-        weight = _weights(rows.u, residual)
+        weight = _weights(rows.u, residual) * rows.nearness
         gap = bowl.pack() - mean
         gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
         gradient = jacobian.T @ (weight * residual) + precision * gap

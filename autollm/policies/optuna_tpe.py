@@ -43,17 +43,14 @@ class OptunaTPE(RankingPolicy):
 
     def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
         """Suggestions stay the same until the next outcome is told."""
-        blocked = self._spent.copy()
-        for configuration in pending:
-            blocked |= self._beside(self.view.space.encode(configuration))
+        blocked = self._reluctance(pending)
         chosen: list[int] = []
         for k in range(n):
             if k == len(self._suggestions):
                 self._suggestions.append(self._suggest())
-            free = np.flatnonzero(~blocked)
-            pool = free if len(free) else np.arange(len(self.candidates))
+            pool = np.flatnonzero(blocked == blocked.min())
             index = int(pool[nearest(self.candidates[pool], self._suggestions[k])[0]])
-            blocked[index] = True
+            blocked[index] = 3
             chosen.append(index)
         self._asked.extend(i for i in chosen if i not in self._asked)
         return [self.view.space.decode(self.candidates[i]) for i in chosen]

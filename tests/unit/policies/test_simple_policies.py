@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from autollm.gym.episode import Trial, start
+from autollm.gym.space import Knob, Space
 from autollm.policies import make_policy
+from autollm.policies.base import neighbour_gap
 from autollm.policies.spread import expected_spread
 from tests.unit.gym.tables import make_table, make_task
 
@@ -79,3 +81,39 @@ def test_expected_spread__growing_spread__is_extrapolated_within_bounds() -> Non
     spreads = [np.median(e.loss) - e.loss.min() for e in grown]
     assert spreads[1] < expected_spread(replace(view, evidence=grown)) <= np.e * max(spreads)
     assert expected_spread(replace(view, evidence=())) == 1.0
+
+
+def checkerboard():
+    """The toy table with every second cell of the target missing."""
+    table = TABLE
+    target = len(table.experiments) - 1
+    n_knob = len(table.experiments[0].space.knobs[1].levels)
+    i = np.arange(len(table.points[target]))
+    keep = np.concatenate([np.ones(table.offsets[target], dtype=bool), (i // n_knob + i % n_knob) % 2 == 0])
+    offsets = table.offsets.copy()
+    offsets[-1] = keep.sum()
+    points = (*table.points[:-1], table.points[-1][keep[table.offsets[target] :]])
+    return replace(table, offsets=offsets, points=points, columns={name: c[keep] for name, c in table.columns.items()})
+
+
+@pytest.mark.parametrize("policy_id", ["pool-centre", "moving-bowl"])
+def test_ranking__half_the_grid_missing__mostly_avoids_repeats(policy_id: str, monkeypatch) -> None:
+    def n_repeated() -> int:
+        table, total = checkerboard(), 0
+        for seed in range(6):
+            episode = start(make_task(table, trials=6, target_rows="all"), table, seed)
+            policy = make_policy(policy_id)
+            policy.reset(episode.drawn.view, np.random.default_rng(seed))
+            while not episode.done:
+                policy.tell(episode.run(policy.ask()[0]))
+            total += sum(t.status == "repeated" for t in episode.trials)
+        return total
+
+    careful = n_repeated()
+    monkeypatch.setattr("autollm.policies.base.RankingPolicy._may_repeat", lambda self, spent: np.zeros(len(spent), dtype=bool))
+    assert careful < n_repeated()
+
+
+def test_neighbour_gap__uneven_levels__is_the_shorter_side() -> None:
+    space = Space((Knob("a", "log", (1.0, 2.0, 16.0)), Knob("b", "log", (1.0, 4.0))))
+    assert neighbour_gap(space).tolist() == [1.0, 1.0, 1.0, 1.0, 2.0, 2.0]
