@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,15 +12,9 @@ from autollm.agent.transcript import parse_turn, user_message
 from autollm.errors import GenerationError
 
 ASK = [user_message("pretraining trials 3\ntrend 0.5 -0.5")]
-# The shape of a vLLM chat completion with --tool-call-parser hermes.
-RECORDED = {
-    "id": "chatcmpl-b1f0", "object": "chat.completion", "created": 1, "model": "agent",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "trend 0.5 -0.5", "refusal": None, "annotations": None,
-                                         "tool_calls": [{"id": "chatcmpl-tool-1", "type": "function", "function": {
-                                             "name": "run_experiment",
-                                             "arguments": '{"experiment": "target", "configuration": {"lr": 0.5, "bs": -0.5}}'}}]},
-                 "logprobs": None, "finish_reason": "tool_calls", "stop_reason": None}],
-    "usage": {"prompt_tokens": 31, "total_tokens": 53, "completion_tokens": 22}}
+# A whole play, recorded from a running vLLM server (version and flags stand in the file).
+REPLAY = json.loads((Path(__file__).parent / "fixtures" / "vllm_exchanges.json").read_text())
+RECORDED = REPLAY["exchanges"][0]["answer"]
 
 
 def server(*answers, model="agent"):
@@ -36,13 +31,22 @@ def server(*answers, model="agent"):
     return OpenAIGenerator("http://server", model, transport=httpx.MockTransport(handle), sleep=lambda s: None), requests
 
 
-def test_openai_generator__recorded_tool_call__becomes_the_turn_that_the_model_wrote():
-    generator, requests = server(httpx.Response(200, json=RECORDED))
-    turn = parse_turn(generator.generate([ASK])[0])
-    assert turn.thought == "trend 0.5 -0.5"
-    assert turn.call.arguments == {"experiment": "target", "configuration": {"lr": 0.5, "bs": -0.5}}
+def test_openai_generator__recorded_play__becomes_the_turns_that_the_model_wrote():
+    generator, requests = server(*[httpx.Response(200, json=e["answer"]) for e in REPLAY["exchanges"]])
+    for exchange in REPLAY["exchanges"]:
+        turn = parse_turn(generator.generate([exchange["messages"]])[0])
+        function = exchange["answer"]["choices"][0]["message"]["tool_calls"][0]["function"]
+        assert (turn.call.name, turn.call.arguments) == (function["name"], json.loads(function["arguments"]))
+        assert turn.thought == exchange["answer"]["choices"][0]["message"]["content"]
+    assert [e["answer"]["choices"][0]["finish_reason"] for e in REPLAY["exchanges"]] == ["tool_calls"] * 4 and turn.call.name == "submit"
     sent = json.loads(requests[0].content)
     assert [t["function"]["name"] for t in sent["tools"]][2:4] == ["run_experiment", "submit"] and sent["temperature"] == 0
+
+
+def test_openai_generator__recorded_refusal__is_an_error_that_says_why():
+    generator, _ = server(httpx.Response(REPLAY["refused"]["status"], json=REPLAY["refused"]["body"]))
+    with pytest.raises(GenerationError, match="does not exist"):
+        generator.generate([ASK])
 
 
 def test_openai_generator__conversation_with_turns__is_sent_in_the_apis_shape():
