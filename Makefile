@@ -6,15 +6,14 @@ SHELL := /bin/sh
 VENV := .venv
 READY := $(VENV)/.ready
 JOBS ?= 2
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: run test dev clean setup
 
 run: $(READY)
-	@$(VENV)/bin/autollm run $(ARGS)
+	@AUTOLLM_DIE_WITH_PARENT=1 $(VENV)/bin/autollm run $(ARGS)
 
 test: $(READY)
-	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 dev: $(READY)
 	@$(VENV)/bin/python -m pipelines.dev $(ARGS)

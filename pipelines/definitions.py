@@ -18,15 +18,24 @@ def build() -> dg.Definitions:
     Raises:
         SetupError: the dbt manifest is missing.
     """
-    from pipelines.assets import gym, logs
+    from pipelines.assets import agent, evaluation, gym, logs, promotion
     from pipelines.assets.warehouse import build_dbt_assets
     from pipelines.jobs import build_jobs
     from pipelines.resources import resources
+    from pipelines.schedules import nightly_rebuild
+    from pipelines.sensors import inbox_sensor
 
     return dg.Definitions(
-        assets=[logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot],
-        asset_checks=[gym.snapshot_complete, gym.held_out_disjoint],
+        assets=[
+            logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot,
+            agent.trajectories, agent.agent_sft, agent.agent_rl,
+            evaluation.validation_scores, evaluation.held_out_scores, evaluation.report,
+            promotion.registered_agent, promotion.champion,
+        ],
+        asset_checks=[gym.snapshot_complete, gym.held_out_disjoint, evaluation.agent_beats_baselines],
         jobs=build_jobs(),
+        schedules=[nightly_rebuild],
+        sensors=[inbox_sensor],
         resources=resources(),
         executor=dg.in_process_executor,
     )

@@ -9,11 +9,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from autollm.places import Places
+    from autollm.stages.settings import Settings
 
 FIRST_GUESS_S = {"landing": 8.0, "dbt_build": 12.0, "trajectories": 40.0, "agent_sft": 120.0, "agent_rl": 150.0,
-                 "validation_scores": 40.0, "leaderboard": 90.0, "report": 10.0}
+                 "validation_scores": 40.0, "held_out_scores": 90.0, "report": 5.0}
 OTHER_GUESS_S = 2.0
+DONE_S = 0.5
 TICK_S = 15.0
 
 
@@ -40,10 +45,11 @@ class StepProgress:
         self._stop.set()
         self._thread.join()
 
-    def plan(self, steps: list[str], run_id: str) -> None:
-        """Say what will run; steps are named by their keys, in order."""
+    def plan(self, steps: list[str], run_id: str, done: set[str] = frozenset()) -> None:
+        """Say what will run; steps are named by their keys, in order, `done` are those that will find their work finished."""
         self._steps, self.run_id = steps, run_id
-        self._expected = {s: FIRST_GUESS_S.get(s, OTHER_GUESS_S) for s in steps} | last_durations(self._instance, steps)
+        first = {s: FIRST_GUESS_S.get(s, OTHER_GUESS_S) for s in steps}
+        self._expected = first | longest_durations(self._instance, steps) | {s: DONE_S for s in steps if s in done}
 
     def take(self, event: Any) -> None:
         """Follow one Dagster event."""
@@ -84,16 +90,36 @@ class StepProgress:
                 self._say(f"step {self._number(self._current)}/{len(self._steps)} {self._current}: {self._in_step_s:.0f} s")
 
 
-def last_durations(instance: Any, steps: list[str]) -> dict[str, float]:
-    """Seconds that each step took in the newest finished run that has it."""
-    import dagster as dg
-
+def longest_durations(instance: Any, steps: list[str], n_runs: int = 4) -> dict[str, float]:
+    """Seconds that each step took at most in the newest runs: a step that found its work done says nothing."""
     found: dict[str, float] = {}
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]), limit=3):
+    for run in instance.get_runs(limit=n_runs):
         for stats in instance.get_run_step_stats(run.run_id):
-            if stats.step_key in steps and stats.step_key not in found and stats.end_time and stats.start_time:
-                found[stats.step_key] = stats.end_time - stats.start_time
-    return found
+            if stats.step_key in steps and stats.end_time and stats.start_time:
+                found[stats.step_key] = max(found.get(stats.step_key, 0.0), stats.end_time - stats.start_time)
+    return {s: seconds for s, seconds in found.items() if seconds > DONE_S}
+
+
+def likely_done(places: Places, settings: Settings) -> set[str]:
+    """Long steps whose work is done already, as long as the snapshot stays as it is."""
+    from autollm.errors import AutoLLMError
+    from autollm.gym.snapshot import published_id
+    from autollm.stages import agents, judging
+    from pipelines.requests import request_of
+
+    table_id = published_id(places.home)
+    if table_id is None:
+        return set()
+    done = {"trajectories"} if (agents.trajectories_folder(places, settings, table_id) / "trajectories.jsonl").exists() else set()
+    for step, stage in (("agent_sft", agents.SFT), ("agent_rl", agents.SFT_RL)):
+        try:
+            done |= {step} if agents.done_of(agents.work_of(places, settings, stage)) else set()
+        except AutoLLMError:
+            return done
+    for step, split in (("validation_scores", "validation"), ("held_out_scores", "test")):
+        found = judging.finished(places, judging.identity_of(request_of(places, settings, split), table_id))
+        done |= {step} if found else set()
+    return done
 
 
 def _clock(seconds: float) -> str:

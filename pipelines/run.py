@@ -1,7 +1,7 @@
-"""`python -m pipelines.run`: the main job in this process, against the instance whose history the UI shows.
+"""`python -m pipelines.run`: a job in this process, against the instance whose history the UI shows.
 
-Progress goes to stderr; the leaderboard, at the end, to stdout. What does not belong here: work.
-Invariant: one run a home at a time, and no run is left STARTED by a process that is gone.
+Progress goes to stderr; what third parties print goes to <home>/dagster/console.log. What does not belong here: work.
+Invariant: one run a home at a time, and no run, of Dagster or MLflow, is left open by a process that is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import argparse
 import contextlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -17,10 +19,15 @@ import dagster as dg
 from autollm.errors import AutoLLMError
 from autollm.locks import hold
 from autollm.places import Places, resolve, silence_telemetry
+from autollm.processes import die_with_parent_if_asked
 from autollm.stages.settings import Settings, load_settings
 from pipelines import groups, manifest
+from pipelines.steps.child import CHATTER
 
-WAIT_S = 5.0
+WAIT_S = 30.0
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+"""For child processes: their own progress lines are enough."""
+CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--job", default="main")
     parser.add_argument("--to", help="stop after this asset, such as published_snapshot")
     options = parser.parse_args(arguments)
+    die_with_parent_if_asked()
     try:
         settings = load_settings(options.settings)
         places = resolve(options.home).prepare()
@@ -41,57 +49,76 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def run(places: Places, settings: Settings, job_name: str, to: str | None) -> bool:
-    """Run a job; True when it succeeded."""
+def run(places: Places, settings: Settings, job_name: str = "main", to: str | None = None) -> bool:
+    """Run a job (up to an asset); True when it succeeded.
+
+    Raises:
+        SetupError: the dbt project cannot be parsed. UnknownNameError: no such asset.
+    """
     silence_telemetry()
-    os.environ.update(places.environment())
+    chatter = places.dagster / "console.log"
+    os.environ.update(places.environment() | QUIET | {CHATTER: str(chatter)})
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     manifest.prepare()
 
-    from pipelines.instance import open_instance, reconcile
+    from pipelines.instance import open_instance
     from pipelines.progress import StepProgress
 
-    instance = open_instance(places)
-    for run_id in reconcile(instance):
-        print(f"run {run_id[:8]} was left by a killed process: marked as failed", file=sys.stderr)
-    progress = StepProgress(instance)
-    with (places.dagster / "console.log").open("a") as log, contextlib.redirect_stdout(log), progress:  # dbt tells every test
-        for event in _events(instance, settings, job_name, to, progress):
-            progress.take(event)
+    with open_instance(places) as instance:
+        reconcile_all(places, instance)
+        progress = StepProgress(instance)
+        with chatter.open("a") as log, contextlib.redirect_stdout(log), progress:  # dbt tells every test
+            for event in _events(instance, places, settings, job_name, to, progress):
+                progress.take(event)
     return progress.succeeded
 
 
-def _events(instance: Any, settings: Settings, job_name: str, to: str | None, progress: Any) -> Any:
-    from dagster._core.execution.api import execute_run_iterator
+def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
+    """Close what killed processes left open."""
+    from pipelines.instance import reconcile
+
+    for run_id in reconcile(instance):
+        print(f"Dagster run {run_id[:8]} was left by a killed process: marked as failed", file=sys.stderr)
+    if (places.mlflow / "mlflow.db").exists():
+        from autollm.tracking import Tracker
+
+        for run_id in Tracker(places).close_orphans():
+            print(f"MLflow run {run_id[:8]} was left by a killed process: marked as killed", file=sys.stderr)
+
+
+def until(asset: str, graph: Any) -> set[dg.AssetKey]:
+    """An asset and all before it. The warehouse is built as a whole: its tests compare models of different branches.
+
+    Raises:
+        UnknownNameError: no such asset.
+    """
+    from autollm.errors import UnknownNameError
+
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    if asset not in names:
+        raise UnknownNameError("asset", asset, names)
+    selection = dg.AssetSelection.assets(asset).upstream() | dg.AssetSelection.groups(groups.LOGS, groups.WAREHOUSE)
+    return selection.resolve(graph)
+
+
+def _events(instance: dg.DagsterInstance, places: Places, settings: Settings, job_name: str, to: str | None,
+            progress: Any) -> Iterator[Any]:
+    from dagster._core.definitions.job_base import InMemoryJob
+    from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 
     from pipelines.definitions import defs
+    from pipelines.progress import likely_done
 
-    job = defs.resolve_job_def(job_name)
+    job, keys = defs.resolve_job_def(job_name), None
     if to:
-        keys = until(to).resolve(defs.resolve_asset_graph())
+        keys = until(to, defs.resolve_asset_graph())
         job = job.get_subset(asset_selection=keys)
-    config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": CONSOLE}
     run = instance.create_run_for_job(job_def=job, run_config=config, tags={"autollm/started_by": "autollm run"},
-                                      asset_selection=frozenset(keys) if to else None)
-    progress.plan([step.key for step in _plan(job, config).get_all_steps_in_topo_order()], run.run_id)
-    return execute_run_iterator(_in_memory(job), run, instance)
-
-
-def until(asset: str) -> dg.AssetSelection:
-    """An asset and all before it. The warehouse is built as a whole: its tests compare models of different branches."""
-    selection = dg.AssetSelection.assets(asset).upstream()
-    return selection | dg.AssetSelection.groups(groups.LOGS, groups.WAREHOUSE)
-
-
-def _plan(job: Any, config: dict[str, Any]) -> Any:
-    from dagster._core.execution.api import create_execution_plan
-
-    return create_execution_plan(job, run_config=config)
-
-
-def _in_memory(job: Any) -> Any:
-    from dagster._core.definitions.job_base import InMemoryJob
-
-    return InMemoryJob(job)
+                                      asset_selection=frozenset(keys) if keys else None)
+    steps = create_execution_plan(job, run_config=config).get_all_steps_in_topo_order()
+    progress.plan([step.key for step in steps], run.run_id, likely_done(places, settings))
+    return execute_run_iterator(InMemoryJob(job), run, instance)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from autollm.errors import RecordError
+from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.locks import hold
 from autollm.logs.bronze import Bronze
 from autollm.logs.ingest_report import IngestReport
@@ -18,6 +19,8 @@ from autollm.records import canonical_json, content_hash
 from autollm.stages.settings import Settings
 
 WAIT_S = 120.0
+INPUTS = "inputs"
+"""File that holds the fingerprint of what landed last."""
 
 
 def sources(places: Places, settings: Settings) -> list[Path]:
@@ -38,9 +41,17 @@ def land(places: Places, settings: Settings) -> IngestReport:
         raise RecordError(f"nothing to land: no archive under data/lab, AUTOLLM_DATA_DIR is {os.environ.get('AUTOLLM_DATA_DIR') or 'unset'} "
                           f"and {places.inbox} is empty. Fix: autollm ingest PATH, or put logs into the inbox.")
     with hold(places.locks / "landing.lock", "the landing zone", WAIT_S):
+        before = fingerprint(found)
         report = ingest(found, places.home)
+        write_atomic(join(places.landing, INPUTS), before.encode())
     require_bronze(places.home)
     return report
+
+
+def landed_fingerprint(places: Places) -> str:
+    """Fingerprint of the sources when they landed last; empty before the first time."""
+    url = join(places.landing, INPUTS)
+    return read_bytes(url).decode() if exists(url) else ""
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -14,6 +14,11 @@ from autollm.gym import snapshot
 from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.gym.suites import load_suite, suite_ids
 from autollm.places import Places
+from autollm.stages.landing import fingerprint, landed_fingerprint, sources
+from autollm.stages.settings import Settings
+
+ORIGIN = "origin.json"
+"""What the published snapshot was built from."""
 
 
 def build_candidate(places: Places) -> str:
@@ -69,8 +74,8 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
     return problems
 
 
-def publish_candidate(places: Places) -> tuple[str, bool]:
-    """Publish the candidate; returns its table_id and whether the pointer moved.
+def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
+    """Publish the candidate; returns its table_id and whether the pointer moved. `built_by` names the dbt project's content.
 
     Raises:
         SnapshotError: it is not complete; the pointer stays.
@@ -78,7 +83,18 @@ def publish_candidate(places: Places) -> tuple[str, bool]:
     table_id, before = candidate_id(places), snapshot.published_id(places.home)
     if table_id != before:
         snapshot.publish(places.home, table_id)
+    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by}
+    write_atomic(join(places.snapshots, ORIGIN), json.dumps(origin).encode())
     return table_id, table_id != before
+
+
+def is_current(places: Places, settings: Settings, built_by: str) -> bool:
+    """Whether the published snapshot stands on all that could land now, and on this dbt project."""
+    url = join(places.snapshots, ORIGIN)
+    if not exists(url) or snapshot.published_id(places.home) is None:
+        return False
+    origin = {"table_id": snapshot.published_id(places.home), "inputs": fingerprint(sources(places, settings)), "built_by": built_by}
+    return json.loads(read_bytes(url)) == origin
 
 
 def experiment_rows(places: Places, table_id: str) -> list[dict[str, Any]]:

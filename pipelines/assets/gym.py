@@ -3,6 +3,7 @@
 import dagster as dg
 
 from pipelines import groups
+from pipelines.manifest import project_digest
 from pipelines.resources import JobSettings
 from pipelines.tables import markdown
 
@@ -45,7 +46,7 @@ def published_snapshot(settings: JobSettings) -> dg.MaterializeResult:
     """The pointer that the gym follows, moved to the checked snapshot."""
     from autollm.stages.snapshots import publish_candidate
 
-    table_id, moved = publish_candidate(settings.places)
+    table_id, moved = publish_candidate(settings.places, project_digest())
     return dg.MaterializeResult(metadata={"table_id": table_id, "changed": moved})
 
 

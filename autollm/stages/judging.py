@@ -1,0 +1,173 @@
+"""Evaluations: who plays what, on which snapshot, and what is written about it.
+
+What does not belong here: playing and statistics (autollm.evaluation). Invariant: an evaluation's identity names all that its scores
+depend on; a finished one is read, not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from autollm.agent.profiles import TrainConfig
+from autollm.errors import SnapshotError
+from autollm.evaluation import contenders, leaderboard
+from autollm.evaluation.contenders import Contender
+from autollm.evaluation.looks import record_look
+from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.report import Published, publish
+from autollm.evaluation.runner import evaluate
+from autollm.gym.snapshot import open_snapshot
+from autollm.gym.storage import exists, join, read_bytes, write_atomic
+from autollm.gym.suites import Suite, load_suite
+from autollm.gym.table import OutcomeTable
+from autollm.places import Places
+from autollm.records import canonical_json, content_hash
+from autollm.stages.agents import Agent
+from autollm.stages.version import commit
+
+
+@dataclass(frozen=True)
+class Request:
+    """What shall be judged. `suites` that the snapshot cannot play are left out when `skip_missing`."""
+
+    suites: tuple[str, ...]
+    policies: tuple[str, ...]
+    agents: tuple[Agent, ...]
+    n_seeds: int
+    config: TrainConfig
+    split: Literal["test", "validation", "train"] = "test"
+    setting: Literal["declared", "pool-visible"] = "declared"
+    target_rows: Literal["redraw", "all"] = "redraw"
+    jobs: int = 2
+    skip_missing: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that repeats it."""
+        who = [*self.policies, *(a.policy_id for a in self.agents)]
+        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}", f"--policies {','.join(who)}", f"--seeds {self.n_seeds}"]
+        parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
+        parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
+        return " ".join(parts + ([f"--split {self.split}"] if self.split != "test" else []))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished evaluation: its own identity, that of its episodes, and where it is tracked."""
+
+    identity: str
+    evaluation_id: str
+    table_id: str
+    suites: list[str]
+    left_out: list[str]
+    mlflow_run: str
+    mlflow_experiment: str
+    board: dict[str, Any] = field(default_factory=dict)
+
+
+def playable(suite_ids: Sequence[str], table: OutcomeTable, skip_missing: bool) -> tuple[list[Suite], list[str]]:
+    """Suites, and the ids of those that are left out because the table lacks their experiments."""
+    suites = [load_suite(s) for s in suite_ids]
+    if not skip_missing:
+        return suites, []
+    return [s for s in suites if not s.missing(table)], [s.suite_id for s in suites if s.missing(table)]
+
+
+def identity_of(request: Request, table_id: str) -> str:
+    """16 hex digits over snapshot, suites, contenders and the code that plays and judges."""
+    parts = {"table_id": table_id, "suites": {s: load_suite(s).version for s in request.suites}, "policies": list(request.policies),
+             "agents": {a.policy_id: a.version for a in request.agents}, "seeds": request.n_seeds, "split": request.split,
+             "setting": request.setting, "target_rows": request.target_rows, "code": contenders.code_digest(),
+             "generation": request.config.generation.model_dump(mode="json"), "skip_missing": request.skip_missing}
+    return content_hash(canonical_json(parts))
+
+
+def finished(places: Places, identity: str) -> Judged | None:
+    """A finished evaluation."""
+    url = join(places.reports, "judged", f"{identity}.json")
+    return Judged(**json.loads(read_bytes(url))) if exists(url) else None
+
+
+def play(places: Places, request: Request, table: OutcomeTable) -> tuple[list[EpisodeResult], list[str]]:
+    """Play what is not stored yet; returns all results, and the suites that were left out.
+
+    Raises:
+        SnapshotError: a suite needs experiments that the snapshot does not hold, and nothing may be left out.
+    """
+    suites, left_out = playable(request.suites, table, request.skip_missing)
+    field = [*request.policies, *(contender(a, request.config) for a in request.agents)]
+    results = evaluate(suites, field, request.n_seeds, table, out_url=places.episodes, setting=request.setting,
+                       target_rows=request.target_rows, split=request.split, jobs=request.jobs)
+    return results, left_out
+
+
+def judge(places: Places, request: Request, tags: Mapping[str, str] | None = None) -> Judged:
+    """Play, build the leaderboard and track it in MLflow; nothing is published. A look at test tasks is written down."""
+    from autollm.tracking import Tracker
+
+    table = open_snapshot(places.home)
+    identity = identity_of(request, table.table_id)
+    known = finished(places, identity)
+    if known is not None:
+        return known
+    results, left_out = play(places, request, table)
+    if not results:
+        raise SnapshotError(f"snapshot {table.table_id} holds the experiments of none of {', '.join(request.suites)}: nothing to judge on "
+                            f"their {request.split} tasks. Fix: ingest their source (autollm ingest PATH), then autollm run.")
+    board = leaderboard.build(results, command=request.command, commit=commit())
+    _note_look(places, request, board)
+    params = {"split": request.split, "setting": request.setting, "target_rows": request.target_rows, "n_seeds": request.n_seeds,
+              "suites": ",".join(request.suites), "table_id": table.table_id}
+    all_tags = {"commit": commit(), "table_id": table.table_id, "evaluation_id": board["evaluation_id"], **(tags or {})}
+    with Tracker(places).run("evaluation", identity, f"{request.split} {board['evaluation_id']}", params, all_tags) as run:
+        run.table(board["rows"], "leaderboard.json")
+        if board["pairs"]:
+            run.table(board["pairs"], "pairs.json")
+        run.final(_scalars(board))
+    judged = Judged(identity, board["evaluation_id"], table.table_id, sorted({r.suite for r in results}), left_out,
+                    run.run_id, run.experiment_id, board)
+    write_atomic(join(places.reports, "judged", f"{identity}.json"), json.dumps(asdict(judged)).encode())
+    return judged
+
+
+def publish_report(places: Places, request: Request) -> Published:
+    """Leaderboard and page of an evaluation under reports/<evaluation_id>, and `reports/latest`; a look unless judge wrote it."""
+    table = open_snapshot(places.home)
+    results, _ = play(places, request, table)
+    if finished(places, identity_of(request, table.table_id)) is None:
+        _note_look(places, request, leaderboard.build(results, command=request.command, commit=commit()))
+    return publish(results, table, places.home, command=request.command, commit=commit())
+
+
+def contender(agent: Agent, config: TrainConfig) -> Contender:
+    """An agent as a row of the leaderboard; its weights are loaded only if it has something to play."""
+
+    def make() -> Any:
+        from autollm.agent.generation import make_generator
+        from autollm.agent.policy import AgentPolicy
+
+        return AgentPolicy(agent.policy_id, make_generator(config, str(agent.folder)))
+
+    decoding = "greedy" if config.generation.temperature == 0 else f"temperature {config.generation.temperature:g}"
+    return contenders.agent(agent.policy_id, agent.version, make, stage=agent.stage, decoding=decoding, traced_numbers=_traced)
+
+
+def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
+    from autollm.agent.transcript import traced_numbers
+
+    return traced_numbers(conversation)
+
+
+def _note_look(places: Places, request: Request, board: dict[str, Any]) -> None:
+    if request.split == "test":
+        record_look(places.home, command=request.command, evaluation_id=board["evaluation_id"],
+                    suites=sorted({r["suite"] for r in board["rows"]}), policies=sorted({r["policy"] for r in board["rows"]}))
+
+
+def _scalars(board: dict[str, Any]) -> dict[str, float]:
+    return {f"{r['suite']}/{r['policy']}/regret_k{r['k']}": r["regret_mean"] for r in board["rows"]}
+
+

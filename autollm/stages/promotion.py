@@ -1,0 +1,95 @@
+"""From a trained agent to `candidate`, and to `champion` when it beats its baselines on validation tasks.
+
+What does not belong here: test scores; nothing here reads them. Invariant: the gate is a function of a validation leaderboard.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from autollm.errors import CheckpointError
+from autollm.places import Places
+from autollm.stages.agents import SFT_RL, Agent, current_agents, done_of, work_of
+from autollm.stages.settings import Settings
+
+BASELINES = ("copy-nearest", "pool-centre")
+KS = (1, 3)
+MEASURE = "latent_regret"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an agent may become champion, with the comparisons that decided."""
+
+    passed: bool
+    comparisons: list[dict[str, Any]]
+
+    @property
+    def words(self) -> str:
+        lost = [c for c in self.comparisons if c["difference"] >= 0]
+        if not self.comparisons:
+            return "no comparison with a baseline"
+        shown = lost or self.comparisons
+        text = ", ".join(f"{c['baseline']} at k={c['k']} by {abs(c['difference']):.3f}" for c in shown)
+        return f"{'is behind' if lost else 'beats'} {text} ({MEASURE}, validation)"
+
+
+def verdict(board: dict[str, Any], policy_id: str) -> Verdict:
+    """The gate: mean latent regret below that of every baseline, on each suite, at k = 1 and k = 3."""
+    names = ("suite", "baseline", "k", "difference", "seed_low", "seed_high", "includes_zero", "n_pairs")
+    rows = [{n: p[n] for n in names} for p in board["pairs"]
+            if p["policy"] == policy_id and p["baseline"] in BASELINES and p["measure"] == MEASURE and p["k"] in KS]
+    return Verdict(bool(rows) and all(r["difference"] < 0 for r in rows), rows)
+
+
+def register_candidate(places: Places, settings: Settings) -> tuple[Agent, str]:
+    """Register the last trained agent, once for each checkpoint; returns it and its version.
+
+    Raises:
+        CheckpointError: none was trained.
+    """
+    from autollm.tracking import Tracker
+
+    agent, done = final_agent(places, settings), done_of(work_of(places, settings, SFT_RL))
+    tags = {"stage": agent.stage, "policy_id": agent.policy_id}
+    run_id = done.mlflow_run if done and done.digest == agent.digest else ""
+    return agent, Tracker(places).register(settings.profile, agent.folder, agent.digest, run_id, model_card(agent), tags)
+
+
+def promote(places: Places, settings: Settings, version: str, found: Verdict, table_id: str) -> bool:
+    """Make a version the champion if the verdict allows it; True when it did."""
+    from autollm.tracking import Tracker
+
+    if found.passed:
+        Tracker(places).promote(settings.profile, version, {"validation": found.words, "table_id": table_id})
+    return found.passed
+
+
+def final_agent(places: Places, settings: Settings) -> Agent:
+    """The agent after its last stage.
+
+    Raises:
+        CheckpointError: it was not trained yet.
+    """
+    for agent in current_agents(places, settings.model_copy(update={"stages": [SFT_RL]})):
+        return agent
+    raise CheckpointError(f"no agent of profile {settings.profile} was trained under {places.local}. Fix: autollm run.")
+
+
+def model_card(agent: Agent) -> str:
+    """What a person wants to know before using the checkpoint, as Markdown."""
+    path = agent.folder / "autollm.json"
+    metadata = json.loads(path.read_text()) if path.exists() else {}
+    experiments = metadata.get("experiments") or []
+    return "\n".join([
+        f"# {agent.policy_id}", "",
+        "Reads what cheap experiments showed and proposes configurations for an expensive one, by calling the gym's tools.", "",
+        f"- stage: {agent.stage}; weights: `{agent.digest}`; parents: {', '.join(metadata.get('parents', [])) or 'none'}",
+        f"- trained on: {metadata.get('trained_on', 'unknown')}",
+        f"- recorded targets seen in training: {', '.join(experiments) or 'none'}",
+        f"- snapshot: `{metadata.get('table_id')}`",
+        "- never trained or selected on: any test target of any suite (checked when trajectories are made and when weights are saved)",
+        "- limits: families with two or three numeric knobs and evidence from at least one cheaper experiment; regret elsewhere is unknown",
+        f"- load: `autollm evaluate --agent models:/autollm-agent-{metadata.get('profile', 'tiny')}@champion --suite ...`"])

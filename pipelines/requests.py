@@ -1,0 +1,38 @@
+"""What the assets ask to be judged, from the job's settings; and scores as rows that people read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autollm.places import Places
+from autollm.stages.settings import Settings
+
+if TYPE_CHECKING:
+    from autollm.stages.judging import Request
+
+VALIDATION_POLICIES = ("copy-nearest", "pool-centre", "moving-bowl")
+
+
+def request_of(places: Places, settings: Settings, split: str) -> Request:
+    """The evaluation of a split: the gate's baselines on validation, everybody on test."""
+    from autollm.stages.agents import config_of, current_agents
+    from autollm.stages.judging import Request
+
+    test = split == "test"
+    return Request(
+        suites=tuple(settings.test_suites if test else settings.train_suites),
+        policies=tuple(settings.policies if test else VALIDATION_POLICIES),
+        agents=tuple(current_agents(places, settings)), n_seeds=settings.n_seeds if test else settings.n_validation_seeds,
+        config=config_of(settings), split="test" if test else "validation", setting=settings.setting, target_rows=settings.target_rows,
+        jobs=settings.jobs, skip_missing=True)
+
+
+def score_rows(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a suite and policy, regret at each k, best first."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    ks = sorted({r["k"] for r in board["rows"]})
+    for r in board["rows"]:
+        row = rows.setdefault((r["suite"], r["policy"]), {"suite": r["suite"], "policy": r["policy"], **{f"k={k}": "" for k in ks}})
+        low, high = (r["regret_low"], r["regret_high"]) if r["regret_low"] is not None else (r["regret_seed_low"], r["regret_seed_high"])
+        row[f"k={r['k']}"] = f"{r['regret_mean']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
+    return sorted(rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"]))

@@ -1,0 +1,54 @@
+"""What every child process of an asset does: takes its settings through Pipes, dies with its parent, says errors in one line.
+
+What does not belong here: work. Invariant: a child never outlives the process that started it by more than a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dagster_pipes import PipesContext, open_dagster_pipes
+
+from autollm.errors import AutoLLMError
+from autollm.places import Places, resolve, silence_telemetry
+from autollm.processes import die_with_parent
+from autollm.stages.settings import Settings
+
+CHATTER = "AUTOLLM_CHATTER"
+"""Variable that names the file for what third parties print."""
+
+
+def run_step(step: Callable[[Places, Settings, PipesContext], dict[str, Any]]) -> None:
+    """Run a step with the settings that the asset sent, and report its metadata back."""
+    silence_telemetry()
+    die_with_parent()
+    with _stdout_apart(), open_dagster_pipes() as pipes:
+        settings = Settings.model_validate(pipes.extras["settings"])
+        if os.path.exists(settings.training.get("base", "models")):
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        try:
+            metadata = step(resolve().prepare(), settings, pipes)
+        except AutoLLMError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            pipes.log.error(str(error))
+            raise SystemExit(1) from error
+        pipes.report_asset_materialization(metadata=metadata)
+
+
+@contextlib.contextmanager
+def _stdout_apart() -> Iterator[None]:
+    """Trainers print every step's numbers: into the file that the parent names, so that its own stdout holds results only."""
+    path = os.environ.get(CHATTER)
+    if not path:
+        yield
+        return
+    with open(path, "a") as log, contextlib.redirect_stdout(log):
+        yield
+
+
+def markdown(text: str) -> dict[str, str]:
+    return {"raw_value": text, "type": "md"}

@@ -1,0 +1,28 @@
+"""`python -m pipelines.steps.evaluate`: judge all contenders on one split, in a process of its own (agents need torch)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_pipes import PipesContext
+
+from autollm.places import Places
+from autollm.stages.settings import Settings
+from pipelines.requests import request_of
+from pipelines.steps.child import markdown, run_step
+
+
+def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, Any]:
+    """Judge, and describe the scores."""
+    from autollm.stages.judging import judge
+    from pipelines.requests import score_rows
+    from pipelines.tables import markdown as table
+
+    judged = judge(places, request_of(places, settings, pipes.extras["split"]), {"dagster_run": pipes.run_id})
+    return {"evaluation_id": judged.evaluation_id, "table_id": judged.table_id, "suites": ", ".join(judged.suites),
+            "left out": ", ".join(judged.left_out) or "none", "scores": markdown(table(score_rows(judged.board))),
+            "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}"}
+
+
+if __name__ == "__main__":
+    run_step(evaluate)
