@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from autollm.errors import ComparisonError, SnapshotError
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_part
@@ -141,7 +143,8 @@ def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Itera
 
 def _play_chunk(player: Player, task: Task, seeds: Sequence[int], table: OutcomeTable) -> list[EpisodeResult]:
     policy = make_policy(player.policy_id)
-    return [play(policy, task, table, seed, player) for seed in seeds]
+    with threadpool_limits(1):  # matrices are small: on a busy machine a second thread made the GP ten times slower
+        return [play(policy, task, table, seed, player) for seed in seeds]
 
 
 _worker_table: list[OutcomeTable] = []
