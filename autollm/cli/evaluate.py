@@ -1,0 +1,97 @@
+"""`autollm evaluate`: policies and agents on suites, judged, written as leaderboard and page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from autollm.cli.options import Home, Json, split
+
+if TYPE_CHECKING:
+    from autollm.places import Places
+    from autollm.stages.agents import Agent
+    from autollm.stages.settings import Settings
+
+
+def evaluate(
+    suite: Annotated[str, typer.Option("--suite", help="Suites, with commas (autollm suites).")],
+    policies: Annotated[str, typer.Option(help="Policies and trained agents, with commas, such as copy-nearest,agent-tiny-sft-rl.")] = "",
+    agent: Annotated[str, typer.Option(help="More agents: models:/NAME@champion or checkpoint folders, with commas.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 20,
+    setting: Annotated[Literal["declared", "pool-visible"], typer.Option(help="What a policy may know of the target's table.")] = "declared",
+    target_rows: Annotated[Literal["redraw", "all"], typer.Option(help="A fifth of the target's rows dropped per seed, or all kept.")] = "redraw",
+    of: Annotated[Literal["test", "validation", "train"], typer.Option("--split", help="Tasks of which split.")] = "test",
+    jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    profile: Annotated[str, typer.Option(help="Training profile of the agents.")] = "tiny",
+    home: Home = None, as_json: Json = False,
+) -> None:
+    """Judge policies and agents, print the leaderboard, write leaderboard.json and report.html."""
+    from autollm.places import resolve
+    from autollm.stages.agents import config_of
+    from autollm.stages.judging import Request, publish_report
+    from autollm.stages.settings import load_settings
+
+    places, settings = resolve(home), load_settings(profile=profile, test_suites=split(suite))
+    registered, agents = contenders(places, settings, split(policies), split(agent))
+    published = publish_report(places, Request(
+        suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,
+        setting=setting, target_rows=target_rows, jobs=jobs))
+    if as_json:
+        print(json.dumps(published.board))
+        return
+    from autollm.cli.report import show
+
+    show(home, published.board["evaluation_id"])
+
+
+def contenders(places: Places, settings: Settings, names: Sequence[str], references: Sequence[str]) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
+    """Ids of registered policies, and agents: those named by id, then those named by reference.
+
+    Raises:
+        UnknownNameError: neither a policy nor a trained agent; or no such registered model. CheckpointError: a folder without weights.
+    """
+    from autollm.errors import UnknownNameError
+    from autollm.policies import POLICIES
+    from autollm.stages.agents import current_agents
+
+    trained = {a.policy_id: a for a in current_agents(places, settings)}
+    for name in names:
+        if name not in POLICIES and name not in trained:
+            raise UnknownNameError("policy or trained agent", name, [*POLICIES, *trained])
+    if not names and not references:
+        raise UnknownNameError("policy or trained agent", "", [*POLICIES, *trained])
+    agents = [trained[n] for n in names if n in trained]
+    for reference in references:
+        agents.append(by_reference(places, settings.profile, reference, {a.policy_id for a in agents}))
+    return tuple(n for n in names if n in POLICIES), tuple(agents)
+
+
+def by_reference(places: Places, profile: str, reference: str, taken: set[str]) -> Agent:
+    """The agent behind `models:/NAME@ALIAS` or a folder; `@...` is added to its id where another one has the same.
+
+    Raises:
+        CheckpointError: weights that are gone, or are not those that were registered.
+    """
+    from autollm.errors import CheckpointError
+    from autollm.stages.agents import named_agent
+
+    if not reference.startswith("models:/"):
+        found = named_agent("", Path(reference))
+        return named_agent(_free(f"agent-{profile}-{found.stage}", Path(reference).name, taken), Path(reference))
+    from autollm.tracking import Tracker
+
+    registered = Tracker(places).resolve(reference)
+    found = named_agent("", registered.folder, registered.tags.get("stage"))
+    if found.digest != registered.digest:
+        raise CheckpointError(f"{registered.folder} has digest {found.digest}, version {registered.version} of {registered.name} was registered "
+                              f"with {registered.digest}: the weights were altered. Fix: train it again (autollm run).")
+    suffix = reference.rpartition("@")[2] if "@" in reference else registered.version
+    return named_agent(_free(f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken), registered.folder, found.stage)
+
+
+def _free(policy_id: str, suffix: str, taken: set[str]) -> str:
+    return f"{policy_id}@{suffix}" if policy_id in taken else policy_id

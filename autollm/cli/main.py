@@ -1,0 +1,45 @@
+"""`autollm`: the commands put together, and how their errors are said.
+
+What does not belong here: work; commands import what they need when they run, so that `autollm --help` is quick.
+Invariant: an error that autollm raises on purpose is one line on stderr and exit code 1; a wrong command line is code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from autollm.errors import AutoLLMError
+from autollm.places import silence_telemetry
+
+
+class App(typer.Typer):
+    """A Typer application that turns errors of ours into one line."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        silence_telemetry()
+        try:
+            return super().__call__(*args, **kwargs)
+        except (AutoLLMError, FileNotFoundError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+def build() -> App:
+    """The application with all commands."""
+    from autollm.cli import clean, doctor, evaluate, ingest, lab, report, run, suites
+
+    app = App(name="autollm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+              help="Turn logs of cheap training runs into a gym, and a research agent that configures expensive ones.")
+    for module in (run, ingest, suites, evaluate, report, doctor, clean):
+        app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
+    app.add_typer(lab.app, name="lab")
+    return app
+
+
+app = build()
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,36 @@
+"""`autollm report`: the leaderboard of an evaluation, and where its page is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from autollm.cli.options import Home, Json
+
+
+def report(evaluation_id: Annotated[str | None, typer.Argument(help="Which evaluation; default the latest.", show_default=False)] = None,
+           home: Home = None, as_json: Json = False) -> None:
+    """Show a leaderboard and where its HTML page is."""
+    if as_json:
+        from autollm.evaluation.leaderboard import load
+        from autollm.places import resolve
+
+        print(json.dumps(load(resolve(home).home, evaluation_id)))
+        return
+    show(home, evaluation_id)
+
+
+def show(home: str | None, evaluation_id: str | None) -> None:
+    """Print a leaderboard and the place of its page."""
+    from autollm.evaluation.leaderboard import load
+    from autollm.evaluation.terminal import print_board
+    from autollm.gym.storage import join
+    from autollm.places import resolve
+
+    places = resolve(home)
+    board = load(places.home, evaluation_id)
+    print_board(board)
+    print(f"snapshot {board['table_id']}, commit {board['commit']}; again: {board['command']}")
+    print(f"report   {join(places.reports, board['evaluation_id'], 'report.html')}")

@@ -1,0 +1,122 @@
+"""What may be deleted: old snapshots, judged episodes of theirs, checkpoints; never what a champion, an agent in use or a report cites.
+
+Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood before.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from autollm.errors import SetupError
+from autollm.gym.snapshot import published_id
+from autollm.gym.storage import exists, is_local, join, list_names, local_path, read_bytes, remove
+from autollm.locks import hold
+from autollm.places import Places
+
+KINDS = ("sft-rl", "sft", "rl", "trajectories")
+
+
+@dataclass(frozen=True)
+class Removable:
+    """One thing that nothing cites: a URL or path, and its size."""
+
+    kind: str
+    name: str
+    url: str
+    n_bytes: int
+
+
+def removable(places: Places, keep: int) -> list[Removable]:
+    """Everything that may go when the newest `keep` of each kind and all that is cited stay.
+
+    Raises:
+        SetupError: the home is no local folder (ages are not known there).
+    """
+    if not is_local(places.home):
+        raise SetupError(f"clean works on local homes, {places.home} is none. Fix: delete old snapshots with the store's own tools.")
+    return _snapshots(places, keep) + _checkpoints(places, keep)
+
+
+def clean(places: Places, keep: int) -> list[Removable]:
+    """Delete what is removable; returns it.
+
+    Raises:
+        BusyError: a run is going on in this home.
+    """
+    with hold(places.locks / "run.lock", f"the home {places.home}"):
+        found = removable(places, keep)
+        for item in found:
+            remove(item.url) if "://" in item.url else shutil.rmtree(item.url)
+    return found
+
+
+def cited(places: Places) -> tuple[set[str], set[str]]:
+    """table_ids and checkpoint digests that leaderboards stand on."""
+    tables, digests = set(), set()
+    for name in list_names(places.reports):
+        url = join(places.reports, name, "leaderboard.json")
+        if exists(url):
+            board = json.loads(read_bytes(url))
+            tables.add(board["table_id"])
+            digests |= {row["policy_version"].split("-")[0] for row in board["rows"] if row["stage"]}
+    return tables, digests
+
+
+def _snapshots(places: Places, keep: int) -> list[Removable]:
+    tables, _ = cited(places)
+    stay = tables | {published_id(places.home)} | _named_by_registry(places)
+    folders = [Path(local_path(join(places.snapshots, n))) for n in list_names(places.snapshots)]
+    return [_item("snapshot", f) for f in _old([f for f in folders if f.is_dir()], keep) if f.name not in stay]
+
+
+def _checkpoints(places: Places, keep: int) -> list[Removable]:
+    _, digests = cited(places)
+    stay = _in_use(places)
+    out = []
+    for kind in KINDS:
+        folders = [p for p in places.checkpoints.glob(f"{kind}-*") if p.is_dir() and _kind(p) == kind]
+        out += [_item("checkpoint", f) for f in _old(folders, keep)
+                if f"checkpoints/{f.name}/final" not in stay and _digest(f) not in digests]
+    return out
+
+
+def _kind(path: Path) -> str:
+    return path.name.rpartition("-")[0]
+
+
+def _digest(folder: Path) -> str:
+    done = folder / "done.json"
+    return json.loads(done.read_text())["digest"] if done.exists() else ""
+
+
+def _in_use(places: Places) -> set[str]:
+    """Checkpoints that a registry alias or the pointer of a profile names, relative to the home."""
+    named = set()
+    for pointer in places.checkpoints.glob("agents-*.json"):
+        named |= {entry["checkpoint"] for entry in json.loads(pointer.read_text())["stages"].values()}
+    if (places.mlflow / "mlflow.db").exists():
+        from autollm.tracking import Tracker
+
+        named |= Tracker(places).cited()
+    return named
+
+
+def _named_by_registry(places: Places) -> set[str]:
+    """Snapshots that checkpoints in use were trained on."""
+    out = set()
+    for checkpoint in _in_use(places):
+        metadata = places.local / checkpoint / "autollm.json"
+        if metadata.exists():
+            out.add(json.loads(metadata.read_text()).get("table_id"))
+    return out
+
+
+def _old(folders: list[Path], keep: int) -> list[Path]:
+    return sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[keep:]
+
+
+def _item(kind: str, folder: Path) -> Removable:
+    return Removable(kind, folder.name, str(folder), sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()))
