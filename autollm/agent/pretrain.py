@@ -27,7 +27,7 @@ from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
 from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, quarter_ids
 
-TOKENIZER_SEEDS = range(-1000, 0)
+TOKENIZER_SEEDS = range(999_999_000, 1_000_000_000)
 VALIDATION_CHUNK = 1_000_000
 """Index of the frozen chunk whose loss is logged; training never gets that far."""
 FIELDS = ("chunk", "episodes", "tokens", "seconds", "learning_rate", "text_loss", "value_loss", "validation_value_loss")
@@ -114,7 +114,7 @@ def schedule(config: PretrainConfig, chunk: int) -> float:
     if chunk < config.warmup_chunks:
         return (chunk + 1) / config.warmup_chunks
     done = (chunk - config.warmup_chunks) / max(1, config.chunks - config.warmup_chunks)
-    return 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, done)))
+    return float(0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, done))))
 
 
 def pretrain(config: PretrainConfig, out: Path) -> Path:
@@ -146,7 +146,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of models built here: determined by the code alone."""
     rendering = PreTrainedTokenizerFast(tokenizer_object=build_tokenizer([]).backend_tokenizer, chat_template=CHAT_TEMPLATE)
-    texts = [rendering.apply_chat_template(practice_example(1_000_000_000 + s).messages, tools=TOOL_STUBS, tokenize=False)
+    texts = [rendering.apply_chat_template(practice_example(s, easy=True).messages, tools=TOOL_STUBS, tokenize=False)
              for s in TOKENIZER_SEEDS]
     return build_tokenizer(texts)
 
