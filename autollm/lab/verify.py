@@ -73,7 +73,8 @@ def seed_spread(runs: dict[str, list[Record]]) -> float:
     for records in runs.values():
         header, end = _header(records), _end(records)
         if end.status == "finished":
-            cells.setdefault((str(sorted(header.config.items())), str(sorted(header.fidelity.items()))), []).append(end.final["val_loss"])
+            cell = str(sorted(header.config.items())), str(sorted(header.fidelity.items()))
+            cells.setdefault(cell, []).append(end.final["val_loss"])
     replicated = [v for v in cells.values() if len(v) > 1]
     if not replicated:
         raise RecordError("no cell was trained with two seeds: the noise of a run is unknown. Fix: autollm lab run to the end.")

@@ -1,0 +1,189 @@
+"""The lab trains for real here, on a family of two tiny levels and a made-up corpus."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from autollm.errors import CorpusError, RecordError, UnknownNameError
+from autollm.lab import archive, corpus, runner, spec, verify
+from autollm.lab.corpus import Corpus
+from autollm.lab.spec import PRETRAINING, Family, Level, Run
+from autollm.lab.training import train_stack
+from autollm.records import RunEnd, RunHeader, RunStep, parse_record
+
+TINY = Family("pretraining", 1, (-8.0, -7.0, -6.0), (6, 7),
+              (Level("t1", "train", width=16, layers=1, tokens=2**11, extra_seeds=(1,)),))
+
+
+@pytest.fixture(scope="module")
+def text():
+    tokens = np.random.default_rng(0).integers(0, 32, 60_000).astype(np.int16)
+    return Corpus(tokens[:20_000], tokens[20_000:], "made-up")
+
+
+@pytest.fixture
+def tiny(monkeypatch, text):
+    """The tiny family in place of the real ones, trained in this process."""
+    monkeypatch.setitem(spec.FAMILIES, "pretraining", TINY)
+    monkeypatch.setattr(corpus, "load", lambda *_: text)
+    monkeypatch.setattr(verify, "load", lambda *_: text)
+
+
+def write(runs, text, folder):
+    folder.mkdir(exist_ok=True)
+    from autollm.records import to_line
+
+    for run_id, records in train_stack(runs, text).items():
+        (folder / f"{run_id}.jsonl").write_text("".join(to_line(r) + "\n" for r in records))
+
+
+def final(records):
+    return next(r for r in records if isinstance(r, RunEnd)).final["val_loss"]
+
+
+def test_training__stacked_runs__equal_single_runs(text):
+    runs = [r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == 6]
+    together = train_stack(runs, text)
+    for run in runs[:2]:
+        assert final(train_stack([run], text)[run.run_id]) == pytest.approx(final(together[run.run_id]), rel=1e-4)
+
+
+def test_training__same_run_twice__same_loss_and_other_seed_another(text):
+    run = TINY.runs(TINY.levels[0])[0]
+    other = dataclasses.replace(run, seed=7)
+    losses = [final(train_stack([r], text)[r.run_id]) for r in (run, run, other)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_training__diverging_run__is_recorded_and_leaves_its_neighbour_alone(text):
+    level = TINY.levels[0]
+    calm, wild = Run("pretraining", level, spec.Cell(-8.0, 6), 0), Run("pretraining", level, spec.Cell(60.0, 6), 0)
+    both = train_stack([calm, wild], text)
+    assert both[wild.run_id][-1].status == "diverged"
+    assert final(both[calm.run_id]) == pytest.approx(final(train_stack([calm], text)[calm.run_id]), rel=1e-4)
+
+
+def test_training__records__are_a_valid_raw_log(text):
+    run = TINY.runs(TINY.levels[0])[0]
+    records = train_stack([run], text)[run.run_id]
+    assert isinstance(records[0], RunHeader) and records[0].data == {"sha256": "made-up"}
+    assert all(isinstance(r, RunStep) for r in records[1:-1]) and records[-1].cost["flops"] == 6 * records[0].fidelity["params"] * 2**11
+
+
+def test_training__time_limit__is_a_failed_row(text):
+    run = TINY.runs(TINY.levels[0])[0]
+    end = train_stack([run], text, max_seconds=0.0)[run.run_id][-1]
+    assert (end.status, end.reason) == ("failed", "time limit")
+
+
+def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path, monkeypatch):
+    level = TINY.levels[0]
+    write([r for r in TINY.runs(level) if r.cell.batch_log2 == 7], text, tmp_path / "runs")
+    asked = []
+
+    class Inline:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def submit(self, _, stack, out, *rest):
+            from concurrent.futures import Future
+
+            asked.append(stack)
+            write(stack, text, out)
+            done = Future()
+            done.set_result(None)
+            return done
+
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Inline)
+    report = runner.run_family("pretraining", tmp_path / "runs")
+    assert {r.cell.batch_log2 for stack in asked for r in stack} == {6}
+    assert report.left == 0 and report.trained == sum(map(len, asked))
+    assert runner.status(tmp_path / "runs")["families"]["pretraining"]["runs"] == len(TINY.runs(level))
+
+
+def test_archive__packed_twice__same_bytes_and_same_records(tiny, text, tmp_path):
+    runs = TINY.runs(TINY.levels[0])[:2]
+    write([r for r in runs if r.cell == runs[0].cell], text, tmp_path / "runs")
+    first = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data").read_bytes()
+    path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
+    assert path.read_bytes() == first and list(archive.read_runs(path)) == [runs[0].run_id]
+    assert json.loads((tmp_path / "data" / "manifest.json").read_text())["archives"][path.name]["runs"] == 1
+
+
+def test_archive__cut_off__clear_error(tmp_path):
+    (tmp_path / "a.tar.xz").write_bytes(archive.archive_path("pretraining").read_bytes()[:1000])
+    with pytest.raises(RecordError, match="cannot be read"):
+        archive.read_runs(tmp_path / "a.tar.xz")
+
+
+def test_archive__no_logs__says_what_to_run(tmp_path):
+    with pytest.raises(RecordError, match="autollm lab run"):
+        archive.pack("pretraining", tmp_path, tmp_path)
+
+
+def test_verify__recorded_runs__agree_and_an_altered_one_does_not(tiny, text, tmp_path):
+    for batch in (6, 7):
+        write([r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == batch], text, tmp_path / "runs")
+    path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
+    assert all(c.agrees for c in verify.verify("pretraining", 2, 60, tmp_path, path))
+    for log in (tmp_path / "runs").glob("*.jsonl"):
+        log.write_text(log.read_text().replace('"val_loss":', '"val_loss":1'))
+    assert not any(c.agrees for c in verify.verify("pretraining", 2, 60, tmp_path, archive.pack("pretraining", tmp_path / "runs", tmp_path / "d")))
+
+
+def test_verify__other_corpus__refused(tiny, text, tmp_path, monkeypatch):
+    write([r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == 6], text, tmp_path / "runs")
+    path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
+    monkeypatch.setattr(verify, "load", lambda *_: dataclasses.replace(text, sha256="another"))
+    with pytest.raises(CorpusError, match="another"):
+        verify.verify("pretraining", 1, 60, tmp_path, path)
+
+
+def test_corpus__other_digest__refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "PACKAGES", ("mpmath",))
+    with pytest.raises(CorpusError, match="pip install"):
+        corpus.load(tmp_path)
+
+
+def test_spec__ladder__spans_what_is_declared():
+    from autollm.lab.training import shape_of
+
+    flops = {lv.name: 6 * shape_of(PRETRAINING.runs(lv)[0]).params * lv.tokens for lv in PRETRAINING.levels}
+    split = {lv.name: lv.split for lv in PRETRAINING.levels}
+    assert max(flops.values()) >= 3e12 and max(flops.values()) >= 100 * min(flops.values())
+    dearest_evidence = max(v for k, v in flops.items() if split[k] != "test")
+    assert min(v for k, v in flops.items() if split[k] == "test") >= 8 * dearest_evidence
+    for level in PRETRAINING.levels:
+        assert len(PRETRAINING.cells(level)) >= (24 if level.split == "test" else 40)
+
+
+def test_spec__unknown_family_and_level__did_you_mean():
+    with pytest.raises(UnknownNameError, match="'pretraining'"):
+        spec.load_family("pretrainin")
+    with pytest.raises(UnknownNameError, match="level"):
+        PRETRAINING.level("z9")
+
+
+def test_recorded_archive__holds_every_declared_run_of_one_corpus():
+    runs = archive.read_runs(archive.archive_path("pretraining"))
+    assert set(runs) == set(runner.known(PRETRAINING))
+    assert {r[0].data["sha256"] for r in runs.values()} == {corpus.CORPUS_SHA256}
+    assert all(isinstance(parse_record('{"kind":"end","status":"finished"}'), type(r[-1])) for r in runs.values())
+
+
+def test_recorded_archive__best_rates_fall_over_the_ladder():
+    best = {}
+    for name in ("a1", "e1"):
+        ends = [(r[-1].final["val_loss"], np.log2(r[0].config["learning_rate"]), np.log2(r[0].config["batch_tokens"]))
+                for k, r in archive.read_runs(archive.archive_path("pretraining")).items() if f"-{name}-" in k]
+        best[name] = min(ends)[1:]
+    moved = np.abs(np.array(best["a1"]) - best["e1"]) / (0.5, 1.0)
+    assert moved.sum() >= 2
