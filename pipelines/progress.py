@@ -53,7 +53,7 @@ class StepProgress:
 
     def take(self, event: Any) -> None:
         """Follow one Dagster event."""
-        kind, step = event.event_type_value, event.step_key
+        kind, step = event.event_type.name, event.step_key
         if kind == "STEP_START" and step in self._expected:
             self._current, self._step_begin = step, time.monotonic()
             self._say(f"step {self._number(step)}/{len(self._steps)} {step} ...")

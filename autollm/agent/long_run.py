@@ -34,7 +34,6 @@ from autollm.gym.table import OutcomeTable
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
 SUITES = ("lab-pretraining-v1",)
 DECODINGS = {"greedy": 0.0, "sampled": 1.0}
-TASKS = ("generated", "recorded")
 RESAMPLES = 2000
 Line = dict[str, Any]
 Scores = dict[tuple[int, str], list[Line]]
@@ -79,8 +78,9 @@ def _lines(decoding: str, tasks: str, plays: Sequence[Play]) -> list[Line]:
 
 def summarize(scored: Scores) -> list[Line]:
     """A row per arm, decoding and kind of tasks."""
+    played = sorted({line["tasks"] for lines in scored.values() for line in lines})
     return [{"arm": arm, "decoding": decoding, "tasks": tasks, **_compared(scored, arm, decoding, tasks)}
-            for arm, decoding, tasks in itertools.product(ARMS, DECODINGS, TASKS)]
+            for arm, decoding, tasks in itertools.product(ARMS, DECODINGS, played)]
 
 
 def _compared(scored: Scores, arm: str, decoding: str, tasks: str) -> Line:
@@ -117,11 +117,10 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
         writer.writerow(["arm", "seed", "step", "reward", "kl", "entropy"])
         for arm in ("sft-rl", "sft-random"):
             for seed in seeds:
-                for line in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines():
-                    metrics = json.loads(line)
-                    if "reward" in metrics:
-                        numbers = [round(metrics[k], 5) for k in ("reward", "kl", "entropy")]
-                        writer.writerow([arm, seed, int(metrics["step"]), *numbers])
+                lines = (json.loads(x) for x in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines())
+                steps = {m["step"]: m for m in lines if "reward" in m}  # a resumed run said some steps twice
+                for step, metrics in steps.items():
+                    writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
 def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 40,

@@ -81,7 +81,7 @@ def by_reference(places: Places, profile: str, reference: str, taken: set[str]) 
 
     if not reference.startswith("models:/"):
         found = named_agent("", Path(reference))
-        return named_agent(_free(f"agent-{profile}-{found.stage}", Path(reference).name, taken), Path(reference))
+        return named_agent(_free(f"agent-{profile}-{found.stage}", Path(reference).name, taken), Path(reference), reference=reference)
     from autollm.tracking import Tracker
 
     registered = Tracker(places).resolve(reference)
@@ -90,7 +90,8 @@ def by_reference(places: Places, profile: str, reference: str, taken: set[str]) 
         raise CheckpointError(f"{registered.folder} has digest {found.digest}, version {registered.version} of {registered.name} was registered "
                               f"with {registered.digest}: the weights were altered. Fix: train it again (autollm run).")
     suffix = reference.rpartition("@")[2] if "@" in reference else registered.version
-    return named_agent(_free(f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken), registered.folder, found.stage)
+    return named_agent(_free(f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken), registered.folder, found.stage,
+                       reference)
 
 
 def _free(policy_id: str, suffix: str, taken: set[str]) -> str:

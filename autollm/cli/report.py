@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
 from autollm.cli.options import Home, Json
+
+WIDTH = 110
+"""Columns where the output is no terminal."""
 
 
 def report(evaluation_id: Annotated[str | None, typer.Argument(help="Which evaluation; default the latest.", show_default=False)] = None,
@@ -24,6 +28,8 @@ def report(evaluation_id: Annotated[str | None, typer.Argument(help="Which evalu
 
 def show(home: str | None, evaluation_id: str | None) -> None:
     """Print a leaderboard and the place of its page."""
+    from rich.console import Console
+
     from autollm.evaluation.leaderboard import load
     from autollm.evaluation.terminal import print_board
     from autollm.gym.storage import join
@@ -31,6 +37,6 @@ def show(home: str | None, evaluation_id: str | None) -> None:
 
     places = resolve(home)
     board = load(places.home, evaluation_id)
-    print_board(board)
+    print_board(board, Console(width=None if sys.stdout.isatty() else WIDTH))
     print(f"snapshot {board['table_id']}, commit {board['commit']}; again: {board['command']}")
     print(f"report   {join(places.reports, board['evaluation_id'], 'report.html')}")

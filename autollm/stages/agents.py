@@ -59,12 +59,13 @@ class Done:
 
 @dataclass(frozen=True)
 class Agent:
-    """A checkpoint that can play, by its policy id."""
+    """A checkpoint that can play, by its policy id. `reference`: what names it on a command line where its id does not."""
 
     policy_id: str
     stage: str
     folder: Path
     digest: str
+    reference: str = ""
 
     @property
     def version(self) -> str:
@@ -135,7 +136,7 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
     return [found[stage] for stage in settings.stages if stage in found]
 
 
-def named_agent(policy_id: str, folder: Path, stage: str | None = None) -> Agent:
+def named_agent(policy_id: str, folder: Path, stage: str | None = None, reference: str = "") -> Agent:
     """A checkpoint folder as an agent; its stage is what its metadata says.
 
     Raises:
@@ -145,7 +146,7 @@ def named_agent(policy_id: str, folder: Path, stage: str | None = None) -> Agent
         raise CheckpointError(f"{folder} is no checkpoint: config.json is missing. Expected a folder with config.json, *.safetensors and a tokenizer.")
     metadata = folder / "autollm.json"
     written = json.loads(metadata.read_text()).get("stage") if metadata.exists() else None
-    return Agent(policy_id, stage or written or BASE, folder, folder_digest(folder))
+    return Agent(policy_id, stage or written or BASE, folder, folder_digest(folder), reference)
 
 
 def relative(places: Places, path: Path) -> str:

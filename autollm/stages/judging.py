@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from autollm.agent.profiles import TrainConfig
@@ -47,8 +47,10 @@ class Request:
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        who = [*self.policies, *(a.policy_id for a in self.agents)]
-        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}", f"--policies {','.join(who)}", f"--seeds {self.n_seeds}"]
+        who = [*self.policies, *(a.policy_id for a in self.agents if not a.reference)]
+        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"] + ([f"--policies {','.join(who)}"] if who else [])
+        references = [a.reference for a in self.agents if a.reference]
+        parts += ([f"--agent {','.join(references)}"] if references else []) + [f"--seeds {self.n_seeds}"]
         parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
         parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
         return " ".join(parts + ([f"--split {self.split}"] if self.split != "test" else []))
@@ -117,6 +119,7 @@ def judge(places: Places, request: Request, tags: Mapping[str, str] | None = Non
     if not results:
         raise SnapshotError(f"snapshot {table.table_id} holds the experiments of none of {', '.join(request.suites)}: nothing to judge on "
                             f"their {request.split} tasks. Fix: ingest their source (autollm ingest PATH), then autollm run.")
+    request = replace(request, suites=tuple(s for s in request.suites if s not in left_out))
     board = leaderboard.build(results, command=request.command, commit=commit())
     _note_look(places, request, board)
     params = {"split": request.split, "setting": request.setting, "target_rows": request.target_rows, "n_seeds": request.n_seeds,
@@ -136,10 +139,11 @@ def judge(places: Places, request: Request, tags: Mapping[str, str] | None = Non
 def publish_report(places: Places, request: Request) -> Published:
     """Leaderboard and page of an evaluation under reports/<evaluation_id>, and `reports/latest`; a look unless judge wrote it."""
     table = open_snapshot(places.home)
-    results, _ = play(places, request, table)
+    results, left_out = play(places, request, table)
+    shown = replace(request, suites=tuple(s for s in request.suites if s not in left_out))
     if finished(places, identity_of(request, table.table_id)) is None:
-        _note_look(places, request, leaderboard.build(results, command=request.command, commit=commit()))
-    return publish(results, table, places.home, command=request.command, commit=commit())
+        _note_look(places, shown, leaderboard.build(results, command=shown.command, commit=commit()))
+    return publish(results, table, places.home, command=shown.command, commit=commit())
 
 
 def contender(agent: Agent, config: TrainConfig) -> Contender:
