@@ -12,7 +12,7 @@ from dagster_dbt import DbtCliResource
 from pydantic import create_model
 
 from autollm.places import DBT_PROJECT, Places, resolve
-from autollm.stages.settings import Settings
+from autollm.stages.settings import Settings, load_settings
 from pipelines.manifest import dbt_executable
 
 
@@ -46,7 +46,7 @@ JobSettings = create_model("JobSettings", __base__=_JobSettings, __module__=__na
 def resources() -> dict[str, Any]:
     """All resources by key."""
     return {
-        "settings": JobSettings(),
+        "settings": JobSettings(**load_settings().model_dump()),
         "dbt": DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=dbt_executable()),
         "pipes": dg.PipesSubprocessClient(),
     }

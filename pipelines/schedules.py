@@ -13,11 +13,11 @@ def nightly_rebuild(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg
     """Rebuild when a source or the dbt project changed since the published snapshot."""
     from autollm.gym.snapshot import published_id
     from autollm.places import resolve
-    from autollm.stages.settings import Settings
+    from autollm.stages.settings import load_settings
     from autollm.stages.snapshots import is_current
     from pipelines.manifest import project_digest
 
     places = resolve().prepare()
-    if is_current(places, Settings(), project_digest()):
+    if is_current(places, load_settings(), project_digest()):
         return dg.SkipReason(f"nothing new: snapshot {published_id(places.home)} stands on all sources at hand")
     return dg.RunRequest(tags={"autollm/reason": "sources changed"})

@@ -66,6 +66,7 @@ class Agent:
     folder: Path
     digest: str
     reference: str = ""
+    mlflow_run: str = ""
 
     @property
     def version(self) -> str:
@@ -120,7 +121,8 @@ def point_to(places: Places, settings: Settings, done: Done) -> None:
     """Make a finished stage the current one of its profile."""
     path = _pointer(places, settings.profile)
     stages = _read_pointer(path)
-    stages[done.stage] = {"checkpoint": done.checkpoint, "digest": done.digest, "identity": done.identity}
+    stages[done.stage] = {"checkpoint": done.checkpoint, "digest": done.digest, "identity": done.identity,
+                          "mlflow_run": done.mlflow_run}
     write_atomic(str(path), json.dumps({"schema": 1, "profile": settings.profile, "stages": stages}, indent=1).encode())
 
 
@@ -132,7 +134,7 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
     for stage, entry in _read_pointer(_pointer(places, settings.profile)).items():
         folder = places.local / entry["checkpoint"]
         if folder.exists():
-            found[stage] = Agent(f"agent-{settings.profile}-{stage}", stage, folder, entry["digest"])
+            found[stage] = Agent(f"agent-{settings.profile}-{stage}", stage, folder, entry["digest"], mlflow_run=entry["mlflow_run"])
     return [found[stage] for stage in settings.stages if stage in found]
 
 

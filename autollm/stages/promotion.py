@@ -11,7 +11,7 @@ from typing import Any
 
 from autollm.errors import CheckpointError
 from autollm.places import Places
-from autollm.stages.agents import SFT_RL, Agent, current_agents, done_of, work_of
+from autollm.stages.agents import SFT_RL, Agent, current_agents
 from autollm.stages.settings import Settings
 
 BASELINES = ("copy-nearest", "pool-centre")
@@ -52,10 +52,9 @@ def register_candidate(places: Places, settings: Settings) -> tuple[Agent, str]:
     """
     from autollm.tracking import Tracker
 
-    agent, done = final_agent(places, settings), done_of(work_of(places, settings, SFT_RL))
+    agent = final_agent(places, settings)
     tags = {"stage": agent.stage, "policy_id": agent.policy_id}
-    run_id = done.mlflow_run if done and done.digest == agent.digest else ""
-    return agent, Tracker(places).register(settings.profile, agent.folder, agent.digest, run_id, model_card(agent), tags)
+    return agent, Tracker(places).register(settings.profile, agent.folder, agent.digest, agent.mlflow_run, model_card(agent), tags)
 
 
 def promote(places: Places, settings: Settings, version: str, found: Verdict, table_id: str) -> bool:

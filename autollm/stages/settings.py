@@ -6,13 +6,14 @@ Invariant: frozen; unknown fields are errors.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autollm.errors import UnknownNameError
+from autollm.errors import SetupError, UnknownNameError
 from autollm.gym.suites import load_suite
 
 POLICIES = ["oracle", "random", "pool-centre", "copy-nearest", "power-law", "moving-bowl", "gp", "optuna-tpe"]
@@ -64,13 +65,19 @@ class Settings(BaseModel):
 
 
 def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
-    """Settings from a TOML file (defaults without one), with `changes` on top.
+    """Settings from a TOML file (the argument, else AUTOLLM_SETTINGS, else the defaults), with `changes` on top.
 
     Raises:
-        pydantic.ValidationError: an unknown field or a wrong value. UnknownNameError: see `Settings.check`.
+        SetupError: the file is missing or is no TOML, or a field is unknown or wrong. UnknownNameError: see `Settings.check`.
     """
-    raw = tomllib.loads(Path(path).read_text()) if path else {}
-    return Settings.model_validate({**raw, **changes}).check()
+    chosen = path or os.environ.get("AUTOLLM_SETTINGS")
+    try:
+        raw = tomllib.loads(Path(chosen).read_text()) if chosen else {}
+        return Settings.model_validate({**raw, **changes}).check()
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SetupError(f"settings {chosen} cannot be read: {error}. Expected a TOML file with fields of autollm/stages/settings.py.") from None
+    except ValidationError as error:
+        raise SetupError(f"settings {chosen or ''}: {first_problem(error)}. Fields: {', '.join(Settings.model_fields)}.") from None
 
 
 def first_problem(error: ValidationError) -> str:
