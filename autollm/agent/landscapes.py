@@ -1,6 +1,6 @@
 """Procedurally generated experiments to practise on: never scored, never shown as results.
 
-The prior, written down and frozen before any test suite was looked at:
+The prior, written down (docs/experiments.md says when it was changed, and after what had been seen):
 
 - 1 to 4 knobs, 1 or 2 fidelity coordinates, 1 to 9 cheap experiments, each at most 0.6 of the target's compute;
 - bowls with shared curvature (widths of 0.8 to 4 natural units), ridges (correlated knobs), skew, plateaus far out; one in
