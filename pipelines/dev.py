@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from autollm.places import PROJECT, Places, resolve, silence_telemetry
 from autollm.tracking import Tracker
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mlflow_port = free_port(options.mlflow_port, taken=dagster_port)
     print(f"Dagster  http://{HOST}:{dagster_port}   assets, runs, schedules\nMLflow   http://{HOST}:{mlflow_port}   trainings, models\n"
           f"home     {places.home}\nCtrl-C stops both.", flush=True)
-    return _serve([dagster_command(dagster_port), mlflow_command(places, mlflow_port)])
+    return _serve([dagster_command(dagster_port), mlflow_command(places, mlflow_port)], places.dagster)
 
 
 def free_port(first: int, taken: int | None = None) -> int:
@@ -60,7 +61,7 @@ def mlflow_command(places: Places, port: int) -> list[str]:
 def _prepared(places: Places) -> Places:
     """Environment, manifest, stores, and what killed processes left."""
     silence_telemetry()
-    os.environ.update(places.environment())
+    os.environ.update(places.environment() | {"PYTHONWARNINGS": "ignore"})
     manifest.prepare()
     with open_instance(places) as instance:
         reconcile(instance)
@@ -68,10 +69,11 @@ def _prepared(places: Places) -> Places:
     return places
 
 
-def _serve(commands: Sequence[Sequence[str]]) -> int:
-    """Run until one ends or a signal comes; then stop all."""
-    children = [subprocess.Popen(command, start_new_session=True) for command in commands]
-    signal.signal(signal.SIGTERM, _interrupt)
+def _serve(commands: Sequence[Sequence[str]], cwd: Path) -> int:
+    """Run until one ends or a signal comes; then stop all. In DAGSTER_HOME, where the only dagster.yaml lies that counts."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # before the children start: an ignored signal would stay ignored in them
+        signal.signal(number, _interrupt)
+    children = [subprocess.Popen(command, start_new_session=True, cwd=cwd) for command in commands]
     try:
         while all(c.poll() is None for c in children):
             _pause(children)

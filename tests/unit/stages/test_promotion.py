@@ -1,0 +1,34 @@
+"""The promotion gate: a function of a validation leaderboard."""
+
+import pytest
+
+from autollm.stages.promotion import verdict
+
+
+def _pair(baseline="copy-nearest", k=1, difference=-0.1, policy="agent-tiny-sft-rl", measure="latent_regret"):
+    return {"suite": "s", "policy": policy, "baseline": baseline, "measure": measure, "k": k, "difference": difference,
+            "seed_low": -0.2, "seed_high": 0.0, "includes_zero": False, "n_pairs": 4}
+
+
+WINS = [_pair(b, k) for b in ("copy-nearest", "pool-centre") for k in (1, 3)]
+
+
+def test_verdict__better_than_every_baseline__passes():
+    found = verdict({"pairs": WINS}, "agent-tiny-sft-rl")
+    assert found.passed and "beats" in found.words and len(found.comparisons) == 4
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_verdict__behind_at_one_k__does_not_pass_and_says_where(lost):
+    pairs = [p | {"difference": 0.02} if i == lost else p for i, p in enumerate(WINS)]
+    found = verdict({"pairs": pairs}, "agent-tiny-sft-rl")
+    assert not found.passed and f"{pairs[lost]['baseline']} at k={pairs[lost]['k']}" in found.words
+
+
+def test_verdict__nothing_to_compare__does_not_pass():
+    assert not verdict({"pairs": []}, "agent-tiny-sft-rl").passed
+
+
+def test_verdict__realised_regret_and_other_agents__are_not_looked_at():
+    other = [_pair(difference=0.5, measure="regret"), _pair(difference=0.5, policy="agent-tiny-base"), _pair("moving-bowl", difference=0.5)]
+    assert verdict({"pairs": WINS + other}, "agent-tiny-sft-rl").passed
