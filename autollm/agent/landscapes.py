@@ -7,8 +7,7 @@ The prior, written down (docs/experiments.md says when it was changed, and after
   three has a cliff behind which runs diverge; widths and cliffs vary a little from experiment to experiment;
 - the target's optimum is anywhere in the window, edges included; per octave of a fidelity coordinate it moves by SLOPES (times
   a lognormal factor) plus noise where knob and coordinate have telling names (rates fall with size, batches grow with data),
-  and by that noise alone elsewhere; the noise's sd is one of SLOPE_SDS; one landscape in ten does not move at all. Seeds below
-  EASY_SEEDS are an easier first lesson: the bare SLOPES, and the lowest sd;
+  and by that noise alone elsewhere; the noise's sd is one of SLOPE_SDS; one landscape in ten does not move at all;
 - one in six has cheap evidence that is uninformative or reversed;
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
   six has 6 to 15 rows; one landscape in seven hides all names; one knob in seven has an invented one.
@@ -35,11 +34,11 @@ KNOB_NAMES = {
 }
 FIDELITY_NAMES = {"model": ("params", "width", "n_params"), "data": ("tokens", "steps", "data", "updates"),
                   "any": ("flops", "scale")}
-SLOPES = {("rate", "model"): -0.4, ("rate", "data"): -0.1, ("rate", "any"): -0.25,
-          ("size", "model"): 0.05, ("size", "data"): 0.35, ("size", "any"): 0.2}
-"""Mean octaves by which an optimum moves per octave of a fidelity coordinate; others 0."""
-SLOPE_SDS = (0.25, 0.5, 0.9)
-EASY_SEEDS = 225 * 256
+SLOPES = {("rate", "model"): -0.5, ("rate", "any"): -0.2, ("size", "data"): 0.5, ("size", "any"): 0.25}
+"""Mean octaves by which an optimum moves per octave of a fidelity coordinate; others 0. Rounded signs of what published laws agree
+on, not any one fit."""
+SLOPE_SDS = (0.15, 0.3, 0.6)
+SLOPE_CHANCES = (0.35, 0.4, 0.25)
 FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
@@ -65,15 +64,14 @@ class _Shape:
     noise: float
 
 
-def make_landscape(seed: int, easy: bool | None = None) -> Landscape:
-    """The landscape of a seed; `easy` overrides what the seed says."""
-    easy = seed < EASY_SEEDS if easy is None else easy
+def make_landscape(seed: int) -> Landscape:
+    """The landscape of a seed."""
     rng = np.random.default_rng([17, seed])
     kinds, space = _space(rng)
     coordinates, names = _coordinates(rng)
     n_cheap = int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9], p=[0.06, 0.1, 0.14, 0.16, 0.16, 0.16, 0.1, 0.07, 0.05]))
     z = _ladder(rng, n_cheap, len(names))
-    optima = _optima(rng, space, _slopes(rng, kinds, coordinates, easy), z)
+    optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
     shape = _shape(rng, len(space))
     parts = [_rows(rng, space, optimum, shape, target=i == n_cheap) for i, optimum in enumerate(optima)]
     family = str(rng.choice(FAMILIES))
@@ -127,12 +125,10 @@ def _coordinates(rng: np.random.Generator) -> tuple[list[str], list[str]]:
     return kinds, [str(rng.choice(FIDELITY_NAMES[k])) for k in kinds]
 
 
-def _slopes(rng: np.random.Generator, kinds: list[str], coordinates: list[str], easy: bool) -> np.ndarray:
+def _slopes(rng: np.random.Generator, kinds: list[str], coordinates: list[str]) -> np.ndarray:
     """Octaves of the optimum per octave of fidelity, [n_fidelity, n_knobs]."""
     mean = np.array([[SLOPES.get((kind, c), 0.0) for kind in kinds] for c in coordinates])
-    sd, factor = SLOPE_SDS[0], 1.0
-    if not easy:
-        sd, factor = float(rng.choice(SLOPE_SDS, p=[0.4, 0.35, 0.25])), np.exp(rng.normal(0, 0.5))
+    sd, factor = float(rng.choice(SLOPE_SDS, p=SLOPE_CHANCES)), np.exp(rng.normal(0, 0.4))
     return (mean * factor + rng.normal(0, sd, mean.shape)) * (rng.random() > 0.1)
 
 

@@ -44,9 +44,9 @@ class Example:
     importance: list[float]
 
 
-def practice_example(seed: int, easy: bool | None = None) -> Example:
+def practice_example(seed: int) -> Example:
     """The example of a seed; see make_landscape."""
-    return play_example(make_landscape(seed, easy), seed)
+    return play_example(make_landscape(seed), seed)
 
 
 def play_example(landscape: Landscape, seed: int) -> Example:

@@ -100,13 +100,13 @@ class Family:
         """Runs of a level, in a fixed order."""
         cells = self.cells(level)
         runs = [Run(self.name, level, c, s) for c in cells for s in level.seeds]
-        return runs + [Run(self.name, level, c, s) for c in cells[EXTRA_EVERY // 2 :: EXTRA_EVERY] for s in level.extra_seeds]
+        return runs + [Run(self.name, level, c, s) for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY] for s in level.extra_seeds]
 
 
 PRETRAINING = Family(
     name="pretraining",
     version=1,
-    rates_log2=tuple(np.arange(-8.0, -4.4, 0.5).tolist()),
+    rates_log2=tuple(np.arange(-9.0, -4.4, 0.5).tolist()),
     batches_log2=(6, 7, 8, 9, 10, 11),
     levels=(
         Level("a1", "train", width=16, layers=1, tokens=2**18, extra_seeds=(1,)),
@@ -115,8 +115,8 @@ PRETRAINING = Family(
         Level("b2", "validation", width=32, layers=1, tokens=3 * 2**18, extra_seeds=(1,)),
         Level("c1", "train", width=48, layers=1, tokens=2**18, extra_seeds=(1,)),
         Level("c2", "validation", width=48, layers=1, tokens=7 * 2**16, extra_seeds=(1,)),
-        Level("d1", "test", width=64, layers=2, tokens=3 * 2**19, part="checkerboard", seeds=(0, 1)),
-        Level("e1", "test", width=80, layers=3, tokens=899 * 2**11, part="checkerboard", seeds=(0, 1)),
+        Level("d1", "test", width=64, layers=2, tokens=3 * 2**19, part="checkerboard", seeds=(0, 1, 2)),
+        Level("e1", "test", width=80, layers=3, tokens=899 * 2**11, part="checkerboard", seeds=(0, 1, 2)),
     ),
 )
 

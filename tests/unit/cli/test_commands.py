@@ -1,0 +1,100 @@
+"""Commands as a person or a program calls them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from autollm.cli.main import app
+from autollm.evaluation import leaderboard
+from autollm.gym.suites import suite_ids
+
+
+def _call(*arguments):
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    return done
+
+
+def _process(*arguments, home):
+    return subprocess.run([sys.executable, "-m", "autollm.cli.main", *map(str, arguments), "--home", str(home)], capture_output=True,
+                          text=True, check=False, timeout=120)
+
+
+def test_help__asked_for__loads_nothing_heavy():
+    code = ("import sys\nfrom autollm.cli.main import app\n"
+            "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+            "heavy = {'torch', 'transformers', 'mlflow', 'dagster', 'pyarrow', 'numpy', 'duckdb'} & set(sys.modules)\n"
+            "print(sorted(heavy), file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+    for command in ("run", "lab", "ingest", "suites", "evaluate", "report", "doctor", "clean"):
+        assert command in done.stdout
+
+
+def test_suites__json__lists_id_and_family(tmp_path):
+    rows = json.loads(_call("suites", "--json", "--home", tmp_path).stdout)
+    assert [r["suite_id"] for r in rows] == suite_ids()
+    assert all(r["family"] == "pretraining" and r["playable"] is None and r["n_tasks"]["test"] for r in rows)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("evaluate", "--suite", "lab-pretrainin-v1", "--policies", "random"), "Did you mean 'lab-pretraining-v1'"),
+    (("evaluate", "--suite", "lab-pretraining-v1", "--policies", "randm"), "Did you mean 'random'"),
+    (("evaluate", "--suite", "lab-pretraining-v1", "--policies", "random"), "no snapshot is published"),
+    (("evaluate", "--suite", "lab-pretraining-v1", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
+    (("evaluate", "--suite", "lab-pretraining-v1", "--agent", "nowhere"), "nowhere is no checkpoint"),
+    (("report",), "no leaderboard"),
+    (("ingest", "/nowhere/at/all"), "does not exist"),
+    (("run", "--settings", "/nowhere.toml"), "cannot be read"),
+    (("lab", "run", "pretrainin"), "Did you mean 'pretraining'")])
+def test_commands__wrong_name__one_line_on_stderr_and_code_1(tmp_path, arguments, words):
+    done = _process(*arguments, home=tmp_path)
+    assert done.returncode == 1 and done.stdout == ""
+    assert words in done.stderr and done.stderr.startswith("error: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_commands__wrong_option__code_2(tmp_path):
+    assert _process("evaluate", "--suite", "lab-pretraining-v1", "--seeds", "0", home=tmp_path).returncode == 2
+
+
+def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):
+    log = tmp_path / "broken.jsonl"
+    log.write_text('{"kind":"header"\n\x00\x01\nnot json\n')
+    home = tmp_path / "home"
+    done = _call("ingest", log, "--home", home, "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0 and report["n_lines_read"] + report["n_lines_quarantined"] == report["n_lines"] == 3
+    again = json.loads(_call("ingest", log, "--home", home, "--json").stdout)
+    assert again["batch_id"] is None and again["n_files_skipped"] == 1
+
+
+def test_lab_status__json__counts_recorded_runs(tmp_path):
+    families = json.loads(_call("lab", "status", "--json", "--home", tmp_path).stdout)["families"]
+    assert families["pretraining"]["runs"] == families["pretraining"]["embedded"] > 0
+
+
+def test_doctor__json__every_finding_that_is_not_ok_has_a_remedy_or_says_why(tmp_path):
+    findings = json.loads(_call("doctor", "--json", "--home", tmp_path).stdout)
+    assert {"Python", "packages", "home", "snapshot", "telemetry"} <= {f["what"] for f in findings}
+    assert all(f["remedy"] for f in findings if f["state"] != "ok" and f["what"] != "GPU")
+
+
+def test_doctor__home_not_writable__is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    done = _call("doctor", "--home", tmp_path)
+    assert done.exit_code == 1 and "PROBLEM home" in done.stdout
+
+
+def test_report__written_board__is_printed_with_its_command(tmp_path):
+    row = dict.fromkeys(["regret_low", "regret_high"])
+    row |= {"suite": "s", "policy": "random", "stage": "", "setting": "declared", "target_rows": "redraw", "masked": False, "k": 1,
+            "regret_mean": 0.5, "regret_seed_low": 0.4, "regret_seed_high": 0.6, "malformed": 0.0, "repeated": 0.0, "off_table": 0.0,
+            "n_tasks": 1, "n_seeds": 2}
+    board = {"schema": 1, "evaluation_id": "e1", "table_id": "t", "commit": "c", "command": "autollm evaluate ...", "rows": [row], "pairs": []}
+    leaderboard.write(board, str(tmp_path))
+    leaderboard.point_latest(str(tmp_path), "e1")
+    shown = _call("report", "--home", tmp_path).stdout
+    assert "random" in shown and ".500" in shown and "autollm evaluate ..." in shown and "report.html" in shown
+    assert json.loads(_call("report", "--json", "--home", tmp_path).stdout) == board

@@ -1,0 +1,75 @@
+"""Clean deletes old state, never what a champion, a current agent or a report cites."""
+
+import json
+import os
+
+import pytest
+
+from autollm.errors import BusyError, SetupError
+from autollm.gym.storage import join, write_atomic
+from autollm.locks import hold
+from autollm.places import resolve
+from autollm.stages.cleaning import clean, removable
+
+
+@pytest.fixture()
+def places(tmp_path):
+    """Snapshots s0 (oldest) ... s4, checkpoints sft-rl-c0 ... c4; s4 is published, a report cites s0 and the weights of c0."""
+    places = resolve(tmp_path).prepare()
+    for i in range(5):
+        write_atomic(join(places.snapshots, f"s{i}", "manifest.json"), b"{}")
+        write_atomic(str(places.checkpoints / f"sft-rl-c{i}" / "final" / "autollm.json"), json.dumps({"table_id": f"s{i}"}).encode())
+        write_atomic(str(places.checkpoints / f"sft-rl-c{i}" / "done.json"), json.dumps({"digest": f"w{i}"}).encode())
+        for folder in (tmp_path / "snapshots" / f"s{i}", places.checkpoints / f"sft-rl-c{i}"):
+            os.utime(folder, (1000 + i, 1000 + i))
+    write_atomic(join(places.snapshots, "current.json"), b'{"table_id": "s4"}')
+    board = {"table_id": "s0", "rows": [{"stage": "sft-rl", "policy_version": "w0-code-code"}, {"stage": "", "policy_version": "1-code"}]}
+    write_atomic(join(places.reports, "e1", "leaderboard.json"), json.dumps(board).encode())
+    return places
+
+
+def _names(items):
+    return {i.name for i in items}
+
+
+def test_removable__keep_none__cited_and_published_stay(places):
+    assert _names(removable(places, 0)) == {"s1", "s2", "s3", "sft-rl-c1", "sft-rl-c2", "sft-rl-c3", "sft-rl-c4"}
+
+
+def test_removable__keep_two__the_newest_two_of_each_kind_stay(places):
+    assert _names(removable(places, 2)) == {"s1", "s2", "sft-rl-c1", "sft-rl-c2"}
+
+
+def test_removable__pointer_of_a_profile__its_checkpoint_and_snapshot_stay(places):
+    pointer = {"stages": {"sft-rl": {"checkpoint": "checkpoints/sft-rl-c2/final"}}}
+    (places.checkpoints / "agents-tiny.json").write_text(json.dumps(pointer))
+    assert {"s2", "sft-rl-c2"}.isdisjoint(_names(removable(places, 0)))
+
+
+def test_removable__champion__its_checkpoint_stays(places):
+    from autollm.tracking import Tracker
+
+    tracker = Tracker(places)
+    with tracker.run("training", "i", "n", {}, {}) as run:
+        pass
+    version = tracker.register("tiny", places.checkpoints / "sft-rl-c1" / "final", "w1", run.run_id, "card", {})
+    tracker.promote("tiny", version, {})
+    assert {"s1", "sft-rl-c1"}.isdisjoint(_names(removable(places, 0)))
+
+
+def test_clean__keep_none__deletes_exactly_what_was_removable(places):
+    expected = _names(removable(places, 0))
+    assert _names(clean(places, 0)) == expected and removable(places, 0) == []
+    assert {p.name for p in places.checkpoints.iterdir()} == {"sft-rl-c0"}
+
+
+def test_clean__while_a_run_goes_on__busy_and_nothing_deleted(places):
+    with hold(places.locks / "run.lock", "a run"), pytest.raises(BusyError):
+        clean(places, 0)
+    assert len(list(places.checkpoints.iterdir())) == 5
+
+
+def test_removable__home_in_an_object_store__says_so(places, monkeypatch):
+    monkeypatch.setenv("AUTOLLM_LOCAL_HOME", str(places.local))
+    with pytest.raises(SetupError, match="memory://x"):
+        removable(resolve("memory://x"), 0)
