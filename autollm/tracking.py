@@ -92,7 +92,7 @@ class Tracker:
 
     def close_orphans(self) -> list[str]:
         """Mark runs as KILLED that are RUNNING without a process that holds them; returns their ids."""
-        ids = [e for e in map(self.experiment, EXPERIMENTS)]
+        ids = list(map(self.experiment, EXPERIMENTS))
         running = self.client.search_runs(ids, "attributes.status = 'RUNNING'")
         orphans = [r for r in running if not is_held(self.places.locks / r.data.tags.get(LOCK, "no-lock"))]
         for run in orphans:

@@ -13,8 +13,9 @@ REBUILD = "gym_rebuild"
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """All jobs."""
     everything = dg.AssetSelection.all()
-    training = dg.AssetSelection.groups(groups.AGENT)
+    new_agents = dg.AssetSelection.groups(groups.AGENT, groups.PROMOTION)
     return [
         dg.define_asset_job(MAIN, everything, description="Raw logs to a judged, registered agent."),
-        dg.define_asset_job(REBUILD, everything - training, description="New logs to a new snapshot; agents are scored again, not trained."),
+        dg.define_asset_job(REBUILD, everything - new_agents,
+                            description="New logs to a new snapshot; agents are scored again, not trained or promoted."),
     ]

@@ -1,8 +1,8 @@
-"""What the assets ask to be judged, from the job's settings; and scores as rows that people read."""
+"""What the assets ask to be judged, from the job's settings."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autollm.places import Places
 from autollm.stages.settings import Settings
@@ -25,14 +25,3 @@ def request_of(places: Places, settings: Settings, split: str) -> Request:
         agents=tuple(current_agents(places, settings)), n_seeds=settings.n_seeds if test else settings.n_validation_seeds,
         config=config_of(settings), split="test" if test else "validation", setting=settings.setting, target_rows=settings.target_rows,
         jobs=settings.jobs, skip_missing=True)
-
-
-def score_rows(board: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a suite and policy, regret at each k, best first."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    ks = sorted({r["k"] for r in board["rows"]})
-    for r in board["rows"]:
-        row = rows.setdefault((r["suite"], r["policy"]), {"suite": r["suite"], "policy": r["policy"], **{f"k={k}": "" for k in ks}})
-        low, high = (r["regret_low"], r["regret_high"]) if r["regret_low"] is not None else (r["regret_seed_low"], r["regret_seed_high"])
-        row[f"k={r['k']}"] = f"{r['regret_mean']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low is not None else "")
-    return sorted(rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"]))

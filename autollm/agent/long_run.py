@@ -2,7 +2,8 @@
 
 For each training seed: `sft`, `sft-double` (twice the steps: the plateau, and SFT's answer to RL's extra time), `sft-rl`, and
 `sft-random` (the same RL rewarded by chance). All are scored on the frozen generated tasks and on recorded validation tasks,
-greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a killed run goes on.
+greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a killed run goes on; seeds may be run by
+processes of their own (`--seeds 0`), and a last call without `--seeds` puts their results together.
 What does not belong here: the held-out tasks (autollm evaluate). Invariant: arms of a seed are scored on the same episodes.
 """
 
@@ -41,8 +42,8 @@ Scores = dict[tuple[int, str], list[Line]]
 
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
-    long = {"sft": {"steps": 600, "checkpoint_every": 200},
-            "grpo": {"steps": 150, "groups": 4, "group_size": 8, "checkpoint_every": 25}}
+    long = {"sft": {"steps": 200, "checkpoint_every": 100},
+            "grpo": {"steps": 80, "groups": 4, "group_size": 8, "checkpoint_every": 20}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -123,14 +124,14 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 40,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 256, n_seeds: int = 20,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}
     for seed in seeds:
         paths = train_arms(long_config(seed, **changes), table, out / f"seed-{seed}")
         for arm in ARMS:
-            kept = out / f"seed-{seed}" / f"scores-{arm}.json"
+            kept = (out if arm == "base" else out / f"seed-{seed}") / f"scores-{arm}.json"  # all seeds start from the same base
             if not kept.exists():
                 write_atomic(str(kept), json.dumps(score_arm(paths[arm], table, n_tasks, n_seeds)).encode())
             scored[seed, arm] = json.loads(kept.read_text())

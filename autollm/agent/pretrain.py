@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from autollm.agent.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
-from autollm.agent.checkpoints import Checkpoint, save_checkpoint
+from autollm.agent.checkpoints import Checkpoint, digest, load_checkpoint, save_checkpoint
 from autollm.agent.model import build_model, n_parameters
 from autollm.agent.muon import Muon
 from autollm.agent.practice import practice_example
@@ -37,7 +37,8 @@ FIELDS = ("chunk", "episodes", "tokens", "seconds", "learning_rate", "text_loss"
 class PretrainConfig(Strict):
     """`chunks` of 256 episodes. `matrix_rate` is Muon's, for the layers' matrices (it learnt in half the episodes that AdamW
     took); `learning_rate` is AdamW's, for embeddings and scales. `text_weight`: of the ordinary loss beside the teacher's. `bf16` pays
-    only on CPUs with instructions for it: elsewhere it was five times slower."""
+    only on CPUs with instructions for it: elsewhere it was five times slower. `start`: a checkpoint of an earlier lesson to go on from,
+    with its tokenizer; empty for fresh weights."""
 
     profile: str = "tiny"
     chunks: int = 400
@@ -51,21 +52,23 @@ class PretrainConfig(Strict):
     checkpoint_every: int = 25
     workers: int = 1
     bf16: bool = False
+    start: str = ""
     seed: int = 0
 
 
 class Pretraining:
     """Model, optimizer and position of one run."""
 
-    def __init__(self, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast):
-        self.config, self.tokenizer = config, tokenizer
-        self.model = build_model(load_profile(config.profile).architecture or Architecture(), tokenizer, config.seed)
+    def __init__(self, config: PretrainConfig):
+        self.config = config
+        start = load_checkpoint(config.start) if config.start else _fresh(config)
+        self.model, self.tokenizer, self.before = start.model, start.tokenizer, start.metadata
         matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
         others = [p for name, p in self.model.named_parameters() if p.ndim != 2 or "embed" in name]
         self.optimizers = (
             Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0))
-        self.quarters = torch.from_numpy(quarter_ids(tokenizer))
+        self.quarters = torch.from_numpy(quarter_ids(self.tokenizer))
         self.chunk, self.tokens, self.seconds = 0, 0, 0.0
 
     def learn(self, batches: list[Batch]) -> dict[str, float]:
@@ -123,7 +126,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     """Train (or go on with) the base model of a profile; returns the checkpoint's folder, `out`/final."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(config.model_dump_json(indent=1))
-    run = Pretraining(config, make_tokenizer())
+    run = Pretraining(config)
     state_path = out / "state.pt"
     if state_path.exists():
         run.load_state(torch.load(state_path, weights_only=True))
@@ -145,6 +148,11 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     return save_base(run, out / "final")
 
 
+def _fresh(config: PretrainConfig) -> Checkpoint:
+    tokenizer = make_tokenizer()
+    return Checkpoint(build_model(load_profile(config.profile).architecture or Architecture(), tokenizer, config.seed), tokenizer)
+
+
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """The tokenizer of models built here: determined by the code alone."""
     rendering = PreTrainedTokenizerFast(tokenizer_object=build_tokenizer([]).backend_tokenizer, chat_template=CHAT_TEMPLATE)
@@ -155,11 +163,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 def save_base(run: Pretraining, folder: Path) -> Path:
     """The weights so far as a checkpoint of stage `base`."""
+    config, earlier = run.config.model_dump(), run.before.get("lessons", [])
+    changed = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in config.items() if v != PretrainConfig.model_fields[k].default)
+    lesson = {"command": f"python -m autollm.agent.pretrain {changed}".strip(), "episodes": run.chunk * CHUNK, "tokens": run.tokens,
+              "seconds": round(run.seconds), "config": config}
     metadata = {
         "profile": run.config.profile, "stage": "base", "trained_on": "generated landscapes (autollm.agent.landscapes)",
-        "experiments": [], "table_id": None, "parents": [], "parameters": n_parameters(run.model),
-        "config": run.config.model_dump(), "episodes": run.chunk * CHUNK, "tokens": run.tokens, "seconds": round(run.seconds),
-        "command": "python -m autollm.agent.pretrain"}
+        "experiments": [], "table_id": None, "parents": [*run.before.get("parents", []), *([digest(run.config.start)] if run.config.start else [])],
+        "parameters": n_parameters(run.model), "lessons": [*earlier, lesson]}
     save_checkpoint(Checkpoint(run.model, run.tokenizer, metadata), folder)
     return folder
 

@@ -43,6 +43,27 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def summary(family: Family = "pretraining", as_json: Json = False) -> None:
+    """What the embedded runs say of each level: best cell, median - min, and the noise of a cell's mean as a part of it."""
+    from dataclasses import asdict
+
+    from autollm.lab.archive import archive_path, read_runs
+    from autollm.lab.spec import load_family
+    from autollm.lab.summary import summarize
+
+    levels = summarize(load_family(family), read_runs(archive_path(family)).values())
+    if as_json:
+        print(json.dumps([{**asdict(s), "noise_share": s.noise_share} for s in levels]))
+        return
+    print("level split       params   tokens    FLOPs  cells runs diverged  best (log2 rate, batch)  median-min  noise")
+    for s in levels:
+        noise = "-" if s.noise is None else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
+        best = f"{s.best.rate_log2:g}, {s.best.batch_log2}{' edge' if s.edge else ''}"
+        print(f"{s.level:5} {s.split:10} {s.params:7.0f} {s.tokens:8} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} {s.n_diverged:8}  "
+              f"{best:24} {s.spread:11.3f}  {noise}")
+
+
+@app.command()
 def verify(family: Family = "pretraining",
            sample: Annotated[int, typer.Option(min=1, help="Recorded runs to train again.")] = 5,
            max_seconds: Annotated[float, typer.Option(help="Time for all of them.")] = 120.0,
@@ -57,7 +78,8 @@ def verify(family: Family = "pretraining",
         print(json.dumps([{**vars(c), "agrees": c.agrees} for c in compared]))
     else:
         for c in compared:
-            print(f"{'agrees   ' if c.agrees else 'DISAGREES'} {c.run_id}: recorded {c.recorded:.4f}, again {c.again:.4f}, tolerance {c.tolerance:.4f}")
+            print(f"{'agrees   ' if c.agrees else 'DISAGREES'} {c.run_id}: recorded {c.recorded:.4f}, again {c.again:.4f}, "
+                  f"tolerance {c.tolerance:.4f}")
     if not all(c.agrees for c in compared):
         raise typer.Exit(1)
 

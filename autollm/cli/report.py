@@ -15,13 +15,19 @@ WIDTH = 110
 
 
 def report(evaluation_id: Annotated[str | None, typer.Argument(help="Which evaluation; default the latest.", show_default=False)] = None,
-           home: Home = None, as_json: Json = False) -> None:
+           home: Home = None, as_json: Json = False,
+           as_markdown: Annotated[bool, typer.Option("--markdown", help="Markdown tables on stdout.")] = False) -> None:
     """Show a leaderboard and where its HTML page is."""
-    if as_json:
-        from autollm.evaluation.leaderboard import load
-        from autollm.places import resolve
+    from autollm.evaluation.leaderboard import load
+    from autollm.places import resolve
 
+    if as_json:
         print(json.dumps(load(resolve(home).home, evaluation_id)))
+        return
+    if as_markdown:
+        from autollm.evaluation.markdown import markdown, score_rows
+
+        print(markdown(score_rows(load(resolve(home).home, evaluation_id))))
         return
     show(home, evaluation_id)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autollm.lab.spec import FAMILIES, Family, Level, Run, load_family
+from autollm.processes import die_with_parent
 from autollm.records import MAX_STEPS, RunEnd, RunStep, parse_record, to_line
 
 STACK = 16
@@ -55,7 +56,7 @@ def run_family(family_name: str, out_dir: str | Path, level: str | None = None, 
     stacks = list(_stacks([r for r in wanted if r.run_id not in done]))
     start, trained = time.perf_counter(), 0
     progress = _Progress(stacks)
-    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn"), initializer=_begin_worker) as pool:
         waiting, running = iter(stacks), {}
         while True:
             in_time = budget_s is None or time.perf_counter() - start < budget_s
@@ -99,7 +100,9 @@ def _stacks(runs: list[Run]) -> Iterator[list[Run]]:
             yield from (group[i : i + size] for i in range(0, len(group), size))
 
 
-def _one_thread() -> None:
+def _begin_worker() -> None:
+    """One thread, and no training on after the runner was killed: its successor would train the same runs beside it."""
+    die_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 

@@ -145,7 +145,8 @@ def named_agent(policy_id: str, folder: Path, stage: str | None = None, referenc
         CheckpointError: no checkpoint there.
     """
     if not (folder / "config.json").exists():
-        raise CheckpointError(f"{folder} is no checkpoint: config.json is missing. Expected a folder with config.json, *.safetensors and a tokenizer.")
+        raise CheckpointError(f"{folder} is no checkpoint: config.json is missing. "
+                              "Expected a folder with config.json, *.safetensors and a tokenizer.")
     metadata = folder / "autollm.json"
     written = json.loads(metadata.read_text()).get("stage") if metadata.exists() else None
     return Agent(policy_id, stage or written or BASE, folder, folder_digest(folder), reference)

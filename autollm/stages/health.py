@@ -82,7 +82,8 @@ def _disk(places: Places) -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding("home", "problem", f"{places.local} cannot be written", "choose another with AUTOLLM_HOME")
     good = free >= FREE_GB
-    return Finding("home", "ok" if good else "problem", f"{places.local}, {free:.1f} GB free", "" if good else "autollm clean --keep 1, or another AUTOLLM_HOME")
+    return Finding("home", "ok" if good else "problem", f"{places.local}, {free:.1f} GB free",
+                   "" if good else "autollm clean --keep 1, or another AUTOLLM_HOME")
 
 
 def _gpu(_: Places) -> Finding:
@@ -154,6 +155,8 @@ def _ports(_: Places) -> Finding:
 
 def _telemetry(_: Places) -> Finding:
     changed = [n for n, v in TELEMETRY_OFF.items() if os.environ.get(n, v) != v]
-    return Finding("telemetry", "note" if changed else "ok", f"switched on by {', '.join(changed)}" if changed else "off", f"unset {' '.join(changed)}" if changed else "")
+    if not changed:
+        return Finding("telemetry", "ok", "off")
+    return Finding("telemetry", "note", f"switched on by {', '.join(changed)}", f"unset {' '.join(changed)}")
 
 

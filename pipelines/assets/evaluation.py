@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
+from autollm.evaluation.markdown import markdown, score_rows
 from pipelines import groups
 from pipelines.assets.agent import agent_rl, agent_sft
 from pipelines.assets.gym import published_snapshot
-from pipelines.requests import request_of, score_rows
+from pipelines.requests import request_of
 from pipelines.resources import JobSettings
-from pipelines.tables import markdown
 
 
 @dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])

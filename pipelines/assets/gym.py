@@ -2,10 +2,10 @@
 
 import dagster as dg
 
+from autollm.evaluation.markdown import markdown
 from pipelines import groups
 from pipelines.manifest import project_digest
 from pipelines.resources import JobSettings
-from pipelines.tables import markdown
 
 MARTS = ("mart_gym__outcomes", "dim_experiments", "dim_configs", "dim_spaces", "fct_outcomes", "fct_learning_curves")
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from autollm.evaluation.markdown import markdown
 from pipelines import groups
 from pipelines.resources import JobSettings
-from pipelines.tables import markdown
 
 TABLES = {
     "files": "Every file and archive member that landed, with its lines read and quarantined.",

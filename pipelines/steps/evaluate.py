@@ -14,9 +14,9 @@ from pipelines.steps.child import markdown, run_step
 
 def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, Any]:
     """Judge, and describe the scores."""
+    from autollm.evaluation.markdown import markdown as table
+    from autollm.evaluation.markdown import score_rows
     from autollm.stages.judging import judge
-    from pipelines.requests import score_rows
-    from pipelines.tables import markdown as table
 
     judged = judge(places, request_of(places, settings, pipes.extras["split"]), {"dagster_run": pipes.run_id})
     return {"evaluation_id": judged.evaluation_id, "table_id": judged.table_id, "suites": ", ".join(judged.suites),

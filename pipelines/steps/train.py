@@ -13,8 +13,8 @@ from pipelines.steps.child import markdown, run_step
 
 def train(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, Any]:
     """Train the stage and describe what came out."""
+    from autollm.evaluation.markdown import markdown as table
     from autollm.stages.training import train as train_stage
-    from pipelines.tables import markdown as table
 
     done = train_stage(places, settings, pipes.extras["stage"], {"dagster_run": pipes.run_id})
     rows = [{"metric": k, "value": v} for k, v in sorted(done.metrics.items())]

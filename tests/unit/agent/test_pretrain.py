@@ -23,7 +23,7 @@ def test_pretrain__few_chunks__loss_falls_and_metadata_says_generated(quick, tmp
     assert float(lines[-1]["text_loss"]) < float(lines[0]["text_loss"]) and len(lines) == 12
     metadata = read_metadata(final)
     assert metadata["stage"] == "base" and metadata["experiments"] == [] and "generated" in metadata["trained_on"]
-    assert metadata["episodes"] == 96
+    assert metadata["lessons"][-1]["episodes"] == 96
 
 
 def test_pretrain__killed_after_a_checkpoint__ends_with_the_same_weights(quick, tmp_path, monkeypatch):

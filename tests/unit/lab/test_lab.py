@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autollm.errors import CorpusError, RecordError, UnknownNameError
-from autollm.lab import archive, corpus, runner, spec, verify
+from autollm.lab import archive, corpus, runner, spec, summary, verify
 from autollm.lab.corpus import Corpus
 from autollm.lab.spec import PRETRAINING, Family, Level, Run
 from autollm.lab.training import train_stack
@@ -187,3 +187,24 @@ def test_recorded_archive__best_rates_fall_over_the_ladder():
         best[name] = min(ends)[1:]
     moved = np.abs(np.array(best["a1"]) - best["e1"]) / (0.5, 1.0)
     assert moved.sum() >= 2
+
+
+def test_cell_noise__seeds_that_shift_all_cells_alike__count_for_nothing():
+    rng = np.random.default_rng(0)
+    cells, shift = rng.normal(0, 1, 400), np.array([0.0, 5.0])
+    losses = [{0: c + shift[0] + e[0], 1: c + shift[1] + e[1]} for c, e in zip(cells, rng.normal(0, 0.1, (400, 2)), strict=True)]
+    assert summary.cell_noise(losses, n_seeds=1) == pytest.approx(0.1, rel=0.1)
+    assert summary.cell_noise(losses, n_seeds=2) == pytest.approx(0.1 / 2**0.5, rel=0.1)
+    assert summary.cell_noise([{0: 1.0}, {0: 2.0}], n_seeds=1) is None
+
+
+def test_summarize__embedded_runs__every_level_moves_and_stays_inside():
+    levels = {s.level: s for s in summary.summarize(PRETRAINING, archive.read_runs(archive.archive_path("pretraining")).values())}
+    assert set(levels) == {level.name for level in PRETRAINING.levels}
+    first, last = levels["a1"].best, levels["e1"].best
+    assert abs(first.rate_log2 - last.rate_log2) / 0.5 >= 2 and abs(first.batch_log2 - last.batch_log2) >= 2
+    assert not any(s.edge for s in levels.values())
+    assert levels["e1"].flops >= 100 * levels["a1"].flops and levels["e1"].flops >= 3e12
+    evidence = max(s.flops for s in levels.values() if s.split != "test")
+    for s in (s for s in levels.values() if s.split == "test"):
+        assert s.flops >= 8 * evidence and s.n_cells >= 24 and s.n_runs >= 2 * s.n_cells and s.noise_share <= 0.1
