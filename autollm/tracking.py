@@ -24,6 +24,7 @@ silence_telemetry()
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 
 EXPERIMENTS = ("training", "evaluation")
 MODEL = "autollm-agent-{profile}"
@@ -31,6 +32,7 @@ IDENTITY, LOCK = "autollm.identity", "autollm.lock"
 MAX_POINTS = 250
 FLUSH_S = 5.0
 MAX_PARAM = 500
+STORE_WAIT_S = 120.0
 SCHEME = "models:/"
 
 
@@ -49,7 +51,7 @@ class Tracker:
 
     def __init__(self, places: Places):
         self.places = places.prepare()
-        self.uri = f"sqlite:///{places.mlflow / 'mlflow.db'}"
+        self.uri = _uri(_made_store(places))
         self.client = MlflowClient(self.uri)
 
     def experiment(self, name: str) -> str:
@@ -189,7 +191,7 @@ class Registered:
 
 
 class TrackedRun:
-    """An open run. `log` takes a training's numbers; steps that an interrupted process logged already are left out."""
+    """An open run. `log` takes a training's numbers, one value a metric and step: what an interrupted process logged already is left out."""
 
     def __init__(self, client: MlflowClient, run_id: str, experiment_id: str, total_steps: int | None = None):
         self.client, self.run_id, self.experiment_id = client, run_id, experiment_id
@@ -203,7 +205,9 @@ class TrackedRun:
         if step % self._every and step > 1:
             return
         now = int(time.time() * 1000)
-        self._waiting += [Metric(k, float(v), now, step) for k, v in metrics.items() if step > self._logged.get(k, -1)]
+        new = {k: float(v) for k, v in metrics.items() if step > self._logged.get(k, -1)}
+        self._waiting += [Metric(k, v, now, step) for k, v in new.items()]
+        self._logged |= dict.fromkeys(new, step)
         if time.monotonic() - self._flushed_s > FLUSH_S:
             self.flush()
 
@@ -217,8 +221,10 @@ class TrackedRun:
             self.client.set_tag(self.run_id, key, value)
 
     def table(self, rows: Sequence[Mapping[str, Any]], file: str) -> None:
-        """Rows as a table artifact."""
+        """Rows as a table artifact, in place of what an interrupted process left there: MLflow would append to it."""
         columns = {name: [row[name] for row in rows] for name in rows[0]}
+        left = Path(local_file_uri_to_path(self.client.get_run(self.run_id).info.artifact_uri)) / file
+        left.unlink(missing_ok=True)
         self.client.log_table(self.run_id, columns, file)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -251,6 +257,25 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return out
+
+
+def _made_store(places: Places) -> Path:
+    """The database, made beside its place and moved into it: MLflow cannot open one whose making was cut off."""
+    path = places.mlflow / "mlflow.db"
+    if path.exists():
+        return path
+    with hold(places.locks / "mlflow-store.lock", "the MLflow store", STORE_WAIT_S):
+        if not path.exists():
+            for left in path.parent.glob("mlflow.db.new*"):
+                left.unlink()
+            making = path.with_name("mlflow.db.new")
+            MlflowClient(_uri(making)).search_experiments(max_results=1)
+            making.replace(path)
+    return path
+
+
+def _uri(database: Path) -> str:
+    return f"sqlite:///{database}"
 
 
 def run_path(run: TrackedRun) -> str:

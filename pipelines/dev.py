@@ -6,6 +6,7 @@ What does not belong here: work. Invariant: nothing listens beyond 127.0.0.1, an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import socket
@@ -14,10 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from autollm.errors import BusyError
 from autollm.places import PROJECT, Places, resolve, silence_telemetry
 from autollm.tracking import Tracker
 from pipelines import manifest
-from pipelines.instance import open_instance, reconcile
+from pipelines.instance import open_instance
+from pipelines.run import hold_home, reconcile_all
 
 HOST = "127.0.0.1"
 STOP_S = 20.0
@@ -63,9 +66,9 @@ def _prepared(places: Places) -> Places:
     silence_telemetry()
     os.environ.update(places.environment() | {"PYTHONWARNINGS": "ignore"})
     manifest.prepare()
-    with open_instance(places) as instance:
-        reconcile(instance)
-    Tracker(places).close_orphans()
+    Tracker(places)  # the UI wants its database
+    with contextlib.suppress(BusyError), hold_home(places), open_instance(places) as instance:  # a run that is going on has done so
+        reconcile_all(places, instance)
     return places
 
 

@@ -6,6 +6,7 @@ What does not belong here: runs. Invariant: a run is declared dead only when its
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,10 @@ from autollm.places import PROJECT, Places
 
 UNFINISHED = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 MARGIN_S = 5.0
+START_TIMEOUT_S = 180.0
+"""As in dagster.yaml: how long the daemon may take from launching a run to its first event."""
+STARTED_BY = "autollm/started_by"
+"""Tag of runs that execute in the process that holds the home's run lock."""
 
 
 def open_instance(places: Places) -> dg.DagsterInstance:
@@ -31,22 +36,26 @@ def install(places: Places) -> None:
 
 
 def reconcile(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs whose process was killed as failed, and free their pool slots; returns their ids."""
-    dead = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED))) if not _lives(instance, run.run_id)]
+    """Mark runs whose process was killed as failed, and free their pool slots; returns their ids. The caller holds the home's run lock."""
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)))
+    dead = [record.dagster_run for record in records if not _lives(instance, record)]
     for run in dead:
         instance.report_run_failed(run, "The process of this run was killed; what it had finished is kept. Run it again to go on.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in dead]
 
 
-def _lives(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that the run's events name is there, and is not a later one with the same number."""
-    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    for event in events:
-        pid = event.dagster_event.engine_event_data.metadata.get("pid") if event.dagster_event else None
-        if pid is not None and _process_lives(int(str(pid.value)), event.timestamp):
-            return True
-    return False
+def _lives(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Whether the process that the run's events name is there, and is not a later one with the same number.
+
+    A run of ours that names none was killed as it began. One that the daemon launched names its process some seconds later.
+    """
+    events = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    named = [(e.dagster_event.engine_event_data.metadata.get("pid"), e.timestamp) for e in events if e.dagster_event]
+    pids = [(int(str(pid.value)), timestamp) for pid, timestamp in named if pid is not None]
+    if not pids and STARTED_BY not in record.dagster_run.tags:
+        return (datetime.now(UTC) - record.update_timestamp).total_seconds() < START_TIMEOUT_S
+    return any(_process_lives(pid, timestamp) for pid, timestamp in pids)
 
 
 def _process_lives(pid: int, started_before: float) -> bool:

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from autollm.errors import SetupError
@@ -70,13 +69,17 @@ def require(project: Path = DBT_PROJECT) -> Path:
 
 
 def _parse(project: Path, manifest: Path) -> None:
-    places = ["--project-dir", str(project), "--profiles-dir", str(project)]
-    with tempfile.TemporaryDirectory(dir=manifest.parent) as folder:
-        done = subprocess.run([dbt_executable(), "--no-use-colors", "parse", *places, "--target-path", folder, "--log-path", folder],
-                              env=os.environ | TELEMETRY_OFF, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SetupError(f"dbt cannot parse {project}: {done.stdout.strip()[-1500:] or done.stderr.strip()[-1500:]}")
-        shutil.move(Path(folder) / "manifest.json", manifest)
+    """Into a folder of its own, which a killed parse may have left: the lock is held here."""
+    folder = manifest.parent / "parsing"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(folder), "--log-path", str(folder)]
+    done = subprocess.run([dbt_executable(), "--no-use-colors", "parse", *places], env=os.environ | TELEMETRY_OFF, capture_output=True,
+                          text=True, check=False)
+    if done.returncode != 0:
+        raise SetupError(f"dbt cannot parse {project}: {done.stdout.strip()[-1500:] or done.stderr.strip()[-1500:]}")
+    os.replace(folder / "manifest.json", manifest)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

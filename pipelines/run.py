@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(options.settings)
         places = resolve(options.home).prepare()
-        with hold(places.locks / "run.lock", f"the home {places.home}", WAIT_S):
+        with hold_home(places, WAIT_S):
             return 0 if run(places, settings, options.job, options.to) else 1
     except AutoLLMError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -73,8 +73,18 @@ def run(places: Places, settings: Settings, job_name: str = "main", to: str | No
     return progress.succeeded
 
 
+def hold_home(places: Places, wait_s: float = 0.0) -> contextlib.AbstractContextManager[None]:
+    """The home's run lock: who holds it may call dead what no living process claims.
+
+    Raises:
+        BusyError: a run is going on, also after `wait_s` seconds.
+    """
+    return hold(places.locks / "run.lock", f"the home {places.home}", wait_s)
+
+
 def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
-    """Close what killed processes left open."""
+    """Close what killed processes left open, and delete what they left unfinished. The caller holds the home's run lock."""
+    from autollm.stages.cleaning import remove_litter
     from pipelines.instance import reconcile
 
     for run_id in reconcile(instance):
@@ -84,6 +94,8 @@ def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
 
         for run_id in Tracker(places).close_orphans():
             print(f"MLflow run {run_id[:8]} was left by a killed process: marked as killed", file=sys.stderr)
+    for path in remove_litter(places):
+        print(f"{path} was left unfinished by a killed process: deleted", file=sys.stderr)
 
 
 def until(asset: str, graph: Any) -> set[dg.AssetKey]:
@@ -107,6 +119,7 @@ def _events(instance: dg.DagsterInstance, places: Places, settings: Settings, jo
     from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 
     from pipelines.definitions import defs
+    from pipelines.instance import STARTED_BY
     from pipelines.progress import likely_done
 
     job, keys = defs.resolve_job_def(job_name), None
@@ -114,7 +127,7 @@ def _events(instance: dg.DagsterInstance, places: Places, settings: Settings, jo
         keys = until(to, defs.resolve_asset_graph())
         job = job.get_subset(asset_selection=keys)
     config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": CONSOLE}
-    run = instance.create_run_for_job(job_def=job, run_config=config, tags={"autollm/started_by": "autollm run"},
+    run = instance.create_run_for_job(job_def=job, run_config=config, tags={STARTED_BY: "autollm run"},
                                       asset_selection=frozenset(keys) if keys else None)
     steps = create_execution_plan(job, run_config=config).get_all_steps_in_topo_order()
     progress.plan([step.key for step in steps], run.run_id, likely_done(places, settings))

@@ -1,4 +1,5 @@
 """What may be deleted: old snapshots, judged episodes of theirs, checkpoints; never what a champion, an agent in use or a report cites.
+And unfinished files that killed processes left, which every run takes away.
 
 Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood before.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from autollm.locks import hold
 from autollm.places import Places
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
+UNFINISHED = ".tmp-*"
+"""What is written beside its place and then moved into it (storage.write_atomic, agent.checkpoints)."""
+LITTER_S = 3600.0
+"""An unfinished file that did not change for this long has no writer any more."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,15 @@ def clean(places: Places, keep: int) -> list[Removable]:
         for item in found:
             remove(item.url) if "://" in item.url else shutil.rmtree(item.url)
     return found
+
+
+def remove_litter(places: Places) -> list[str]:
+    """Delete unfinished files and folders whose writer was killed; returns their paths."""
+    folders = [places.checkpoints, *(Path(local_path(url)) for url in (places.snapshots, places.reports, places.landing) if is_local(url))]
+    left = [p for folder in folders for p in folder.rglob(UNFINISHED) if _age_s(p) > LITTER_S]
+    for path in left:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return [str(p) for p in left]
 
 
 def cited(places: Places) -> tuple[set[str], set[str]]:
@@ -116,6 +131,14 @@ def _named_by_registry(places: Places) -> set[str]:
 
 def _old(folders: list[Path], keep: int) -> list[Path]:
     return sorted(folders, key=lambda f: f.stat().st_mtime, reverse=True)[keep:]
+
+
+def _age_s(path: Path) -> float:
+    """Seconds since the newest change of a file, or of anything in a folder; 0 when its writer has just moved it to its place."""
+    try:
+        return time.time() - max(p.stat().st_mtime for p in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return 0.0
 
 
 def _item(kind: str, folder: Path) -> Removable:

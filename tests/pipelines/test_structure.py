@@ -46,32 +46,3 @@ def test_definitions__every_asset__has_a_group_and_a_description():
     for node in defs.resolve_asset_graph().asset_nodes:
         if node.is_materializable:
             assert node.group_name != "default" and node.description, node.key
-
-
-def test_nightly_rebuild__nothing_published__asks_for_a_run(tmp_path, monkeypatch):
-    import dagster as dg
-
-    from pipelines.schedules import nightly_rebuild
-
-    monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path))
-    monkeypatch.delenv("AUTOLLM_DATA_DIR", raising=False)
-    assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
-
-
-def test_inbox_sensor__new_file_then_unchanged_folder__runs_once_then_skips(tmp_path, monkeypatch):
-    import os
-    import time
-
-    import dagster as dg
-
-    from autollm.places import resolve
-    from pipelines.sensors import inbox_sensor
-
-    monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path))
-    inbox = Path(resolve().prepare().inbox)
-    assert isinstance(inbox_sensor(dg.build_sensor_context()), dg.SkipReason)
-    (inbox / "run.jsonl").write_text("{}")
-    os.utime(inbox / "run.jsonl", (time.time() - 60, time.time() - 60))
-    first = dg.build_sensor_context()
-    assert isinstance(inbox_sensor(first), dg.RunRequest)
-    assert isinstance(inbox_sensor(dg.build_sensor_context(cursor=first.cursor)), dg.SkipReason)

@@ -9,7 +9,7 @@ from autollm.errors import BusyError, SetupError
 from autollm.gym.storage import join, write_atomic
 from autollm.locks import hold
 from autollm.places import resolve
-from autollm.stages.cleaning import clean, removable
+from autollm.stages.cleaning import clean, removable, remove_litter
 
 
 @pytest.fixture()
@@ -73,3 +73,23 @@ def test_removable__home_in_an_object_store__says_so(places, monkeypatch):
     monkeypatch.setenv("AUTOLLM_LOCAL_HOME", str(places.local))
     with pytest.raises(SetupError, match="memory://x"):
         removable(resolve("memory://x"), 0)
+
+
+def test_remove_litter__left_by_a_killed_process__goes_and_everything_else_stays(places):
+    old = [places.checkpoints / ".tmp-folder" / "weights", places.checkpoints / "sft-1" / ".tmp-done", places.local / "reports" / "e1" / ".tmp-page"]
+    young, whole = places.checkpoints / "sft-2" / ".tmp-done", places.checkpoints / "sft-1" / "done.json"
+    for path in (*old, young, whole):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    for path in (*old, old[0].parent, whole):
+        os.utime(path, (1000, 1000))
+    assert sorted(remove_litter(places)) == sorted(map(str, (old[0].parent, *old[1:])))
+    assert not any(p.exists() for p in old) and young.exists() and whole.exists()
+
+
+def test_remove_litter__folder_that_is_still_filled__stays(places):
+    weights = places.checkpoints / ".tmp-folder" / "weights"
+    weights.parent.mkdir()
+    weights.write_text("x")
+    os.utime(weights.parent, (1000, 1000))
+    assert remove_litter(places) == [] and weights.exists()

@@ -1,5 +1,8 @@
 """MLflow runs by identity, resumed after crashes; the registry by reference and hash."""
 
+import json
+import sqlite3
+
 import pytest
 
 from autollm.errors import BusyError, CheckpointError, UnknownNameError
@@ -59,6 +62,46 @@ def test_close_orphans__run_without_a_living_process__is_killed_and_a_held_one_s
         assert tracker.close_orphans() == [orphan.info.run_id]
         assert _status(tracker, "alive") == "RUNNING"
     assert tracker.client.get_run(orphan.info.run_id).info.status == "KILLED"
+
+
+def test_tracker__making_the_store_was_cut_off__is_made_anew(tmp_path, monkeypatch):
+    places = resolve(tmp_path)
+
+    def half_made(uri):
+        with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+            database.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("autollm.tracking.MlflowClient", half_made)
+        Tracker(places)
+    assert Tracker(places).experiment("training")
+    assert [p.name for p in places.mlflow.iterdir()] == ["mlflow.db"]
+
+
+def test_table__logged_again_after_a_kill__replaces_the_first(tracker):
+    for rows in ([{"k": 1, "regret": 0.5}], [{"k": 1, "regret": 0.5}, {"k": 3, "regret": 0.1}]):
+        with _run(tracker, "table") as run:
+            run.table(rows, "leaderboard.json")
+    logged = tracker.client.download_artifacts(run.run_id, "leaderboard.json")
+    with open(logged) as file:
+        assert json.load(file) == {"columns": ["k", "regret"], "data": [[1, 0.5], [3, 0.1]]}
+
+
+def test_table__half_of_it_is_there__is_written_anew(tracker):
+    with _run(tracker, "half") as run:
+        run.text('{"columns": ["k"', "leaderboard.json")
+        run.table([{"k": 1}], "leaderboard.json")
+    with open(tracker.client.download_artifacts(run.run_id, "leaderboard.json")) as file:
+        assert json.load(file) == {"columns": ["k"], "data": [[1]]}
+
+
+def test_log__same_metric_and_step_twice__first_value_stays(tracker):
+    with _run(tracker, "twice") as run:
+        run.log({"epoch": 1.0}, 3)
+        run.log({"epoch": 9.0, "train_loss": 2.0}, 3)
+    history = [tracker.client.get_metric_history(run.run_id, name) for name in ("epoch", "train_loss")]
+    assert [[(m.step, m.value) for m in points] for points in history] == [[(3, 1.0)], [(3, 2.0)]]
 
 
 def test_log__long_curve__is_thinned(tracker):
