@@ -31,11 +31,17 @@ def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
     """Write the archive of all logs in `logs_dir` and its entry in the manifest; returns the archive's path.
 
     Raises:
-        RecordError: there is no log.
+        RecordError: there is no log, or one of a run that the family does not declare.
     """
     paths = sorted(Path(logs_dir).glob("*.jsonl"))
     if not paths:
         raise RecordError(f"no *.jsonl under {logs_dir}. Fix: autollm lab run {family_name}")
+    family = load_family(family_name)
+    declared = {run.run_id for level in family.levels for run in family.runs(level)}
+    strange = [p.name for p in paths if p.stem not in declared]
+    if strange:
+        raise RecordError(f"{len(strange)} logs under {logs_dir} are of no run that {family_name} v{family.version} declares, such as "
+                          f"{strange[0]}. Fix: move them elsewhere, then pack again.")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in paths:

@@ -109,6 +109,12 @@ def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path
     assert runner.status(tmp_path / "runs")["families"]["pretraining"]["runs"] == len(TINY.runs(level))
 
 
+def test_archive__log_of_an_undeclared_run__is_refused_by_name(tiny, text, tmp_path):
+    write([Run("pretraining", TINY.levels[0], spec.Cell(-3.0, 6), 0)], text, tmp_path / "runs")
+    with pytest.raises(RecordError, match="1 logs .* no run that pretraining v1 declares"):
+        archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
+
+
 def test_archive__packed_twice__same_bytes_and_same_records(tiny, text, tmp_path):
     runs = TINY.runs(TINY.levels[0])[:2]
     write([r for r in runs if r.cell == runs[0].cell], text, tmp_path / "runs")
