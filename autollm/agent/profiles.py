@@ -47,7 +47,7 @@ class LoraSettings(Strict):
 class SftConfig(Strict):
     """Distillation. `practice_share` of the conversations come from generated landscapes, the others from training tasks."""
 
-    steps: int = 200
+    steps: int = 120
     batch_size: int = 16
     learning_rate: float = 1e-4
     warmup_steps: int = 10
@@ -65,11 +65,11 @@ class GrpoConfig(Strict):
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
-    steps: int = 40
+    steps: int = 30
     groups: int = 4
     group_size: int = 8
     trials: int = 3
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup_steps: int = 2
     temperature: float = 1.0
     kl_weight: float = 0.02
