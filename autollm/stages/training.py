@@ -6,8 +6,9 @@ process at a time works on an identity.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ def _train(places: Places, settings: Settings, work: Work, tags: Mapping[str, st
     all_tags = {"commit": commit(), "stage": work.stage, "table_id": work.table_id, **tags}
     with Tracker(places).run("training", work.identity, name, params, all_tags, _data(places, settings, work, table), steps) as run:
         logs = (run, StepLog(name, steps))
+        for step, metrics in numbers_before(work.out / "metrics.jsonl"):
+            run.log(metrics, step)
         final = _run_stage(places, settings, work, table, logs)
         digest = folder_digest(final)
         seconds = time.monotonic() - begin
@@ -74,6 +77,16 @@ def _train(places: Places, settings: Settings, work: Work, tags: Mapping[str, st
     done = Done(work.stage, work.identity, agents.relative(places, final), digest, run.run_id, run.experiment_id, seconds, metrics)
     agents.record_done(work, done)
     return done
+
+
+def numbers_before(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
+    """Steps and numbers that an interrupted process wrote beside its checkpoints; it may have been killed before it sent them to MLflow."""
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            metrics = json.loads(line)
+        except json.JSONDecodeError:  # cut off by the kill
+            continue
+        yield int(metrics.pop("step")), metrics
 
 
 def _run_stage(places: Places, settings: Settings, work: Work, table: OutcomeTable, logs: tuple[Any, ...]) -> Path:

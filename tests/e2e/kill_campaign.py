@@ -1,7 +1,8 @@
 """`python -m tests.e2e.kill_campaign --out FILE`: the main job, killed with SIGKILL at every step boundary and at random moments.
 
-Each kill strikes a fresh home, or one whose first run is finished and whose inbox has got a new log. The job then runs again to its
-end, and must leave what a run that nobody killed leaves. Homes of all kills lie at one path, since stores name absolute paths.
+A kill strikes a copy of a fresh home, of one whose first run is finished and whose inbox has got a new log (`previous`), or, at
+boundaries, of the home that the kill at the boundary before left (`struck`). The job then runs again to its end, and must leave what
+a run that nobody killed leaves. Homes of all kills lie at one path, since stores name absolute paths.
 What does not belong here: how a job is run and looked into (homes.py).
 """
 
@@ -61,18 +62,6 @@ class Verdict:
 HEAD = "| moment | home | killed in | verdict | again, s |\n|---|---|---|---|---|"
 
 
-def strike_and_check(home: Path, strike: Strike, reference: Facts, table_ids: set[str]) -> Verdict | None:
-    """Kill, look, run again, compare; None when the job ended before its kill came."""
-    struck = run_job(home, kill=strike.kill)
-    if not struck.killed:
-        return None
-    problems = halves(home, table_ids | {str(reference.table_id)})
-    age_litter(home)
-    again = run_job(home)
-    problems += [] if again.code == 0 else [f"the second run ended with code {again.code}: {' / '.join(again.stderr[-3:])}"]
-    return Verdict(strike, struck.last_step, problems + differences(look(home), reference), again.seconds)
-
-
 def halves(home: Path, table_ids: set[str]) -> list[str]:
     """Problems of a home right after a kill: whatever is there must be whole, old or new."""
     places, problems = resolve(home), []
@@ -115,10 +104,10 @@ def differences(found: Facts, reference: Facts) -> list[str]:
 
 
 class Campaign:
-    """A working folder: the home, and the two states that every kill begins from."""
+    """A working folder: the home, and the states that kills begin from."""
 
     def __init__(self, work: Path):
-        self.home, self._bases = work / "home", {"fresh": work / "fresh", "previous": work / "previous"}
+        self.home, self._bases = work / "home", {name: work / name for name in ("fresh", "previous", "struck")}
         self.references: dict[str, Facts] = {}
         self.first_id = ""
 
@@ -131,10 +120,11 @@ class Campaign:
         self.first_id = str(look(self.home).table_id)
         self._keep("previous")
         ended = {}
-        for base in self._bases:
+        for base in ("fresh", "previous"):
             self.restore(base)
             ended[base] = _succeeded(run_job(self.home))
             self.references[base] = look(self.home)
+        self.references["struck"] = self.references["fresh"]
         return ended
 
     def disagreement(self) -> list[str]:
@@ -151,24 +141,29 @@ class Campaign:
         drop_logs(self.home, "good")
 
     def strikes(self, ended: dict[str, Ended], n_random: int, seed: int) -> Iterator[Strike]:
-        """Every boundary on a fresh home; random moments on both bases in turn."""
-        for step in ended["fresh"].steps_done:
-            yield Strike(f"after {step}", "fresh", Kill(rf"\d {re.escape(step)} done in"))
+        """Every boundary, each on the home that the kill before it left; random moments on a fresh and a previous home in turn."""
+        for i, step in enumerate(ended["fresh"].steps_done):
+            yield Strike(f"after {step}", "struck" if i else "fresh", Kill(rf"\d {re.escape(step)} done in"))
         rng = np.random.default_rng(seed)
         for i in range(n_random):
-            base = list(self._bases)[i % 2]
+            base = ("fresh", "previous")[i % 2]
             yield Strike(f"random {i + 1}", base, Kill(after_s=float(rng.uniform(*SPAN)) * ended[base].seconds))
 
     def play(self, strike: Strike) -> Verdict:
-        """One kill; a random moment that came too late is shortened."""
-        while True:
-            self.restore(strike.base)
-            verdict = strike_and_check(self.home, strike, self.references[strike.base], {self.first_id})
-            if verdict is not None:
-                return verdict
-            if strike.kill.after_s is None:
-                return Verdict(strike, "end", ["the job ended before the kill came"], 0.0)
-            strike = Strike(strike.name, strike.base, Kill(after_s=SHORTEN * strike.kill.after_s))
+        """One kill, and the run after it; a random moment that came after the end is shortened."""
+        self.restore(strike.base)
+        struck = run_job(self.home, kill=strike.kill)
+        if not struck.killed and strike.kill.after_s is not None:
+            return self.play(dataclasses.replace(strike, kill=Kill(after_s=SHORTEN * strike.kill.after_s)))
+        reference = self.references[strike.base]
+        problems = [] if struck.killed else ["the job ended before the kill came"]
+        problems += halves(self.home, {self.first_id, str(reference.table_id)})
+        if strike.kill.after_s is None:
+            self._keep("struck")
+        age_litter(self.home)
+        again = run_job(self.home)
+        problems += [] if again.code == 0 else [f"the second run ended with code {again.code}: {' / '.join(again.stderr[-3:])}"]
+        return Verdict(strike, struck.last_step, problems + differences(look(self.home), reference), again.seconds)
 
     def _keep(self, base: str) -> None:
         shutil.rmtree(self._bases[base], ignore_errors=True)
