@@ -8,6 +8,7 @@ The prior, written down (docs/experiments.md says when it was changed, and after
 - the target's optimum is anywhere in the window, edges included; per octave of a fidelity coordinate it moves by SLOPES (times
   a lognormal factor) plus noise where knob and coordinate have telling names (rates fall with size, batches grow with data),
   and by that noise alone elsewhere; the noise's sd is one of SLOPE_SDS; one landscape in ten does not move at all;
+- every other path bends: it starts up to three times as steep and flattens with scale, by a factor e every 1 to 6 octaves;
 - one in six has cheap evidence that is uninformative or reversed;
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
   six has 6 to 15 rows; one landscape in seven hides all names; one knob in seven has an invented one.
@@ -149,9 +150,16 @@ def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.nd
     kind = str(rng.choice(["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1]))
     if kind == "uninformative":
         return np.vstack([low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target])
-    moved = (z[:-1] - z[-1]) @ slopes
+    travelled, slopes = _bent(rng, z, slopes) if rng.random() < 0.5 else (z, slopes)
+    moved = (travelled[:-1] - travelled[-1]) @ slopes
     cheap = target + (moved if kind == "law" else -moved) + rng.normal(0, 0.15, moved.shape)
     return np.vstack([cheap, target + rng.normal(0, 0.15, d)])
+
+
+def _bent(rng: np.random.Generator, z: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fidelity [n, n_fidelity] in octaves that count, fewer and fewer towards the dear end, and the slopes at the cheap end."""
+    reach = np.exp(rng.uniform(0, np.log(6.0), z.shape[1]))
+    return reach * (1 - np.exp(-(z - z.min(axis=0)) / reach)), slopes * rng.uniform(1.0, 3.0)
 
 
 def _shape(rng: np.random.Generator, d: int) -> _Shape:
