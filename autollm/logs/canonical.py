@@ -10,13 +10,14 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping as AnyMapping
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase as fnmatch
+from functools import lru_cache
 from typing import Any
 
 from autollm.errors import RecordError
 from autollm.logs.expressions import Expression
 from autollm.logs.mapping import SOURCE_NAME, KnobRule, Lookup, Mapping, Quantity
-from autollm.records import canonical_json, config_id, parse_number
+from autollm.records import canonical_json, content_hash, parse_number
 
 Row = dict[str, Any]
 _MAX_INT64 = 2**63
@@ -81,7 +82,7 @@ def _row_of(lookup: Lookup, values: list[Any]) -> dict[str, Any]:
     """Raises:
     RecordError: the values have no row.
     """
-    key = "|".join(key_text(value) for value in values)
+    key = "|".join(map(key_text, values))
     if key not in lookup.rows:
         close = difflib.get_close_matches(key, lookup.rows, n=1, cutoff=0.0)
         raise RecordError(
@@ -109,7 +110,11 @@ def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
         RecordError: a knob or coordinate that is missing, not a number, out of its scale or off its grid.
     """
     fields = RunFields(mapping, values)
-    config = {knob.name: read_knob(knob, fields, values) for knob in mapping.knobs}
+    config: dict[str, Any] = {}
+    for knob in mapping.knobs:
+        if knob.is_chosen(config):
+            config[knob.name] = read_knob(knob, fields, values)
+    config_json = canonical_json(config)
     fidelity = {q.name: _within(q, _positive(fields.number(q.column), q.column)) for q in mapping.fidelity}
     objective = _optional_number(fields, mapping.objective)
     status, reason = _status(
@@ -122,8 +127,8 @@ def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
         "family": mapping.family,
         "space_id": mapping.space_id,
         "ladder_id": mapping.ladder_id,
-        "config_json": canonical_json(config),
-        "config_id": config_id(config),
+        "config_json": config_json,
+        "config_id": content_hash(config_json),
         "fidelity_json": canonical_json(fidelity),
         "fidelity_label": ",".join(f"{name}={_short(value)}" for name, value in fidelity.items()),
         "objective_name": mapping.objective.name,
@@ -150,7 +155,7 @@ def read_knob(knob: KnobRule, fields: RunFields, values: AnyMapping[str, Any]) -
     if knob.scale == "simplex":
         return _simplex(knob, values)
     raw = fields.raw(knob.column)
-    if knob.scale in ("log", "linear"):
+    if knob.scale in ("log", "linear", "integer"):
         return _on_grid(knob, _within(knob, _number(raw, knob.column)))
     value = _list_items(raw, knob.separator) if knob.scale == "list" else _plain(raw)
     items = value if knob.scale == "list" else [value]
@@ -180,6 +185,8 @@ def _within(entry: KnobRule | Quantity, value: float) -> float:
 def _on_grid(knob: KnobRule, value: float) -> float:
     if not math.isfinite(value) or (knob.scale == "log" and value <= 0):
         raise RecordError(f"{knob.column}={value!r} is not a {'positive ' if knob.scale == 'log' else ''}finite number")
+    if knob.scale == "integer" and not value.is_integer():
+        raise RecordError(f"{knob.column}={value!r} is no whole number. Fix: scale = \"linear\", or correct the cell.")
     if knob.step is None:
         return value
     natural = math.log2(value) if knob.scale == "log" else value
@@ -195,10 +202,10 @@ def _on_grid(knob: KnobRule, value: float) -> float:
 
 def _simplex(knob: KnobRule, values: AnyMapping[str, Any]) -> dict[str, float]:
     """Weights by part, renormalized to sum 1: published tables round them to a few decimals."""
-    names = [c for c in values if any(fnmatch(c, pattern) for pattern in knob.columns)]
+    names = _matching(knob.columns, tuple(values))
     weights = {c.removeprefix(knob.prefix): _number(values[c], c) for c in names}
     total, tolerance = sum(weights.values()), knob.tolerance or 0.01
-    negative = next((c for c in names if not _number(values[c], c) >= 0), None)
+    negative = next((c for c, weight in zip(names, weights.values(), strict=True) if not weight >= 0), None)
     if negative is not None:
         raise RecordError(f"{negative}={values[negative]!r} is no weight of {knob.name!r}: expected a number of at least 0")
     if not weights or abs(total - 1) > tolerance:
@@ -209,14 +216,22 @@ def _simplex(knob: KnobRule, values: AnyMapping[str, Any]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
+@lru_cache(maxsize=64)
+def _matching(patterns: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(c for c in columns if any(fnmatch(c, pattern) for pattern in patterns))
+
+
 def _list_items(raw: Any, separator: str) -> list[Any]:
     return [_plain(item) for item in (raw if isinstance(raw, list) else str(raw).split(separator))]
 
 
 def _plain(raw: Any) -> Any:
     """Text from a table to bool or number where it spells one; JSON values as they are."""
-    if not isinstance(raw, str):
-        return raw
+    return _spelled(raw) if isinstance(raw, str) else raw
+
+
+@lru_cache(maxsize=4096)
+def _spelled(raw: str) -> Any:
     if raw.lower() in ("true", "false"):
         return raw.lower() == "true"
     try:

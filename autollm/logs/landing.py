@@ -24,7 +24,7 @@ from autollm.logs.catalog import MappingChoice, own_mappings
 from autollm.logs.containers import LogBytes, LogFile, RawFile, find_files, hash_file, open_logs, open_table
 from autollm.logs.formats import reader_for
 from autollm.logs.ingest_report import SHOWN, IngestReport, Quarantined
-from autollm.logs.landing_checks import SourceChecks, cell_key
+from autollm.logs.landing_checks import SourceChecks, cell_key, source_warnings
 from autollm.logs.mapping import Mapping
 from autollm.logs.pairs import Held, Waiting, hold
 from autollm.logs.reading import BadLines, ReadFile
@@ -343,7 +343,7 @@ class Session:
             n_ignored=len(self._ignored),
             ignored=tuple(self._ignored[:SHOWN]),
             stale_sources=self._stale_sources,
-            warnings=tuple(text for source in sorted(self._checks) for text in self._checks[source].warnings()),
+            warnings=tuple(source_warnings(self._checks)),
         )
 
 

@@ -66,7 +66,7 @@ class SourceChecks:
 
     def warnings(self) -> list[str]:
         """What a person should look at, each with the remedy."""
-        source, found = f"source {self._source}: ", []
+        found = []
         if self._n_runs and not self._n_finite:
             found.append(f"no run has a finite {self._mapping.objective.name!r}. Fix: check `column` of [objective].")
         found += [d for d in map(direction_doubt, (self._mapping.objective, *self._mapping.secondary)) if d]
@@ -80,12 +80,30 @@ class SourceChecks:
                 f"knob {name!r} is {self._first[name]!r:.60} in every run: nothing to choose. Fix: leave it out of the mapping."
                 for name in sorted(self._constant)
             ]
-            if len(self._levels) == 1:
-                found.append(
-                    f"all {self._n_runs} runs are at one fidelity ({next(iter(self._levels))}): nothing cheaper to learn from. "
-                    "Fix: check [[fidelity]], or land runs of other sizes too."
-                )
-        return [source + text for text in found]
+        return [f"source {self._source}: {text}" for text in found]
+
+    @property
+    def is_new_and_flat(self) -> bool:
+        """Whether the source is new in the lake and has one fidelity."""
+        return self._is_new and len(self._levels) == 1
+
+    @property
+    def n_runs(self) -> int:
+        return self._n_runs
+
+
+def source_warnings(checks: dict[str, SourceChecks]) -> list[str]:
+    """The warnings of all sources; fidelity is looked at over all groups of a source."""
+    found = [text for source in sorted(checks) for text in checks[source].warnings()]
+    for whole in sorted({source.split("/")[0] for source in checks}):
+        groups = [check for source, check in checks.items() if source.split("/")[0] == whole]
+        n_runs = sum(check.n_runs for check in groups)
+        if n_runs > 1 and all(check.is_new_and_flat for check in groups):
+            found.append(
+                f"source {whole}: all {n_runs} runs are at one fidelity{' of their group' if len(groups) > 1 else ''}: "
+                "nothing cheaper to learn from. Fix: check [[fidelity]], or land runs of other sizes too."
+            )
+    return found
 
 
 def cell_key(source: str, fidelity_json: str, config_id: str, seed: int | None) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from autollm.logs.expressions import Expression
 from autollm.records import canonical_json, content_hash
 
-SCALES = ("log", "linear", "ordinal", "categorical", "simplex", "list")
+SCALES = ("log", "linear", "integer", "ordinal", "categorical", "simplex", "list")
 DIRECTIONS = ("min", "max")
 ROLES = ("", "rate", "size", "weight")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -34,7 +34,8 @@ class KnobRule:
     `tolerance` (same measure as `step`): a value farther from the grid is quarantined instead of being moved silently.
     `columns` and `prefix` belong to simplex knobs (one column per part), `separator` to lists in one cell. `values` are
     the declared ones, of a list those of one item. `bounds` (lowest, highest): a value beyond is quarantined, since a
-    column of mixed units is otherwise only noticed in the results.
+    column of mixed units is otherwise only noticed in the results. `when` (knob, values): the knob is chosen only where
+    that one, named before it, has one of these values.
     """
 
     name: str
@@ -50,6 +51,11 @@ class KnobRule:
     prefix: str = ""
     separator: str = "-"
     bounds: tuple[float, float] | None = None
+    when: tuple[str, tuple[Any, ...]] | None = None
+
+    def is_chosen(self, config: dict[str, Any]) -> bool:
+        """Whether the knob is there at all, given the knobs before it."""
+        return self.when is None or config.get(self.when[0]) in self.when[1]
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,14 @@ class TablePart:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """Which configurations exist: the sum of weight x natural-scale value over the named knobs is at most `most`."""
+
+    weights: dict[str, float]
+    most: float
+
+
+@dataclass(frozen=True)
 class Mapping:
     """One source of runs, fully described. `mapping_id` names its content."""
 
@@ -135,13 +149,18 @@ class Mapping:
     group_column: str = ""
     device: str = ""
     duplicate_cells: str = "average"
+    limits: tuple[Limit, ...] = ()
     mapping_id: str = ""
 
     @cached_property
     def space_json(self) -> str:
-        """The knobs, as canonical JSON."""
+        """The knobs, with their conditions and limits where there are any, as canonical JSON."""
         names = ("name", "scale", "unit", "step", "role", "window", "values")
-        return canonical_json({"knobs": [{n: getattr(knob, n) for n in names} for knob in self.knobs]}, digits=12)
+        knobs = [{n: getattr(knob, n) for n in names} for knob in self.knobs]
+        for entry, knob in zip(knobs, self.knobs, strict=True):
+            entry |= {"when": {"knob": knob.when[0], "values": knob.when[1]}} if knob.when else {}
+        limits = [dataclasses.asdict(limit) for limit in self.limits]
+        return canonical_json({"knobs": knobs} | ({"limits": limits} if limits else {}), digits=12)
 
     @cached_property
     def ladder_json(self) -> str:

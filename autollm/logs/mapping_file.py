@@ -21,6 +21,7 @@ from autollm.logs.mapping import (
     SCALES,
     SOURCE_NAME,
     KnobRule,
+    Limit,
     Lookup,
     Mapping,
     Quantity,
@@ -56,13 +57,14 @@ def parse_mapping(text: str, where: str) -> Mapping:
 
 # fmt: off
 _SECTIONS = ("source", "family", "format", "files", "tables", "join", "run_key", "replica", "group", "hardware", "columns",
-             "lookup", "derived", "knobs", "fidelity", "objective", "secondary", "cost", "status")
+             "lookup", "derived", "knobs", "limits", "fidelity", "objective", "secondary", "cost", "status")
 _TEXTS = {"source", "family", "format", "name", "column", "unit", "direction", "scale", "role", "prefix", "separator",
           "file", "join", "device", "duplicate_cells"}
 # fmt: on
 _TABLES = {"join", "run_key", "replica", "group", "hardware", "columns", "objective", "cost"}
 _LISTS = {"files", "columns", "values", "window", "bounds", "on"}
-_FREE = {"rows", "set"}
+ONE_NUMBER = ("log", "linear", "integer", "ordinal")
+_FREE = {"rows", "set", "weights"}
 """Tables whose keys are the data's own."""
 
 
@@ -110,7 +112,16 @@ def _build(raw: dict[str, Any]) -> Mapping:
         group_column=sections["group"].get("column", ""),
         device=sections["hardware"].get("device", ""),
         duplicate_cells=sections["replica"].get("duplicate_cells", "average"),
+        limits=tuple(_limit(entry) for entry in _listed(raw, "limits", ("weights", "most"))),
     )
+
+
+def _limit(raw: dict[str, Any]) -> Limit:
+    weights, most = raw.get("weights"), raw.get("most")
+    numbers = [*weights.values(), most] if isinstance(weights, dict) and weights else [None]
+    if not all(_is_number(n) for n in numbers):
+        raise MappingError("[[limits]] needs weights = { knob = number, ... } and most = number")
+    return Limit(dict(weights), most)
 
 
 def _lookup(raw: dict[str, Any]) -> Lookup:
@@ -183,7 +194,12 @@ def _known(table: dict[str, Any], allowed: Iterable[str], what: str) -> None:
 def _knob(raw: dict[str, Any], prefix: str) -> KnobRule:
     lists = {n: tuple(raw[n]) for n in ("window", "values", "columns", "bounds") if n in raw}
     column = raw.get("column", "" if "columns" in raw else prefix + raw["name"])
-    return KnobRule(**{**raw, **lists, "column": column})
+    when = raw.get("when")
+    if when is not None:
+        if not isinstance(when, dict) or set(when) != {"knob", "values"} or not isinstance(when["values"], list):
+            raise MappingError(f"knob {raw['name']!r}: when = {when!r}, expected {{ knob = NAME, values = [...] }}")
+        when = (when["knob"], tuple(when["values"]))
+    return KnobRule(**{**raw, **lists, "column": column, "when": when})
 
 
 def _quantity(raw: dict[str, Any], prefix: str) -> Quantity:
@@ -236,8 +252,16 @@ def _check(mapping: Mapping, where: str) -> None:
     for rule in mapping.status_rules:
         if rule.status not in STATUSES:
             fail(f"status {rule.status!r}, expected one of {', '.join(STATUSES)}")
+    before: dict[str, KnobRule] = {}
     for knob in mapping.knobs:
         _check_knob(knob, fail)
+        if knob.when and (knob.when[0] not in before or before[knob.when[0]].scale in ("list", "simplex")):
+            fail(f"knob {knob.name!r} hangs on {knob.when[0]!r}, which is no number or category named before it")
+        before[knob.name] = knob
+    for limit in mapping.limits:
+        odd = next((n for n in limit.weights if n not in before or before[n].scale not in ONE_NUMBER), None)
+        if odd is not None:
+            fail(f"[[limits]] {odd!r} is no knob of one number. Known: {', '.join(before)}")
     known: set[str] = set()
     looked_up = [name for lookup in mapping.lookups for name in lookup.outputs]
     made = [*looked_up, *mapping.derived, *(n for part in mapping.parts[:1] for n in part.constants)]
@@ -278,8 +302,11 @@ def _check_tables(mapping: Mapping, fail: Callable[[str], NoReturn]) -> None:
 
 
 def _is_range(pair: tuple[Any, ...]) -> bool:
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in pair)
-    return numbers and len(pair) == 2 and pair[0] < pair[1]
+    return all(map(_is_number, pair)) and len(pair) == 2 and pair[0] < pair[1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_knob(knob: KnobRule, fail: Callable[[str], NoReturn]) -> None:
@@ -293,7 +320,7 @@ def _check_knob(knob: KnobRule, fail: Callable[[str], NoReturn]) -> None:
         value = getattr(knob, name)
         if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
             fail(f"knob {knob.name!r}: {name} = {value!r}, expected a positive number")
-    if knob.step and knob.scale not in ("log", "linear"):
-        fail(f"knob {knob.name!r}: step belongs to log and linear scales")
+    if knob.step and knob.scale not in ("log", "linear", "integer"):
+        fail(f"knob {knob.name!r}: step belongs to log and linear scales, and to integers")
     if knob.window is not None and (not _is_range(knob.window) or (knob.scale == "log" and knob.window[0] <= 0)):
         fail(f"knob {knob.name!r}: window {list(knob.window)}, expected low < high, positive on a log scale")

@@ -172,7 +172,7 @@ def table(*rows: dict) -> bytes:
 @pytest.mark.parametrize(
     ("data", "change", "words"),
     [
-        (table({"lr": 1}, {"lr": 2}), "", "all 2 runs are at one fidelity (params=1): nothing cheaper to learn from. Fix:"),
+        (table({"lr": 1}, {"lr": 2}), "", "all 2 runs are at one fidelity: nothing cheaper to learn from. Fix:"),
         (table({"N": 1}, {"N": 2}), "", "knob 'lr' is 1 in every run: nothing to choose. Fix: leave it out"),
         (table({"lr": 1, "loss": "nan"}, {"lr": 2, "N": 2, "loss": "inf"}), "", "no run has a finite 'loss'. Fix:"),
         (table({}, {}, {"N": 2, "lr": 2}), "", "1 runs share a cell with an earlier one (sweep.csv line 3 and line 2): averaged as replicas. Fix:"),

@@ -1,6 +1,7 @@
 """Mapping files: what is accepted, and what a mistake in one says."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -133,6 +134,36 @@ def test_parse_mapping__one_mistake_about_tables__is_named_with_the_file(old, ne
     with pytest.raises(MappingError, match=message) as caught:
         parse_mapping(TABLES.replace(old, new, 1), "mine.toml")
     assert "mine.toml" in str(caught.value)
+
+
+CONDITIONAL = MINIMAL.replace(
+    'knobs = [{name = "lr", scale = "log"}]',
+    'knobs = [{name = "opt", scale = "categorical"}, {name = "layers", scale = "integer"}, '
+    '{name = "lr", scale = "log", when = {knob = "opt", values = ["adam"]}}]\n'
+    "limits = [{weights = {lr = 2, layers = 1}, most = 24}]",
+)
+
+
+def test_parse_mapping__conditions_and_limits__stand_in_the_space():
+    space = json.loads(parse_mapping(CONDITIONAL, "m.toml").space_json)
+    assert [k.get("when") for k in space["knobs"]] == [None, None, {"knob": "opt", "values": ["adam"]}]
+    assert space["limits"] == [{"most": 24, "weights": {"layers": 1, "lr": 2}}]
+    assert set(json.loads(parse_mapping(MINIMAL, "m.toml").space_json)) == {"knobs"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('knob = "opt"', 'knob = "later"', "hangs on 'later', which is no number or category named before it"),
+        ('when = {knob = "opt", values = ["adam"]}', 'when = "opt"', r"expected \{ knob = NAME"),
+        ("lr = 2, layers", "opt = 2, layers", "'opt' is no knob of one number"),
+        ("most = 24", 'most = "24"', "needs weights"),
+    ],
+)
+def test_parse_mapping__one_mistake_about_conditions__is_named(old, new, message):
+    assert old in CONDITIONAL
+    with pytest.raises(MappingError, match=message):
+        parse_mapping(CONDITIONAL.replace(old, new, 1), "mine.toml")
 
 
 def test_builtin_mappings__lab_pretraining__declares_the_window_of_the_sweep():
