@@ -49,6 +49,42 @@ def own_mappings(home: str) -> dict[str, Mapping]:
     return found
 
 
+def add_mapping(home: str, path: str | Path, replace: bool = False) -> tuple[Mapping, str]:
+    """Keep a mapping file in a home; returns it and where it lies.
+
+    Raises:
+        MappingError: no mapping, a source or file pattern that is taken, or a pattern that would claim every run log.
+    """
+    mapping = parse_mapping(_text(_bytes(path), str(path)), str(path))
+    own = own_mappings(home)
+    if mapping.source in builtin_mappings():
+        raise MappingError(f"{path}: the source {mapping.source!r} is built in. Fix: another `source` name.")
+    if mapping.source in own and own[mapping.source].mapping_id != mapping.mapping_id and not replace:
+        raise MappingError(
+            f"{path}: this home has another mapping of the source {mapping.source!r}. Fix: --replace (what has landed stays "
+            "as it is until it is ingested anew), or another `source` name."
+        )
+    others = [m for m in (*own.values(), *builtin_mappings().values()) if m.source != mapping.source and m.format == mapping.format]
+    taken = [(pattern, m.source) for m in others for pattern in m.files if pattern in mapping.files]
+    if taken:
+        raise MappingError(f"{path}: files called {taken[0][0]!r} belong to the source {taken[0][1]!r}. Fix: another name or pattern.")
+    if mapping.format != "autollm.run/1" and any(plain_name(p) == "*.jsonl" for p in mapping.files):
+        raise MappingError(f"{path}: files '*.jsonl' would claim every run log. Fix: a pattern that names the table, such as 'sweep_*.jsonl'.")
+    fs, folder = fsspec.core.url_to_fs(mappings_folder(home))
+    target = f"{folder}/{mapping.source}.toml"
+    fs.makedirs(folder, exist_ok=True)
+    fs.pipe_file(f"{target}.part", _bytes(path))
+    fs.mv(f"{target}.part", target)
+    return mapping, target
+
+
+def _bytes(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise MappingError(f"cannot read the mapping file {path}: {error}") from None
+
+
 def _text(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8")
@@ -99,6 +135,11 @@ class MappingChoice:
         short = short_name(name)
         fitting = (m for m in self.candidates if m.format == file_format)
         return next((m for m in fitting if any(_fits(short, pattern) for pattern in m.files)), None)
+
+    def is_of_a_pair(self, name: str) -> bool:
+        """Whether a mapping joins the file to another one."""
+        short = plain_name(short_name(name))
+        return any(mapping.pair_of(short) for mapping in self.candidates)
 
     def claims(self, name: str, file_format: str) -> bool:
         """Whether a mapping of `file_format` reads the file, alone or joined to another."""

@@ -124,30 +124,27 @@ class Session:
             return
         sha256, size = hash_file(raw)
         reader = None if raw.is_archive else reader_for(raw.name, self._choice)
-        if reader is not None and reader.streams:
-            self._land_table(raw, open_table(raw, sha256, size))
+        if reader is not None and reader.streams and self._choice.is_of_a_pair(raw.name):
+            self._hold(raw, open_table(raw, sha256, size))
             return
         if self._has_landed(sha256):
             self._n_skipped += 1
             return
         self._keep_raw(raw, sha256)
+        if reader is not None and reader.streams:
+            self._land_log(open_table(raw, sha256, size), sha256, is_member=False)
+            return
         n_before = len(self._batch.files)
         for log in open_logs(raw, sha256):
             self._land_log(log, sha256, raw.is_archive)
         if raw.is_archive and len(self._batch.files) > n_before:
             self._add_file(raw.name, sha256, sha256, "archive", size, "", _Account())
 
-    def _land_table(self, raw: RawFile, log: LogFile) -> None:
-        """A table that is a file of its own, or one of a pair."""
+    def _hold(self, raw: RawFile, log: LogFile) -> None:
+        """A table of a pair: read when both are there."""
         held = hold(log, log.sha256, False, self._choice)
-        if held is None and self._has_landed(log.sha256):
-            self._n_skipped += 1
-            return
-        if held is None or not self._has_landed_as(held):
+        if not self._has_landed_as(held):
             self._keep_raw(raw, log.sha256)
-        if held is None:
-            self._land_log(log, log.sha256, is_member=False)
-            return
         pair = self._waiting.add(held, raw.folder)
         if pair is not None:
             self._land_pair(*pair)
