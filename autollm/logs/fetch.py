@@ -108,7 +108,7 @@ def _download(url: str, part: Path, n_bytes: int, show: Callable[[int, int], Non
             done = done if response.status_code == 206 else 0
             total = n_bytes or done + int(response.headers.get("Content-Length", 0))
             with part.open("ab" if done else "wb") as out:
-                for chunk in response.iter_raw(_CHUNK_BYTES):
+                for chunk in response.iter_raw():
                     out.write(chunk)
                     done += len(chunk)
                     if done > (n_bytes or MAX_BYTES):
