@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any
 
+from autollm.logs.bronze import Bronze
 from autollm.logs.mapping import Mapping, Quantity
 from autollm.logs.reading import RunRow
 from autollm.logs.seen import Seen
@@ -90,6 +91,28 @@ class SourceChecks:
     @property
     def n_runs(self) -> int:
         return self._n_runs
+
+
+class EarlierRuns:
+    """Runs and cells that landed before, read when the first run of a source lands."""
+
+    def __init__(self, bronze: Bronze):
+        self._bronze, self.runs, self.cells = bronze, Seen(), Seen()
+        self.sources: set[str] = set()
+        self._loaded: set[str] = set()
+
+    def load(self, source: str, with_cells: bool) -> None:
+        """Take in the runs of `source` (all its groups); its cells too where no cell may land twice."""
+        whole = source.split("/")[0]
+        if whole in self._loaded:
+            return
+        self._loaded.add(whole)
+        names = ["source", "run_id", "fidelity_json", "config_id", "seed"]
+        rows = [row for row in self._bronze.scan("runs", names) if row[0].split("/")[0] == whole]
+        self.sources |= {row[0] for row in rows}
+        self.runs.load((f"{row[0]}\0{row[1]}" for row in rows), 0)
+        if with_cells:
+            self.cells.load((cell_key(row[0], *row[2:]) for row in rows), 0)
 
 
 def source_warnings(checks: dict[str, SourceChecks]) -> list[str]:
