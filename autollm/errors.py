@@ -3,6 +3,7 @@
     AutoLLMError
     |- RecordError       a line or file of a raw log is not what its schema says   (logs, lab)
     |- MappingError      a mapping file is wrong, or does not fit its table         (logs)
+    |- SourceError       a public table cannot be fetched, or is not the catalogue's (logs)
     |- SnapshotError     a published snapshot is missing, incomplete or altered     (gym)
     |- UnknownNameError  no suite, policy, profile ... of that name                 (registries)
     |- SpaceError        a configuration does not belong to its space               (gym)
@@ -34,6 +35,10 @@ class RecordError(AutoLLMError):
 
 class MappingError(AutoLLMError):
     """A mapping file is wrong, or does not fit its table."""
+
+
+class SourceError(AutoLLMError):
+    """A public table cannot be fetched, or is not what the catalogue says."""
 
 
 class SnapshotError(AutoLLMError):

@@ -61,6 +61,11 @@ class Places:
         return self.local / "inbox"
 
     @property
+    def sources(self) -> Path:
+        """Public tables that `autollm sources fetch` brought."""
+        return self.local / "sources"
+
+    @property
     def lab(self) -> Path:
         return self.local / "lab"
 
@@ -134,6 +139,14 @@ def embedded_archives() -> list[Path]:
 
 
 def public_tables() -> list[Path]:
-    """Public tables that are at hand: the Step Law table under AUTOLLM_DATA_DIR. Empty when that is unset or holds none."""
+    """Public tables that are at hand: files of the catalogue under AUTOLLM_DATA_DIR. Empty when that is unset or holds none."""
+    from autollm.logs.sources import tables_below
+
+    root = mirror()
+    return tables_below(root) if root else []
+
+
+def mirror() -> Path | None:
+    """The folder that AUTOLLM_DATA_DIR names: a local copy of the public tables."""
     root = os.environ.get("AUTOLLM_DATA_DIR")
-    return sorted(Path(root).glob("steplaw/dense_lr_bs_loss.csv")) if root else []
+    return Path(root).expanduser() if root else None

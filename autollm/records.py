@@ -158,6 +158,8 @@ def canonical_json(value: Any, digits: int | None = 6) -> str:
 
 
 def _canonical(value: Any, digits: int | None) -> Any:
+    if type(value) is int and digits is not None and abs(value) < 10**digits:  # the common case, below in other words
+        return value
     if isinstance(value, dict):
         return {str(key): _canonical(item, digits) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -12,14 +12,15 @@ from autollm.cli.options import Home, Json
 
 
 def ingest(paths: Annotated[list[Path], typer.Argument(help="Log files, tables, archives, or folders of them.")],
-           mapping: Annotated[str | None, typer.Option("--as", help="Mapping file (TOML) or name of a built-in mapping.")] = None,
+           mapping: Annotated[str | None, typer.Option("--as", help="Mapping file (TOML), or name of a built-in or added mapping.")] = None,
            home: Home = None, as_json: Json = False) -> None:
     """Land raw logs: each file once, unreadable lines in quarantine. `autollm run` then builds tables from them."""
     from autollm.logs.catalog import load_mapping
     from autollm.logs.landing import ingest as land
     from autollm.places import resolve
 
-    report = land(paths, resolve(home).prepare().home, load_mapping(mapping) if mapping else None)
+    places = resolve(home).prepare()
+    report = land(paths, places.home, load_mapping(mapping, places.home) if mapping else None)
     if as_json:
         print(json.dumps(report.as_dict()))
         return
@@ -29,6 +30,8 @@ def ingest(paths: Annotated[list[Path], typer.Argument(help="Log files, tables, 
         typer.echo(f"quarantined {entry.file}:{entry.line} ({entry.n_lines} lines): {entry.reason}", err=True)
     for name in report.ignored:
         typer.echo(f"ignored {name}: no mapping reads it", err=True)
+    for text in report.warnings:
+        typer.echo(f"warning: {text}", err=True)
     for source in report.stale_sources:
         typer.echo(f"source {source} landed under another version of its mapping: remove bronze/batches and quarantine, "
                    "then ingest the landing folder again", err=True)

@@ -29,13 +29,14 @@ class App(typer.Typer):
 
 def build() -> App:
     """The application with all commands."""
-    from autollm.cli import clean, doctor, evaluate, ingest, lab, report, run, suites
+    from autollm.cli import clean, doctor, evaluate, ingest, lab, report, run, sources, suites
 
     app = App(name="autollm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
               help="Turn logs of cheap training runs into a gym, and a research agent that configures expensive ones.")
     for module in (run, ingest, suites, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.add_typer(lab.app, name="lab")
+    app.add_typer(sources.app, name="sources")
     return app
 
 

@@ -12,10 +12,9 @@ by one rename; elsewhere `files.parquet` is moved last, and a folder without it 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fsspec
@@ -97,15 +96,67 @@ QUARANTINE_SCHEMA = _schema(
 )
 
 
-@dataclass
-class Batch:
-    """Rows of one landing, without their batch_id."""
+SPILL_ROWS = 50_000
+"""Rows of a table that wait in memory; more of them wait in files of a temporary folder."""
 
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    run_metrics: list[dict[str, Any]] = field(default_factory=list)
-    spaces: list[dict[str, Any]] = field(default_factory=list)
-    files: list[dict[str, Any]] = field(default_factory=list)
-    quarantine: list[dict[str, Any]] = field(default_factory=list)
+
+class Rows:
+    """Rows of one table, without their batch_id, in the order of arrival."""
+
+    def __init__(self, schema: pa.Schema, folder: str):
+        self.schema = pa.schema([f for f in schema if f.name != "batch_id"])
+        self.waiting: list[dict[str, Any]] = []
+        self._folder, self._pieces, self._n_spilled = folder, [], 0
+
+    def __len__(self) -> int:
+        return self._n_spilled + len(self.waiting)
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Append rows."""
+        self.waiting += rows
+        if len(self.waiting) >= SPILL_ROWS:
+            path = f"{self._folder}/{id(self)}-{len(self._pieces)}.parquet"
+            pq.write_table(self._table(), path, compression="zstd")
+            self._pieces.append(path)
+            self._n_spilled += len(self.waiting)
+            self.waiting = []
+
+    def _table(self) -> pa.Table:
+        return pa.table({name: [row[name] for row in self.waiting] for name in self.schema.names}, schema=self.schema)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All rows, in pieces; one piece where none were spilled."""
+        for path in self._pieces:
+            yield pq.read_table(path)
+        if self.waiting or not self._pieces:
+            yield self._table()
+
+
+class Batch:
+    """Rows of one landing. As a context manager it removes its temporary folder."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="autollm-landing-")
+        self.runs, self.run_metrics, self.spaces = (self._rows(SCHEMAS[n]) for n in ("runs", "run_metrics", "spaces"))
+        self.quarantine = self._rows(QUARANTINE_SCHEMA)
+        self.files: list[dict[str, Any]] = []
+
+    def _rows(self, schema: pa.Schema) -> Rows:
+        return Rows(schema, self._folder.name)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def table(self, name: str) -> Rows:
+        """The rows of a table of SCHEMAS."""
+        if name != "files":
+            return getattr(self, name)
+        rows = self._rows(SCHEMAS["files"])
+        rows.add(self.files)
+        return rows
 
 
 class Bronze:
@@ -128,12 +179,14 @@ class Bronze:
 
     def read(self, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
         """Rows of one table over all whole batches."""
-        rows: list[tuple[Any, ...]] = []
+        return list(self.scan(table, columns))
+
+    def scan(self, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows of `read`, a row group at a time."""
         for batch_id in self.batch_ids():
             with self.fs.open(f"{self.batches}/{batch_id}/{table}.parquet", "rb") as stream:
-                found = pq.read_table(io.BytesIO(stream.read()), columns=columns)
-            rows += zip(*(found[c].to_pylist() for c in columns), strict=True)
-        return rows
+                for found in pq.ParquetFile(stream).iter_batches(columns=columns):
+                    yield from zip(*(found[c].to_pylist() for c in columns), strict=True)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -191,8 +244,8 @@ class Bronze:
         folder = f"{self._temporary}/{batch_id}"
         self.fs.makedirs(folder, exist_ok=True)
         for name, schema in SCHEMAS.items():
-            self._write_table(f"{folder}/{name}.parquet", batch_id, getattr(batch, name), schema)
-        if batch.quarantine:
+            self._write_table(f"{folder}/{name}.parquet", batch_id, batch.table(name), schema)
+        if len(batch.quarantine):
             self.fs.makedirs(self._quarantine, exist_ok=True)
             self._write_table(f"{folder}.quarantine", batch_id, batch.quarantine, QUARANTINE_SCHEMA)
             self.fs.mv(f"{folder}.quarantine", f"{self._quarantine}/{batch_id}.parquet")
@@ -208,11 +261,12 @@ class Bronze:
         for name in sorted(SCHEMAS, key=lambda n: n == "files"):
             self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
 
-    def _write_table(self, path: str, batch_id: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-        columns = {name: [row[name] for row in rows] for name in schema.names if name != "batch_id"}
-        table = pa.table({"batch_id": [batch_id] * len(rows), **columns}, schema=schema)
+    def _write_table(self, path: str, batch_id: str, rows: Rows, schema: pa.Schema) -> None:
         with self.fs.open(path, "wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
+            with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+                for table in rows.tables():
+                    ids = pa.array([batch_id] * table.num_rows, _TEXT)
+                    writer.write_table(table.add_column(0, schema.field("batch_id"), ids))
             if self.is_local:
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -7,15 +7,17 @@ repaired except by the mapping's own rounding rule.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping as AnyMapping
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase as fnmatch
+from functools import lru_cache
 from typing import Any
 
 from autollm.errors import RecordError
 from autollm.logs.expressions import Expression
-from autollm.logs.mapping import KnobRule, Mapping
-from autollm.records import canonical_json, config_id, parse_number
+from autollm.logs.mapping import SOURCE_NAME, KnobRule, Lookup, Mapping, Quantity
+from autollm.records import canonical_json, content_hash, parse_number
 
 Row = dict[str, Any]
 _MAX_INT64 = 2**63
@@ -30,7 +32,7 @@ class RunFields:
 
     def __init__(self, mapping: Mapping, values: AnyMapping[str, Any]):
         self._mapping, self._values = mapping, values
-        self._column_of = mapping.column_of
+        self._column_of, self._lookup_of = mapping.column_of, mapping.lookup_of
 
     def raw(self, column: str) -> Any:
         """The value of a column, derived ones included.
@@ -40,10 +42,18 @@ class RunFields:
         """
         if column in self._mapping.derived:
             return self.evaluate(self._mapping.derived[column])
+        if column in self._lookup_of:
+            return self._looked_up(self._lookup_of[column], column)
         value = self._values.get(column)
         if value is None or value == "":
             raise _MissingValueError(f"{column} is missing or empty")
         return value
+
+    def _looked_up(self, lookup: Lookup, output: str) -> Any:
+        *keys, last = (self.raw(column) for column in lookup.columns)
+        if not lookup.separator:
+            return _row_of(lookup, [*keys, last])[output]
+        return [_row_of(lookup, [*keys, item])[output] for item in _list_items(last, lookup.separator)]
 
     def number(self, column: str) -> float:
         """The value of a column as a float, non-finite spellings included."""
@@ -68,29 +78,57 @@ class RunFields:
         return value if math.isfinite(value) else None
 
 
+def _row_of(lookup: Lookup, values: list[Any]) -> dict[str, Any]:
+    """Raises:
+    RecordError: the values have no row.
+    """
+    key = "|".join(map(key_text, values))
+    if key not in lookup.rows:
+        close = difflib.get_close_matches(key, lookup.rows, n=1, cutoff=0.0)
+        raise RecordError(
+            f"{'|'.join(lookup.columns)}={key!r:.80} has no row in [lookup.rows] of the mapping. "
+            f"Nearest: {close[0] if close else 'none'!r}. Fix: add a row for it."
+        )
+    return lookup.rows[key]
+
+
+def key_text(value: Any) -> str:
+    """A value as look-ups and joins spell it: 4, 4.0 and '4.0' alike."""
+    plain = _plain(value)
+    if isinstance(plain, bool):
+        return str(plain).lower()
+    return str(int(plain)) if isinstance(plain, float) and plain.is_integer() and abs(plain) < 1e15 else str(plain)
+
+
 def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
     """The part of a `runs` row that the mapping decides.
 
-    `values` maps columns to raw values; a run log also gives `status` and `status_reason`.
+    `values` maps columns to raw values; a run log also gives `status` and `status_reason`. `group`, which is no column
+    of `runs`, is the part of the source that the run belongs to; empty where the mapping names no groups.
 
     Raises:
         RecordError: a knob or coordinate that is missing, not a number, out of its scale or off its grid.
     """
     fields = RunFields(mapping, values)
-    config = {knob.name: read_knob(knob, fields, values) for knob in mapping.knobs}
-    fidelity = {q.name: _positive(fields.number(q.column), q.column) for q in mapping.fidelity}
-    objective = _optional_number(fields, mapping.objective.column)
+    config: dict[str, Any] = {}
+    for knob in mapping.knobs:
+        if knob.is_chosen(config):
+            config[knob.name] = read_knob(knob, fields, values)
+    config_json = canonical_json(config)
+    fidelity = {q.name: _within(q, _positive(fields.number(q.column), q.column)) for q in mapping.fidelity}
+    objective = _optional_number(fields, mapping.objective)
     status, reason = _status(
         mapping, fields, objective, values.get("status", "finished"), values.get("status_reason", "")
     )
     device_hours = fields.optional(mapping.cost.get("device_hours"))
-    device = str(values.get("hardware.device") or "")
+    device = mapping.device or str(values.get("hardware.device") or "")
     return {
+        "group": _group(mapping, fields),
         "family": mapping.family,
         "space_id": mapping.space_id,
         "ladder_id": mapping.ladder_id,
-        "config_json": canonical_json(config),
-        "config_id": config_id(config),
+        "config_json": config_json,
+        "config_id": content_hash(config_json),
         "fidelity_json": canonical_json(fidelity),
         "fidelity_label": ",".join(f"{name}={_short(value)}" for name, value in fidelity.items()),
         "objective_name": mapping.objective.name,
@@ -117,17 +155,38 @@ def read_knob(knob: KnobRule, fields: RunFields, values: AnyMapping[str, Any]) -
     if knob.scale == "simplex":
         return _simplex(knob, values)
     raw = fields.raw(knob.column)
-    if knob.scale in ("log", "linear"):
-        return _on_grid(knob, _number(raw, knob.column))
+    if knob.scale in ("log", "linear", "integer"):
+        return _on_grid(knob, _within(knob, _number(raw, knob.column)))
     value = _list_items(raw, knob.separator) if knob.scale == "list" else _plain(raw)
-    if knob.scale != "list" and knob.values is not None and value not in knob.values:
-        raise RecordError(f"{knob.column}={raw!r} is none of the declared values {list(knob.values)}")
+    items = value if knob.scale == "list" else [value]
+    if knob.values is not None and not all(item in knob.values for item in items):
+        raise RecordError(
+            f"{knob.column}={raw!r:.80} is none of the declared values {list(knob.values)}. "
+            f"Fix: add it to `values` of {knob.name!r} in the mapping, or correct the cell."
+        )
+    return value
+
+
+def _within(entry: KnobRule | Quantity, value: float) -> float:
+    """The value, if it lies within the stated bounds.
+
+    Raises:
+        RecordError: it does not.
+    """
+    if entry.bounds is not None and not entry.bounds[0] <= value <= entry.bounds[1]:
+        unit = f" {entry.unit}" if entry.unit else ""
+        raise RecordError(
+            f"{entry.column}={value:g} is beyond the bounds {entry.bounds[0]:g} to {entry.bounds[1]:g}{unit} of {entry.name!r}. "
+            "Mixed units? Fix: write every row in the same unit, or widen `bounds` in the mapping."
+        )
     return value
 
 
 def _on_grid(knob: KnobRule, value: float) -> float:
     if not math.isfinite(value) or (knob.scale == "log" and value <= 0):
         raise RecordError(f"{knob.column}={value!r} is not a {'positive ' if knob.scale == 'log' else ''}finite number")
+    if knob.scale == "integer" and not value.is_integer():
+        raise RecordError(f"{knob.column}={value!r} is no whole number. Fix: scale = \"linear\", or correct the cell.")
     if knob.step is None:
         return value
     natural = math.log2(value) if knob.scale == "log" else value
@@ -143,17 +202,23 @@ def _on_grid(knob: KnobRule, value: float) -> float:
 
 def _simplex(knob: KnobRule, values: AnyMapping[str, Any]) -> dict[str, float]:
     """Weights by part, renormalized to sum 1: published tables round them to a few decimals."""
-    names = [c for c in values if any(fnmatch(c, pattern) for pattern in knob.columns)]
+    names = _matching(knob.columns, tuple(values))
     weights = {c.removeprefix(knob.prefix): _number(values[c], c) for c in names}
-    total = sum(weights.values())
-    if (
-        not weights
-        or not math.isfinite(total)
-        or min(weights.values()) < 0
-        or abs(total - 1) > (knob.tolerance or 0.01)
-    ):
-        raise RecordError(f"the weights of {knob.name!r} sum to {total:g} over {len(weights)} columns, expected 1")
+    total, tolerance = sum(weights.values()), knob.tolerance or 0.01
+    negative = next((c for c, weight in zip(names, weights.values(), strict=True) if not weight >= 0), None)
+    if negative is not None:
+        raise RecordError(f"{negative}={values[negative]!r} is no weight of {knob.name!r}: expected a number of at least 0")
+    if not weights or abs(total - 1) > tolerance:
+        raise RecordError(
+            f"the weights of {knob.name!r} sum to {total:g} over {len(weights)} columns, expected 1 within {tolerance:g}. "
+            f"Fix: correct the row, or the `columns` or `tolerance` of {knob.name!r} in the mapping."
+        )
     return {name: weight / total for name, weight in weights.items()}
+
+
+@lru_cache(maxsize=64)
+def _matching(patterns: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(c for c in columns if any(fnmatch(c, pattern) for pattern in patterns))
 
 
 def _list_items(raw: Any, separator: str) -> list[Any]:
@@ -162,8 +227,11 @@ def _list_items(raw: Any, separator: str) -> list[Any]:
 
 def _plain(raw: Any) -> Any:
     """Text from a table to bool or number where it spells one; JSON values as they are."""
-    if not isinstance(raw, str):
-        return raw
+    return _spelled(raw) if isinstance(raw, str) else raw
+
+
+@lru_cache(maxsize=4096)
+def _spelled(raw: str) -> Any:
     if raw.lower() in ("true", "false"):
         return raw.lower() == "true"
     try:
@@ -196,11 +264,12 @@ def _positive(value: float, column: str) -> float:
     return value
 
 
-def _optional_number(fields: RunFields, column: str) -> float | None:
+def _optional_number(fields: RunFields, quantity: Quantity) -> float | None:
     try:
-        return fields.number(column)
+        value = fields.number(quantity.column)
     except _MissingValueError:
         return None
+    return _within(quantity, value) if math.isfinite(value) else value
 
 
 def _status(mapping: Mapping, fields: RunFields, objective: float | None, status: str, reason: str) -> tuple[str, str]:
@@ -221,8 +290,17 @@ def _status(mapping: Mapping, fields: RunFields, objective: float | None, status
 
 
 def _secondary(mapping: Mapping, fields: RunFields) -> dict[str, float]:
-    found = {q.name: _optional_number(fields, q.column) for q in mapping.secondary}
+    found = {q.name: _optional_number(fields, q) for q in mapping.secondary}
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _group(mapping: Mapping, fields: RunFields) -> str:
+    if not mapping.group_column:
+        return ""
+    group = str(fields.raw(mapping.group_column))
+    if not SOURCE_NAME.fullmatch(group):
+        raise RecordError(f"{mapping.group_column}={group!r:.80} is no group: expected letters, digits and ._+-")
+    return group
 
 
 def _seed(mapping: Mapping, values: AnyMapping[str, Any]) -> int | None:

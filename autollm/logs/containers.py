@@ -1,16 +1,21 @@
-"""Files, folders and archives to single log files: walking, unpacking in memory, size limits.
+"""Files, folders and archives to single log files: walking, unpacking, size limits.
 
 Archives (.tar.xz, .tar.gz, .tar) are streamed and never extracted to disk; only regular members are read, under a
-cleaned name. What does not belong here: what a log says (the readers), keeping raw bytes (`landing.py`).
+cleaned name. Tables that are files of their own are streamed too (`LogFile`). What does not belong here: what a log
+says (the readers), keeping raw bytes (`landing.py`).
 
-Invariant: nothing here writes, follows a link inside an archive, or holds more than MAX_FILE_BYTES of one file.
+Invariant: nothing here writes, follows a link inside an archive or out of a folder, or holds more than MAX_FILE_BYTES
+of one file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import io
 import lzma
+import os
 import re
 import tarfile
 import zlib
@@ -20,11 +25,14 @@ from typing import IO
 
 import fsspec
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 
 from autollm.errors import RecordError
 
 MAX_FILE_BYTES = 256 * 2**20
-"""Of one log or table, after decompression."""
+"""Of one log, or of a table inside an archive, after decompression."""
+MAX_TABLE_BYTES = 16 * 2**30
+"""Of a table that is a compressed file of its own, after decompression."""
 MAX_ARCHIVE_BYTES = 8 * 2**30
 """Of one archive, after decompression."""
 ARCHIVE_SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar")
@@ -34,10 +42,15 @@ _CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file as found: where it lies and what it is called (the last part of its path, cleaned)."""
+    """A file as found: where it lies, what it is called (the last part of its path, cleaned), why it is not read."""
 
     url: str
     name: str
+    problem: str = ""
+
+    @property
+    def folder(self) -> str:
+        return self.url.rsplit("/", 1)[0]
 
     @property
     def is_archive(self) -> bool:
@@ -52,6 +65,58 @@ class LogBytes:
     data: bytes
     sha256: str
     problem: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.data)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The bytes as a stream."""
+        yield io.BytesIO(self.data)
+
+    open_seekable = open
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One table that is a file, read as a stream. `n_bytes` after decompression; `problem` says why it is not read."""
+
+    name: str
+    url: str
+    sha256: str
+    n_bytes: int
+    problem: str = ""
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The decompressed bytes as a stream.
+
+        Raises:
+            OSError: the file is not there any more. (Whether it decompresses was checked by `open_table`.)
+        """
+        with fsspec.open(self.url, "rb") as raw:
+            codec = _codec(self.name)
+            if codec is None:
+                yield raw
+            else:
+                with pa.CompressedInputStream(raw, codec) as stream:
+                    yield stream
+
+    @contextlib.contextmanager
+    def open_seekable(self) -> Iterator[IO[bytes]]:
+        """The decompressed bytes for random access; those of a compressed file are held in memory.
+
+        Raises:
+            RecordError: that would be more than MAX_FILE_BYTES.
+        """
+        with self.open() as stream:
+            if _codec(self.name) is None:
+                yield stream
+                return
+            if self.n_bytes > MAX_FILE_BYTES:
+                raise RecordError(f"more than {MAX_FILE_BYTES} bytes in a compressed file. Fix: decompress it.")
+            yield io.BytesIO(stream.read())
 
 
 def find_files(path: str) -> tuple[list[RawFile], bool]:
@@ -68,12 +133,27 @@ def find_files(path: str) -> tuple[list[RawFile], bool]:
     below = sorted(fs.find(root))
     prefix = root.rstrip("/") + "/"
     return [
-        _raw_file(fs, p) for p in below if not any(part.startswith(".") for part in p.removeprefix(prefix).split("/"))
+        _raw_file(fs, p, root)
+        for p in below
+        if not any(part.startswith(".") for part in p.removeprefix(prefix).split("/"))
     ], True
 
 
-def _raw_file(fs: fsspec.AbstractFileSystem, path: str) -> RawFile:
-    return RawFile(fs.unstrip_protocol(path), clean_name(path.rsplit("/", 1)[-1]))
+def _raw_file(fs: fsspec.AbstractFileSystem, path: str, root: str = "") -> RawFile:
+    problem = _link_problem(path, root) if root and isinstance(fs, LocalFileSystem) else ""
+    return RawFile(fs.unstrip_protocol(path), clean_name(path.rsplit("/", 1)[-1]), problem)
+
+
+def _link_problem(path: str, root: str) -> str:
+    """Why a symbolic link below the folder `root` is not followed; empty for anything else."""
+    if not os.path.islink(path):
+        return ""
+    target = os.path.realpath(path)
+    if not os.path.isfile(target):
+        return f"a link to {target}, which is no file: not followed. Fix: remove it, or copy the file here."
+    if os.path.commonpath([target, os.path.realpath(root)]) != os.path.realpath(root):
+        return f"a link to {target}, out of the folder: not followed. Fix: copy the file here, or land it by its own path."
+    return ""
 
 
 def clean_name(name: str) -> str:
@@ -102,6 +182,27 @@ def open_logs(raw: RawFile, sha256: str) -> Iterator[LogBytes]:
             yield from _members(stream, raw.name)
         else:
             yield _log(raw.name, stream.read(MAX_FILE_BYTES + 1), sha256)
+
+
+def open_table(raw: RawFile, sha256: str, size: int) -> LogFile:
+    """A table file for streaming. A compressed one is read through once, so that a bomb or a cut is found before any row.
+
+    `size`: bytes of the file as it is.
+    """
+    codec = _codec(raw.name)
+    if codec is None:
+        return LogFile(raw.name, raw.url, sha256, size)
+    n_bytes = 0
+    try:
+        with LogFile(raw.name, raw.url, sha256, 0).open() as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                n_bytes += len(chunk)
+                if n_bytes > MAX_TABLE_BYTES:
+                    problem = f"more than {MAX_TABLE_BYTES} bytes after decompression. Fix: split the file."
+                    return LogFile(raw.name, raw.url, sha256, 0, problem)
+    except (OSError, pa.ArrowException) as error:
+        return LogFile(raw.name, raw.url, sha256, 0, f"not a whole {codec} file: {error}")
+    return LogFile(raw.name, raw.url, sha256, n_bytes)
 
 
 class _CheckedStream:
@@ -167,13 +268,17 @@ def plain_name(name: str) -> str:
     return next((name.removesuffix(s) for s in COMPRESSIONS if name.endswith(s)), name)
 
 
+def _codec(name: str) -> str | None:
+    return next((c for s, c in COMPRESSIONS.items() if name.endswith(s)), None)
+
+
 def _decompressed(name: str, data: bytes) -> bytes:
     """The bytes behind .zst and .gz.
 
     Raises:
         RecordError: not of that compression, cut short, or larger than MAX_FILE_BYTES.
     """
-    codec = next((c for s, c in COMPRESSIONS.items() if name.endswith(s)), None)
+    codec = _codec(name)
     if codec is not None:
         try:
             with pa.CompressedInputStream(pa.BufferReader(data), codec) as stream:

@@ -30,9 +30,10 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "sqrt": math.sqrt,
     "min": min,
     "max": max,
+    "mean": lambda *values: math.fsum(values) / len(values),
     "round": lambda x: float(math.floor(x + 0.5)),
 }
-_ARITY = {"log2": (1, 1), "exp": (1, 1), "sqrt": (1, 1), "round": (1, 1), "min": (2, 9), "max": (2, 9)}
+_ARITY = {"log2": (1, 1), "exp": (1, 1), "sqrt": (1, 1), "round": (1, 1), "min": (2, 9), "max": (2, 9), "mean": (1, 99)}
 _BINARY: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

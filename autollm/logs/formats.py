@@ -10,13 +10,17 @@ from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import plain_name
 from autollm.logs.reader_autollm_run import AutollmRunReader
 from autollm.logs.reader_table_csv import TableCsvReader
+from autollm.logs.reader_table_jsonl import TableJsonlReader
+from autollm.logs.reader_table_parquet import TableParquetReader
 from autollm.logs.reading import Reader
 
-READERS: dict[str, Reader] = {reader.format: reader for reader in (AutollmRunReader(), TableCsvReader())}
+_ALL: tuple[Reader, ...] = (AutollmRunReader(), TableCsvReader(), TableJsonlReader(), TableParquetReader())
+READERS: dict[str, Reader] = {reader.format: reader for reader in _ALL}
 
 
 def reader_for(name: str, choice: MappingChoice) -> Reader | None:
-    """The reader of a file: by the named mapping's format, else by suffix (compressions set aside); None when unknown.
+    """The reader of a file; None when unknown. The named mapping's format decides, else that of a home's own mapping or of
+    one which spells the file's name out, else the suffix (compressions set aside).
 
     Raises:
         UnknownNameError: the named mapping's format has no reader.
@@ -25,4 +29,7 @@ def reader_for(name: str, choice: MappingChoice) -> Reader | None:
         if choice.named.format not in READERS:
             raise UnknownNameError("log format", choice.named.format, READERS)
         return READERS[choice.named.format]
+    sure = choice.format_of(name)
+    if sure in READERS:
+        return READERS[sure]
     return next((r for r in READERS.values() if plain_name(name).endswith(r.suffixes)), None)

@@ -27,7 +27,8 @@ class Quarantined:
 class IngestReport:
     """What one call did. `batch_id` is None when everything had landed before.
 
-    `ignored` are files in folders and archives that no mapping claims. `stale_sources` landed under another version of
+    `ignored` are files in folders and archives that no mapping claims. `warnings` are what looks wrong about a whole
+    source, each with its remedy. `stale_sources` landed under another version of
     their mapping. Remedy: remove `bronze/batches` and `quarantine` of the lake and ingest its `landing` folder, which
     keeps all raw bytes.
     """
@@ -44,6 +45,7 @@ class IngestReport:
     n_ignored: int
     ignored: tuple[str, ...]
     stale_sources: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for metadata."""

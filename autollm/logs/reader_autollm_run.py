@@ -28,6 +28,7 @@ class AutollmRunReader:
 
     format = "autollm.run/1"
     suffixes = (".jsonl",)
+    streams = False
 
     def read(self, log: LogBytes, choice: MappingChoice) -> ReadFile:
         """See `reading.Reader`. A header whose source has no mapping quarantines the file."""
@@ -124,10 +125,11 @@ class _Parts:
         """
         header = self.header
         row = build_run(mapping, self._values())
+        group = row.pop("group")
         times = [s.wall_time_s for _, s in self.steps if s.wall_time_s is not None]
         row["wall_time_s"] = row["wall_time_s"] if row["wall_time_s"] is not None else max(times, default=None)
         row |= {
-            "source": header.source,
+            "source": f"{header.source}/{group}" if group else header.source,
             "run_id": header.run_id,
             "data_sha256": str(header.data.get("sha256") or ""),
             "created_at": str(header.created_at),

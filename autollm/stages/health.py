@@ -18,6 +18,7 @@ from typing import Literal
 
 from autollm.gym.snapshot import check_snapshot, published_id
 from autollm.locks import holder, is_held
+from autollm.logs.sources import tables_below
 from autollm.places import DBT_PROJECT, PROJECT, TELEMETRY_OFF, Places, embedded_archives, public_tables
 
 FREE_GB, MEMORY_GB = 3.0, 4.0
@@ -120,12 +121,12 @@ def _base_checkpoint(_: Places) -> Finding:
                    "" if there else "git checkout models, or python -m autollm.agent.pretrain (hours)")
 
 
-def _public_tables(_: Places) -> Finding:
-    root, found = os.environ.get("AUTOLLM_DATA_DIR"), public_tables()
+def _public_tables(places: Places) -> Finding:
+    root, found = os.environ.get("AUTOLLM_DATA_DIR"), [*public_tables(), *tables_below(places.sources)]
     if found:
-        return Finding("public tables", "ok", ", ".join(str(p) for p in found))
-    return Finding("public tables", "note", f"AUTOLLM_DATA_DIR is {root or 'unset'}: Step Law suites cannot be played",
-                   "AUTOLLM_DATA_DIR=FOLDER with steplaw/dense_lr_bs_loss.csv in it")
+        return Finding("public tables", "ok", ", ".join(sorted({p.parent.name for p in found})))
+    return Finding("public tables", "note", f"AUTOLLM_DATA_DIR is {root or 'unset'}, none was fetched: only lab suites can be played",
+                   "autollm sources fetch NAME, or AUTOLLM_DATA_DIR=FOLDER with steplaw/dense_lr_bs_loss.csv ... in it")
 
 
 def _snapshot(places: Places) -> Finding:

@@ -1,4 +1,4 @@
-"""What the main job lands: the embedded lab runs, the public tables at hand, and whatever was dropped into the inbox.
+"""What the main job lands: the embedded lab runs, the public tables at hand or fetched, and whatever was dropped into the inbox.
 
 What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint` changes whenever landing could bring something.
 """
@@ -14,6 +14,7 @@ from autollm.locks import hold
 from autollm.logs.bronze import Bronze
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest, require_bronze
+from autollm.logs.sources import tables_below
 from autollm.places import Places, embedded_archives, public_tables
 from autollm.records import canonical_json, content_hash
 from autollm.stages.settings import Settings
@@ -26,7 +27,7 @@ INPUTS = "inputs"
 def sources(places: Places, settings: Settings) -> list[Path]:
     """Files and folders that a run lands, in a fixed order."""
     found = embedded_archives() if settings.embedded else []
-    found += public_tables() if settings.public else []
+    found += [*public_tables(), *tables_below(places.sources)] if settings.public else []
     return found + ([places.inbox] if files_below(places.inbox) else [])
 
 

@@ -15,6 +15,7 @@ from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.gym.suites import load_suite, suite_ids
 from autollm.places import Places
 from autollm.stages.landing import fingerprint, landed_fingerprint, sources
+from autollm.stages.playable import left_out, playable_marts
 from autollm.stages.settings import Settings
 
 ORIGIN = "origin.json"
@@ -24,12 +25,22 @@ ORIGIN = "origin.json"
 def build_candidate(places: Places) -> str:
     """Build the snapshot of the marts and note it as the candidate; returns its table_id.
 
+    Sources whose spaces the gym cannot represent are left out, see `left_out_of_candidate`.
+
     Raises:
         SnapshotError: see gym.snapshot.build.
     """
-    table_id = snapshot.build(str(places.marts), places.home)
-    write_atomic(join(places.snapshots, "candidate.json"), json.dumps({"table_id": table_id}).encode())
+    marts, lack = playable_marts(places.marts, places.marts / "playable")
+    table_id = snapshot.build(str(marts), places.home)
+    note = {"table_id": table_id} | ({"left_out": lack} if lack else {})
+    write_atomic(join(places.snapshots, "candidate.json"), json.dumps(note).encode())
     return table_id
+
+
+def left_out_of_candidate(places: Places) -> dict[str, str]:
+    """Sources that are in the marts and not in the candidate, with the reason."""
+    url = join(places.snapshots, "candidate.json")
+    return json.loads(read_bytes(url)).get("left_out", {}) if exists(url) else {}
 
 
 def candidate_id(places: Places) -> str:
@@ -83,7 +94,7 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
     table_id, before = candidate_id(places), snapshot.published_id(places.home)
     if table_id != before:
         snapshot.publish(places.home, table_id)
-    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by}
+    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by, **_lack(left_out_of_candidate(places))}
     write_atomic(join(places.snapshots, ORIGIN), json.dumps(origin).encode())
     return table_id, table_id != before
 
@@ -93,8 +104,14 @@ def is_current(places: Places, settings: Settings, built_by: str) -> bool:
     url = join(places.snapshots, ORIGIN)
     if not exists(url) or snapshot.published_id(places.home) is None:
         return False
-    origin = {"table_id": snapshot.published_id(places.home), "inputs": fingerprint(sources(places, settings)), "built_by": built_by}
+    origin = {"table_id": snapshot.published_id(places.home), "inputs": fingerprint(sources(places, settings)), "built_by": built_by,
+              **_lack(left_out(places.marts))}
     return json.loads(read_bytes(url)) == origin
+
+
+def _lack(sources_left_out: dict[str, str]) -> dict[str, list[str]]:
+    """So that a gym which has learnt to represent a space rebuilds."""
+    return {"left_out": sorted(sources_left_out)} if sources_left_out else {}
 
 
 def experiment_rows(places: Places, table_id: str) -> list[dict[str, Any]]:

@@ -13,14 +13,16 @@ MARTS = ("mart_gym__outcomes", "dim_experiments", "dim_configs", "dim_spaces", "
 @dg.asset(group_name=groups.GYM, deps=list(MARTS), kinds={"parquet", "numpy"})
 def snapshot(settings: JobSettings) -> dg.MaterializeResult:
     """Marts frozen under the hash of their content; not yet what the gym reads."""
-    from autollm.stages.snapshots import build_candidate, experiment_rows
+    from autollm.stages.snapshots import build_candidate, experiment_rows, left_out_of_candidate
 
     places = settings.places
     table_id = build_candidate(places)
     rows = experiment_rows(places, table_id)
+    left_out = [{"source": source, "reason": reason} for source, reason in left_out_of_candidate(places).items()]
     return dg.MaterializeResult(metadata={
         "table_id": table_id, "dagster/row_count": sum(r["configurations"] for r in rows), "experiments": len(rows),
-        "content": dg.MetadataValue.md(markdown(rows)), "folder": dg.MetadataValue.path(f"{places.snapshots}/{table_id}")})
+        "content": dg.MetadataValue.md(markdown(rows)), "folder": dg.MetadataValue.path(f"{places.snapshots}/{table_id}"),
+        "left out": dg.MetadataValue.md(markdown(left_out) or "nothing")})
 
 
 @dg.asset_check(asset=snapshot, blocking=True)

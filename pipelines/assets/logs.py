@@ -33,6 +33,7 @@ def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
         "lines quarantined": report.n_lines_quarantined, "batch_id": report.batch_id or "nothing new",
         "sources": dg.MetadataValue.md("\n".join(f"- `{p}`" for p in sources(places, loaded))),
         "quarantined": dg.MetadataValue.md(markdown([vars(q) for q in report.quarantined]) or "nothing"),
+        "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
     }
     for name in TABLES:
         yield dg.MaterializeResult(asset_key=["bronze", name], metadata={"dagster/row_count": counts[name], **shared})

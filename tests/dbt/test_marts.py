@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -15,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.logs.landing import ingest
+from autollm.logs.sources import tables_below
 from autollm.records import RunEnd
 from tests.dbt.projects import PROJECT, Home
+from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write
 
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
@@ -198,6 +201,31 @@ def test_parse__no_environment__makes_the_manifest(tmp_path):
     command = [sys.executable, "-m", "dbt.cli.main", "parse", *places]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), done.stdout
+
+
+@pytest.mark.data
+def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_metrics(tmp_path):
+    root = public_table("hwgpt").parent
+    tables = tables_below(root)
+    if len(tables) < 14:
+        pytest.skip(f"AUTOLLM_DATA_DIR holds {len(tables)} of the catalogue's 14 files")
+    home = Home(tmp_path)
+    report = ingest(tables, home.lake)
+    assert (report.n_runs, report.n_lines_quarantined, report.warnings) == (1911 + 460 + 1088 + 548 + 3 * 10_162, 0, ())
+    home.build(*NO_UNIT_TESTS)
+    cells = home.mart("mart_gym__outcomes")
+    count = {}
+    for row in cells:
+        source = row["source"].split("/")[0]
+        count[source] = count.get(source, 0) + 1
+    assert count == {"steplaw": 1911, "admire": 460, "regmix": 1088, "tinker-sft": 482, "hwgpt": 30_486}
+    metrics = {row["source"].split("/")[0]: set(json.loads(row["secondary_json"])) for row in cells}
+    assert {source: len(names) for source, names in metrics.items()} == {
+        "steplaw": 1, "admire": 19, "regmix": 13, "tinker-sft": 1, "hwgpt": 2}  # fmt: skip
+    experiments = home.mart("dim_experiments")
+    assert len(experiments) == 17 + 3 + 3 + 35 + 3
+    replicated = [e for e in experiments if e["n_replicated_configs"]]
+    assert sum(e["n_replicated_configs"] for e in replicated) == 66 and {e["source"].split("/")[0] for e in replicated} == {"tinker-sft"}
 
 
 @pytest.mark.data

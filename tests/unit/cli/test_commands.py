@@ -29,7 +29,7 @@ def test_help__asked_for__loads_nothing_heavy():
             "print(sorted(heavy), file=sys.stderr)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip().splitlines()[-1] == "[]"
-    for command in ("run", "lab", "ingest", "suites", "evaluate", "report", "doctor", "clean"):
+    for command in ("run", "lab", "ingest", "sources", "suites", "evaluate", "report", "doctor", "clean"):
         assert command in done.stdout
 
 
@@ -48,6 +48,7 @@ def test_suites__json__lists_id_and_family(tmp_path):
     (("report",), "no leaderboard"),
     (("ingest", "/nowhere/at/all"), "does not exist"),
     (("run", "--settings", "/nowhere.toml"), "cannot be read"),
+    (("sources", "fetch", "steplow"), "Did you mean 'steplaw'"),
     (("lab", "run", "pretrainin"), "Did you mean 'pretraining'")])
 def test_commands__wrong_name__one_line_on_stderr_and_code_1(tmp_path, arguments, words):
     done = _process(*arguments, home=tmp_path)

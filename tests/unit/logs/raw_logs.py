@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
@@ -62,4 +68,38 @@ def tar_bytes(members: dict[str, bytes], mode: str = "w:xz") -> bytes:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def sweep_mapping(file_format: str, files: Iterable[str], more: str = "") -> str:
+    """A small mapping: columns id, lr, N, loss; `more` is appended (sections) to it."""
+    return f"""
+schema = "autollm.mapping/1"
+source = "sweep"
+family = "pretraining"
+format = "{file_format}"
+files = {json.dumps(list(files))}
+run_key = {{columns = ["id"]}}
+knobs = [{{name = "lr", scale = "log"}}]
+fidelity = [{{name = "params", column = "N"}}]
+objective = {{name = "loss", direction = "min"}}
+cost = {{flops = "6 * params"}}
+{more}"""
+
+
+def csv_bytes(rows: list[dict[str, Any]]) -> bytes:
+    """A CSV table of rows with equal keys."""
+    lines = [",".join(rows[0]), *(",".join(str(value) for value in row.values()) for row in rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def json_lines(rows: list[dict[str, Any]]) -> bytes:
+    """One JSON object per line."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def parquet_bytes(rows: list[dict[str, Any]], row_group_size: int | None = None) -> bytes:
+    """A Parquet table."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer, row_group_size=row_group_size)
     return buffer.getvalue()

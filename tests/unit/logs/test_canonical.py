@@ -123,6 +123,20 @@ def test_read_knob__list_and_categories__keep_their_types():
         knob_value(KnobRule("layers", "l", "ordinal", values=(10, 11)), "12")
 
 
+def test_build_run__conditional_knob__is_there_only_where_it_is_chosen():
+    rate = dataclasses.replace(STEPLAW.knobs[0], when=("batch_tokens", (1507328.0,)))
+    mapping = dataclasses.replace(STEPLAW, knobs=(STEPLAW.knobs[1], rate))
+    assert set(json.loads(build_run(mapping, ROW)["config_json"])) == {"batch_tokens", "learning_rate"}
+    assert set(json.loads(build_run(mapping, ROW | {"bs": "64", "lr": ""})["config_json"])) == {"batch_tokens"}
+
+
+def test_read_knob__integer__is_whole():
+    rule = KnobRule("layers", "l", "integer")
+    assert knob_value(rule, "12") == 12
+    with pytest.raises(RecordError, match=r"l=12\.5 is no whole number"):
+        knob_value(rule, "12.5")
+
+
 def test_read_knob__linear_step__rounds_in_the_knobs_own_unit():
     rule = KnobRule("warmup", "w", "linear", "share", step=0.25, tolerance=0.1)
     assert knob_value(rule, "0.49") == 0.5

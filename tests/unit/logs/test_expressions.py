@@ -20,6 +20,7 @@ def value(text: str, **names: float):
         ("log2(8) + exp(0) + sqrt(9)", 7.0),
         ("min(params, tokens, 1) + max(1, tokens)", 4.0),
         ("round(2.5)", 3.0),
+        ("mean(params, tokens, 4)", 3.0),
         ("params < tokens <= 3 and not params == 3", True),
         ("params > 3 or tokens > 5", False),
     ],

@@ -1,6 +1,7 @@
 """Mapping files: what is accepted, and what a mistake in one says."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -84,6 +85,85 @@ def test_parse_mapping__one_mistake__is_named_with_the_file(old, new, message):
     with pytest.raises(MappingError, match=message) as caught:
         parse_mapping(text, "mine.toml")
     assert "mine.toml" in str(caught.value)
+
+
+TABLES = MINIMAL.replace('files = ["*.csv"]', 'tables = [{file = "mix_*.csv", join = "loss_*.csv", set = {part = "a"}}]') + (
+    'join = {on = ["id"]}\nlookup = [{columns = ["size"], rows = {s = {heads = 4}, m = {heads = 8}}}]\n'
+    'replica = {duplicate_cells = "quarantine"}\ngroup = {column = "tok"}\nhardware = {device = "cuda"}\n'
+    'secondary = [{name = "acc", direction = "max"}, {name = "flops"}]\n'
+)
+
+
+def test_parse_mapping__pairs_lookups_and_groups__are_read():
+    mapping = parse_mapping(TABLES, "m.toml")
+    assert mapping.files == ("mix_*.csv",) and mapping.device == "cuda" and mapping.duplicate_cells == "quarantine"
+    assert mapping.pair_of("mix_1b.csv") == mapping.pair_of("loss_1b.csv") == ("mix_1b.csv", "loss_1b.csv")
+    assert mapping.pair_of("other.csv") is None and mapping.part("mix_1b.csv").constants == {"part": "a"}
+    assert mapping.needed_columns() == ("id", "lr", "N", "loss", "acc", "flops", "tok", "size")
+    assert '"metrics":[{"direction":"max","name":"acc","unit":""}]' in mapping.ladder_json
+    assert '"metrics"' not in parse_mapping(MINIMAL, "m.toml").ladder_json
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('source = "mine"', 'source = "a/b"', "source 'a/b', expected letters, digits"),
+        ('join = "loss_*.csv"', 'join = "loss.csv"', r"at most one \*, in both names or in none"),
+        ("join = {on", "joint = {on", "Did you mean 'join'"),
+        ('join = {on = ["id"]}', "", "on = .* is missing"),
+        ('join = {on = ["id"]}', 'join = {onto = ["id"]}', "unknown entry of"),
+        ('join = {on = ["id"]}', 'join = "id"', r"\[join\] must be a table"),
+        (', join = "loss_*.csv"', "", "nothing is joined"),
+        ('set = {part = "a"}}', 'set = {part = "a"}}, {file = "x.csv"}', "set all the same"),
+        ("tables = [{file", 'files = ["a.csv"]\ntables = [{file', "name different files"),
+        ('set = {part = "a"}', 'set = {double = "a"}', "the column 'double' is made twice"),
+        ('columns = ["size"], rows', 'columns = ["double"], rows', "a look-up by 'double'"),
+        ('columns = ["size"], rows', "rows", "needs `columns`"),
+        ("rows = {s = {heads = 4}, m", "rows = {s = {width = 4}, m", r"gives \['heads'\], the first row \['width'\]"),
+        ("rows = {s = {heads = 4}", "rows = {s = 4", "is a table of new columns"),
+        ('run_key = {columns = ["id"]', 'run_key = {columns = ["heads"]', "run_key column 'heads' is made by the mapping"),
+        ('"quarantine"}', '"drop"}', "expected 'average' or 'quarantine'"),
+        ('direction = "max"}, ', 'direction = "up"}, ', "direction 'up' of 'acc'"),
+        ('{name = "flops"}', '{name = "acc"}', "the name 'acc' is used twice among the objective"),
+        ('{name = "flops"}', '{name = "flops", bounds = [1]}', r"bounds \[1\] of 'flops', expected \[lowest"),
+        ('scale = "log"', 'scale = "log", bounds = [2, 1]', r"bounds \[2, 1\] of 'lr'"),
+    ],
+)
+def test_parse_mapping__one_mistake_about_tables__is_named_with_the_file(old, new, message):
+    assert old in TABLES
+    with pytest.raises(MappingError, match=message) as caught:
+        parse_mapping(TABLES.replace(old, new, 1), "mine.toml")
+    assert "mine.toml" in str(caught.value)
+
+
+CONDITIONAL = MINIMAL.replace(
+    'knobs = [{name = "lr", scale = "log"}]',
+    'knobs = [{name = "opt", scale = "categorical"}, {name = "layers", scale = "integer"}, '
+    '{name = "lr", scale = "log", when = {knob = "opt", values = ["adam"]}}]\n'
+    "limits = [{weights = {lr = 2, layers = 1}, most = 24}]",
+)
+
+
+def test_parse_mapping__conditions_and_limits__stand_in_the_space():
+    space = json.loads(parse_mapping(CONDITIONAL, "m.toml").space_json)
+    assert [k.get("when") for k in space["knobs"]] == [None, None, {"knob": "opt", "values": ["adam"]}]
+    assert space["limits"] == [{"most": 24, "weights": {"layers": 1, "lr": 2}}]
+    assert set(json.loads(parse_mapping(MINIMAL, "m.toml").space_json)) == {"knobs"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('knob = "opt"', 'knob = "later"', "hangs on 'later', which is no number or category named before it"),
+        ('when = {knob = "opt", values = ["adam"]}', 'when = "opt"', r"expected \{ knob = NAME"),
+        ("lr = 2, layers", "opt = 2, layers", "'opt' is no knob of one number"),
+        ("most = 24", 'most = "24"', "needs weights"),
+    ],
+)
+def test_parse_mapping__one_mistake_about_conditions__is_named(old, new, message):
+    assert old in CONDITIONAL
+    with pytest.raises(MappingError, match=message):
+        parse_mapping(CONDITIONAL.replace(old, new, 1), "mine.toml")
 
 
 def test_builtin_mappings__lab_pretraining__declares_the_window_of_the_sweep():
