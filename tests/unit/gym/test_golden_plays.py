@@ -6,6 +6,7 @@ A change here means that weights trained before it read another language. Such a
 from __future__ import annotations
 
 import hashlib
+import inspect
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from autollm.agent.transcript import run_call, submit_call, thought
 from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
+TOOLS = "10487b665a5aebf6"
 GOLDEN = {0: "d16d15e993e901ab", 10: "ad301894dce4695d", 20: "21a629c24bad5ff6", 30: "d2c9b4b1cc8a177c", 40: "14498fd7e3a4d91c"}
 
 
@@ -63,3 +65,10 @@ def digest(first: int) -> str:
 @pytest.mark.parametrize("first", range(0, 50, 10))
 def test_landscapes__prompts_answers_draws_and_regrets__are_what_weights_were_trained_on(first):
     assert digest(first) == GOLDEN[first]
+
+
+def test_tools__names_and_docstrings__are_what_weights_were_trained_on():
+    """Public methods of TextEnv are the tools: chat templates render their signatures and docstrings."""
+    tools = [(name, str(inspect.signature(m)), inspect.getdoc(m)) for name, m in inspect.getmembers(TextEnv, inspect.isfunction)
+             if not name.startswith("_")]
+    assert hashlib.sha256(repr(tools).encode()).hexdigest()[:16] == TOOLS
