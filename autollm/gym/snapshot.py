@@ -1,7 +1,7 @@
 """Published snapshots: marts frozen as Parquet and as arrays that can be memory-mapped, named by their content.
 
     <home>/snapshots/<table_id>/marts/*.parquet     what dbt built
-                               /arrays/*.npy        what the gym maps
+                               /arrays/*.npy        what the gym maps (arrays.py)
                                /experiments.json    metadata of the dense experiment ids
                                /manifest.json       sha256 of every file above; written last: without it there is no snapshot
     <home>/snapshots/current.json                   pointer to the published one, replaced atomically
@@ -15,22 +15,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from autollm.errors import SnapshotError
 from autollm.gym import storage
-from autollm.gym.smoothing import smooth
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable, oriented
+from autollm.gym.arrays import SCHEMA, files_of_table, load_table, table_of_marts
+from autollm.gym.table import OutcomeTable
 from autollm.records import canonical_json
 
-SCHEMA = 1
 MARTS = {
     "mart_gym__outcomes": ("experiment_id", "config_id"),
     "dim_experiments": ("experiment_id",),
@@ -48,7 +44,8 @@ def build(marts_url: str, home_url: str) -> str:
     Identical marts give the same table_id on every machine, and an existing snapshot is left as it is.
 
     Raises:
-        SnapshotError: a mart is missing or empty, or the snapshot could not be written (then the old one still stands).
+        SnapshotError: a mart is missing or empty, a configuration is not of its space, or the snapshot could not be written
+            (then the old one still stands).
     """
     marts = {name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()}
     if marts["mart_gym__outcomes"].num_rows == 0:
@@ -58,7 +55,7 @@ def build(marts_url: str, home_url: str) -> str:
     if storage.exists(storage.join(folder, "manifest.json")):
         return table_id
     files = {f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()}
-    files |= _array_files(table_id, marts)
+    files |= files_of_table(table_of_marts(table_id, marts["mart_gym__outcomes"], marts["dim_spaces"]))
     manifest = {
         "schema": SCHEMA,
         "table_id": table_id,
@@ -133,15 +130,7 @@ def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
     if manifest["schema"] != SCHEMA:
         raise SnapshotError(f"snapshot {table_id} has schema {manifest['schema']}, this version reads {SCHEMA}. "
                             "Fix: materialize `snapshot` again.")
-    raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
-    spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]]}) for e in raw["experiments"])
-    offsets = _load(folder, "offsets")
-    flat = _load(folder, "points")
-    widths = np.array([len(e.space) for e in experiments])
-    starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
-    points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
-    return OutcomeTable(table_id, experiments, offsets, {name: _load(folder, name) for name in COLUMNS}, points)
+    return load_table(folder, table_id)
 
 
 def experiment_id(source: str, fidelity: dict[str, float]) -> str:
@@ -177,85 +166,3 @@ def _parquet_bytes(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _array_files(table_id: str, marts: dict[str, pa.Table]) -> dict[str, bytes]:
-    """experiments.json and the arrays, from the outcome mart. Experiments are ordered by source, compute and id."""
-    rows = marts["mart_gym__outcomes"].to_pylist()
-    spaces = build_spaces(marts["dim_spaces"].to_pylist(), rows)
-    grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
-    experiments, points, columns = [], [], {name: [] for name in COLUMNS}
-    for key in sorted(grouped):
-        cells = grouped[key]
-        first = cells[0]
-        space_key = f"{first['source']}/{first['space_id']}"
-        space = spaces[space_key]
-        x = np.array([space.encode(json.loads(c["config_json"])) for c in cells])
-        order = np.lexsort(x.T[::-1])
-        cells, x = [cells[i] for i in order], x[order]
-        experiments.append({
-            "experiment_id": first["experiment_id"], "label": first["experiment_label"], "source": first["source"],
-            "family": first["family"], "fidelity": json.loads(first["fidelity_json"]), "compute_flops": first["compute_flops"],
-            "objective": first["objective_name"], "direction": first["objective_direction"], "space": space_key})
-        points.append(x)
-        for name, values in _columns(cells, x, first["objective_direction"]).items():
-            columns[name].append(values)
-    arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
-    arrays["offsets"] = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
-    arrays["points"] = np.concatenate([p.ravel() for p in points])
-    head = {"schema": SCHEMA, "table_id": table_id, "experiments": experiments,
-            "spaces": {key: space.to_json() for key, space in spaces.items()}}
-    files = {"experiments.json": json.dumps(head, indent=1).encode()}
-    for name, array in arrays.items():
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        files[f"arrays/{name}.npy"] = buffer.getvalue()
-    return files
-
-
-def _columns(cells: list[dict[str, Any]], points: np.ndarray, direction: str) -> dict[str, np.ndarray]:
-    def column(name: str) -> np.ndarray:
-        return np.array([math.nan if c[name] is None else c[name] for c in cells], dtype=float)
-
-    objective, n_replicas = column("objective_mean"), np.maximum(column("n_replicas"), 1)
-    return {
-        "objective": objective,
-        "noise_sd": column("objective_sem"),
-        "n_replicas": n_replicas,
-        "diverged": np.array([c["status"] == "diverged" for c in cells]),
-        "cost_flops": column("cost_flops"),
-        "cost_device_hours": column("cost_device_hours"),
-        "latent": smooth(points, oriented(objective, direction), n_replicas),
-    }
-
-
-def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
-    """Declared spaces by `<source>/<space_id>`. A knob's levels are the stated window in steps, else the union of all values."""
-    out = {}
-    for entry in spaces:
-        key = entry["source"], entry["space_id"]
-        configs = [json.loads(r["config_json"]) for r in rows if (r["source"], r["space_id"]) == key]
-        knobs = []
-        for raw in json.loads(entry["space_json"])["knobs"]:
-            step = float(raw.get("step") or 0)
-            if raw.get("window") and raw["scale"] == "log" and step:
-                low, high = np.log2(raw["window"])
-                levels = [float(f"{2.0 ** (low + step * i):.9g}") for i in range(round((high - low) / step) + 1)]
-            else:
-                levels = sorted({c[raw["name"]] for c in configs})
-            if levels:
-                knobs.append(Knob(raw["name"], raw["scale"], tuple(levels), raw.get("unit") or "", step, raw.get("role") or ""))
-        if configs:
-            out["/".join(key)] = Space(tuple(knobs), entry["space_id"])
-    return out
-
-
-def _load(folder: str, name: str) -> np.ndarray:
-    url = storage.join(folder, "arrays", f"{name}.npy")
-    if storage.is_local(url):
-        return np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False)
-    array = np.load(io.BytesIO(storage.read_bytes(url)), allow_pickle=False)
-    array.setflags(write=False)
-    return array

@@ -16,6 +16,8 @@ from autollm.gym.task import EvidenceTable, TaskView
 
 NEAR = 1.0
 """Rows with a squashed loss up to this (the better half) shape the bowl."""
+MAX_COORDINATES = 8
+"""Points of more coordinates (mixtures, per-layer lists) get no bowl: their rows could not determine one."""
 RIDGE = 1.0
 """Of the trend's slopes towards zero, in squared octaves of fidelity."""
 
@@ -44,17 +46,19 @@ class EvidenceSummary:
 def fit_bowl(points: np.ndarray, loss: np.ndarray) -> Bowl:
     """Weighted least-squares quadratic of squashed loss on points [n, d]; the optimum is kept within the rows' range.
 
-    With too few rows, or no minimum inside, the optimum is the centre of the best rows.
+    With too few rows, too many coordinates, or no minimum inside, the optimum is the centre of the best rows.
     """
     n, d = points.shape
     u = squash(loss)
     order = np.argsort(u, kind="stable")
     best_row = points[order[0]]
+    fallback = points[order[: max(1, min(3, n // 4))]].mean(axis=0)
+    if d > MAX_COORDINATES:
+        return Bowl(fallback, best_row, False, n)
     upper = np.triu_indices(d)
     n_terms = 1 + d + len(upper[0])
     keep = order[: max(int(np.sum(u <= NEAR)), min(n, 2 * n_terms))]
     centre = points[keep].mean(axis=0)
-    fallback = points[order[: max(1, min(3, n // 4))]].mean(axis=0)
     if len(keep) < n_terms + 1:
         return Bowl(fallback, best_row, False, n)
     x = points[keep] - centre

@@ -3,7 +3,7 @@
 A task names a target experiment, the cheaper experiments that may be looked at, and a budget of trials. A seed turns it
 into a draw: 80 % of every evidence table's rows and, unless told otherwise, of the target's. The policy sees a `TaskView`.
 
-Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows.
+Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows, where the space has a grid.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class EvidenceTable:
 
     Attributes:
         z: float64 [n_fidelity], log2 of the fidelity coordinates.
-        points: float64 [n, n_knobs], natural units. loss: float64 [n], lower is better, finite. diverged: bool [n].
+        points: float64 [n, n_coordinates], natural units. loss: float64 [n], lower is better, finite. diverged: bool [n].
         cost_flops: of one run.
     """
 
@@ -75,8 +75,9 @@ class EvidenceTable:
 class TaskView:
     """All that a policy may know. Evidence is sorted by cost, the dearest last.
 
-    `candidates`: float64 [n, n_knobs]; in `declared` the declared grid (a proposal is snapped to the nearest recorded
-    row), in `pool-visible` the target's rows without outcomes.
+    `candidates`: float64 [n, n_coordinates]; in `declared` the declared grid (a proposal is snapped to the nearest recorded
+    row), in `pool-visible`, and wherever the space has no finite grid (mixtures, per-layer lists), the target's rows without
+    outcomes.
     """
 
     task_id: str
@@ -91,6 +92,11 @@ class TaskView:
     objective: str
     direction: str
     target_fidelity: dict[str, float]
+
+    @property
+    def lists_rows(self) -> bool:
+        """Whether `candidates` are the target's rows."""
+        return self.setting == "pool-visible" or self.space.grid is None
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     evidence.sort(key=lambda t: (t.cost_flops, t.experiment_id))
     n = len(table.points[target])
     rows = _subset(target_rng, n) if task.target_rows == "redraw" else np.arange(n)
-    candidates = experiment.space.grid if task.setting == "declared" else table.points[target][rows]
+    listed = task.setting == "pool-visible" or experiment.space.grid is None
+    candidates = table.points[target][rows] if listed else experiment.space.grid
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
                     tuple(evidence), candidates, task.trials, experiment.objective, experiment.direction, experiment.fidelity)
     return Draw(task, seed, view, target, rows, streams[2])

@@ -57,6 +57,7 @@ class TextEnv:
         self.episode = self._open_episode(**row)
         self.summary: EvidenceSummary = summarize(self.episode.drawn.view)
         self._knobs, self._fidelities = _names(self.episode)
+        self._by_number = self.episode.drawn.view.space.grid is None
         bowls = self.summary.bowls
         origin = bowls[-1].optimum if bowls else self.summary.trend
         self.reference = np.round(origin * QUARTERS) / QUARTERS
@@ -96,7 +97,8 @@ class TextEnv:
         Args:
             page: Page number, from 0.
         """
-        return _page([numbers(c - self.reference) for c in self.episode.drawn.view.candidates], page)
+        rows = [numbers(c - self.reference) for c in self.episode.drawn.view.candidates]
+        return _page([f"candidate {i} at {row}" for i, row in enumerate(rows)] if self._by_number else rows, page)
 
     def run_experiment(self, experiment: str, configuration: dict[str, float]) -> str:
         """Run a configuration on the target experiment. Costs one trial.
@@ -139,7 +141,14 @@ class TextEnv:
                 f"fidelity {' '.join(self._fidelities)}\nwindow {window}\n")
 
     def _read(self, configuration: Any) -> np.ndarray | None:
-        """The point that a model's configuration means, or None when it is malformed."""
+        """The point that a model's configuration means, or None when it is malformed.
+
+        Where the space has no grid, {"candidate": number} names a listed one: its many coordinates do not survive quarter steps.
+        """
+        if self._by_number and isinstance(configuration, dict) and set(configuration) == {"candidate"}:
+            number, candidates = configuration["candidate"], self.episode.drawn.view.candidates
+            whole = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(candidates)
+            return candidates[number] if whole else None
         if not isinstance(configuration, dict) or set(configuration) != set(self._knobs):
             return None
         values = [configuration[name] for name in self._knobs]
@@ -159,7 +168,7 @@ class TextEnv:
 
 
 def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
-    """A point [n_knobs] of the running episode as the configuration that a model would write."""
+    """A point [n_coordinates] of the running episode as the configuration that a model would write."""
     return {name: quarter(v) for name, v in zip(env._knobs, point - env.reference, strict=True)}
 
 
@@ -170,11 +179,11 @@ def spoken_trial(env: TextEnv, trial: Trial) -> str:
 
 
 def _names(episode: Episode) -> tuple[list[str], list[str]]:
-    """Names of knobs and fidelity coordinates as the model reads them."""
+    """Names of the space's and the fidelity's coordinates as the model reads them."""
     view = episode.drawn.view
     if episode.drawn.task.masked:
         return [f"k{i + 1}" for i in range(len(view.space))], [f"f{i + 1}" for i in range(len(view.fidelity_names))]
-    return list(view.space.names), list(view.fidelity_names)
+    return list(view.space.coordinates), list(view.fidelity_names)
 
 
 def _page(rows: list[str], page: int) -> str:

@@ -43,3 +43,39 @@ def make_task(table: OutcomeTable, **changes: object) -> Task:
     ids = [e.experiment_id for e in table.experiments]
     task = Task(f"toy/{len(ids)}", "toy-v1", 1, "test", ids[-1], tuple(ids[:-1]), trials=3)
     return task.with_(**changes)
+
+
+MIXED = Space((
+    Knob("optimizer", "categorical", ("adam", "sgd")),
+    Knob("momentum", "linear", (0.0, 0.5, 0.9), step=0.1, when=("optimizer", ("sgd",))),
+    Knob("heads", "list", (4, 8, 16), positions=(2, 3)),
+    Knob("mixture", "simplex", ("code", "text", "web")),
+), "mixed")
+"""A category, a knob that hangs on it, a list of two or three entries, a mixture."""
+
+
+def mixed_configuration(rng: np.random.Generator) -> dict:
+    """A random configuration of MIXED, with weights of 4 decimals."""
+    weights = np.round(rng.dirichlet(np.ones(3)), 4)
+    weights[2] = round(1 - weights[0] - weights[1], 4)
+    sgd = rng.random() < 0.5
+    return {"optimizer": "sgd" if sgd else "adam", **({"momentum": float(rng.choice([0.0, 0.5, 0.9]))} if sgd else {}),
+            "heads": rng.choice([4, 8, 16], int(rng.integers(2, 4))).tolist(),
+            "mixture": dict(zip(("code", "text", "web"), weights.tolist(), strict=True))}
+
+
+def make_mixed_table(n_experiments: int = 3, n_rows: int = 40, seed: int = 0) -> OutcomeTable:
+    """Random configurations of MIXED, another set at every level; loss is the squared distance from one of them."""
+    rng = np.random.default_rng(seed)
+    experiments, points, losses = [], [], []
+    for i in range(n_experiments):
+        x = np.array([MIXED.encode(mixed_configuration(rng)) for _ in range(n_rows)])
+        experiments.append(Experiment(f"mixed:{i}", f"mixed {i}", "mixed", "data_mixture", {"params": 1e4 * 4**i}, 6e9 * 16.0**i, "val_loss",
+                                      "min", MIXED))
+        points.append(x)
+        losses.append(3 - 0.2 * i + 0.1 * ((x - x[i]) ** 2).sum(axis=1))
+    objective = np.concatenate(losses)
+    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns["objective"], columns["diverged"] = objective, np.zeros(len(objective), bool)
+    columns["latent"] = np.concatenate([smooth(p, v, np.ones(len(v)), MIXED.gridded) for p, v in zip(points, losses, strict=True)])
+    return OutcomeTable("mixed", tuple(experiments), np.arange(n_experiments + 1) * n_rows, columns, tuple(points))

@@ -1,0 +1,175 @@
+"""The arrays of a snapshot: built from the marts' rows, written as files, memory-mapped when it is opened.
+
+    experiments.json    what the dense experiment ids stand for, and the declared spaces
+    arrays/*.npy        offsets, points, and the columns of table.COLUMNS, rows of one experiment side by side
+
+What does not belong here: manifest, pointer and identity of a snapshot (snapshot.py).
+Invariant: equal marts give equal bytes, in whatever order their rows come.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from autollm.errors import SnapshotError, SpaceError
+from autollm.gym import storage
+from autollm.gym.knobs import Knob
+from autollm.gym.smoothing import smooth
+from autollm.gym.space import Limit, Space
+from autollm.gym.table import COLUMNS, Experiment, OutcomeTable, oriented
+from autollm.records import canonical_json
+
+SCHEMA = 1
+NEEDED = ("experiment_id", "experiment_label", "source", "family", "space_id", "fidelity_json", "compute_flops", "objective_name",
+          "objective_direction", "config_json", "objective_mean", "objective_sem", "n_replicas", "status", "cost_flops",
+          "cost_device_hours")
+"""Columns of mart_gym__outcomes that the arrays are made of."""
+
+
+def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table) -> OutcomeTable:
+    """The outcome mart frozen. Experiments are ordered by source, compute and id, rows by their points.
+
+    Raises:
+        SnapshotError: a configuration that does not belong to its declared space.
+    """
+    rows = outcomes.select(NEEDED).to_pylist()
+    declared = build_spaces(spaces.to_pylist(), rows)
+    grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
+    experiments, points, columns = [], [], {name: [] for name in COLUMNS}
+    for key in sorted(grouped):
+        cells = grouped[key]
+        first = cells[0]
+        space = declared[f"{first['source']}/{first['space_id']}"]
+        x = np.array([_encoded(space, c) for c in cells])
+        order = np.lexsort(x.T[::-1])
+        cells, x = [cells[i] for i in order], x[order]
+        experiments.append(Experiment(
+            first["experiment_id"], first["experiment_label"], first["source"], first["family"], json.loads(first["fidelity_json"]),
+            first["compute_flops"], first["objective_name"], first["objective_direction"], space))
+        points.append(x)
+        for name, values in _columns(cells, x, experiments[-1]).items():
+            columns[name].append(values)
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
+    arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
+    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points))
+
+
+def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
+    """A table as the files of a snapshot, by their names within its folder."""
+    spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
+    experiments = [{"experiment_id": e.experiment_id, "label": e.label, "source": e.source, "family": e.family, "fidelity": e.fidelity,
+                    "compute_flops": e.compute_flops, "objective": e.objective, "direction": e.direction, "space": _space_key(e)}
+                   for e in table.experiments]
+    head = {"schema": SCHEMA, "table_id": table.table_id, "experiments": experiments, "spaces": spaces}
+    arrays = {**table.columns, "offsets": table.offsets, "points": np.concatenate([p.ravel() for p in table.points])}
+    files = {"experiments.json": json.dumps(head, indent=1).encode()}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        files[f"arrays/{name}.npy"] = buffer.getvalue()
+    return files
+
+
+def load_table(folder: str, table_id: str) -> OutcomeTable:
+    """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped, read-only."""
+    raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
+    spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
+    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]]}) for e in raw["experiments"])
+    offsets = _load(folder, "offsets")
+    flat = _load(folder, "points")
+    widths = np.array([len(e.space) for e in experiments])
+    starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
+    points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
+    return OutcomeTable(table_id, experiments, offsets, {name: _load(folder, name) for name in COLUMNS}, points)
+
+
+def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
+    """Declared spaces by `<source>/<space_id>`. A knob's levels are those declared, the stated window in steps, else all that occur."""
+    texts: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        texts.setdefault((row["source"], row["space_id"]), set()).add(row["config_json"])
+    out = {}
+    for entry in spaces:
+        key = entry["source"], entry["space_id"]
+        configs = [json.loads(text) for text in sorted(texts.get(key, ()))]
+        raw = json.loads(entry["space_json"])
+        knobs = [_knob(k, [c[k["name"]] for c in configs if k["name"] in c]) for k in raw["knobs"]]
+        limits = tuple(Limit(tuple(entry["weights"].items()), entry["most"]) for entry in raw.get("limits") or ())
+        if configs:
+            out["/".join(key)] = Space(tuple(k for k in knobs if k), entry["space_id"], limits)
+    return out
+
+
+def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
+    """A knob as its mapping declares it, completed by the values that occur; None where it has neither."""
+    scale, step = raw["scale"], float(raw.get("step") or 0)
+    window, declared = raw.get("window"), raw.get("values")
+    items = [item for value in values for item in value] if scale in ("list", "simplex") else values
+    if window and scale == "log" and step:
+        low, high = np.log2(window)
+        levels = [float(f"{2.0 ** (low + step * i):.9g}") for i in range(round((high - low) / step) + 1)]
+    elif window and scale in ("linear", "integer") and step:
+        levels = [float(f"{window[0] + step * i:.9g}") for i in range(round((window[1] - window[0]) / step) + 1)]
+    elif declared and scale != "simplex":
+        levels = list(declared)
+    else:
+        levels = _distinct(items)
+    if not levels:
+        return None
+    when = raw.get("when")
+    return Knob(raw["name"], scale, tuple(levels), raw.get("unit") or "", step, raw.get("role") or "",
+                (min(map(len, values)), max(map(len, values))) if scale == "list" else (0, 0),
+                (when["knob"], tuple(when["values"])) if when else None)
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    """Distinct values, ascending where all are numbers, else by their JSON text."""
+    found = {canonical_json(item): item for item in items}
+    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found.values()):
+        return sorted(found.values())
+    return [found[text] for text in sorted(found)]
+
+
+def _encoded(space: Space, cell: dict[str, Any]) -> np.ndarray:
+    try:
+        return space.encode(json.loads(cell["config_json"]))
+    except SpaceError as error:
+        raise SnapshotError(f"{cell['experiment_label']} holds the configuration {cell['config_json'][:200]}: {error} "
+                            "Fix: correct the knob in the source's mapping, and ingest again.") from None
+
+
+def _columns(cells: list[dict[str, Any]], points: np.ndarray, experiment: Experiment) -> dict[str, np.ndarray]:
+    def column(name: str) -> np.ndarray:
+        return np.array([math.nan if c[name] is None else c[name] for c in cells], dtype=float)
+
+    objective, n_replicas = column("objective_mean"), np.maximum(column("n_replicas"), 1)
+    return {
+        "objective": objective,
+        "noise_sd": column("objective_sem"),
+        "n_replicas": n_replicas,
+        "diverged": np.array([c["status"] == "diverged" for c in cells]),
+        "cost_flops": column("cost_flops"),
+        "cost_device_hours": column("cost_device_hours"),
+        "latent": smooth(points, oriented(objective, experiment.direction), n_replicas, experiment.space.gridded),
+    }
+
+
+def _space_key(experiment: Experiment) -> str:
+    return f"{experiment.source}/{experiment.space.space_id}"
+
+
+def _load(folder: str, name: str) -> np.ndarray:
+    url = storage.join(folder, "arrays", f"{name}.npy")
+    if storage.is_local(url):
+        return np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False)
+    array = np.load(io.BytesIO(storage.read_bytes(url)), allow_pickle=False)
+    array.setflags(write=False)
+    return array
