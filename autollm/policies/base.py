@@ -8,17 +8,17 @@ Invariant: proposals are determined by (view, rng, trials told); `ask` itself ch
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from autollm.gym.episode import Trial
-from autollm.gym.space import Space
+from autollm.gym.space import Space, nearest
 from autollm.gym.task import TaskView
 
-Configuration = dict[str, float]
+Configuration = dict[str, Any]
 
 
 @runtime_checkable
@@ -50,8 +50,9 @@ class Policy(Protocol):
 class RankingPolicy:
     """Base of policies that score every candidate of the view; lower is better, the lowest index wins a tie.
 
-    Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64 [n, n_knobs] in natural units,
-    `steps` float64 [n_knobs], the median grid step per knob.
+    Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64 [n, d] in natural units (d coordinates: one a
+    number, several a category, list or mixture), `candidates_are_rows`: they are the target's rows, as in a pool and wherever
+    the space has no finite grid; `steps` float64 [d], the median grid step per coordinate.
     """
 
     policy_id: ClassVar[str] = ""
@@ -64,11 +65,12 @@ class RankingPolicy:
 
     def reset(self, view: TaskView, rng: np.random.Generator) -> None:
         self.view, self.rng, self.trials = view, rng, []
-        self.candidates, self.candidates_are_rows = view.candidates, view.setting == "pool-visible"
+        self.candidates = view.candidates
+        self.candidates_are_rows = view.setting == "pool-visible" or view.space.grid is None
         self._spent = np.zeros(len(view.candidates), dtype=bool)
         self._asked: list[int] = []
         self.steps = grid_steps(view)
-        self._gap = np.empty(0) if self.candidates_are_rows else neighbour_gap(view.space)
+        self.__dict__.pop("_gap", None)
         self.prepare()
 
     def prepare(self) -> None:
@@ -97,10 +99,19 @@ class RankingPolicy:
         return ""
 
     @property
+    def from_centre(self) -> np.ndarray:
+        """Distance [n_candidates] to the middle of the window: the order of a policy that knows nothing else."""
+        return np.linalg.norm(self.candidates - self.view.space.window.mean(axis=0), axis=1)
+
+    @property
     def tried(self) -> tuple[np.ndarray, np.ndarray]:
         """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an outcome, repeats left out."""
         seen = {t.point: t.loss for t in self.trials if t.point and np.isfinite(t.loss)}
         return np.array(list(seen), dtype=float).reshape(-1, len(self.view.space)), np.array(list(seen.values()))
+
+    @cached_property
+    def _gap(self) -> np.ndarray:
+        return neighbour_gap(self.view.space)
 
     def _reluctance(self, pending: Sequence[Mapping[str, float]]) -> np.ndarray:
         """0 for a free candidate, 1 for one that would often be snapped onto a spent row, 2 for a spent one; int [n]."""
@@ -152,20 +163,34 @@ class RankingPolicy:
 
 
 def grid_steps(view: TaskView) -> np.ndarray:
-    """Median step of the declared levels per knob in natural units, float64 [n_knobs]; 1 for a knob of one level."""
-    gaps = [np.diff(np.unique(np.round(k.grid, 6))) for k in view.space.knobs]
+    """Median step of the declared levels per coordinate in natural units, float64 [d]; 1 for one of one level, or without a grid."""
+    if any(k.grid is None for k in view.space.knobs):
+        return np.ones(len(view.space))
+    columns = [c for k in view.space.knobs for c in np.asarray(k.grid).reshape(len(k.levels), -1).T]
+    gaps = [np.diff(np.unique(np.round(c, 6))) for c in columns]
     return np.array([np.median(g) if len(g) else 1.0 for g in gaps])
 
 
 def neighbour_gap(space: Space) -> np.ndarray:
     """Distance from each point of the declared grid to its nearest other point, natural units, float64 [n_points]."""
-    gaps = []
-    for knob in space.knobs:
-        apart = np.diff(knob.grid, prepend=-np.inf, append=np.inf)
-        gaps.append(np.minimum(apart[:-1], apart[1:]))
-    return np.array([min(g) for g in itertools.product(*gaps)])
+    from scipy.spatial import cKDTree  # only where a table turned out to have holes
+
+    return cKDTree(space.grid).query(space.grid, k=2)[0][:, 1]
+
+
+def claim(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which candidate each point [m, d] stands for, int [m], in the points' order: the nearest that no earlier one has taken.
+
+    -1 for points that are left over when all candidates are taken.
+    """
+    free, claimed = np.ones(len(candidates), dtype=bool), np.full(len(points), -1)
+    for i, point in enumerate(points[: len(candidates)]):
+        left = np.flatnonzero(free)
+        claimed[i] = left[nearest(candidates[left], point)[0]]
+        free[claimed[i]] = False
+    return claimed
 
 
 def describe(configuration: Mapping[str, Any]) -> str:
     """A configuration in a sentence: `learning_rate 0.00195, batch_tokens 2.62e+05`."""
-    return ", ".join(f"{name} {value:.3g}" for name, value in configuration.items())
+    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in configuration.items())

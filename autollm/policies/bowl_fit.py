@@ -3,7 +3,8 @@
     u = a_c + exp(g . z) * sum_j (y_j^2 + k_j y_j^3 / (1 + |y_j|)),   y = R (x - c0 - S z)
 
 x: configuration in natural units; z: log2 fidelity relative to the target; u: squashed loss of experiment c (smoothing.squash).
-R (shape, upper triangular) and k (skew, |k| < 0.9, so the bowl keeps one minimum at y = 0) are shared by all experiments.
+R (shape, upper triangular; diagonal beyond FULL_SHAPE coordinates) and k (skew, |k| < 0.9, so the bowl keeps one minimum at y = 0) are
+shared by all experiments.
 Fitting jointly is what matters: an optimum per experiment first and a law afterwards is twice as far off.
 What does not belong here: what to try next (moving_bowl.py).
 
@@ -24,6 +25,10 @@ FAR = 1.6
 """Rows with a larger u lie on the cliff, which is no part of a bowl."""
 DROP_FAR = 0.7
 """Share of those rows that a fit leaves out."""
+MAX_ROWS = 4000
+"""Rows that a fit uses at most, drawn at random."""
+FULL_SHAPE = 8
+"""With more coordinates (mixtures, per-layer lists) rows could not determine how they interact."""
 REACH = 1.5
 """Octaves of fidelity, see Rows.nearness."""
 GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
@@ -74,7 +79,8 @@ class Bowl:
     upper: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.upper = np.triu_indices(len(self.c0))
+        d = len(self.c0)
+        self.upper = np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
 
     @property
     def root(self) -> np.ndarray:
@@ -96,6 +102,18 @@ class Bowl:
         y = (x - centre) @ self.root.T
         return np.exp(z @ self.g if isinstance(z, np.ndarray) else 0.0) * np.sum(y**2 + self.skew * _cubic(y), axis=-1)
 
+    def heights(self, x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        """u above the floor at every x [n, d] for every optimum of `centres` [p, d]: [p, n]; `height`, one coordinate at a time."""
+        root = self.root
+        out = np.zeros((len(centres), len(x)))
+        for at, optimum, skew in zip((x @ root.T).T, (centres @ root.T).T, self.skew, strict=True):
+            y = at - optimum[:, None]
+            square = y * y
+            size = np.abs(y)
+            out += square
+            out += skew * square * y / (1 + size)
+        return out
+
     def pack(self) -> np.ndarray:
         return np.concatenate([self.a, self.g, self.shape[self.upper], self.c0, self.slopes.ravel(), self.k])
 
@@ -110,7 +128,7 @@ class Bowl:
 
 
 def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
-    """The evidence as one table; most rows on the cliff are left out at random."""
+    """The evidence as one table of at most MAX_ROWS rows; most rows on the cliff are left out at random."""
     d, f = len(view.space), len(view.target_z)
     parts: list[tuple[np.ndarray, ...]] = [(np.empty((0, d)), np.empty((0, f)), np.empty(0), np.empty(0, dtype=int))]
     for c, e in enumerate(view.evidence):
@@ -119,6 +137,9 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
         n = int(keep.sum())
         parts.append((e.points[keep], np.tile(e.z - view.target_z, (n, 1)), u[keep], np.full(n, c)))
     x, z, u, c = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(u) > MAX_ROWS:
+        drawn = np.sort(rng.permutation(len(u))[:MAX_ROWS])
+        x, z, u, c = x[drawn], z[drawn], u[drawn], c[drawn]
     return Rows(x, z, u, c, len(view.evidence))
 
 

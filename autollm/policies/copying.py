@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.gym.space import nearest
 from autollm.gym.task import EvidenceTable
-from autollm.policies.base import RankingPolicy, describe
+from autollm.policies.base import RankingPolicy, claim, describe
+
+N_ROWS = 500
+"""Rows that are copied; an episode is over long before the last of them."""
 
 
 class CopyNearest(RankingPolicy):
@@ -26,11 +28,8 @@ class CopyNearest(RankingPolicy):
         order = np.argsort(self.model.loss, kind="stable")
         # Candidates that no row stands for come last, those near the best row first.
         self._scores = len(order) + np.linalg.norm(self.candidates - self.model.points[order[0]], axis=1)
-        free = np.ones(n, dtype=bool)
-        for rank, row in enumerate(order[:n]):
-            left = np.flatnonzero(free)
-            index = left[nearest(self.candidates[left], self.model.points[row])[0]]
-            self._scores[index], free[index] = rank, False
+        claimed = claim(self.candidates, self.model.points[order[:N_ROWS]])
+        self._scores[claimed[claimed >= 0]] = np.arange(np.sum(claimed >= 0))
 
     def choose(self) -> EvidenceTable:
         """The experiment to copy."""

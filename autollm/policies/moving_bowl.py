@@ -28,6 +28,8 @@ SHIFT_SD = (0.2, 0.8)
 """... kept within these bounds, natural units (octaves for log knobs)."""
 WIDTH_SD = 0.25
 """Of the log of the target's width factor."""
+MAX_SCORED = 20_000
+"""Candidates nearest to the extrapolated optimum that are scored; in a larger window the others come last."""
 
 
 class MovingBowl(RankingPolicy):
@@ -65,6 +67,11 @@ class MovingBowl(RankingPolicy):
 
     def scores(self) -> np.ndarray:
         """Expected u before the first outcome, minus the expected improvement in u afterwards."""
+        scores = np.full(len(self.candidates), np.inf)
+        scores[self._scored] = self._scores_of_near()
+        return scores
+
+    def _scores_of_near(self) -> np.ndarray:
         points, losses = self.tried
         if not len(losses):
             return self.weights @ self._u
@@ -95,7 +102,8 @@ class MovingBowl(RankingPolicy):
 
     def explain(self) -> str:
         space = self.view.space
-        moves = "; ".join(
+        fastest = np.abs(self.slopes).max(initial=0.0)
+        moves = f"no coordinate moves more than {fastest:.2f} natural units an octave" if len(space) > len(space.knobs) else "; ".join(
             f"{name} moves {slope:+.2f} octaves per octave of {fidelity}" if knob.scale == "log" else
             f"{name} moves {slope * (knob.step or 1):+.3g} per octave of {fidelity}"
             for name, knob, row in zip(space.names, space.knobs, self.slopes, strict=True)
@@ -122,11 +130,13 @@ class MovingBowl(RankingPolicy):
         self.particles = self.target_optimum + self.rng.normal(size=(N_PARTICLES, d)) * self.shift_sd
         self.particle_widths = np.exp(WIDTH_SD * self.rng.normal(size=N_PARTICLES))
         self.weights = np.full(N_PARTICLES, 1 / N_PARTICLES)
-        self._u = self._heights(self.candidates)
+        distance = np.sum((self.candidates - self.target_optimum) ** 2, axis=1)
+        self._scored = np.argsort(distance, kind="stable")[:MAX_SCORED]
+        self._u = self._heights(self.candidates[self._scored])
 
     def _heights(self, points: np.ndarray) -> np.ndarray:
         """u of points [n, d] under every particle, [n_particles, n]."""
-        return self.particle_widths[:, None] * self.bowl.height(points[None, :, :], self.particles[:, None, :])
+        return self.particle_widths[:, None] * self.bowl.heights(points, self.particles)
 
     def _reweight(self) -> None:
         """Weights by the trials: differences to the best trial, since the target's floor is unknown."""

@@ -1,31 +1,67 @@
-"""Policies by id. Classes are named as text and loaded when asked for, so that `import autollm.policies` stays light."""
+"""Policies by id. Classes are named as text and loaded when asked for, so that `import autollm.policies` stays light.
+
+What does not belong here: `chat:<model>` and trained agents (agent/), which are made from an endpoint or a checkpoint.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
-from autollm.errors import UnknownNameError
+from autollm.errors import SetupError, UnknownNameError
 from autollm.policies.base import Policy
 
 POLICIES: dict[str, str] = {
     "random": "autollm.policies.random:RandomPolicy",
+    "grid": "autollm.policies.grid:GridSearch",
     "pool-centre": "autollm.policies.pool_centre:PoolCentre",
     "copy-nearest": "autollm.policies.copying:CopyNearest",
     "copy-largest": "autollm.policies.copying:CopyLargest",
+    "portfolio": "autollm.policies.portfolio:Portfolio",
+    "step-law": "autollm.policies.step_law:StepLaw",
     "power-law": "autollm.policies.power_law:PowerLaw",
     "moving-bowl": "autollm.policies.moving_bowl:MovingBowl",
+    "tool-follower": "autollm.policies.tool_follower:ToolFollower",
     "gp": "autollm.policies.gaussian_process:GaussianProcessPolicy",
-    "optuna-tpe": "autollm.policies.optuna_tpe:OptunaTPE",
+    "trees": "autollm.policies.trees:Trees",
+    "successive-halving": "autollm.policies.halving:SuccessiveHalving",
+    "asha": "autollm.policies.halving:Asha",
+    "optuna-tpe": "autollm.policies.optuna_samplers:OptunaTPE",
+    "optuna-gp": "autollm.policies.optuna_samplers:OptunaGP",
+    "syne-zeroshot": "autollm.policies.syne_tune_transfer:ZeroShot",
+    "syne-quantile": "autollm.policies.syne_tune_transfer:Quantile",
     "oracle": "autollm.policies.oracle:Oracle",
 }
 """Policy id -> `module:Class`."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "syne-zeroshot": ("syne_tune", "xgboost"),
+    "syne-quantile": ("syne_tune", "xgboost"),
+}
+"""Modules of the extra `baselines` that a policy cannot do without."""
+
+
+def why_absent(policy_id: str) -> str:
+    """Why a registered policy cannot be used here; empty where it can.
+
+    Raises:
+        UnknownNameError: no policy of that id.
+    """
+    if policy_id not in POLICIES:
+        raise UnknownNameError("policy", policy_id, POLICIES)
+    absent = [module for module in NEEDS.get(policy_id, ()) if find_spec(module) is None]
+    return f"policy {policy_id!r} needs {' and '.join(absent)}, not installed here. Fix: pip install 'autollm[baselines]'." if absent else ""
+
+
+def availability() -> dict[str, str]:
+    """Every policy id -> why it cannot be used on this machine; empty where it can."""
+    return {policy_id: why_absent(policy_id) for policy_id in POLICIES}
 
 
 def make_policy(policy_id: str) -> Policy:
     """A fresh policy.
 
     Raises:
-        UnknownNameError: no policy of that id.
+        UnknownNameError: no policy of that id. SetupError: it needs an extra that is not installed.
     """
     return _load(policy_id)()
 
@@ -36,7 +72,8 @@ def policy_version(policy_id: str) -> int:
 
 
 def _load(policy_id: str) -> type:
-    if policy_id not in POLICIES:
-        raise UnknownNameError("policy", policy_id, POLICIES)
+    reason = why_absent(policy_id)
+    if reason:
+        raise SetupError(reason)
     module, name = POLICIES[policy_id].split(":")
     return getattr(import_module(module), name)

@@ -1,9 +1,15 @@
-"""How far apart losses lie at the target, guessed from the evidence: the unit in which trials are compared."""
+"""How far apart losses lie at the target, guessed from the evidence: the unit in which trials are compared.
+
+Policies model u, the squashed loss (smoothing.squash). Of the target neither minimum nor median is known, so its outcomes are
+counted from the first one, in units of the expected spread.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from autollm.gym.smoothing import squash
+from autollm.gym.space import nearest
 from autollm.gym.task import TaskView
 
 RIDGE = 4.0
@@ -24,3 +30,17 @@ def expected_spread(view: TaskView) -> float:
     x = z - z.mean(axis=0)
     slope = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean()))
     return float(np.exp(np.clip(y.mean() - z.mean(axis=0) @ slope, y.min() - 1, y.max() + 1)))
+
+
+def first_u(view: TaskView, point: np.ndarray) -> float:
+    """u that the dearest experiment shows nearest to `point` [d]: what the target's first outcome counts as; 0 without evidence."""
+    if not view.evidence:
+        return 0.0
+    dearest = view.evidence[-1]
+    return float(squash(dearest.loss)[nearest(dearest.points, point)[0]])
+
+
+def u_from_first(losses: np.ndarray, first: float, spread: float) -> np.ndarray:
+    """u of the target's outcomes [k] in the order of the trials, the first one being `first`; `spread` in the objective's unit."""
+    u = first + (losses - losses[:1]) / spread
+    return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))

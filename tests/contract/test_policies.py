@@ -11,18 +11,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.errors import UnknownNameError
+from autollm.errors import SetupError, SpaceError, UnknownNameError
 from autollm.gym.episode import Episode, Trial, start
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Knob, Space
 from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.task import EvidenceTable, TaskView
-from autollm.policies import POLICIES, Policy, make_policy, policy_version
+from autollm.policies import POLICIES, Policy, availability, make_policy, policy_version, why_absent
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)
-EVERY = sorted(POLICIES)
-BLIND = [p for p in EVERY if not make_policy(p).sees_target]
+PRESENT = [p for p in sorted(POLICIES) if not why_absent(p)]
+ABSENT = [pytest.param(p, marks=pytest.mark.skip(reason=why_absent(p))) for p in sorted(POLICIES) if why_absent(p)]
+EVERY = [*PRESENT, *ABSENT]
+BLIND = [*(p for p in PRESENT if not make_policy(p).sees_target), *ABSENT]
+SPARING = {"step-law": {"one-knob", "two-scales"}}
+"""Policies that abstain from some of the spaces below."""
 
 
 def begin(policy_id: str, episode: Episode) -> Policy:
@@ -76,14 +80,14 @@ def test_policy__same_task_and_seed__proposes_the_same(policy_id: str, setting: 
 
 
 def test_policies__other_process_and_hash_seed__propose_the_same(tmp_path) -> None:
-    code = ("import json\nfrom tests.contract.test_policies import EVERY, TABLE, make_task, play, start\n"
-            "print(json.dumps({p: [t.point for t in play(p, start(make_task(TABLE, trials=4), TABLE, 11))] for p in EVERY}))")
+    code = ("import json\nfrom tests.contract.test_policies import PRESENT, TABLE, make_task, play, start\n"
+            "print(json.dumps({p: [t.point for t in play(p, start(make_task(TABLE, trials=4), TABLE, 11))] for p in PRESENT}))")
     answers = []
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         answers.append(json.loads(done.stdout))
-    here = {p: [list(t.point) for t in play(p, start(make_task(TABLE, trials=4), TABLE, 11))] for p in EVERY}
+    here = {p: [list(t.point) for t in play(p, start(make_task(TABLE, trials=4), TABLE, 11))] for p in PRESENT}
     assert answers[0] == answers[1] == here
 
 
@@ -114,6 +118,21 @@ def test_policy__ask__changes_nothing_and_its_proposals_are_distinct(policy_id: 
     asked = policy.ask(5)
     assert policy.ask(5) == asked and policy.ask() == asked[:1]
     assert len({json.dumps(c) for c in asked}) == 5
+
+
+@pytest.mark.parametrize("policy_id", EVERY)
+def test_policy__asked_for_more_or_not_at_all__goes_on_the_same(policy_id: str) -> None:
+    task = make_task(TABLE, trials=4, target_rows="all")
+    answers = []
+    for n_asked in (0, 1, 4):
+        episode = start(task, TABLE, 3)
+        policy = begin(policy_id, episode)
+        if n_asked:
+            policy.ask(n_asked)
+        for number in (12, 20):
+            policy.tell(episode.run_candidate(number))
+        answers.append(policy.ask(3))
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize("policy_id", EVERY)
@@ -196,15 +215,19 @@ SPACES = [
     Space((Knob("rate", "log", tuple(2.0 ** np.arange(-12, -5)), step=1.0, role="rate"),)),
     Space((Knob("rate", "log", tuple(2.0 ** np.arange(-12, -5)), step=1.0, role="rate"), Knob("dropout", "linear", (0.0, 0.1, 0.2, 0.3), step=0.1))),
     Space((Knob("rate", "log", tuple(2.0 ** np.arange(-9, -5)), step=1.0, role="rate"),
-           Knob("batch", "log", (32.0, 64.0, 128.0), step=1.0, role="size"), Knob("depth", "ordinal", (2.0, 4.0, 8.0)))),
+           Knob("batch", "log", (32.0, 64.0, 128.0), "tokens", step=1.0, role="size"), Knob("depth", "ordinal", (2.0, 4.0, 8.0)))),
 ]
 
 
-@pytest.mark.parametrize("space", SPACES, ids=["one-knob", "two-scales", "three-knobs"])
+@pytest.mark.parametrize(("name", "space"), list(zip(["one-knob", "two-scales", "three-knobs"], SPACES, strict=True)))
 @pytest.mark.parametrize("policy_id", EVERY)
-def test_policy__one_to_three_knobs_of_any_scale__plays(policy_id: str, space: Space) -> None:
+def test_policy__one_to_three_knobs_of_any_scale__plays_or_says_why_not(policy_id: str, name: str, space: Space) -> None:
     table = table_of(space)
     task = make_task(TABLE).with_(target="s:2", evidence=("s:0", "s:1"), task_id="s/2")
+    if name in SPARING.get(policy_id, ()):
+        with pytest.raises(SpaceError, match=r"s/2 has .*Fix: leave policy"):
+            begin(policy_id, start(task, table, 0))
+        return
     trials = play(policy_id, start(task, table, 0))
     assert [t.row >= 0 for t in trials] == [True] * 3
     assert isinstance(begin(policy_id, start(task, table, 0)).explain(), str)
@@ -238,6 +261,17 @@ def test_make_policy__unknown_id__suggests_the_nearest() -> None:
         make_policy("copy-nearst")
 
 
-def test_import__registry__loads_neither_scikit_learn_nor_optuna() -> None:
-    code = "import sys, autollm.policies; print([m for m in ('sklearn', 'optuna', 'torch') if m in sys.modules])"
+def test_make_policy__extra_not_installed__names_the_extra(monkeypatch) -> None:
+    monkeypatch.setattr("autollm.policies.registry.find_spec", lambda module: None if module == "syne_tune" else object())
+    with pytest.raises(SetupError, match=r"'syne-zeroshot' needs syne_tune, not installed here\. Fix: pip install 'autollm\[baselines\]'"):
+        make_policy("syne-zeroshot")
+    with pytest.raises(SetupError, match="baselines"):
+        policy_version("syne-quantile")
+    absent = {p for p, reason in availability().items() if reason}
+    assert absent == {"syne-zeroshot", "syne-quantile"}
+
+
+def test_import__registry__loads_no_heavy_library() -> None:
+    heavy = ("sklearn", "optuna", "torch", "scipy", "botorch", "smac", "syne_tune", "xgboost", "pandas")
+    code = f"import sys, autollm.policies; autollm.policies.availability(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

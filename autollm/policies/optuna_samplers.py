@@ -1,0 +1,119 @@
+"""Optuna's samplers, with the evidence handed over by `add_trial`: the tree-structured Parzen estimator and the Gaussian process.
+
+They know no fidelity: rows of cheap experiments become finished trials of one study, with squashed losses so that experiments
+are comparable. A suggestion is moved to the nearest candidate that is not spent.
+What does not belong here: Optuna's own storage, pruners or logging.
+Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et al. (NeurIPS 2011); the samplers are the library's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import optuna
+
+from autollm.gym.episode import Trial
+from autollm.gym.smoothing import squash
+from autollm.gym.space import nearest
+from autollm.policies.base import Configuration, RankingPolicy
+from autollm.policies.spread import expected_spread, first_u, u_from_first
+
+WORST_U = 6.0
+"""Of a trial without an outcome."""
+GP_ROWS = 100
+"""Rows that the Gaussian process is given: its cost grows with their cube."""
+
+
+class OptunaTPE(RankingPolicy):
+    """Attributes after reset: `study`, whose parameters are the coordinates of a point."""
+
+    policy_id = "optuna-tpe"
+
+    def prepare(self) -> None:
+        space = self.view.space
+        names = space.names if len(space.names) == len(space) else [f"x{j}" for j in range(len(space))]
+        self._ranges = {name: optuna.distributions.FloatDistribution(float(low), float(high))
+                        for name, low, high in zip(names, *space.window, strict=True)}
+        sampler = self.make_sampler(int(self.rng.integers(2**31)))
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(sampler=sampler, direction="minimize")
+        optuna.logging.set_verbosity(verbosity)
+        self.study.add_trials([self._finished(x, u) for x, u in self.handed_over()])
+        self._suggestions: list[np.ndarray] = []
+        self.spread = expected_spread(self.view)
+
+    def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.TPESampler(seed=seed)
+
+    def handed_over(self) -> Iterator[tuple[np.ndarray, float]]:
+        """Points [d] and u of the evidence rows that the study starts with."""
+        for e in self.view.evidence:
+            yield from zip(e.points, squash(e.loss), strict=True)
+
+    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
+        """Suggestions stay the same until the next outcome is told."""
+        n = min(n, len(self.candidates))
+        self._suggest_up_to(n)
+        blocked = self._reluctance(pending)
+        chosen: list[int] = []
+        for k in range(n):
+            pool = np.flatnonzero(blocked == blocked.min())
+            index = int(pool[nearest(self.candidates[pool], self._suggestions[k])[0]])
+            blocked[index] = 3
+            chosen.append(index)
+        self._asked.extend(i for i in chosen if i not in self._asked)
+        return [self.view.space.decode(self.candidates[i]) for i in chosen]
+
+    def tell(self, trial: Trial) -> None:
+        super().tell(trial)
+        self._suggest_up_to(1)
+        self._suggestions = []
+        points, losses = self.tried
+        if trial.point and np.isfinite(trial.loss):
+            u = u_from_first(np.array([losses[0], trial.loss]), first_u(self.view, points[0]), self.spread)[1]
+            self.study.add_trial(self._finished(np.array(trial.point), u))
+        elif trial.configuration is not None:
+            self.study.add_trial(self._finished(self.view.space.encode(trial.configuration), WORST_U))
+
+    def explain(self) -> str:
+        return (f"{type(self.study.sampler).__name__} over {len(self.study.get_trials(deepcopy=False))} finished trials, "
+                "most of them from cheap experiments")
+
+    def _suggest_up_to(self, n: int) -> None:
+        """The study's own sampler makes one suggestion a trial, asked for or not; a copy makes the others: asking changes nothing."""
+        own = self.study.sampler
+        while len(self._suggestions) < n:
+            if len(self._suggestions) == 1:
+                self._other_sampler = copy.deepcopy(own)
+            self.study.sampler = self._other_sampler if self._suggestions else own
+            self._suggestions.append(self._suggest())
+        self.study.sampler = own
+
+    def _suggest(self) -> np.ndarray:
+        asked = self.study.ask(self._ranges)
+        self.study.tell(asked, state=optuna.trial.TrialState.FAIL)  # the outcome is told at the point that it snapped to
+        return np.array([asked.params[name] for name in self._ranges])
+
+    def _finished(self, point: np.ndarray, u: float) -> optuna.trial.FrozenTrial:
+        inside = np.clip(point, *self.view.space.window)
+        params = dict(zip(self._ranges, inside.tolist(), strict=True))
+        return optuna.trial.create_trial(params=params, distributions=self._ranges, value=float(u))
+
+
+class OptunaGP(OptunaTPE):
+    """The Gaussian-process sampler on the rows of the dearest experiments, at most GP_ROWS of them."""
+
+    policy_id = "optuna-gp"
+
+    def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.GPSampler(seed=seed)
+
+    def handed_over(self) -> Iterator[tuple[np.ndarray, float]]:
+        left = GP_ROWS
+        for e in reversed(self.view.evidence):
+            chosen = np.sort(self.rng.permutation(len(e.loss))[:left])
+            yield from zip(e.points[chosen], squash(e.loss)[chosen], strict=True)
+            left -= len(chosen)
