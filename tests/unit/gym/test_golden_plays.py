@@ -17,7 +17,7 @@ from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
 TOOLS = "10487b665a5aebf6"
-GOLDEN = {0: "d16d15e993e901ab", 10: "ad301894dce4695d", 20: "21a629c24bad5ff6", 30: "d2c9b4b1cc8a177c", 40: "14498fd7e3a4d91c"}
+GOLDEN = {0: "e73d5eea9da649bb", 10: "2c58fe2ddce1f185", 20: "30b2b76f48ae71a5", 30: "34b278474fc50b21", 40: "021f5ff560c31c32"}
 
 
 def transcript(seed: int) -> list[str]:
