@@ -49,10 +49,10 @@ class SftConfig(Strict):
 
     steps: int = 120
     batch_size: int = 16
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     warmup_steps: int = 10
     max_tokens: int = 512
-    practice_share: float = Field(0.5, ge=0, le=1)
+    practice_share: float = Field(0.8, ge=0, le=1)
     checkpoint_every: int = 100
     log_every: int = 10
     gradient_accumulation: int = 1
@@ -69,15 +69,15 @@ class GrpoConfig(Strict):
     groups: int = 4
     group_size: int = 8
     trials: int = 3
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     warmup_steps: int = 2
-    temperature: float = 1.0
+    temperature: float = 0.5
     kl_weight: float = 0.02
     clip_range: float = 0.2
     iterations: int = 1
     max_tokens: int = 256
     turn_tokens: int = 64
-    practice_share: float = Field(0.5, ge=0, le=1)
+    practice_share: float = Field(0.8, ge=0, le=1)
     reward: Literal["regret", "random"] = "regret"
     checkpoint_every: int = 20
     gradient_accumulation: int = 1
