@@ -8,6 +8,7 @@ Invariant: a run is RUNNING only while the process that opened it holds its lock
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
 
 EXPERIMENTS = ("training", "evaluation")
 MODEL = "autollm-agent-{profile}"
