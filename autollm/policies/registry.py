@@ -28,12 +28,14 @@ POLICIES: dict[str, str] = {
     "asha": "autollm.policies.halving:Asha",
     "optuna-tpe": "autollm.policies.optuna_samplers:OptunaTPE",
     "optuna-gp": "autollm.policies.optuna_samplers:OptunaGP",
+    "smac": "autollm.policies.smac_forest:SmacForest",
     "syne-zeroshot": "autollm.policies.syne_tune_transfer:ZeroShot",
     "syne-quantile": "autollm.policies.syne_tune_transfer:Quantile",
     "oracle": "autollm.policies.oracle:Oracle",
 }
 """Policy id -> `module:Class`."""
 NEEDS: dict[str, tuple[str, ...]] = {
+    "smac": ("smac", "ConfigSpace"),
     "syne-zeroshot": ("syne_tune", "xgboost"),
     "syne-quantile": ("syne_tune", "xgboost"),
 }

@@ -1,7 +1,7 @@
 """Gradient-boosted trees on (fidelity, configuration), from scikit-learn: one regression over all cheap experiments.
 
 Trees hold the last leaf beyond the largest fidelity they saw, so they transfer the dearest experiments' surface; the target's own
-outcomes join the training rows with a larger weight. Leaves make ties: among equals the candidate nearest to the middle of the best
+outcomes join the training rows, several times each. Leaves make ties: among equals the candidate nearest to the middle of the best
 ones comes first.
 Source: J. Friedman, "Greedy function approximation" (Annals of Statistics 2001); histogram version of scikit-learn.
 """
@@ -16,8 +16,8 @@ from autollm.gym.smoothing import squash
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.spread import expected_spread, first_u, u_from_first
 
-TARGET_WEIGHT = 10.0
-"""Of a row at the target, in rows of the evidence."""
+TARGET_COPIES = 10
+"""A row at the target counts as so many of the evidence; as one row with a weight it could not fill a leaf of its own."""
 TIE = 1e-4
 """u a squared natural unit away from the best ones' middle."""
 MIN_ROWS = 8
@@ -62,8 +62,8 @@ class Trees(RankingPolicy):
         told = u_from_first(losses, first_u(self.view, points[0]), self.spread) if len(losses) else losses
         self.model = HistGradientBoostingRegressor(max_iter=150, max_leaf_nodes=15, min_samples_leaf=min(5, len(self._u) // 2),
                                                    early_stopping=False, random_state=0)
-        self.model.fit(np.concatenate([self._inputs, self._at(points, self.view.target_z)]), np.concatenate([self._u, told]),
-                       sample_weight=np.concatenate([np.ones(len(self._u)), np.full(len(told), TARGET_WEIGHT)]))
+        at_target = np.repeat(self._at(points, self.view.target_z), TARGET_COPIES, axis=0)
+        self.model.fit(np.concatenate([self._inputs, at_target]), np.concatenate([self._u, np.repeat(told, TARGET_COPIES)]))
         u = self.model.predict(self._at(self.candidates, self.view.target_z))
         best = np.argsort(u, kind="stable")[: max(1, len(u) // 20)]
         self._scores = u + TIE * np.sum((self.candidates - self.candidates[best].mean(axis=0)) ** 2, axis=1)
