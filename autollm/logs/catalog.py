@@ -128,13 +128,14 @@ class MappingChoice:
         return next((m for m in self.candidates if m.source == source), None)
 
     def for_file(self, name: str, file_format: str) -> Mapping | None:
-        """The mapping of `file_format` whose `files` patterns match the last part of a file's name.
+        """The mapping of `file_format` whose `files` patterns match the last part of a file's name; a name before a pattern.
 
         A compression's suffix may be left out of a pattern.
         """
         short = short_name(name)
-        fitting = (m for m in self.candidates if m.format == file_format)
-        return next((m for m in fitting if any(_fits(short, pattern) for pattern in m.files)), None)
+        fitting = [m for m in self.candidates if m.format == file_format and any(_fits(short, p) for p in m.files)]
+        exact = (m for m in fitting if any(_fits(short, p) for p in m.files if "*" not in p))
+        return next(exact, next(iter(fitting), None))
 
     def is_of_a_pair(self, name: str) -> bool:
         """Whether a mapping joins the file to another one."""
@@ -148,14 +149,12 @@ class MappingChoice:
         return joined or self.for_file(name, file_format) is not None
 
     def format_of(self, name: str) -> str | None:
-        """The format of the mapping that surely means this file: a home's own one, or one that spells its name out."""
+        """The format of the mapping that surely means this file: one that spells its name out, or a home's own one."""
         short = short_name(name)
-        for mapping in self.candidates:
-            patterns = [*mapping.files, *(part.join for part in mapping.parts if part.join)]
-            exact = [p for p in patterns if "*" not in p] if mapping not in self.own else patterns
-            if any(_fits(short, pattern) for pattern in exact):
-                return mapping.format
-        return None
+        patterns = [(p, m) for m in self.candidates for p in (*m.files, *(part.join for part in m.parts if part.join)) if _fits(short, p)]
+        exact = (m.format for p, m in patterns if "*" not in p)
+        own = (m.format for _, m in patterns if m in self.own)
+        return next(exact, next(own, None))
 
 
 def short_name(name: str) -> str:

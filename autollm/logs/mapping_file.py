@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -64,6 +65,8 @@ _TEXTS = {"source", "family", "format", "name", "column", "unit", "direction", "
 _TABLES = {"join", "run_key", "replica", "group", "hardware", "columns", "objective", "cost"}
 _LISTS = {"files", "columns", "values", "window", "bounds", "on"}
 ONE_NUMBER = ("log", "linear", "integer", "ordinal")
+NAME = re.compile(r"[^\"\\\x00-\x1f]{1,100}")
+"""Of a knob, coordinate or metric: it becomes a key of JSON texts that SQL reads by path."""
 _FREE = {"rows", "set", "weights"}
 """Tables whose keys are the data's own."""
 
@@ -82,7 +85,7 @@ def _build(raw: dict[str, Any]) -> Mapping:
     _known(sections["group"], ("column",), "entry of [group]")
     _known(sections["hardware"], ("device",), "entry of [hardware]")
     parts = tuple(
-        TablePart(t["file"], t.get("join", ""), dict(t.get("set", {})))
+        TablePart(clean_pattern(t["file"]), clean_pattern(t.get("join", "")), dict(t.get("set", {})))
         for t in _tables(raw, "tables", ("file", "join", "set"))
     )
     derived = {d["name"]: parse_expression(d.get("value")) for d in _tables(raw, "derived", ("name", "value"))}
@@ -90,7 +93,7 @@ def _build(raw: dict[str, Any]) -> Mapping:
         source=raw["source"],
         family=raw["family"],
         format=raw["format"],
-        files=tuple(raw.get("files", (p.file for p in parts))),
+        files=tuple(map(clean_pattern, raw.get("files", (p.file for p in parts)))),
         knobs=tuple(_knob(k, "config." if prefixed else "") for k in _tables(raw, "knobs", _names_of(KnobRule))),
         fidelity=tuple(
             _quantity(q, "fidelity." if prefixed else "") for q in _tables(raw, "fidelity", _names_of(Quantity))
@@ -114,6 +117,11 @@ def _build(raw: dict[str, Any]) -> Mapping:
         duplicate_cells=sections["replica"].get("duplicate_cells", "average"),
         limits=tuple(_limit(entry) for entry in _listed(raw, "limits", ("weights", "most"))),
     )
+
+
+def clean_pattern(pattern: str) -> str:
+    """A file pattern as the names of found files are spelt (`containers.clean_name`): no spaces and the like."""
+    return re.sub(r"[^A-Za-z0-9._=+,@*?-]+", "_", pattern)
 
 
 def _limit(raw: dict[str, Any]) -> Limit:
@@ -234,6 +242,8 @@ def _check(mapping: Mapping, where: str) -> None:
     for entry in (*mapping.knobs, *mapping.fidelity, mapping.objective, *mapping.secondary):
         if entry.bounds is not None and not _is_range(entry.bounds):
             fail(f"bounds {list(entry.bounds)} of {entry.name!r}, expected [lowest, highest]")
+        if not NAME.fullmatch(entry.name):
+            fail(f"the name {entry.name!r}, expected 1 to 100 characters without quotes, backslashes and control characters")
     if mapping.duplicate_cells not in ("average", "quarantine"):
         fail(f"replica duplicate_cells = {mapping.duplicate_cells!r}, expected 'average' or 'quarantine'")
     _check_tables(mapping, fail)

@@ -76,6 +76,7 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
         ('"lr * 2"', '"open(lr)"', "unknown function 'open'"),
         ('"lr * 2"', '"double * 2"', "not defined before it"),
         ('name = "params"', 'name = "lr"', "used twice"),
+        ('name = "params"', "name = 'a\"b'", "without quotes, backslashes"),
     ],
 )
 def test_parse_mapping__one_mistake__is_named_with_the_file(old, new, message):
@@ -185,6 +186,14 @@ def test_load_mapping__file__equals_its_text(tmp_path):
     path.write_text(MINIMAL)
     assert load_mapping(path).mapping_id == parse_mapping(MINIMAL, "x").mapping_id
     assert load_mapping("steplaw") is builtin_mappings()["steplaw"]
+
+
+def test_mapping_choice__name_spelt_out__comes_before_a_pattern_and_spaces_are_underscores():
+    mine = dataclasses.replace(parse_mapping(MINIMAL.replace("*.csv", "my sweep *.csv"), "m"), source="mine")
+    wide = dataclasses.replace(parse_mapping(MINIMAL, "m"), source="wide")
+    choice = MappingChoice(own=(wide, mine))
+    assert choice.for_file("dense_lr_bs_loss.csv", "csv").source == "steplaw" and choice.for_file("other.csv", "csv") is wide
+    assert MappingChoice(own=(mine,)).for_file("my_sweep_7.csv.gz", "csv") is mine
 
 
 def test_mapping_choice__named__hides_the_built_in_ones():

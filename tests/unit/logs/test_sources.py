@@ -158,7 +158,7 @@ def test_fetch__mirror__is_used_instead_of_the_network_and_checked(server, tmp_p
     write(tmp_path / "mirror" / "mine", "table.csv", DATA)
     assert bring(source(server.address), tmp_path / "home", tmp_path / "mirror") == ["mirror"] and server.requests == []
     write(tmp_path / "mirror" / "mine", "table.csv", b"other")
-    with pytest.raises(SourceError, match=r"the mirror's .*table.csv has sha256 .*nothing was kept. Fix: put the right file there"):
+    with pytest.raises(SourceError, match=r"the mirror's .*table\.csv has sha256 .*nothing was kept\. Fix: put the right file there"):
         bring(source(server.address), tmp_path / "other", tmp_path / "mirror")
     assert left(tmp_path / "other") == set()
     assert bring(source(server.address), tmp_path / "third", tmp_path / "empty mirror") == ["network"]
