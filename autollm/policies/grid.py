@@ -1,7 +1,8 @@
 """Grid search: the cells of a regular grid that is just fine enough for the budget, in random order; evidence is ignored.
 
-With `trials` trials and d coordinates, each is cut into m equal parts, m the smallest number with m^d >= trials; the middle of a cell
-takes the nearest candidate. The order is random because a grid that is cut short in its own order would see one corner only.
+With `trials` trials and d coordinates, the range of what may be chosen is cut into m equal parts along each, m the smallest number
+with m^d >= trials; the middle of a cell takes the nearest candidate. The order is random because a grid that is cut short in its own
+order would see one corner only.
 Source: the textbook method that J. Bergstra, Y. Bengio, "Random search for hyper-parameter optimization" (JMLR 2012) compare with.
 """
 
@@ -23,7 +24,7 @@ class GridSearch(RankingPolicy):
     policy_id = "grid"
 
     def prepare(self) -> None:
-        low, high = self.view.space.window
+        low, high = self.candidates.min(axis=0), self.candidates.max(axis=0)
         d = len(low)
         self.n_parts = next(m for m in range(1, self.view.trials + 2) if m**d >= self.view.trials)
         cells = self._cells(d)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import optuna
@@ -37,10 +38,8 @@ class OptunaTPE(RankingPolicy):
         self._ranges = {name: optuna.distributions.FloatDistribution(float(low), float(high))
                         for name, low, high in zip(names, *space.window, strict=True)}
         sampler = self.make_sampler(int(self.rng.integers(2**31)))
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study = optuna.create_study(sampler=sampler, direction="minimize")
-        optuna.logging.set_verbosity(verbosity)
+        with _quiet():
+            self.study = optuna.create_study(sampler=sampler, direction="minimize")
         self.study.add_trials([self._finished(x, u) for x, u in self.handed_over()])
         self._suggestions: list[np.ndarray] = []
         self.spread = expected_spread(self.view)
@@ -93,7 +92,8 @@ class OptunaTPE(RankingPolicy):
         self.study.sampler = own
 
     def _suggest(self) -> np.ndarray:
-        asked = self.study.ask(self._ranges)
+        with _quiet():
+            asked = self.study.ask(self._ranges)
         self.study.tell(asked, state=optuna.trial.TrialState.FAIL)  # the outcome is told at the point that it snapped to
         return np.array([asked.params[name] for name in self._ranges])
 
@@ -117,3 +117,14 @@ class OptunaGP(OptunaTPE):
             chosen = np.sort(self.rng.permutation(len(e.loss))[:left])
             yield from zip(e.points[chosen], squash(e.loss)[chosen], strict=True)
             left -= len(chosen)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing but errors from the library, which would tell of every study, and of optional packages that speed it up."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
