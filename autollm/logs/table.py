@@ -64,7 +64,7 @@ class TableReader:
         Raises:
             MappingError: the header is unreadable or names a column twice.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must define open()")
 
     def read(self, log: LogBytes | LogFile, choice: MappingChoice) -> ReadFile:
         """See `reading.Reader`."""
