@@ -96,7 +96,7 @@ QUARANTINE_SCHEMA = _schema(
 )
 
 
-SPILL_ROWS = 50_000
+SPILL_ROWS = 20_000
 """Rows of a table that wait in memory; more of them wait in files of a temporary folder."""
 
 

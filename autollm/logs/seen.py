@@ -1,4 +1,4 @@
-"""Which keys came before, at about 40 bytes a key, however many there are.
+"""Which keys came before, at 24 bytes a key (twice that while it grows), however many there are.
 
 Keys are kept as 16-byte digests: the last ones in a dict, all others in a sorted array. What does not belong here:
 what a key stands for. Invariant: `get` answers what `put` said last.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-RECENT = 2**17
+RECENT = 2**16
 """Keys in the dict before they move to the array."""
 
 

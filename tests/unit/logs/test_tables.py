@@ -261,7 +261,7 @@ print(report.n_runs, report.n_lines_quarantined, resource.getrusage(resource.RUS
 
 
 def test_ingest__table_of_ten_times_the_rows__takes_about_the_same_memory(tmp_path):
-    """Rows wait in files: 10 million of them would need 40 bytes each. Here 2,000 against 20,000, a bad one in each hundred."""
+    """Rows wait in files; 75 bytes each are kept to recognize repeated runs. Here 2,000 against 20,000, a bad one in each hundred."""
     (tmp_path / "m.toml").write_text(sweep_mapping("csv", ["*.csv"]))
     peaks = []
     for n_rows in (2_000, 20_000):
