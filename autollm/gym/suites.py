@@ -70,9 +70,15 @@ def held_out() -> frozenset[str]:
 @cache
 def _load(suite_id: str) -> Suite:
     raw = tomllib.loads((FOLDER / f"{suite_id}.toml").read_text())
-    ids = {name: experiment_id(raw["source"], fidelity) for name, fidelity in raw["experiments"].items()}
+    ids = {name: _experiment(raw["source"], entry) for name, entry in raw["experiments"].items()}
     tasks = tuple(_task(raw, entry, ids) for entry in raw["tasks"])
     return Suite(suite_id, raw["version"], raw["family"], raw["source"], raw["description"], tasks)
+
+
+def _experiment(source: str, entry: dict[str, Any]) -> str:
+    """Id of an experiment of a file: its fidelity, and its own source where the suite spans several."""
+    fidelity = {name: value for name, value in entry.items() if name != "source"}
+    return experiment_id(entry.get("source", source), fidelity)
 
 
 def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str]) -> Task:
