@@ -28,6 +28,8 @@ POLICIES: dict[str, str] = {
     "asha": "autollm.policies.halving:Asha",
     "optuna-tpe": "autollm.policies.optuna_samplers:OptunaTPE",
     "optuna-gp": "autollm.policies.optuna_samplers:OptunaGP",
+    "mtgp": "autollm.policies.mtgp:MultiTaskGPPolicy",
+    "rgpe": "autollm.policies.rgpe:RankingEnsemble",
     "smac": "autollm.policies.smac_forest:SmacForest",
     "syne-zeroshot": "autollm.policies.syne_tune_transfer:ZeroShot",
     "syne-quantile": "autollm.policies.syne_tune_transfer:Quantile",
@@ -35,6 +37,8 @@ POLICIES: dict[str, str] = {
 }
 """Policy id -> `module:Class`."""
 NEEDS: dict[str, tuple[str, ...]] = {
+    "mtgp": ("botorch", "gpytorch"),
+    "rgpe": ("botorch", "gpytorch"),
     "smac": ("smac", "ConfigSpace"),
     "syne-zeroshot": ("syne_tune", "xgboost"),
     "syne-quantile": ("syne_tune", "xgboost"),
