@@ -64,7 +64,8 @@ def mlflow_command(places: Places, port: int) -> list[str]:
 def _prepared(places: Places) -> Places:
     """Environment, manifest, stores, and what killed processes left."""
     silence_telemetry()
-    os.environ.update(places.environment() | {"PYTHONWARNINGS": "ignore"})
+    # MLflow's server would start seven workers of jobs that nothing here uses
+    os.environ.update(places.environment() | {"PYTHONWARNINGS": "ignore", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
     manifest.prepare()
     Tracker(places)  # the UI wants its database
     with contextlib.suppress(BusyError), hold_home(places), open_instance(places) as instance:  # a run that is going on has done so

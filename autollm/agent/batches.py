@@ -20,7 +20,7 @@ from autollm.agent.tokenizer import CALL_CLOSE, RUN_OPEN, quarter_ids
 from autollm.agent.transcript import TOOLS
 
 PAD_TO = 64
-MAX_TOKENS = 448
+MAX_TOKENS = 512
 """Longer examples (about one in a thousand) are left out."""
 CHUNK = 256
 TOOL_STUBS = [{"type": "function", "function": {"name": name}} for name in TOOLS]

@@ -49,7 +49,7 @@ class RandomRewardEnv(TextEnv):
 
 
 def train_grpo(config: TrainConfig, table: OutcomeTable, base_checkpoint: str | Path, out_dir: str | Path,
-               callbacks: Sequence[MetricLog] = (), suites: Sequence[str] = ("lab-pretraining-v1",)) -> Path:
+               callbacks: Sequence[MetricLog] = (), suites: Sequence[str] = ("lab-pretraining-v2",)) -> Path:
     """Train `base_checkpoint` by play; returns the checkpoint's folder, `out_dir`/final. Resumable like train_sft.
 
     Raises:

@@ -9,9 +9,10 @@ The prior, written down (docs/experiments.md says when it was changed, and after
   a lognormal factor) plus noise where knob and coordinate have telling names (rates fall with size, batches grow with data),
   and by that noise alone elsewhere; the noise's sd is one of SLOPE_SDS; one landscape in ten does not move at all;
 - every other path bends: it starts up to three times as steep and flattens with scale, by a factor e every 1 to 6 octaves;
+- in one landscape of three the experiments differ in something unsaid (a depth, a schedule), which scatters their optima by half an octave;
 - one in six has cheap evidence that is uninformative or reversed;
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
-  six has 6 to 15 rows; one landscape in seven hides all names; one knob in seven has an invented one.
+  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in seven has an invented one.
 
 What does not belong here: text, labels. Invariant: a landscape is determined by its seed, in any process.
 """
@@ -40,6 +41,10 @@ SLOPES = {("rate", "model"): -0.5, ("rate", "any"): -0.2, ("size", "data"): 0.5,
 on, not any one fit."""
 SLOPE_SDS = (0.15, 0.3, 0.6)
 SLOPE_CHANCES = (0.35, 0.4, 0.25)
+SCATTERS, SCATTER_CHANCES = (0.15, 0.5), (2 / 3, 1 / 3)
+"""Standard deviations, natural units, of an experiment's optimum around its path."""
+INVENTED = 1 / 7
+"""Share of names that no list holds."""
 FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
@@ -105,7 +110,7 @@ def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
     names: list[str] = []
     for kind in kinds:
         free = [n for n in KNOB_NAMES[kind] if n not in names]
-        names.append(_invented(rng) if rng.random() < 1 / 7 else free[int(rng.integers(len(free)))])
+        names.append(_invented(rng) if rng.random() < INVENTED else free[int(rng.integers(len(free)))])
     knobs = []
     for name in names:
         step, low = float(rng.choice([0.5, 1.0])), float(rng.integers(-14, 8))
@@ -123,7 +128,7 @@ def _coordinates(rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Kinds and names of the fidelity coordinates."""
     pick = rng.random()
     kinds = ["model", "data"] if pick < 0.65 else ["any"] if pick < 0.75 else ["data"] if pick < 0.85 else ["model"]
-    return kinds, [str(rng.choice(FIDELITY_NAMES[k])) for k in kinds]
+    return kinds, [_invented(rng) if rng.random() < INVENTED else str(rng.choice(FIDELITY_NAMES[k])) for k in kinds]
 
 
 def _slopes(rng: np.random.Generator, kinds: list[str], coordinates: list[str]) -> np.ndarray:
@@ -151,9 +156,9 @@ def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.nd
     if kind == "uninformative":
         return np.vstack([low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target])
     travelled, slopes = _bent(rng, z, slopes) if rng.random() < 0.5 else (z, slopes)
-    moved = (travelled[:-1] - travelled[-1]) @ slopes
-    cheap = target + (moved if kind == "law" else -moved) + rng.normal(0, 0.15, moved.shape)
-    return np.vstack([cheap, target + rng.normal(0, 0.15, d)])
+    moved, scatter = (travelled[:-1] - travelled[-1]) @ slopes, float(rng.choice(SCATTERS, p=SCATTER_CHANCES))
+    cheap = target + (moved if kind == "law" else -moved) + rng.normal(0, scatter, moved.shape)
+    return np.vstack([cheap, target + rng.normal(0, scatter, d)])
 
 
 def _bent(rng: np.random.Generator, z: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
-SUITES = ("lab-pretraining-v1",)
+SUITES = ("lab-pretraining-v2",)
 DECODINGS = {"greedy": 0.0, "sampled": 1.0}
 RESAMPLES = 2000
 Line = dict[str, Any]

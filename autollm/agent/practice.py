@@ -28,7 +28,7 @@ from autollm.agent.transcript import (
     user_message,
 )
 from autollm.gym.episode import start
-from autollm.gym.text import LIMIT, QUARTERS, TextEnv
+from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
 
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
 """Distinct numbers that the text view says."""
@@ -66,11 +66,12 @@ def play_example(landscape: Landscape, seed: int) -> Example:
 
 
 def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
-    """A cell near the trend, near the best trial, near a cheap experiment's best row, or anywhere; one in twenty may repeat."""
+    """A cell near the trend, the surface's lowest place, the best trial, or a cheap experiment's best row, or anywhere; one in twenty may
+    repeat."""
     best, view = env.episode.incumbent, env.episode.drawn.view
     pick = rng.random()
-    centre = env.summary.trend
-    if best is not None and pick < 0.5:
+    centre = env.summary.trend if pick < 0.7 else view.candidates[suggested(env)]
+    if best is not None and pick < 0.4:
         centre = np.array(best.point)
     elif pick > 0.85 and env.summary.bowls:
         centre = env.summary.bowls[int(rng.integers(len(env.summary.bowls)))].best_row

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from autollm.agent.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
 from autollm.agent.checkpoints import Checkpoint, digest, load_checkpoint, save_checkpoint
@@ -37,8 +37,8 @@ FIELDS = ("chunk", "episodes", "tokens", "seconds", "learning_rate", "text_loss"
 class PretrainConfig(Strict):
     """`chunks` of 256 episodes. `matrix_rate` is Muon's, for the layers' matrices (it learnt in half the episodes that AdamW
     took); `learning_rate` is AdamW's, for embeddings and scales. `text_weight`: of the ordinary loss beside the teacher's. `bf16` pays
-    only on CPUs with instructions for it: elsewhere it was five times slower. `start`: a checkpoint of an earlier lesson to go on from,
-    with its tokenizer; empty for fresh weights."""
+    only on CPUs with instructions for it: elsewhere it was five times slower. `start`: a checkpoint of an earlier lesson to go on from;
+    empty for fresh weights."""
 
     profile: str = "tiny"
     chunks: int = 400
@@ -61,8 +61,12 @@ class Pretraining:
 
     def __init__(self, config: PretrainConfig):
         self.config = config
-        start = load_checkpoint(config.start) if config.start else _fresh(config)
-        self.model, self.tokenizer, self.before = start.model, start.tokenizer, start.metadata
+        self.tokenizer = make_tokenizer()
+        self.model, self.before = build_model(load_profile(config.profile).architecture or Architecture(), self.tokenizer, config.seed), {}
+        if config.start:
+            earlier = load_checkpoint(config.start)
+            self.before = earlier.metadata
+            adopt(self.model, self.tokenizer, earlier)
         matrices = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
         others = [p for name, p in self.model.named_parameters() if p.ndim != 2 or "embed" in name]
         self.optimizers = (
@@ -148,9 +152,15 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     return save_base(run, out / "final")
 
 
-def _fresh(config: PretrainConfig) -> Checkpoint:
-    tokenizer = make_tokenizer()
-    return Checkpoint(build_model(load_profile(config.profile).architecture or Architecture(), tokenizer, config.seed), tokenizer)
+def adopt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, earlier: Checkpoint) -> None:
+    """Give `model` the weights of an earlier lesson. A token that the earlier vocabulary lacks starts as the mean of its pieces there."""
+    weights, old = model.state_dict(), earlier.model.state_dict()
+    pieces = [earlier.tokenizer.convert_tokens_to_ids([token]) if token in earlier.tokenizer.get_vocab()
+              else earlier.tokenizer.encode(tokenizer.convert_tokens_to_string([token]), add_special_tokens=False)
+              for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+    for name, value in weights.items():
+        by_token = value.shape[0] == len(tokenizer) and value.ndim == 2
+        value.copy_(torch.stack([old[name][p].mean(dim=0) for p in pieces]) if by_token else old[name])
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

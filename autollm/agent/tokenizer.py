@@ -92,5 +92,5 @@ def _always() -> list[str]:
     """Text that makes numbers, counts and known names whole tokens, however rare they are in the transcripts."""
     known = [name for group in (*KNOB_NAMES.values(), ("k1", "k2", "k3", "k4")) for name in group]
     coordinates = [name for group in (*FIDELITY_NAMES.values(), ("f1", "f2", "f3")) for name in group]
-    words = [*_quarters(), *(str(n) for n in range(100)), *TOOLS, *coordinates]
-    return [" ".join(["", *words]), " ".join(f'"{name}"' for name in known), " ".join(FAMILIES), "\n".join(FAMILIES)] * 3000
+    words = [*_quarters(), *(str(n) for n in range(100)), *TOOLS, *coordinates, "surface", "candidate"]
+    return [" ".join(["", *words]), " ".join(f'"{name}"' for name in known), " ".join(FAMILIES), "\n".join([*FAMILIES, "surface"])] * 3000

@@ -92,7 +92,7 @@ def check_trajectories(trajectories: TrajectorySet) -> None:
                               "Fix: simulate them again.")
 
 
-def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = ("lab-pretraining-v1",),
+def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = ("lab-pretraining-v2",),
                           n_conversations: int | None = None) -> TrajectorySet:
     """As many conversations as the SFT stage of `config` will see (or `n_conversations`), in a fixed random order."""
     total = n_conversations or config.sft.steps * config.sft.batch_size * config.sft.gradient_accumulation

@@ -1,12 +1,13 @@
 """The one transcript format and its one parser: used to distil, to train by RL, to evaluate, to recommend.
 
 A conversation is a list of chat messages: the user's prompt, then turns of the assistant (a thought, one tool call) and answers
-of tools. A thought says what was computed: before the first trial the nearest cheap experiment's optimum and the trend, later the
-best trial so far and what the last one changed. Its numbers are copied from the prompt and from answers, never invented.
+of tools. A thought says what was computed: before the first trial the nearest cheap experiment's optimum, the trend and the surface's
+lowest place, later the best trial so far and what the last one changed. Its numbers are copied from the prompt and from answers,
+never invented.
 
     {"role": "user", "content": PROMPT}
-    {"role": "assistant", "content": "nearest e4 optimum 0.0 0.0, trend -0.25 0.5", "tool_calls": [...], "given": False}
-    {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change 0.0 left 2"}
+    {"role": "assistant", "content": "nearest e4 optimum 0.0 0.0, trend -0.25 0.5, surface 0.0 0.25", "tool_calls": [...], "given": False}
+    {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change 0.0 left 2 surface -0.25 0.75"}
 
 `given` turns were handed to the model (a prefix): they carry no loss. Invariant: parse_turn(render_turn(t)) == t.
 """
@@ -117,10 +118,10 @@ def thought(env: TextEnv) -> str:
     if found:
         last = spoken_trial(env, found[-1]).split(" change ")[1]
         return f"best {spoken_trial(env, env.episode.incumbent)}, last {last}"
-    *_, nearest, trend = ["", *env.summarize_evidence().split("\n")]
+    *_, nearest, trend, surface = ["", *env.summarize_evidence().split("\n")]
     if not nearest:
-        return trend
-    return f"nearest {nearest.split(' ')[0]} optimum {nearest.split(' optimum ')[1].split(' best ')[0]}, {trend}"
+        return f"{trend}, {surface}"
+    return f"nearest {nearest.split(' ')[0]} optimum {nearest.split(' optimum ')[1].split(' best ')[0]}, {trend}, {surface}"
 
 
 def traced_numbers(conversation: list[Message]) -> tuple[int, int]:

@@ -21,6 +21,7 @@ import numpy as np
 from autollm.errors import EpisodeError
 from autollm.gym.episode import Episode, Trial
 from autollm.gym.summary import EvidenceSummary, summarize
+from autollm.gym.surface import Surface
 
 QUARTERS = 4
 LIMIT = 12.0
@@ -56,6 +57,7 @@ class TextEnv:
         """Start the episode of a row; returns the prompt: the task and the evidence's summary."""
         self.episode = self._open_episode(**row)
         self.summary: EvidenceSummary = summarize(self.episode.drawn.view)
+        self._surface, self._asked = Surface(self.episode.drawn.view, self.summary.spread), []
         self._knobs, self._fidelities = _names(self.episode)
         self._by_number = self.episode.drawn.view.space.grid is None
         bowls = self.summary.bowls
@@ -81,15 +83,15 @@ class TextEnv:
         return _page(rows, page)
 
     def summarize_evidence(self) -> str:
-        """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row;
-        last the trend, which is the optimum extrapolated to the target."""
+        """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row; then the trend, which is
+        the optimum extrapolated to the target; last where a smooth surface through all rows and trials is lowest among untried places."""
         view, first = self.episode.drawn.view, max(0, len(self.summary.bowls) - LINES)
         lines = []
         for i, (table, bowl) in enumerate(zip(view.evidence, self.summary.bowls, strict=True)):
             if i >= first:
                 lines.append(f"e{i + 1} at {numbers(table.z - view.target_z)} rows {min(bowl.n_rows, 99)} "
                              f"optimum {numbers(bowl.optimum - self.reference)} best {numbers(bowl.best_row - self.reference)}")
-        return "\n".join([*lines, f"trend {numbers(self.summary.trend - self.reference)}"])
+        return "\n".join([*lines, f"trend {numbers(self.summary.trend - self.reference)}", self._lowest()])
 
     def list_candidates(self, page: int = 0) -> str:
         """Configurations that may be run on the target, relative to the reference.
@@ -110,8 +112,10 @@ class TextEnv:
         if self.episode.done:
             return "error: no trials left"
         point = self._read(configuration) if experiment == "target" else None
-        trial = self.episode.malformed() if point is None else self.episode.run_point(point)
-        return self._say(trial)
+        if point is None:
+            return self._say(self.episode.malformed())
+        self._asked.append(point)
+        return self._say(self.episode.run_point(point))
 
     def submit(self, configuration: dict[str, float]) -> str:
         """End the episode with the configuration to recommend.
@@ -161,10 +165,20 @@ class TextEnv:
         if trial.row < 0:
             return f"{trial.status} {left}"
         status = "diverged" if trial.diverged else trial.status
-        return f"{status} {spoken_trial(self, trial)} {left}"
+        return f"{status} {spoken_trial(self, trial)} {left}" + ("" if self.episode.done else f" {self._lowest()}")
+
+    def _lowest(self) -> str:
+        """The surface tool's line."""
+        i = suggested(self)
+        return f"surface candidate {i}" if self._by_number else f"surface {numbers(self.episode.drawn.view.candidates[i] - self.reference)}"
 
     def _scaled(self, difference: float) -> np.ndarray:
         return np.array([TENTHS * difference / self.summary.spread])
+
+
+def suggested(env: TextEnv) -> int:
+    """The candidate that the surface tool suggests now."""
+    return env._surface.lowest(env.episode.trials, env._asked)
 
 
 def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:

@@ -105,7 +105,7 @@ class Family:
 
 PRETRAINING = Family(
     name="pretraining",
-    version=1,
+    version=2,
     rates_log2=tuple(np.arange(-9.0, -4.4, 0.5).tolist()),
     batches_log2=(6, 7, 8, 9, 10, 11),
     levels=(
@@ -115,6 +115,10 @@ PRETRAINING = Family(
         Level("b2", "validation", width=32, layers=1, tokens=3 * 2**18, extra_seeds=(1,)),
         Level("c1", "train", width=48, layers=1, tokens=2**18, extra_seeds=(1,)),
         Level("c2", "validation", width=48, layers=1, tokens=7 * 2**16, extra_seeds=(1,)),
+        Level("f1", "train", width=32, layers=2, tokens=2**19, extra_seeds=(1,)),
+        Level("g1", "train", width=32, layers=3, tokens=3 * 2**17, extra_seeds=(1,)),
+        Level("h1", "train", width=48, layers=3, tokens=3 * 2**16, extra_seeds=(1,)),
+        Level("i1", "validation", width=64, layers=2, tokens=3 * 2**16, extra_seeds=(1,)),
         Level("d1", "test", width=64, layers=2, tokens=3 * 2**19, part="checkerboard", seeds=(0, 1)),
         Level("e1", "test", width=80, layers=3, tokens=899 * 2**11, part="checkerboard", seeds=(0, 1)),
     ),

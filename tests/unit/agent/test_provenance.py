@@ -11,14 +11,14 @@ from autollm.gym.suites import held_out, load_suite
 
 
 def test_assert_no_held_out__test_target__is_named():
-    target = load_suite("lab-pretraining-v1").split("test")[0].target
+    target = load_suite("lab-pretraining-v2").split("test")[0].target
     with pytest.raises(CheckpointError, match=target):
         assert_no_held_out(["generated:1:2", target], "a planted list")
 
 
 def test_train_tasks__test_split_asked_for__is_refused(generated_table):
     with pytest.raises(CheckpointError, match="held-out"):
-        train_tasks(["lab-pretraining-v1"], generated_table, split="test")
+        train_tasks(["lab-pretraining-v2"], generated_table, split="test")
 
 
 def test_train_splits__every_shipped_suite__hold_no_held_out_target():

@@ -41,11 +41,11 @@ def test_suites__json__lists_id_and_family(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (("evaluate", "--suite", "lab-pretrainin-v1", "--policies", "random"), "Did you mean 'lab-pretraining-v1'"),
-    (("evaluate", "--suite", "lab-pretraining-v1", "--policies", "randm"), "Did you mean 'random'"),
-    (("evaluate", "--suite", "lab-pretraining-v1", "--policies", "random"), "no snapshot is published"),
-    (("evaluate", "--suite", "lab-pretraining-v1", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
-    (("evaluate", "--suite", "lab-pretraining-v1", "--agent", "nowhere"), "nowhere is no checkpoint"),
+    (("evaluate", "--suite", "lab-pretrainin-v2", "--policies", "random"), "Did you mean 'lab-pretraining-v2'"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "randm"), "Did you mean 'random'"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "random"), "no snapshot is published"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"), "nowhere is no checkpoint"),
     (("report",), "no leaderboard"),
     (("ingest", "/nowhere/at/all"), "does not exist"),
     (("run", "--settings", "/nowhere.toml"), "cannot be read"),
@@ -58,7 +58,7 @@ def test_commands__wrong_name__one_line_on_stderr_and_code_1(tmp_path, arguments
 
 
 def test_commands__wrong_option__code_2(tmp_path):
-    assert _process("evaluate", "--suite", "lab-pretraining-v1", "--seeds", "0", home=tmp_path).returncode == 2
+    assert _process("evaluate", "--suite", "lab-pretraining-v2", "--seeds", "0", home=tmp_path).returncode == 2
 
 
 def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):

@@ -16,8 +16,8 @@ from autollm.agent.transcript import run_call, submit_call, thought
 from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
-TOOLS = "10487b665a5aebf6"
-GOLDEN = {0: "e73d5eea9da649bb", 10: "2c58fe2ddce1f185", 20: "30b2b76f48ae71a5", 30: "34b278474fc50b21", 40: "021f5ff560c31c32"}
+TOOLS = "36d7c27fbe74973f"
+GOLDEN = {0: "fb310765084efc6a", 10: "c915722f24216cad", 20: "60a02d40f449bd9e", 30: "97a15ee6190be3d2", 40: "c2e4810a6c5b6d60"}
 
 
 def transcript(seed: int) -> list[str]:

@@ -1,0 +1,85 @@
+"""The surface tool: one smooth surface through all cheap experiments and the trials, and the lowest untried place on it.
+
+Kriging with a fixed kernel over (configuration, fidelity), so that it costs milliseconds: it models sqrt(u + OFFSET), u the squashed loss,
+which turns a bowl into a cone. Unlike the trend it makes no claim about how the optimum moves; where experiments scatter it pools them.
+What does not belong here: fitted hyper-parameters (policies/gaussian_process.py), any prior knowledge of a published law.
+
+Invariant: of the target it reads spent trials alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autollm.gym.episode import Trial
+from autollm.gym.smoothing import squash
+from autollm.gym.task import TaskView
+
+KNOB_LENGTH, FIDELITY_LENGTH = 1.5, 5.0
+"""Of the kernel, natural units: among 1.5 to 4 and 3 to 12, the best on frozen generated landscapes (docs/experiments.md)."""
+NOISE, TRIAL_NOISE = 0.05, 0.01
+"""Variance of an evidence row and of a trial, in units of the rows' variance: a trial counts for more than what lies beside it."""
+OFFSET = 0.1
+MAX_ROWS = 300
+SAME = 1e-6
+"""Squared distance below which two points are one."""
+
+
+class Surface:
+    """The surface of one view. `spread`: the unit of the trials' losses, median - min of the dearest cheap experiment."""
+
+    def __init__(self, view: TaskView, spread: float):
+        self._candidates, self._spread = view.candidates, spread
+        self._target_z = np.zeros(len(view.target_z))
+        inputs = [_inputs(e.points, e.z - view.target_z) for e in view.evidence]
+        kept = _thinned(sum(map(len, inputs)))
+        d = view.candidates.shape[1]
+        self._lengths = np.concatenate([np.full(d, KNOB_LENGTH * max(1.0, np.sqrt(d / 2))), np.full(len(self._target_z), FIDELITY_LENGTH)])
+        self._x = np.concatenate([np.empty((0, len(self._lengths))), *inputs])[kept] / self._lengths
+        self._w = np.sqrt(np.concatenate([np.empty(0), *(squash(e.loss) for e in view.evidence)])[kept] + OFFSET)
+        self._cells = _inputs(self._candidates, self._target_z) / self._lengths
+        self._mean, self._scale = (self._w.mean(), max(self._w.std(), 1e-9)) if len(self._w) else (0.0, 1.0)
+        self._prior = self._posterior(self._x, self._w) if len(self._w) else np.linalg.norm(self._candidates - self._candidates.mean(axis=0), axis=1)
+
+    def lowest(self, trials: Sequence[Trial], asked: Sequence[np.ndarray] = ()) -> int:
+        """Index of the candidate where the surface through evidence and trials is lowest. Candidates that were evaluated or `asked` for
+        (points before snapping) are left out."""
+        found = [t for t in trials if t.row >= 0]
+        height = self._with(found) if found and len(self._w) else self._prior
+        tried = [*asked, *(np.array(t.point) for t in found)]
+        if tried:
+            height = np.where(_squared(self._candidates, np.array(tried)).min(axis=1) < SAME, np.inf, height)
+        return int(np.argmin(height))
+
+    def _with(self, found: list[Trial]) -> np.ndarray:
+        """Posterior mean at the candidates, the trials included. The target's minimum is unknown: the first trial counts as what the
+        evidence expects there, the others by their difference from it."""
+        points, losses = np.array([t.point for t in found]), np.array([t.loss for t in found])
+        first = self._prior[np.argmin(_squared(self._candidates, points[:1])[:, 0])] ** 2 - OFFSET
+        u = np.maximum(first, 0.0) + (losses - losses[0]) / self._spread
+        u = np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+        x = _inputs(points, self._target_z) / self._lengths
+        return self._posterior(np.concatenate([self._x, x]), np.concatenate([self._w, np.sqrt(np.maximum(u + OFFSET, 0.0))]))
+
+    def _posterior(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Posterior mean of w at the candidates, [n_candidates]."""
+        noise = np.where(np.arange(len(x)) < len(self._x), NOISE, TRIAL_NOISE)
+        weights = np.linalg.solve(np.exp(-0.5 * _squared(x, x)) + np.diag(noise), (w - self._mean) / self._scale)
+        return self._mean + self._scale * (np.exp(-0.5 * _squared(self._cells, x)) @ weights)
+
+
+def _inputs(points: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """[n, d + f]: points at fidelity z [f] relative to the target's."""
+    return np.column_stack([points, np.tile(z, (len(points), 1))])
+
+
+def _thinned(n: int) -> np.ndarray:
+    """At most MAX_ROWS of n row numbers, evenly spaced."""
+    return np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(int)
+
+
+def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Squared distances [n, m] of a [n, d] and b [m, d]."""
+    return np.maximum(np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T, 0.0)
