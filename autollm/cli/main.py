@@ -29,7 +29,7 @@ class App(typer.Typer):
 
 def build() -> App:
     """The application with all commands."""
-    from autollm.cli import clean, doctor, evaluate, ingest, lab, report, run, sources, suites
+    from autollm.cli import bench, clean, doctor, evaluate, ingest, lab, report, run, sources, suites
 
     app = App(name="autollm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
               help="Turn logs of cheap training runs into a gym, and a research agent that configures expensive ones.")
@@ -37,6 +37,7 @@ def build() -> App:
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.add_typer(lab.app, name="lab")
     app.add_typer(sources.app, name="sources")
+    app.add_typer(bench.app, name="bench")
     return app
 
 

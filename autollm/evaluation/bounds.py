@@ -11,21 +11,21 @@ import numpy as np
 
 from autollm.gym.regret import expected_random_regret, regret
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
+from autollm.gym.task import Task, feasible_rows
 
 
 def random_expectation(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
     """Exact expected regret of k distinct rows drawn uniformly, mean over tasks (pool-visible, all target rows)."""
-    return float(np.mean([expected_random_regret(table.losses(table.index(t.target)), k) for t in tasks]))
+    return float(np.mean([expected_random_regret(_target(t, table)[0], k) for t in tasks]))
 
 
 def smoothed_oracle(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
     """Realised regret of the first k rows in the order of the smoothed table, mean over tasks (all target rows)."""
     curves = []
     for task in tasks:
-        e = table.index(task.target)
-        order = np.argsort(table.column("latent", e), kind="stable")[:k]
-        curves.append(regret(table.losses(e)[order].min(), table.losses(e)))
+        losses, surface = _target(task, table)
+        order = np.argsort(surface, kind="stable")[:k]
+        curves.append(regret(losses[order].min(), losses))
     return float(np.mean(curves))
 
 
@@ -38,8 +38,7 @@ def noise_bound(tasks: Sequence[Task], table: OutcomeTable, k: int, rng: np.rand
     """
     means = np.zeros(n_redraws)
     for task in tasks:
-        e = table.index(task.target)
-        surface, losses = np.asarray(table.column("latent", e)), table.losses(e)
+        losses, surface = _target(task, table)
         better = losses <= np.median(losses)
         noise_sd = float(np.std((losses - surface)[better]))
         order = np.argsort(surface, kind="stable")[:k]
@@ -47,3 +46,9 @@ def noise_bound(tasks: Sequence[Task], table: OutcomeTable, k: int, rng: np.rand
             redrawn = surface + noise_sd * rng.normal(size=len(surface))
             means[i] += regret(redrawn[order].min(), redrawn) / len(tasks)
     return float(means.mean()), float(means.std(ddof=1))
+
+
+def _target(task: Task, table: OutcomeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and smoothed losses of the target's feasible rows, [n] each, for the task's objective."""
+    e, rows = table.index(task.target), feasible_rows(task, table)
+    return table.losses(e, task.objective)[rows], np.asarray(table.latent(e, task.objective))[rows]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from autollm.evaluation.intervals import interval
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
-from autollm.gym.space import Knob
+from autollm.gym.knobs import ONE_COORDINATE, Knob, is_number
 from autollm.gym.summary import fit_bowl
 from autollm.gym.table import OutcomeTable
 
@@ -64,15 +64,21 @@ def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]
 
 
 def moving_optimum(table: OutcomeTable, experiment_ids: Sequence[str], targets: Sequence[str]) -> str:
-    """Fitted optimum of each experiment against its compute, one panel a knob; held-out targets stand out. SVG text."""
+    """Fitted optimum of each experiment against its compute, one panel a knob that is a number; held-out targets stand out. SVG text.
+
+    Empty where no knob is a number (mixtures).
+    """
     indices = sorted((table.index(e) for e in experiment_ids), key=lambda e: table.experiments[e].compute_flops)
     space = table.experiments[indices[0]].space
+    panels = [(space.slices[k.name].start, k) for k in space.knobs if k.scale in ONE_COORDINATE and all(map(is_number, k.levels))]
+    if not panels:
+        return ""
     bowls = [fit_bowl(table.points[e], table.losses(e)) for e in indices]
     compute = np.array([table.experiments[e].compute_flops for e in indices])
     held_out = np.array([table.experiments[e].experiment_id in targets for e in indices])
     with rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(space), 3.2), layout="constrained")
-        for j, (axes, knob) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(space))), space.knobs, strict=True)):
+        figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
+        for axes, (j, knob) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
             fitted = np.array([knob.decode(b.optimum[j]) for b in bowls])
             best = np.array([knob.decode(b.best_row[j]) for b in bowls])
             axes.axhspan(knob.levels[0], knob.levels[-1], color="#f2f5f8", lw=0)

@@ -142,7 +142,7 @@ def result_of(episode: Episode, player: Player, calls: Calls | None = None, erro
         inference_regret=episode.inference_regret(), diverged_first=bool(first and first.diverged),
         n_calls=calls.n_calls, malformed=calls.malformed,
         repeated=sum(t.status == "repeated" for t in trials),
-        off_table=sum(t.status in ("off_table", "rejected") for t in trials),
+        off_table=sum(t.status in ("off_table", "rejected", "infeasible") for t in trials),
         cost_flops=episode.ledger.cost_flops, cost_device_hours=episode.ledger.cost_device_hours,
         trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss] for t in trials]),
         n_traced=calls.n_traced, n_numbers=calls.n_numbers,

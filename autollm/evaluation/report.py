@@ -113,7 +113,7 @@ def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], c
 
 
 def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
-    """A picture of the moving optimum per source, over every experiment that the evaluated suites name."""
+    """A picture of the moving optimum per source, over every experiment of it that the evaluated suites name; none for mixtures."""
     known = suite_ids()
     targets = {r.target for r in results}
     experiments: dict[str, set[str]] = {}
@@ -122,9 +122,9 @@ def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[
         named = {r.target}
         if r.suite.removesuffix("-masked") in known:
             named |= {e for task in load_suite(r.suite).tasks for e in (task.target, *task.evidence)}
-        experiments.setdefault(source, set()).update(e for e in named if e in table)
-    return [{"source": source, "n": len(ids), "svg": Markup(plots.moving_optimum(table, sorted(ids), sorted(targets & ids)))}
-            for source, ids in sorted(experiments.items())]
+        experiments.setdefault(source, set()).update(e for e in named if e in table and table.experiments[table.index(e)].source == source)
+    pictures = [(source, len(ids), plots.moving_optimum(table, sorted(ids), sorted(targets & ids))) for source, ids in sorted(experiments.items())]
+    return [{"source": source, "n": n, "svg": Markup(svg)} for source, n, svg in pictures if svg]
 
 
 def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:

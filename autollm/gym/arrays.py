@@ -1,7 +1,7 @@
 """The arrays of a snapshot: built from the marts' rows, written as files, memory-mapped when it is opened.
 
     experiments.json    what the dense experiment ids stand for, and the declared spaces
-    arrays/*.npy        offsets, points, and the columns of table.COLUMNS, rows of one experiment side by side
+    arrays/*.npy        offsets, points, the columns of table.COLUMNS, and metrics, rows of one experiment side by side
 
 What does not belong here: manifest, pointer and identity of a snapshot (snapshot.py).
 Invariant: equal marts give equal bytes, in whatever order their rows come.
@@ -22,13 +22,14 @@ from autollm.gym import storage
 from autollm.gym.knobs import Knob
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Limit, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable, oriented
+from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriented
 from autollm.records import canonical_json
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: secondary metrics as arrays; lists of several lengths by relative position."""
 NEEDED = ("experiment_id", "experiment_label", "source", "family", "space_id", "fidelity_json", "compute_flops", "objective_name",
           "objective_direction", "config_json", "objective_mean", "objective_sem", "n_replicas", "status", "cost_flops",
-          "cost_device_hours")
+          "cost_device_hours", "ladder_id", "secondary_json")
 """Columns of mart_gym__outcomes that the arrays are made of."""
 
 
@@ -39,11 +40,11 @@ def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table) -> Outco
         SnapshotError: a configuration that does not belong to its declared space.
     """
     rows = outcomes.select(NEEDED).to_pylist()
-    declared = build_spaces(spaces.to_pylist(), rows)
+    declared, directions = build_spaces(spaces.to_pylist(), rows), _directions(spaces.to_pylist())
     grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
-    experiments, points, columns = [], [], {name: [] for name in COLUMNS}
+    experiments, points, metrics, columns = [], [], [], {name: [] for name in COLUMNS}
     for key in sorted(grouped):
         cells = grouped[key]
         first = cells[0]
@@ -51,25 +52,31 @@ def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table) -> Outco
         x = np.array([_encoded(space, c) for c in cells])
         order = np.lexsort(x.T[::-1])
         cells, x = [cells[i] for i in order], x[order]
+        reported = [json.loads(c["secondary_json"]) for c in cells]
         experiments.append(Experiment(
             first["experiment_id"], first["experiment_label"], first["source"], first["family"], json.loads(first["fidelity_json"]),
-            first["compute_flops"], first["objective_name"], first["objective_direction"], space))
+            first["compute_flops"], first["objective_name"], first["objective_direction"], space,
+            _metrics(reported, directions.get((first["source"], first["ladder_id"]), {}))))
         points.append(x)
+        metrics.append(_metric_blocks(experiments[-1], reported, cells, x))
         for name, values in _columns(cells, x, experiments[-1]).items():
             columns[name].append(values)
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
     arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
-    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points))
+    values, latents = (np.concatenate(parts) for parts in zip(*metrics, strict=True))
+    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points), values, latents)
 
 
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     """A table as the files of a snapshot, by their names within its folder."""
     spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
     experiments = [{"experiment_id": e.experiment_id, "label": e.label, "source": e.source, "family": e.family, "fidelity": e.fidelity,
-                    "compute_flops": e.compute_flops, "objective": e.objective, "direction": e.direction, "space": _space_key(e)}
+                    "compute_flops": e.compute_flops, "objective": e.objective, "direction": e.direction, "space": _space_key(e),
+                    "metrics": [[m.name, m.direction] for m in e.metrics]}
                    for e in table.experiments]
     head = {"schema": SCHEMA, "table_id": table.table_id, "experiments": experiments, "spaces": spaces}
-    arrays = {**table.columns, "offsets": table.offsets, "points": np.concatenate([p.ravel() for p in table.points])}
+    arrays = {**table.columns, "offsets": table.offsets, "points": np.concatenate([p.ravel() for p in table.points]),
+              "metric_values": table.metric_values, "metric_latents": table.metric_latents}
     files = {"experiments.json": json.dumps(head, indent=1).encode()}
     for name, array in arrays.items():
         buffer = io.BytesIO()
@@ -82,13 +89,15 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped, read-only."""
     raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
     spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]]}) for e in raw["experiments"])
+    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]], "metrics": tuple(Metric(*m) for m in e["metrics"])})
+                        for e in raw["experiments"])
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
     widths = np.array([len(e.space) for e in experiments])
     starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
     points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
-    return OutcomeTable(table_id, experiments, offsets, {name: _load(folder, name) for name in COLUMNS}, points)
+    columns = {name: _load(folder, name) for name in COLUMNS}
+    return OutcomeTable(table_id, experiments, offsets, columns, points, _load(folder, "metric_values"), _load(folder, "metric_latents"))
 
 
 def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
@@ -160,6 +169,30 @@ def _columns(cells: list[dict[str, Any]], points: np.ndarray, experiment: Experi
         "cost_device_hours": column("cost_device_hours"),
         "latent": smooth(points, oriented(objective, experiment.direction), n_replicas, experiment.space.gridded),
     }
+
+
+def _directions(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, str]]:
+    """Direction of the secondary metrics that have one, in the mapping's order, by source and ladder."""
+    return {(entry["source"], entry["ladder_id"]): {m["name"]: m["direction"] for m in json.loads(entry["ladder_json"]).get("metrics", ())}
+            for entry in spaces}
+
+
+def _metrics(reported: list[dict[str, float]], directions: dict[str, str]) -> tuple[Metric, ...]:
+    """Metrics that an experiment's rows report: those with a direction first."""
+    names = {name for row in reported for name in row}
+    return tuple(Metric(name, directions.get(name, "")) for name in [*(n for n in directions if n in names), *sorted(names - set(directions))])
+
+
+def _metric_blocks(experiment: Experiment, reported: list[dict[str, float]], cells: list[dict[str, Any]],
+                   points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and smoothed losses of the metrics, each [n_metrics * n_rows]."""
+    values = np.array([[row.get(m.name, math.nan) for row in reported] for m in experiment.metrics], dtype=float)
+    latents = np.full_like(values, math.nan)
+    n_replicas = np.maximum(np.array([c["n_replicas"] for c in cells], dtype=float), 1)
+    for k, metric in enumerate(experiment.metrics):
+        if metric.direction:
+            latents[k] = smooth(points, oriented(values[k], metric.direction), n_replicas, experiment.space.gridded)
+    return values.ravel(), latents.ravel()
 
 
 def _space_key(experiment: Experiment) -> str:

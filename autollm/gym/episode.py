@@ -19,7 +19,7 @@ from autollm.errors import EpisodeError, SpaceError
 from autollm.gym.regret import best_so_far, regret
 from autollm.gym.space import nearest
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Draw, Task, draw
+from autollm.gym.task import Draw, Task, draw, rows_to_snap_to
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,16 @@ class OutcomeSource(Protocol):
 
 @dataclass(frozen=True)
 class TableSource:
-    """Look-up in a snapshot's table."""
+    """Look-up in a snapshot's table. `objective`: empty for the experiments' own."""
 
     table: OutcomeTable
+    objective: str = ""
 
     def outcome(self, experiment: int, row: int) -> Outcome:
         c, i = self.table.columns, self.table.offsets[experiment] + row
-        return Outcome(float(c["objective"][i]), float(self.table.loss[i]), bool(c["diverged"][i]),
-                       float(c["cost_flops"][i]), float(c["cost_device_hours"][i]))
+        name = self.objective or self.table.experiments[experiment].objective
+        return Outcome(float(self.table.metric(experiment, name)[row]), float(self.table.losses(experiment, self.objective)[row]),
+                       bool(c["diverged"][i]), float(c["cost_flops"][i]), float(c["cost_device_hours"][i]))
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Trial:
     """One spent trial.
 
     `status`: ok, repeated, off_table (further than the tolerance from any row), rejected (off_table in a `reject` task),
-    malformed. `point` and `row` are what was evaluated after snapping (row -1: nothing was), `distance` the snap in
-    natural units. `loss` is NaN where there is no outcome.
+    infeasible (the nearest row breaks a constraint of the task), malformed. `point` and `row` are what was evaluated after
+    snapping (row -1: nothing was), `distance` the snap in natural units. `loss` is NaN where there is no outcome.
     """
 
     number: int
@@ -95,9 +97,11 @@ class Episode:
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.drawn.task.trials)
-        self.points = self.table.points[self.drawn.target][self.drawn.rows]
-        self.losses = self.table.losses(self.drawn.target)[self.drawn.rows]
-        self.latent = self.table.column("latent", self.drawn.target)[self.drawn.rows]
+        task, target, rows = self.drawn.task, self.drawn.target, self.drawn.rows
+        self.points = self.table.points[target][rows]
+        self.losses = self.table.losses(target, task.objective)[rows]
+        self.latent = self.table.latent(target, task.objective)[rows]
+        self._snapped_to = rows_to_snap_to(task, self.table, rows)
 
     @property
     def done(self) -> bool:
@@ -119,12 +123,16 @@ class Episode:
     def run_point(self, point: np.ndarray) -> Trial:
         """The same for a point [n_knobs] on the natural scale."""
         self._check_open()
-        row, distance = nearest(self.points, point)
+        row, distance = self._nearest(point)
         return self._run_row(row, distance, point)
 
     def run_candidate(self, index: int) -> Trial:
-        """The same for a row of `view.candidates`."""
-        return self.run_point(self.drawn.view.candidates[index])
+        """The same for a row of `view.candidates`; any other number is a malformed call."""
+        self._check_open()
+        if not 0 <= index < len(self.drawn.view.candidates):
+            return self.malformed()
+        point = self.drawn.view.candidates[index]
+        return self._run_row(int(index), 0.0, point) if self.drawn.view.lists_rows else self.run_point(point)
 
     def malformed(self) -> Trial:
         """Spend a trial on a call that could not be read."""
@@ -135,14 +143,16 @@ class Episode:
         """End the episode with a choice; returns the row (within the draw) that the choice stands for.
 
         Raises:
-            SpaceError: not a configuration of the space.
+            SpaceError: not a configuration of the space, or one that breaks a constraint.
             EpisodeError: already submitted.
         """
         if self.finished:
             raise EpisodeError(f"{self.drawn.task.task_id}: the episode has been submitted already; reset() starts a new one.")
-        self.submitted, _ = nearest(self.points, self.drawn.view.space.encode(configuration))
-        self.finished = True
-        return self.submitted
+        row, _ = self._nearest(self.drawn.view.space.encode(configuration))
+        if row < 0:
+            raise SpaceError(f"the configuration breaks {', '.join(map(str, self.drawn.task.constraints))}. Fix: submit a feasible one.")
+        self.submitted, self.finished = row, True
+        return row
 
     @property
     def incumbent(self) -> Trial | None:
@@ -178,11 +188,20 @@ class Episode:
             budget = self.drawn.task.trials
             raise EpisodeError(f"{self.drawn.task.task_id}: no trials left (budget {budget}); reset() starts anew.")
 
+    def _nearest(self, point: np.ndarray) -> tuple[int, float]:
+        """Index of the nearest row in play (-1: an infeasible row is nearer) and the distance of the snap."""
+        found, distance = nearest(self.table.points[self.drawn.target][self._snapped_to], point)
+        place = np.searchsorted(self.drawn.rows, self._snapped_to[found])
+        in_play = place < len(self.drawn.rows) and self.drawn.rows[place] == self._snapped_to[found]
+        return (int(place) if in_play else -1), distance
+
     def _run_row(self, row: int, distance: float, point: np.ndarray) -> Trial:
         space, task = self.drawn.view.space, self.drawn.task
         off = distance > task.tolerance + 1e-9
         if off and task.off_table == "reject":
             return self._spend(Trial(self._number, "rejected", space.decode(point), distance=distance))
+        if row < 0:
+            return self._spend(Trial(self._number, "infeasible", space.decode(point), distance=distance))
         repeated = any(t.row == row for t in self.trials)
         outcome = self.source.outcome(self.drawn.target, int(self.drawn.rows[row]))
         if not repeated:
@@ -201,4 +220,4 @@ class Episode:
 
 def start(task: Task, table: OutcomeTable, seed: int, source: OutcomeSource | None = None) -> Episode:
     """A fresh episode of (task, seed)."""
-    return Episode(draw(task, table, seed), table, source or TableSource(table))
+    return Episode(draw(task, table, seed), table, source or TableSource(table, task.objective))

@@ -7,8 +7,11 @@
 | integer     | whole number                   | value / step                                                                 |
 | ordinal     | one of the levels, in order    | its rank                                                                     |
 | categorical | one of the levels              | one-hot / sqrt(2): two levels are 1 apart                                    |
-| list        | list of levels, one a position | rank / sqrt(positions) each, -1 where a shorter list has no entry: all positions a rank up is 1 |
+| list        | list of levels, one a position | rank / sqrt(positions) each: a whole list one rank up is 1; lists of several lengths below |
 | simplex     | {part: weight}, sum 1          | SIMPLEX_UNIT * sqrt(weight) each: distances are Hellinger's                  |
+
+Lists of several lengths (layers of a small and of a large model) are compared by relative position: a shorter one is stretched to the
+longest, and log2 of its length is one coordinate more.
 
 What does not belong here: several knobs together (space.py). Invariant: `decode(encode(v)) == v` for every value of the declared
 window (to 9 significant digits).
@@ -74,7 +77,11 @@ class Knob:
         """Number of coordinates."""
         if self.scale in ONE_COORDINATE:
             return 1
-        return self.positions[1] if self.scale == "list" else len(self.levels)
+        return self.positions[1] + self._any_length if self.scale == "list" else len(self.levels)
+
+    @property
+    def _any_length(self) -> bool:
+        return self.positions[0] < self.positions[1]
 
     @cached_property
     def _ranks(self) -> dict[tuple[bool, Any], int]:
@@ -85,7 +92,9 @@ class Knob:
         """A name a coordinate: `lr`; `optimizer.adam`; `heads.0`, `heads.1`; `mixture.code`."""
         if self.scale in ONE_COORDINATE:
             return (self.name,)
-        return tuple(f"{self.name}.{part}" for part in (range(self.width) if self.scale == "list" else self.levels))
+        if self.scale == "list":
+            return (*(f"{self.name}.{i}" for i in range(self.positions[1])), *((f"{self.name}.length",) if self._any_length else ()))
+        return tuple(f"{self.name}.{part}" for part in self.levels)
 
     def encode(self, value: Any) -> Any:
         """Value to natural scale: a float, or float64 [width] for categorical, list and simplex knobs.
@@ -110,9 +119,9 @@ class Knob:
         if self.scale in ONE_COORDINATE:
             return np.array([[self.grid[0]], [self.grid[-1]]])
         if self.scale == "list":
-            root, fewest = math.sqrt(self.width), self.positions[0]
-            low = np.where(np.arange(self.width) < fewest, 0.0, -1.0) / root
-            return np.array([low, np.full(self.width, (len(self.levels) - 1) / root)])
+            low, high = np.zeros(self.positions[1]), np.full(self.positions[1], (len(self.levels) - 1) / math.sqrt(self.positions[1]))
+            lengths = [[_log_length(n)] if self._any_length else [] for n in self.positions]
+            return np.array([np.append(low, lengths[0]), np.append(high, lengths[1])])
         return np.array([np.zeros(self.width), np.full(self.width, SIMPLEX_UNIT if self.scale == "simplex" else 1 / math.sqrt(2))])
 
     @property
@@ -196,9 +205,18 @@ def _encode_list(knob: Knob, value: Any) -> np.ndarray:
     fewest, most = knob.positions
     if not isinstance(value, (list, tuple)) or not fewest <= len(value) <= most:
         raise knob._wrong(value, "is not a list of the declared length")
-    ranks = np.full(most, -1.0)
-    ranks[: len(value)] = [knob._rank(item, value) for item in value]
-    return ranks / math.sqrt(most)
+    ranks = np.array([knob._rank(item, value) for item in value], dtype=float)
+    stretched = ranks[_stretched(len(value), most)] if len(value) else np.zeros(most)
+    return np.append(stretched / math.sqrt(most), [_log_length(len(value))] if knob._any_length else [])
+
+
+def _stretched(length: int, positions: int) -> np.ndarray:
+    """Which entry of a list of that length stands at each position, int64 [positions]."""
+    return np.arange(positions) * length // positions
+
+
+def _log_length(length: int) -> float:
+    return math.log2(max(length, 0.5))
 
 
 def _encode_simplex(knob: Knob, value: Any) -> np.ndarray:
@@ -217,9 +235,12 @@ def _decode_ordinal(knob: Knob, point: Any) -> Any:
 
 
 def _decode_list(knob: Knob, point: Sequence[float] | np.ndarray) -> list[Any]:
-    ranks = np.clip(np.rint(np.asarray(point) * math.sqrt(knob.width)), -1, len(knob.levels) - 1).astype(int)
-    ends = [n for n in np.flatnonzero(ranks < 0) if n >= knob.positions[0]]
-    return [knob.levels[max(rank, 0)] for rank in ranks[: ends[0] if ends else None]]
+    fewest, most = knob.positions
+    length = int(np.clip(np.rint(2.0 ** point[-1]), fewest, most)) if knob._any_length else most
+    which = _stretched(length, most)
+    ranks = np.asarray(point[:most]) * math.sqrt(most)
+    means = [ranks[which == i].mean() for i in range(length)]
+    return [knob.levels[int(r)] for r in np.clip(np.rint(means), 0, len(knob.levels) - 1)]
 
 
 def _decode_simplex(knob: Knob, point: Sequence[float] | np.ndarray) -> dict[str, float]:

@@ -56,20 +56,17 @@ def build(marts_url: str, home_url: str) -> str:
         return table_id
     files = {f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()}
     files |= files_of_table(table_of_marts(table_id, marts["mart_gym__outcomes"], marts["dim_spaces"]))
-    manifest = {
-        "schema": SCHEMA,
-        "table_id": table_id,
-        "rows": {name: mart.num_rows for name, mart in marts.items()},
-        "files": {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in sorted(files.items())},
-    }
-    try:
-        for name, data in files.items():
-            storage.write_atomic(storage.join(folder, name), data)
-        storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps(manifest, indent=1).encode())
-    except OSError as error:
-        raise SnapshotError(f"snapshot {table_id} could not be written: {error}. The published snapshot is unchanged; "
-                            "free some space (autollm clean --keep 2) and run again.") from error
+    _write(folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()})
     return table_id
+
+
+def freeze(table: OutcomeTable, home_url: str) -> None:
+    """Write a table that was made elsewhere as the snapshot of its table_id, without marts and without publishing it.
+
+    Raises:
+        SnapshotError: it could not be written.
+    """
+    _write(storage.join(home_url, "snapshots", table.table_id), table.table_id, files_of_table(table), {})
 
 
 def publish(home_url: str, table_id: str) -> None:
@@ -136,6 +133,23 @@ def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
 def experiment_id(source: str, fidelity: dict[str, float]) -> str:
     """`<source>:<8 hex>` of the canonical fidelity, as dbt's dim_experiments computes it."""
     return f"{source}:{hashlib.sha256(canonical_json(fidelity).encode()).hexdigest()[:8]}"
+
+
+def _write(folder: str, table_id: str, files: dict[str, bytes], rows: dict[str, int]) -> None:
+    """All files, the manifest last."""
+    manifest = {
+        "schema": SCHEMA,
+        "table_id": table_id,
+        "rows": rows,
+        "files": {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in sorted(files.items())},
+    }
+    try:
+        for name, data in files.items():
+            storage.write_atomic(storage.join(folder, name), data)
+        storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        raise SnapshotError(f"snapshot {table_id} could not be written: {error}. The published snapshot is unchanged; "
+                            "free some space (autollm clean --keep 2) and run again.") from error
 
 
 def _manifest(folder: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Suites: versioned, explicit lists of targets and their evidence, one TOML file each beside this module.
 
-Nothing is computed at load: a file names every experiment by its fidelity, every task by its target and evidence.
+Nothing is computed at load: a file names every experiment by its fidelity, every task by its target and evidence. `objectives` makes a
+task of each named metric, `[constraint]` (metric, max, min) bounds what is feasible on the targets.
 A wider family gets a new file with a new version.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from autollm.errors import UnknownNameError
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
+from autollm.gym.task import Constraint, Task
 
 FOLDER = Path(__file__).parent / "suites"
 MASKED = "-masked"
@@ -37,8 +38,15 @@ class Suite:
         return tuple(t for t in self.tasks if t.split == name)
 
     def missing(self, table: OutcomeTable) -> list[str]:
-        """Ids of experiments that the suite needs and the table does not hold."""
-        return sorted({e for t in self.tasks for e in (t.target, *t.evidence) if e not in table})
+        """Experiments that the suite needs and the table does not hold, or holds without a metric that it needs."""
+        out = {e for t in self.tasks for e in (t.target, *t.evidence) if e not in table}
+        for task in self.tasks:
+            needed = [(e, task.objective) for e in (task.target, *task.evidence)] + [(task.target, c.metric) for c in task.constraints]
+            for e, metric in needed:
+                known = table.experiments[table.index(e)] if e in table else None
+                if known and metric and metric not in (known.objective, *(m.name for m in known.metrics)):
+                    out.add(f"{e} with {metric}")
+        return sorted(out)
 
 
 def suite_ids() -> list[str]:
@@ -71,7 +79,7 @@ def held_out() -> frozenset[str]:
 def _load(suite_id: str) -> Suite:
     raw = tomllib.loads((FOLDER / f"{suite_id}.toml").read_text())
     ids = {name: _experiment(raw["source"], entry) for name, entry in raw["experiments"].items()}
-    tasks = tuple(_task(raw, entry, ids) for entry in raw["tasks"])
+    tasks = tuple(_task(raw, entry, ids, objective) for entry in raw["tasks"] for objective in raw.get("objectives", [""]))
     return Suite(suite_id, raw["version"], raw["family"], raw["source"], raw["description"], tasks)
 
 
@@ -81,9 +89,11 @@ def _experiment(source: str, entry: dict[str, Any]) -> str:
     return experiment_id(entry.get("source", source), fidelity)
 
 
-def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str]) -> Task:
+def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str], objective: str) -> Task:
+    bounds = raw.get("constraint")
+    constraints = (Constraint(bounds["metric"], float(bounds.get("max", "inf")), float(bounds.get("min", "-inf"))),) if bounds else ()
     return Task(
-        task_id=f"{raw['suite_id']}/{entry['target']}",
+        task_id=f"{raw['suite_id']}/{entry['target']}{f'/{objective}' if objective else ''}",
         suite_id=raw["suite_id"], suite_version=raw["version"], split=entry["split"],
         target=ids[entry["target"]], evidence=tuple(ids[e] for e in entry["evidence"]),
-        trials=raw.get("trials", 5), tolerance=raw.get("tolerance", 1.0))
+        trials=raw.get("trials", 5), tolerance=raw.get("tolerance", 1.0), objective=objective, constraints=constraints)

@@ -1,7 +1,8 @@
 """Fidelity-indexed outcome tables in memory: dense, read-only arrays, shared by every task and environment.
 
 Rows of one experiment lie side by side; experiment and row ids are dense integers. `loss` is the objective turned so
-that lower is better, with non-finite outcomes at the experiment's worst finite value.
+that lower is better, with non-finite outcomes at the experiment's worst finite value. Secondary metrics stand beside it; those with a
+direction may be a task's objective too, the others bound what is feasible.
 What does not belong here: files (snapshot.py), what a policy may see (task.py).
 
 Invariant: arrays are never written after construction.
@@ -9,14 +10,22 @@ Invariant: arrays are never written after construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from autollm.errors import UnknownNameError
+from autollm.errors import SnapshotError, UnknownNameError
 from autollm.gym.space import Space
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A secondary metric. `direction`: min, max, or empty where it is no objective."""
+
+    name: str
+    direction: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,12 @@ class Experiment:
     objective: str
     direction: str
     space: Space
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def objectives(self) -> dict[str, str]:
+        """Direction of everything that a task may optimize here, by name; its own objective first."""
+        return {self.objective: self.direction} | {m.name: m.direction for m in self.metrics if m.direction}
 
     @cached_property
     def z(self) -> np.ndarray:
@@ -56,7 +71,9 @@ class OutcomeTable:
     Attributes:
         offsets: int64 [n_experiments + 1], rows of experiment e are offsets[e]:offsets[e + 1].
         columns: name -> array [n_rows], see COLUMNS.
-        points: per experiment, float64 [n_rows_e, n_knobs], natural units.
+        points: per experiment, float64 [n_rows_e, n_coordinates], natural units.
+        metric_values, metric_latents: float64, a block [n_metrics_e, n_rows_e] per experiment, one after the other: values in the source's
+            own unit (NaN: not reported), and the smoothed losses of those with a direction (NaN elsewhere).
     """
 
     table_id: str
@@ -64,6 +81,8 @@ class OutcomeTable:
     offsets: np.ndarray
     columns: dict[str, np.ndarray]
     points: tuple[np.ndarray, ...]
+    metric_values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    metric_latents: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -87,6 +106,19 @@ class OutcomeTable:
         return self.columns[name][self.offsets[experiment] : self.offsets[experiment + 1]]
 
     @cached_property
+    def snappings(self) -> dict[int, Any]:
+        """By experiment: nearest rows of the declared grid's points (snapping.py), found once for all environments."""
+        return {}
+
+    def lookup(self, experiments: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Losses float64 [n] of rows (ids within their experiment's table) [n] of experiments (dense ids) [n]: one gather.
+
+        Raises:
+            IndexError: beyond the table's first or last row. A row beyond its own experiment is not noticed: ids come from this table.
+        """
+        return self.loss[self.offsets[experiments] + rows]
+
+    @cached_property
     def loss(self) -> np.ndarray:
         """float64 [n_rows]: lower is better, always finite."""
         out = self.columns["objective"].copy()
@@ -96,9 +128,69 @@ class OutcomeTable:
         out.setflags(write=False)
         return out
 
-    def losses(self, experiment: int) -> np.ndarray:
-        """View of `loss` on one experiment, [n_rows_e]."""
-        return self.loss[self.offsets[experiment] : self.offsets[experiment + 1]]
+    def losses(self, experiment: int, objective: str = "") -> np.ndarray:
+        """Losses of one experiment, [n_rows_e]: of its own objective, or of another one by name.
+
+        Raises:
+            UnknownNameError: it has no such objective. SnapshotError: a metric without a direction.
+        """
+        if self._is_own(experiment, objective):
+            return self.loss[self.offsets[experiment] : self.offsets[experiment + 1]]
+        if (experiment, objective) not in self._metric_losses:
+            loss = oriented(self.metric(experiment, objective), self._direction(experiment, objective))
+            loss.setflags(write=False)
+            self._metric_losses[experiment, objective] = loss
+        return self._metric_losses[experiment, objective]
+
+    def latent(self, experiment: int, objective: str = "") -> np.ndarray:
+        """Smoothed losses of one experiment, [n_rows_e], which only the judge reads.
+
+        Raises:
+            UnknownNameError: it has no such objective. SnapshotError: a metric without a direction.
+        """
+        if self._is_own(experiment, objective):
+            return self.column("latent", experiment)
+        self._direction(experiment, objective)
+        return self._block(self.metric_latents, experiment, objective)
+
+    def metric(self, experiment: int, name: str) -> np.ndarray:
+        """Values of a metric, or of the experiment's own objective, in the source's unit, [n_rows_e]; NaN where it was not reported.
+
+        Raises:
+            UnknownNameError: the experiment has no such metric.
+        """
+        own = self.experiments[experiment].objective
+        return self.column("objective", experiment) if name == own else self._block(self.metric_values, experiment, name)
+
+    @cached_property
+    def _metric_losses(self) -> dict[tuple[int, str], np.ndarray]:
+        return {}
+
+    @cached_property
+    def _metric_starts(self) -> np.ndarray:
+        sizes = np.diff(self.offsets) * np.array([len(e.metrics) for e in self.experiments], dtype=np.int64)
+        return np.concatenate([[0], np.cumsum(sizes)])
+
+    def _is_own(self, experiment: int, objective: str) -> bool:
+        return objective in ("", self.experiments[experiment].objective)
+
+    def _block(self, values: np.ndarray, experiment: int, name: str) -> np.ndarray:
+        names = [m.name for m in self.experiments[experiment].metrics]
+        if name not in names:
+            label = self.experiments[experiment].label
+            raise UnknownNameError(f"metric of {label}", name, [self.experiments[experiment].objective, *names])
+        n = int(self.offsets[experiment + 1] - self.offsets[experiment])
+        begin = int(self._metric_starts[experiment]) + names.index(name) * n
+        return values[begin : begin + n]
+
+    def _direction(self, experiment: int, objective: str) -> str:
+        here = self.experiments[experiment]
+        if objective not in here.objectives and objective in (m.name for m in here.metrics):
+            raise SnapshotError(f"metric {objective!r} of {here.label} has no direction, so it is no objective. Known objectives: "
+                                f"{', '.join(here.objectives)}. Fix: give it a direction in the source's mapping, and ingest again.")
+        if objective not in here.objectives:
+            raise UnknownNameError(f"objective of {here.label}", objective, here.objectives)
+        return here.objectives[objective]
 
 
 def oriented(objective: np.ndarray, direction: str) -> np.ndarray:

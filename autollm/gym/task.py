@@ -1,7 +1,8 @@
 """Tasks, what a seed makes of them, and the view that a policy gets.
 
-A task names a target experiment, the cheaper experiments that may be looked at, and a budget of trials. A seed turns it
-into a draw: 80 % of every evidence table's rows and, unless told otherwise, of the target's. The policy sees a `TaskView`.
+A task names a target experiment, the cheaper experiments that may be looked at, an objective, constraints, and a budget of trials. A seed
+turns it into a draw: 80 % of every evidence table's rows and, unless told otherwise, of the target's feasible ones. The policy sees a
+`TaskView`.
 
 Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows, where the space has a grid.
 """
@@ -14,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from autollm.errors import UnknownNameError
+from autollm.errors import EpisodeError, UnknownNameError
 from autollm.gym.space import Space
 from autollm.gym.table import OutcomeTable
 
@@ -25,8 +26,29 @@ KEEP = 0.8
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """Bounds of a metric that is known before a run, such as its parameters. A row beyond them, or without the metric, is infeasible."""
+
+    metric: str
+    most: float = float("inf")
+    least: float = float("-inf")
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Where values [n] keep the bounds, bool [n]. Marts keep 9 digits of a metric, so that much of a bound is given."""
+        slack = 1e-8
+        return (values <= self.most + slack * abs(self.most)) & (values >= self.least - slack * abs(self.least))
+
+    def __str__(self) -> str:
+        low = f"{self.least:.12g} <= " if self.least > float("-inf") else ""
+        return f"{low}{self.metric}{f' <= {self.most:.12g}' if self.most < float('inf') else ''}"
+
+
+@dataclass(frozen=True)
 class Task:
-    """One target, its evidence, its budget. Experiments are named by id; `split` is train, validation or test."""
+    """One target, its evidence, its budget. Experiments are named by id; `split` is train, validation or test.
+
+    `objective`: a metric of the experiments; empty: their own objective.
+    """
 
     task_id: str
     suite_id: str
@@ -40,6 +62,8 @@ class Task:
     off_table: Literal["nearest", "reject"] = "nearest"
     tolerance: float = 1.0
     masked: bool = False
+    objective: str = ""
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, known in (("setting", self.setting, ("declared", "pool-visible")),
@@ -76,8 +100,8 @@ class TaskView:
     """All that a policy may know. Evidence is sorted by cost, the dearest last.
 
     `candidates`: float64 [n, n_coordinates]; in `declared` the declared grid (a proposal is snapped to the nearest recorded
-    row), in `pool-visible`, and wherever the space has no finite grid (mixtures, per-layer lists), the target's rows without
-    outcomes.
+    row), in `pool-visible`, and wherever the space has no finite grid (mixtures, per-layer lists), the target's feasible rows
+    without outcomes.
     """
 
     task_id: str
@@ -92,6 +116,7 @@ class TaskView:
     objective: str
     direction: str
     target_fidelity: dict[str, float]
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def lists_rows(self) -> bool:
@@ -115,10 +140,11 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     """Realize a task. Determined by (task id, seed) alone, in any process.
 
     Raises:
-        UnknownNameError: the target or an evidence experiment is not in the table.
+        UnknownNameError: the target or an evidence experiment is not in the table, or has no such objective or metric.
+        EpisodeError: no row of the target is feasible.
     """
-    streams = np.random.SeedSequence([seed, _stable_int(task.task_id)]).spawn(3)
-    rng, target_rng = np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
+    streams = _streams(task, seed)
+    rng = np.random.default_rng(streams[0])
     target = table.index(task.target)
     experiment = table.experiments[target]
     evidence = []
@@ -126,16 +152,56 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
         e = table.index(experiment_id)
         keep = _subset(rng, len(table.points[e]))
         evidence.append(EvidenceTable(
-            experiment_id, table.experiments[e].z, table.points[e][keep], table.losses(e)[keep],
+            experiment_id, table.experiments[e].z, table.points[e][keep], table.losses(e, task.objective)[keep],
             table.column("diverged", e)[keep], table.experiments[e].compute_flops))
     evidence.sort(key=lambda t: (t.cost_flops, t.experiment_id))
-    n = len(table.points[target])
-    rows = _subset(target_rng, n) if task.target_rows == "redraw" else np.arange(n)
+    rows = target_rows(task, table, seed)
     listed = task.setting == "pool-visible" or experiment.space.grid is None
     candidates = table.points[target][rows] if listed else experiment.space.grid
+    objective = task.objective or experiment.objective
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
-                    tuple(evidence), candidates, task.trials, experiment.objective, experiment.direction, experiment.fidelity)
+                    tuple(evidence), candidates, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
+                    task.constraints)
     return Draw(task, seed, view, target, rows, streams[2])
+
+
+def target_rows(task: Task, table: OutcomeTable, seed: int) -> np.ndarray:
+    """Rows of the target that a draw puts in play, ascending ids within its table, int64 [n_rows].
+
+    Raises:
+        UnknownNameError: no such target or metric. EpisodeError: no row is feasible.
+    """
+    rows = feasible_rows(task, table)
+    return rows[_subset(np.random.default_rng(_streams(task, seed)[1]), len(rows))] if task.target_rows == "redraw" else rows
+
+
+def feasible_rows(task: Task, table: OutcomeTable) -> np.ndarray:
+    """Rows of the target that keep the task's constraints, ascending ids, int64.
+
+    Raises:
+        UnknownNameError: no such target or metric. EpisodeError: there is none.
+    """
+    target = table.index(task.target)
+    feasible = np.ones(len(table.points[target]), dtype=bool)
+    for constraint in task.constraints:
+        feasible &= constraint.holds(table.metric(target, constraint.metric))
+    if not feasible.any():
+        label = table.experiments[target].label
+        raise EpisodeError(f"{task.task_id}: no row of {label} keeps {', '.join(map(str, task.constraints))}. Fix: widen the constraint.")
+    return np.flatnonzero(feasible)
+
+
+def rows_to_snap_to(task: Task, table: OutcomeTable, rows: np.ndarray) -> np.ndarray:
+    """`rows` in play and, so that a proposal is not moved across a constraint unseen, all infeasible ones; ascending ids, int64."""
+    if not task.constraints:
+        return rows
+    n = len(table.points[table.index(task.target)])
+    return np.union1d(rows, np.setdiff1d(np.arange(n), feasible_rows(task, table)))
+
+
+def _streams(task: Task, seed: int) -> list[np.random.SeedSequence]:
+    """Streams of the evidence, of the target and of the policy."""
+    return np.random.SeedSequence([seed, _stable_int(task.task_id)]).spawn(3)
 
 
 def _subset(rng: np.random.Generator, n: int) -> np.ndarray:

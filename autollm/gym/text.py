@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import EpisodeError
+from autollm.errors import EpisodeError, SpaceError
 from autollm.gym.episode import Episode, Trial
 from autollm.gym.summary import EvidenceSummary, summarize
 from autollm.gym.surface import Surface
@@ -130,6 +130,8 @@ class TextEnv:
             self.episode.submit(self.episode.drawn.view.space.decode(point))
         except EpisodeError:
             return "error: already submitted"
+        except SpaceError:
+            return "error: infeasible"
         return "submitted"
 
     def get_reward(self) -> float:

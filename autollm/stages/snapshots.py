@@ -94,7 +94,8 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
     table_id, before = candidate_id(places), snapshot.published_id(places.home)
     if table_id != before:
         snapshot.publish(places.home, table_id)
-    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by, **_lack(left_out_of_candidate(places))}
+    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by, "schema": snapshot.SCHEMA,
+              **_lack(left_out_of_candidate(places))}
     write_atomic(join(places.snapshots, ORIGIN), json.dumps(origin).encode())
     return table_id, table_id != before
 
@@ -105,7 +106,7 @@ def is_current(places: Places, settings: Settings, built_by: str) -> bool:
     if not exists(url) or snapshot.published_id(places.home) is None:
         return False
     origin = {"table_id": snapshot.published_id(places.home), "inputs": fingerprint(sources(places, settings)), "built_by": built_by,
-              **_lack(left_out(places.marts))}
+              "schema": snapshot.SCHEMA, **_lack(left_out(places.marts))}
     return json.loads(read_bytes(url)) == origin
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriented
 from autollm.gym.task import Task
 
 SPACE = Space((
@@ -43,6 +45,20 @@ def make_task(table: OutcomeTable, **changes: object) -> Task:
     ids = [e.experiment_id for e in table.experiments]
     task = Task(f"toy/{len(ids)}", "toy-v1", 1, "test", ids[-1], tuple(ids[:-1]), trials=3)
     return task.with_(**changes)
+
+
+def make_rich_table(**changes: object) -> OutcomeTable:
+    """The toy table with metrics: `accuracy` (max, another optimum, missing in the first row) and `params` (no direction, by batch size)."""
+    table = make_table(**changes)
+    values, latents = [], []
+    for points in table.points:
+        accuracy = -((points - [-8.5, 9.0]) ** 2).sum(axis=1)
+        accuracy[0] = np.nan
+        values += [accuracy, 100.0 * points[:, 1]]
+        latents += [smooth(points, oriented(accuracy, "max"), np.ones(len(points))), np.full(len(points), np.nan)]
+    metrics = (Metric("accuracy", "max"), Metric("params"))
+    experiments = tuple(replace(e, metrics=metrics) for e in table.experiments)
+    return replace(table, experiments=experiments, metric_values=np.concatenate(values), metric_latents=np.concatenate(latents))
 
 
 MIXED = Space((

@@ -3,12 +3,10 @@ import sys
 
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.errors import EpisodeError, SpaceError, UnknownNameError
-from autollm.gym.env import LLMConfigEnv
 from autollm.gym.episode import Outcome, start
 from autollm.gym.task import draw
 from tests.unit.gym.tables import make_table, make_task
@@ -116,20 +114,3 @@ def test_episode__any_calls__regret_never_rises_and_stays_in_bounds(seed, action
         episode.run_candidate(action)
     curve = episode.regret_curve()
     assert np.all(np.diff(curve) <= 0) and np.all((curve >= 0) & (curve <= 1))
-
-
-@pytest.mark.filterwarnings("ignore:.*Box.*infinity.*:UserWarning")
-def test_env__gymnasium_checker__passes():
-    check_env(LLMConfigEnv(make_task(TABLE), TABLE), skip_render_check=True)
-
-
-def test_env__return__is_one_minus_final_latent_regret():
-    env = LLMConfigEnv(make_task(TABLE), TABLE)
-    env.reset(seed=5)
-    total, done = 0.0, False
-    while not done:
-        _, reward, done, _, _info = env.step(env.action_space.sample())
-        total += reward
-    episode = start(make_task(TABLE), TABLE, 5)
-    assert total == pytest.approx(1 - env._episode.regret_curve(latent=True)[-1])
-    assert np.array_equal(env._episode.drawn.rows, episode.drawn.rows)

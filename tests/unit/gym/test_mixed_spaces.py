@@ -83,4 +83,4 @@ def test_text__grid_space__knows_no_candidate_numbers():
 def test_text__masked__hides_every_part_and_category():
     _, prompt = text_env(masked=True)
     assert not any(word in prompt for word in ("optimizer", "adam", "heads", "mixture", "code", "params", "data_mixture"))
-    assert '"k9"' in prompt
+    assert '"k10"' in prompt

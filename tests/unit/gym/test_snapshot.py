@@ -18,6 +18,9 @@ SPACE_JSON = canonical_json({"knobs": [
     {"name": "learning_rate", "scale": "log", "unit": "", "step": 0.5, "role": "rate", "window": [2**-10, 2**-7]},
     {"name": "batch_tokens", "scale": "log", "unit": "tokens", "step": 1, "role": "size", "window": None}]})
 
+LADDER_JSON = canonical_json({"coordinates": [], "metrics": [{"name": "train_loss", "direction": "max", "unit": ""},
+                                                             {"name": "unseen", "direction": "min", "unit": ""}]})
+
 
 def write_marts(folder, shuffle=None, batch="b1"):
     """The toy table as dbt would export it; rows optionally in another order."""
@@ -29,6 +32,7 @@ def write_marts(folder, shuffle=None, batch="b1"):
                 "experiment_id": experiment.experiment_id, "config_id": config_id(config), "source": "toy", "family": "pretraining",
                 "experiment_label": experiment.label, "space_id": "s1", "fidelity_json": canonical_json(experiment.fidelity),
                 "compute_flops": experiment.compute_flops, "objective_name": "val_loss", "objective_direction": "min",
+                "ladder_id": "l1", "secondary_json": canonical_json({"score": e + 0.5, "train_loss": float(point[0])}),
                 "config_json": canonical_json(config), "objective_mean": None if diverged else objective, "objective_sem": None,
                 "n_replicas": 1, "status": "diverged" if diverged else "finished", "cost_flops": 1.0, "cost_device_hours": None})
     if shuffle is not None:
@@ -37,7 +41,7 @@ def write_marts(folder, shuffle=None, batch="b1"):
     outcomes = pa.Table.from_pylist(rows)
     for name, kind in schema_null_floats.items():
         outcomes = outcomes.set_column(outcomes.column_names.index(name), name, outcomes[name].cast(kind))
-    spaces = pa.Table.from_pylist([{"source": "toy", "space_id": "s1", "ladder_id": "l1", "space_json": SPACE_JSON}])
+    spaces = pa.Table.from_pylist([{"source": "toy", "space_id": "s1", "ladder_id": "l1", "space_json": SPACE_JSON, "ladder_json": LADDER_JSON}])
     curves = pa.Table.from_pylist([{"source": "toy", "run_id": "r", "metric": "loss", "line": 2, "value": 1.0, "batch_id": batch}])
     marts = {"mart_gym__outcomes": outcomes, "fct_outcomes": outcomes, "dim_experiments": outcomes.select(["experiment_id"]),
              "dim_configs": outcomes.select(["space_id", "config_id"]), "dim_spaces": spaces, "fct_learning_curves": curves}
@@ -61,6 +65,16 @@ def test_snapshot__build_publish_open__gives_the_table_back(home, tmp_path):
         assert table.points[e] == pytest.approx(toy.points[e])
         assert table.losses(e) == pytest.approx(toy.losses(e))
     assert table.experiments[0].space.knobs[0].levels == pytest.approx(toy.experiments[0].space.knobs[0].levels)
+
+
+def test_snapshot__secondary_metrics__are_arrays_with_the_mappings_directions(home, tmp_path):
+    snapshot.publish(home, snapshot.build(write_marts(tmp_path / "marts"), home))
+    table = snapshot.open_snapshot(home)
+    assert [(m.name, m.direction) for m in table.experiments[2].metrics] == [("train_loss", "max"), ("score", "")]
+    assert table.metric(2, "score").tolist() == [2.5] * 35
+    assert np.array_equal(table.losses(2, "train_loss"), -table.points[2][:, 0])
+    assert table.latent(2, "train_loss") == pytest.approx(table.losses(2, "train_loss"), abs=0.2)
+    assert np.isnan(table.metric_latents[: 2 * 35]).sum() == 35
 
 
 def test_snapshot__rows_in_another_order_and_landed_in_another_batch__same_id(tmp_path):

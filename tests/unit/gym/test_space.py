@@ -156,7 +156,7 @@ GOOD = {"optimizer": "sgd", "momentum": 0.5, "heads": [4, 16], "mixture": {"code
     ({"optimizer": "adam"}, "momentum=0.5 is chosen only where optimizer is 'sgd'"),
 ])
 def test_space__bad_value_of_any_scale__names_knob_value_and_window(change, said):
-    assert len(MIXED.encode(GOOD)) == len(MIXED) == 9
+    assert len(MIXED.encode(GOOD)) == len(MIXED) == 10
     with pytest.raises(SpaceError, match=said):
         MIXED.encode({**GOOD, **change})
 
@@ -240,7 +240,16 @@ def test_knob__ordinal_of_words__keeps_their_order():
     assert [knob.encode(v) for v in knob.levels] == [0, 1, 2] and knob.decode(1.2) == "medium"
 
 
-@given(st.lists(st.floats(-3, 3), min_size=9, max_size=9))
+def test_knob__lists_of_several_lengths__are_compared_by_relative_position():
+    knob = Knob("heads", "list", (4, 8, 16), positions=(2, 6))
+    small, large, other = ([4, 16], [4, 4, 4, 16, 16, 16], [16, 16, 16, 4, 4, 4])
+    assert np.array_equal(knob.encode(small)[:6], knob.encode(large)[:6]) and knob.encode(large)[6] - knob.encode(small)[6] == np.log2(3)
+    assert [knob.decode(knob.encode(v)) for v in (small, large, other, [4, 8, 16, 16])] == [small, large, other, [4, 8, 16, 16]]
+    assert np.linalg.norm(knob.encode(small) - knob.encode(other)) > np.linalg.norm(knob.encode(small) - knob.encode(large))
+    assert knob.coordinates[-2:] == ("heads.5", "heads.length")
+
+
+@given(st.lists(st.floats(-3, 3), min_size=10, max_size=10))
 def test_space__any_point__decodes_to_a_configuration_that_encodes(point):
     configuration = MIXED.decode(np.array(point))
     assert np.allclose(MIXED.encode(MIXED.decode(MIXED.encode(configuration))), MIXED.encode(configuration))

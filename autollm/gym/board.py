@@ -1,0 +1,74 @@
+"""What a drawn target answers to each of its candidates, as arrays: the part of an episode that needs no search and no text.
+
+Both array environments are views of this: the scalar one reads it cell by cell, the vector one gathers. What does not belong here:
+trials (episode.py), evidence (task.py). Invariant: equal to what `Episode.run_candidate` gives for the same (task, seed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autollm.gym.regret import regret
+from autollm.gym.snapping import Snapping
+from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Task, rows_to_snap_to, target_rows
+
+OK, OFF_TABLE, REJECTED, INFEASIBLE = range(4)
+STATUSES = ("ok", "off_table", "rejected", "infeasible")
+"""Names of a candidate's status by its code, as Trial has them."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """Rows in play: ids `rows`, `loss` and `regret` (latent, of having that row as incumbent), [n_rows]. Candidates: index into those
+    `row` (-1: no outcome), snap `distance`, `status` code, [n_candidates]."""
+
+    rows: np.ndarray
+    loss: np.ndarray
+    regret: np.ndarray
+    row: np.ndarray
+    distance: np.ndarray
+    status: np.ndarray
+
+
+def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
+    """The board of (task, seed).
+
+    Raises:
+        UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible.
+    """
+    target = table.index(task.target)
+    rows = target_rows(task, table, seed)
+    latent = table.latent(target, task.objective)[rows]
+    grid = candidate_grid(task, table)
+    row, distance = (np.arange(len(rows)), np.zeros(len(rows))) if grid is None else _snapped(task, table, rows, grid)
+    status = np.where(distance > task.tolerance + 1e-9, OFF_TABLE, OK)
+    if task.off_table == "reject":
+        row, status = np.where(status == OFF_TABLE, -1, row), np.where(status == OFF_TABLE, REJECTED, OK)
+    status = np.where((row < 0) & (status != REJECTED), INFEASIBLE, status)
+    return Board(rows, table.losses(target, task.objective)[rows], np.asarray(regret(latent, latent)), row, distance, status)
+
+
+def candidate_grid(task: Task, table: OutcomeTable) -> np.ndarray | None:
+    """The declared grid that candidates are, or None where they are the target's rows."""
+    return None if task.setting == "pool-visible" else table.experiments[table.index(task.target)].space.grid
+
+
+def n_candidates(task: Task, table: OutcomeTable) -> int:
+    """How many candidates every draw of a task has."""
+    grid = candidate_grid(task, table)
+    return len(target_rows(task, table, 0)) if grid is None else len(grid)
+
+
+def _snapped(task: Task, table: OutcomeTable, rows: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index into `rows` (-1: the nearest row is infeasible) and snap distance of every grid point."""
+    target = table.index(task.target)
+    if target not in table.snappings:
+        table.snappings[target] = Snapping(grid, table.points[target])
+    among = rows_to_snap_to(task, table, rows)
+    found, distance = table.snappings[target].among(among)
+    place = np.full(len(table.points[target]), -1)
+    place[rows] = np.arange(len(rows))
+    return place[among[found]], distance
