@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from autollm.gym.episode import Episode, start
-from autollm.gym.regret import best_so_far, regret
+from autollm.gym.regret import regret
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task
 from autollm.policies.base import Policy
@@ -112,7 +112,7 @@ def play(policy: Policy, task: Task, table: OutcomeTable, seed: int, player: Pla
     except Exception as raised:  # any policy's own fault is its result; the other episodes go on
         error = f"{type(raised).__name__}: {raised}"
         while not episode.done:
-            episode.malformed()
+            episode.malformed() if episode.can_begin else episode.finish()
     return result_of(episode, player or Player(policy.policy_id, str(policy.version)), error=error)
 
 
@@ -122,8 +122,12 @@ def _play_out(policy: Policy, episode: Episode) -> None:
     if policy.sees_target:
         policy.reset_with_target(episode)
     while not episode.done:
-        proposals = policy.ask()
-        policy.tell(episode.run(proposals[0]) if proposals else episode.malformed())
+        proposals = policy.ask(1, episode.pending) if episode.can_begin else []
+        if proposals:
+            experiment, configuration = proposals[0] if isinstance(proposals[0], tuple) else ("", proposals[0])
+            episode.begin(configuration, experiment)
+        else:  # a policy that names nothing while trials are pending waits for one; else it has nothing to say, which costs a trial
+            policy.tell(episode.finish() if episode.n_pending else episode.malformed())
 
 
 def result_of(episode: Episode, player: Player, calls: Calls | None = None, error: str = "") -> EpisodeResult:
@@ -131,7 +135,7 @@ def result_of(episode: Episode, player: Player, calls: Calls | None = None, erro
     task, drawn, trials = episode.drawn.task, episode.drawn, episode.trials
     calls = calls or Calls(len(trials), sum(t.status == "malformed" for t in trials))
     gap, rank = _found(episode)
-    first = next(iter(trials), None)
+    first = next((t for t in trials if not t.experiment), None)
     return EpisodeResult(
         table_id=episode.table.table_id, suite=task.suite_id, suite_version=task.suite_version, task_id=task.task_id,
         target=task.target, split=task.split, setting=task.setting, target_rows=task.target_rows,
@@ -144,7 +148,8 @@ def result_of(episode: Episode, player: Player, calls: Calls | None = None, erro
         repeated=sum(t.status == "repeated" for t in trials),
         off_table=sum(t.status in ("off_table", "rejected", "infeasible") for t in trials),
         cost_flops=episode.ledger.cost_flops, cost_device_hours=episode.ledger.cost_device_hours,
-        trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss] for t in trials]),
+        trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss, *([t.experiment] if t.experiment else [])]
+                                for t in trials]),
         n_traced=calls.n_traced, n_numbers=calls.n_numbers,
         transcript_json=json.dumps(calls.transcript) if calls.transcript else "", error=error)
 
@@ -163,8 +168,8 @@ def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
     losses, n = episode.losses, episode.drawn.task.trials
     best = float(np.min(losses))
     gap, rank = np.full(n, float(np.median(losses)) - best), np.full(n, len(losses))
-    for k, index in enumerate(best_so_far(np.array([t.loss for t in episode.trials]))):
+    for k, index in enumerate(episode.incumbents()):
         if index >= 0:
             found = losses[episode.trials[index].row]
-            gap[k:], rank[k:] = found - best, 1 + int(np.sum(losses < found))
+            gap[k], rank[k] = found - best, 1 + int(np.sum(losses < found))
     return gap, rank

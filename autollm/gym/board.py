@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autollm.errors import EpisodeError
 from autollm.gym.regret import regret
 from autollm.gym.snapping import Snapping
 from autollm.gym.table import OutcomeTable
@@ -37,8 +38,12 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
     """The board of (task, seed).
 
     Raises:
-        UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible.
+        UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible, or
+            the task charges cheap experiments.
     """
+    if task.charged:
+        raise EpisodeError(f"{task.task_id} charges {len(task.charged)} cheap experiments, and the array environments run the target alone. "
+                           "Fix: play it as an Episode: run(configuration, experiment=...).")
     target = table.index(task.target)
     rows = target_rows(task, table, seed)
     latent = table.latent(target, task.objective)[rows]

@@ -9,50 +9,23 @@ Invariant: an episode of equal (task, seed, calls) gives equal trials.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from autollm.errors import EpisodeError, SpaceError
+from autollm.gym.ground import Ground, grounds_of
+from autollm.gym.outcomes import Outcome, OutcomeSource, TableSource
 from autollm.gym.regret import best_so_far, regret
-from autollm.gym.space import nearest
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Draw, Task, draw, rows_to_snap_to
+from autollm.gym.task import Draw, Task, draw
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a source answers: objective in the source's unit, loss (lower is better), status, cost of that run."""
-
-    objective: float
-    loss: float
-    diverged: bool
-    cost_flops: float
-    cost_device_hours: float
-
-
-class OutcomeSource(Protocol):
-    """Anything that can say what a configuration gave."""
-
-    def outcome(self, experiment: int, row: int) -> Outcome:
-        """Outcome of a row (id within the experiment's table)."""
-        ...
-
-
-@dataclass(frozen=True)
-class TableSource:
-    """Look-up in a snapshot's table. `objective`: empty for the experiments' own."""
-
-    table: OutcomeTable
-    objective: str = ""
-
-    def outcome(self, experiment: int, row: int) -> Outcome:
-        c, i = self.table.columns, self.table.offsets[experiment] + row
-        name = self.objective or self.table.experiments[experiment].objective
-        return Outcome(float(self.table.metric(experiment, name)[row]), float(self.table.losses(experiment, self.objective)[row]),
-                       bool(c["diverged"][i]), float(c["cost_flops"][i]), float(c["cost_device_hours"][i]))
+Proposal = dict[str, Any] | tuple[str, dict[str, Any]]
+"""A configuration for the target, or (experiment id, configuration) for a charged one."""
+__all__ = ["Episode", "Ledger", "Outcome", "OutcomeSource", "Proposal", "TableSource", "Trial", "start"]
 
 
 @dataclass(frozen=True)
@@ -60,33 +33,47 @@ class Trial:
     """One spent trial.
 
     `status`: ok, repeated, off_table (further than the tolerance from any row), rejected (off_table in a `reject` task),
-    infeasible (the nearest row breaks a constraint of the task), malformed. `point` and `row` are what was evaluated after
-    snapping (row -1: nothing was), `distance` the snap in natural units. `loss` is NaN where there is no outcome.
+    infeasible (the nearest row breaks a constraint of the task), malformed.
+    `proposed` is the point that was asked for, `point` and `row` what was evaluated after snapping (row -1: nothing was), `distance`
+    the snap in natural units. `loss` is NaN where there is no outcome. `experiment`: a charged one's id, empty for the target;
+    `cost`: of the budget, a run of the target is 1.
     """
 
     number: int
     status: str
-    configuration: dict[str, float] | None
+    configuration: dict[str, Any] | None
     point: tuple[float, ...] = ()
     row: int = -1
     distance: float = 0.0
     objective: float = float("nan")
     loss: float = float("nan")
     diverged: bool = False
+    experiment: str = ""
+    cost: float = 1.0
+    proposed: tuple[float, ...] = ()
 
 
 @dataclass
 class Ledger:
-    """What was spent: trials, and the cost of the runs behind them (repeats are not run twice)."""
+    """What is left (in runs of the target), and the cost of the runs behind what was spent (repeats are not run twice)."""
 
-    trials_left: int
+    left: float
     cost_flops: float = 0.0
     cost_device_hours: float = 0.0
+
+    @property
+    def trials_left(self) -> int:
+        """Whole runs of the target that are left."""
+        return int(self.left + 1e-9)
 
 
 @dataclass
 class Episode:
-    """State machine of one play. `run` spends a trial, `submit` ends it."""
+    """State machine of one play. `run` spends a trial, `submit` ends it, and so does a budget that pays no run of the target any more.
+
+    Several trials may be pending: `begin` spends a trial whose outcome comes later, `finish` waits for the one that ends first. `clock`
+    counts simulated time, in durations of a run of the target.
+    """
 
     drawn: Draw
     table: OutcomeTable
@@ -94,50 +81,98 @@ class Episode:
     trials: list[Trial] = field(default_factory=list)
     submitted: int = -1
     finished: bool = False
+    clock: float = 0.0
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.drawn.task.trials)
         task, target, rows = self.drawn.task, self.drawn.target, self.drawn.rows
-        self.points = self.table.points[target][rows]
+        self.ledger = Ledger(float(task.trials))
+        self.grounds = grounds_of(self.drawn, self.table)
+        self.points = self.grounds[""].points
         self.losses = self.table.losses(target, task.objective)[rows]
         self.latent = self.table.latent(target, task.objective)[rows]
-        self._snapped_to = rows_to_snap_to(task, self.table, rows)
+        self._pending: dict[int, tuple[float, Trial]] = {}
+        self._begun = 0
 
     @property
     def done(self) -> bool:
-        return self.finished or self.ledger.trials_left == 0
+        """No run of the target can be paid and nothing is pending, or the episode was submitted."""
+        return self.finished or (not self._pending and self.ledger.trials_left == 0)
 
-    def run(self, configuration: Mapping[str, Any]) -> Trial:
-        """Try a configuration on the target.
+    @property
+    def can_begin(self) -> bool:
+        """Whether another trial may be begun now."""
+        return not self.finished and self.ledger.trials_left > 0 and len(self._pending) < self.drawn.task.workers
+
+    @property
+    def pending(self) -> list[Proposal]:
+        """What was asked for and is running, in the order in which it was begun."""
+        proposed = ((t.experiment, self.drawn.view.space.decode(np.array(t.proposed))) for _, t in self._pending.values() if t.proposed)
+        return [(experiment, configuration) if experiment else configuration for experiment, configuration in proposed]
+
+    @property
+    def n_pending(self) -> int:
+        """Trials that were begun and not finished, malformed ones too."""
+        return len(self._pending)
+
+    def run(self, configuration: Mapping[str, Any], experiment: str = "") -> Trial:
+        """Try a configuration on the target, or on a charged experiment by its id.
 
         Raises:
-            EpisodeError: the episode is over.
+            EpisodeError: the episode is over, or as many trials are pending as may be.
+        """
+        return self.finish(self.begin(configuration, experiment))
+
+    def run_point(self, point: np.ndarray, experiment: str = "") -> Trial:
+        """The same for a point [n_coordinates] on the natural scale."""
+        self._check_open()
+        return self.finish(self._begin(*self._trial_at(point, self.grounds[experiment])))
+
+    def run_candidate(self, index: int, experiment: str = "") -> Trial:
+        """The same for a row of the candidates; any other number is a malformed call."""
+        self._check_open()
+        ground = self.grounds[experiment]
+        if not 0 <= index < len(ground.candidates):
+            return self.malformed(experiment)
+        point = ground.candidates[index]
+        trial = self._trial_of(int(index), 0.0, point, ground) if ground.lists_rows else self._trial_at(point, ground)
+        return self.finish(self._begin(*trial))
+
+    def malformed(self, experiment: str = "") -> Trial:
+        """Spend a trial on a call that could not be read."""
+        self._check_open()
+        return self.finish(self._begin(self._malformed(self.grounds.get(experiment))))
+
+    def begin(self, configuration: Mapping[str, Any], experiment: str = "") -> int:
+        """Begin a trial without waiting for it; returns its ticket. The budget is charged now.
+
+        Raises:
+            EpisodeError: the episode is over, or as many trials are pending as may be.
         """
         self._check_open()
+        ground = self.grounds.get(experiment)
+        if ground is None:
+            return self._begin(self._malformed(None))
         try:
             point = self.drawn.view.space.encode(configuration)
         except SpaceError:
-            return self._spend(Trial(self._number, "malformed", None))
-        return self.run_point(point)
+            return self._begin(self._malformed(ground))
+        return self._begin(*self._trial_at(point, ground))
 
-    def run_point(self, point: np.ndarray) -> Trial:
-        """The same for a point [n_knobs] on the natural scale."""
-        self._check_open()
-        row, distance = self._nearest(point)
-        return self._run_row(row, distance, point)
+    def finish(self, ticket: int | None = None) -> Trial:
+        """Wait for a pending trial: that of the ticket, or the one that ends first (the earlier begun on a tie).
 
-    def run_candidate(self, index: int) -> Trial:
-        """The same for a row of `view.candidates`; any other number is a malformed call."""
-        self._check_open()
-        if not 0 <= index < len(self.drawn.view.candidates):
-            return self.malformed()
-        point = self.drawn.view.candidates[index]
-        return self._run_row(int(index), 0.0, point) if self.drawn.view.lists_rows else self.run_point(point)
-
-    def malformed(self) -> Trial:
-        """Spend a trial on a call that could not be read."""
-        self._check_open()
-        return self._spend(Trial(self._number, "malformed", None))
+        Raises:
+            EpisodeError: nothing, or not this ticket, is pending.
+        """
+        if not self._pending or (ticket is not None and ticket not in self._pending):
+            asked = "nothing is pending" if ticket is None else f"trial {ticket} is not pending"
+            raise EpisodeError(f"{self.drawn.task.task_id}: {asked}. Fix: begin() a trial, and finish() each once.")
+        ends = {t: end for t, (end, _) in self._pending.items()}
+        chosen = ticket if ticket is not None else min(ends, key=lambda t: (ends[t], t))
+        end, trial = self._pending.pop(chosen)
+        self.clock = max(self.clock, end)
+        self.trials.append(replace(trial, number=len(self.trials) + 1))
+        return self.trials[-1]
 
     def submit(self, configuration: Mapping[str, Any]) -> int:
         """End the episode with a choice; returns the row (within the draw) that the choice stands for.
@@ -148,7 +183,7 @@ class Episode:
         """
         if self.finished:
             raise EpisodeError(f"{self.drawn.task.task_id}: the episode has been submitted already; reset() starts a new one.")
-        row, _ = self._nearest(self.drawn.view.space.encode(configuration))
+        row, _ = self.grounds[""].nearest(self.drawn.view.space.encode(configuration))
         if row < 0:
             raise SpaceError(f"the configuration breaks {', '.join(map(str, self.drawn.task.constraints))}. Fix: submit a feasible one.")
         self.submitted, self.finished = row, True
@@ -156,23 +191,28 @@ class Episode:
 
     @property
     def incumbent(self) -> Trial | None:
-        """Best trial so far by what was observed; None before the first outcome."""
-        index = best_so_far(np.array([t.loss for t in self.trials]))[-1] if self.trials else -1
+        """Best trial on the target so far by what was observed; None before the first outcome."""
+        index = best_so_far(self._target_losses)[-1] if self.trials else -1
         return self.trials[index] if index >= 0 else None
 
+    def incumbents(self) -> np.ndarray:
+        """Index of the incumbent among `trials` when 1, 2, ... runs of the target are spent, int64 [trials]; -1: none. What was not spent
+        repeats the last one."""
+        out = np.full(self.drawn.task.trials, -1)
+        spent = np.cumsum([t.cost for t in self.trials])
+        for index, used in zip(best_so_far(self._target_losses), spent, strict=True):
+            out[max(math.ceil(used - 1e-9), 1) - 1 :] = index
+        return out
+
     def regret_curve(self, latent: bool = False) -> np.ndarray:
-        """Regret after each of the task's trials, float64 [trials]; 1 while nothing was found.
+        """Regret when 1, 2, ... runs of the target are spent (after each trial, where nothing else is charged), float64 [trials]; 1 while
+        nothing was found.
 
         Realised: the incumbent's recorded loss against the recorded minimum. Latent: the same incumbent and the minimum,
-        both read from the smoothed table. Trials that were not used repeat the last value.
+        both read from the smoothed table.
         """
         values = self.latent if latent else self.losses
-        found = best_so_far(np.array([t.loss for t in self.trials]))
-        curve = np.ones(self.drawn.task.trials)
-        for k, index in enumerate(found):
-            if index >= 0:
-                curve[k:] = regret(values[self.trials[index].row], values)
-        return curve
+        return np.array([float(regret(values[self.trials[i].row], values)) if i >= 0 else 1.0 for i in self.incumbents()])
 
     def inference_regret(self) -> float:
         """Latent regret of the submitted configuration, or of the incumbent when none was submitted."""
@@ -180,42 +220,53 @@ class Episode:
         return float(regret(self.latent[row], self.latent)) if row >= 0 else 1.0
 
     @property
-    def _number(self) -> int:
-        return len(self.trials) + 1
+    def _target_losses(self) -> np.ndarray:
+        return np.array([t.loss if not t.experiment else math.nan for t in self.trials])
 
     def _check_open(self) -> None:
-        if self.done:
+        if self.finished or self.ledger.trials_left == 0:
             budget = self.drawn.task.trials
             raise EpisodeError(f"{self.drawn.task.task_id}: no trials left (budget {budget}); reset() starts anew.")
+        if not self.can_begin:
+            raise EpisodeError(f"{self.drawn.task.task_id}: {len(self._pending)} trials are pending, as many as may be. Fix: finish() one first.")
 
-    def _nearest(self, point: np.ndarray) -> tuple[int, float]:
-        """Index of the nearest row in play (-1: an infeasible row is nearer) and the distance of the snap."""
-        found, distance = nearest(self.table.points[self.drawn.target][self._snapped_to], point)
-        place = np.searchsorted(self.drawn.rows, self._snapped_to[found])
-        in_play = place < len(self.drawn.rows) and self.drawn.rows[place] == self._snapped_to[found]
-        return (int(place) if in_play else -1), distance
+    def _malformed(self, ground: Ground | None) -> Trial:
+        known = ground or self.grounds[""]
+        return Trial(0, "malformed", None, experiment=known.experiment, cost=known.cost)
 
-    def _run_row(self, row: int, distance: float, point: np.ndarray) -> Trial:
-        space, task = self.drawn.view.space, self.drawn.task
+    def _trial_at(self, point: np.ndarray, ground: Ground) -> tuple[Trial, Outcome | None]:
+        return self._trial_of(*ground.nearest(point), point, ground)
+
+    def _trial_of(self, row: int, distance: float, point: np.ndarray, ground: Ground) -> tuple[Trial, Outcome | None]:
+        """What a call gives, before it is counted: the trial, and the outcome where a run gave one."""
+        space, task, proposed = self.drawn.view.space, self.drawn.task, tuple(point.tolist())
         off = distance > task.tolerance + 1e-9
-        if off and task.off_table == "reject":
-            return self._spend(Trial(self._number, "rejected", space.decode(point), distance=distance))
-        if row < 0:
-            return self._spend(Trial(self._number, "infeasible", space.decode(point), distance=distance))
-        repeated = any(t.row == row for t in self.trials)
-        outcome = self.source.outcome(self.drawn.target, int(self.drawn.rows[row]))
-        if not repeated:
+        refused = "rejected" if off and task.off_table == "reject" else "infeasible" if row < 0 else ""
+        if refused:
+            return Trial(0, refused, space.decode(point), distance=distance, experiment=ground.experiment, cost=ground.cost,
+                         proposed=proposed), None
+        outcome = self.source.outcome(ground.index, int(ground.rows[row]))
+        status = "off_table" if off else "repeated" if self._tried(ground.experiment, row) else "ok"
+        evaluated = ground.points[row]
+        return Trial(0, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance, outcome.objective, outcome.loss,
+                     outcome.diverged, ground.experiment, ground.cost, proposed), outcome
+
+    def _tried(self, experiment: str, row: int) -> bool:
+        return any((t.experiment, t.row) == (experiment, row) for t in (*self.trials, *(t for _, t in self._pending.values())))
+
+    def _begin(self, trial: Trial, outcome: Outcome | None = None) -> int:
+        """Charge a trial and let it run: as long as its experiment does, or as long as the pending run that it repeats."""
+        end = self.clock
+        if outcome is not None and not self._tried(trial.experiment, trial.row):
             self.ledger.cost_flops += outcome.cost_flops
             self.ledger.cost_device_hours += outcome.cost_device_hours
-        status = "off_table" if off else "repeated" if repeated else "ok"
-        evaluated = self.points[row]
-        return self._spend(Trial(self._number, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance,
-                                 outcome.objective, outcome.loss, outcome.diverged))
-
-    def _spend(self, trial: Trial) -> Trial:
-        self.trials.append(trial)
-        self.ledger.trials_left -= 1
-        return trial
+            end += trial.cost
+        elif outcome is not None:
+            end = max([end, *(e for e, t in self._pending.values() if (t.experiment, t.row) == (trial.experiment, trial.row))])
+        self.ledger.left -= trial.cost
+        self._begun += 1
+        self._pending[self._begun] = end, trial
+        return self._begun
 
 
 def start(task: Task, table: OutcomeTable, seed: int, source: OutcomeSource | None = None) -> Episode:

@@ -1,7 +1,8 @@
 """Suites: versioned, explicit lists of targets and their evidence, one TOML file each beside this module.
 
-Nothing is computed at load: a file names every experiment by its fidelity, every task by its target and evidence. `objectives` makes a
-task of each named metric, `[constraint]` (metric, max, min) bounds what is feasible on the targets.
+Nothing is computed at load: a file names every experiment by its fidelity, every task by its target, its free `evidence` and what is
+`charged` (then `trials` is the budget, in runs of the target; `workers` may be pending). `objectives` makes a task of each named metric,
+`[constraint]` (metric, max, min) bounds what is feasible on the targets.
 A wider family gets a new file with a new version.
 """
 
@@ -39,9 +40,9 @@ class Suite:
 
     def missing(self, table: OutcomeTable) -> list[str]:
         """Experiments that the suite needs and the table does not hold, or holds without a metric that it needs."""
-        out = {e for t in self.tasks for e in (t.target, *t.evidence) if e not in table}
+        out = {e for t in self.tasks for e in (t.target, *t.evidence, *t.charged) if e not in table}
         for task in self.tasks:
-            needed = [(e, task.objective) for e in (task.target, *task.evidence)] + [(task.target, c.metric) for c in task.constraints]
+            needed = [(e, task.objective) for e in (task.target, *task.evidence, *task.charged)] + [(task.target, c.metric) for c in task.constraints]
             for e, metric in needed:
                 known = table.experiments[table.index(e)] if e in table else None
                 if known and metric and metric not in (known.objective, *(m.name for m in known.metrics)):
@@ -95,5 +96,6 @@ def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str], objec
     return Task(
         task_id=f"{raw['suite_id']}/{entry['target']}{f'/{objective}' if objective else ''}",
         suite_id=raw["suite_id"], suite_version=raw["version"], split=entry["split"],
-        target=ids[entry["target"]], evidence=tuple(ids[e] for e in entry["evidence"]),
+        target=ids[entry["target"]], evidence=tuple(ids[e] for e in entry.get("evidence", ())),
+        charged=tuple(ids[e] for e in entry.get("charged", ())), workers=raw.get("workers", 1),
         trials=raw.get("trials", 5), tolerance=raw.get("tolerance", 1.0), objective=objective, constraints=constraints)

@@ -43,12 +43,13 @@ class Surface:
         self._mean, self._scale = (self._w.mean(), max(self._w.std(), 1e-9)) if len(self._w) else (0.0, 1.0)
         self._prior = self._posterior(self._x, self._w) if len(self._w) else np.linalg.norm(self._candidates - self._candidates.mean(axis=0), axis=1)
 
-    def lowest(self, trials: Sequence[Trial], asked: Sequence[np.ndarray] = ()) -> int:
-        """Index of the candidate where the surface through evidence and trials is lowest. Candidates that were evaluated or `asked` for
-        (points before snapping) are left out."""
-        found = [t for t in trials if t.row >= 0]
+    def lowest(self, trials: Sequence[Trial]) -> int:
+        """Index of the candidate where the surface through evidence and trials is lowest. Where a trial was proposed or evaluated it is not
+        looked for, and trials of charged experiments count for nothing."""
+        own = [t for t in trials if not t.experiment]
+        found = [t for t in own if t.row >= 0]
         height = self._with(found) if found and len(self._w) else self._prior
-        tried = [*asked, *(np.array(t.point) for t in found)]
+        tried = [place for t in own for place in (t.proposed, t.point) if place]
         if tried:
             height = np.where(_squared(self._candidates, np.array(tried)).min(axis=1) < SAME, np.inf, height)
         return int(np.argmin(height))

@@ -47,7 +47,8 @@ class Constraint:
 class Task:
     """One target, its evidence, its budget. Experiments are named by id; `split` is train, validation or test.
 
-    `objective`: a metric of the experiments; empty: their own objective.
+    `objective`: a metric of the experiments; empty: their own objective. `charged`: cheap experiments that may be run too, each at its cost
+    relative to a run of the target; `trials` is then the whole budget, in runs of the target. `workers`: trials that may be pending at once.
     """
 
     task_id: str
@@ -64,8 +65,14 @@ class Task:
     masked: bool = False
     objective: str = ""
     constraints: tuple[Constraint, ...] = ()
+    charged: tuple[str, ...] = ()
+    workers: int = 1
 
     def __post_init__(self) -> None:
+        for experiment in {self.target, *self.evidence} & set(self.charged):
+            raise EpisodeError(f"{self.task_id}: {experiment} is charged, so it can be neither the target nor free evidence.")
+        if self.workers < 1:
+            raise EpisodeError(f"{self.task_id}: {self.workers} workers, expected at least 1.")
         for name, value, known in (("setting", self.setting, ("declared", "pool-visible")),
                                    ("target_rows", self.target_rows, ("redraw", "all")),
                                    ("off_table mode", self.off_table, ("nearest", "reject"))):
@@ -96,8 +103,22 @@ class EvidenceTable:
 
 
 @dataclass(frozen=True)
+class ChargedTable:
+    """A cheap experiment that may be run: its place and cost are known, its outcomes are not.
+
+    Attributes:
+        z: float64 [n_fidelity]. candidates: float64 [n, n_coordinates], as of the target. cost: of one run, a run of the target is 1.
+    """
+
+    experiment_id: str
+    z: np.ndarray
+    candidates: np.ndarray
+    cost: float
+
+
+@dataclass(frozen=True)
 class TaskView:
-    """All that a policy may know. Evidence is sorted by cost, the dearest last.
+    """All that a policy may know. Evidence and charged experiments are sorted by cost, the dearest last.
 
     `candidates`: float64 [n, n_coordinates]; in `declared` the declared grid (a proposal is snapped to the nearest recorded
     row), in `pool-visible`, and wherever the space has no finite grid (mixtures, per-layer lists), the target's feasible rows
@@ -117,6 +138,8 @@ class TaskView:
     direction: str
     target_fidelity: dict[str, float]
     constraints: tuple[Constraint, ...] = ()
+    charged: tuple[ChargedTable, ...] = ()
+    workers: int = 1
 
     @property
     def lists_rows(self) -> bool:
@@ -134,14 +157,16 @@ class Draw:
     target: int
     rows: np.ndarray
     policy_seed: np.random.SeedSequence
+    charged_rows: tuple[np.ndarray, ...] = ()
+    """Rows in play of `view.charged`, ids within each one's table."""
 
 
 def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     """Realize a task. Determined by (task id, seed) alone, in any process.
 
     Raises:
-        UnknownNameError: the target or an evidence experiment is not in the table, or has no such objective or metric.
-        EpisodeError: no row of the target is feasible.
+        UnknownNameError: the target, an evidence or a charged experiment is not in the table, or has no such objective or metric.
+        EpisodeError: no row of the target is feasible, or a charged experiment is as dear as the target.
     """
     streams = _streams(task, seed)
     rng = np.random.default_rng(streams[0])
@@ -156,13 +181,35 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
             table.column("diverged", e)[keep], table.experiments[e].compute_flops))
     evidence.sort(key=lambda t: (t.cost_flops, t.experiment_id))
     rows = target_rows(task, table, seed)
-    listed = task.setting == "pool-visible" or experiment.space.grid is None
-    candidates = table.points[target][rows] if listed else experiment.space.grid
+    candidates = _candidates(task, table, target, rows)
+    charged, charged_rows = _charged(task, table, seed)
     objective = task.objective or experiment.objective
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
                     tuple(evidence), candidates, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
-                    task.constraints)
-    return Draw(task, seed, view, target, rows, streams[2])
+                    task.constraints, charged, task.workers)
+    return Draw(task, seed, view, target, rows, streams[2], charged_rows)
+
+
+def _candidates(task: Task, table: OutcomeTable, experiment: int, rows: np.ndarray) -> np.ndarray:
+    grid = table.experiments[experiment].space.grid
+    return table.points[experiment][rows] if task.setting == "pool-visible" or grid is None else grid
+
+
+def _charged(task: Task, table: OutcomeTable, seed: int) -> tuple[tuple[ChargedTable, ...], tuple[np.ndarray, ...]]:
+    """Charged experiments and their rows in play; a stream of its own for each, so that one more changes no other."""
+    found = []
+    flops = table.experiments[table.index(task.target)].compute_flops
+    for experiment_id in task.charged:
+        e = table.index(experiment_id)
+        stream = np.random.SeedSequence([seed, _stable_int(task.task_id), _stable_int(experiment_id)])
+        rows = _subset(np.random.default_rng(stream), len(table.points[e]))
+        here = table.experiments[e]
+        if here.compute_flops >= flops:
+            raise EpisodeError(f"{task.task_id}: a run of {here.label} takes {here.compute_flops:.3g} FLOPs, one of the target {flops:.3g}. "
+                               "Fix: charge cheaper experiments only.")
+        found.append((ChargedTable(experiment_id, here.z, _candidates(task, table, e, rows), here.compute_flops / flops), rows))
+    found.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
+    return tuple(shown for shown, _ in found), tuple(rows for _, rows in found)
 
 
 def target_rows(task: Task, table: OutcomeTable, seed: int) -> np.ndarray:

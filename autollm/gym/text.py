@@ -57,8 +57,9 @@ class TextEnv:
         """Start the episode of a row; returns the prompt: the task and the evidence's summary."""
         self.episode = self._open_episode(**row)
         self.summary: EvidenceSummary = summarize(self.episode.drawn.view)
-        self._surface, self._asked = Surface(self.episode.drawn.view, self.summary.spread), []
+        self._surface = Surface(self.episode.drawn.view, self.summary.spread)
         self._knobs, self._fidelities = _names(self.episode)
+        self._charged = {f"c{i + 1}": c.experiment_id for i, c in enumerate(self.episode.drawn.view.charged)}
         self._by_number = self.episode.drawn.view.space.grid is None
         bowls = self.summary.bowls
         origin = bowls[-1].optimum if bowls else self.summary.trend
@@ -111,11 +112,10 @@ class TextEnv:
         """
         if self.episode.done:
             return "error: no trials left"
-        point = self._read(configuration) if experiment == "target" else None
-        if point is None:
-            return self._say(self.episode.malformed())
-        self._asked.append(point)
-        return self._say(self.episode.run_point(point))
+        known = {"target": "", **self._charged}
+        point = self._read(configuration) if experiment in known else None
+        trial = self.episode.malformed() if point is None else self.episode.run_point(point, known[experiment])
+        return self._say(trial)
 
     def submit(self, configuration: dict[str, float]) -> str:
         """End the episode with the configuration to recommend.
@@ -143,8 +143,10 @@ class TextEnv:
         view = self.episode.drawn.view
         low, high = view.space.window - self.reference
         window = " ".join(f'"{name}" {numbers(np.array([a, b]))}' for name, a, b in zip(self._knobs, low, high, strict=True))
+        charged = "".join(f"{name} at {numbers(c.z - view.target_z)} costs {c.cost:.2g}\n"
+                          for name, c in zip(self._charged, view.charged, strict=True))
         return (f"{'task' if self.episode.drawn.task.masked else view.family} trials {view.trials}\n"
-                f"fidelity {' '.join(self._fidelities)}\nwindow {window}\n")
+                f"fidelity {' '.join(self._fidelities)}\nwindow {window}\n{charged}")
 
     def _read(self, configuration: Any) -> np.ndarray | None:
         """The point that a model's configuration means, or None when it is malformed.
@@ -163,7 +165,8 @@ class TextEnv:
         return self.reference + np.array(values, dtype=float)
 
     def _say(self, trial: Trial) -> str:
-        left = f"left {self.episode.ledger.trials_left}"
+        ledger = self.episode.ledger
+        left = f"left {ledger.left:.2f}" if self._charged else f"left {ledger.trials_left}"
         if trial.row < 0:
             return f"{trial.status} {left}"
         status = "diverged" if trial.diverged else trial.status
@@ -180,7 +183,7 @@ class TextEnv:
 
 def suggested(env: TextEnv) -> int:
     """The candidate that the surface tool suggests now."""
-    return env._surface.lowest(env.episode.trials, env._asked)
+    return env._surface.lowest(env.episode.trials)
 
 
 def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
@@ -189,8 +192,8 @@ def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
 
 
 def spoken_trial(env: TextEnv, trial: Trial) -> str:
-    """Where a trial with an outcome was evaluated, and its loss minus the first outcome's, as tools say it."""
-    first = next(t for t in env.episode.trials if t.row >= 0)
+    """Where a trial with an outcome was evaluated, and its loss minus that of its experiment's first outcome, as tools say it."""
+    first = next(t for t in env.episode.trials if t.row >= 0 and t.experiment == trial.experiment)
     return f"at {numbers(np.array(trial.point) - env.reference)} change {numbers(env._scaled(trial.loss - first.loss))}"
 
 

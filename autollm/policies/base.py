@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from autollm.gym.episode import Trial
+from autollm.gym.episode import Proposal, Trial
 from autollm.gym.space import Space, nearest
 from autollm.gym.task import TaskView
 
@@ -34,12 +34,12 @@ class Policy(Protocol):
         """Forget the last task and read the evidence of this one."""
         ...
 
-    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
-        """Up to `n` configurations to try next; `pending` ones were asked for before and have no outcome yet."""
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
+        """Up to `n` proposals to try next; `pending` ones were asked for before and have no outcome yet. None: wait for one of those."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """What a trial gave, whoever proposed it. Its loss is NaN where there was no outcome."""
+        """What a trial gave, whoever proposed it; its `experiment` is empty for the target. Its loss is NaN where there was no outcome."""
         ...
 
     def explain(self) -> str:
@@ -80,7 +80,7 @@ class RankingPolicy:
         """Hook: float64 [n_candidates], lower is proposed earlier."""
         raise TypeError(f"{type(self).__name__} must define scores()")
 
-    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
         """The `n` best candidates that are not spent; those that may well repeat a row, and spent ones, only at the end."""
         rank = self._reluctance(pending)
         order = np.lexsort((np.arange(len(rank)), self.scores(), rank))
@@ -88,6 +88,8 @@ class RankingPolicy:
         return [self.view.space.decode(self.candidates[i]) for i in order[:n]]
 
     def tell(self, trial: Trial) -> None:
+        if trial.experiment:
+            return  # what a cheap experiment says is evidence, which is read at reset
         self.trials.append(trial)
         if trial.configuration is None:
             return
@@ -113,10 +115,10 @@ class RankingPolicy:
     def _gap(self) -> np.ndarray:
         return neighbour_gap(self.view.space)
 
-    def _reluctance(self, pending: Sequence[Mapping[str, float]]) -> np.ndarray:
+    def _reluctance(self, pending: Sequence[Proposal]) -> np.ndarray:
         """0 for a free candidate, 1 for one that would often be snapped onto a spent row, 2 for a spent one; int [n]."""
         spent = self._spent.copy()
-        for configuration in pending:
+        for configuration in (p for p in pending if not isinstance(p, tuple)):
             spent |= self._beside(self.view.space.encode(configuration))
         return np.where(spent, 2, self._may_repeat(spent).astype(int))
 
