@@ -1,8 +1,9 @@
-"""Successive halving and its asynchronous form, with cheap experiments as rungs and the target on top. Rungs are free here.
+"""Successive halving and its asynchronous form, with cheap experiments as rungs and the target on top.
 
-A rung is a cheap experiment, at least ETA times as dear as the one below it; what a candidate gave there is read from the evidence
-(`carry` where it holds no such row). Candidates that reach the target are proposed in the order in which they get there, so the
-target's outcomes change nothing. What does not belong here: charged rungs, which are calls of the episode, not evidence.
+Where the task charges cheap experiments, rungs are runs of the episode (climbing.py). Where it does not, they are free: a rung is an
+experiment of the evidence, at least ETA times as dear as the one below it; what a candidate gave there is read from it (`carry` where it
+holds no such row), and candidates that reach the target are proposed in the order in which they get there, so the target's outcomes
+change nothing. What does not belong here: the ladder of charged rungs and a single bracket.
 
 Sources: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification" (AISTATS 2016); L. Li et al., "A system for massively
 parallel hyperparameter tuning" (MLSys 2020). Own code: schedulers of libraries want to run the trials themselves.
@@ -16,15 +17,13 @@ import numpy as np
 
 from autollm.gym.smoothing import squash
 from autollm.gym.task import EvidenceTable
-from autollm.policies.base import RankingPolicy
 from autollm.policies.carrying import carry
-
-ETA = 3
-"""One in so many goes on to the next rung: the default of both papers."""
+from autollm.policies.climbing import ETA, Bracket, Climber, Move, said, sizes_of
 
 
-class SuccessiveHalving(RankingPolicy):
-    """Attributes after reset: `rungs`, cheapest first, and `n_started`, candidates on the lowest one.
+class SuccessiveHalving(Climber):
+    """Attributes after reset: `rungs` of the evidence, cheapest first, and `n_started`, candidates on the lowest one; `bracket` where rungs
+    are charged: as many rungs as the budget lets most candidates fall on.
 
     Just so many start, drawn at random, that as many as there are trials come out on top.
     """
@@ -45,18 +44,33 @@ class SuccessiveHalving(RankingPolicy):
         self._scores = np.empty(n)
         self._scores[np.concatenate([alive, np.array(out[::-1], dtype=int)])] = np.arange(n)
 
+    def plan(self) -> None:
+        costs = [rung.cost for rung in self.ladder]
+        for first in range(len(costs)):
+            sizes = sizes_of(costs[first:], self.view.trials, len(self.ladder[first].candidates))
+            if first == len(costs) - 1 or (sizes and sizes[0] >= ETA ** (len(sizes) - 1)):
+                self.bracket = Bracket(first, sizes, self.ladder[first].order[: sizes[0]])
+                return
+
+    def move(self, running: list[set[int]]) -> Move | None:
+        move = self.bracket.move(self, running)
+        return self.last(running) if move == "done" else None if move == "wait" else move
+
     def scores(self) -> np.ndarray:
         return self._scores
 
     def explain(self) -> str:
+        if self.view.charged:
+            return f"{self.bracket.sizes} random candidates on the rungs {said(self.ladder[self.bracket.first:])} and the target"
         names = " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         return f"{self.n_started} random candidates, the better third of each rung goes on: {names}"
 
 
-class Asha(RankingPolicy):
-    """One worker: promote whatever is in the top 1/ETA of its rung, from the highest rung down; else try a new random candidate.
+class Asha(Climber):
+    """Promote whatever is in the top 1/ETA of its rung, from the highest rung down; else try a new random candidate. One worker where rungs
+    are free.
 
-    Attributes after reset: `rungs`, cheapest first, and `n_started`, candidates tried on the lowest one.
+    Attributes after reset: `rungs` of the evidence, cheapest first, and `n_started`, candidates tried on the lowest one.
     """
 
     policy_id = "asha"
@@ -98,10 +112,22 @@ class Asha(RankingPolicy):
                 return r, waiting[0]
         return None
 
+    def move(self, running: list[set[int]]) -> Move | None:
+        for r in reversed(range(len(self.ladder) - 1)):
+            ended = self.ladder[r].best()
+            for candidate in ended[: len(ended) // ETA]:
+                there = self.above(r, candidate)
+                if there not in self.ladder[r + 1].lost and there not in running[r + 1]:
+                    return r + 1, there
+        new = self.fresh(0, running)
+        return self.last(running) if new is None else (0, new)
+
     def scores(self) -> np.ndarray:
         return self._scores
 
     def explain(self) -> str:
+        if self.view.charged:
+            return f"the best third of a rung goes on as soon as it is known: {said(self.ladder)}, then the target"
         names = " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         return f"{self.n_started} random candidates, promoted as soon as they are among the best third of a rung: {names}"
 

@@ -26,6 +26,7 @@ POLICIES: dict[str, str] = {
     "trees": "autollm.policies.trees:Trees",
     "successive-halving": "autollm.policies.halving:SuccessiveHalving",
     "asha": "autollm.policies.halving:Asha",
+    "hyperband": "autollm.policies.hyperband:Hyperband",
     "optuna-tpe": "autollm.policies.optuna_samplers:OptunaTPE",
     "optuna-gp": "autollm.policies.optuna_samplers:OptunaGP",
     "mtgp": "autollm.policies.mtgp:MultiTaskGPPolicy",

@@ -1,0 +1,185 @@
+"""Multi-fidelity search where cheap experiments are charged: rungs are runs of the episode, paid from its one budget.
+
+A `Climber` holds the ladder (charged experiments, each at least ETA times as dear as the one below, the target on top) and what every
+rung gave; its subclasses say which candidate to run where (halving.py, hyperband.py). On a task that charges nothing it is a RankingPolicy.
+What does not belong here: free evidence, which has no price to weigh.
+
+Invariant: before what is left would pay no run of the target, the best that the highest rungs saw is run there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from autollm.gym.episode import Trial
+from autollm.gym.space import nearest
+from autollm.gym.task import TaskView
+from autollm.policies.base import Proposal, RankingPolicy
+
+ETA = 3
+"""One in so many goes on to the next rung: the default of the papers (halving.py)."""
+SLACK = 1e-9
+
+
+@dataclass
+class Rung:
+    """One experiment of the ladder. `experiment`: its id, empty for the target. `order`: its candidates at random, the same on rungs of
+    the same candidates. `lost`: candidate -> loss, inf without an outcome; `points`: candidate -> where it was evaluated."""
+
+    experiment: str
+    cost: float
+    candidates: np.ndarray
+    order: list[int] = field(default_factory=list)
+    lost: dict[int, float] = field(default_factory=dict)
+    points: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def best(self, among: Sequence[int] | None = None) -> list[int]:
+        """Candidates that ended here, the best first."""
+        return sorted(self.lost if among is None else among, key=lambda c: (self.lost[c], c))
+
+
+Move = tuple[int, int]
+"""Number of a rung, and the candidate to run there."""
+
+
+class Climber(RankingPolicy):
+    """Attribute after reset: `ladder`, cheapest rung first."""
+
+    ladder: list[Rung]
+
+    def reset(self, view: TaskView, rng: np.random.Generator) -> None:
+        super().reset(view, rng)
+        self.ladder = ladder_of(view)
+        self._left = float(view.trials)
+        if view.charged:
+            for below, rung in zip([None, *self.ladder], self.ladder, strict=False):
+                same = below is not None and np.array_equal(below.candidates, rung.candidates)
+                rung.order = below.order if same else rng.permutation(len(rung.candidates)).tolist()
+            self.plan()
+
+    def plan(self) -> None:
+        """Hook: what is decided once a task, where something is charged."""
+
+    def move(self, running: list[set[int]]) -> Move | None:
+        """Hook: what to run next; None: nothing before a pending trial ends. `running`: pending candidates of every rung."""
+        raise TypeError(f"{type(self).__name__} must define move()")
+
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Proposal]:
+        """As RankingPolicy; where something is charged, (experiment, configuration) for a run below the target."""
+        if not self.view.charged:
+            return super().ask(n, pending)
+        running: list[set[int]] = [set() for _ in self.ladder]
+        left = self._left
+        for proposal in pending:
+            experiment, configuration = proposal if isinstance(proposal, tuple) else ("", proposal)
+            r = self._number(experiment)
+            running[r].add(nearest(self.ladder[r].candidates, self.view.space.encode(configuration))[0])
+            left -= self.ladder[r].cost
+        out: list[Proposal] = []
+        while len(out) < n:
+            top = len(self.ladder) - 1
+            move = self.move(running)
+            if move is not None and move[0] < top and left - self.ladder[move[0]].cost < 1 - SLACK:
+                move = self.last(running)
+            if move is None:
+                break
+            r, candidate = move
+            running[r].add(candidate)
+            left -= self.ladder[r].cost
+            configuration = self.view.space.decode(self.ladder[r].candidates[candidate])
+            out.append(configuration if r == top else (self.ladder[r].experiment, configuration))
+        return out
+
+    def tell(self, trial: Trial) -> None:
+        super().tell(trial)
+        self._left -= trial.cost
+        known = {rung.experiment for rung in self.ladder}
+        if trial.proposed and trial.experiment in known:
+            rung = self.ladder[self._number(trial.experiment)]
+            candidate = nearest(rung.candidates, np.array(trial.proposed))[0]
+            rung.lost[candidate] = trial.loss if math.isfinite(trial.loss) else math.inf
+            rung.points[candidate] = np.array(trial.point or trial.proposed)
+
+    def above(self, r: int, candidate: int, to: int | None = None) -> int:
+        """The candidate of the next rung (or of rung `to`) that stands for what was evaluated as `candidate` on rung r."""
+        return nearest(self.ladder[r + 1 if to is None else to].candidates, self.ladder[r].points[candidate])[0]
+
+    def fresh(self, r: int, running: list[set[int]]) -> int | None:
+        """The next random candidate for rung r: not where it evaluated something, if there is another; None when all were run."""
+        rung = self.ladder[r]
+        left = [c for c in rung.order if c not in rung.lost and c not in running[r]]
+        evaluated = list(rung.points.values())
+        return next((c for c in left if not any(self._same(rung.candidates[c], p) for p in evaluated)), left[0] if left else None)
+
+    def _same(self, candidate: np.ndarray, point: np.ndarray) -> bool:
+        """Whether a proposal of `candidate` would be snapped onto the row at `point`, as far as can be known."""
+        gap = np.abs(candidate - point)
+        return bool(np.all(gap < 1e-6) if self.candidates_are_rows else np.all((gap < 0.5 * self.steps - SLACK) | (gap < 1e-6)))
+
+    def last(self, running: list[set[int]]) -> Move:
+        """A run of the target: of the best that the highest rung below it saw and that it has not tried; else of a random candidate."""
+        top = len(self.ladder) - 1
+        for r in reversed(range(top)):
+            for candidate in self.ladder[r].best():
+                there = self.above(r, candidate, top)
+                if there not in self.ladder[top].lost and there not in running[top]:
+                    return top, there
+        new = self.fresh(top, running)
+        return top, 0 if new is None else new
+
+    def _number(self, experiment: str) -> int:
+        return next((r for r, rung in enumerate(self.ladder) if rung.experiment == experiment), len(self.ladder) - 1)
+
+
+def ladder_of(view: TaskView) -> list[Rung]:
+    """The target and the charged experiments below it, cheapest first, each at least ETA times as dear as the one before."""
+    chosen = [Rung("", 1.0, view.candidates)]
+    for charged in reversed(view.charged):
+        if charged.cost <= chosen[-1].cost / ETA + SLACK:
+            chosen.append(Rung(charged.experiment_id, charged.cost, charged.candidates))
+    return chosen[::-1]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A successive halving: `sizes` candidates on the rungs from `first` up, `starters` on the lowest of them."""
+
+    first: int
+    sizes: list[int]
+    starters: list[int]
+
+    def move(self, climber: Climber, running: list[set[int]]) -> Move | Literal["wait", "done"]:
+        """What to run next; `wait`: a pending trial must end first."""
+        batch = self.starters
+        for r, rung in enumerate(climber.ladder[self.first :], start=self.first):
+            new = [c for c in batch if c not in rung.lost and c not in running[r]]
+            if new:
+                return r, new[0]
+            if any(c not in rung.lost for c in batch):
+                return "wait"
+            if r + 1 < len(climber.ladder):
+                promoted = dict.fromkeys(climber.above(r, c) for c in rung.best(batch))
+                batch = list(promoted)[: self.sizes[r + 1 - self.first]]
+        return "done"
+
+
+def sizes_of(costs: Sequence[float], budget: float, most: int) -> list[int]:
+    """How many candidates a halving runs on rungs of these costs: the most that start (at most `most`) such that all is paid for,
+    one in ETA going on. Empty where the budget does not pay one candidate on every rung."""
+    started, sizes = 0, []
+    while started < most:
+        tried = [math.ceil((started + 1) / ETA**r) for r in range(len(costs))]
+        if sum(n * c for n, c in zip(tried, costs, strict=True)) > budget + SLACK:
+            break
+        started, sizes = started + 1, tried
+    return sizes
+
+
+def said(ladder: Sequence[Any]) -> str:
+    """The rungs below the target in a sentence."""
+    return " -> ".join(r.experiment for r in ladder if r.experiment) or "no cheap experiment"

@@ -1,0 +1,47 @@
+"""Hyperband: successive halvings that start on every rung of the ladder, so that no rung has to be trusted. Only charged tasks have one.
+
+What does not belong here: the ladder and a single halving (climbing.py). On a task that charges nothing the one bracket that is left
+is the one on the target alone, which is random search.
+
+Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization" (JMLR 2018). Own code: schedulers of
+libraries want to run the trials themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autollm.policies.climbing import Bracket, Climber, Move, said, sizes_of
+
+
+class Hyperband(Climber):
+    """Attribute after reset on a charged task: `brackets`, the one that starts lowest first. All get the same share of the budget; one
+    that its share does not pay leaves it to the others."""
+
+    policy_id = "hyperband"
+
+    def prepare(self) -> None:
+        self._scores = self.rng.permutation(len(self.candidates)).astype(float)
+
+    def plan(self) -> None:
+        costs = [rung.cost for rung in self.ladder]
+        firsts = [f for f in range(len(costs)) if sizes_of(costs[f:], self.view.trials / len(costs), 1)] or [len(costs) - 1]
+        self.brackets, used = [], 0
+        for first in firsts:
+            order = self.ladder[first].order
+            sizes = sizes_of(costs[first:], self.view.trials / len(firsts), len(order))
+            self.brackets.append(Bracket(first, sizes, [order[(used + i) % len(order)] for i in range(sizes[0])]))
+            used += sizes[0]
+
+    def move(self, running: list[set[int]]) -> Move | None:
+        answers = [bracket.move(self, running) for bracket in self.brackets]
+        moves = [a for a in answers if not isinstance(a, str)]
+        return moves[0] if moves else None if "wait" in answers else self.last(running)
+
+    def scores(self) -> np.ndarray:
+        return self._scores
+
+    def explain(self) -> str:
+        if not self.view.charged:
+            return f"drawn at random from {len(self.candidates)} candidates"
+        return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {said(self.ladder)}"
