@@ -46,6 +46,7 @@ class Knob:
         levels: values of the declared window: ascending numbers; categories; what a list's entries may be; parts of a simplex.
         step: the grid on the natural scale. positions: fewest and most entries of a list.
         when: the knob is chosen only where another one, named before it, has one of these values.
+        factor: values of log, linear and integer knobs are this many times what their coordinates say (masking.py).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Knob:
     role: str = ""
     positions: tuple[int, int] = (0, 0)
     when: tuple[str, tuple[Any, ...]] | None = None
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -180,13 +182,13 @@ def _rounded(value: float) -> float:
 def _encode_log(knob: Knob, value: Any) -> float:
     if _finite(knob, value) <= 0:
         raise knob._wrong(value, "must be positive")
-    return knob._on_grid(math.log2(value))
+    return knob._on_grid(math.log2(value / knob.factor))
 
 
 def _encode_integer(knob: Knob, value: Any) -> float:
     if float(_finite(knob, value)) != round(value):
         raise knob._wrong(value, "is not a whole number")
-    return float(value) / (knob.step or 1.0)
+    return float(value) / knob.factor / (knob.step or 1.0)
 
 
 def _encode_ordinal(knob: Knob, value: Any) -> float:
@@ -251,7 +253,7 @@ def _decode_simplex(knob: Knob, point: Sequence[float] | np.ndarray) -> dict[str
 
 _ENCODE: dict[str, Callable[[Knob, Any], Any]] = {
     "log": _encode_log,
-    "linear": lambda knob, value: float(_finite(knob, value)) / (knob.step or 1.0),
+    "linear": lambda knob, value: float(_finite(knob, value)) / knob.factor / (knob.step or 1.0),
     "integer": _encode_integer,
     "ordinal": _encode_ordinal,
     "categorical": _encode_categorical,
@@ -259,9 +261,9 @@ _ENCODE: dict[str, Callable[[Knob, Any], Any]] = {
     "simplex": _encode_simplex,
 }
 _DECODE: dict[str, Callable[[Knob, Any], Any]] = {
-    "log": lambda knob, point: _rounded(2.0**point),
-    "linear": lambda knob, point: _rounded(point * (knob.step or 1.0)),
-    "integer": lambda knob, point: round(float(point) * (knob.step or 1.0)),
+    "log": lambda knob, point: _rounded(2.0**point * knob.factor),
+    "linear": lambda knob, point: _rounded(point * (knob.step or 1.0) * knob.factor),
+    "integer": lambda knob, point: round(round(float(point) * (knob.step or 1.0)) * knob.factor),
     "ordinal": _decode_ordinal,
     "categorical": lambda knob, point: knob.levels[int(np.argmax(point))],
     "list": _decode_list,

@@ -179,6 +179,7 @@ class Space:
         for k in self.knobs:
             raw = {"name": k.name, "scale": k.scale, "levels": list(k.levels), "unit": k.unit, "step": k.step, "role": k.role}
             raw |= {"positions": list(k.positions)} if k.scale == "list" else {}
+            raw |= {"factor": k.factor} if k.factor != 1 else {}
             knobs.append(raw | ({"when": {"knob": k.when[0], "values": list(k.when[1])}} if k.when else {}))
         limits = [{"weights": dict(limit.weights), "most": limit.most} for limit in self.limits]
         return canonical_json({"space_id": self.space_id, "knobs": knobs} | ({"limits": limits} if limits else {}), digits=9)

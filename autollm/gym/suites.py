@@ -56,7 +56,7 @@ def suite_ids() -> list[str]:
 
 
 def load_suite(suite_id: str) -> Suite:
-    """A suite by its id; `<id>-masked` hides names and units in the text view.
+    """A suite by its id; `<id>-masked` has the same tasks without names and units (masking.py).
 
     Raises:
         UnknownNameError: no such suite.
@@ -64,7 +64,7 @@ def load_suite(suite_id: str) -> Suite:
     masked = suite_id.endswith(MASKED)
     suite = _load(suite_id.removesuffix(MASKED)) if suite_id.removesuffix(MASKED) in suite_ids() else None
     if suite is None:
-        raise UnknownNameError("suite", suite_id, suite_ids())
+        raise UnknownNameError("suite", suite_id, [*suite_ids(), *(s + MASKED for s in suite_ids() if masked)])
     if not masked:
         return suite
     tasks = tuple(replace(t, suite_id=suite_id, masked=True) for t in suite.tasks)

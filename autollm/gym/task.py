@@ -2,7 +2,7 @@
 
 A task names a target experiment, the cheaper experiments that may be looked at, an objective, constraints, and a budget of trials. A seed
 turns it into a draw: 80 % of every evidence table's rows and, unless told otherwise, of the target's feasible ones. The policy sees a
-`TaskView`.
+`TaskView`; of a masked task, one without names and units (masking.py).
 
 Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows, where the space has a grid.
 """
@@ -187,6 +187,10 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
                     tuple(evidence), candidates, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
                     task.constraints, charged, task.workers)
+    if task.masked:
+        from autollm.gym.masking import masked_view  # it makes views, so it imports this module
+
+        view = masked_view(view)
     return Draw(task, seed, view, target, rows, streams[2], charged_rows)
 
 

@@ -37,6 +37,7 @@ def test_suites__json__lists_id_and_family(tmp_path):
     rows = json.loads(_call("suites", "--json", "--home", tmp_path).stdout)
     assert [r["suite_id"] for r in rows] == suite_ids()
     assert {r["suite_id"]: r["family"] for r in rows}["tinker-sft-v1"] == "finetuning"
+    assert [r["masked_id"] for r in rows] == [f"{s}-masked" for s in suite_ids()]
     assert all(r["family"] and r["playable"] is None and r["n_tasks"]["test"] for r in rows)
 
 
