@@ -95,3 +95,35 @@ def make_mixed_table(n_experiments: int = 3, n_rows: int = 40, seed: int = 0) ->
     columns["objective"], columns["diverged"] = objective, np.zeros(len(objective), bool)
     columns["latent"] = np.concatenate([smooth(p, v, np.ones(len(v)), MIXED.gridded) for p, v in zip(points, losses, strict=True)])
     return OutcomeTable("mixed", tuple(experiments), np.arange(n_experiments + 1) * n_rows, columns, tuple(points))
+
+
+FAMILIES = {
+    "architecture": Space((Knob("depth", "integer", (2, 4, 6), step=2.0), Knob("heads", "list", (4, 8, 16), positions=(2, 6)),
+                           Knob("bias", "categorical", (False, True))), "architecture"),
+    "pretraining": SPACE,
+    "rl_tuning": Space((Knob("kl_weight", "log", (0.001, 0.002, 0.004, 0.008), step=1.0), Knob("group_size", "ordinal", (4, 8, 16)),
+                        Knob("loss", "categorical", ("grpo", "dapo")), Knob("clip", "linear", (0.1, 0.2, 0.3), step=0.1, when=("loss", ("dapo",)))),
+                       "rl_tuning"),
+    "data_mixture": Space((Knob("mixture", "simplex", ("books", "code", "web", "wiki")),), "data_mixture"),
+}
+"""A space of each family: with and without a finite grid, with every scale."""
+
+
+def make_family_table(family: str, n_experiments: int = 3, seed: int = 0) -> OutcomeTable:
+    """Bowls over recorded rows of a family's space: two thirds of its grid, or up to 40 random configurations."""
+    space, rng = FAMILIES[family], np.random.default_rng(seed)
+    experiments, points, losses = [], [], []
+    for i in range(n_experiments):
+        if space.grid is None:
+            x = np.unique([space.encode(space.decode(rng.uniform(*space.window))) for _ in range(40)], axis=0)
+        else:
+            x = space.grid[np.sort(rng.choice(len(space.grid), 2 * len(space.grid) // 3, replace=False))]
+        experiments.append(Experiment(f"{family}:{i}", f"{family} {i}", family, family, {"params": 1e4 * 4**i}, 6e9 * 16.0**i, "loss", "min", space))
+        points.append(x)
+        losses.append(3 + ((x - x[i]) ** 2).sum(axis=1) + 0.02 * rng.normal(size=len(x)))
+    objective = np.concatenate(losses)
+    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns["objective"], columns["diverged"] = objective, np.zeros(len(objective), bool)
+    columns["latent"] = np.concatenate([smooth(p, v, np.ones(len(v)), space.gridded) for p, v in zip(points, losses, strict=True)])
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
+    return OutcomeTable(family, tuple(experiments), offsets, columns, tuple(points))
