@@ -137,8 +137,8 @@ def test_text__charged__names_prices_and_runs_there():
     env = TextEnv(lambda: start(charged_task(), TABLE, 0))
     assert "c1 at -4.0 -4.0 costs 0.0039\nc2 at -2.0 -2.0 costs 0.062\n" in env.reset()
     here = {"learning_rate": 0.0, "batch_tokens": 0.0}
-    assert env.run_experiment("c2", here).endswith("change 0.0 left 2.94")
-    assert env.run_experiment("target", here).endswith("change 0.0 left 1.94")
+    assert "change 0.0 left 2.94 surface " in env.run_experiment("c2", here)
+    assert "change 0.0 left 1.94 surface " in env.run_experiment("target", here)
     assert env.run_experiment("e1", here) == "malformed left 0.94"
     assert env.run_experiment("c1", here) == "error: no trials left"
 
