@@ -19,7 +19,7 @@ from autollm.evaluation.runner import evaluation_id
 from autollm.gym import storage
 
 SCHEMA = 1
-KS = (1, 3, 5)
+KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
 BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
 """Every agent is compared with these in pairs; agents also with each other."""

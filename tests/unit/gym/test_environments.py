@@ -277,6 +277,14 @@ def test_snapping__any_rows_kept__is_the_nearest_of_them(d, seed, share):
     assert list(zip(index.tolist(), distance.tolist(), strict=True)) == wanted
 
 
+@pytest.mark.parametrize("d", range(1, 10))
+def test_snapping__any_number_of_coordinates__is_the_nearest_bit_for_bit(d):
+    rng = np.random.default_rng(d)
+    points, grid = rng.normal(size=(40, d)), rng.normal(size=(30, d))
+    index, distance = Snapping(grid, points).among(np.arange(40))
+    assert list(zip(index.tolist(), distance.tolist(), strict=True)) == [nearest(points, p) for p in grid]
+
+
 def test_board__any_candidate__answers_as_the_episode_does():
     for table, changes in POSED:
         task = make_task(table, trials=40, **changes)
