@@ -110,6 +110,20 @@ def test_free_policy__charged_task__plays_the_target_alone_as_if_nothing_were_ch
     assert (a.error, a.regret, a.trials_json) == (b.error, b.regret, b.trials_json) == ("", b.regret, b.trials_json)
 
 
+@pytest.mark.parametrize("policy_id", CLIMBERS)
+def test_climber__budget_of_one_run__spends_it_on_the_target(policy_id):
+    episode, _ = played(policy_id, TASK.with_(trials=1))
+    assert [t.experiment for t in episode.trials] == [""]
+
+
+def test_free_policy__told_of_a_charged_run__goes_on_as_before():
+    episode, policy = start(TASK, TABLE, 0), make_policy("random")
+    policy.reset(episode.drawn.view, np.random.default_rng(0))
+    asked = policy.ask(3)
+    policy.tell(episode.run(asked[0], "toy:2"))
+    assert policy.ask(3) == asked and policy.trials == []
+
+
 def test_play__charged_suite__is_judged_by_what_is_spent():
     result = play(make_policy("asha"), TASK, TABLE, 1)
     assert len(result.regret) == 4 and result.error == "" and result.n_calls > 4 and result.malformed == 0
