@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,22 @@ from autollm.agent.curriculum import episode_opener, generated_row, recorded_row
 from autollm.agent.devices import device_of, dtype_of
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.trainer_state import Forward, MetricLog, common_arguments, finish, last_complete, lora_config
+from autollm.gym.episode import Episode
 from autollm.gym.table import OutcomeTable
 from autollm.gym.text import PENALTY, TextEnv
 
 
 class TrainingEnv(TextEnv):
-    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones."""
+    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones, and a `penalty` of
+    its own for each bad call (the gym's is PENALTY)."""
+
+    def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
+        super().__init__(open_episode)
+        self._penalty = penalty
 
     def get_reward(self) -> float:
-        return super().get_reward() - PENALTY * self.episode.ledger.trials_left
+        bad = sum(t.status != "ok" for t in self.episode.trials)
+        return super().get_reward() - (self._penalty - PENALTY) * bad - self._penalty * self.episode.ledger.trials_left
 
 
 class RandomRewardEnv(TextEnv):
@@ -94,7 +101,7 @@ def _factory(config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable) -> 
     if config.grpo.reward == "random":
         rng = np.random.default_rng([41, config.seed])
         return lambda: RandomRewardEnv(opener, rng)
-    return lambda: TrainingEnv(opener)
+    return lambda: TrainingEnv(opener, config.grpo.penalty)
 
 
 def _arguments(config: TrainConfig, folder: Path) -> TrlGrpoConfig:

@@ -42,8 +42,8 @@ Scores = dict[tuple[int, str], list[Line]]
 
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
-    long = {"sft": {"steps": 100, "checkpoint_every": 50},
-            "grpo": {"steps": 36, "groups": 8, "group_size": 8, "learning_rate": 1e-3, "practice_share": 0.7, "checkpoint_every": 12}}
+    long = {"sft": {"steps": 80, "checkpoint_every": 40},
+            "grpo": {"steps": 36, "groups": 8, "group_size": 8, "learning_rate": 5e-4, "practice_share": 0.7, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -124,7 +124,7 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 192, n_seeds: int = 20,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 128, n_seeds: int = 20,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}

@@ -49,7 +49,7 @@ class SftConfig(Strict):
 
     steps: int = 120
     batch_size: int = 16
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-5
     warmup_steps: int = 10
     max_tokens: int = 512
     practice_share: float = Field(0.8, ge=0, le=1)
@@ -62,6 +62,7 @@ class SftConfig(Strict):
 class GrpoConfig(Strict):
     """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing.
 
+    `penalty` is taken off the reward for each bad call: imitation repeats itself, and a repeat must cost more than a poor trial.
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
@@ -69,9 +70,10 @@ class GrpoConfig(Strict):
     groups: int = 4
     group_size: int = 8
     trials: int = 3
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup_steps: int = 2
     temperature: float = 0.5
+    penalty: float = Field(0.4, ge=0)
     kl_weight: float = 0.02
     clip_range: float = 0.2
     iterations: int = 1
