@@ -6,12 +6,19 @@ References to stand beside every policy, computed from the tables, without playi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from autollm.gym.regret import expected_random_regret, regret
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task, feasible_rows
+
+
+def bounds(tasks: Sequence[Task], table: OutcomeTable, ks: Sequence[int]) -> list[dict[str, Any]]:
+    """One dict a k, all target rows: k, random, oracle, noise_mean and noise_sd (see noise_bound)."""
+    return [{"k": k, "random": random_expectation(tasks, table, k), "oracle": smoothed_oracle(tasks, table, k),
+             **dict(zip(("noise_mean", "noise_sd"), noise_bound(tasks, table, k, np.random.default_rng(0)), strict=True))} for k in ks]
 
 
 def random_expectation(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
@@ -39,13 +46,17 @@ def noise_bound(tasks: Sequence[Task], table: OutcomeTable, k: int, rng: np.rand
     means = np.zeros(n_redraws)
     for task in tasks:
         losses, surface = _target(task, table)
-        better = losses <= np.median(losses)
-        noise_sd = float(np.std((losses - surface)[better]))
-        order = np.argsort(surface, kind="stable")[:k]
+        noise_sd, order = row_noise_sd(losses, surface), np.argsort(surface, kind="stable")[:k]
         for i in range(n_redraws):
             redrawn = surface + noise_sd * rng.normal(size=len(surface))
             means[i] += regret(redrawn[order].min(), redrawn) / len(tasks)
     return float(means.mean()), float(means.std(ddof=1))
+
+
+def row_noise_sd(losses: np.ndarray, surface: np.ndarray) -> float:
+    """What smoothing leaves over among the better half of an experiment's rows, standard deviation in the objective's unit."""
+    better = losses <= np.median(losses)
+    return float(np.std((losses - surface)[better]))
 
 
 def _target(task: Task, table: OutcomeTable) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,7 @@
-"""The leaderboard: means with intervals per suite, policy and k, and paired differences. Format: `leaderboard.json`, schema 1.
+"""The leaderboard: means with intervals per suite, policy and k, paired differences, standings. Format: `leaderboard.json`, schema 1.
+
+Policies `NAME#1`, `NAME#2` ... are trainings of one agent that differ in their seed: each has its rows, and `trainings` says how all of
+them did together, with an interval that resamples trainings too.
 
 What does not belong here: playing (runner.py), pictures (plots.py, report.py).
 Invariant: one leaderboard stands on one snapshot, one version of each suite and one off-table mode.
@@ -16,6 +19,7 @@ from autollm.errors import ComparisonError
 from autollm.evaluation.intervals import interval, paired
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.runner import evaluation_id
+from autollm.evaluation.standings import overall, standing
 from autollm.gym import storage
 
 SCHEMA = 1
@@ -23,7 +27,10 @@ KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
 BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
 """Every agent is compared with these in pairs; agents also with each other."""
+TRAINING = "#"
+"""Between the name of an agent and the number of its training."""
 
+GROUP = ("suite", "setting", "target_rows", "masked")
 Group = tuple[str, str, str, bool]
 
 
@@ -34,15 +41,19 @@ def build(results: Sequence[EpisodeResult], *, command: str, commit: str) -> dic
         ComparisonError: several snapshots, versions of a suite, versions of a policy or off-table modes; or no result.
     """
     check_comparable(results)
-    rows, pairs = [], []
+    rows, pairs, together, standings = [], [], [], []
     for group in sorted({_group(r) for r in results}):
         members = [r for r in results if _group(r) == group]
         by_policy = {p: [r for r in members if r.policy == p] for p in dict.fromkeys(r.policy for r in members)}
         for own in by_policy.values():
             rows += [_row(own, k) for k in KS if k <= min(r.trials for r in own)]
         pairs += _pairs(by_policy)
+        together += _trainings(by_policy)
+        head = {name: getattr(members[0], name) for name in GROUP}
+        standings += [{**head, **standing(by_policy, k)} for k in KS if k <= min(r.trials for r in members)]
     return {"schema": SCHEMA, "evaluation_id": evaluation_id(results), "command": command, "commit": commit,
-            "table_id": results[0].table_id, "rows": rows, "pairs": pairs}
+            "table_id": results[0].table_id, "rows": rows, "pairs": pairs, "trainings": together, "standings": standings,
+            "overall": overall(results, KS)}
 
 
 def check_comparable(results: Sequence[EpisodeResult]) -> None:
@@ -105,7 +116,7 @@ def score_matrix(results: Sequence[EpisodeResult], field: str, k: int | None = N
 
 
 def _group(r: EpisodeResult) -> Group:
-    return r.suite, r.setting, r.target_rows, r.masked
+    return tuple(getattr(r, name) for name in GROUP)
 
 
 def _row(own: list[EpisodeResult], k: int) -> dict[str, Any]:
@@ -152,7 +163,28 @@ def _pair(a: list[EpisodeResult], b: list[EpisodeResult], field: str, k: int) ->
     common = {(r.task_id, r.seed) for r in a} & {(r.task_id, r.seed) for r in b}
     a, b = ([r for r in own if (r.task_id, r.seed) in common] for own in (a, b))
     difference = paired(score_matrix(a, field, k), score_matrix(b, field, k))
-    return {"suite": a[0].suite, "setting": a[0].setting, "target_rows": a[0].target_rows, "masked": a[0].masked,
+    return {**{name: getattr(a[0], name) for name in GROUP},
             "policy": a[0].policy, "baseline": b[0].policy, "measure": field, "k": k, "n_pairs": len(common),
             "difference": difference.mean, "low": difference.low, "high": difference.high,
             "seed_low": difference.seed_low, "seed_high": difference.seed_high, "includes_zero": difference.includes_zero}
+
+
+def _trainings(by_policy: dict[str, list[EpisodeResult]]) -> list[dict[str, Any]]:
+    """Agents of several trainings: `mean` is their regret, or the difference of it from `baseline` where that is not empty."""
+    members: dict[str, list[str]] = {}
+    for policy in by_policy:
+        if TRAINING in policy:
+            members.setdefault(policy.split(TRAINING)[0], []).append(policy)
+    return [_training(name, [by_policy[p] for p in own], by_policy.get(baseline, []), k)
+            for name, own in members.items() for baseline in ("", *BASELINES) if not baseline or baseline in by_policy
+            for k in PAIR_KS if k <= by_policy[own[0]][0].trials]
+
+
+def _training(name: str, own: list[list[EpisodeResult]], baseline: list[EpisodeResult], k: int) -> dict[str, Any]:
+    played = own + ([baseline] if baseline else [])
+    common = set.intersection(*({(r.task_id, r.seed) for r in results} for results in played))
+    scores = [score_matrix([r for r in results if (r.task_id, r.seed) in common], "regret", k) for results in played]
+    of = paired(np.array(scores[:-1]), scores[-1]) if baseline else interval(np.array(scores))
+    return {**{field: getattr(own[0][0], field) for field in GROUP}, "policy": name, "n_trainings": len(own),
+            "baseline": baseline[0].policy if baseline else "", "k": k, "n_pairs": len(common), "mean": of.mean, "low": of.low, "high": of.high,
+            "seed_low": of.seed_low, "seed_high": of.seed_high, "includes_zero": of.includes_zero}

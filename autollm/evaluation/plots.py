@@ -1,4 +1,4 @@
-"""Pictures of the report, as SVG text: regret over trials, and how the optimum moves with scale.
+"""Pictures of the report, as SVG text: regret over trials, who is told apart from whom, and how the optimum moves with scale.
 
 What does not belong here: HTML. Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no markup).
 """
@@ -6,10 +6,12 @@ What does not belong here: HTML. Invariant: equal data give equal bytes, and nam
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autollm.evaluation.intervals import interval
@@ -37,7 +39,7 @@ def colour_of(policies: Sequence[str]) -> dict[str, str]:
 def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]) -> str:
     """Mean realised regret after each trial, one line a policy, bands: 95 % over seeds. SVG text."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(7.2, max(3.6, 0.6 + 0.17 * len(colours))), layout="constrained")
         axes = figure.subplots()
         ends: list[tuple[float, str]] = []
         for i, policy in enumerate(colours):
@@ -61,6 +63,33 @@ def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]
         axes.set(xlabel="trials on the target (k)", ylabel="regret (square-root axis)", xticks=ks, ylim=(0, 1))
         axes.set_yticks([0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1], ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"])
         return _svg(figure)
+
+
+def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> str:
+    """Mean ranks, one panel a standing (standings.standing); bars join what lies within the critical difference. SVG text."""
+    n = max(len(s["rows"]) for s in standings)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
+        for axes, one in zip(figure.subplots(1, len(standings), squeeze=False)[0], standings, strict=True):
+            _ranks(axes, one, colours)
+        return _svg(figure)
+
+
+def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
+    names = [r["policy"] for r in one["rows"]]
+    at = [r["rank"] for r in one["rows"]]
+    axes.hlines(range(len(names)), 1, at, color=[colours[p] for p in names], lw=1.2, alpha=0.5)
+    axes.scatter(at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3)
+    for i, clique in enumerate(one["cliques"]):
+        x = len(names) + 0.4 + 0.35 * i
+        axes.plot([x, x], [names.index(clique[0]) - 0.2, names.index(clique[-1]) + 0.2], color="#5b6675", lw=2.6, solid_capstyle="butt")
+    gap = "" if one["cd"] is None else f"; critical difference {one['cd']:.2f}"
+    axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlim=(0.8, len(names) + 0.8 + 0.35 * max(len(one["cliques"]) - 1, 0)),
+             xlabel="mean rank (1 is best)")
+    axes.set_yticklabels(names)
+    axes.set_title(f"k={one['k']}{gap}", fontsize=9, loc="left")
+    axes.set_xticks(range(1, len(names) + 1, max(1, len(names) // 6)))
+    axes.grid(visible=False, axis="y")
 
 
 def moving_optimum(table: OutcomeTable, experiment_ids: Sequence[str], targets: Sequence[str]) -> str:

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from autollm.evaluation import leaderboard, plots
+from autollm.evaluation.bounds import bounds
 from autollm.evaluation.looks import load_looks
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
 from autollm.gym import storage
 from autollm.gym.suites import load_suite, suite_ids
 from autollm.gym.table import OutcomeTable
+from autollm.gym.task import Task
 
 LAST_LOOKS = 20
 
@@ -52,14 +55,15 @@ def render(board: dict[str, Any], results: Sequence[EpisodeResult], table: Outco
     """The page as HTML text."""
     environment = Environment(loader=PackageLoader("autollm.evaluation", "."), autoescape=select_autoescape(default=True),
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "percent": lambda share: f"{100 * share:.1f}"}
+    environment.filters |= {"short": short, "percent": lambda share: f"{100 * share:.1f}", "power": power}
     agents = list(dict.fromkeys(r.policy for r in results if r.stage))
     policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
     colours = plots.colour_of(policies)
     own_looks = [look for look in looks if look.get("evaluation_id") == board["evaluation_id"]]
     return environment.get_template("report.html.j2").render(
         board=board, verdicts=verdicts(board["pairs"]), colours=colours,
-        groups=[_group(name, board, results, colours) for name in dict.fromkeys(map(group_name, board["rows"]))],
+        groups=[_group(name, board, results, table, colours) for name in dict.fromkeys(map(group_name, board["rows"]))],
+        overall=_overall(board, colours),
         scales=_scales(table, results), episode=played_episode(results), traced=traced_shares(results), n_errors=_errors(results),
         versions=sorted({(r.policy, r.policy_version) for r in results}), looks=looks[-LAST_LOOKS:][::-1], n_looks=len(looks),
         n_own_looks=len(own_looks), suites=sorted({(r.suite, r.suite_version) for r in results}))
@@ -102,14 +106,49 @@ def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     return out
 
 
-def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], colours: dict[str, str]) -> dict[str, Any]:
+def power(value: float | None) -> str:
+    """A count of operations or hours to two digits: `4.2e21`, `0.35`; a dash where it is not known."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.1e}".replace("e+", "e") if value >= 1e4 else f"{value:.2g}"
+
+
+def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, colours: dict[str, str]) -> dict[str, Any]:
     rows = [r for r in board["rows"] if group_name(r) == name]
     first = rows[0]
-    same = ("suite", "setting", "target_rows", "masked")
-    own = [r for r in results if all(getattr(r, f) == first[f] for f in same)]
-    pairs = [p for p in board["pairs"] if all(p[f] == first[f] for f in same) and p["measure"] == "regret"]
-    return {"name": name, "first": first, "ks": sorted({r["k"] for r in rows}), "policies": by_policy(rows), "pairs": pairs,
-            "bounds_of": bounds_of, "unit": bounds_of(first)[2], "svg": Markup(plots.regret_over_trials(own, colours))}
+    own = [r for r in results if _same(r, first)]
+    named = {"name": name, "first": first, "ks": sorted({r["k"] for r in rows}), "policies": by_policy(rows), "unit": bounds_of(first)[2]}
+    tasks = _tasks(own)
+    standings = [s for s in board["standings"] if group_name(s) == name and s["k"] in leaderboard.PAIR_KS]
+    return {**named, "bounds_of": bounds_of, "bounds": bounds(tasks, table, named["ks"]),
+            "objectives": sorted({t.objective or table.experiments[table.index(t.target)].objective for t in tasks}),
+            "flops": {p: float(np.mean([r.cost_flops for r in own if r.policy == p])) for p in {r.policy for r in own}},
+            "pairs": [p for p in board["pairs"] if group_name(p) == name and p["measure"] == "regret"],
+            "trainings": [t for t in board["trainings"] if group_name(t) == name],
+            "standings": standings, "ranks": Markup(plots.ranks(standings, colours)), "svg": Markup(plots.regret_over_trials(own, colours))}
+
+
+def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
+    """The tasks that were played, by id; of a suite that does not ship with autollm, their targets with the objective of their own."""
+    known = {t.task_id: t for suite in {r.suite for r in results} if suite.removesuffix("-masked") in suite_ids() for t in load_suite(suite).tasks}
+    played = {r.task_id: Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ()) for r in results}
+    return [known.get(task_id, task) for task_id, task in sorted(played.items())]
+
+
+def _same(r: EpisodeResult, row: dict[str, Any]) -> bool:
+    return all(getattr(r, field) == row[field] for field in leaderboard.GROUP)
+
+
+def _overall(board: dict[str, Any], colours: dict[str, str]) -> list[dict[str, Any]]:
+    """Standings over all suites, one entry a setting: the tables of each k side by side, and the picture."""
+    out = []
+    for key in dict.fromkeys((s["setting"], s["target_rows"], s["masked"]) for s in board["overall"]):
+        own = [s for s in board["overall"] if (s["setting"], s["target_rows"], s["masked"]) == key]
+        rows = {s["k"]: {r["policy"]: r for r in s["rows"]} for s in own}
+        drawn = [s for s in own if s["k"] in leaderboard.PAIR_KS]
+        out.append({"first": own[0], "ks": [s["k"] for s in own], "rows": rows, "policies": [r["policy"] for r in own[0]["rows"]],
+                    "standings": drawn, "ranks": Markup(plots.ranks(drawn, colours))})
+    return out
 
 
 def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:

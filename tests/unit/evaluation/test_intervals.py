@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.evaluation.intervals import interval, paired
+from autollm.evaluation.intervals import interval, paired, resampled_means
 
 
 def test_interval__few_tasks__gives_no_interval_over_experiments() -> None:
@@ -46,3 +46,29 @@ def test_paired__common_noise__cancels() -> None:
 def test_paired__other_shape__is_refused() -> None:
     with pytest.raises(ValueError, match="one shape"):
         paired(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+def test_interval__trainings_differ__the_interval_is_as_wide_as_they_are_apart() -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.normal(scale=0.01, size=(5, 6, 10))
+    same, apart = interval(noise), interval(noise + np.linspace(-1, 1, 5)[:, None, None])
+    assert same.mean == pytest.approx(noise.mean()) and same.high - same.low < 0.02
+    assert apart.high - apart.low > 0.8 and apart.seed_high - apart.seed_low > 0.8
+
+
+def test_interval__one_training__is_that_of_its_scores() -> None:
+    scores = np.random.default_rng(4).normal(size=(6, 8))
+    alone, one = interval(scores), interval(scores[None])
+    assert np.allclose([one.mean, one.seed_low, one.seed_high, one.low, one.high], [alone.mean, alone.seed_low, alone.seed_high, alone.low, alone.high])
+
+
+def test_resampled_means__two_policies__are_redrawn_alike() -> None:
+    scores = np.random.default_rng(5).normal(size=(6, 8))
+    shift = resampled_means(scores + 0.25, over_tasks=True) - resampled_means(scores, over_tasks=True)
+    assert np.allclose(shift, 0.25)
+
+
+def test_paired__trainings_against_one_rule__common_noise_cancels() -> None:
+    rule = np.random.default_rng(6).normal(size=(6, 8))
+    out = paired(np.array([rule - 0.1, rule - 0.3]), rule)
+    assert out.mean == pytest.approx(-0.2) and out.low == pytest.approx(-0.3) and out.high == pytest.approx(-0.1)

@@ -56,6 +56,24 @@ def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> 
     assert pair["n_pairs"] == 8
 
 
+def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_baseline() -> None:
+    own = results({"random": "", "copy-nearest": ""}, n_tasks=5)
+    agent = [replace(r, policy=f"agent-x#{i}", stage="sft") for i in (1, 2) for r in own if r.policy == "random"]
+    board = leaderboard.build([*agent, *own], command="", commit="")
+    means = {(r["policy"], r["k"]): r["regret_mean"] for r in board["rows"]}
+    assert [(t["policy"], t["baseline"], t["k"], t["n_trainings"]) for t in board["trainings"]] == [
+        ("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]
+    assert board["trainings"][0]["mean"] == pytest.approx(means["random", 1])
+    assert board["trainings"][2]["mean"] == pytest.approx(means["random", 1] - means["copy-nearest", 1])
+    assert board["trainings"][2]["low"] <= board["trainings"][2]["mean"] <= board["trainings"][2]["high"]
+
+
+def test_build__two_policies__stand_in_an_order_at_each_k() -> None:
+    board = leaderboard.build(results({"random": "", "copy-nearest": ""}), command="", commit="")
+    assert [(s["suite"], s["k"]) for s in board["standings"]] == [("toy-v1", k) for k in (1, 3, 5)] and board["overall"] == []
+    assert sum(r["rank"] for r in board["standings"][0]["rows"]) == pytest.approx(3)
+
+
 def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
     odd = [replace(r, n_calls=10, malformed=1, repeated=2, off_table=5) for r in results({"random": ""})]
     row = leaderboard.build(odd, command="", commit="")["rows"][0]

@@ -7,12 +7,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from autollm.evaluation import leaderboard, plots
 from autollm.evaluation.looks import record_look
-from autollm.evaluation.report import played_episode, publish, traced_shares, verdicts
+from autollm.evaluation.report import played_episode, power, publish, traced_shares, verdicts
 from tests.unit.evaluation.test_leaderboard import TABLE, results
+from tests.unit.gym.tables import make_mixed_table
 
 EVIL = "<script>alert(1)</script> $\\frac{a}{b}$"
 
@@ -44,7 +46,31 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(episodes, 
                  "1 look at test tasks is on record", "Paired differences", done.board["table_id"]):
         assert text in page, text
     assert leaderboard.latest_id(str(tmp_path)) == done.board["evaluation_id"]
-    assert len(Tags(page).seen) > 100 and Tags(page).seen.count("svg") == 2
+    assert len(Tags(page).seen) > 100 and Tags(page).seen.count("svg") == 3
+
+
+def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is_told_apart(episodes, tmp_path) -> None:
+    both = episodes + [replace(r, suite="other-v1") for r in episodes]
+    done = publish(both, TABLE, str(tmp_path), command="c", commit="d")
+    page = (tmp_path / "reports" / done.board["evaluation_id"] / "report.html").read_text()
+    assert Tags(page).seen.count("svg") == 2 * 2 + 1 + 1, "per suite two, over all suites one, the moving optimum one"
+    for text in ("All suites together", "knowing the noise-free surface", "random rows, exact expectation", "FLOPs an episode", "device hours",
+                 "raw gap k=1, val_loss", "not told apart", "Fewer than five targets", "critical difference"):
+        assert text in page, text
+    episode = next(r for r in episodes if r.policy == "random")
+    assert power(float(np.mean([r.cost_flops for r in episodes if r.policy == "random"]))) in page and episode.cost_flops > 0
+
+
+@pytest.mark.parametrize(("value", "text"), [(4.2e21, "4.2e21"), (0.353, "0.35"), (12, "12"), (None, "–"), (float("nan"), "–")])
+def test_power__numbers__are_short(value: float | None, text: str) -> None:
+    assert power(value) == text
+
+
+def test_moving_optimum__mixed_space__draws_its_number_knobs() -> None:
+    table = make_mixed_table()
+    ids = [e.experiment_id for e in table.experiments]
+    svg = plots.moving_optimum(table, ids, ids[-1:])
+    assert "momentum" in svg and "mixture" not in svg
 
 
 def test_publish__page__loads_nothing_and_escapes_names(episodes, tmp_path) -> None:

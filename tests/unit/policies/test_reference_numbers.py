@@ -18,7 +18,7 @@ from tests.unit.policies.steplaw import SKIP, csv_path, load_table
 pytestmark = [pytest.mark.data, pytest.mark.skipif(csv_path() is None, reason=SKIP)]
 
 SUITES = ("top", "hard", "roll4x")
-SEEDS = {"gp": 8, "moving-bowl": 6}
+SEEDS = {"gp": 8, "moving-bowl": 6, "trees": 8}
 """20 where a policy is fast; docs/protocol.md has all of them at 20."""
 REFERENCE = {
     "pool-centre": ((0.198, 0.054, 0.000), (0.261, 0.061, 0.000), (0.153, 0.074, 0.049)),
@@ -27,6 +27,7 @@ REFERENCE = {
     "moving-bowl": ((0.063, 0.009, 0.006), (0.147, 0.047, 0.003), (0.061, 0.020, 0.004)),
     "successive-halving": ((0.467, 0.196, 0.099), (0.653, 0.241, 0.132), (0.313, 0.131, 0.107)),
     "gp": ((0.032, 0.016, 0.003), (0.224, 0.156, 0.041), (0.546, 0.205, 0.067)),
+    "trees": ((0.167, 0.035, 0.007), (0.566, 0.314, 0.098), (0.292, 0.095, 0.070)),
     "oracle": ((0.045, 0.008, 0.000), (0.068, 0.012, 0.000), (0.033, 0.004, 0.001)),
 }
 STEP_LAW = ((0.058, 0.045, 0.045), (0.068, 0.068, 0.068), (0.043, 0.034, 0.019))
@@ -68,13 +69,13 @@ def test_random__step_law__meets_its_exact_expectation(suite: str, expected: tup
     table = load_table(latent=False)
     matrices = scores("random", suite, 20, table)
     for k, matrix, published in zip((1, 3, 5), matrices, expected, strict=True):
-        exact = random_expectation(posed(suite), table, k)
+        exact = random_expectation([t.target for t in posed(suite)], table, k)
         assert exact == pytest.approx(published, abs=0.006)
         assert abs(matrix.mean() - exact) <= 2 * matrix.std(ddof=1) / np.sqrt(matrix.size)
 
 
 def test_bounds__step_law__noise_and_oracle_are_about_as_published() -> None:
     table = load_table()
-    mean, sd = noise_bound(posed("roll4x"), table, 1, np.random.default_rng(0), n_redraws=200)
+    mean, sd = noise_bound([t.target for t in posed("roll4x")], table, 1, np.random.default_rng(0), n_redraws=200)
     assert mean == pytest.approx(0.045, abs=0.025) and 0.005 < sd < 0.04
-    assert smoothed_oracle(posed("roll4x"), table, 1) == pytest.approx(0.033, abs=0.02)
+    assert smoothed_oracle([t.target for t in posed("roll4x")], table, 1) == pytest.approx(0.033, abs=0.02)
