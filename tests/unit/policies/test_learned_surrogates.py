@@ -54,6 +54,13 @@ def test_trees__dreadful_outcomes_where_they_look__look_elsewhere() -> None:
     assert view.space.encode(policy.ask()[0])[0] <= first[0]
 
 
+def test_trees__equal_outcomes__spread_over_their_flat_leaf() -> None:
+    policy, view = begin("trees")
+    first = view.space.encode(policy.ask()[0])
+    told(policy, 1, first, 2.4)
+    assert np.linalg.norm(view.space.encode(policy.ask()[0]) - first) > 1.0, "not the very next cell"
+
+
 def test_trees__few_rows__fit_nothing_and_say_so() -> None:
     policy, view = begin("trees")
     few = replace(view.evidence[0], points=view.evidence[0].points[:7], loss=view.evidence[0].loss[:7])
