@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
     from autollm.stages.agents import Agent
     from autollm.stages.settings import Settings
 
+POLICIES_HELP = ("Policies and trained agents, with commas, such as copy-nearest,agent-tiny-sft-rl. chat:MODEL@URL is any chat model behind "
+                 "an OpenAI-compatible address (its key: AUTOLLM_CHAT_API_KEY).")
+AGENT_HELP = ("More agents: models:/NAME@champion or checkpoint folders, with commas. A+B+C are trainings of one agent that differ in their "
+              "seed: they are also judged together.")
+
 
 def evaluate(
     suite: Annotated[str, typer.Option("--suite", help="Suites, with commas (autollm suites).")],
-    policies: Annotated[str, typer.Option(help="Policies and trained agents, with commas, such as copy-nearest,agent-tiny-sft-rl.")] = "",
-    agent: Annotated[str, typer.Option(help="More agents: models:/NAME@champion or checkpoint folders, with commas.")] = "",
+    policies: Annotated[str, typer.Option(help=POLICIES_HELP)] = "",
+    agent: Annotated[str, typer.Option(help=AGENT_HELP)] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 20,
     setting: Annotated[Literal["declared", "pool-visible"], typer.Option(help="What a policy may know of the target's table.")] = "declared",
     target_rows: Annotated[Literal["redraw", "all"], typer.Option(help="A fifth of the target's rows dropped per seed, or all kept.")] = "redraw",
@@ -30,16 +36,19 @@ def evaluate(
     home: Home = None, as_json: Json = False,
 ) -> None:
     """Judge policies and agents, print the leaderboard, write leaderboard.json and report.html."""
+    from autollm.agent.chat import PREFIX, parse_chat
     from autollm.places import resolve
     from autollm.stages.agents import config_of
     from autollm.stages.judging import Request, publish_report
     from autollm.stages.settings import load_settings
 
     places, settings = resolve(home), load_settings(profile=profile, test_suites=split(suite))
-    registered, agents = contenders(places, settings, split(policies), split(agent))
+    names = split(policies)
+    chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))
+    registered, agents = contenders(places, settings, [n for n in names if not n.startswith(PREFIX)], split(agent), allow_none=bool(chats))
     published = publish_report(places, Request(
         suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,
-        setting=setting, target_rows=target_rows, jobs=jobs))
+        setting=setting, target_rows=target_rows, jobs=jobs, chats=chats))
     if as_json:
         print(json.dumps(published.board))
         return
@@ -48,13 +57,15 @@ def evaluate(
     show(home, published.board["evaluation_id"])
 
 
-def contenders(places: Places, settings: Settings, names: Sequence[str], references: Sequence[str]) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
-    """Ids of registered policies, and agents: those named by id, then those named by reference.
+def contenders(places: Places, settings: Settings, names: Sequence[str], references: Sequence[str], *,
+               allow_none: bool = False) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
+    """Ids of registered policies, and agents: those named by id, then those named by reference (`A+B`: trainings NAME#1 and NAME#2).
 
     Raises:
         UnknownNameError: neither a policy nor a trained agent; or no such registered model. CheckpointError: a folder without weights.
     """
     from autollm.errors import UnknownNameError
+    from autollm.evaluation.leaderboard import TRAINING
     from autollm.policies import POLICIES
     from autollm.stages.agents import current_agents
 
@@ -62,11 +73,14 @@ def contenders(places: Places, settings: Settings, names: Sequence[str], referen
     for name in names:
         if name not in POLICIES and name not in trained:
             raise UnknownNameError("policy or trained agent", name, [*POLICIES, *trained])
-    if not names and not references:
+    if not names and not references and not allow_none:
         raise UnknownNameError("policy or trained agent", "", [*POLICIES, *trained])
     agents = [trained[n] for n in names if n in trained]
     for reference in references:
-        agents.append(by_reference(places, settings.profile, reference, {a.policy_id for a in agents}))
+        taken = {a.policy_id for a in agents}
+        trainings = [by_reference(places, settings.profile, one, taken) for one in reference.split("+")]
+        many = len(trainings) > 1
+        agents += [replace(a, policy_id=f"{trainings[0].policy_id}{TRAINING}{i}") if many else a for i, a in enumerate(trainings, start=1)]
     return tuple(n for n in names if n in POLICIES), tuple(agents)
 
 

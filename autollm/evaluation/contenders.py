@@ -47,12 +47,14 @@ class Contender:
 
     Attributes:
         make_agent: called once, and only if something is left to play; None: a registered policy of that id.
+        tasks_at_once: tasks whose plays an agent is asked for together, and which a kill loses; 0: all of a suite.
         traced_numbers: conversation -> (numbers in thoughts that stand in what was read before, numbers in thoughts).
     """
 
     player: Player
     make_agent: Callable[[], BatchedAgent] | None = None
     traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None
+    tasks_at_once: int = 0
 
     @property
     def policy_id(self) -> str:
@@ -69,9 +71,9 @@ def registered(policy_id: str) -> Contender:
 
 
 def agent(policy_id: str, version: str, make_agent: Callable[[], BatchedAgent], *, stage: str, decoding: str = "greedy",
-          traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None) -> Contender:
+          traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None, tasks_at_once: int = 0) -> Contender:
     """An agent; `version` is the digest of its checkpoint (the digest of the gym's code is added)."""
-    return Contender(Player(policy_id, f"{version}-{code_digest()}", stage, decoding), make_agent, traced_numbers)
+    return Contender(Player(policy_id, f"{version}-{code_digest()}", stage, decoding), make_agent, traced_numbers, tasks_at_once)
 
 
 @cache

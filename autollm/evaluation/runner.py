@@ -165,9 +165,11 @@ def _play_agent(contender: Contender, chunks: list[Chunk], table: OutcomeTable) 
     agent = contender.make_agent()
     for suite, seeds in sorted({(c.task.suite_id, c.seeds) for c in chunks}):
         tasks = [c.task for c in chunks if (c.task.suite_id, c.seeds) == (suite, seeds)]
-        plays = agent.play_many(tasks, table, seeds)
-        yield [result_of(p.episode, contender.player, _calls(contender, p, keep=i % len(seeds) == 0))
-               for i, p in enumerate(plays)]
+        at_once = contender.tasks_at_once or len(tasks)
+        for begin in range(0, len(tasks), at_once):
+            plays = agent.play_many(tasks[begin : begin + at_once], table, seeds)
+            yield [result_of(p.episode, contender.player, _calls(contender, p, keep=i % len(seeds) == 0))
+                   for i, p in enumerate(plays)]
 
 
 def _calls(contender: Contender, one: Any, keep: bool) -> Calls:

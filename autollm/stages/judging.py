@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from autollm.agent.chat import ChatModel
 from autollm.agent.profiles import TrainConfig
 from autollm.errors import SnapshotError
 from autollm.evaluation import contenders, leaderboard
@@ -26,6 +27,7 @@ from autollm.gym.table import OutcomeTable
 from autollm.places import Places
 from autollm.records import canonical_json, content_hash
 from autollm.stages.agents import Agent
+from autollm.stages.identity import code_digest
 from autollm.stages.version import commit
 
 
@@ -43,14 +45,17 @@ class Request:
     target_rows: Literal["redraw", "all"] = "redraw"
     jobs: int = 2
     skip_missing: bool = False
+    chats: tuple[ChatModel, ...] = ()
 
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        who = [*self.policies, *(a.policy_id for a in self.agents if not a.reference)]
+        who = [*self.policies, *(c.spec for c in self.chats), *(a.policy_id for a in self.agents if not a.reference)]
         parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"] + ([f"--policies {','.join(who)}"] if who else [])
-        references = [a.reference for a in self.agents if a.reference]
-        parts += ([f"--agent {','.join(references)}"] if references else []) + [f"--seeds {self.n_seeds}"]
+        references: dict[str, list[str]] = {}
+        for a in (a for a in self.agents if a.reference):
+            references.setdefault(a.policy_id.split(leaderboard.TRAINING)[0], []).append(a.reference)
+        parts += ([f"--agent {','.join('+'.join(r) for r in references.values())}"] if references else []) + [f"--seeds {self.n_seeds}"]
         parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
         parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
         return " ".join(parts + ([f"--split {self.split}"] if self.split != "test" else []))
@@ -81,7 +86,7 @@ def playable(suite_ids: Sequence[str], table: OutcomeTable, skip_missing: bool) 
 def identity_of(request: Request, table_id: str) -> str:
     """16 hex digits over snapshot, suites, contenders and the code that plays and judges."""
     parts = {"table_id": table_id, "suites": {s: load_suite(s).version for s in request.suites}, "policies": list(request.policies),
-             "agents": {a.policy_id: a.version for a in request.agents}, "seeds": request.n_seeds, "split": request.split,
+             "agents": {a.policy_id: a.version for a in (*request.agents, *request.chats)}, "seeds": request.n_seeds, "split": request.split,
              "setting": request.setting, "target_rows": request.target_rows, "code": contenders.code_digest(),
              "generation": request.config.generation.model_dump(mode="json"), "skip_missing": request.skip_missing}
     return content_hash(canonical_json(parts))
@@ -100,7 +105,7 @@ def play(places: Places, request: Request, table: OutcomeTable) -> tuple[list[Ep
         SnapshotError: a suite needs experiments that the snapshot does not hold, and nothing may be left out.
     """
     suites, left_out = playable(request.suites, table, request.skip_missing)
-    field = [*request.policies, *(contender(a, request.config) for a in request.agents)]
+    field = [*request.policies, *map(chat_contender, request.chats), *(contender(a, request.config) for a in request.agents)]
     results = evaluate(suites, field, request.n_seeds, table, out_url=places.episodes, setting=request.setting,
                        target_rows=request.target_rows, split=request.split, jobs=request.jobs)
     return results, left_out
@@ -157,6 +162,18 @@ def contender(agent: Agent, config: TrainConfig) -> Contender:
 
     decoding = "greedy" if config.generation.temperature == 0 else f"temperature {config.generation.temperature:g}"
     return contenders.agent(agent.policy_id, agent.version, make, stage=agent.stage, decoding=decoding, traced_numbers=_traced)
+
+
+def chat_contender(chat: ChatModel) -> Contender:
+    """A chat model as a row of the leaderboard. Its plays cost money: they are stored task by task."""
+
+    def make() -> Any:
+        from autollm.agent.chat import make_chat_agent
+
+        return make_chat_agent(chat)
+
+    return contenders.agent(chat.policy_id, f"{chat.version}-{code_digest()[:8]}", make, stage="chat", decoding="greedy", traced_numbers=_traced,
+                            tasks_at_once=1)
 
 
 def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:

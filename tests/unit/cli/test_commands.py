@@ -47,6 +47,8 @@ def test_suites__json__lists_id_and_family(tmp_path):
     (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "random"), "no snapshot is published"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"), "nowhere is no checkpoint"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"), "chat:MODEL@URL"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9"), "no snapshot is published"),
     (("report",), "no leaderboard"),
     (("ingest", "/nowhere/at/all"), "does not exist"),
     (("run", "--settings", "/nowhere.toml"), "cannot be read"),

@@ -54,11 +54,13 @@ def test_trees__dreadful_outcomes_where_they_look__look_elsewhere() -> None:
     assert view.space.encode(policy.ask()[0])[0] <= first[0]
 
 
-def test_trees__equal_outcomes__spread_over_their_flat_leaf() -> None:
+def test_trees__flat_leaves__rows_away_from_the_tried_ones_come_earlier() -> None:
     policy, view = begin("trees")
     first = view.space.encode(policy.ask()[0])
     told(policy, 1, first, 2.4)
-    assert np.linalg.norm(view.space.encode(policy.ask()[0]) - first) > 1.0, "not the very next cell"
+    ahead = policy.scores() - policy.model.predict(policy._at(policy.candidates, view.target_z))
+    distance = np.linalg.norm(policy.candidates - first, axis=1)
+    assert ahead[distance == 0] == pytest.approx(0, abs=0.01) and ahead[distance >= 2] == pytest.approx(-0.2, abs=0.01)
 
 
 def test_trees__few_rows__fit_nothing_and_say_so() -> None:

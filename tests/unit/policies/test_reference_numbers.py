@@ -69,13 +69,13 @@ def test_random__step_law__meets_its_exact_expectation(suite: str, expected: tup
     table = load_table(latent=False)
     matrices = scores("random", suite, 20, table)
     for k, matrix, published in zip((1, 3, 5), matrices, expected, strict=True):
-        exact = random_expectation([t.target for t in posed(suite)], table, k)
+        exact = random_expectation(posed(suite), table, k)
         assert exact == pytest.approx(published, abs=0.006)
         assert abs(matrix.mean() - exact) <= 2 * matrix.std(ddof=1) / np.sqrt(matrix.size)
 
 
 def test_bounds__step_law__noise_and_oracle_are_about_as_published() -> None:
     table = load_table()
-    mean, sd = noise_bound([t.target for t in posed("roll4x")], table, 1, np.random.default_rng(0), n_redraws=200)
+    mean, sd = noise_bound(posed("roll4x"), table, 1, np.random.default_rng(0), n_redraws=200)
     assert mean == pytest.approx(0.045, abs=0.025) and 0.005 < sd < 0.04
-    assert smoothed_oracle([t.target for t in posed("roll4x")], table, 1) == pytest.approx(0.033, abs=0.02)
+    assert smoothed_oracle(posed("roll4x"), table, 1) == pytest.approx(0.033, abs=0.02)
