@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +64,12 @@ def contenders(places: Places, settings: Settings, names: Sequence[str], referen
 
     Raises:
         UnknownNameError: neither a policy nor a trained agent; or no such registered model. CheckpointError: a folder without weights.
+        SetupError: none of the policies named can be used here. Where some can, the others are left out, and stderr says why.
     """
-    from autollm.errors import UnknownNameError
+    from autollm.errors import SetupError, UnknownNameError
     from autollm.evaluation.leaderboard import TRAINING
     from autollm.policies import POLICIES
+    from autollm.policies.registry import why_absent
     from autollm.stages.agents import current_agents
 
     trained = {a.policy_id: a for a in current_agents(places, settings)}
@@ -81,7 +84,13 @@ def contenders(places: Places, settings: Settings, names: Sequence[str], referen
         trainings = [by_reference(places, settings.profile, one, taken) for one in reference.split("+")]
         many = len(trainings) > 1
         agents += [replace(a, policy_id=f"{trainings[0].policy_id}{TRAINING}{i}") if many else a for i, a in enumerate(trainings, start=1)]
-    return tuple(n for n in names if n in POLICIES), tuple(agents)
+    absent = {n: why_absent(n) for n in names if n in POLICIES and why_absent(n)}
+    here = tuple(n for n in names if n in POLICIES and n not in absent)
+    if absent and not here and not agents and not allow_none:
+        raise SetupError(" ".join(absent.values()))
+    for reason in absent.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return here, tuple(agents)
 
 
 def by_reference(places: Places, profile: str, reference: str, taken: set[str]) -> Agent:

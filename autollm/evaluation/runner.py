@@ -14,13 +14,14 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from autollm.errors import ComparisonError, SnapshotError
+from autollm.errors import ComparisonError, SetupError, SnapshotError
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_part
 from autollm.evaluation.progress import Progress
@@ -58,6 +59,7 @@ def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], see
     Raises:
         SnapshotError: a suite needs experiments that the table does not hold.
         UnknownNameError: an unknown policy.
+        SetupError: a worker process died; what was played before is kept.
     """
     field = [registered(c) if isinstance(c, str) else c for c in contenders]
     seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
@@ -137,6 +139,9 @@ def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Itera
                 pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds) for c in chunks]
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool:
+            raise SetupError(f"one of {jobs} worker processes died (out of memory, or killed). What was played is kept. "
+                             "Fix: call again, with fewer --jobs if it was memory.") from None
         finally:
             pool.shutdown(cancel_futures=True)
 

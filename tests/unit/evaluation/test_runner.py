@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import ComparisonError, SnapshotError, UnknownNameError
+from autollm.errors import ComparisonError, SetupError, SnapshotError, UnknownNameError
 from autollm.evaluation import runner
 from autollm.evaluation.contenders import agent, registered
 from autollm.evaluation.episodes import load_results, write_part
+from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import play
 from autollm.evaluation.runner import evaluate, evaluation_id, tasks_of
 from autollm.gym.episode import start
@@ -61,6 +71,79 @@ def test_evaluate__killed_midway__goes_on_with_what_is_missing(tmp_path, monkeyp
     assert len(load_results(str(tmp_path / "cut"), "toy")) == 3, "the finished chunk was kept"
     monkeypatch.setattr(runner, "play", play)
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut")) == whole
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from autollm.evaluation import runner
+from tests.unit.evaluation.test_runner import FAST, SUITE, TABLE
+runner.FLUSH_S = 0
+played = runner.play
+runner.play = lambda *a: (time.sleep(0.2), played(*a))[1]
+if __name__ == "__main__":
+    print("begun", flush=True)
+    runner.evaluate([SUITE], FAST, 3, TABLE, out_url=sys.argv[2])
+"""
+
+
+def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> None:
+    script, out = tmp_path / "slow.py", tmp_path / "episodes"
+    script.write_text(SLOW)
+    child = subprocess.Popen([sys.executable, str(script), str(Path(__file__).parents[3]), str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "begun\n"
+        until = time.monotonic() + 120
+        while not load_results(str(out), "toy") and time.monotonic() < until:
+            time.sleep(0.02)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    assert 0 < len(load_results(str(out), "toy")) < 6, "killed between the parts"
+    assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(out)) == evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole"))
+
+
+def test_evaluate__worker_dies__says_so_and_keeps_the_rest(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "_play_in_worker", _die)
+    with pytest.raises(SetupError, match=r"worker processes died.*Fix"):
+        evaluate([SUITE], FAST, 1, TABLE, out_url=str(tmp_path), jobs=2)
+
+
+def _die(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_progress__half_done__says_how_long_still() -> None:
+    out = io.StringIO()
+    progress = Progress("evaluate", 4, out, every_s=0)
+    progress.advance(2, "random on toy-v1")
+    assert re.fullmatch(r"evaluate: 2/4 episodes, \d+ s, \d+ s left \(random on toy-v1\)\n", out.getvalue())
+    assert Progress("x", 10).line(30.0) == "x: 0/10 episodes, 30 s, 300 s left"
+    progress = Progress("x", 10, out, every_s=1e9)
+    progress.done = 6
+    assert progress.line(30.0) == "x: 6/10 episodes, 30 s, 20 s left"
+
+
+def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(tmp_path) -> None:
+    asked: list[int] = []
+
+    class Counting(CentreAgent):
+        def play_many(self, tasks, table, seeds):
+            asked.append(len(tasks))
+            return super().play_many(tasks, table, seeds)
+
+    suite = replace(SUITE, tasks=tuple(make_task(TABLE, task_id=f"toy/{i}") for i in range(3)))
+    for at_once in (1, 0):
+        evaluate([suite], [agent(f"agent-{at_once}", "d", Counting, stage="sft", tasks_at_once=at_once)], 2, TABLE, out_url=str(tmp_path))
+    assert asked == [1, 1, 1, 3]
+
+
+def test_evaluate__parts__are_one_row_an_episode(tmp_path) -> None:
+    evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path))
+    rows = pq.read_table(str(tmp_path / "toy")).to_pylist()
+    assert {(r["policy"], r["seed"]) for r in rows} == {(p, s) for p in FAST for s in range(2)} and len(rows) == 4
+    assert all(len(r["regret"]) == 3 and r["table_id"] == "toy" and r["policy_version"] for r in rows)
 
 
 def test_evaluate__more_seeds_later__adds_only_those(tmp_path) -> None:
