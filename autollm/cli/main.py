@@ -33,11 +33,12 @@ def build() -> App:
 
     app = App(name="autollm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
               help="Turn logs of cheap training runs into a gym, and a research agent that configures expensive ones.")
-    for module in (run, ingest, suites, evaluate, report, doctor, clean):
+    for module in (run, ingest, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.add_typer(lab.app, name="lab")
     app.add_typer(sources.app, name="sources")
     app.add_typer(bench.app, name="bench")
+    app.add_typer(suites.app, name="suites")
     return app
 
 

@@ -7,9 +7,15 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from autollm.cli.evaluate import contenders
 from autollm.cli.main import app
+from autollm.cli.suites import origin_of
+from autollm.errors import SetupError
 from autollm.evaluation import leaderboard
 from autollm.gym.suites import suite_ids
+from autollm.places import resolve
+from autollm.policies import registry
+from autollm.stages.settings import load_settings
 
 
 def _call(*arguments):
@@ -49,6 +55,8 @@ def test_suites__json__lists_id_and_family(tmp_path):
     (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"), "nowhere is no checkpoint"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"), "chat:MODEL@URL"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9"), "no snapshot is published"),
+    (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
+    (("suites", "describe", "lab-pretrainin-v2"), "Did you mean 'lab-pretraining-v2'"),
     (("report",), "no leaderboard"),
     (("ingest", "/nowhere/at/all"), "does not exist"),
     (("run", "--settings", "/nowhere.toml"), "cannot be read"),
@@ -58,6 +66,20 @@ def test_commands__wrong_name__one_line_on_stderr_and_code_1(tmp_path, arguments
     done = _process(*arguments, home=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     assert words in done.stderr and done.stderr.startswith("error: ") and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("source", "rows"), [("hwgpt", "surrogate"), ("tinker-sft/llama-3", "measured"), ("lab/pretraining", None)])
+def test_origin_of__source__says_whether_its_rows_were_measured(source, rows):
+    assert (origin_of(source) or {"rows": None})["rows"] == rows
+
+
+def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(registry.NEEDS, "trees", ("no_such_module",))
+    settings = load_settings()
+    assert contenders(resolve(tmp_path), settings, ["random", "trees"], []) == (("random",), ())
+    assert "left out: policy 'trees' needs no_such_module" in capsys.readouterr().err
+    with pytest.raises(SetupError, match="no_such_module"):
+        contenders(resolve(tmp_path), settings, ["trees"], [])
 
 
 def test_commands__wrong_option__code_2(tmp_path):
