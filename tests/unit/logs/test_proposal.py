@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autollm.errors import MappingError
 from autollm.logs import columns as columns_module
+from autollm.logs import containers
 from autollm.logs.columns import Column, Sample, columns_of, determines, simplex_groups, two_clusters
 from autollm.logs.landing import ingest
 from autollm.logs.mapping_file import parse_mapping
@@ -140,6 +141,12 @@ def test_propose__no_table__is_a_clear_error(tmp_path, data, name, words):
     with pytest.raises(MappingError) as caught:
         proposal(tmp_path, data, name)
     assert words in str(caught.value)
+
+
+def test_propose__bomb__is_an_error_that_says_how_much_was_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "MAX_TABLE_BYTES", 10_000)
+    with pytest.raises(MappingError, match="more than 10000 bytes after decompression"):
+        proposal(tmp_path, gzip.compress(csv_bytes(sweep()) * 100), "t.csv.gz")
 
 
 def test_propose__objective_named__overrides_the_guess(tmp_path):
