@@ -38,6 +38,7 @@ def evaluate(
 ) -> None:
     """Judge policies and agents, print the leaderboard, write leaderboard.json and report.html."""
     from autollm.agent.chat import PREFIX, parse_chat
+    from autollm.errors import ComparisonError
     from autollm.places import resolve
     from autollm.stages.agents import config_of
     from autollm.stages.judging import Request, publish_report
@@ -46,6 +47,8 @@ def evaluate(
     places, settings = resolve(home), load_settings(profile=profile, test_suites=split(suite))
     names = split(policies)
     chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))
+    if len({c.policy_id for c in chats}) < len(chats):
+        raise ComparisonError("one chat model is named with two addresses: they would be two versions of one policy. Fix: evaluate one at a time.")
     registered, agents = contenders(places, settings, [n for n in names if not n.startswith(PREFIX)], split(agent), allow_none=bool(chats))
     published = publish_report(places, Request(
         suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,

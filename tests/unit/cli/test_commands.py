@@ -54,6 +54,7 @@ def test_suites__json__lists_id_and_family(tmp_path):
     (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"), "nowhere is no checkpoint"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"), "chat:MODEL@URL"),
+    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9,chat:m@http://127.0.0.1:8"), "two addresses"),
     (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9"), "no snapshot is published"),
     (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
     (("suites", "describe", "lab-pretrainin-v2"), "Did you mean 'lab-pretraining-v2'"),
