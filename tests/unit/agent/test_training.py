@@ -118,7 +118,9 @@ def test_build_rows__group__shares_task_evidence_and_seed(small_config, generate
     factory, row = _factory(small_config, [], generated_table), build_rows(small_config, [])[0]
     first, second = factory(), factory()
     assert first.reset(**row) == second.reset(**row)
-    assert first.get_reward() == pytest.approx(-0.2)  # two unused trials
+    assert first.get_reward() == pytest.approx(-2 * small_config.grpo.penalty)  # two unused trials
+    second.run_experiment("target", {})
+    assert second.get_reward() == pytest.approx(-2 * small_config.grpo.penalty)  # one malformed call, one unused trial
 
 
 def test_identity__any_input_changed__is_another(small_config):

@@ -24,7 +24,7 @@ def test_describe__toy_suite__counts_what_is_there() -> None:
     assert [e["role"] for e in about["experiments"]] == ["evidence"] * 3 + ["test target"]
     assert [e["n_diverged"] for e in about["experiments"]] == [1] * 4 and about["experiments"][0]["replica_sd"] is None
     assert about["tasks"][0]["compute_ratio"] == pytest.approx(16) and 0 < about["tasks"][0]["dearest_correlation"] <= 1
-    assert [b["k"] for b in about["bounds"]] == [1, 3, 5] and about["bounds"][0]["random"] > about["bounds"][0]["noise_mean"]
+    assert [b["k"] for b in about["bounds"]] == [1, 3, 5, 10] and about["bounds"][0]["random"] > about["bounds"][0]["noise_mean"]
     assert about == describe(SUITE, TABLE, ORIGIN)
     json.dumps(about, allow_nan=False)
 

@@ -111,7 +111,7 @@ def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path
 
 def test_archive__log_of_an_undeclared_run__is_refused_by_name(tiny, text, tmp_path):
     write([Run("pretraining", TINY.levels[0], spec.Cell(-3.0, 6), 0)], text, tmp_path / "runs")
-    with pytest.raises(RecordError, match=r"1 logs .* no run that pretraining v2 declares"):
+    with pytest.raises(RecordError, match=r"1 logs .* no run that pretraining v1 declares"):
         archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
 
 
