@@ -124,7 +124,7 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 128, n_seeds: int = 20,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 96, n_seeds: int = 10,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}
