@@ -43,7 +43,7 @@ class TableParquetReader(TableReader):
             except _BROKEN as error:
                 yield OpenTable(unusable=_unusable(f"not a readable Parquet file: {error}"))
                 return
-            problem = _size_problem(file.metadata)
+            problem = _problem(file.metadata)
             if problem:
                 yield OpenTable(unusable=_unusable(problem))
                 return
@@ -58,10 +58,14 @@ def _unusable(reason: str) -> ReadFile:
     return ReadFile(0, bad=[BadLines(0, 0, reason, "")])
 
 
-def _size_problem(metadata: pq.FileMetaData) -> str:
+def _problem(metadata: pq.FileMetaData) -> str:
+    """Why a file is not read, empty when it is."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if metadata.num_rows > MAX_ROWS:
         return f"{metadata.num_rows} rows, more than {MAX_ROWS}. Fix: split the file."
-    largest = max((metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)), default=0)
+    if metadata.num_rows != sum(g.num_rows for g in groups):
+        return f"damaged: it says that it holds {metadata.num_rows} rows, its row groups {sum(g.num_rows for g in groups)}"
+    largest = max((g.total_byte_size for g in groups), default=0)
     return f"a row group of {largest} bytes, more than {MAX_GROUP_BYTES}. Fix: write smaller row groups." if largest > MAX_GROUP_BYTES else ""
 
 

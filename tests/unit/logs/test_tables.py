@@ -325,7 +325,11 @@ def test_parquet_reader__any_rows_and_damage__read_plus_quarantined_are_all_rows
     if damage is not None:
         at = int(damage[0] * (len(data) - len(damage[1])))
         data[at : at + len(damage[1])] = damage[1]
-    found = read("parquet", bytes(data), repeated_run="number")
+    try:
+        found = read("parquet", bytes(data), repeated_run="number")
+    except MappingError as error:  # a column's name was hit
+        assert damage is not None and ("no column" in str(error) or "twice" in str(error))
+        return
     assert len(found.runs) + found.n_lines_quarantined == found.n_lines
     if damage is None:
         assert found.n_lines == len(rows)
