@@ -18,16 +18,32 @@ Family = Annotated[str, typer.Argument(help="Lab family.")]
 @app.command()
 def run(family: Family = "pretraining",
         level: Annotated[str | None, typer.Option(help="Only this level of the ladder.")] = None,
-        jobs: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = os.cpu_count() or 1,
-        budget_s: Annotated[float | None, typer.Option(help="Start nothing new after so many seconds.")] = None,
+        budget: Annotated[str | None, typer.Option(help="Start nothing new after this time: 2h, 30m, 600s.")] = None,
+        resume: Annotated[bool, typer.Option(help="Go on where logs are recorded already, or refuse to.")] = True,
+        jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread each; with slurm, jobs in the queue.")] = os.cpu_count() or 1,
+        launcher: Annotated[str, typer.Option(help="local (processes here) or slurm (one job a stack).")] = "local",
         out: Annotated[Path | None, typer.Option(help="Folder of the raw logs; default <home>/lab/<family>.")] = None,
         home: Home = None) -> None:
     """Train what is not recorded yet; resumable at any time. `autollm ingest` lands the logs."""
+    from autollm.lab.launchers import load_launcher
     from autollm.lab.runner import run_family
 
     folder = out or _folder(home, family)
-    done = run_family(family, folder, level, budget_s, jobs)
+    if not resume and any(folder.glob("*.jsonl")):
+        raise typer.BadParameter(f"{folder} holds logs. Fix: --resume goes on with them, --out takes another folder")
+    started = load_launcher(launcher, jobs, folder.parent / "slurm")
+    done = run_family(family, folder, level, seconds(budget) if budget else None, launcher=started)
     print(f"{done.trained} runs trained, {done.skipped} recorded before, {done.left} left, {done.seconds:.0f} s: {folder}")
+
+
+def seconds(text: str) -> float:
+    """Of a duration such as 2h, 30m, 600s or 600."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise typer.BadParameter(f"duration {text!r}: expected a number and h, m or s, such as 2h or 30m") from None
 
 
 @app.command()
@@ -43,24 +59,31 @@ def status(home: Home = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def summary(family: Family = "pretraining", as_json: Json = False) -> None:
-    """What the embedded runs say of each level: best cell, median - min, and the noise of a cell's mean as a part of it."""
+def summary(family: Family = "pretraining",
+            here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
+            objective: Annotated[str, typer.Option(help="Another metric with a direction instead of the family's objective.")] = "",
+            as_json: Json = False) -> None:
+    """What runs say of each level: best cell, median - min, the noise of a cell's mean as a part of it, rank correlations."""
     from dataclasses import asdict
 
-    from autollm.lab.archive import archive_path, read_runs
-    from autollm.lab.spec import load_family
-    from autollm.lab.summary import summarize
+    from autollm.lab.archive import read_runs, shipped
+    from autollm.lab.families import load_family
+    from autollm.lab.summary import rank_correlations, shown, summarize
 
-    levels = summarize(load_family(family), read_runs(archive_path(family)).values())
+    known, runs = load_family(family), _runs_below(here) if here else read_runs(shipped(family))
+    levels = summarize(known, runs.values(), objective)
     if as_json:
-        print(json.dumps([{**asdict(s), "noise_share": s.noise_share} for s in levels]))
+        print(json.dumps([{**asdict(s), "noise_share": s.noise_share, "edge": s.edge} for s in levels]))
         return
-    print("level split       params   tokens    FLOPs  cells runs diverged  best (log2 rate, batch)  median-min  noise")
+    print("level split       FLOPs    cells runs diverged failed  s/run     best  median-min  noise          fidelity; best cell")
     for s in levels:
         noise = "-" if s.noise is None else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
-        best = f"{s.best.rate_log2:g}, {s.best.batch_log2}{' edge' if s.edge else ''}"
-        print(f"{s.level:5} {s.split:10} {s.params:7.0f} {s.tokens:8} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} {s.n_diverged:8}  "
-              f"{best:24} {s.spread:11.3f}  {noise}")
+        edge = f"  edge: {', '.join(s.edges)}" if s.edges else ""
+        print(f"{s.level:5} {s.split:10} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} {s.n_diverged:8} {s.n_failed:6} {s.seconds:6.1f} "
+              f"{s.best_value:8.3f} {s.spread:11.3f}  {noise:14} {shown(s.fidelity)}; {shown(s.best, known)}{edge}")
+    correlations = rank_correlations(known, runs.values(), objective)
+    if correlations:
+        print("rank correlation over shared cells: " + ", ".join(f"{a}-{b} {r:.2f} ({n})" for (a, b), (r, n) in correlations.items()))
 
 
 @app.command()
@@ -94,25 +117,31 @@ def pack(family: Family = "pretraining", home: Home = None) -> None:
 
 def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     """Per family: runs (embedded and here, each once), embedded, here, declared, finished, diverged, failed."""
-    from autollm.lab.archive import archive_path, read_runs
-    from autollm.lab.spec import FAMILIES
+    from autollm.lab.archive import find_shipped, read_runs
+    from autollm.lab.families import FAMILIES
+    from autollm.lab.runner import declared
     from autollm.records import RunEnd, parse_record
 
     out = {}
     for name, family in FAMILIES.items():
-        archive = archive_path(name)
-        ends = {run_id: records[-1] for run_id, records in read_runs(archive).items()} if archive.exists() else {}
+        archive = find_shipped(name)
+        ends = {run_id: records[-1] for run_id, records in read_runs(archive).items()} if archive else {}
         paths = sorted(_folder(home, name).glob("*.jsonl"))
         here = {p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths}
         statuses = [e.status if isinstance(e, RunEnd) else "failed" for e in (ends | here).values()]
-        out[name] = {"runs": len(statuses), "embedded": len(ends), "here": len(here),
-                     "declared": sum(len(family.runs(level)) for level in family.levels),
+        out[name] = {"runs": len(statuses), "embedded": len(ends), "here": len(here), "declared": declared(family),
                      **{s: statuses.count(s) for s in ("finished", "diverged", "failed")}}
     return out
 
 
+def _runs_below(folder: Path) -> dict[str, Any]:
+    from autollm.records import parse_record
+
+    return {p.stem: [parse_record(line) for line in p.read_text().splitlines()] for p in sorted(folder.glob("*.jsonl"))}
+
+
 def _folder(home: str | None, family: str) -> Path:
-    from autollm.lab.spec import load_family
+    from autollm.lab.families import load_family
     from autollm.places import resolve
 
     return resolve(home).lab / load_family(family).name

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autollm.errors import RecordError
-from autollm.lab.spec import load_family
+from autollm.lab.families import load_family
 from autollm.records import Record, parse_record
 
 ROOT = Path(__file__).parents[2] / "data" / "lab"
@@ -23,8 +23,26 @@ SCHEMA = 1
 
 
 def archive_path(family_name: str, root: Path = ROOT) -> Path:
-    """Where a family's recorded runs ship."""
+    """Where the recorded runs of a family's present version ship."""
     return root / f"{family_name}-v{load_family(family_name).version}.tar.xz"
+
+
+def find_shipped(family_name: str, root: Path = ROOT) -> Path | None:
+    """The newest archive of a family that is here: of its present version, or of an older one until that is swept."""
+    versions = range(load_family(family_name).version, 0, -1)
+    return next((path for v in versions if (path := root / f"{family_name}-v{v}.tar.xz").exists()), None)
+
+
+def shipped(family_name: str, root: Path = ROOT) -> Path:
+    """The same.
+
+    Raises:
+        RecordError: there is none.
+    """
+    found = find_shipped(family_name, root)
+    if found is None:
+        raise RecordError(f"no recorded runs of {family_name} under {root}. Fix: autollm lab run {family_name}; autollm lab pack {family_name}")
+    return found
 
 
 def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
@@ -37,8 +55,8 @@ def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
     if not paths:
         raise RecordError(f"no *.jsonl under {logs_dir}. Fix: autollm lab run {family_name}")
     family = load_family(family_name)
-    declared = {run.run_id for level in family.levels for run in family.runs(level)}
-    strange = [p.name for p in paths if p.stem not in declared]
+    known = family.known()
+    strange = [p.name for p in paths if p.stem not in known]
     if strange:
         raise RecordError(f"{len(strange)} logs under {logs_dir} are of no run that {family_name} v{family.version} declares, such as "
                           f"{strange[0]}. Fix: move them elsewhere, then pack again.")

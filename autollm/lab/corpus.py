@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from autollm.errors import CorpusError
+from autollm.lab.shapes import VOCABULARY
 
 PACKAGES = ("mpmath", "networkx", "sympy")
-VOCABULARY = 512
 VALIDATION_SHARE = 50
 """One file in so many is held out, chosen by the hash of its name."""
 CORPUS_SHA256 = "b5afd4f8f6073b2226eb0f5bc1b8a67580f6d4a338e0ad0ead43ed59639caf5c"

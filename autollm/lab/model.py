@@ -2,40 +2,19 @@
 
 One flat buffer [runs, parameters] holds every run's weights in one contiguous row, so that one fused AdamW step per row gives
 each run its own learning rate, while matrix products are batched over runs. With one run it is the plain model: runs never mix.
-Architecture: pre-norm RMSNorm, rotary positions, GELU MLP of four times the width, untied head (after Llama and GPT-2).
+Architecture: pre-norm RMSNorm, rotary positions, GELU MLP, untied head unless the shape says so (after Llama and GPT-2).
 What does not belong here: data order, schedules, logs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-HEAD_SIZE = 16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of one decoder. `params` counts what multiplies activations: blocks and head, without the embedding."""
-
-    width: int
-    layers: int
-    vocabulary: int
-    context: int
-
-    def tensors(self) -> list[tuple[str, tuple[int, ...]]]:
-        d = self.width
-        blocks = [(f"{name}.{i}", shape) for i in range(self.layers) for name, shape in (
-            ("norm1", (d,)), ("qkv", (d, 3 * d)), ("out", (d, d)), ("norm2", (d,)), ("up", (d, 4 * d)), ("down", (4 * d, d)))]
-        return [("embedding", (self.vocabulary, d)), *blocks, ("norm", (d,)), ("head", (d, self.vocabulary))]
-
-    @property
-    def params(self) -> int:
-        return sum(math.prod(s) for name, s in self.tensors() if name != "embedding")
+from autollm.lab.shapes import Shape
 
 
 class StackedDecoder:
@@ -43,9 +22,8 @@ class StackedDecoder:
 
     def __init__(self, shape: Shape, seeds: list[int]):
         self.shape, self.runs = shape, len(seeds)
-        size = sum(math.prod(s) for _, s in shape.tensors())
         self.flat = torch.stack([_initial(shape, seed) for seed in seeds])
-        self.grad = torch.zeros(self.runs, size)
+        self.grad = torch.zeros_like(self.flat)
         self.weights: dict[str, Tensor] = {}
         start = 0
         for name, dims in shape.tensors():
@@ -54,7 +32,8 @@ class StackedDecoder:
             leaf.grad = self.grad[:, start:stop].view(self.runs, *dims)
             self.weights[name] = leaf
             start = stop
-        positions = torch.arange(shape.context)[:, None] * (10000.0 ** (-torch.arange(0, HEAD_SIZE, 2) / HEAD_SIZE))
+        size = shape.width // shape.n_heads
+        positions = torch.arange(shape.context)[:, None] * (10000.0 ** (-torch.arange(0, size, 2) / size))
         self._cos, self._sin = positions.cos(), positions.sin()
 
     def losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -72,14 +51,15 @@ class StackedDecoder:
             h = torch.baddbmm(h, self._attention(qkv), w[f"out.{i}"])
             hidden = F.gelu(torch.bmm(self._normed(h, f"norm2.{i}"), w[f"up.{i}"]), approximate="tanh")
             h = torch.baddbmm(h, hidden, w[f"down.{i}"])
-        return torch.bmm(self._normed(h, "norm"), w["head"])
+        head = w["embedding"].transpose(1, 2) if self.shape.tied else w["head"]
+        return torch.bmm(self._normed(h, "norm"), head)
 
     def _normed(self, h: Tensor, name: str) -> Tensor:
         return F.rms_norm(h, (self.shape.width,)) * self.weights[name][:, None]
 
     def _attention(self, qkv: Tensor) -> Tensor:
-        heads, context = self.shape.width // HEAD_SIZE, self.shape.context
-        q, k, v = qkv.view(-1, context, 3, heads, HEAD_SIZE).permute(2, 0, 3, 1, 4)
+        heads, context = self.shape.n_heads, self.shape.context
+        q, k, v = qkv.view(-1, context, 3, heads, self.shape.width // heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(self._rotated(q), self._rotated(k), v, is_causal=True)
         return mixed.transpose(1, 2).reshape(self.runs, -1, self.shape.width)
 

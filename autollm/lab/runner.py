@@ -1,29 +1,25 @@
-"""Run a family's sweep on this machine: cheap levels first, resumable, one raw log per run.
+"""Run a family's sweep: cheap levels first, resumable, one raw log per run.
 
-Runs that share level and batch size train as one stack; a stack's logs appear together, each through a temporary name. A run whose
-log is there is not trained again, so killing the runner loses the stacks in flight and nothing else.
-`python -m autollm.lab.runner FAMILY --out FOLDER` is what `autollm lab run` calls.
+Runs of one stack train together (spec.Family.stacks); a stack's logs appear together, each through a temporary name. A run whose
+log is there is not trained again, so killing the runner loses the stacks in flight and nothing else. Replicas of a level's best
+third are trained when its first seed is complete. What does not belong here: where stacks are trained (launchers.py).
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import multiprocessing as mp
-import os
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from autollm.lab.spec import FAMILIES, Family, Level, Run, load_family
-from autollm.processes import die_with_parent
+import numpy as np
+
+from autollm.lab.families import FAMILIES, load_family
+from autollm.lab.launchers import Launcher, LocalLauncher
+from autollm.lab.spec import Family, Run, trainer
 from autollm.records import MAX_STEPS, RunEnd, RunStep, parse_record, to_line
-
-STACK = 16
-"""Runs in a stack at most: more no longer pays, and a kill loses more."""
 
 
 @dataclass(frozen=True)
@@ -36,119 +32,118 @@ class SweepReport:
     seconds: float
 
 
-def run_family(family_name: str, out_dir: str | Path, level: str | None = None, budget_s: float | None = None,
-               jobs: int = 1, max_seconds_a_run: float = 3600.0, cache_dir: str | Path | None = None) -> SweepReport:
+def run_family(family_name: str, out_dir: str | Path, level: str | None = None, budget_s: float | None = None, jobs: int = 1,
+               max_seconds_a_run: float = 3600.0, cache_dir: str | Path | None = None, launcher: Launcher | None = None) -> SweepReport:
     """Train what is missing of a family (or of one level) into `out_dir`/<run_id>.jsonl.
 
     Args:
-        budget_s: no new stack is started after this many seconds. jobs: processes, one torch thread each.
+        budget_s: no new stack is started after this many seconds. jobs: processes, one torch thread each, unless a launcher is given.
         max_seconds_a_run: times the stack's size is its time limit; what outlives it is recorded as failed.
 
     Raises:
         UnknownNameError: no such family or level. CorpusError: the corpus differs from the recorded one.
     """
-    family, out = load_family(family_name), Path(out_dir)
-    cache = Path(cache_dir) if cache_dir else out.parent
-    levels = [family.level(level)] if level else list(family.levels)
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = [run for lv in sorted(levels, key=_cost) for run in family.runs(lv)]
-    done = {p.stem for p in out.glob("*.jsonl")}
-    stacks = list(_stacks([r for r in wanted if r.run_id not in done]))
-    start, trained = time.perf_counter(), 0
-    progress = _Progress(stacks)
-    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn"), initializer=_begin_worker) as pool:
-        waiting, running = iter(stacks), {}
+    family, out, start = load_family(family_name), Path(out_dir), time.perf_counter()
+    levels = [family.level(level)] if level else sorted(family.levels, key=family.flops)
+    trained, skipped = 0, None
+    while True:  # twice at most: replicas of the best third are known when the first seed is complete
+        losses = recorded_losses(family, out)
+        wanted = [run for lv in levels for run in family.runs(lv, losses)]
+        missing = [run for run in wanted if run.run_id not in losses]
+        skipped = len(wanted) - len(missing) if skipped is None else skipped
+        left_s = None if budget_s is None else budget_s - (time.perf_counter() - start)
+        if not missing or (left_s is not None and left_s <= 0):
+            break
+        done = train_runs(family, missing, out, left_s, launcher or LocalLauncher(jobs), max_seconds_a_run, cache_dir)
+        trained += done
+        if done < len(missing):
+            break
+    losses = recorded_losses(family, out)
+    left = sum(family.n_runs(lv) - len([r for r in family.runs(lv, losses) if r.run_id in losses]) for lv in levels)
+    return SweepReport(trained, skipped, left, time.perf_counter() - start)
+
+
+def train_runs(family: Family, runs: Sequence[Run], out_dir: Path, budget_s: float | None, launcher: Launcher,
+               max_seconds_a_run: float = 3600.0, cache_dir: str | Path | None = None) -> int:
+    """Train the given runs; returns how many. Nothing new is started after `budget_s`."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    cache, start, trained = Path(cache_dir) if cache_dir else out_dir.parent, time.perf_counter(), 0
+    waiting, running = family.stacks(runs), {}
+    progress = _Progress(family, waiting)
+    with launcher:
         while True:
             in_time = budget_s is None or time.perf_counter() - start < budget_s
-            for stack in itertools.islice(waiting, jobs - len(running) if in_time else 0):
-                running[pool.submit(_train_and_write, stack, out, cache, max_seconds_a_run * len(stack))] = stack
+            while waiting and in_time and len(running) < launcher.slots:
+                stack = waiting.pop(0)
+                ticket = launcher.submit(train_and_write, family.name, stack, out_dir, cache, max_seconds_a_run * len(stack))
+                running[ticket] = stack
             if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
-                stack = running.pop(future)
+                return trained
+            for ticket in launcher.wait(list(running)):
+                launcher.result(ticket)
+                stack = running.pop(ticket)
                 trained += len(stack)
                 progress.show(stack)
-    left = len(wanted) - len([r for r in wanted if (out / f"{r.run_id}.jsonl").exists()])
-    return SweepReport(trained, len(wanted) - sum(map(len, stacks)), left, time.perf_counter() - start)
+
+
+def train_and_write(family_name: str, stack: list[Run], out_dir: Path, cache_dir: Path, max_seconds: float) -> None:
+    """Train a stack in this process and write its logs."""
+    module = trainer(family_name)
+    for run_id, records in module.train(stack, module.load(cache_dir), max_seconds).items():
+        assert sum(isinstance(r, RunStep) for r in records) <= MAX_STEPS
+        temporary = out_dir / f".{run_id}.tmp"
+        temporary.write_text("".join(to_line(r) + "\n" for r in records))
+        temporary.replace(out_dir / f"{run_id}.jsonl")
+
+
+def recorded_losses(family: Family, out_dir: Path) -> dict[str, float]:
+    """Objective of every log in a folder by run_id, lower is better; inf where a run diverged or failed without one."""
+    return {path.stem: _finite(family, path) for path in out_dir.glob("*.jsonl")}
 
 
 def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
     """Runs recorded in a folder: {"families": {name: {"runs": n, "declared": n, "finished": n, "diverged": n, "failed": n}}}."""
-    counts = {name: {"runs": 0, "declared": sum(len(f.runs(lv)) for lv in f.levels), "finished": 0, "diverged": 0, "failed": 0}
-              for name, f in FAMILIES.items()}
+    counts = {name: {"runs": 0, "declared": declared(f), "finished": 0, "diverged": 0, "failed": 0} for name, f in FAMILIES.items()}
     for path in Path(out_dir).glob("*.jsonl"):
-        family = counts.get(path.stem.split("-")[0])
-        end = parse_record(path.read_text().splitlines()[-1])
+        family, end = counts.get(path.stem.split("-")[0]), _end(path)
         if family is not None and isinstance(end, RunEnd):
             family["runs"] += 1
             family[end.status] += 1
     return {"families": counts}
 
 
-def _cost(level: Level) -> float:
-    return level.width**2 * level.layers * float(level.tokens)
+def declared(family: Family) -> int:
+    """Runs of the whole sweep."""
+    return sum(family.n_runs(level) for level in family.levels)
 
 
-def _stacks(runs: list[Run]) -> Iterator[list[Run]]:
-    """Runs of equal level and batch size, at most STACK together, in order; large batches (few steps) first."""
-    for _, of_level in itertools.groupby(runs, key=lambda r: r.level.name):
-        ordered = sorted(of_level, key=lambda r: -r.cell.batch_log2)
-        for _, same in itertools.groupby(ordered, key=lambda r: r.cell.batch_log2):
-            group = list(same)
-            size = -(-len(group) // -(-len(group) // STACK))
-            yield from (group[i : i + size] for i in range(0, len(group), size))
+def _end(path: Path) -> Any:
+    return parse_record(path.read_text().splitlines()[-1])
 
 
-def _begin_worker() -> None:
-    """One thread, and no training on after the runner was killed: its successor would train the same runs beside it."""
-    die_with_parent()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
+def _finite(family: Family, path: Path) -> float:
+    end = _end(path)
+    loss = family.loss(_final(end))
+    return loss if np.isfinite(loss) else float("inf")
 
 
-def _train_and_write(stack: list[Run], out: Path, cache: Path, max_seconds: float) -> None:
-    from autollm.lab.corpus import load
-    from autollm.lab.training import train_stack
-
-    for run_id, records in train_stack(stack, load(cache), max_seconds).items():
-        assert sum(isinstance(r, RunStep) for r in records) <= MAX_STEPS
-        temporary = out / f".{run_id}.tmp"
-        temporary.write_text("".join(to_line(r) + "\n" for r in records))
-        temporary.replace(out / f"{run_id}.jsonl")
+def _final(end: Any) -> Mapping[str, float]:
+    return end.final if isinstance(end, RunEnd) else {}
 
 
 class _Progress:
-    """Lines on stderr: stacks done, runs done, time left by compute still to do."""
+    """Lines on stderr: runs done, time left by compute still to do."""
 
-    def __init__(self, stacks: list[list[Run]]):
-        self.total_flops = sum(len(s) * _cost(s[0].level) for s in stacks)
+    def __init__(self, family: Family, stacks: list[list[Run]]):
+        self.family = family
+        self.total_flops = sum(len(s) * family.flops(s[0].level) for s in stacks)
         self.total_runs = sum(map(len, stacks))
         self.flops, self.runs, self.start = 0.0, 0, time.perf_counter()
 
     def show(self, stack: list[Run]) -> None:
-        self.flops += len(stack) * _cost(stack[0].level)
+        self.flops += len(stack) * self.family.flops(stack[0].level)
         self.runs += len(stack)
         elapsed = time.perf_counter() - self.start
         left = elapsed * (self.total_flops / self.flops - 1)
-        first = stack[0]
-        print(f"lab {first.family} {first.level.name} batch 2^{first.cell.batch_log2}: {self.runs}/{self.total_runs} runs, "
-              f"{elapsed / 60:.1f} min, about {left / 60:.1f} min left", file=sys.stderr, flush=True)
-
-
-def known(family: Family) -> dict[str, Run]:
-    """Every declared run of a family by its id."""
-    return {run.run_id: run for level in family.levels for run in family.runs(level)}
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Run a lab family.")
-    parser.add_argument("family", choices=sorted(FAMILIES))
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--level")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--budget-s", type=float)
-    options = parser.parse_args()
-    print(run_family(options.family, options.out, options.level, options.budget_s, options.jobs), file=sys.stderr)
+        print(f"lab {self.family.name} {stack[0].level.name}: {self.runs}/{self.total_runs} runs, {elapsed / 60:.1f} min, "
+              f"about {left / 60:.1f} min left", file=sys.stderr, flush=True)

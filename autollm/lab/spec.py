@@ -1,56 +1,48 @@
-"""What the lab's families are: declared space, fidelity ladder, which cells are trained, with which seeds.
+"""What a lab family is: declared space, fidelity ladder, objective, design of cells, seeds.
 
-Declared before the sweep; changing any of it is a new version of the family. Imports no torch.
-Invariant: one window of knobs at every level, and a cell's seeds depend on nothing but its level's list.
+Declared before the sweep; changing any of it is a new version of the family. Imports no torch: how a family trains is said by the
+module of its name under `trainers/`. What does not belong here: any one family (families/).
+Invariant: one window of knobs at every level, and a run's id depends on nothing but configuration, level's settings and seed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from autollm.errors import UnknownNameError
+from autollm.gym.space import Space
 from autollm.records import canonical_json, content_hash
-
-CONTEXT = 64
-"""Tokens in a sequence, so that the smallest batch is one sequence."""
-
 
 EXTRA_EVERY = 5
 """Extra seeds go to one cell in so many."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A configuration by its exponents of 2."""
-
-    rate_log2: float
-    batch_log2: int
-
-    @property
-    def config(self) -> dict[str, float]:
-        return {"learning_rate": 2.0**self.rate_log2, "batch_tokens": 2**self.batch_log2}
+Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Level:
-    """One experiment: a model shape, a token count, the part of the grid that is trained there.
+    """One experiment of a ladder.
 
-    `part`: `full`, or `checkerboard` (every other cell of the full range). `seeds` are trained for every cell, `extra_seeds`
-    for one cell in EXTRA_EVERY as well (their spread is the noise estimate).
+    `settings`: numbers that the trainer needs (a shape, tokens, budgets); part of a run's id. `part`: which part of the family's design
+    is trained here. `seeds` are trained for every cell, `extra_seeds` for one cell in EXTRA_EVERY (their spread is the noise estimate),
+    `best_third_seeds` for the third of the cells that was best with the first seed.
     """
 
     name: str
     split: str
-    width: int
-    layers: int
-    tokens: int
+    settings: Mapping[str, float] = field(hash=False)
     part: str = "full"
     seeds: tuple[int, ...] = (0,)
     extra_seeds: tuple[int, ...] = ()
+    best_third_seeds: tuple[int, ...] = ()
+
+    @property
+    def n_seeds_near_best(self) -> int:
+        """Seeds that a good cell's mean is taken over."""
+        return len(self.seeds) + len(self.best_third_seeds)
 
 
 @dataclass(frozen=True)
@@ -59,25 +51,46 @@ class Run:
 
     family: str
     level: Level
-    cell: Cell
+    config: Config = field(hash=False)
     seed: int
 
     @cached_property
     def run_id(self) -> str:
-        key: dict[str, Any] = {**self.cell.config, "width": self.level.width, "layers": self.level.layers,
-                               "tokens": self.level.tokens, "seed": self.seed}
+        key = {**self.config, **self.level.settings, "seed": self.seed}
         return f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A number that every run ends with."""
+
+    name: str
+    unit: str
+    direction: str = ""
+
+
+@dataclass(frozen=True)
 class Family:
-    """A lab family and its sweep."""
+    """A lab family and its sweep.
+
+    Attributes:
+        space: the declared window. objective: what is optimized. secondary: kept beside it; with a direction they are targets too.
+        design: the cells that are trained at a level, in a fixed order; a shared prefix makes levels comparable.
+        fidelity: a level's coordinates, as they stand in the logs. flops: of a typical run, for order and progress.
+        stack_key: runs of a level with equal keys train together, low keys first, at most `stack_size` at once.
+    """
 
     name: str
     version: int
-    rates_log2: tuple[float, ...]
-    batches_log2: tuple[int, ...]
+    space: Space
     levels: tuple[Level, ...]
+    objective: Metric
+    secondary: tuple[Metric, ...]
+    design: Callable[[Level], list[Config]]
+    fidelity: Callable[[Level], dict[str, float]]
+    flops: Callable[[Level], float]
+    stack_key: Callable[[Run], Any]
+    stack_size: int = 16
 
     def level(self, name: str) -> Level:
         """A level by name.
@@ -90,49 +103,63 @@ class Family:
             raise UnknownNameError("level", name, by_name)
         return by_name[name]
 
-    def cells(self, level: Level) -> list[Cell]:
-        """Cells that are trained at a level, rates slowest."""
-        grid = [(i, j) for i in range(len(self.rates_log2)) for j in range(len(self.batches_log2))]
-        kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0]
-        return [Cell(self.rates_log2[i], self.batches_log2[j]) for i, j in kept]
+    def runs(self, level: Level, losses: Mapping[str, float] | None = None) -> list[Run]:
+        """Runs of a level, in a fixed order.
 
-    def runs(self, level: Level) -> list[Run]:
-        """Runs of a level, in a fixed order."""
-        cells = self.cells(level)
+        `losses`: objectives of recorded runs by run_id, lower is better. Where all cells have one of the first seed, the replicas of the
+        best third come last.
+        """
+        cells = self.design(level)
         runs = [Run(self.name, level, c, s) for c in cells for s in level.seeds]
-        return runs + [Run(self.name, level, c, s) for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY] for s in level.extra_seeds]
+        runs += [Run(self.name, level, c, s) for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY] for s in level.extra_seeds]
+        first = [Run(self.name, level, c, level.seeds[0]) for c in cells]
+        if level.best_third_seeds and losses is not None and all(r.run_id in losses for r in first):
+            best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[: self.n_best(level)]
+            runs += [Run(self.name, level, r.config, s) for r in best for s in level.best_third_seeds]
+        return runs
+
+    def n_best(self, level: Level) -> int:
+        """A third of a level's cells, rounded up."""
+        return -(-len(self.design(level)) // 3)
+
+    def n_runs(self, level: Level) -> int:
+        """Runs of a level when all is done."""
+        return len(self.runs(level)) + self.n_best(level) * len(level.best_third_seeds)
+
+    def known(self) -> dict[str, Run]:
+        """Every run that the sweep may train, by its id: replicas of the best third may be of any cell."""
+        every = (Run(self.name, lv, c, s) for lv in self.levels for c in self.design(lv) for s in (*lv.seeds, *lv.best_third_seeds))
+        declared = [run for lv in self.levels for run in self.runs(lv)]
+        return {run.run_id: run for run in (*declared, *every)}
+
+    def loss(self, final: Mapping[str, float]) -> float:
+        """The objective of a run's end turned so that lower is better; NaN where it has none."""
+        value = final.get(self.objective.name, float("nan"))
+        return value if self.objective.direction == "min" else -value
+
+    def stacks(self, runs: Iterable[Run]) -> list[list[Run]]:
+        """Runs in stacks that train together, levels in the order in which they come."""
+        groups: dict[tuple[str, Any], list[Run]] = {}
+        order: dict[str, int] = {}
+        for run in runs:
+            order.setdefault(run.level.name, len(order))
+            groups.setdefault((run.level.name, self.stack_key(run)), []).append(run)
+        out = []
+        for key in sorted(groups, key=lambda k: (order[k[0]], k[1])):
+            group = groups[key]
+            size = -(-len(group) // -(-len(group) // self.stack_size))
+            out += [group[i : i + size] for i in range(0, len(group), size)]
+        return out
 
 
-PRETRAINING = Family(
-    name="pretraining",
-    version=2,
-    rates_log2=tuple(np.arange(-9.0, -4.4, 0.5).tolist()),
-    batches_log2=(6, 7, 8, 9, 10, 11),
-    levels=(
-        Level("a1", "train", width=16, layers=1, tokens=2**18, extra_seeds=(1,)),
-        Level("a2", "train", width=16, layers=1, tokens=2**20, extra_seeds=(1,)),
-        Level("b1", "train", width=32, layers=1, tokens=2**18, extra_seeds=(1,)),
-        Level("b2", "validation", width=32, layers=1, tokens=3 * 2**18, extra_seeds=(1,)),
-        Level("c1", "train", width=48, layers=1, tokens=2**18, extra_seeds=(1,)),
-        Level("c2", "validation", width=48, layers=1, tokens=7 * 2**16, extra_seeds=(1,)),
-        Level("f1", "train", width=32, layers=2, tokens=2**19, extra_seeds=(1,)),
-        Level("g1", "train", width=32, layers=3, tokens=3 * 2**17, extra_seeds=(1,)),
-        Level("h1", "train", width=48, layers=3, tokens=3 * 2**16, extra_seeds=(1,)),
-        Level("i1", "validation", width=64, layers=2, tokens=3 * 2**16, extra_seeds=(1,)),
-        Level("d1", "test", width=64, layers=2, tokens=3 * 2**19, part="checkerboard", seeds=(0, 1)),
-        Level("e1", "test", width=80, layers=3, tokens=899 * 2**11, part="checkerboard", seeds=(0, 1)),
-    ),
-)
+def trainer(family_name: str) -> ModuleType:
+    """The module that trains a family. It has
 
-FAMILIES = {family.name: family for family in (PRETRAINING,)}
+        load(cache_dir) -> data               with `.sha256`; raises CorpusError when this machine's differs from the recorded
+        train(runs, data, max_seconds=inf) -> {run_id: [header, steps ..., end]}
 
-
-def load_family(name: str) -> Family:
-    """A family by name.
-
-    Raises:
-        UnknownNameError: no such family.
+    and what a run becomes depends on its own (configuration, level, seed) alone, whatever it is stacked with.
     """
-    if name not in FAMILIES:
-        raise UnknownNameError("lab family", name, FAMILIES)
-    return FAMILIES[name]
+    from importlib import import_module
+
+    return import_module(f"autollm.lab.trainers.{family_name}")

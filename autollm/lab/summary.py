@@ -1,71 +1,105 @@
-"""What the recorded runs of a family say about each level: where the best cell lies, how wide the bowl is, how noisy a cell is.
-
-Every cell of a level is trained with the same seeds, and a seed (its data order, its start) shifts all cells of a level alike. Only
-what is left after cells' and seeds' own means decides which cell is the best, so that is the noise here.
-What does not belong here: training, tables. Invariant: computed from raw logs alone.
+"""What a sweep showed, level by level: the best cell, the spread that makes it worth finding, the noise that hides it; computed from raw
+logs alone. Invariant: a number here is a function of configuration, level, seed and objective of the runs, never of their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from autollm.lab.spec import Cell, Family, Level
-from autollm.records import Record, RunEnd, RunHeader
+from autollm.gym.knobs import ONE_COORDINATE
+from autollm.lab.spec import Config, Family, Level
+from autollm.records import Record, RunEnd, RunHeader, canonical_json
+
+Cells = dict[str, dict[int, float]]
+"""{configuration as JSON: {seed: loss}}, lower is better."""
 
 
 @dataclass(frozen=True)
 class LevelSummary:
     """One experiment of the lab.
 
-    `spread`: median - min of the cells' means, nats per token. `noise`: standard deviation of a cell's mean over the level's seeds,
-    same unit, None where no cell has two seeds. `edge`: the best cell lies on the window's edge.
+    `spread`: median - min of the cells' means, in the objective's unit. `noise`: standard deviation of a good cell's mean over its
+    seeds, same unit, None where too few cells have two. `best_value`: the best mean. `edges`: knobs whose best value lies on the
+    window's edge. `seconds`: of a run, median.
     """
 
     level: str
     split: str
-    params: float
-    tokens: int
+    fidelity: dict[str, float]
     flops: float
     n_cells: int
     n_runs: int
     n_diverged: int
-    best: Cell
-    edge: bool
+    n_failed: int
+    best: Config
+    best_value: float
+    edges: tuple[str, ...]
     spread: float
     noise: float | None
+    seconds: float
 
     @property
     def noise_share(self) -> float | None:
         """Noise as a part of the spread."""
         return None if self.noise is None else self.noise / self.spread
 
+    @property
+    def edge(self) -> bool:
+        return bool(self.edges)
 
-def summarize(family: Family, runs: Iterable[list[Record]]) -> list[LevelSummary]:
-    """A summary of each level that has a recorded run, in the order of the ladder."""
+
+def summarize(family: Family, runs: Iterable[list[Record]], objective: str = "") -> list[LevelSummary]:
+    """A summary of each level that has a recorded run, in the order of the ladder; of another metric than the family's when named."""
     by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
     for records in runs:
         header, end = records[0], records[-1]
-        if isinstance(header, RunHeader) and isinstance(end, RunEnd) and end.status != "failed":
+        if isinstance(header, RunHeader) and isinstance(end, RunEnd):
             by_level.setdefault(header.run_id.split("-")[1], []).append((header, end))
-    return [_level(family, level, by_level[level.name]) for level in family.levels if level.name in by_level]
+    return [_level(family, level, by_level[level.name], objective) for level in family.levels if level.name in by_level]
 
 
-def _level(family: Family, level: Level, runs: list[tuple[RunHeader, RunEnd]]) -> LevelSummary:
-    cells: dict[Cell, dict[int, float]] = {}
+def cells_of(family: Family, runs: list[tuple[RunHeader, RunEnd]], objective: str = "") -> Cells:
+    """Losses of one level's runs by cell and seed; failed runs are left out, a diverged one without a loss counts as the worst."""
+    known = {canonical_json(header.config): header.config for header, _ in runs}
+    out: Cells = {}
     for header, end in runs:
-        cells.setdefault(_cell(header), {})[header.seed] = end.final["val_loss"]
-    means = {cell: float(np.mean(list(losses.values()))) for cell, losses in cells.items()}
-    best, spread = min(means, key=means.__getitem__), float(np.median(list(means.values())) - min(means.values()))
-    edge = best.rate_log2 in (family.rates_log2[0], family.rates_log2[-1]) or best.batch_log2 in (family.batches_log2[0], family.batches_log2[-1])
-    middle = np.median(list(means.values()))
-    fidelity = runs[0][0].fidelity
+        if end.status != "failed":
+            loss = _oriented(family, end.final, objective)
+            out.setdefault(canonical_json(header.config), {})[header.seed] = loss
+    finite = [v for cell in out.values() for v in cell.values() if np.isfinite(v)]
+    worst = max(finite, default=float("nan"))
+    return {key: {s: v if np.isfinite(v) else worst for s, v in cell.items()} for key, cell in out.items() if key in known}
+
+
+def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
+    if objective in ("", family.objective.name):
+        return family.loss(final)
+    metric = next(m for m in family.secondary if m.name == objective)
+    return -final.get(objective, np.nan) if metric.direction == "max" else final.get(objective, np.nan)
+
+
+def _level(family: Family, level: Level, runs: list[tuple[RunHeader, RunEnd]], objective: str) -> LevelSummary:
+    cells = cells_of(family, runs, objective)
+    configs = {canonical_json(h.config): h.config for h, _ in runs}
+    means = {key: float(np.mean(list(losses.values()))) for key, losses in cells.items()}
+    best, middle = min(means, key=means.__getitem__), float(np.median(list(means.values())))
+    good = [losses for key, losses in cells.items() if means[key] <= middle]
+    flops = [end.cost["flops"] for _, end in runs]
     return LevelSummary(
-        level.name, level.split, fidelity["params"], level.tokens, 6 * fidelity["params"] * level.tokens, len(cells), len(runs),
-        sum(end.status == "diverged" for _, end in runs), best, edge, spread,
-        cell_noise([losses for cell, losses in cells.items() if means[cell] <= middle], len(level.seeds)))
+        level.name, level.split, runs[0][0].fidelity, float(np.median(flops)), len(cells), len(runs),
+        sum(end.status == "diverged" for _, end in runs), sum(end.status == "failed" for _, end in runs), configs[best],
+        -means[best] if family.objective.direction == "max" else means[best], edges(family, configs[best]), middle - means[best],
+        cell_noise(good, level.n_seeds_near_best), float(np.median([end.cost["device_hours"] * 3600 for _, end in runs])))
+
+
+def edges(family: Family, config: Config) -> tuple[str, ...]:
+    """Names of the number knobs of more than three values that stand on the first or last of them."""
+    wide = [k for k in family.space.knobs if k.scale in ONE_COORDINATE and len(k.levels) > 3]
+    return tuple(k.name for k in wide if any(np.isclose(config[k.name], k.levels[i], rtol=1e-6) for i in (0, -1)))
 
 
 def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
@@ -76,7 +110,7 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     replicated = [frozenset(c) for c in cells if len(c) > 1]
     if not replicated:
         return None
-    seeds = sorted(max(set(replicated), key=replicated.count))
+    seeds = sorted(max(sorted(set(replicated), key=sorted), key=replicated.count))
     losses = np.array([[c[s] for s in seeds] for c in cells if set(seeds) <= set(c)])
     if len(losses) < 2 or not np.isfinite(losses).all():
         return None
@@ -85,6 +119,37 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     return float(np.sqrt((left**2).sum() / freedom / n_seeds))
 
 
-def _cell(header: RunHeader) -> Cell:
-    rate, batch = np.log2([header.config["learning_rate"], header.config["batch_tokens"]])
-    return Cell(round(2 * rate) / 2, round(batch))
+def rank_correlations(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[tuple[str, str], tuple[float, int]]:
+    """Spearman's correlation between levels over the cells that both have, and their number; levels in the ladder's order."""
+    by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
+    for records in runs:
+        by_level.setdefault(records[0].run_id.split("-")[1], []).append((records[0], records[-1]))
+    means = {name: {k: float(np.mean(list(v.values()))) for k, v in cells_of(family, of_level, objective).items()}
+             for name, of_level in by_level.items()}
+    names, out = [lv.name for lv in family.levels if lv.name in means], {}
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            shared = sorted(set(means[a]) & set(means[b]))
+            if len(shared) >= 4:
+                out[a, b] = _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]), len(shared)
+    return out
+
+
+def _spearman(a: list[float], b: list[float]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(a, b).statistic)
+
+
+def shown(config: Config, family: Family | None = None) -> str:
+    """A configuration on one line: numbers of log knobs as powers of two where they are, mixtures as percents."""
+    logs = {k.name for k in family.space.knobs if k.scale == "log"} if family else set()
+    return ", ".join(f"{name} {_value(value, name in logs)}" for name, value in config.items())
+
+
+def _value(value: Any, is_log: bool) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{part}={100 * weight:.0f}%" for part, weight in value.items() if weight >= 0.005)
+    if is_log and float(2 * np.log2(value)).is_integer():
+        return f"2^{np.log2(value):g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

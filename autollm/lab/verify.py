@@ -1,6 +1,6 @@
 """Train recorded runs again and compare: the check that the archive holds what it says.
 
-A run agrees when its validation loss is within TOLERANCE_SD spreads of seeds of the recorded one. On equal hardware it is equal
+A run agrees when its objective is within TOLERANCE_SD spreads of seeds of the recorded one. On equal hardware it is equal
 to the last digit; other CPUs sum in another order, and small models amplify that, at most to the spread of another seed.
 """
 
@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from autollm.errors import CorpusError, RecordError
-from autollm.lab.archive import archive_path, read_runs
-from autollm.lab.corpus import load
-from autollm.lab.runner import known
-from autollm.lab.spec import load_family
+from autollm.lab.archive import read_runs, shipped
+from autollm.lab.families import load_family
+from autollm.lab.spec import trainer
 from autollm.records import Record, RunEnd, RunHeader
 
 TOLERANCE_SD = 3.0
@@ -24,7 +23,7 @@ TOLERANCE_SD = 3.0
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run trained again; losses in nats per token."""
+    """One run trained again; values of the family's objective, in its unit."""
 
     run_id: str
     recorded: float
@@ -44,37 +43,35 @@ def verify(family_name: str, sample: int, max_seconds: float, cache_dir: str | P
     Raises:
         CorpusError: the corpus on this machine differs from the runs' own. RecordError: no run fits the time.
     """
-    from autollm.lab.training import train_stack
-
-    runs = read_runs(archive or archive_path(family_name))
-    corpus, declared = load(Path(cache_dir)), known(load_family(family_name))
-    noise = seed_spread(runs)
+    family, module = load_family(family_name), trainer(family_name)
+    runs = read_runs(archive or shipped(family_name))
+    data, declared, objective = module.load(Path(cache_dir)), family.known(), family.objective.name
+    tolerance = TOLERANCE_SD * seed_spread(runs, objective, family.objective.direction)
     compared, spent = [], 0.0
     for run_id in np.random.default_rng(seed).permutation(sorted(runs)):
         header, end = _header(runs[run_id]), _end(runs[run_id])
-        if header.data.get("sha256") != corpus.sha256:
-            raise CorpusError(f"run {run_id} used corpus {str(header.data.get('sha256'))[:16]}, here is {corpus.sha256[:16]}.")
+        if header.data.get("sha256") != data.sha256:
+            raise CorpusError(f"run {run_id} used data {str(header.data.get('sha256'))[:16]}, here is {data.sha256[:16]}.")
         expected_s = end.cost["device_hours"] * 3600 * 4  # alone a run is slower than its share of a stack
         if run_id not in declared or spent + expected_s > max_seconds or len(compared) == sample:
             continue
         start = time.perf_counter()
-        again = _end(train_stack([declared[run_id]], corpus)[run_id])
+        again = _end(module.train([declared[run_id]], data)[run_id])
         spent += time.perf_counter() - start
-        compared.append(Comparison(run_id, end.final.get("val_loss", np.nan), again.final.get("val_loss", np.nan),
-                                   TOLERANCE_SD * noise))
+        compared.append(Comparison(run_id, end.final.get(objective, np.nan), again.final.get(objective, np.nan), tolerance))
     if not compared:
         raise RecordError(f"no recorded run of {family_name} fits {max_seconds:g} s. Fix: raise --max-seconds.")
     return compared
 
 
-def seed_spread(runs: dict[str, list[Record]]) -> float:
-    """Median over replicated cells below the median loss of the standard deviation between seeds, nats per token."""
+def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -> float:
+    """Median over the better half of the replicated cells of the standard deviation between seeds, in the objective's unit."""
     cells: dict[tuple[str, str], list[float]] = {}
     for records in runs.values():
         header, end = _header(records), _end(records)
         if end.status == "finished":
             cell = str(sorted(header.config.items())), str(sorted(header.fidelity.items()))
-            cells.setdefault(cell, []).append(end.final["val_loss"])
+            cells.setdefault(cell, []).append(end.final[objective] if direction == "min" else -end.final[objective])
     replicated = [v for v in cells.values() if len(v) > 1]
     if not replicated:
         raise RecordError("no cell was trained with two seeds: the noise of a run is unknown. Fix: autollm lab run to the end.")

@@ -143,8 +143,10 @@ class _Parts:
             self.header,
             self.end or RunEnd("failed", reason="no end record: the run was killed or its log cut short"),
         )
+        mixed = {name: value for name, value in header.config.items() if isinstance(value, dict)}
+        parts = {f"{name}.{part}": weight for name, weights in mixed.items() for part, weight in weights.items()}
         groups = {
-            "config": header.config,
+            "config": {**header.config, **parts},
             "fidelity": header.fidelity,
             "model": header.model,
             "hardware": header.hardware,

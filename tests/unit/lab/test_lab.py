@@ -6,15 +6,25 @@ import json
 import numpy as np
 import pytest
 
+from autollm.cli.lab import seconds
 from autollm.errors import CorpusError, RecordError, UnknownNameError
-from autollm.lab import archive, corpus, runner, spec, summary, verify
+from autollm.lab import archive, corpus, families, runner, summary, verify
 from autollm.lab.corpus import Corpus
-from autollm.lab.spec import PRETRAINING, Family, Level, Run
-from autollm.lab.training import train_stack
-from autollm.records import RunEnd, RunHeader, RunStep, parse_record
+from autollm.lab.families.pretraining import PRETRAINING
+from autollm.lab.launchers import SubmititLauncher
+from autollm.lab.spec import Level, Run
+from autollm.lab.trainers import pretraining
+from autollm.lab.trainers.pretraining import train
+from autollm.records import RunEnd, RunHeader, RunStep, content_hash, parse_record, to_line
 
-TINY = Family("pretraining", 1, (-8.0, -7.0, -6.0), (6, 7),
-              (Level("t1", "train", width=16, layers=1, tokens=2**11, extra_seeds=(1,)),))
+CELLS = [{"learning_rate": 2.0**r, "batch_tokens": 2**b} for r in (-8.0, -7.0, -6.0) for b in (6, 7)]
+TINY = dataclasses.replace(
+    PRETRAINING, version=1, design=lambda _: CELLS,
+    levels=(Level("t1", "train", {"width": 16, "layers": 1, "tokens": 2**11}, extra_seeds=(1,)),))
+
+
+PINNED = {"pretraining-t1-2bd00707f83f": 5.02491, "pretraining-t1-d0a46ee2dc4f": 4.23256, "pretraining-t1-8c3bdd4287d1": 3.67656}
+"""Validation losses of the tiny family (torch 2.13, x86-64): on equal hardware they are equal to the last digit."""
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +36,13 @@ def text():
 @pytest.fixture
 def tiny(monkeypatch, text):
     """The tiny family in place of the real ones, trained in this process."""
-    monkeypatch.setitem(spec.FAMILIES, "pretraining", TINY)
-    monkeypatch.setattr(corpus, "load", lambda *_: text)
-    monkeypatch.setattr(verify, "load", lambda *_: text)
+    monkeypatch.setitem(families.FAMILIES, "pretraining", TINY)
+    monkeypatch.setattr(pretraining, "load", lambda *_: text)
 
 
 def write(runs, text, folder):
     folder.mkdir(exist_ok=True)
-    from autollm.records import to_line
-
-    for run_id, records in train_stack(runs, text).items():
+    for run_id, records in train(runs, text).items():
         (folder / f"{run_id}.jsonl").write_text("".join(to_line(r) + "\n" for r in records))
 
 
@@ -44,48 +51,47 @@ def final(records):
 
 
 def test_training__stacked_runs__equal_single_runs(text):
-    runs = [r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == 6]
-    together = train_stack(runs, text)
+    runs = [r for r in TINY.runs(TINY.levels[0]) if r.config["batch_tokens"] == 64]
+    together = train(runs, text)
     for run in runs[:2]:
-        assert final(train_stack([run], text)[run.run_id]) == pytest.approx(final(together[run.run_id]), rel=1e-4)
+        assert final(train([run], text)[run.run_id]) == pytest.approx(final(together[run.run_id]), rel=1e-4)
 
 
 def test_training__same_run_twice__same_loss_and_other_seed_another(text):
     run = TINY.runs(TINY.levels[0])[0]
     other = dataclasses.replace(run, seed=7)
-    losses = [final(train_stack([r], text)[r.run_id]) for r in (run, run, other)]
+    losses = [final(train([r], text)[r.run_id]) for r in (run, run, other)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_training__diverging_run__is_recorded_and_leaves_its_neighbour_alone(text):
     level = TINY.levels[0]
-    calm, wild = Run("pretraining", level, spec.Cell(-8.0, 6), 0), Run("pretraining", level, spec.Cell(60.0, 6), 0)
-    both = train_stack([calm, wild], text)
+    calm, wild = (Run("pretraining", level, {"learning_rate": rate, "batch_tokens": 64}, 0) for rate in (2.0**-8, 2.0**60))
+    both = train([calm, wild], text)
     assert both[wild.run_id][-1].status == "diverged"
-    assert final(both[calm.run_id]) == pytest.approx(final(train_stack([calm], text)[calm.run_id]), rel=1e-4)
+    assert final(both[calm.run_id]) == pytest.approx(final(train([calm], text)[calm.run_id]), rel=1e-4)
 
 
 def test_training__records__are_a_valid_raw_log(text):
     run = TINY.runs(TINY.levels[0])[0]
-    records = train_stack([run], text)[run.run_id]
+    records = train([run], text)[run.run_id]
     assert isinstance(records[0], RunHeader) and records[0].data == {"sha256": "made-up"}
     assert all(isinstance(r, RunStep) for r in records[1:-1]) and records[-1].cost["flops"] == 6 * records[0].fidelity["params"] * 2**11
 
 
 def test_training__time_limit__is_a_failed_row(text):
     run = TINY.runs(TINY.levels[0])[0]
-    end = train_stack([run], text, max_seconds=0.0)[run.run_id][-1]
+    end = train([run], text, max_seconds=0.0)[run.run_id][-1]
     assert (end.status, end.reason) == ("failed", "time limit")
 
 
-def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path, monkeypatch):
+def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path):
     level = TINY.levels[0]
-    write([r for r in TINY.runs(level) if r.cell.batch_log2 == 7], text, tmp_path / "runs")
+    write([r for r in TINY.runs(level) if r.config["batch_tokens"] == 128], text, tmp_path / "runs")
     asked = []
 
     class Inline:
-        def __init__(self, *_, **__):
-            pass
+        slots = 1
 
         def __enter__(self):
             return self
@@ -93,31 +99,32 @@ def test_runner__some_runs_recorded__trains_only_the_others(tiny, text, tmp_path
         def __exit__(self, *_):
             return None
 
-        def submit(self, _, stack, out, *rest):
-            from concurrent.futures import Future
-
+        def submit(self, work, family, stack, *rest):
             asked.append(stack)
-            write(stack, text, out)
-            done = Future()
-            done.set_result(None)
-            return done
+            work(family, stack, *rest)
+            return len(asked)
 
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", Inline)
-    report = runner.run_family("pretraining", tmp_path / "runs")
-    assert {r.cell.batch_log2 for stack in asked for r in stack} == {6}
+        def wait(self, tickets):
+            return tickets
+
+        def result(self, _):
+            return None
+
+    report = runner.run_family("pretraining", tmp_path / "runs", launcher=Inline())
+    assert {r.config["batch_tokens"] for stack in asked for r in stack} == {64}
     assert report.left == 0 and report.trained == sum(map(len, asked))
     assert runner.status(tmp_path / "runs")["families"]["pretraining"]["runs"] == len(TINY.runs(level))
 
 
 def test_archive__log_of_an_undeclared_run__is_refused_by_name(tiny, text, tmp_path):
-    write([Run("pretraining", TINY.levels[0], spec.Cell(-3.0, 6), 0)], text, tmp_path / "runs")
+    write([Run("pretraining", TINY.levels[0], {"learning_rate": 0.125, "batch_tokens": 64}, 0)], text, tmp_path / "runs")
     with pytest.raises(RecordError, match=r"1 logs .* no run that pretraining v1 declares"):
         archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
 
 
 def test_archive__packed_twice__same_bytes_and_same_records(tiny, text, tmp_path):
     runs = TINY.runs(TINY.levels[0])[:2]
-    write([r for r in runs if r.cell == runs[0].cell], text, tmp_path / "runs")
+    write([r for r in runs if r.config == runs[0].config], text, tmp_path / "runs")
     first = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data").read_bytes()
     path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
     assert path.read_bytes() == first and list(archive.read_runs(path)) == [runs[0].run_id]
@@ -125,7 +132,7 @@ def test_archive__packed_twice__same_bytes_and_same_records(tiny, text, tmp_path
 
 
 def test_archive__cut_off__clear_error(tmp_path):
-    (tmp_path / "a.tar.xz").write_bytes(archive.archive_path("pretraining").read_bytes()[:1000])
+    (tmp_path / "a.tar.xz").write_bytes(archive.shipped("pretraining").read_bytes()[:1000])
     with pytest.raises(RecordError, match="cannot be read"):
         archive.read_runs(tmp_path / "a.tar.xz")
 
@@ -136,8 +143,8 @@ def test_archive__no_logs__says_what_to_run(tmp_path):
 
 
 def test_verify__recorded_runs__agree_and_an_altered_one_does_not(tiny, text, tmp_path):
-    for batch in (6, 7):
-        write([r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == batch], text, tmp_path / "runs")
+    for batch in (64, 128):
+        write([r for r in TINY.runs(TINY.levels[0]) if r.config["batch_tokens"] == batch], text, tmp_path / "runs")
     path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
     assert all(c.agrees for c in verify.verify("pretraining", 2, 60, tmp_path, path))
     for log in (tmp_path / "runs").glob("*.jsonl"):
@@ -146,9 +153,9 @@ def test_verify__recorded_runs__agree_and_an_altered_one_does_not(tiny, text, tm
 
 
 def test_verify__other_corpus__refused(tiny, text, tmp_path, monkeypatch):
-    write([r for r in TINY.runs(TINY.levels[0]) if r.cell.batch_log2 == 6], text, tmp_path / "runs")
+    write([r for r in TINY.runs(TINY.levels[0]) if r.config["batch_tokens"] == 64], text, tmp_path / "runs")
     path = archive.pack("pretraining", tmp_path / "runs", tmp_path / "data")
-    monkeypatch.setattr(verify, "load", lambda *_: dataclasses.replace(text, sha256="another"))
+    monkeypatch.setattr(pretraining, "load", lambda *_: dataclasses.replace(text, sha256="another"))
     with pytest.raises(CorpusError, match="another"):
         verify.verify("pretraining", 1, 60, tmp_path, path)
 
@@ -160,27 +167,40 @@ def test_corpus__other_digest__refused_with_the_remedy(tmp_path, monkeypatch):
 
 
 def test_spec__ladder__spans_what_is_declared():
-    from autollm.lab.training import shape_of
-
-    flops = {lv.name: 6 * shape_of(PRETRAINING.runs(lv)[0]).params * lv.tokens for lv in PRETRAINING.levels}
+    flops = {lv.name: PRETRAINING.flops(lv) for lv in PRETRAINING.levels}
     split = {lv.name: lv.split for lv in PRETRAINING.levels}
     assert max(flops.values()) >= 3e12 and max(flops.values()) >= 100 * min(flops.values())
     dearest_evidence = max(v for k, v in flops.items() if split[k] != "test")
     assert min(v for k, v in flops.items() if split[k] == "test") >= 8 * dearest_evidence
     for level in PRETRAINING.levels:
-        assert len(PRETRAINING.cells(level)) >= (24 if level.split == "test" else 40)
+        assert len(PRETRAINING.design(level)) >= (24 if level.split == "test" else 40)
+
+
+def test_spec__run_ids_of_pretraining__are_those_of_the_recorded_runs():
+    first = {lv.name: PRETRAINING.runs(lv)[0].run_id for lv in PRETRAINING.levels}
+    assert first["a1"] == "pretraining-a1-8795f312718c" and first["g1"] == "pretraining-g1-e544cde0811d" and first["e1"] == "pretraining-e1-fb7c08615fd9"
+    every = "".join(r.run_id for lv in PRETRAINING.levels for r in PRETRAINING.runs(lv))
+    assert content_hash(every) == "e9a6ba6131363d1f"
+
+
+def test_training__tiny_runs__lose_what_they_lost_before_the_families_were_split(text):
+    runs = [r for r in TINY.runs(TINY.levels[0]) if r.config["batch_tokens"] == 64]
+    again = train(runs, text)
+    assert {k: final(again[k]) for k in PINNED} == pytest.approx(PINNED, rel=1e-4)
 
 
 def test_spec__unknown_family_and_level__did_you_mean():
     with pytest.raises(UnknownNameError, match="'pretraining'"):
-        spec.load_family("pretrainin")
+        families.load_family("pretrainin")
     with pytest.raises(UnknownNameError, match="level"):
         PRETRAINING.level("z9")
 
 
-def test_recorded_archive__holds_every_declared_run_of_one_corpus():
-    runs = archive.read_runs(archive.archive_path("pretraining"))
-    assert set(runs) == set(runner.known(PRETRAINING))
+def test_recorded_archive__holds_declared_runs_of_one_corpus():
+    path = archive.shipped("pretraining")
+    runs = archive.read_runs(path)
+    assert set(runs) <= set(PRETRAINING.known())
+    assert path != archive.archive_path("pretraining") or set(runs) == set(PRETRAINING.known())
     assert {r[0].data["sha256"] for r in runs.values()} == {corpus.CORPUS_SHA256}
     assert all(isinstance(parse_record('{"kind":"end","status":"finished"}'), type(r[-1])) for r in runs.values())
 
@@ -189,7 +209,7 @@ def test_recorded_archive__best_rates_fall_over_the_ladder():
     best = {}
     for name in ("a1", "e1"):
         ends = [(r[-1].final["val_loss"], np.log2(r[0].config["learning_rate"]), np.log2(r[0].config["batch_tokens"]))
-                for k, r in archive.read_runs(archive.archive_path("pretraining")).items() if f"-{name}-" in k]
+                for k, r in archive.read_runs(archive.shipped("pretraining")).items() if f"-{name}-" in k]
         best[name] = min(ends)[1:]
     moved = np.abs(np.array(best["a1"]) - best["e1"]) / (0.5, 1.0)
     assert moved.sum() >= 2
@@ -205,12 +225,46 @@ def test_cell_noise__seeds_that_shift_all_cells_alike__count_for_nothing():
 
 
 def test_summarize__embedded_runs__every_level_moves_and_stays_inside():
-    levels = {s.level: s for s in summary.summarize(PRETRAINING, archive.read_runs(archive.archive_path("pretraining")).values())}
-    assert set(levels) == {level.name for level in PRETRAINING.levels}
-    first, last = levels["a1"].best, levels["e1"].best
-    assert abs(first.rate_log2 - last.rate_log2) / 0.5 >= 2 and abs(first.batch_log2 - last.batch_log2) >= 2
+    runs = archive.read_runs(archive.shipped("pretraining"))
+    levels = {s.level: s for s in summary.summarize(PRETRAINING, runs.values())}
+    assert set(levels) == {run_id.split("-")[1] for run_id in runs}
+    first, last = (np.log2([levels[name].best[k] for k in ("learning_rate", "batch_tokens")]) for name in ("a1", "e1"))
+    assert abs(first - last)[0] / 0.5 >= 2 and abs(first - last)[1] >= 2
     assert not any(s.edge for s in levels.values())
     assert levels["e1"].flops >= 100 * levels["a1"].flops and levels["e1"].flops >= 3e12
     evidence = max(s.flops for s in levels.values() if s.split != "test")
     for s in (s for s in levels.values() if s.split == "test"):
         assert s.flops >= 8 * evidence and s.n_cells >= 24 and s.n_runs >= 2 * s.n_cells and s.noise_share <= 0.1
+
+
+def test_runs__best_third__is_replicated_once_the_first_seed_is_complete():
+    level = dataclasses.replace(TINY.levels[0], extra_seeds=(), best_third_seeds=(1, 2))
+    family = dataclasses.replace(TINY, levels=(level,))
+    first = family.runs(level)
+    losses = {r.run_id: float(i) for i, r in enumerate(first)}
+    late = family.runs(level, losses)[len(first):]
+    assert [(r.config, r.seed) for r in late] == [(CELLS[i], s) for i in (0, 1) for s in (1, 2)]
+    del losses[first[-1].run_id]
+    assert family.runs(level, losses) == first
+    assert family.n_runs(level) == 10 and {r.run_id for r in late} < set(family.known())
+
+
+def test_rank_correlations__reversed_cells__are_minus_one():
+    records = [[RunHeader(run_id=f"pretraining-{name}-{i}", source="s", family="pretraining", config=c, fidelity={}, seed=0),
+                RunEnd("finished", {"val_loss": sign * i}, {})] for name, sign in (("a1", 1.0), ("a2", -1.0)) for i, c in enumerate(CELLS)]
+    assert summary.rank_correlations(PRETRAINING, records) == {("a1", "a2"): (pytest.approx(-1.0), len(CELLS))}
+
+
+def test_submitit__local_and_debug_executors__train_what_is_missing(tiny, text, tmp_path):
+    pytest.importorskip("submitit", reason="extra slurm is not installed")
+    launcher = SubmititLauncher(tmp_path / "jobs", "debug", poll_s=0.01)
+    report = runner.run_family("pretraining", tmp_path / "runs", launcher=launcher)
+    assert (report.trained, report.left) == (len(TINY.runs(TINY.levels[0])), 0)
+    local = SubmititLauncher(tmp_path / "jobs", "local", poll_s=0.2)
+    ticket = local.submit(print, "a job of its own")
+    assert local.wait([ticket]) == [ticket] and local.result(ticket) is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [("2h", 7200.0), ("30m", 1800.0), ("45s", 45.0), ("600", 600.0)])
+def test_budget__duration__in_seconds(text, expected):
+    assert seconds(text) == expected

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from autollm.errors import MappingError, UnknownNameError
-from autollm.lab.spec import load_family
+from autollm.lab.families import FAMILIES
 from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
 from autollm.logs.mapping_file import parse_mapping
 
@@ -167,11 +167,18 @@ def test_parse_mapping__one_mistake_about_conditions__is_named(old, new, message
         parse_mapping(CONDITIONAL.replace(old, new, 1), "mine.toml")
 
 
-def test_builtin_mappings__lab_pretraining__declares_the_window_of_the_sweep():
-    family = load_family("pretraining")
-    rate, size = (knob.window for knob in builtin_mappings()["lab-pretraining"].knobs)
-    assert rate == pytest.approx((2.0 ** min(family.rates_log2), 2.0 ** max(family.rates_log2)), rel=1e-12)
-    assert size == (2 ** min(family.batches_log2), 2 ** max(family.batches_log2))
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+def test_builtin_mappings__lab_family__says_what_the_family_declares(family):
+    mapping = builtin_mappings()[f"lab-{family.name}"]
+    assert [(k.name, k.scale, k.role) for k in mapping.knobs] == [(k.name, k.scale, k.role) for k in family.space.knobs]
+    for said, declared in zip(mapping.knobs, family.space.knobs, strict=True):
+        if declared.scale in ("log", "linear", "integer"):
+            assert said.window == pytest.approx((declared.levels[0], declared.levels[-1]), rel=1e-9) and said.step == declared.step
+        elif declared.scale != "simplex":
+            assert list(said.values) == list(declared.levels)
+    assert {q.name for q in mapping.fidelity} == set(family.fidelity(family.levels[0]))
+    ends = [(mapping.objective, family.objective), *zip(mapping.secondary, family.secondary, strict=True)]
+    assert [(q.name, q.direction, q.unit) for q, _ in ends] == [(m.name, m.direction or said.direction, m.unit) for said, m in ends]
 
 
 def test_load_mapping__misspelt_name__says_what_is_near():

@@ -1,0 +1,23 @@
+"""The lab's families, one file each: what is declared. How one trains is in the file of the same name under `trainers/`.
+
+A new family is those two files, a line here, and a mapping file `logs/mappings/lab-<family>.toml`.
+"""
+
+from __future__ import annotations
+
+from autollm.errors import UnknownNameError
+from autollm.lab.families.pretraining import PRETRAINING
+from autollm.lab.spec import Family
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING,)}
+
+
+def load_family(name: str) -> Family:
+    """A family by name.
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    if name not in FAMILIES:
+        raise UnknownNameError("lab family", name, FAMILIES)
+    return FAMILIES[name]

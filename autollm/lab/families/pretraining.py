@@ -1,0 +1,67 @@
+"""`pretraining`: learning rate and batch size of small decoders, over widths, depths and numbers of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autollm.gym.knobs import Knob
+from autollm.gym.space import Space
+from autollm.lab.shapes import Shape
+from autollm.lab.spec import Config, Family, Level, Metric
+
+RATES = tuple(2.0**r for r in np.arange(-9.0, -4.4, 0.5).tolist())
+BATCHES = tuple(2**b for b in range(6, 12))
+
+
+def shape_of(level: Level) -> Shape:
+    return Shape(level.settings["width"], level.settings["layers"])
+
+
+def design(level: Level) -> list[Config]:
+    """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of the full range."""
+    grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
+    kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0]
+    return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
+
+
+def fidelity(level: Level) -> dict[str, float]:
+    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
+
+
+def flops(level: Level) -> float:
+    return 6.0 * shape_of(level).params * level.settings["tokens"]
+
+
+def _level(name: str, split: str, width: int, layers: int, tokens: int) -> Level:
+    settings = {"width": width, "layers": layers, "tokens": tokens}
+    if split == "test":
+        return Level(name, split, settings, part="checkerboard", seeds=(0, 1))
+    return Level(name, split, settings, extra_seeds=(1,))
+
+
+PRETRAINING = Family(
+    name="pretraining",
+    version=2,
+    space=Space((Knob("learning_rate", "log", RATES, "1", 0.5, "rate"), Knob("batch_tokens", "log", BATCHES, "tokens", 1.0, "size")),
+                "lab-pretraining"),
+    levels=(
+        _level("a1", "train", 16, 1, 2**18),
+        _level("a2", "train", 16, 1, 2**20),
+        _level("b1", "train", 32, 1, 2**18),
+        _level("b2", "validation", 32, 1, 3 * 2**18),
+        _level("c1", "train", 48, 1, 2**18),
+        _level("c2", "validation", 48, 1, 7 * 2**16),
+        _level("f1", "train", 32, 2, 2**19),
+        _level("g1", "train", 32, 3, 3 * 2**17),
+        _level("h1", "train", 48, 3, 3 * 2**16),
+        _level("i1", "validation", 64, 2, 3 * 2**16),
+        _level("d1", "test", 64, 2, 3 * 2**19),
+        _level("e1", "test", 80, 3, 899 * 2**11),
+    ),
+    objective=Metric("val_loss", "nats per token", "min"),
+    secondary=(Metric("train_loss", "nats per token"),),
+    design=design,
+    fidelity=fidelity,
+    flops=flops,
+    stack_key=lambda run: -run.config["batch_tokens"],
+)

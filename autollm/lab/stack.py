@@ -1,0 +1,86 @@
+"""Train a stack of decoders that share shape, batch and number of steps: the loop that every language-model family uses.
+
+What a run becomes depends on its own weights' seed, learning rate and batches alone. AdamW (0.9, 0.95), weight decay 0.1, 5 %
+warm-up, cosine to a tenth, no clipping: high rates may diverge, and are recorded so.
+What does not belong here: which tokens stand in a batch (trainers/), how a run is written down (recording.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autollm.lab.model import StackedDecoder
+from autollm.lab.recording import POINTS_IN_FULL
+from autollm.lab.shapes import CONTEXT
+
+VALIDATION_SEQUENCES = 512
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Tokens and next tokens, int64 [runs, sequences * CONTEXT]."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Train losses [points, runs] at `steps` [points], wall seconds there, and whether the stack ran out of time."""
+
+    steps: list[int]
+    losses: np.ndarray
+    wall_s: list[float]
+    timed_out: bool
+
+
+def fit(model: StackedDecoder, rates: Sequence[float], batch_of: Callable[[int], Batch], n_steps: int, max_seconds: float = math.inf) -> Curve:
+    """Train every run of a stack with its own peak learning rate; `batch_of(step)` gives the stack's batch."""
+    optimizer = _optimizer(model)
+    every = max(1, n_steps // POINTS_IN_FULL)
+    steps, losses, wall_s, start = [], [], [], time.perf_counter()
+    running, since = torch.zeros(model.runs), 0
+    for step in range(n_steps):
+        loss = model.losses(*batch_of(step))
+        model.grad.zero_()
+        loss.sum().backward()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * _schedule(step, n_steps)
+        optimizer.step()
+        running, since = running + loss.detach(), since + 1
+        if (step + 1) % every == 0 or step + 1 == n_steps:
+            steps.append(step + 1)
+            losses.append((running / since).numpy())
+            wall_s.append(time.perf_counter() - start)
+            running, since = torch.zeros(model.runs), 0
+            if wall_s[-1] > max_seconds:
+                return Curve(steps, np.array(losses), wall_s, True)
+    return Curve(steps, np.array(losses), wall_s, False)
+
+
+@torch.no_grad()
+def validate(model: StackedDecoder, tokens: np.ndarray, n_sequences: int = VALIDATION_SEQUENCES) -> np.ndarray:
+    """Loss of every run on the first sequences of a stream [n], float64 [runs], nats per token."""
+    stream = torch.from_numpy(tokens.astype(np.int64))
+    starts = torch.arange(n_sequences) * CONTEXT
+    parts = [model.losses(*gather(stream, part.expand(model.runs, -1))) for part in starts.split(16)]
+    return torch.stack(parts).double().mean(dim=0).numpy()
+
+
+def gather(stream: torch.Tensor, starts: torch.Tensor) -> Batch:
+    """Sequences of a stream [n] by their starts [runs, sequences]."""
+    positions = (starts[:, :, None] + torch.arange(CONTEXT)).reshape(len(starts), -1)
+    return stream[positions], stream[positions + 1]
+
+
+def _optimizer(model: StackedDecoder) -> torch.optim.AdamW:
+    """One parameter group a run: a row of the flat buffer."""
+    rows = [torch.nn.Parameter(model.flat[r]) for r in range(model.runs)]
+    for r, row in enumerate(rows):
+        row.grad = model.grad[r]
+    return torch.optim.AdamW([{"params": [row]} for row in rows], lr=0.0, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+
+def _schedule(step: int, n_steps: int) -> float:
+    warm = min(1.0, (step + 1) / max(1, n_steps // 20))
+    return warm * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))

@@ -1,0 +1,60 @@
+"""Train runs of `pretraining`: library code in the order of a seed, without repetition, one stack a batch size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from autollm.lab.corpus import Corpus, load
+from autollm.lab.families.pretraining import PRETRAINING, shape_of
+from autollm.lab.model import StackedDecoder
+from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.shapes import CONTEXT, VOCABULARY
+from autollm.lab.spec import Run
+from autollm.lab.stack import Curve, fit, gather, validate
+from autollm.records import Record
+
+__all__ = ["DIVERGED_ABOVE", "load", "order", "train"]
+
+DIVERGED_ABOVE = math.log(VOCABULARY)
+"""A final loss above that of a uniform guess counts as diverged, in nats per token."""
+
+
+def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
+    """Records of every run by run_id. All runs share level and batch size.
+
+    A stack that outlives `max_seconds` is recorded as failed, with the reason.
+    """
+    started, level, batch = now(), runs[0].level, int(runs[0].config["batch_tokens"])
+    shape, tokens = shape_of(level), int(level.settings["tokens"])
+    model = StackedDecoder(shape, [r.seed for r in runs])
+    curve = _fit(runs, data, model, batch, tokens, max_seconds)
+    losses = np.full(len(runs), np.nan) if curve.timed_out else validate(model, data.validation)
+    described = {"width": shape.width, "layers": shape.layers, "vocabulary": shape.vocabulary, "context": shape.context}
+    out = {}
+    for i, run in enumerate(runs):
+        head = header(PRETRAINING, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        out[run.run_id] = language_model_log(
+            PRETRAINING, run, i, curve, n_runs=len(runs), batch_tokens=batch, final={"val_loss": losses[i]},
+            flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE)
+    return out
+
+
+def _fit(runs: list[Run], data: Corpus, model: StackedDecoder, batch: int, tokens: int, max_seconds: float) -> Curve:
+    stream = torch.from_numpy(data.train.astype(np.int64))
+    orders = {seed: order(len(stream), tokens, seed) for seed in {r.seed for r in runs}}
+    n_sequences = batch // CONTEXT
+
+    def batch_of(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = [orders[r.seed][step * n_sequences : (step + 1) * n_sequences] for r in runs]
+        return gather(stream, torch.stack(chosen))
+
+    return fit(model, [r.config["learning_rate"] for r in runs], batch_of, tokens // batch, max_seconds)
+
+
+def order(n_tokens: int, budget_tokens: int, seed: int) -> torch.Tensor:
+    """Starts of sequences in the order of a seed, without repetition."""
+    generator = torch.Generator().manual_seed(1_000_003 + seed)
+    return torch.randperm((n_tokens - 1) // CONTEXT, generator=generator)[: budget_tokens // CONTEXT] * CONTEXT
