@@ -36,6 +36,21 @@ def run(family: Family = "pretraining",
     print(f"{done.trained} runs trained, {done.skipped} recorded before, {done.left} left, {done.seconds:.0f} s: {folder}")
 
 
+@app.command()
+def pilot(family: Family,
+          levels: Annotated[str, typer.Option(help="Levels, separated by commas.")],
+          cells: Annotated[int, typer.Option(min=4, help="Cells of each level.")] = 12,
+          budget: Annotated[str | None, typer.Option(help="Start nothing new after this time.")] = None,
+          home: Home = None) -> None:
+    """Train a few cells of some levels in one process and say what they show; resumable."""
+    from autollm.lab.pilot import run_pilot
+
+    folder = _folder(home, family).with_name(f"pilot-{family}")
+    left = run_pilot(family, levels.split(","), cells, folder, seconds(budget) if budget else None)
+    summary(family, here=folder)
+    print(f"{left} runs left: {folder}")
+
+
 def seconds(text: str) -> float:
     """Of a duration such as 2h, 30m, 600s or 600."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}

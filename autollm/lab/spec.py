@@ -26,14 +26,14 @@ Config = dict[str, Any]
 class Level:
     """One experiment of a ladder.
 
-    `settings`: numbers that the trainer needs (a shape, tokens, budgets); part of a run's id. `part`: which part of the family's design
+    `settings`: what the trainer needs (a shape, tokens, budgets, a task); part of a run's id. `part`: which part of the family's design
     is trained here. `seeds` are trained for every cell, `extra_seeds` for one cell in EXTRA_EVERY (their spread is the noise estimate),
     `best_third_seeds` for the third of the cells that was best with the first seed.
     """
 
     name: str
     split: str
-    settings: Mapping[str, float] = field(hash=False)
+    settings: Mapping[str, Any] = field(hash=False)
     part: str = "full"
     seeds: tuple[int, ...] = (0,)
     extra_seeds: tuple[int, ...] = ()

@@ -6,10 +6,13 @@ A new family is those two files, a line here, and a mapping file `logs/mappings/
 from __future__ import annotations
 
 from autollm.errors import UnknownNameError
+from autollm.lab.families.architecture import ARCHITECTURE
+from autollm.lab.families.data_mixture import DATA_MIXTURE
 from autollm.lab.families.pretraining import PRETRAINING
+from autollm.lab.families.rl_tuning import RL_TUNING
 from autollm.lab.spec import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING,)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
 
 
 def load_family(name: str) -> Family:

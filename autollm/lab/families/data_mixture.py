@@ -1,0 +1,105 @@
+"""`data_mixture`: shares of six text domains in the training of small decoders, over sizes and numbers of tokens.
+
+Three useful domains have few unique tokens (domains.CAPPED), so that they repeat as runs grow longer and the best shares move.
+Five target mixes are scored by the same runs; `broad_loss` is the objective, the others are targets as well.
+"""
+
+from __future__ import annotations
+
+import math
+
+from autollm.gym.knobs import Knob
+from autollm.gym.space import Space
+from autollm.lab.shapes import Shape
+from autollm.lab.spec import Config, Family, Level, Metric
+
+DOMAINS = ("arithmetic", "code", "dialogue", "prose", "structured", "tests")
+TARGETS: dict[str, dict[str, float]] = {
+    "broad": {"arithmetic": 0.2, "code": 0.2, "dialogue": 0.2, "prose": 0.2, "structured": 0.2},
+    "coder": {"code": 0.7, "prose": 0.15, "structured": 0.15},
+    "writer": {"prose": 0.6, "dialogue": 0.4},
+    "analyst": {"structured": 0.6, "arithmetic": 0.4},
+    "tutor": {"arithmetic": 0.4, "dialogue": 0.4, "prose": 0.2},
+}
+"""Weights of validation losses. `tests` stands in none: it is worth what it teaches of the others."""
+BATCH_TOKENS = 512
+GRID = 50
+"""Shares are multiples of 1 / GRID."""
+N_CELLS, N_SHARED = 48, 36
+"""Cells of the cheap levels; the first so many are trained at every level."""
+
+
+def shape_of(level: Level) -> Shape:
+    return Shape(level.settings["width"], level.settings["layers"])
+
+
+def design(level: Level) -> list[Config]:
+    """`full`: all cells, `shared`: those that every level has."""
+    return [{"mixture": mixture} for mixture in mixtures(N_CELLS if level.part == "full" else N_SHARED)]
+
+
+def mixtures(n: int) -> list[dict[str, float]]:
+    """Space-filling shares, equal ones first: an additive recurrence in six dimensions, its odd points drawn towards the corners."""
+    root = 2.0
+    for _ in range(64):  # of x^7 = x + 1, whose powers fill six dimensions evenly
+        root = (1 + root) ** (1 / (len(DOMAINS) + 1))
+    out, i = [_rounded([1.0] * len(DOMAINS))], 0
+    while len(out) < n:
+        i += 1
+        uniform = [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(len(DOMAINS))]
+        mixture = _rounded([(-math.log(u)) ** (1.0 + i % 2) for u in uniform])
+        if mixture not in out:
+            out.append(mixture)
+    return out
+
+
+def _rounded(amounts: list[float]) -> dict[str, float]:
+    """Shares in steps of 1 / GRID by the largest remainders."""
+    exact = [GRID * a / sum(amounts) for a in amounts]
+    counts = [int(e) for e in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])
+    for d in by_remainder[: GRID - sum(counts)]:
+        counts[d] += 1
+    return {name: count / GRID for name, count in zip(DOMAINS, counts, strict=True)}
+
+
+def fidelity(level: Level) -> dict[str, float]:
+    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
+
+
+def flops(level: Level) -> float:
+    return 6.0 * shape_of(level).params * level.settings["tokens"]
+
+
+def _level(name: str, split: str, width: int, layers: int, tokens: int, rate_log2: float) -> Level:
+    settings = {"width": width, "layers": layers, "tokens": tokens, "rate_log2": rate_log2}
+    if split == "test":
+        return Level(name, split, settings, part="shared", best_third_seeds=(1, 2))
+    return Level(name, split, settings, extra_seeds=(1,))
+
+
+def _metrics() -> tuple[Metric, ...]:
+    targets = [Metric(f"{name}_loss", "nats per token", "min") for name in TARGETS if name != "broad"]
+    domains = [Metric(f"{name}_loss", "nats per token", "min") for name in DOMAINS]
+    return (*targets, *domains, Metric("train_loss", "nats per token"))
+
+
+DATA_MIXTURE = Family(
+    name="data_mixture",
+    version=1,
+    space=Space((Knob("mixture", "simplex", DOMAINS, role="weight"),), "lab-data_mixture"),
+    levels=(
+        _level("a1", "train", 16, 1, 2**17, -6.0),
+        _level("b1", "train", 32, 1, 2**17, -6.5),
+        _level("b2", "train", 32, 1, 2**19, -6.5),
+        _level("c1", "train", 32, 2, 2**18, -6.5),
+        _level("d1", "validation", 48, 2, 2**18, -7.0),
+        _level("e1", "test", 64, 2, 2**20, -7.0),
+    ),
+    objective=Metric("broad_loss", "nats per token", "min"),
+    secondary=_metrics(),
+    design=design,
+    fidelity=fidelity,
+    flops=flops,
+    stack_key=lambda run: 0,
+)

@@ -1,0 +1,83 @@
+"""`rl_tuning`: GRPO settings for small decoders on three verifiable tasks, over sizes and numbers of completions.
+
+Each task is a ladder of its own (tables compare within a task). The start model of a size does its task with a success of .15 to .3.
+The objective is half the success on the trained size of the task, a quarter that on shifted sizes, a quarter that on a second task
+that the start model knew, so that drifting far has a price. What collapses or hacks the format stands as it came.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autollm.gym.knobs import Knob
+from autollm.gym.space import Space
+from autollm.lab.spec import Config, Family, Level, Metric
+from autollm.lab.tasks import TASKS
+
+RATES = tuple(2.0**r for r in range(-13, -5))
+KL, GROUPS = (0.0, 0.01, 0.04, 0.16), (4, 8, 16, 32)
+CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5), (0.6, 0.8, 1.0, 1.2)
+COMPLETIONS_A_STEP, PASSES = 128, 2
+"""Completions that are sampled together, and optimizer passes over them: with one pass the clip range would do nothing."""
+N_CELLS = 32
+TOKENS_A_COMPLETION = 18.0
+"""Prompt and answer, about: for FLOPs, which order the levels."""
+
+
+def n_params(level: Level) -> int:
+    """Of the decoder's blocks: attention 4 w^2, gated MLP of thrice the width 9 w^2, norms left out."""
+    return int(level.settings["layers"]) * 13 * int(level.settings["width"]) ** 2
+
+
+def design(_: Level) -> list[Config]:
+    """Space-filling, the same cells at every level: an additive recurrence in five dimensions."""
+    root = 2.0
+    for _ in range(64):  # of x^6 = x + 1
+        root = (1 + root) ** (1 / 6)
+    axes: dict[str, tuple[Any, ...]] = {
+        "learning_rate": RATES, "kl_weight": KL, "group_size": GROUPS, "clip_range": CLIPS, "temperature": TEMPERATURES}
+    out: list[Config] = []
+    i = 0
+    while len(out) < N_CELLS:
+        i += 1
+        cell = {name: values[int(len(values) * ((0.5 + i * root ** -(d + 1)) % 1.0))] for d, (name, values) in enumerate(axes.items())}
+        if cell not in out:
+            out.append(cell)
+    return out
+
+
+def fidelity(level: Level) -> dict[str, float]:
+    return {"params": float(n_params(level)), "completions": float(level.settings["completions"])}
+
+
+def flops(level: Level) -> float:
+    """Sampling (2), two passes of forward and backward (6 each) and the reference (2) a parameter and token."""
+    return (4.0 + 6.0 * PASSES) * n_params(level) * TOKENS_A_COMPLETION * level.settings["completions"]
+
+
+def _ladder(task: str) -> list[Level]:
+    def level(n: int, split: str, width: int, completions: int, **seeds: tuple[int, ...]) -> Level:
+        return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **seeds)
+
+    return [level(1, "train", 32, 2048, extra_seeds=(1,)), level(2, "train", 32, 6144, extra_seeds=(1,)),
+            level(3, "validation", 48, 6144, extra_seeds=(1,)), level(4, "test", 64, 14336, best_third_seeds=(1, 2))]
+
+
+RL_TUNING = Family(
+    name="rl_tuning",
+    version=1,
+    space=Space((
+        Knob("learning_rate", "log", RATES, "1", 1.0, "rate"), Knob("kl_weight", "ordinal", KL, role="weight"),
+        Knob("group_size", "log", GROUPS, "completions", 1.0, "size"), Knob("clip_range", "log", CLIPS, "1", 1.0),
+        Knob("temperature", "linear", TEMPERATURES, "1", 0.2)), "lab-rl_tuning"),
+    levels=tuple(level for task in TASKS for level in _ladder(task)),
+    objective=Metric("score", "share", "max"),
+    secondary=(Metric("score_se", "share"), Metric("in_task", "share", "max"), Metric("shifted", "share", "max"),
+               Metric("retained", "share", "max"), Metric("well_formed", "share"), Metric("entropy", "nats per token"),
+               Metric("kl", "nats per token, from the start model")),
+    design=design,
+    fidelity=fidelity,
+    flops=flops,
+    stack_key=lambda run: 0,
+    stack_size=1,
+)

@@ -1,0 +1,128 @@
+"""Start models of `rl_tuning`: small decoders that SFT brought to a success of .15 to .3 on their task, made once and kept.
+
+Every size of a task and the second task are in the SFT data. What does not belong here: reinforcement learning.
+Invariant: a start model depends on (task, shape) and the code's RECIPE alone, up to the rounding of the machine that made it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from autollm.errors import SetupError
+from autollm.lab.tasks import ALPHABET, MAX_ANSWER, RETAINED, SIZES, Example, is_right, make
+from autollm.records import canonical_json, content_hash
+
+PAD, END = "<pad>", "<end>"
+RECIPE = {"band": [0.15, 0.3], "batch": 256, "rate": 2e-3, "check_every": 25, "max_steps": 6000, "retained_share": 0.4, "version": 1}
+PROMPTS = 512
+"""Prompts of a check."""
+
+
+def recipe_sha256() -> str:
+    """Names the start models: what they are made from."""
+    return content_hash(canonical_json({**RECIPE, "sizes": SIZES, "retained": RETAINED, "alphabet": ALPHABET}), 64)
+
+
+def start_model(task: str, width: int, layers: int, cache_dir: Path) -> Path:
+    """Folder of a start model; trained when it is not there yet.
+
+    Raises:
+        SetupError: SFT did not reach the band.
+    """
+    folder = cache_dir / f"start-{task}-{width}x{layers}-{recipe_sha256()[:12]}"
+    if not (folder / "start.json").exists():
+        model, success, steps = _train(task, width, layers)
+        model.save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+        (folder / "start.json").write_text(json.dumps({"success": success, "steps": steps, "recipe": RECIPE}))
+    return folder
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a character."""
+    vocabulary = {token: i for i, token in enumerate((PAD, END, *ALPHABET))}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    inner.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token=PAD, eos_token=END, padding_side="left")
+
+
+@torch.no_grad()
+def answers(model: Qwen3ForCausalLM, prompts: Sequence[str], temperature: float = 0.0) -> list[str]:
+    """The model's answer to each prompt, greedy or sampled."""
+    tok, out = tokenizer(), []
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    for i in range(0, len(prompts), PROMPTS):
+        batch = tok(list(prompts[i : i + PROMPTS]), return_tensors="pt", padding=True, return_token_type_ids=False)
+        ids = model.generate(**batch, max_new_tokens=MAX_ANSWER, pad_token_id=tok.pad_token_id, eos_token_id=tok.eos_token_id, **sampling)
+        out += [text.split(END)[0] for text in tok.batch_decode(ids[:, batch["input_ids"].shape[1] :])]
+    return out
+
+
+def success(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
+    """Share of examples that greedy answers solve."""
+    prompts = [e.prompt for e in examples]
+    return sum(is_right(p, a) for p, a in zip(prompts, answers(model, prompts), strict=True)) / len(prompts)
+
+
+def _train(task: str, width: int, layers: int) -> tuple[Qwen3ForCausalLM, float, int]:
+    model, rng = _fresh(width, layers), random.Random(f"sft {task}")
+    check = [make(task, SIZES[task], random.Random(f"check {i}")) for i in range(PROMPTS)]
+    rate, kept = RECIPE["rate"], None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in range(1, RECIPE["max_steps"] + 1):
+        loss = answer_loss(model, [_example(task, rng) for _ in range(RECIPE["batch"])])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % RECIPE["check_every"] == 0:
+            reached = success(model, check)
+            if RECIPE["band"][0] <= reached <= RECIPE["band"][1]:
+                return model.eval(), reached, step
+            if reached > RECIPE["band"][1] and kept is not None:  # overshot: back, with smaller steps
+                model.load_state_dict(kept)
+                rate /= 4
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+            else:
+                kept = copy.deepcopy(model.state_dict())
+    raise SetupError(f"SFT of {task} {width}x{layers} did not reach a success in {RECIPE['band']} in {RECIPE['max_steps']} steps. "
+                     "Fix: change RECIPE in autollm/lab/starts.py, as a new version of the family.")
+
+
+def _fresh(width: int, layers: int) -> Qwen3ForCausalLM:
+    tok = tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tok), hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // 16, num_key_value_heads=width // 16,
+        head_dim=16, intermediate_size=3 * width, max_position_embeddings=64, tie_word_embeddings=True, initializer_range=0.1,
+        bos_token_id=None, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(config)
+    torch.random.set_rng_state(state)
+    return model
+
+
+def _example(task: str, rng: random.Random) -> Example:
+    chosen = RETAINED[task] if rng.random() < RECIPE["retained_share"] else task
+    return make(chosen, SIZES[chosen] + rng.choice((-1, 0, 1)), rng)
+
+
+def answer_loss(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> torch.Tensor:
+    """Mean cross entropy of the answers' tokens, their ends included."""
+    tok = tokenizer()
+    rows = [(tok.encode(e.prompt), [*tok.encode(e.answer), tok.eos_token_id]) for e in examples]
+    longest = max(len(p) + len(a) for p, a in rows)
+    ids = torch.tensor([[tok.pad_token_id] * (longest - len(p) - len(a)) + p + a for p, a in rows])
+    counts = torch.arange(longest)[None] >= torch.tensor([longest - len(a) for _, a in rows])[:, None]
+    logits = model(input_ids=ids, attention_mask=(ids != tok.pad_token_id).long()).logits[:, :-1]
+    return F.cross_entropy(logits[counts[:, 1:]], ids[:, 1:][counts[:, 1:]])

@@ -1,0 +1,75 @@
+"""Train runs of `architecture`: one shape a stack, on as many tokens as the FLOP budget pays for; and measure what the shape costs."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+
+from autollm.lab.corpus import Corpus, load
+from autollm.lab.families.architecture import ARCHITECTURE, BATCH_TOKENS, n_steps, peak_rate, shape_of
+from autollm.lab.model import StackedDecoder
+from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.shapes import CONTEXT, VOCABULARY, Shape
+from autollm.lab.spec import Run
+from autollm.lab.stack import Batch, fit, gather, validate
+from autollm.lab.trainers.pretraining import order
+from autollm.records import Record
+
+__all__ = ["load", "train"]
+
+DIVERGED_ABOVE = math.log(VOCABULARY)
+REPEATS = 20
+
+
+def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
+    """Records of every run by run_id; all of one level and shape. A stack that outlives `max_seconds` is recorded as failed."""
+    started, shape, steps = now(), shape_of(runs[0].config), n_steps(runs[0])
+    model = StackedDecoder(shape, [r.seed for r in runs])
+    stream = torch.from_numpy(data.train.astype(np.int64))
+    orders = {seed: order(len(stream), steps * BATCH_TOKENS, seed) for seed in {r.seed for r in runs}}
+    per_step = BATCH_TOKENS // CONTEXT
+
+    def batch_of(step: int) -> Batch:
+        return gather(stream, torch.stack([orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]))
+
+    curve = fit(model, [peak_rate(r.config) for r in runs], batch_of, steps, max_seconds)
+    losses = np.full(len(runs), np.nan) if curve.timed_out else validate(model, data.validation)
+    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {"tokens": float(steps * BATCH_TOKENS)}
+    out = {}
+    for i, run in enumerate(runs):
+        head = header(ARCHITECTURE, run, model={**vars(shape), "learning_rate": peak_rate(run.config), "batch_tokens": BATCH_TOKENS},
+                      sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        out[run.run_id] = language_model_log(
+            ARCHITECTURE, run, i, curve, n_runs=len(runs), batch_tokens=BATCH_TOKENS, final={"val_loss": losses[i], **measured},
+            flops_a_token=shape.train_flops_a_token, head=head, limit=DIVERGED_ABOVE)
+    return out
+
+
+def costs(shape: Shape, batch: Batch) -> dict[str, float]:
+    """What one decoder of this shape costs: parameters and FLOPs counted, latency and memory measured on this machine.
+
+    Latency is the fastest of some forward passes of one sequence (the fastest: others wait for other programs). Memory is that of
+    weights, gradients, two moments, and what one batch [1, BATCH_TOKENS] keeps for the backward pass.
+    """
+    alone, kept = StackedDecoder(shape, [0]), {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = alone.losses(*batch)
+    kept.pop(alone.flat.untyped_storage().data_ptr(), None)
+    memory = 4 * alone.flat.nbytes + sum(kept.values())
+    del loss
+    one, times = tuple(part[:, :CONTEXT] for part in batch), []
+    with torch.no_grad():
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            alone.losses(*one)
+            times.append(time.perf_counter() - start)
+    return {"total_params": float(shape.total_params), "train_flops_a_token": shape.train_flops_a_token,
+            "latency_ms": 1000 * min(times), "train_memory_bytes": float(memory)}

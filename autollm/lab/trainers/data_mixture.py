@@ -1,0 +1,80 @@
+"""Train runs of `data_mixture`: sequences of every domain in the exact shares of a mixture, in the order of a seed.
+
+Runs of one seed meet the sequences of a domain in the same order whatever their shares, so that they differ by the mixture alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from autollm.lab.domains import Domains, load
+from autollm.lab.families.data_mixture import BATCH_TOKENS, DATA_MIXTURE, DOMAINS, TARGETS, shape_of
+from autollm.lab.model import StackedDecoder
+from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.shapes import CONTEXT, VOCABULARY
+from autollm.lab.spec import Run
+from autollm.lab.stack import fit, gather, validate
+from autollm.records import Record
+
+__all__ = ["load", "sequence_starts", "train"]
+
+DIVERGED_ABOVE = math.log(VOCABULARY)
+VALIDATION_SEQUENCES = 256
+"""Of each domain."""
+
+
+def train(runs: list[Run], data: Domains, max_seconds: float = math.inf) -> dict[str, list[Record]]:
+    """Records of every run by run_id; all of one level. A stack that outlives `max_seconds` is recorded as failed."""
+    started, level = now(), runs[0].level
+    shape, tokens = shape_of(level), int(level.settings["tokens"])
+    model = StackedDecoder(shape, [r.seed for r in runs])
+    stream = torch.from_numpy(np.concatenate([data.train[name] for name in DOMAINS]).astype(np.int64))
+    starts = torch.stack([sequence_starts(r.config["mixture"], data, tokens // CONTEXT, r.seed) for r in runs])
+    per_step = BATCH_TOKENS // CONTEXT
+    curve = fit(model, [2.0 ** level.settings["rate_log2"]] * len(runs),
+                lambda step: gather(stream, starts[:, step * per_step : (step + 1) * per_step]), tokens // BATCH_TOKENS, max_seconds)
+    finals = [{}] * len(runs) if curve.timed_out else _finals(model, data)
+    described = {"width": shape.width, "layers": shape.layers, "vocabulary": shape.vocabulary, "context": shape.context,
+                 "learning_rate": 2.0 ** level.settings["rate_log2"], "batch_tokens": BATCH_TOKENS}
+    out = {}
+    for i, run in enumerate(runs):
+        head = header(DATA_MIXTURE, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        out[run.run_id] = language_model_log(
+            DATA_MIXTURE, run, i, curve, n_runs=len(runs), batch_tokens=BATCH_TOKENS, final=finals[i],
+            flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE)
+    return out
+
+
+def sequence_starts(mixture: dict[str, float], data: Domains, n_sequences: int, seed: int) -> torch.Tensor:
+    """Starts of a run's sequences in the concatenated domains, int64 [n_sequences]; a domain is repeated when it has too few."""
+    counts = _counts(mixture, n_sequences)
+    labels = torch.repeat_interleave(torch.arange(len(DOMAINS)), torch.tensor(counts))
+    labels = labels[torch.randperm(n_sequences, generator=torch.Generator().manual_seed(2_000_003 + seed))]
+    starts, offset = torch.empty(n_sequences, dtype=torch.int64), 0
+    for d, name in enumerate(DOMAINS):
+        n_unique = (len(data.train[name]) - 1) // CONTEXT
+        epochs = [torch.randperm(n_unique, generator=torch.Generator().manual_seed(3_000_017 + 1_009 * seed + 101 * d + 7_919 * e))
+                  for e in range(-(-counts[d] // n_unique))]
+        if epochs:
+            starts[labels == d] = offset + CONTEXT * torch.cat(epochs)[: counts[d]]
+        offset += len(data.train[name])
+    return starts
+
+
+def _counts(mixture: dict[str, float], n_sequences: int) -> list[int]:
+    """Sequences of each domain, by the largest remainders."""
+    exact = [mixture[name] * n_sequences for name in DOMAINS]
+    counts = [int(e + 1e-9) for e in exact]
+    for d in sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])[: n_sequences - sum(counts)]:
+        counts[d] += 1
+    return counts
+
+
+def _finals(model: StackedDecoder, data: Domains) -> list[dict[str, float]]:
+    """Losses on every domain and target mix, one dict a run."""
+    losses = {name: validate(model, data.validation[name], VALIDATION_SEQUENCES) for name in DOMAINS}
+    mixes = {name: sum(weight * losses[part] for part, weight in parts.items()) for name, parts in TARGETS.items()}
+    return [{f"{name}_loss": float(values[i]) for name, values in (losses | mixes).items()} for i in range(model.runs)]

@@ -1,0 +1,188 @@
+"""Every declared family, and what is particular to mixtures and architectures; training on tiny levels and made-up text."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from autollm.errors import CorpusError
+from autollm.lab import domains, summary
+from autollm.lab.corpus import Corpus
+from autollm.lab.domains import Domains
+from autollm.lab.families import FAMILIES, architecture, data_mixture
+from autollm.lab.families.architecture import ARCHITECTURE
+from autollm.lab.families.data_mixture import DATA_MIXTURE, TARGETS
+from autollm.lab.model import StackedDecoder
+from autollm.lab.pilot import pilot_runs
+from autollm.lab.shapes import Shape
+from autollm.lab.spec import Level, Run, trainer
+from autollm.lab.trainers import architecture as train_architecture
+from autollm.lab.trainers import data_mixture as train_mixture
+from autollm.logs.catalog import MappingChoice
+from autollm.logs.containers import LogBytes
+from autollm.logs.reader_autollm_run import AutollmRunReader
+from autollm.records import RunStep, to_line
+
+MIX = Level("t1", "train", {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0}, extra_seeds=(1,))
+SHAPES = Level("t1", "train", {"param_budget": 20_000, "flop_budget": 2e8})
+
+
+@pytest.fixture(scope="module")
+def texts():
+    rng = np.random.default_rng(0)
+
+    def tokens(n):
+        return {name: rng.integers(20 * i, 20 * (i + 1), n).astype(np.int16) for i, name in enumerate(data_mixture.DOMAINS)}
+
+    return Domains(tokens(700), tokens(16_500))
+
+
+@pytest.fixture(scope="module")
+def text():
+    tokens = np.random.default_rng(0).integers(0, 32, 60_000).astype(np.int16)
+    return Corpus(tokens[:20_000], tokens[20_000:], "made-up")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+def test_family__ladder_and_design__are_what_a_sweep_needs(family):
+    flops = [family.flops(lv) for lv in family.levels]
+    assert len(family.levels) >= 4 and max(flops) / min(flops) >= (25 if family.name == "rl_tuning" else 50)
+    assert max(f for f, lv in zip(flops, family.levels, strict=True) if lv.split != "test") < min(
+        f for f, lv in zip(flops, family.levels, strict=True) if lv.split == "test")
+    for level in family.levels:
+        points = [family.space.encode(c) for c in family.design(level)]
+        assert all(family.space.inside(p) for p in points) and len(np.unique(points, axis=0)) == len(points)
+        assert len(points) >= 32 or family.name == "pretraining"
+        assert level.split != "test" or level.n_seeds_near_best >= 2
+    assert len(family.known()) == len({r.run_id for r in family.known().values()})
+    assert sum(family.n_runs(lv) for lv in family.levels) >= 150
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+def test_family__trainer__has_both_functions(family):
+    module = trainer(family.name)
+    assert callable(module.load) and callable(module.train)
+
+
+def test_mixture_design__cheap_and_dear_levels__share_their_first_cells():
+    cheap, dear = (DATA_MIXTURE.design(DATA_MIXTURE.level(name)) for name in ("a1", "e1"))
+    assert cheap[: len(dear)] == dear and len(cheap) > len(dear)
+    shares = np.array([list(c["mixture"].values()) for c in cheap])
+    assert np.allclose(shares.sum(axis=1), 1) and shares.max() > 0.6 and (shares == 0).any()
+
+
+def test_sequence_starts__shares__are_exact_and_repeat_only_what_is_short(texts):
+    mixture = dict.fromkeys(data_mixture.DOMAINS, 0.1) | {"code": 0.5}
+    starts = train_mixture.sequence_starts(mixture, texts, 40, seed=3)
+    domain, within = starts // 700, starts % 700
+    assert torch.bincount(domain).tolist() == [4, 20, 4, 4, 4, 4] and int(within.max()) + 64 < 700
+    counts = {d: torch.bincount(within[domain == d] // 64, minlength=10).tolist() for d in range(6)}
+    assert counts[1] == [2] * 10 and all(max(counts[d]) == 1 for d in (0, 2, 3, 4, 5))
+    assert torch.equal(starts, train_mixture.sequence_starts(mixture, texts, 40, seed=3))
+    assert not torch.equal(starts, train_mixture.sequence_starts(mixture, texts, 40, seed=4))
+
+
+def test_mixture_training__stack__equals_single_runs_and_scores_every_target(texts):
+    runs = [Run("data_mixture", MIX, c, 0) for c in data_mixture.design(MIX)[:3]]
+    together = train_mixture.train(runs, texts)
+    alone = train_mixture.train(runs[1:2], texts)[runs[1].run_id][-1]
+    assert alone.final["broad_loss"] == pytest.approx(together[runs[1].run_id][-1].final["broad_loss"], rel=1e-4)
+    for end in (records[-1] for records in together.values()):
+        assert set(end.final) == {DATA_MIXTURE.objective.name} | {m.name for m in DATA_MIXTURE.secondary}
+        for name, parts in TARGETS.items():
+            assert end.final[f"{name}_loss"] == pytest.approx(sum(w * end.final[f"{d}_loss"] for d, w in parts.items()), rel=1e-4)
+
+
+def test_mixture_training__a_domain_left_out__is_lost_most(texts):
+    without = {"mixture": dict.fromkeys(data_mixture.DOMAINS, 0.2) | {"code": 0.0}}
+    end = train_mixture.train([Run("data_mixture", MIX, without, 0)], texts)["data_mixture-t1-" + Run("data_mixture", MIX, without, 0).run_id[-12:]][-1]
+    assert max((m for m in end.final if m[:-5] in data_mixture.DOMAINS), key=end.final.__getitem__) == "code_loss"
+
+
+def test_mixture_log__landed__has_its_simplex(texts):
+    run = Run("data_mixture", MIX, data_mixture.design(MIX)[1], 0)
+    records = train_mixture.train([run], texts)[run.run_id]
+    assert all(isinstance(r, RunStep) for r in records[1:-1])
+    read = AutollmRunReader().read(LogBytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode(), "ab"), MappingChoice())
+    (found,) = read.runs
+    assert json.loads(found.row["config_json"]) == {"mixture": pytest.approx(run.config["mixture"])} and not read.bad
+    assert found.row["objective_value"] == records[-1].final["broad_loss"]
+
+
+def test_domains__docstrings__are_parted_from_code():
+    code, prose = domains._parted('"""Says it."""\nx = 1\ndef f():\n    """Does it.\n\n    Well.\n    """\n    return "kept"\n')
+    assert code == 'x = 1\ndef f():\n    return "kept"\n' and prose == "Says it.\n\nDoes it.\n\nWell.\n\n"
+
+
+def test_domains__generated_text__is_right_and_the_same_again():
+    sums = [line for _, text in zip(range(5), domains._arithmetic(), strict=False) for line in text.splitlines()]
+    for line in sums:
+        left, _, right = line.replace(" is ", " = ").partition(" = ")
+        assert str(eval(left, {"__builtins__": {}})) == right
+    assert next(iter(domains._dialogue())) == next(iter(domains._dialogue()))
+
+
+def test_domains__other_digest__refused_with_the_remedy(tmp_path, texts, monkeypatch):
+    monkeypatch.setattr(domains, "_tokenize", lambda: texts)
+    with pytest.raises(CorpusError, match="pip install"):
+        domains.load(tmp_path)
+    assert domains.load(tmp_path, texts.sha256).sha256 == texts.sha256
+    monkeypatch.setattr(domains, "PACKAGES", ("no_such_package",))
+    with pytest.raises(CorpusError, match="no_such_package"):
+        list(domains._python_files(tests=False))
+
+
+def test_shapes__budgets__are_kept_and_dear_levels_take_the_first_of_cheap_ones():
+    for level in ARCHITECTURE.levels:
+        cells = ARCHITECTURE.design(level)
+        assert all(architecture.shape_of(c).total_params <= level.settings["param_budget"] for c in cells)
+        for cell in cells:
+            run = Run("architecture", level, cell, 0)
+            spent = architecture.n_steps(run) * architecture.BATCH_TOKENS * architecture.shape_of(cell).train_flops_a_token
+            assert spent == pytest.approx(level.settings["flop_budget"], rel=0.06)
+    cheap, dear = (ARCHITECTURE.design(ARCHITECTURE.level(name)) for name in ("b1", "b3"))
+    assert cheap[: len(dear)] == dear
+    shared = [c for c in ARCHITECTURE.design(ARCHITECTURE.level("c1")) if c in cheap]
+    assert len(shared) >= 2 * architecture.N_SHARED
+
+
+def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(text):
+    cells = architecture.design(SHAPES)[:2]
+    runs = [Run("architecture", SHAPES, c, 0) for c in cells]
+    assert len(ARCHITECTURE.stacks(runs)) == 1
+    together = train_architecture.train(runs, text)
+    alone = train_architecture.train(runs[1:], text)[runs[1].run_id][-1]
+    end = together[runs[1].run_id][-1]
+    assert alone.final["val_loss"] == pytest.approx(end.final["val_loss"], rel=1e-4) != together[runs[0].run_id][-1].final["val_loss"]
+    assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(end.final) == {"val_loss"} | {m.name for m in ARCHITECTURE.secondary}
+
+
+def test_costs__deeper_and_wider__take_more_memory_and_a_tied_head_fewer_parameters(text):
+    batch = tuple(torch.from_numpy(text.train[None, i : i + 512].astype(np.int64)) for i in (0, 1))
+    small, deep, wide = (train_architecture.costs(s, batch) for s in (Shape(16, 1, heads=1), Shape(16, 3, heads=1), Shape(32, 1, heads=1)))
+    assert small["train_memory_bytes"] < min(deep["train_memory_bytes"], wide["train_memory_bytes"])
+    assert all(c["latency_ms"] > 0 for c in (small, deep, wide))
+    assert Shape(16, 1).total_params - Shape(16, 1, tied=True).total_params == 512 * 16
+    assert Shape(16, 1).train_flops_a_token == Shape(16, 1, tied=True).train_flops_a_token
+
+
+def test_model__heads_and_tying__change_what_is_computed(text):
+    batch = tuple(torch.from_numpy(text.train[None, i : i + 64].astype(np.int64)) for i in (0, 1))
+    losses = [StackedDecoder(Shape(32, 1, heads=h, tied=t), [0]).losses(*batch).item() for h, t in ((0, False), (2, False), (4, False), (2, True))]
+    assert losses[0] == losses[1] and len(set(losses)) == 3
+
+
+def test_pilot__second_seed__goes_to_the_best_cells_once_the_first_is_there():
+    level = DATA_MIXTURE.levels[0]
+    first = pilot_runs(DATA_MIXTURE, level, 8, {})
+    assert len(first) == 8 and {r.seed for r in first} == {0}
+    losses = {r.run_id: -i for i, r in enumerate(first)}
+    assert [r.config for r in pilot_runs(DATA_MIXTURE, level, 8, losses)[8:]] == [r.config for r in first[:3:-1]]
+
+
+def test_summary__maximized_objective__best_is_the_highest():
+    family = dataclasses.replace(DATA_MIXTURE, objective=dataclasses.replace(DATA_MIXTURE.objective, direction="max"))
+    assert family.loss({"broad_loss": 2.0}) == -2.0
+    assert summary.shown({"mixture": {"code": 0.25, "prose": 0.0}, "rate": 2.0**-6}) == "mixture code=25%, rate 0.015625"
