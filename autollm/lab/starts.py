@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,10 +42,15 @@ def start_model(task: str, width: int, layers: int, cache_dir: Path) -> Path:
     """
     folder = cache_dir / f"start-{task}-{width}x{layers}-{recipe_sha256()[:12]}"
     if not (folder / "start.json").exists():
-        model, success, steps = _train(task, width, layers)
-        model.save_pretrained(folder)
-        tokenizer().save_pretrained(folder)
-        (folder / "start.json").write_text(json.dumps({"success": success, "steps": steps, "recipe": RECIPE}))
+        model, reached, steps = _train(task, width, layers)
+        own = folder.with_name(f".{folder.name}.{os.getpid()}")  # several workers may make the same one
+        model.save_pretrained(own)
+        tokenizer().save_pretrained(own)
+        (own / "start.json").write_text(json.dumps({"success": reached, "steps": steps, "recipe": RECIPE}))
+        try:
+            own.rename(folder)
+        except OSError:
+            shutil.rmtree(own)
     return folder
 
 

@@ -16,11 +16,10 @@ from autollm.gym.space import Space
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import Config, Family, Level, Metric, Run
 
-DEPTHS, WIDTHS, HEADS, RATIOS = (1, 2, 3, 4, 6), (16, 24, 32, 48, 64, 96), (1, 2, 4), (1, 2, 4)
+DEPTHS, WIDTHS, HEADS, RATIOS = (1, 2, 3, 4, 6), (8, 16, 24, 32, 48, 64, 96), (1, 2, 4), (1, 2, 4)
 MULTIPLIERS = (0.5, 1.0, 2.0)
-BATCH_TOKENS = 512
-RATE, RATE_WIDTH = 2.0**-6.5, 32
-"""Peak learning rate at a width; it falls with the square root of width."""
+RATE, RATE_WIDTH = 2.0**-6, 32
+"""Peak learning rate at a width; it falls as the width grows."""
 N_SHAPES, N_SHARED, N_TEST = 20, 10, 16
 """Shapes of a level, two multipliers each; how many of them are taken over from the next smaller budget of parameters; how many of a
 test level, the first of those that cheaper levels of its budget have."""
@@ -32,12 +31,13 @@ def shape_of(config: Config) -> Shape:
 
 
 def peak_rate(config: Config) -> float:
-    return config["rate_multiplier"] * RATE * (RATE_WIDTH / config["width"]) ** 0.5
+    return config["rate_multiplier"] * RATE * RATE_WIDTH / config["width"]
 
 
 def n_steps(run: Run) -> int:
     """Steps that the FLOP budget pays for."""
-    return max(1, round(run.level.settings["flop_budget"] / (shape_of(run.config).train_flops_a_token * BATCH_TOKENS)))
+    settings = run.level.settings
+    return max(1, round(settings["flop_budget"] / (shape_of(run.config).train_flops_a_token * settings["batch_tokens"])))
 
 
 def design(level: Level) -> list[Config]:
@@ -94,7 +94,7 @@ def fidelity(level: Level) -> dict[str, float]:
 
 
 def _level(name: str, split: str, param_budget: int, flop_budget: float) -> Level:
-    settings = {"param_budget": param_budget, "flop_budget": flop_budget}
+    settings = {"param_budget": param_budget, "flop_budget": flop_budget, "batch_tokens": 1024 if split == "test" else 256}
     if split == "test":
         return Level(name, split, settings, part="first", best_third_seeds=(1, 2))
     return Level(name, split, settings, extra_seeds=(1,))
@@ -108,15 +108,15 @@ ARCHITECTURE = Family(
         Knob("heads", "ordinal", HEADS), Knob("mlp_ratio", "ordinal", RATIOS, role="size"),
         Knob("tied", "categorical", (False, True)), Knob("rate_multiplier", "log", MULTIPLIERS, "1", 1.0, "rate")), "lab-architecture"),
     levels=(
-        _level("a1", "train", 20_000, 6e9),
-        _level("a2", "train", 20_000, 2.4e10),
-        _level("b1", "train", 40_000, 1.2e10),
-        _level("b2", "train", 40_000, 4.8e10),
-        _level("c1", "train", 80_000, 2.4e10),
-        _level("c2", "validation", 80_000, 6e10),
-        _level("b3", "test", 40_000, 3e11),
-        _level("c3", "test", 80_000, 3e11),
-        _level("d3", "test", 160_000, 3e11),
+        _level("a1", "train", 20_000, 7e9),
+        _level("a2", "train", 20_000, 2.8e10),
+        _level("b1", "train", 40_000, 1.4e10),
+        _level("b2", "train", 40_000, 5.6e10),
+        _level("c1", "train", 80_000, 2.8e10),
+        _level("c2", "validation", 80_000, 7e10),
+        _level("b3", "test", 40_000, 3.5e11),
+        _level("c3", "test", 80_000, 3.5e11),
+        _level("d3", "test", 160_000, 3.5e11),
     ),
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("total_params", "parameters"), Metric("train_flops_a_token", "FLOPs per token, forward and backward"),

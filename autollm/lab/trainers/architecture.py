@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from autollm.lab.corpus import Corpus, load
-from autollm.lab.families.architecture import ARCHITECTURE, BATCH_TOKENS, n_steps, peak_rate, shape_of
+from autollm.lab.families.architecture import ARCHITECTURE, n_steps, peak_rate, shape_of
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT, VOCABULARY, Shape
@@ -29,30 +29,38 @@ def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[
     started, shape, steps = now(), shape_of(runs[0].config), n_steps(runs[0])
     model = StackedDecoder(shape, [r.seed for r in runs])
     stream = torch.from_numpy(data.train.astype(np.int64))
-    orders = {seed: order(len(stream), steps * BATCH_TOKENS, seed) for seed in {r.seed for r in runs}}
-    per_step = BATCH_TOKENS // CONTEXT
+    batch = int(runs[0].level.settings["batch_tokens"])
+    orders = {seed: epochs(len(stream), steps * batch // CONTEXT, seed) for seed in {r.seed for r in runs}}
+    per_step = batch // CONTEXT
 
     def batch_of(step: int) -> Batch:
         return gather(stream, torch.stack([orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]))
 
     curve = fit(model, [peak_rate(r.config) for r in runs], batch_of, steps, max_seconds)
     losses = np.full(len(runs), np.nan) if curve.timed_out else validate(model, data.validation)
-    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {"tokens": float(steps * BATCH_TOKENS)}
+    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {"tokens": float(steps * batch)}
     out = {}
     for i, run in enumerate(runs):
-        head = header(ARCHITECTURE, run, model={**vars(shape), "learning_rate": peak_rate(run.config), "batch_tokens": BATCH_TOKENS},
+        head = header(ARCHITECTURE, run, model={**vars(shape), "learning_rate": peak_rate(run.config), "batch_tokens": batch},
                       sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
         out[run.run_id] = language_model_log(
-            ARCHITECTURE, run, i, curve, n_runs=len(runs), batch_tokens=BATCH_TOKENS, final={"val_loss": losses[i], **measured},
+            ARCHITECTURE, run, i, curve, n_runs=len(runs), batch_tokens=batch, final={"val_loss": losses[i], **measured},
             flops_a_token=shape.train_flops_a_token, head=head, limit=DIVERGED_ABOVE)
     return out
+
+
+def epochs(n_tokens: int, n_sequences: int, seed: int) -> torch.Tensor:
+    """Starts of a run's sequences, int64 [n_sequences]: all of the text once, then again in another order, as long as it takes."""
+    once = (n_tokens - 1) // CONTEXT
+    parts = [order(n_tokens, n_tokens, seed + 10_007 * epoch) for epoch in range(-(-n_sequences // once))]
+    return torch.cat(parts)[:n_sequences]
 
 
 def costs(shape: Shape, batch: Batch) -> dict[str, float]:
     """What one decoder of this shape costs: parameters and FLOPs counted, latency and memory measured on this machine.
 
     Latency is the fastest of some forward passes of one sequence (the fastest: others wait for other programs). Memory is that of
-    weights, gradients, two moments, and what one batch [1, BATCH_TOKENS] keeps for the backward pass.
+    weights, gradients, two moments, and what one batch of a single run keeps for the backward pass.
     """
     alone, kept = StackedDecoder(shape, [0]), {}
 

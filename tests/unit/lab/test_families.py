@@ -26,7 +26,7 @@ from autollm.logs.reader_autollm_run import AutollmRunReader
 from autollm.records import RunStep, to_line
 
 MIX = Level("t1", "train", {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0}, extra_seeds=(1,))
-SHAPES = Level("t1", "train", {"param_budget": 20_000, "flop_budget": 2e8})
+SHAPES = Level("t1", "train", {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256})
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_shapes__budgets__are_kept_and_dear_levels_take_the_first_of_cheap_ones(
         assert all(architecture.shape_of(c).total_params <= level.settings["param_budget"] for c in cells)
         for cell in cells:
             run = Run("architecture", level, cell, 0)
-            spent = architecture.n_steps(run) * architecture.BATCH_TOKENS * architecture.shape_of(cell).train_flops_a_token
+            spent = architecture.n_steps(run) * level.settings["batch_tokens"] * architecture.shape_of(cell).train_flops_a_token
             assert spent == pytest.approx(level.settings["flop_budget"], rel=0.06)
     cheap, dear = (ARCHITECTURE.design(ARCHITECTURE.level(name)) for name in ("b1", "b3"))
     assert cheap[: len(dear)] == dear
@@ -157,6 +157,12 @@ def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(te
     end = together[runs[1].run_id][-1]
     assert alone.final["val_loss"] == pytest.approx(end.final["val_loss"], rel=1e-4) != together[runs[0].run_id][-1].final["val_loss"]
     assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(end.final) == {"val_loss"} | {m.name for m in ARCHITECTURE.secondary}
+
+
+def test_epochs__more_than_the_text__every_sequence_again_in_another_order():
+    starts = train_architecture.epochs(n_tokens=1000, n_sequences=40, seed=1) // 64
+    once, again = starts[:15].tolist(), starts[15:30].tolist()
+    assert sorted(once) == sorted(again) == list(range(15)) and once != again and len(starts) == 40
 
 
 def test_costs__deeper_and_wider__take_more_memory_and_a_tied_head_fewer_parameters(text):

@@ -57,8 +57,8 @@ def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
 def test_answer_loss__padding_and_prompt__do_not_count(cache):
     model = starts._fresh(16, 1)
     short, long = tasks.Example("sorting", "S21=", "12"), tasks.Example("sorting", "S4321765=", "1234567")
-    alone = [float(starts.answer_loss(model, [e])) for e in (short, long)]
-    both = float(starts.answer_loss(model, [short, long]))
+    alone = [starts.answer_loss(model, [e]).item() for e in (short, long)]
+    both = starts.answer_loss(model, [short, long]).item()
     assert both == pytest.approx((3 * alone[0] + 8 * alone[1]) / 11, rel=1e-4)
 
 
