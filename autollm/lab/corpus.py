@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,6 @@ def _tokenize(named: list[tuple[str, bytes]], cached: Path) -> None:
         held_out = hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE == 0
         parts[held_out].append(np.array(tokenizer.encode(texts[i]).ids, dtype=np.int16))
     cached.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.with_suffix(".tmp.npz")
+    temporary = cached.with_suffix(f".{uuid.uuid4().hex}.tmp.npz")
     np.savez_compressed(temporary, train=np.concatenate(parts[False]), validation=np.concatenate(parts[True]))
     temporary.replace(cached)

@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import inspect
 import random
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,7 +66,7 @@ def load(cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256) -> Domai
         if expected_sha256 is not None and domains.sha256 != expected_sha256:
             raise CorpusError(f"the domains on this machine have digest {domains.sha256[:16]}, recorded runs used {expected_sha256[:16]}. {FIX}")
         cached.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_suffix(f".{id(domains)}.tmp.npz")
+        temporary = cached.with_suffix(f".{uuid.uuid4().hex}.tmp.npz")
         np.savez_compressed(temporary, **{f"train.{n}": t for n, t in domains.train.items()},
                             **{f"validation.{n}": t for n, t in domains.validation.items()})
         temporary.replace(cached)

@@ -1,6 +1,7 @@
-"""Start models of `rl_tuning`: small decoders that SFT brought to a success of .15 to .3 on their task, made once and kept.
+"""Start models of `rl_tuning`: small decoders that SFT brought to a success of .15 to .3 on their task, sampled at temperature 1.
 
-Every size of a task and the second task are in the SFT data. What does not belong here: reinforcement learning.
+They are made once and kept. SFT teaches the second task first, until it is mostly right, then both, every size of each.
+What does not belong here: reinforcement learning.
 Invariant: a start model depends on (task, shape) and the code's RECIPE alone, up to the rounding of the machine that made it.
 """
 
@@ -11,7 +12,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,8 @@ from autollm.lab.tasks import ALPHABET, MAX_ANSWER, RETAINED, SIZES, Example, is
 from autollm.records import canonical_json, content_hash
 
 PAD, END = "<pad>", "<end>"
-RECIPE = {"band": [0.15, 0.3], "batch": 256, "rate": 2e-3, "check_every": 25, "max_steps": 6000, "retained_share": 0.4, "version": 1}
+RECIPE = {"band": [0.15, 0.3], "batch": 256, "rate": 2e-3, "check_every": 25, "max_steps": 6000, "retained_share": 0.5,
+          "retained_success": 0.6, "version": 3}
 PROMPTS = 512
 """Prompts of a check."""
 
@@ -76,33 +78,43 @@ def answers(model: Qwen3ForCausalLM, prompts: Sequence[str], temperature: float 
 
 
 def success(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
-    """Share of examples that greedy answers solve."""
-    prompts = [e.prompt for e in examples]
-    return sum(is_right(p, a) for p, a in zip(prompts, answers(model, prompts), strict=True)) / len(prompts)
+    """Share of examples that answers sampled at temperature 1 solve: what reinforcement learning begins with."""
+    prompts, state = [e.prompt for e in examples], torch.random.get_rng_state()
+    torch.manual_seed(0)
+    given = answers(model, prompts, temperature=1.0)
+    torch.random.set_rng_state(state)
+    return sum(is_right(p, a) for p, a in zip(prompts, given, strict=True)) / len(prompts)
 
 
 def _train(task: str, width: int, layers: int) -> tuple[Qwen3ForCausalLM, float, int]:
-    model, rng = _fresh(width, layers), random.Random(f"sft {task}")
+    model, rng, other = _fresh(width, layers), random.Random(f"sft {task}"), RETAINED[task]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE["rate"], betas=(0.9, 0.95), weight_decay=0.0)
+    first = _sft(model, optimizer, lambda: _example(other, rng), other, [RECIPE["retained_success"], 1.0])
+    both = _sft(model, optimizer, lambda: _example(other if rng.random() < RECIPE["retained_share"] else task, rng), task, RECIPE["band"])
+    return model.eval(), both[0], first[1] + both[1]
+
+
+def _sft(model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, draw: Callable[[], Example], task: str,
+         band: list[float]) -> tuple[float, int]:
+    """Train until the success on a task lies in a band; that, and the steps it took. Overshooting goes back, with smaller steps."""
     check = [make(task, SIZES[task], random.Random(f"check {i}")) for i in range(PROMPTS)]
-    rate, kept = RECIPE["rate"], None
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    kept = copy.deepcopy(model.state_dict())
     for step in range(1, RECIPE["max_steps"] + 1):
-        loss = answer_loss(model, [_example(task, rng) for _ in range(RECIPE["batch"])])
+        loss = answer_loss(model, [draw() for _ in range(RECIPE["batch"])])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         if step % RECIPE["check_every"] == 0:
             reached = success(model, check)
-            if RECIPE["band"][0] <= reached <= RECIPE["band"][1]:
-                return model.eval(), reached, step
-            if reached > RECIPE["band"][1] and kept is not None:  # overshot: back, with smaller steps
+            if band[0] <= reached <= band[1]:
+                return reached, step
+            if reached > band[1]:
                 model.load_state_dict(kept)
-                rate /= 4
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] /= 4
             else:
                 kept = copy.deepcopy(model.state_dict())
-    raise SetupError(f"SFT of {task} {width}x{layers} did not reach a success in {RECIPE['band']} in {RECIPE['max_steps']} steps. "
+    raise SetupError(f"SFT of {task} did not reach a success in {band} in {RECIPE['max_steps']} steps. "
                      "Fix: change RECIPE in autollm/lab/starts.py, as a new version of the family.")
 
 
@@ -120,8 +132,7 @@ def _fresh(width: int, layers: int) -> Qwen3ForCausalLM:
 
 
 def _example(task: str, rng: random.Random) -> Example:
-    chosen = RETAINED[task] if rng.random() < RECIPE["retained_share"] else task
-    return make(chosen, SIZES[chosen] + rng.choice((-1, 0, 1)), rng)
+    return make(task, SIZES[task] + rng.choice((-1, 0, 1)), rng)
 
 
 def answer_loss(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> torch.Tensor:

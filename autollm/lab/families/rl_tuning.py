@@ -14,7 +14,7 @@ from autollm.gym.space import Space
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
-RATES = tuple(2.0**r for r in range(-13, -5))
+RATES = tuple(2.0**r for r in range(-16, -8))
 KL, GROUPS = (0.0, 0.01, 0.04, 0.16), (4, 8, 16, 32)
 CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5), (0.6, 0.8, 1.0, 1.2)
 COMPLETIONS_A_STEP, PASSES = 128, 2

@@ -45,6 +45,11 @@ def text():
     return Corpus(tokens[:20_000], tokens[20_000:], "made-up")
 
 
+def landed(records):
+    """A run's log as the reader of logs sees it."""
+    return AutollmRunReader().read(LogBytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode(), "ab"), MappingChoice())
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
 def test_family__ladder_and_design__are_what_a_sweep_needs(family):
     flops = [family.flops(lv) for lv in family.levels]
@@ -105,10 +110,10 @@ def test_mixture_log__landed__has_its_simplex(texts):
     run = Run("data_mixture", MIX, data_mixture.design(MIX)[1], 0)
     records = train_mixture.train([run], texts)[run.run_id]
     assert all(isinstance(r, RunStep) for r in records[1:-1])
-    read = AutollmRunReader().read(LogBytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode(), "ab"), MappingChoice())
+    read = landed(records)
     (found,) = read.runs
     assert json.loads(found.row["config_json"]) == {"mixture": pytest.approx(run.config["mixture"])} and not read.bad
-    assert found.row["objective_value"] == records[-1].final["broad_loss"]
+    assert found.row["objective_value"] == records[-1].final["writer_loss"]
 
 
 def test_domains__docstrings__are_parted_from_code():
@@ -156,6 +161,8 @@ def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(te
     alone = train_architecture.train(runs[1:], text)[runs[1].run_id][-1]
     end = together[runs[1].run_id][-1]
     assert alone.final["val_loss"] == pytest.approx(end.final["val_loss"], rel=1e-4) != together[runs[0].run_id][-1].final["val_loss"]
+    (found,) = landed(together[runs[0].run_id]).runs
+    assert json.loads(found.row["config_json"]) == cells[0] and found.row["cost_flops"] == 2e8 and found.row["status"] == "finished"
     assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(end.final) == {"val_loss"} | {m.name for m in ARCHITECTURE.secondary}
 
 
@@ -190,5 +197,5 @@ def test_pilot__second_seed__goes_to_the_best_cells_once_the_first_is_there():
 
 def test_summary__maximized_objective__best_is_the_highest():
     family = dataclasses.replace(DATA_MIXTURE, objective=dataclasses.replace(DATA_MIXTURE.objective, direction="max"))
-    assert family.loss({"broad_loss": 2.0}) == -2.0
+    assert family.loss({"writer_loss": 2.0}) == -2.0
     assert summary.shown({"mixture": {"code": 0.25, "prose": 0.0}, "rate": 2.0**-6}) == "mixture code=25%, rate 0.015625"

@@ -1,5 +1,6 @@
 """The lab's GRPO family: tasks and their checks without torch; one short run through TRL on a start model of two SFT steps."""
 
+import json
 import random
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from autollm.lab import starts, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.spec import Level, Run
-from autollm.records import RunEnd, RunHeader, RunStep
+from autollm.logs.catalog import MappingChoice
+from autollm.logs.containers import LogBytes
+from autollm.logs.reader_autollm_run import AutollmRunReader
+from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
 LEVEL = Level("s1", "train", {"task": "sorting", "width": 16, "layers": 1, "completions": COMPLETIONS_A_STEP})
 
@@ -36,7 +40,7 @@ def test_tasks__answers__are_judged(prompt, answer, right, formed):
 def cache(tmp_path_factory):
     """Start models that any success will do for."""
     folder, patch = tmp_path_factory.mktemp("starts"), pytest.MonkeyPatch()
-    patch.setattr(starts, "RECIPE", {**starts.RECIPE, "band": [0.0, 1.0], "batch": 16, "check_every": 2, "max_steps": 2})
+    patch.setattr(starts, "RECIPE", {**starts.RECIPE, "band": [0.0, 1.0], "retained_success": 0.0, "batch": 16, "check_every": 2, "max_steps": 2})
     patch.setattr(starts, "PROMPTS", 64)
     yield folder
     patch.undo()
@@ -72,7 +76,7 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     monkeypatch.setattr(rl_tuning, "N_SCORED", {"in_task": 40, "shifted": 20, "retained": 20})
     monkeypatch.setattr(rl_tuning, "N_SAMPLED", 20)
     monkeypatch.setattr(rl_tuning, "reward", length_of)  # a model of two SFT steps is never right
-    config = {"learning_rate": 2.0**-7, "kl_weight": 0.04, "group_size": 8, "clip_range": 0.125, "temperature": 1.0}
+    config = {"learning_rate": 2.0**-9, "kl_weight": 0.04, "group_size": 8, "clip_range": 0.125, "temperature": 1.0}
     run = Run("rl_tuning", LEVEL, config, 0)
     first, again = (rl_tuning.train([run], rl_tuning.load(cache))[run.run_id] for _ in range(2))
     head, *steps, end = first
@@ -80,6 +84,9 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     assert steps and all(isinstance(s, RunStep) and {"reward", "entropy"} <= set(s.metrics) for s in steps)
     assert set(end.final) == {RL_TUNING.objective.name} | {m.name for m in RL_TUNING.secondary} and end.final["kl"] > 0
     assert end.final == again[-1].final
+    log = "".join(to_line(r) + "\n" for r in first).encode()
+    (found,) = AutollmRunReader().read(LogBytes("r.jsonl", log, "ab"), MappingChoice()).runs
+    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(found.row["config_json"]) == config
 
 
 def test_reward__format_alone__is_paid_a_little():
