@@ -58,6 +58,11 @@ def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
         starts.start_model("sorting", 16, 1, tmp_path)
 
 
+def test_tokenizer__a_prompt__is_one_token_a_character():
+    tok = starts.tokenizer()
+    assert tok.encode("C3,7=10=") == [starts.VOCABULARY[c] for c in "C3,7=10="] and tok.decode(tok.encode("A38+47=")) == "A38+47="
+
+
 def test_answer_loss__padding_and_prompt__do_not_count(cache):
     model = starts._fresh(16, 1)
     short, long = tasks.Example("sorting", "S21=", "12"), tasks.Example("sorting", "S4321765=", "1234567")
@@ -86,7 +91,7 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     assert end.final == again[-1].final
     log = "".join(to_line(r) + "\n" for r in first).encode()
     (found,) = AutollmRunReader().read(LogBytes("r.jsonl", log, "ab"), MappingChoice()).runs
-    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(found.row["config_json"]) == config
+    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(found.row["config_json"]) == pytest.approx(config, rel=1e-5)
 
 
 def test_reward__format_alone__is_paid_a_little():
