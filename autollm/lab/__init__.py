@@ -1,6 +1,6 @@
 """The lab: our own small real experiments, trained on the user's machine and recorded as raw logs.
 
-    spec (what is declared) -> model + corpus -> runner (raw logs) -> archive (the recorded default) -> verify, page
+    families/ (what is declared) -> trainers/ (how it trains) -> runner, launchers (raw logs) -> archive (the recorded default) -> verify, summary
 
-`spec` imports no torch. What does not belong here: tables, tasks, policies.
+`spec`, `shapes` and `families` import no torch. What does not belong here: tables, tasks, policies.
 """
