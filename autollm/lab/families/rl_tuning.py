@@ -2,7 +2,7 @@
 
 Each task is a ladder of its own (tables compare within a task). The start model of a size does its task with a success of .15 to .3.
 The objective is half the success on the trained size of the task, a quarter that on shifted sizes, a quarter that on a second task
-that the start model knew, so that drifting far has a price. What collapses or hacks the format stands as it came.
+that the start model knew (all of sampled answers), so that drifting far has a price. What collapses or hacks the format stands as it came.
 """
 
 from __future__ import annotations

@@ -117,15 +117,20 @@ def _step(entry: dict[str, Any]) -> RunStep:
 
 @torch.no_grad()
 def score(model: Any, start: Any, task: str) -> dict[str, float]:
-    """What a run ends with. `score` weighs greedy success in the task, on shifted sizes and in the second task."""
+    """What a run ends with. `score` weighs the success in the task, on shifted sizes and in the second task.
+
+    Answers are sampled at temperature 1, as the start model's band is: greedy ones hardly gain from so short a training.
+    """
     model.eval(), start.eval()
-    found, variance, formed = {}, 0.0, 0.0
+    found, variance, formed, state = {}, 0.0, 0.0, torch.random.get_rng_state()
+    torch.manual_seed(0)
     for part, prompts in scoring_prompts(task).items():
-        given = answers(model, prompts)
+        given = answers(model, prompts, temperature=1.0)
         found[part] = sum(is_right(p, a) for p, a in zip(prompts, given, strict=True)) / len(prompts)
         variance += WEIGHTS[part] ** 2 * found[part] * (1 - found[part]) / len(prompts)
         if part == "in_task":
             formed = sum(is_well_formed(p, a) for p, a in zip(prompts, given, strict=True)) / len(prompts)
+    torch.random.set_rng_state(state)
     total = sum(WEIGHTS[part] * share for part, share in found.items())
     return {"score": total, "score_se": math.sqrt(variance), **found, "well_formed": formed, **_drift(model, start, task)}
 
