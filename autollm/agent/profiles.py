@@ -49,7 +49,7 @@ class SftConfig(Strict):
 
     steps: int = 120
     batch_size: int = 16
-    learning_rate: float = 1e-5
+    learning_rate: float = 5e-6
     warmup_steps: int = 10
     max_tokens: int = 512
     practice_share: float = Field(0.8, ge=0, le=1)
@@ -66,11 +66,11 @@ class GrpoConfig(Strict):
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
-    steps: int = 30
+    steps: int = 20
     groups: int = 4
     group_size: int = 8
     trials: int = 3
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     warmup_steps: int = 2
     temperature: float = 0.5
     penalty: float = Field(0.4, ge=0)
@@ -79,7 +79,7 @@ class GrpoConfig(Strict):
     iterations: int = 1
     max_tokens: int = 256
     turn_tokens: int = 64
-    practice_share: float = Field(0.8, ge=0, le=1)
+    practice_share: float = Field(1.0, ge=0, le=1)
     reward: Literal["regret", "random"] = "regret"
     checkpoint_every: int = 20
     gradient_accumulation: int = 1
