@@ -42,7 +42,7 @@ Scores = dict[tuple[int, str], list[Line]]
 
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
-    long = {"sft": {"steps": 80, "checkpoint_every": 40},
+    long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
             "grpo": {"steps": 36, "groups": 8, "group_size": 8, "learning_rate": 5e-4, "practice_share": 0.7, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
