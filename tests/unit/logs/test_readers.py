@@ -118,7 +118,7 @@ def test_run_reader__binary_file__is_one_clear_reason():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"source": "elsewhere"}, "no mapping for the source 'elsewhere'. Known: lab-"),
+        ({"source": "elsewhere"}, "no mapping for the source 'elsewhere'. Known: lab-architecture"),
         ({"config": {"learning_rate": 0.0078125}}, "config.batch_tokens is missing"),
         ({"config": {"learning_rate": 0.003, "batch_tokens": 512}}, "octaves from the nearest step"),
         ({"config": {"learning_rate": 0.0078125, "batch_tokens": "many"}}, "must be a number, got 'many'"),
