@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,19 @@ from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
 from autollm.agent.checkpoints import load_checkpoint, read_metadata
-from autollm.agent.curriculum import episode_opener, generated_row, recorded_row, train_tasks
+from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
 from autollm.agent.devices import device_of, dtype_of
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.trainer_state import Forward, MetricLog, common_arguments, finish, last_complete, lora_config
-from autollm.gym.episode import Episode
 from autollm.gym.table import OutcomeTable
-from autollm.gym.text import PENALTY, TextEnv
+from autollm.gym.text import TextEnv
 
 
 class TrainingEnv(TextEnv):
-    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones, and a `penalty` of
-    its own for each bad call (the gym's is PENALTY)."""
-
-    def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
-        super().__init__(open_episode)
-        self._penalty = penalty
+    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones."""
 
     def get_reward(self) -> float:
-        bad = sum(t.status != "ok" for t in self.episode.trials)
-        return super().get_reward() - (self._penalty - PENALTY) * bad - self._penalty * self.episode.ledger.trials_left
+        return super().get_reward() - self._penalty * self.episode.ledger.trials_left
 
 
 class RandomRewardEnv(TextEnv):
@@ -56,7 +49,7 @@ class RandomRewardEnv(TextEnv):
 
 
 def train_grpo(config: TrainConfig, table: OutcomeTable, base_checkpoint: str | Path, out_dir: str | Path,
-               callbacks: Sequence[MetricLog] = (), suites: Sequence[str] = ("lab-pretraining-v2",)) -> Path:
+               callbacks: Sequence[MetricLog] = (), suites: Sequence[str] = TRAIN_SUITES) -> Path:
     """Train `base_checkpoint` by play; returns the checkpoint's folder, `out_dir`/final. Resumable like train_sft.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from autollm.agent.checkpoints import load_checkpoint
-from autollm.agent.curriculum import train_tasks
+from autollm.agent.curriculum import TRAIN_SUITES, train_tasks
 from autollm.agent.generation import TransformersGenerator
 from autollm.agent.grpo import train_grpo
 from autollm.agent.policy import AgentPolicy, Play, play
@@ -33,7 +33,6 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
-SUITES = ("lab-pretraining-v2",)
 DECODINGS = {"greedy": 0.0, "sampled": 1.0}
 RESAMPLES = 2000
 Line = dict[str, Any]
@@ -55,16 +54,16 @@ def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str,
     for arm, stage in (("sft", config), ("sft-double", double)):
         paths[arm] = str(out / arm / "final")
         if not Path(paths[arm]).exists():
-            train_sft(stage, simulate_trajectories(stage, table, SUITES), config.base_path, out / arm)
+            train_sft(stage, simulate_trajectories(stage, table, TRAIN_SUITES), config.base_path, out / arm)
     for arm, stage in (("sft-rl", config), ("sft-random", chance)):
-        paths[arm] = str(train_grpo(stage, table, paths["sft"], out / arm, suites=SUITES))
+        paths[arm] = str(train_grpo(stage, table, paths["sft"], out / arm, suites=TRAIN_SUITES))
     return paths
 
 
 def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) -> list[Line]:
     """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls."""
     loaded, lines = load_checkpoint(checkpoint), []
-    recorded = [t.with_(trials=3) for t in train_tasks(SUITES, table, split="validation")]
+    recorded = [t.with_(trials=3) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
     for decoding, temperature in DECODINGS.items():
         generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
         lines += _lines(decoding, "generated", play(validation_envs(n_tasks), generator))

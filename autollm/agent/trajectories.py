@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.agent.curriculum import episode_opener, generated_row, recorded_row, train_tasks
+from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
 from autollm.agent.labels import Grid
 from autollm.agent.practice import explore
 from autollm.agent.profiles import TrainConfig
@@ -92,7 +92,7 @@ def check_trajectories(trajectories: TrajectorySet) -> None:
                               "Fix: simulate them again.")
 
 
-def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = ("lab-pretraining-v2",),
+def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = TRAIN_SUITES,
                           n_conversations: int | None = None) -> TrajectorySet:
     """As many conversations as the SFT stage of `config` will see (or `n_conversations`), in a fixed random order."""
     total = n_conversations or config.sft.steps * config.sft.batch_size * config.sft.gradient_accumulation

@@ -132,15 +132,15 @@ def pack(family: Family = "pretraining", home: Home = None) -> None:
 
 def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     """Per family: runs (embedded and here, each once), embedded, here, declared, finished, diverged, failed."""
-    from autollm.lab.archive import find_shipped, read_runs
+    from autollm.lab.archive import archive_path, read_runs
     from autollm.lab.families import FAMILIES
     from autollm.lab.runner import declared
     from autollm.records import RunEnd, parse_record
 
     out = {}
     for name, family in FAMILIES.items():
-        archive = find_shipped(name)
-        ends = {run_id: records[-1] for run_id, records in read_runs(archive).items()} if archive else {}
+        archive = archive_path(name)
+        ends = {run_id: records[-1] for run_id, records in read_runs(archive).items()} if archive.exists() else {}
         paths = sorted(_folder(home, name).glob("*.jsonl"))
         here = {p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths}
         statuses = [e.status if isinstance(e, RunEnd) else "failed" for e in (ends | here).values()]

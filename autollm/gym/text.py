@@ -49,8 +49,8 @@ def numbers(values: np.ndarray) -> str:
 class TextEnv:
     """One episode at a time, spoken. `open_episode(**row)` makes the episode of a dataset row."""
 
-    def __init__(self, open_episode: Callable[..., Episode]):
-        self._open_episode = open_episode
+    def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
+        self._open_episode, self._penalty = open_episode, penalty
         self.episode: Episode | None = None
 
     def reset(self, **row: Any) -> str:
@@ -137,7 +137,7 @@ class TextEnv:
     def get_reward(self) -> float:
         """1 - mean latent regret over the trials, less PENALTY for each bad call; in about [-1, 1]."""
         bad = sum(t.status != "ok" for t in self.episode.trials)
-        return float(1 - self.episode.regret_curve(latent=True).mean() - PENALTY * bad)
+        return float(1 - self.episode.regret_curve(latent=True).mean() - self._penalty * bad)
 
     def _header(self) -> str:
         view = self.episode.drawn.view

@@ -27,22 +27,16 @@ def archive_path(family_name: str, root: Path = ROOT) -> Path:
     return root / f"{family_name}-v{load_family(family_name).version}.tar.xz"
 
 
-def find_shipped(family_name: str, root: Path = ROOT) -> Path | None:
-    """The newest archive of a family that is here: of its present version, or of an older one until that is swept."""
-    versions = range(load_family(family_name).version, 0, -1)
-    return next((path for v in versions if (path := root / f"{family_name}-v{v}.tar.xz").exists()), None)
-
-
 def shipped(family_name: str, root: Path = ROOT) -> Path:
-    """The same.
+    """The same, when it is there.
 
     Raises:
-        RecordError: there is none.
+        RecordError: it is not.
     """
-    found = find_shipped(family_name, root)
-    if found is None:
+    path = archive_path(family_name, root)
+    if not path.exists():
         raise RecordError(f"no recorded runs of {family_name} under {root}. Fix: autollm lab run {family_name}; autollm lab pack {family_name}")
-    return found
+    return path
 
 
 def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autollm.errors import CorpusError
 from autollm.lab.shapes import VOCABULARY
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PACKAGES = ("mpmath", "networkx", "sympy")
 VALIDATION_SHARE = 50
@@ -40,13 +45,41 @@ def files() -> list[tuple[str, Path]]:
     """
     found = []
     for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise CorpusError(f"corpus package {package!r} is not installed. Fix: pip install -c constraints.txt {package}")
-        root = Path(spec.origin).parent
+        root = package_root(package)
         paths = (p for p in root.rglob("*.py") if "tests" not in p.parts)
         found += [(f"{package}/{p.relative_to(root).as_posix()}", p) for p in paths]
     return sorted(found)
+
+
+def package_root(package: str) -> Path:
+    """Folder of an installed package, without importing it.
+
+    Raises:
+        CorpusError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CorpusError(f"corpus package {package!r} is not installed. Fix: pip install -c constraints.txt {package}")
+    return Path(spec.origin).parent
+
+
+def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
+    """Byte-level BPE of VOCABULARY tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False))
+    return tokenizer
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write an npz file, whole or not at all, whoever else writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp.npz")
+    np.savez_compressed(temporary, **arrays)
+    temporary.replace(path)
 
 
 def load(cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256) -> Corpus:
@@ -73,20 +106,11 @@ def load(cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256) -> Corpus
 
 
 def _tokenize(named: list[tuple[str, bytes]], cached: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     texts = [data.decode() for _, data in named]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=sorted(alphabet), show_progress=False)
-    tokenizer.train_from_iterator(texts[::4], trainer)
+    tokenizer = train_tokenizer(texts[::4])
     parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
     order = sorted(range(len(named)), key=lambda i: hashlib.sha256(named[i][0].encode()).digest())
     for i in order:
         held_out = hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE == 0
         parts[held_out].append(np.array(tokenizer.encode(texts[i]).ids, dtype=np.int16))
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.with_suffix(f".{uuid.uuid4().hex}.tmp.npz")
-    np.savez_compressed(temporary, train=np.concatenate(parts[False]), validation=np.concatenate(parts[True]))
-    temporary.replace(cached)
+    write_arrays(cached, train=np.concatenate(parts[False]), validation=np.concatenate(parts[True]))

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import inspect
 import random
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autollm.errors import CorpusError
-from autollm.lab.shapes import VOCABULARY
+from autollm.lab.corpus import PACKAGES, package_root, train_tokenizer, write_arrays
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 CAPPED, PLENTY = 50_000, 1_050_000
 """Unique training tokens of a domain: of the useful ones, of the others. A run of the dearest level that gives a capped domain three
@@ -33,7 +35,6 @@ tenths of its tokens sees them six times."""
 VALIDATION_TOKENS = 16_500
 FROM_A_FILE = {"code": 4_000, "prose": 4_000, "structured": 4_000, "tests": 12_000}
 """Characters that are taken from one file, so that few tokens come from many."""
-PACKAGES = ("mpmath", "networkx", "sympy")
 DOMAINS_SHA256 = "b0c07fc63283bd46e78a7166971ecccec9dc8b43429eb3d55d449fce69db0839"
 FIX = "Fix: install the pinned packages (pip install -c constraints.txt sympy networkx mpmath mlflow scikit-learn tokenizers)."
 
@@ -65,11 +66,8 @@ def load(cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256) -> Domai
         domains = _tokenize()
         if expected_sha256 is not None and domains.sha256 != expected_sha256:
             raise CorpusError(f"the domains on this machine have digest {domains.sha256[:16]}, recorded runs used {expected_sha256[:16]}. {FIX}")
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_suffix(f".{uuid.uuid4().hex}.tmp.npz")
-        np.savez_compressed(temporary, **{f"train.{n}": t for n, t in domains.train.items()},
-                            **{f"validation.{n}": t for n, t in domains.validation.items()})
-        temporary.replace(cached)
+        write_arrays(cached, **{f"train.{n}": t for n, t in domains.train.items()},
+                     **{f"validation.{n}": t for n, t in domains.validation.items()})
     with np.load(cached) as arrays:
         parts = {part: {k.split(".")[1]: arrays[k] for k in arrays.files if k.startswith(part)} for part in ("train", "validation")}
     domains = Domains(parts["train"], parts["validation"])
@@ -91,8 +89,8 @@ def _tests() -> Iterable[str]:
 
 
 def _structured() -> Iterable[str]:
-    catalog = sorted((_root("mlflow") / "utils" / "model_catalog").glob("*.json"))
-    tables = sorted((_root("sklearn") / "datasets" / "data").glob("*.csv"))
+    catalog = sorted((package_root("mlflow") / "utils" / "model_catalog").glob("*.json"))
+    tables = sorted((package_root("sklearn") / "datasets" / "data").glob("*.csv"))
     return (path.read_text() for path in _shuffled([*catalog, *tables]))
 
 
@@ -115,14 +113,8 @@ DOMAINS: dict[str, tuple[Callable[[], Iterable[str]], int]] = {
 
 
 def _tokenize() -> Domains:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
     wanted = {name: _taken(make(), 3 * (tokens + VALIDATION_TOKENS), FROM_A_FILE.get(name)) for name, (make, tokens) in DOMAINS.items()}
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    sample = [text for texts in wanted.values() for text in _taken(texts, 200_000)]
-    tokenizer.train_from_iterator(sample, trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False))
+    tokenizer = train_tokenizer([text for texts in wanted.values() for text in _taken(texts, 200_000)])
     train, validation = {}, {}
     for name, (_, n_tokens) in DOMAINS.items():
         ids = _first_tokens(tokenizer, wanted[name], n_tokens + VALIDATION_TOKENS)
@@ -132,10 +124,10 @@ def _tokenize() -> Domains:
     return Domains(train, validation)
 
 
-def _first_tokens(tokenizer: object, texts: list[str], n: int) -> np.ndarray:
+def _first_tokens(tokenizer: Tokenizer, texts: list[str], n: int) -> np.ndarray:
     ids: list[int] = []
     for text in texts:
-        ids += tokenizer.encode(text).ids  # type: ignore[attr-defined]
+        ids += tokenizer.encode(text).ids
         if len(ids) >= n:
             break
     return np.array(ids[:n], dtype=np.int16)
@@ -152,20 +144,13 @@ def _taken(texts: Iterable[str], characters: int, from_each: int | None = None) 
     return out
 
 
-def _root(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise CorpusError(f"package {package!r} of the text domains is not installed. {FIX}")
-    return Path(spec.origin).parent
-
-
 def _shuffled(paths: list[Path]) -> list[Path]:
     """In the order of the hash of their names, so that no domain begins with one package."""
     return sorted(paths, key=lambda p: hashlib.sha256("/".join(p.parts[-3:]).encode()).digest())
 
 
 def _python_files(tests: bool) -> Iterable[str]:
-    paths = [p for package in PACKAGES for p in _root(package).rglob("*.py") if ("tests" in p.parts) == tests]
+    paths = [p for package in PACKAGES for p in package_root(package).rglob("*.py") if ("tests" in p.parts) == tests]
     return (path.read_text(encoding="utf-8") for path in _shuffled(paths))
 
 

@@ -39,4 +39,3 @@ def run_pilot(family_name: str, levels: list[str], n_cells: int, out_dir: Path, 
         if missing:
             train_runs(family, missing, out_dir, budget_s, LocalLauncher(1))
     return len([r for r in missing if r.run_id not in recorded_losses(family, out_dir)])
-

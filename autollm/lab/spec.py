@@ -15,6 +15,7 @@ from typing import Any
 
 from autollm.errors import UnknownNameError
 from autollm.gym.space import Space
+from autollm.lab.shapes import Shape
 from autollm.records import canonical_json, content_hash
 
 EXTRA_EVERY = 5
@@ -150,6 +151,21 @@ class Family:
             size = -(-len(group) // -(-len(group) // self.stack_size))
             out += [group[i : i + size] for i in range(0, len(group), size)]
         return out
+
+
+def shape_of(level: Level) -> Shape:
+    """The decoder of a level that fixes width and layers."""
+    return Shape(level.settings["width"], level.settings["layers"])
+
+
+def params_and_tokens(level: Level) -> dict[str, float]:
+    """Fidelity of a level that fixes shape and tokens."""
+    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
+
+
+def flops(level: Level) -> float:
+    """Of one run of such a level: 6 a parameter and token."""
+    return 6.0 * shape_of(level).params * level.settings["tokens"]
 
 
 def trainer(family_name: str) -> ModuleType:

@@ -17,9 +17,11 @@ import torch
 
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import POINTS_IN_FULL
-from autollm.lab.shapes import CONTEXT
+from autollm.lab.shapes import CONTEXT, VOCABULARY
 
 VALIDATION_SEQUENCES = 512
+DIVERGED_ABOVE = math.log(VOCABULARY)
+"""A final loss above that of a uniform guess counts as diverged, in nats per token."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Tokens and next tokens, int64 [runs, sequences * CONTEXT]."""
 

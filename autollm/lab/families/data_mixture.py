@@ -11,8 +11,8 @@ import math
 
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
-from autollm.lab.shapes import Shape
-from autollm.lab.spec import Config, Family, Level, Metric
+from autollm.lab.designs import even_points, largest_remainders
+from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_tokens
 
 DOMAINS = ("arithmetic", "code", "dialogue", "prose", "structured", "tests")
 TARGETS: dict[str, dict[str, float]] = {
@@ -31,10 +31,6 @@ N_CELLS, N_SHARED = 48, 36
 """Cells of the cheap levels; the first so many are trained at every level."""
 
 
-def shape_of(level: Level) -> Shape:
-    return Shape(level.settings["width"], level.settings["layers"])
-
-
 def design(level: Level) -> list[Config]:
     """`full`: all cells, `shared`: those that every level has."""
     return [{"mixture": mixture} for mixture in mixtures(N_CELLS if level.part == "full" else N_SHARED)]
@@ -42,13 +38,9 @@ def design(level: Level) -> list[Config]:
 
 def mixtures(n: int) -> list[dict[str, float]]:
     """Space-filling shares, equal ones first: an additive recurrence in six dimensions, its odd points drawn towards the corners."""
-    root = 2.0
-    for _ in range(64):  # of x^7 = x + 1, whose powers fill six dimensions evenly
-        root = (1 + root) ** (1 / (len(DOMAINS) + 1))
-    out, i = [_rounded([1.0] * len(DOMAINS))], 0
+    out, points = [_rounded([1.0] * len(DOMAINS))], enumerate(even_points(len(DOMAINS)), start=1)
     while len(out) < n:
-        i += 1
-        uniform = [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(len(DOMAINS))]
+        i, uniform = next(points)
         mixture = _rounded([(-math.log(u)) ** (1.0 + i % 2) for u in uniform])
         if mixture not in out:
             out.append(mixture)
@@ -56,21 +48,9 @@ def mixtures(n: int) -> list[dict[str, float]]:
 
 
 def _rounded(amounts: list[float]) -> dict[str, float]:
-    """Shares in steps of 1 / GRID by the largest remainders."""
-    exact = [GRID * a / sum(amounts) for a in amounts]
-    counts = [int(e) for e in exact]
-    by_remainder = sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])
-    for d in by_remainder[: GRID - sum(counts)]:
-        counts[d] += 1
+    """Shares in steps of 1 / GRID."""
+    counts = largest_remainders([GRID * a / sum(amounts) for a in amounts])
     return {name: count / GRID for name, count in zip(DOMAINS, counts, strict=True)}
-
-
-def fidelity(level: Level) -> dict[str, float]:
-    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
-
-
-def flops(level: Level) -> float:
-    return 6.0 * shape_of(level).params * level.settings["tokens"]
 
 
 def _level(name: str, split: str, width: int, layers: int, tokens: int, rate_log2: float) -> Level:
@@ -101,7 +81,7 @@ DATA_MIXTURE = Family(
     objective=Metric(f"{OBJECTIVE}_loss", "nats per token", "min"),
     secondary=_metrics(),
     design=design,
-    fidelity=fidelity,
+    fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: 0,
 )

@@ -6,15 +6,10 @@ import numpy as np
 
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
-from autollm.lab.shapes import Shape
-from autollm.lab.spec import Config, Family, Level, Metric
+from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_tokens
 
 RATES = tuple(2.0**r for r in np.arange(-9.0, -4.4, 0.5).tolist())
 BATCHES = tuple(2**b for b in range(6, 12))
-
-
-def shape_of(level: Level) -> Shape:
-    return Shape(level.settings["width"], level.settings["layers"])
 
 
 def design(level: Level) -> list[Config]:
@@ -22,14 +17,6 @@ def design(level: Level) -> list[Config]:
     grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
     kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0]
     return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
-
-
-def fidelity(level: Level) -> dict[str, float]:
-    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
-
-
-def flops(level: Level) -> float:
-    return 6.0 * shape_of(level).params * level.settings["tokens"]
 
 
 def _level(name: str, split: str, width: int, layers: int, tokens: int) -> Level:
@@ -61,7 +48,7 @@ PRETRAINING = Family(
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("train_loss", "nats per token"),),
     design=design,
-    fidelity=fidelity,
+    fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: -run.config["batch_tokens"],
 )

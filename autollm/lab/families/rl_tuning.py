@@ -11,6 +11,7 @@ from typing import Any
 
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
+from autollm.lab.designs import even_points
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
@@ -31,16 +32,11 @@ def n_params(level: Level) -> int:
 
 def design(_: Level) -> list[Config]:
     """Space-filling, the same cells at every level: an additive recurrence in five dimensions."""
-    root = 2.0
-    for _ in range(64):  # of x^6 = x + 1
-        root = (1 + root) ** (1 / 6)
     axes: dict[str, tuple[Any, ...]] = {
         "learning_rate": RATES, "kl_weight": KL, "group_size": GROUPS, "clip_range": CLIPS, "temperature": TEMPERATURES}
-    out: list[Config] = []
-    i = 0
+    out, points = [], even_points(len(axes))
     while len(out) < N_CELLS:
-        i += 1
-        cell = {name: values[int(len(values) * ((0.5 + i * root ** -(d + 1)) % 1.0))] for d, (name, values) in enumerate(axes.items())}
+        cell = {name: values[int(len(values) * u)] for (name, values), u in zip(axes.items(), next(points), strict=True)}
         if cell not in out:
             out.append(cell)
     return out

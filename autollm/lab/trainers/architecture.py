@@ -12,15 +12,14 @@ from autollm.lab.corpus import Corpus, load
 from autollm.lab.families.architecture import ARCHITECTURE, n_steps, peak_rate, shape_of
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
-from autollm.lab.shapes import CONTEXT, VOCABULARY, Shape
+from autollm.lab.shapes import CONTEXT, Shape
 from autollm.lab.spec import Run
-from autollm.lab.stack import Batch, fit, gather, validate
+from autollm.lab.stack import DIVERGED_ABOVE, Batch, fit, gather, validate
 from autollm.lab.trainers.pretraining import order
 from autollm.records import Record
 
 __all__ = ["load", "train"]
 
-DIVERGED_ABOVE = math.log(VOCABULARY)
 REPEATS = 20
 
 

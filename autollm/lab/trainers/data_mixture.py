@@ -10,18 +10,18 @@ import math
 import numpy as np
 import torch
 
+from autollm.lab.designs import largest_remainders
 from autollm.lab.domains import Domains, load
-from autollm.lab.families.data_mixture import BATCH_TOKENS, DATA_MIXTURE, DOMAINS, TARGETS, shape_of
+from autollm.lab.families.data_mixture import BATCH_TOKENS, DATA_MIXTURE, DOMAINS, TARGETS
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
-from autollm.lab.shapes import CONTEXT, VOCABULARY
-from autollm.lab.spec import Run
-from autollm.lab.stack import fit, gather, validate
+from autollm.lab.shapes import CONTEXT
+from autollm.lab.spec import Run, shape_of
+from autollm.lab.stack import DIVERGED_ABOVE, fit, gather, validate
 from autollm.records import Record
 
 __all__ = ["load", "sequence_starts", "train"]
 
-DIVERGED_ABOVE = math.log(VOCABULARY)
 VALIDATION_SEQUENCES = 256
 """Of each domain."""
 
@@ -50,7 +50,7 @@ def train(runs: list[Run], data: Domains, max_seconds: float = math.inf) -> dict
 
 def sequence_starts(mixture: dict[str, float], data: Domains, n_sequences: int, seed: int) -> torch.Tensor:
     """Starts of a run's sequences in the concatenated domains, int64 [n_sequences]; a domain is repeated when it has too few."""
-    counts = _counts(mixture, n_sequences)
+    counts = largest_remainders([mixture[name] * n_sequences for name in DOMAINS])
     labels = torch.repeat_interleave(torch.arange(len(DOMAINS)), torch.tensor(counts))
     labels = labels[torch.randperm(n_sequences, generator=torch.Generator().manual_seed(2_000_003 + seed))]
     starts, offset = torch.empty(n_sequences, dtype=torch.int64), 0
@@ -62,15 +62,6 @@ def sequence_starts(mixture: dict[str, float], data: Domains, n_sequences: int, 
             starts[labels == d] = offset + CONTEXT * torch.cat(epochs)[: counts[d]]
         offset += len(data.train[name])
     return starts
-
-
-def _counts(mixture: dict[str, float], n_sequences: int) -> list[int]:
-    """Sequences of each domain, by the largest remainders."""
-    exact = [mixture[name] * n_sequences for name in DOMAINS]
-    counts = [int(e + 1e-9) for e in exact]
-    for d in sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])[: n_sequences - sum(counts)]:
-        counts[d] += 1
-    return counts
 
 
 def _finals(model: StackedDecoder, data: Domains) -> list[dict[str, float]]:

@@ -8,18 +8,15 @@ import numpy as np
 import torch
 
 from autollm.lab.corpus import Corpus, load
-from autollm.lab.families.pretraining import PRETRAINING, shape_of
+from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
-from autollm.lab.shapes import CONTEXT, VOCABULARY
-from autollm.lab.spec import Run
-from autollm.lab.stack import Curve, fit, gather, validate
+from autollm.lab.shapes import CONTEXT
+from autollm.lab.spec import Run, shape_of
+from autollm.lab.stack import DIVERGED_ABOVE, Curve, fit, gather, validate
 from autollm.records import Record
 
-__all__ = ["DIVERGED_ABOVE", "load", "order", "train"]
-
-DIVERGED_ABOVE = math.log(VOCABULARY)
-"""A final loss above that of a uniform guess counts as diverged, in nats per token."""
+__all__ = ["load", "order", "train"]
 
 
 def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:

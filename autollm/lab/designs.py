@@ -1,0 +1,26 @@
+"""What designs of cells are made with: points that fill a space evenly, and whole counts that sum to what they should.
+
+What does not belong here: any one family's knobs (families/). Invariant: no randomness.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+
+def even_points(dimensions: int) -> Iterator[list[float]]:
+    """Points of the unit cube, one after another without end: the additive recurrence of the root of x^(d + 1) = x + 1."""
+    root = 2.0
+    for _ in range(64):
+        root = (1 + root) ** (1 / (dimensions + 1))
+    for i in itertools.count(1):
+        yield [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(dimensions)]
+
+
+def largest_remainders(exact: Sequence[float]) -> list[int]:
+    """Whole numbers near `exact` with its (whole) sum: rounded down, then the largest remainders up."""
+    counts = [int(e + 1e-9) for e in exact]
+    for d in sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])[: round(sum(exact)) - sum(counts)]:
+        counts[d] += 1
+    return counts
