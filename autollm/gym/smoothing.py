@@ -65,7 +65,7 @@ def _fit(points: np.ndarray, steps: np.ndarray, centred: np.ndarray, n_replicas:
     n, d = points.shape
     scale = np.maximum(centred.std(), 1e-9)
     # One length for all beyond two knobs: then distances are summed once, and [n, n, d] never exists.
-    squared = ((points[:, None, :] - points[None, :, :]) / steps) ** 2 if d <= 2 else _squared_distances(points / steps)[:, :, None]
+    squared = ((points[:, None, :] - points[None, :, :]) / steps) ** 2 if d <= 2 else squared_distances(points / steps)[:, :, None]
     best: tuple[float, np.ndarray, np.ndarray, float] | None = None
     for lengths in itertools.product(LENGTHS, repeat=min(d, 2)) if d <= 2 else ((length,) for length in LENGTHS):
         kernel = scale**2 * np.exp(-0.5 * squared @ (1 / np.square(lengths)))
@@ -85,16 +85,16 @@ def _local_posterior(points: np.ndarray, centred: np.ndarray, noise_variance: np
     out = np.empty(len(points))
     for start in range(0, len(points), CHUNK):
         rows = slice(start, start + CHUNK)
-        squared = _squared_distances(points[rows], points)
+        squared = squared_distances(points[rows], points)
         near = np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        kernel = scale**2 * np.exp(-0.5 * np.array([_squared_distances(points[index]) for index in near]))
+        kernel = scale**2 * np.exp(-0.5 * np.array([squared_distances(points[index]) for index in near]))
         noisy = kernel + np.eye(NEIGHBOURS) * (noise_variance[near] + 1e-9)[:, None, :]
         to_row = scale**2 * np.exp(-0.5 * np.take_along_axis(squared, near, axis=1))
         out[rows] = np.sum(to_row * np.linalg.solve(noisy, centred[near][:, :, None])[:, :, 0], axis=1)
     return out
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
     """[n, m] between the rows of a [n, d] and b [m, d] (default a)."""
     b = a if b is None else b
     return np.maximum(np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None, :] - 2 * a @ b.T, 0.0)

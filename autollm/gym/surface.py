@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autollm.gym.episode import Trial
-from autollm.gym.smoothing import squash
+from autollm.gym.smoothing import squared_distances, squash
 from autollm.gym.task import TaskView
 
 KNOB_LENGTH, FIDELITY_LENGTH = 1.5, 5.0
@@ -51,14 +51,14 @@ class Surface:
         height = self._with(found) if found and len(self._w) else self._prior
         tried = [place for t in own for place in (t.proposed, t.point) if place]
         if tried:
-            height = np.where(_squared(self._candidates, np.array(tried)).min(axis=1) < SAME, np.inf, height)
+            height = np.where(squared_distances(self._candidates, np.array(tried)).min(axis=1) < SAME, np.inf, height)
         return int(np.argmin(height))
 
     def _with(self, found: list[Trial]) -> np.ndarray:
         """Posterior mean at the candidates, the trials included. The target's minimum is unknown: the first trial counts as what the
         evidence expects there, the others by their difference from it."""
         points, losses = np.array([t.point for t in found]), np.array([t.loss for t in found])
-        first = self._prior[np.argmin(_squared(self._candidates, points[:1])[:, 0])] ** 2 - OFFSET
+        first = self._prior[np.argmin(squared_distances(self._candidates, points[:1])[:, 0])] ** 2 - OFFSET
         u = np.maximum(first, 0.0) + (losses - losses[0]) / self._spread
         u = np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
         x = _inputs(points, self._target_z) / self._lengths
@@ -67,8 +67,8 @@ class Surface:
     def _posterior(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Posterior mean of w at the candidates, [n_candidates]."""
         noise = np.where(np.arange(len(x)) < len(self._x), NOISE, TRIAL_NOISE)
-        weights = np.linalg.solve(np.exp(-0.5 * _squared(x, x)) + np.diag(noise), (w - self._mean) / self._scale)
-        return self._mean + self._scale * (np.exp(-0.5 * _squared(self._cells, x)) @ weights)
+        weights = np.linalg.solve(np.exp(-0.5 * squared_distances(x, x)) + np.diag(noise), (w - self._mean) / self._scale)
+        return self._mean + self._scale * (np.exp(-0.5 * squared_distances(self._cells, x)) @ weights)
 
 
 def _inputs(points: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -79,8 +79,3 @@ def _inputs(points: np.ndarray, z: np.ndarray) -> np.ndarray:
 def _thinned(n: int) -> np.ndarray:
     """At most MAX_ROWS of n row numbers, evenly spaced."""
     return np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(int)
-
-
-def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared distances [n, m] of a [n, d] and b [m, d]."""
-    return np.maximum(np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T, 0.0)
