@@ -32,7 +32,8 @@ ATTEMPTS = 6
 INSTRUCTIONS = """You choose the configuration of an expensive training run from what cheaper runs showed. Lower loss is better.
 The user's message states the task: how many trials you have, the knobs with their window, and one line per cheap experiment:
 `e1 at A B` is its distance to the target in each fidelity coordinate (log2), then its number of rows, its fitted optimum and its best row.
-`trend` is the optimum extrapolated to the target.
+`trend` is the optimum extrapolated to the target, `surface` the most promising untried place on one smooth surface through all rows and
+trials; it is said anew after each trial.
 All knob values are relative to one reference configuration on the knob's natural scale (octaves for rates and sizes), in steps of 0.25:
 0.0 is the reference, -1.0 is half of it. Answers of run_experiment say where the run was evaluated and how its loss changed from your
 first trial, in tenths of the cheap experiments' spread.
