@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from scipy.stats import spearmanr
 
 from autollm.evaluation.bounds import bounds, row_noise_sd
 from autollm.evaluation.leaderboard import KS
@@ -74,14 +75,8 @@ def rank_correlation(table: OutcomeTable, a: int, b: int) -> float | None:
     common = sorted(set(rows[0]) & set(rows[1]))
     if len(common) < MIN_COMMON:
         return None
-    x, y = (_ranks(table.losses(e)[[at[p] for p in common]]) for e, at in zip((a, b), rows, strict=True))
-    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) > 0 and np.ptp(y) > 0 else None
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks with ties shared, float64 [n]."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    x, y = (table.losses(e)[[at[p] for p in common]] for e, at in zip((a, b), rows, strict=True))
+    return float(spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else None
 
 
 def _roles(suite: Suite) -> dict[str, str]:
