@@ -12,7 +12,7 @@ The prior, written down (docs/experiments.md says when it was changed, and after
 - in one landscape of three the experiments differ in something unsaid (a depth, a schedule), which scatters their optima by half an octave;
 - one in six has cheap evidence that is uninformative or reversed;
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
-  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in seven has an invented one.
+  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in four has an invented one.
 
 What does not belong here: text, labels. Invariant: a landscape is determined by its seed, in any process.
 """
@@ -43,8 +43,11 @@ SLOPE_SDS = (0.15, 0.3, 0.6)
 SLOPE_CHANCES = (0.35, 0.4, 0.25)
 SCATTERS, SCATTER_CHANCES = (0.15, 0.5), (2 / 3, 1 / 3)
 """Standard deviations, natural units, of an experiment's optimum around its path."""
-INVENTED = 1 / 7
-"""Share of names that no list holds."""
+INVENTED = 1 / 4
+"""Share of names that no list holds: half of them random letters, half known words in another order."""
+WORDS = ("learning", "rate", "batch", "size", "weight", "decay", "model", "params", "tokens", "steps", "effective", "total", "max", "min", "num",
+         "init", "final", "peak", "base", "hidden", "layers", "heads", "width", "depth", "lora", "rank", "alpha", "beta", "log", "data", "train",
+         "epochs", "ratio", "scale", "factor", "warmup", "clip", "kl", "coef", "global", "micro", "per", "device", "seq", "length", "compute")
 FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
@@ -121,6 +124,8 @@ def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
 
 def _invented(rng: np.random.Generator) -> str:
     """A name that no list holds, so that a model learns to copy names piece by piece."""
+    if rng.random() < 0.5:
+        return "_".join(rng.choice(WORDS, int(rng.integers(2, 4)), replace=False))
     return "x" + "".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz_0123456789"), int(rng.integers(3, 10))))
 
 

@@ -54,28 +54,37 @@ def play_example(landscape: Landscape, seed: int) -> Example:
     env = TextEnv(lambda: start(landscape.task, landscape.table, seed))
     rng = np.random.default_rng([23, seed])
     messages, decisions, importance = [user_message(env.reset())], [], []
-    grid, width = Grid(env.episode), rng.uniform(0.2, 2.0)
+    grid, width = Grid(env.episode), exploring_width(rng)
     while not env.episode.done:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
         decisions.append(value_targets(env, grid.cells, weights, grid.cells[cell]))
-        importance.append(float(np.clip(weights.mean() / 0.15, 0.3, 2.0)))
+        importance.append(float(np.clip(weights.mean() / 0.15, 0.5, 2.0)))
         _play(env, messages, run_call(env, grid.cells[cell]))
     _play(env, messages, submit_call(env))
     return Example(messages, decisions, importance)
 
 
+def exploring_width(rng: np.random.Generator) -> float:
+    """Standard deviation of one play's exploration around what it aims at, natural units: half of the plays are nearly greedy, as a trained
+    model's are, so that what a good trial leaves to do is practised as often as what a poor one does."""
+    return float(np.exp(rng.uniform(np.log(0.1), np.log(2.0))))
+
+
 def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
-    """A cell near the trend, the surface's lowest place, the best trial, or a cheap experiment's best row, or anywhere; one in twenty may
+    """A cell near the best trial, the trend, the surface's lowest place, or a cheap experiment's best row, or anywhere; one in twenty may
     repeat."""
     best, view = env.episode.incumbent, env.episode.drawn.view
     pick = rng.random()
-    centre = env.summary.trend if pick < 0.7 else view.candidates[suggested(env)]
-    if best is not None and pick < 0.4:
+    if pick < 0.35 and best is not None:
         centre = np.array(best.point)
-    elif pick > 0.85 and env.summary.bowls:
+    elif pick < 0.55:
+        centre = env.summary.trend
+    elif pick < 0.88 or not env.summary.bowls:
+        centre = view.candidates[suggested(env)]
+    else:
         centre = env.summary.bowls[int(rng.integers(len(env.summary.bowls)))].best_row
-    wanted = rng.uniform(*view.space.window) if pick > 0.93 else centre + rng.normal(0, width, len(centre))
+    wanted = rng.uniform(*view.space.window) if rng.random() < 0.06 else centre + rng.normal(0, width, len(centre))
     distance = ((grid.cells - wanted) ** 2).sum(axis=1)
     if rng.random() > 0.05:
         distance = np.where(grid.untried(), distance, distance + 1e6)

@@ -18,7 +18,7 @@ import numpy as np
 
 from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
 from autollm.agent.labels import Grid
-from autollm.agent.practice import explore
+from autollm.agent.practice import explore, exploring_width
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.transcript import (
@@ -137,7 +137,7 @@ def _guided(opener: Any, row: dict[str, Any], rng: np.random.Generator, kind: st
     """A given prefix of exploratory trials, then the label's trial; or, after a full prefix, the submission."""
     env = TextEnv(opener)
     messages = [user_message(env.reset(**row))]
-    grid, width = Grid(env.episode), rng.uniform(0.2, 2.0)
+    grid, width = Grid(env.episode), exploring_width(rng)
     for _ in range(int(rng.integers(0, row["trials"] + 1))):
         _play(env, messages, run_call(env, grid.cells[explore(env, grid, rng, width)]), given=True)
     if env.episode.done:
