@@ -47,7 +47,7 @@ class LoraSettings(Strict):
 class SftConfig(Strict):
     """Distillation. `practice_share` of the conversations come from generated landscapes, the others from training tasks."""
 
-    steps: int = 120
+    steps: int = 60
     batch_size: int = 16
     learning_rate: float = 5e-6
     warmup_steps: int = 10
