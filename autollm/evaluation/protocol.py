@@ -18,6 +18,7 @@ from autollm.gym.episode import Episode, start
 from autollm.gym.regret import regret
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task
+from autollm.gym.trial import read_proposal
 from autollm.policies.base import Policy
 
 
@@ -124,8 +125,8 @@ def _play_out(policy: Policy, episode: Episode) -> None:
     while not episode.done:
         proposals = policy.ask(1, episode.pending) if episode.can_begin else []
         if proposals:
-            experiment, configuration = proposals[0] if isinstance(proposals[0], tuple) else ("", proposals[0])
-            episode.begin(configuration, experiment)
+            experiment, configuration, until = read_proposal(proposals[0])
+            episode.begin(configuration, experiment, until)
         else:  # a policy that names nothing while trials are pending waits for one; else it has nothing to say, which costs a trial
             policy.tell(episode.finish() if episode.n_pending else episode.malformed())
 
@@ -135,7 +136,7 @@ def result_of(episode: Episode, player: Player, calls: Calls | None = None, erro
     task, drawn, trials = episode.drawn.task, episode.drawn, episode.trials
     calls = calls or Calls(len(trials), sum(t.status == "malformed" for t in trials))
     gap, rank = _found(episode)
-    first = next((t for t in trials if not t.experiment), None)
+    first = next((t for t in trials if not t.experiment and t.share == 1), None)
     return EpisodeResult(
         table_id=episode.table.table_id, suite=task.suite_id, suite_version=task.suite_version, task_id=task.task_id,
         target=task.target, split=task.split, setting=task.setting, target_rows=task.target_rows,
@@ -148,8 +149,8 @@ def result_of(episode: Episode, player: Player, calls: Calls | None = None, erro
         repeated=sum(t.status == "repeated" for t in trials),
         off_table=sum(t.status in ("off_table", "rejected", "infeasible") for t in trials),
         cost_flops=episode.ledger.cost_flops, cost_device_hours=episode.ledger.cost_device_hours,
-        trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss, *([t.experiment] if t.experiment else [])]
-                                for t in trials]),
+        trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss,
+                                 *([t.experiment, t.share] if t.share < 1 else [t.experiment] if t.experiment else [])] for t in trials]),
         n_traced=calls.n_traced, n_numbers=calls.n_numbers,
         transcript_json=json.dumps(calls.transcript) if calls.transcript else "", error=error)
 

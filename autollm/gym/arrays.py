@@ -1,7 +1,7 @@
 """The arrays of a snapshot: built from the marts' rows, written as files, memory-mapped when it is opened.
 
     experiments.json    what the dense experiment ids stand for, and the declared spaces
-    arrays/*.npy        offsets, points, the columns of table.COLUMNS, and metrics, rows of one experiment side by side
+    arrays/*.npy        offsets, points, the columns of table.COLUMNS, metrics and curves, rows of one experiment side by side
 
 What does not belong here: manifest, pointer and identity of a snapshot (snapshot.py).
 Invariant: equal marts give equal bytes, in whatever order their rows come.
@@ -19,32 +19,35 @@ import pyarrow as pa
 
 from autollm.errors import SnapshotError, SpaceError
 from autollm.gym import storage
+from autollm.gym.curves import curve_of, runs_of
 from autollm.gym.knobs import Knob
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Limit, Space
 from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriented
 from autollm.records import canonical_json
 
-SCHEMA = 2
-"""2: secondary metrics as arrays; lists of several lengths by relative position."""
+SCHEMA = 3
+"""2: secondary metrics as arrays; lists of several lengths by relative position. 3: learning curves."""
 NEEDED = ("experiment_id", "experiment_label", "source", "family", "space_id", "fidelity_json", "compute_flops", "objective_name",
           "objective_direction", "config_json", "objective_mean", "objective_sem", "n_replicas", "status", "cost_flops",
-          "cost_device_hours", "ladder_id", "secondary_json")
+          "cost_device_hours", "ladder_id", "secondary_json", "config_id")
 """Columns of mart_gym__outcomes that the arrays are made of."""
 
 
-def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table) -> OutcomeTable:
-    """The outcome mart frozen. Experiments are ordered by source, compute and id, rows by their points.
+def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: pa.Table) -> OutcomeTable:
+    """The outcome mart frozen, and of the `logged` points those of the signals. Experiments are ordered by source, compute and id, rows by
+    their points.
 
     Raises:
         SnapshotError: a configuration that does not belong to its declared space.
     """
     rows = outcomes.select(NEEDED).to_pylist()
-    declared, directions = build_spaces(spaces.to_pylist(), rows), _directions(spaces.to_pylist())
+    declared, ladders = build_spaces(spaces.to_pylist(), rows), _ladders(spaces.to_pylist())
+    runs = runs_of(logged, {(source, ladder["signal"]["name"]) for (source, _), ladder in ladders.items() if "signal" in ladder})
     grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
     for row in rows:
         grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
-    experiments, points, metrics, columns = [], [], [], {name: [] for name in COLUMNS}
+    experiments, points, metrics, curves, columns = [], [], [], [], {name: [] for name in COLUMNS}
     for key in sorted(grouped):
         cells = grouped[key]
         first = cells[0]
@@ -53,18 +56,21 @@ def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table) -> Outco
         order = np.lexsort(x.T[::-1])
         cells, x = [cells[i] for i in order], x[order]
         reported = [json.loads(c["secondary_json"]) for c in cells]
+        ladder = ladders.get((first["source"], first["ladder_id"]), {})
         experiments.append(Experiment(
             first["experiment_id"], first["experiment_label"], first["source"], first["family"], json.loads(first["fidelity_json"]),
             first["compute_flops"], first["objective_name"], first["objective_direction"], space,
-            _metrics(reported, directions.get((first["source"], first["ladder_id"]), {}))))
+            _metrics(reported, ladder), Metric(**ladder["signal"]) if "signal" in ladder else None))
         points.append(x)
         metrics.append(_metric_blocks(experiments[-1], reported, cells, x))
+        curves += [curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {})) for c in cells]
         for name, values in _columns(cells, x, experiments[-1]).items():
             columns[name].append(values)
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
     arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
     values, latents = (np.concatenate(parts) for parts in zip(*metrics, strict=True))
-    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points), values, latents)
+    ends = np.concatenate([[0], np.cumsum([len(c) for c in curves])]).astype(np.int64) if runs else np.empty(0, np.int64)
+    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points), values, latents, ends, np.concatenate(curves))
 
 
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
@@ -72,11 +78,13 @@ def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
     experiments = [{"experiment_id": e.experiment_id, "label": e.label, "source": e.source, "family": e.family, "fidelity": e.fidelity,
                     "compute_flops": e.compute_flops, "objective": e.objective, "direction": e.direction, "space": _space_key(e),
-                    "metrics": [[m.name, m.direction] for m in e.metrics]}
+                    "metrics": [[m.name, m.direction] for m in e.metrics],
+                    "signal": [e.signal.name, e.signal.direction] if e.signal else None}
                    for e in table.experiments]
     head = {"schema": SCHEMA, "table_id": table.table_id, "experiments": experiments, "spaces": spaces}
     arrays = {**table.columns, "offsets": table.offsets, "points": np.concatenate([p.ravel() for p in table.points]),
-              "metric_values": table.metric_values, "metric_latents": table.metric_latents}
+              "metric_values": table.metric_values, "metric_latents": table.metric_latents,
+              "curve_offsets": table.curve_offsets, "curve_points": table.curve_points}
     files = {"experiments.json": json.dumps(head, indent=1).encode()}
     for name, array in arrays.items():
         buffer = io.BytesIO()
@@ -89,7 +97,8 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped, read-only."""
     raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
     spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]], "metrics": tuple(Metric(*m) for m in e["metrics"])})
+    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]], "metrics": tuple(Metric(*m) for m in e["metrics"]),
+                                      "signal": Metric(*e["signal"]) if e["signal"] else None})
                         for e in raw["experiments"])
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
@@ -97,7 +106,8 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
     points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
     columns = {name: _load(folder, name) for name in COLUMNS}
-    return OutcomeTable(table_id, experiments, offsets, columns, points, _load(folder, "metric_values"), _load(folder, "metric_latents"))
+    return OutcomeTable(table_id, experiments, offsets, columns, points, _load(folder, "metric_values"), _load(folder, "metric_latents"),
+                        _load(folder, "curve_offsets"), _load(folder, "curve_points"))
 
 
 def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
@@ -171,15 +181,14 @@ def _columns(cells: list[dict[str, Any]], points: np.ndarray, experiment: Experi
     }
 
 
-def _directions(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, str]]:
-    """Direction of the secondary metrics that have one, in the mapping's order, by source and ladder."""
-    return {(entry["source"], entry["ladder_id"]): {m["name"]: m["direction"] for m in json.loads(entry["ladder_json"]).get("metrics", ())}
-            for entry in spaces}
+def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the mappings say of each ladder, by source and ladder."""
+    return {(entry["source"], entry["ladder_id"]): json.loads(entry["ladder_json"]) for entry in spaces}
 
 
-def _metrics(reported: list[dict[str, float]], directions: dict[str, str]) -> tuple[Metric, ...]:
-    """Metrics that an experiment's rows report: those with a direction first."""
-    names = {name for row in reported for name in row}
+def _metrics(reported: list[dict[str, float]], ladder: dict[str, Any]) -> tuple[Metric, ...]:
+    """Metrics that an experiment's rows report: those with a direction first, in the mapping's order."""
+    names, directions = {name for row in reported for name in row}, {m["name"]: m["direction"] for m in ladder.get("metrics", ())}
     return tuple(Metric(name, directions.get(name, "")) for name in [*(n for n in directions if n in names), *sorted(names - set(directions))])
 
 

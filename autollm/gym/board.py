@@ -39,11 +39,14 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
 
     Raises:
         UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible, or
-            the task charges cheap experiments.
+            the task charges cheap experiments, or lets runs be paused.
     """
     if task.charged:
         raise EpisodeError(f"{task.task_id} charges {len(task.charged)} cheap experiments, and the array environments run the target alone. "
                            "Fix: play it as an Episode: run(configuration, experiment=...).")
+    if task.pausable:
+        raise EpisodeError(f"{task.task_id} lets runs be paused, and a step of the array environments is a whole run. "
+                           "Fix: play it as an Episode: run(configuration, until=...), or set pausable to false.")
     target = table.index(task.target)
     rows = target_rows(task, table, seed)
     latent = table.latent(target, task.objective)[rows]

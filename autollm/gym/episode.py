@@ -1,7 +1,8 @@
 """One play of a task: trials in, outcomes out, regret at the end. Every environment and every view is a skin over this.
 
 Outcomes come from an injected `OutcomeSource` (the table here; live training or a person elsewhere). A malformed,
-repeated or rejected call costs its trial and is counted, never repaired.
+repeated or rejected call costs its trial and is counted, never repaired. In a task that is `pausable` a run may stop at a share of its steps;
+asking for it again with a larger share goes on from there.
 What does not belong here: text (text.py), gymnasium's types (env.py), policies.
 
 Invariant: an episode of equal (task, seed, calls) gives equal trials.
@@ -22,54 +23,17 @@ from autollm.gym.outcomes import Outcome, OutcomeSource, TableSource
 from autollm.gym.regret import best_so_far, regret
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Draw, Task, draw
+from autollm.gym.trial import SLACK, Ledger, Proposal, Trial
 
-Proposal = dict[str, Any] | tuple[str, dict[str, Any]]
-"""A configuration for the target, or (experiment id, configuration) for a charged one."""
+LEAST = 0.01
+"""Of a run: no stretch costs less, so that every budget comes to its end."""
 __all__ = ["Episode", "Ledger", "Outcome", "OutcomeSource", "Proposal", "TableSource", "Trial", "start"]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One spent trial.
-
-    `status`: ok, repeated, off_table (further than the tolerance from any row), rejected (off_table in a `reject` task),
-    infeasible (the nearest row breaks a constraint of the task), malformed.
-    `proposed` is the point that was asked for, `point` and `row` what was evaluated after snapping (row -1: nothing was), `distance`
-    the snap in natural units. `loss` is NaN where there is no outcome. `experiment`: a charged one's id, empty for the target;
-    `cost`: of the budget, a run of the target is 1.
-    """
-
-    number: int
-    status: str
-    configuration: dict[str, Any] | None
-    point: tuple[float, ...] = ()
-    row: int = -1
-    distance: float = 0.0
-    objective: float = float("nan")
-    loss: float = float("nan")
-    diverged: bool = False
-    experiment: str = ""
-    cost: float = 1.0
-    proposed: tuple[float, ...] = ()
-
-
-@dataclass
-class Ledger:
-    """What is left (in runs of the target), and the cost of the runs behind what was spent (repeats are not run twice)."""
-
-    left: float
-    cost_flops: float = 0.0
-    cost_device_hours: float = 0.0
-
-    @property
-    def trials_left(self) -> int:
-        """Whole runs of the target that are left."""
-        return int(self.left + 1e-9)
 
 
 @dataclass
 class Episode:
-    """State machine of one play. `run` spends a trial, `submit` ends it, and so does a budget that pays no run of the target any more.
+    """State machine of one play. `run` spends a trial, `submit` ends it, and so does a budget that pays no run of the target any more and
+    cannot finish a paused one.
 
     Several trials may be pending: `begin` spends a trial whose outcome comes later, `finish` waits for the one that ends first. `clock`
     counts simulated time, in durations of a run of the target.
@@ -95,37 +59,38 @@ class Episode:
 
     @property
     def done(self) -> bool:
-        """No run of the target can be paid and nothing is pending, or the episode was submitted."""
-        return self.finished or (not self._pending and self.ledger.trials_left == 0)
+        """Nothing is pending and neither a run of the target nor the rest of a paused one can be paid, or the episode was submitted."""
+        return self.finished or (not self._pending and not self._can_pay)
 
     @property
     def can_begin(self) -> bool:
         """Whether another trial may be begun now."""
-        return not self.finished and self.ledger.trials_left > 0 and len(self._pending) < self.drawn.task.workers
+        return not self.finished and self._can_pay and len(self._pending) < self.drawn.task.workers
 
     @property
     def pending(self) -> list[Proposal]:
         """What was asked for and is running, in the order in which it was begun."""
-        proposed = ((t.experiment, self.drawn.view.space.decode(np.array(t.proposed))) for _, t in self._pending.values() if t.proposed)
-        return [(experiment, configuration) if experiment else configuration for experiment, configuration in proposed]
+        proposed = ((t, self.drawn.view.space.decode(np.array(t.proposed))) for _, t in self._pending.values() if t.proposed)
+        return [(t.experiment, configuration, t.share) if t.share < 1 else (t.experiment, configuration) if t.experiment else configuration
+                for t, configuration in proposed]
 
     @property
     def n_pending(self) -> int:
         """Trials that were begun and not finished, malformed ones too."""
         return len(self._pending)
 
-    def run(self, configuration: Mapping[str, Any], experiment: str = "") -> Trial:
-        """Try a configuration on the target, or on a charged experiment by its id.
+    def run(self, configuration: Mapping[str, Any], experiment: str = "", until: float = 1.0) -> Trial:
+        """Try a configuration on the target, or on a charged experiment by its id; where runs may be paused, `until` a share of its steps.
 
         Raises:
-            EpisodeError: the episode is over, or as many trials are pending as may be.
+            EpisodeError: the episode is over, as many trials are pending as may be, or what is left does not pay for it.
         """
-        return self.finish(self.begin(configuration, experiment))
+        return self.finish(self.begin(configuration, experiment, until))
 
     def run_point(self, point: np.ndarray, experiment: str = "") -> Trial:
         """The same for a point [n_coordinates] on the natural scale."""
         self._check_open()
-        return self.finish(self._begin(*self._trial_at(point, self.grounds[experiment])))
+        return self.finish(self._begin(*self._trial_at(point, self.grounds[experiment], 1.0)))
 
     def run_candidate(self, index: int, experiment: str = "") -> Trial:
         """The same for a row of the candidates; any other number is a malformed call."""
@@ -134,7 +99,7 @@ class Episode:
         if not 0 <= index < len(ground.candidates):
             return self.malformed(experiment)
         point = ground.candidates[index]
-        trial = self._trial_of(int(index), 0.0, point, ground) if ground.lists_rows else self._trial_at(point, ground)
+        trial = self._trial_of(int(index), 0.0, point, ground, 1.0) if ground.lists_rows else self._trial_at(point, ground, 1.0)
         return self.finish(self._begin(*trial))
 
     def malformed(self, experiment: str = "") -> Trial:
@@ -142,21 +107,21 @@ class Episode:
         self._check_open()
         return self.finish(self._begin(self._malformed(self.grounds.get(experiment))))
 
-    def begin(self, configuration: Mapping[str, Any], experiment: str = "") -> int:
-        """Begin a trial without waiting for it; returns its ticket. The budget is charged now.
+    def begin(self, configuration: Mapping[str, Any], experiment: str = "", until: float = 1.0) -> int:
+        """Begin a trial without waiting for it; returns its ticket. The budget is charged now: a stretch of a run by its share.
 
         Raises:
-            EpisodeError: the episode is over, or as many trials are pending as may be.
+            EpisodeError: the episode is over, as many trials are pending as may be, or what is left does not pay for it.
         """
         self._check_open()
         ground = self.grounds.get(experiment)
-        if ground is None:
-            return self._begin(self._malformed(None))
+        if ground is None or not (until == 1 or (self.drawn.task.pausable and 0 < until < 1)):
+            return self._begin(self._malformed(ground))
         try:
             point = self.drawn.view.space.encode(configuration)
         except SpaceError:
             return self._begin(self._malformed(ground))
-        return self._begin(*self._trial_at(point, ground))
+        return self._begin(*self._trial_at(point, ground, until))
 
     def finish(self, ticket: int | None = None) -> Trial:
         """Wait for a pending trial: that of the ticket, or the one that ends first (the earlier begun on a tie).
@@ -223,8 +188,21 @@ class Episode:
     def _target_losses(self) -> np.ndarray:
         return np.array([t.loss if not t.experiment else math.nan for t in self.trials])
 
+    @property
+    def _can_pay(self) -> bool:
+        """Whether what is left pays a run of the target, or the rest of a paused one."""
+        return self.ledger.trials_left > 0 or any(1 - share <= self.ledger.left + SLACK for share in self._paused().values())
+
+    def _paused(self) -> dict[int, float]:
+        """Rows of the target whose run is paused, and its share."""
+        if not self.drawn.task.pausable:
+            return {}
+        rows = {t.row for t in self.trials if not t.experiment and t.row >= 0}
+        shares = {row: self._reached("", row) for row in rows}
+        return {row: share for row, share in shares.items() if share < 1}
+
     def _check_open(self) -> None:
-        if self.finished or self.ledger.trials_left == 0:
+        if self.finished or not self._can_pay:
             budget = self.drawn.task.trials
             raise EpisodeError(f"{self.drawn.task.task_id}: no trials left (budget {budget}); reset() starts anew.")
         if not self.can_begin:
@@ -232,37 +210,54 @@ class Episode:
 
     def _malformed(self, ground: Ground | None) -> Trial:
         known = ground or self.grounds[""]
-        return Trial(0, "malformed", None, experiment=known.experiment, cost=known.cost)
+        return Trial(0, "malformed", None, experiment=known.experiment, cost=min(known.cost, self.ledger.left))
 
-    def _trial_at(self, point: np.ndarray, ground: Ground) -> tuple[Trial, Outcome | None]:
-        return self._trial_of(*ground.nearest(point), point, ground)
+    def _trial_at(self, point: np.ndarray, ground: Ground, until: float) -> tuple[Trial, Outcome | None]:
+        return self._trial_of(*ground.nearest(point), point, ground, until)
 
-    def _trial_of(self, row: int, distance: float, point: np.ndarray, ground: Ground) -> tuple[Trial, Outcome | None]:
-        """What a call gives, before it is counted: the trial, and the outcome where a run gave one."""
+    def _trial_of(self, row: int, distance: float, point: np.ndarray, ground: Ground, until: float) -> tuple[Trial, Outcome | None]:
+        """What a call gives, before it is counted: the trial, and the outcome where something was run."""
         space, task, proposed = self.drawn.view.space, self.drawn.task, tuple(point.tolist())
         off = distance > task.tolerance + 1e-9
         refused = "rejected" if off and task.off_table == "reject" else "infeasible" if row < 0 else ""
         if refused:
-            return Trial(0, refused, space.decode(point), distance=distance, experiment=ground.experiment, cost=ground.cost,
-                         proposed=proposed), None
+            cost = min(ground.cost * max(until, LEAST), self.ledger.left)
+            return Trial(0, refused, space.decode(point), distance=distance, experiment=ground.experiment, cost=cost, proposed=proposed,
+                         share=until), None
+        reached = self._reached(ground.experiment, row)
+        stretch = until - reached if reached < until else until
+        cost = ground.cost * max(stretch, LEAST)
+        if cost > self.ledger.left + SLACK or (self.ledger.trials_left == 0 and not 0 < reached < until):
+            raise EpisodeError(f"{task.task_id}: {self.ledger.left:.3g} runs of the target are left, which pay neither a new run nor {cost:.3g} of "
+                               "this one. Fix: go on with a paused run that they pay.")
         outcome = self.source.outcome(ground.index, int(ground.rows[row]))
-        status = "off_table" if off else "repeated" if self._tried(ground.experiment, row) else "ok"
+        status = "off_table" if off else "repeated" if until <= reached else "paused" if until < 1 else "ok"
         evaluated = ground.points[row]
-        return Trial(0, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance, outcome.objective, outcome.loss,
-                     outcome.diverged, ground.experiment, ground.cost, proposed), outcome
+        trial = Trial(0, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance, outcome.objective, outcome.loss,
+                      outcome.diverged, ground.experiment, cost, proposed)
+        return (self._up_to(until, trial, ground) if task.pausable else trial), outcome
 
-    def _tried(self, experiment: str, row: int) -> bool:
-        return any((t.experiment, t.row) == (experiment, row) for t in (*self.trials, *(t for _, t in self._pending.values())))
+    def _up_to(self, share: float, trial: Trial, ground: Ground) -> Trial:
+        """The trial with its curve up to a share of the run; before its end there is no outcome."""
+        curve = self.source.curve(ground.index, int(ground.rows[trial.row]))
+        seen = tuple((float(s), float(v)) for s, v in curve if s <= share + SLACK)
+        whole = {} if share == 1 else {"objective": math.nan, "loss": math.nan, "diverged": False}
+        return replace(trial, share=share, signal=seen, **whole)
+
+    def _reached(self, experiment: str, row: int) -> float:
+        """How far a row was run, what is pending included; 0 where it was not."""
+        begun = (*self.trials, *(t for _, t in self._pending.values()))
+        return max((t.share for t in begun if (t.experiment, t.row) == (experiment, row)), default=0.0)
 
     def _begin(self, trial: Trial, outcome: Outcome | None = None) -> int:
-        """Charge a trial and let it run: as long as its experiment does, or as long as the pending run that it repeats."""
+        """Charge a trial and let it run: as long as its stretch takes, once what is pending of the same run has ended."""
         end = self.clock
-        if outcome is not None and not self._tried(trial.experiment, trial.row):
-            self.ledger.cost_flops += outcome.cost_flops
-            self.ledger.cost_device_hours += outcome.cost_device_hours
-            end += trial.cost
-        elif outcome is not None:
+        if outcome is not None:
             end = max([end, *(e for e, t in self._pending.values() if (t.experiment, t.row) == (trial.experiment, trial.row))])
+            stretch = max(trial.share - self._reached(trial.experiment, trial.row), 0.0)
+            self.ledger.cost_flops += stretch * outcome.cost_flops
+            self.ledger.cost_device_hours += stretch * outcome.cost_device_hours
+            end += trial.cost if stretch else 0.0
         self.ledger.left -= trial.cost
         self._begun += 1
         self._pending[self._begun] = end, trial

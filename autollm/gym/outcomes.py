@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from autollm.gym.table import OutcomeTable
 
 
@@ -30,6 +32,11 @@ class OutcomeSource(Protocol):
         """Outcome of a row (id within the experiment's table)."""
         ...
 
+    def curve(self, experiment: int, row: int) -> np.ndarray:
+        """What a row's run showed while it went on, float64 [n, 2]: share of its steps, ascending; signal, lower is better. Only tasks whose
+        runs may be paused ask for it."""
+        ...
+
 
 @dataclass(frozen=True)
 class TableSource:
@@ -43,3 +50,7 @@ class TableSource:
         name = self.objective or self.table.experiments[experiment].objective
         return Outcome(float(self.table.metric(experiment, name)[row]), float(self.table.losses(experiment, self.objective)[row]),
                        bool(c["diverged"][i]), float(c["cost_flops"][i]), float(c["cost_device_hours"][i]))
+
+    def curve(self, experiment: int, row: int) -> np.ndarray:
+        signal, points = self.table.experiments[experiment].signal, self.table.curve(experiment, row)
+        return points * (1.0, -1.0) if signal and signal.direction == "max" else points

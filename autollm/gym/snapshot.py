@@ -55,7 +55,7 @@ def build(marts_url: str, home_url: str) -> str:
     if storage.exists(storage.join(folder, "manifest.json")):
         return table_id
     files = {f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()}
-    files |= files_of_table(table_of_marts(table_id, marts["mart_gym__outcomes"], marts["dim_spaces"]))
+    files |= files_of_table(table_of_marts(table_id, *(marts[name] for name in ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves"))))
     _write(folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()})
     return table_id
 

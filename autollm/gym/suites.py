@@ -1,8 +1,8 @@
 """Suites: versioned, explicit lists of targets and their evidence, one TOML file each beside this module.
 
 Nothing is computed at load: a file names every experiment by its fidelity, every task by its target, its free `evidence` and what is
-`charged` (then `trials` is the budget, in runs of the target; `workers` may be pending). `objectives` makes a task of each named metric,
-`[constraint]` (metric, max, min) bounds what is feasible on the targets.
+`charged` (then `trials` is the budget, in runs of the target; `workers` may be pending); `pausable`: runs may be paused.
+`objectives` makes a task of each named metric, `[constraint]` (metric, max, min) bounds what is feasible on the targets.
 A wider family gets a new file with a new version.
 """
 
@@ -47,6 +47,8 @@ class Suite:
                 known = table.experiments[table.index(e)] if e in table else None
                 if known and metric and metric not in (known.objective, *(m.name for m in known.metrics)):
                     out.add(f"{e} with {metric}")
+            curveless = [e for e in (task.target, *task.charged) if task.pausable and e in table and not table.experiments[table.index(e)].signal]
+            out |= {f"{e} with learning curves" for e in curveless}
         return sorted(out)
 
 
@@ -98,4 +100,5 @@ def _task(raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str], objec
         suite_id=raw["suite_id"], suite_version=raw["version"], split=entry["split"],
         target=ids[entry["target"]], evidence=tuple(ids[e] for e in entry.get("evidence", ())),
         charged=tuple(ids[e] for e in entry.get("charged", ())), workers=raw.get("workers", 1),
+        pausable=raw.get("pausable", False),
         trials=raw.get("trials", 5), tolerance=raw.get("tolerance", 1.0), objective=objective, constraints=constraints)

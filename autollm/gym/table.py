@@ -22,7 +22,7 @@ from autollm.gym.space import Space
 
 @dataclass(frozen=True)
 class Metric:
-    """A secondary metric. `direction`: min, max, or empty where it is no objective."""
+    """A metric beside the objective. `direction`: min, max, or empty where it is no objective."""
 
     name: str
     direction: str = ""
@@ -30,7 +30,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One fidelity point of one source. `z` is log2 of the fidelity coordinates, in the ladder's order."""
+    """One fidelity point of one source. `z` is log2 of the fidelity coordinates, in the ladder's order. `signal`: the logged metric whose
+    curves are recorded, None where the source names none."""
 
     experiment_id: str
     label: str
@@ -42,6 +43,7 @@ class Experiment:
     direction: str
     space: Space
     metrics: tuple[Metric, ...] = ()
+    signal: Metric | None = None
 
     @property
     def objectives(self) -> dict[str, str]:
@@ -74,6 +76,8 @@ class OutcomeTable:
         points: per experiment, float64 [n_rows_e, n_coordinates], natural units.
         metric_values, metric_latents: float64, a block [n_metrics_e, n_rows_e] per experiment, one after the other: values in the source's
             own unit (NaN: not reported), and the smoothed losses of those with a direction (NaN elsewhere).
+        curve_offsets: int64 [n_rows + 1], points of row i's curve are curve_offsets[i]:curve_offsets[i + 1]; empty where no source has a signal.
+        curve_points: float64 [n_points, 2], share of the run's steps and value of the signal, in the source's own unit.
     """
 
     table_id: str
@@ -83,6 +87,8 @@ class OutcomeTable:
     points: tuple[np.ndarray, ...]
     metric_values: np.ndarray = field(default_factory=lambda: np.empty(0))
     metric_latents: np.ndarray = field(default_factory=lambda: np.empty(0))
+    curve_offsets: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    curve_points: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -161,6 +167,14 @@ class OutcomeTable:
         """
         own = self.experiments[experiment].objective
         return self.column("objective", experiment) if name == own else self._block(self.metric_values, experiment, name)
+
+    def curve(self, experiment: int, row: int) -> np.ndarray:
+        """What the signal was while a row's run went on, float64 [n, 2]: share of the run's steps, ascending, and value as recorded. Empty
+        where nothing was."""
+        if not len(self.curve_offsets):
+            return self.curve_points
+        i = self.offsets[experiment] + row
+        return self.curve_points[self.curve_offsets[i] : self.curve_offsets[i + 1]]
 
     @cached_property
     def _metric_losses(self) -> dict[tuple[int, str], np.ndarray]:

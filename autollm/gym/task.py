@@ -49,6 +49,7 @@ class Task:
 
     `objective`: a metric of the experiments; empty: their own objective. `charged`: cheap experiments that may be run too, each at its cost
     relative to a run of the target; `trials` is then the whole budget, in runs of the target. `workers`: trials that may be pending at once.
+    `pausable`: runs may be paused at a share of their steps and gone on with, each stretch charged by its share.
     """
 
     task_id: str
@@ -67,6 +68,7 @@ class Task:
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[str, ...] = ()
     workers: int = 1
+    pausable: bool = False
 
     def __post_init__(self) -> None:
         for experiment in {self.target, *self.evidence} & set(self.charged):
@@ -140,6 +142,7 @@ class TaskView:
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[ChargedTable, ...] = ()
     workers: int = 1
+    pausable: bool = False
 
     @property
     def lists_rows(self) -> bool:
@@ -166,12 +169,14 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
 
     Raises:
         UnknownNameError: the target, an evidence or a charged experiment is not in the table, or has no such objective or metric.
-        EpisodeError: no row of the target is feasible, or a charged experiment is as dear as the target.
+        EpisodeError: no row of the target is feasible, a charged experiment is as dear as the target, or runs may be paused and an
+            experiment has no curves.
     """
     streams = _streams(task, seed)
     rng = np.random.default_rng(streams[0])
     target = table.index(task.target)
     experiment = table.experiments[target]
+    _check_curves(task, table)
     evidence = []
     for experiment_id in task.evidence:
         e = table.index(experiment_id)
@@ -186,7 +191,7 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     objective = task.objective or experiment.objective
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
                     tuple(evidence), candidates, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
-                    task.constraints, charged, task.workers)
+                    task.constraints, charged, task.workers, task.pausable)
     if task.masked:
         from autollm.gym.masking import masked_view  # it makes views, so it imports this module
 
@@ -214,6 +219,14 @@ def _charged(task: Task, table: OutcomeTable, seed: int) -> tuple[tuple[ChargedT
         found.append((ChargedTable(experiment_id, here.z, _candidates(task, table, e, rows), here.compute_flops / flops), rows))
     found.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
     return tuple(shown for shown, _ in found), tuple(rows for _, rows in found)
+
+
+def _check_curves(task: Task, table: OutcomeTable) -> None:
+    for experiment_id in (task.target, *task.charged) if task.pausable else ():
+        here = table.experiments[table.index(experiment_id)]
+        if here.signal is None:
+            raise EpisodeError(f"{task.task_id}: runs may be paused, and {here.label} has no learning curves in snapshot {table.table_id}. "
+                               f"Fix: name a [signal] in the mapping of {here.source}, and ingest again; or set pausable to false.")
 
 
 def target_rows(task: Task, table: OutcomeTable, seed: int) -> np.ndarray:

@@ -70,6 +70,14 @@ class Quantity:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """The logged metric whose curve stands beside the objective: what a run that is paused has shown so far."""
+
+    name: str
+    direction: str
+
+
+@dataclass(frozen=True)
 class StatusRule:
     """`status` holds where the expression `when` is true and the run has not a worse one already."""
 
@@ -150,6 +158,7 @@ class Mapping:
     device: str = ""
     duplicate_cells: str = "average"
     limits: tuple[Limit, ...] = ()
+    signal: Signal | None = None
     mapping_id: str = ""
 
     @cached_property
@@ -164,11 +173,13 @@ class Mapping:
 
     @cached_property
     def ladder_json(self) -> str:
-        """The fidelity coordinates, and the secondary metrics that have a direction, as canonical JSON."""
+        """The fidelity coordinates, the secondary metrics that have a direction, and the signal, as canonical JSON."""
         ladder: dict[str, Any] = {"coordinates": [{"name": q.name, "unit": q.unit} for q in self.fidelity]}
         metrics = [q for q in self.secondary if q.direction]
         if metrics:
             ladder["metrics"] = [{"name": q.name, "direction": q.direction, "unit": q.unit} for q in metrics]
+        if self.signal:
+            ladder["signal"] = dataclasses.asdict(self.signal)
         return canonical_json(ladder)
 
     @cached_property

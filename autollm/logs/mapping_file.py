@@ -26,6 +26,7 @@ from autollm.logs.mapping import (
     Lookup,
     Mapping,
     Quantity,
+    Signal,
     StatusRule,
     TablePart,
 )
@@ -58,11 +59,11 @@ def parse_mapping(text: str, where: str) -> Mapping:
 
 # fmt: off
 _SECTIONS = ("source", "family", "format", "files", "tables", "join", "run_key", "replica", "group", "hardware", "columns",
-             "lookup", "derived", "knobs", "limits", "fidelity", "objective", "secondary", "cost", "status")
+             "lookup", "derived", "knobs", "limits", "fidelity", "objective", "secondary", "signal", "cost", "status")
 _TEXTS = {"source", "family", "format", "name", "column", "unit", "direction", "scale", "role", "prefix", "separator",
           "file", "join", "device", "duplicate_cells"}
 # fmt: on
-_TABLES = {"join", "run_key", "replica", "group", "hardware", "columns", "objective", "cost"}
+_TABLES = {"join", "run_key", "replica", "group", "hardware", "columns", "objective", "signal", "cost"}
 _LISTS = {"files", "columns", "values", "window", "bounds", "on"}
 ONE_NUMBER = ("log", "linear", "integer", "ordinal")
 NAME = re.compile(r"[^\"\\\x00-\x1f]{1,100}")
@@ -78,12 +79,13 @@ def _build(raw: dict[str, Any]) -> Mapping:
     if missing:
         raise MappingError(f"section {missing[0]!r} is missing")
     prefixed = raw["format"] == "autollm.run/1"
-    sections = {name: raw.get(name, {}) for name in ("run_key", "replica", "join", "group", "hardware")}
+    sections = {name: raw.get(name, {}) for name in ("run_key", "replica", "join", "group", "hardware", "signal")}
     _known(sections["run_key"], ("columns", "repeated"), "entry of [run_key]")
     _known(sections["replica"], ("column", "duplicate_cells"), "entry of [replica]")
     _known(sections["join"], ("on",), "entry of [join]")
     _known(sections["group"], ("column",), "entry of [group]")
     _known(sections["hardware"], ("device",), "entry of [hardware]")
+    _known(sections["signal"], _names_of(Signal), "entry of [signal]")
     parts = tuple(
         TablePart(clean_pattern(t["file"]), clean_pattern(t.get("join", "")), dict(t.get("set", {})))
         for t in _tables(raw, "tables", ("file", "join", "set"))
@@ -116,6 +118,7 @@ def _build(raw: dict[str, Any]) -> Mapping:
         device=sections["hardware"].get("device", ""),
         duplicate_cells=sections["replica"].get("duplicate_cells", "average"),
         limits=tuple(_limit(entry) for entry in _listed(raw, "limits", ("weights", "most"))),
+        signal=Signal(sections["signal"].get("name", ""), sections["signal"].get("direction", "")) if "signal" in raw else None,
     )
 
 
@@ -239,6 +242,10 @@ def _check(mapping: Mapping, where: str) -> None:
     for quantity in mapping.secondary:
         if quantity.direction and quantity.direction not in DIRECTIONS:
             fail(f"direction {quantity.direction!r} of {quantity.name!r}, expected 'min' or 'max', or none where it is no objective")
+    if mapping.signal and (not mapping.signal.name or mapping.signal.direction not in DIRECTIONS):
+        fail("[signal] needs the `name` of a logged metric, and its `direction`, 'min' or 'max'")
+    if mapping.signal and mapping.format != "autollm.run/1":
+        fail(f"[signal] names a metric that is logged while a run goes on, and a row of {mapping.format!r} has none. Fix: leave [signal] out")
     for entry in (*mapping.knobs, *mapping.fidelity, mapping.objective, *mapping.secondary):
         if entry.bounds is not None and not _is_range(entry.bounds):
             fail(f"bounds {list(entry.bounds)} of {entry.name!r}, expected [lowest, highest]")

@@ -1,9 +1,9 @@
 """Successive halving and its asynchronous form, with cheap experiments as rungs and the target on top.
 
-Where the task charges cheap experiments, rungs are runs of the episode (climbing.py). Where it does not, they are free: a rung is an
-experiment of the evidence, at least ETA times as dear as the one below it; what a candidate gave there is read from it (`carry` where it
-holds no such row), and candidates that reach the target are proposed in the order in which they get there, so the target's outcomes
-change nothing. What does not belong here: the ladder of charged rungs and a single bracket.
+Where the task charges cheap experiments or lets runs be paused, rungs are runs of the episode (climbing.py); shares of one run are what both
+were published for. Where it does neither, they are free: a rung is an experiment of the evidence, at least ETA times as dear as the one below
+it; what a candidate gave there is read from it (`carry` where it holds no such row), and candidates that reach the target are proposed in
+the order in which they get there, so the target's outcomes change nothing. What does not belong here: the ladder of charged rungs and a single bracket.
 
 Sources: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification" (AISTATS 2016); L. Li et al., "A system for massively
 parallel hyperparameter tuning" (MLSys 2020). Own code: schedulers of libraries want to run the trials themselves.
@@ -18,12 +18,12 @@ import numpy as np
 from autollm.gym.smoothing import squash
 from autollm.gym.task import EvidenceTable
 from autollm.policies.carrying import carry
-from autollm.policies.climbing import ETA, Bracket, Climber, Move, said, sizes_of
+from autollm.policies.climbing import ETA, Bracket, Climber, Move, costs_from, said, sizes_of
 
 
 class SuccessiveHalving(Climber):
     """Attributes after reset: `rungs` of the evidence, cheapest first, and `n_started`, candidates on the lowest one; `bracket` where rungs
-    are charged: as many rungs as the budget lets most candidates fall on.
+    are paid for: as many rungs as the budget lets most candidates fall on.
 
     Just so many start, drawn at random, that as many as there are trials come out on top.
     """
@@ -45,10 +45,9 @@ class SuccessiveHalving(Climber):
         self._scores[np.concatenate([alive, np.array(out[::-1], dtype=int)])] = np.arange(n)
 
     def plan(self) -> None:
-        costs = [rung.cost for rung in self.ladder]
-        for first in range(len(costs)):
-            sizes = sizes_of(costs[first:], self.view.trials, len(self.ladder[first].candidates))
-            if first == len(costs) - 1 or (sizes and sizes[0] >= ETA ** (len(sizes) - 1)):
+        for first in range(len(self.ladder)):
+            sizes = sizes_of(costs_from(self.ladder, first), self.view.trials, len(self.ladder[first].candidates))
+            if first == len(self.ladder) - 1 or (sizes and sizes[0] >= ETA ** (len(sizes) - 1)):
                 self.bracket = Bracket(first, sizes, self.ladder[first].order[: sizes[0]])
                 return
 
@@ -60,7 +59,7 @@ class SuccessiveHalving(Climber):
         return self._scores
 
     def explain(self) -> str:
-        if self.view.charged:
+        if self.climbs:
             return f"{self.bracket.sizes} random candidates on the rungs {said(self.ladder[self.bracket.first:])} and the target"
         names = " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         return f"{self.n_started} random candidates, the better third of each rung goes on: {names}"
@@ -126,7 +125,7 @@ class Asha(Climber):
         return self._scores
 
     def explain(self) -> str:
-        if self.view.charged:
+        if self.climbs:
             return f"the best third of a rung goes on as soon as it is known: {said(self.ladder)}, then the target"
         names = " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         return f"{self.n_started} random candidates, promoted as soon as they are among the best third of a rung: {names}"

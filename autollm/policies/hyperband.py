@@ -1,7 +1,7 @@
-"""Hyperband: successive halvings that start on every rung of the ladder, so that no rung has to be trusted. Only charged tasks have one.
+"""Hyperband: successive halvings that start on every rung of the ladder, so that no rung has to be trusted. Tasks have one that
+charge cheap experiments or let runs be paused.
 
-What does not belong here: the ladder and a single halving (climbing.py). On a task that charges nothing the one bracket that is left
-is the one on the target alone, which is random search.
+What does not belong here: the ladder and a single halving (climbing.py). On a task that does neither the one bracket that is left the one on the target alone, which is random search.
 
 Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization" (JMLR 2018). Own code: schedulers of
 libraries want to run the trials themselves.
@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.policies.climbing import Bracket, Climber, Move, said, sizes_of
+from autollm.policies.climbing import Bracket, Climber, Move, costs_from, said, sizes_of
 
 
 class Hyperband(Climber):
-    """Attribute after reset on a charged task: `brackets`, the one that starts lowest first. All get the same share of the budget; one
+    """Attribute after reset where there is a ladder: `brackets`, the one that starts lowest first. All get the same share of the budget; one
     that its share does not pay leaves it to the others."""
 
     policy_id = "hyperband"
@@ -24,12 +24,12 @@ class Hyperband(Climber):
         self._scores = self.rng.permutation(len(self.candidates)).astype(float)
 
     def plan(self) -> None:
-        costs = [rung.cost for rung in self.ladder]
-        firsts = [f for f in range(len(costs)) if sizes_of(costs[f:], self.view.trials / len(costs), 1)] or [len(costs) - 1]
+        n, trials = len(self.ladder), self.view.trials
+        firsts = [f for f in range(n) if sizes_of(costs_from(self.ladder, f), trials / n, 1)] or [n - 1]
         self.brackets, used = [], 0
         for first in firsts:
             order = self.ladder[first].order
-            sizes = sizes_of(costs[first:], self.view.trials / len(firsts), len(order))
+            sizes = sizes_of(costs_from(self.ladder, first), trials / len(firsts), len(order))
             self.brackets.append(Bracket(first, sizes, [order[(used + i) % len(order)] for i in range(sizes[0])]))
             used += sizes[0]
 
@@ -42,6 +42,6 @@ class Hyperband(Climber):
         return self._scores
 
     def explain(self) -> str:
-        if not self.view.charged:
+        if not self.climbs:
             return f"drawn at random from {len(self.candidates)} candidates"
         return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {said(self.ladder)}"

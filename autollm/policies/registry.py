@@ -27,6 +27,7 @@ POLICIES: dict[str, str] = {
     "successive-halving": "autollm.policies.halving:SuccessiveHalving",
     "asha": "autollm.policies.halving:Asha",
     "hyperband": "autollm.policies.hyperband:Hyperband",
+    "median-stopping": "autollm.policies.stopping:MedianStopping",
     "optuna-tpe": "autollm.policies.optuna_samplers:OptunaTPE",
     "optuna-gp": "autollm.policies.optuna_samplers:OptunaGP",
     "mtgp": "autollm.policies.mtgp:MultiTaskGPPolicy",

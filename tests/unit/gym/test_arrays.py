@@ -69,4 +69,4 @@ def test_table_of_marts__configuration_outside_its_space__names_experiment_confi
     rows = outcomes.to_pylist()
     rows[0]["config_json"] = json.dumps({"learning_rate": 0.01})
     with pytest.raises(SnapshotError, match=r"toy 0 holds the configuration .*missing knob 'batch_tokens'.*Fix: "):
-        arrays.table_of_marts("t", pa.Table.from_pylist(rows), pq.read_table(f"{folder}/dim_spaces.parquet"))
+        arrays.table_of_marts("t", pa.Table.from_pylist(rows), *(pq.read_table(f"{folder}/{name}.parquet") for name in ("dim_spaces", "fct_learning_curves")))
