@@ -3,7 +3,8 @@
 Where the task charges cheap experiments or lets runs be paused, rungs are runs of the episode (climbing.py); shares of one run are what both
 were published for. Where it does neither, they are free: a rung is an experiment of the evidence, at least ETA times as dear as the one below
 it; what a candidate gave there is read from it (`carry` where it holds no such row), and candidates that reach the target are proposed in
-the order in which they get there, so the target's outcomes change nothing. What does not belong here: the ladder of charged rungs and a single bracket.
+the order in which they get there, so the target's outcomes change nothing. What does not belong here: the ladder of paid rungs and a single
+bracket.
 
 Sources: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification" (AISTATS 2016); L. Li et al., "A system for massively
 parallel hyperparameter tuning" (MLSys 2020). Own code: schedulers of libraries want to run the trials themselves.

@@ -1,7 +1,7 @@
-"""Hyperband: successive halvings that start on every rung of the ladder, so that no rung has to be trusted. Tasks have one that
-charge cheap experiments or let runs be paused.
+"""Hyperband: successive halvings that start on every rung of the ladder, so that no rung has to be trusted.
 
-What does not belong here: the ladder and a single halving (climbing.py). On a task that does neither the one bracket that is left the one on the target alone, which is random search.
+Tasks that charge cheap experiments or let runs be paused have a ladder; on any other the one bracket that is left is the one on the target
+alone, which is random search. What does not belong here: the ladder and a single halving (climbing.py).
 
 Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization" (JMLR 2018). Own code: schedulers of
 libraries want to run the trials themselves.

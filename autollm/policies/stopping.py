@@ -75,7 +75,7 @@ class MedianStopping(Climber):
     def explain(self) -> str:
         if not self.climbs:
             return f"drawn at random from {len(self.candidates)} candidates"
-        return f"{len(self.whole)} whole runs of random candidates; {self.n_left} left because they were worse than the median of those at the same share"
+        return f"{len(self.whole)} whole runs of random candidates; {self.n_left} were left, worse than the median of those at the same share"
 
 
 def mean_up_to(curve: Curve, share: float) -> float:

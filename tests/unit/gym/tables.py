@@ -61,6 +61,21 @@ def make_rich_table(**changes: object) -> OutcomeTable:
     return replace(table, experiments=experiments, metric_values=np.concatenate(values), metric_latents=np.concatenate(latents))
 
 
+def make_curved_table(direction: str = "min", **changes: object) -> OutcomeTable:
+    """The toy table with curves of `train_loss` at twentieths of a run: they fall to the row's loss, order rows alike from a tenth on, and are
+    NaN from the middle on where the row diverged; the first row of each experiment logged nothing."""
+    table, shares = make_table(**changes), np.arange(1, 21) / 20
+    curves = []
+    for e, points in enumerate(table.points):
+        for row in range(len(points)):
+            value = 4 * np.exp(-20 * shares) + table.losses(e)[row]
+            value[(shares > 0.5) & table.column("diverged", e)[row]] = np.nan
+            curves.append(np.column_stack([shares, value if direction == "min" else -value])[: 20 if row else 0])
+    experiments = tuple(replace(e, signal=Metric("train_loss", direction)) for e in table.experiments)
+    offsets = np.concatenate([[0], np.cumsum([len(c) for c in curves])])
+    return replace(table, experiments=experiments, curve_offsets=offsets, curve_points=np.concatenate(curves))
+
+
 MIXED = Space((
     Knob("optimizer", "categorical", ("adam", "sgd")),
     Knob("momentum", "linear", (0.0, 0.5, 0.9), step=0.1, when=("optimizer", ("sgd",))),

@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import uuid
 
 import numpy as np
@@ -11,6 +12,7 @@ from autollm.errors import SnapshotError, UnknownNameError
 from autollm.gym import snapshot, storage
 from autollm.gym.episode import start
 from autollm.gym.suites import held_out, load_suite, suite_ids
+from autollm.gym.table import Metric
 from autollm.records import canonical_json, config_id
 from tests.unit.gym.tables import make_table, make_task
 
@@ -75,6 +77,55 @@ def test_snapshot__secondary_metrics__are_arrays_with_the_mappings_directions(ho
     assert np.array_equal(table.losses(2, "train_loss"), -table.points[2][:, 0])
     assert table.latent(2, "train_loss") == pytest.approx(table.losses(2, "train_loss"), abs=0.2)
     assert np.isnan(table.metric_latents[: 2 * 35]).sum() == 35
+
+
+def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_nothing_else(home, tmp_path):
+    marts = write_marts(tmp_path / "marts")
+    ladder = json.loads(LADDER_JSON) | {"signal": {"name": "train_loss", "direction": "min"}}
+    spaces = pq.read_table(f"{marts}/dim_spaces.parquet").to_pylist()
+    pq.write_table(pa.Table.from_pylist([spaces[0] | {"ladder_json": canonical_json(ladder)}]), f"{marts}/dim_spaces.parquet")
+    rows = pq.read_table(f"{marts}/mart_gym__outcomes.parquet").to_pylist()
+    whole, cut = rows[36], next(r for r in rows if r["status"] == "diverged")
+    runs = [(whole, "r1", "train_loss", [10, 30, 20], [5.0, 3.0, 4.0]), (whole, "r0", "train_loss", [10, 20], [9.0, 9.0]),
+            (whole, "r2", "train_loss", [30], [8.0]), (whole, "r1", "grad_norm", [10], [0.1]),
+            (cut, "r3", "train_loss", [3, 6], [7.0, math.inf])]
+    logged = [{"source": "toy", "run_id": run, "metric": metric, "line": i + 2, "step": step, "value": value, "batch_id": "b",
+               "experiment_id": cell["experiment_id"], "config_id": cell["config_id"]}
+              for cell, run, metric, steps, values in runs for i, (step, value) in enumerate(zip(steps, values, strict=True))]
+    pq.write_table(pa.Table.from_pylist(logged), f"{marts}/fct_learning_curves.parquet")
+    outcomes = pq.read_table(f"{marts}/mart_gym__outcomes.parquet")
+    half = pa.array([r["compute_flops"] / 2 for r in rows])
+    pq.write_table(outcomes.set_column(outcomes.column_names.index("cost_flops"), "cost_flops", half), f"{marts}/mart_gym__outcomes.parquet")
+    snapshot.publish(home, snapshot.build(marts, home))
+    table = snapshot.open_snapshot(home)
+    assert {e.signal for e in table.experiments} == {Metric("train_loss", "min")}
+    found = [table.curve(table.index(cell["experiment_id"]), _row(table, cell)).tolist() for cell in (whole, cut)]
+    assert found[0] == [[pytest.approx(1 / 3), 5.0], [pytest.approx(2 / 3), 4.0], [1.0, 3.0]]
+    assert found[1] == [[0.25, 7.0], [0.5, math.inf]], "it diverged after half of its FLOPs"
+    assert len(table.curve_points) == 5 and len(table.curve_offsets) == len(rows) + 1
+    with pytest.raises(ValueError, match="read-only"):
+        table.curve_points[0] = 0
+
+
+def _row(table, cell):
+    """Row of a mart's cell within its experiment."""
+    e = table.index(cell["experiment_id"])
+    point = table.experiments[e].space.encode(json.loads(cell["config_json"]))
+    return int(np.argmin(np.abs(table.points[e] - point).sum(axis=1)))
+
+
+def test_snapshot__no_signal__has_no_curves(home, tmp_path):
+    snapshot.publish(home, snapshot.build(write_marts(tmp_path / "marts"), home))
+    table = snapshot.open_snapshot(home)
+    assert {e.signal for e in table.experiments} == {None} and table.curve(2, 3).shape == (0, 2)
+
+
+def test_snapshot__made_before_curves__says_to_build_it_again(home, tmp_path):
+    table_id = snapshot.build(write_marts(tmp_path / "marts"), home)
+    url = storage.join(home, "snapshots", table_id, "manifest.json")
+    storage.write_atomic(url, json.dumps({**json.loads(storage.read_bytes(url)), "schema": 2}).encode())
+    with pytest.raises(SnapshotError, match="has schema 2, this version reads 3. Fix: materialize `snapshot` again"):
+        snapshot.open_snapshot(home, table_id)
 
 
 def test_snapshot__rows_in_another_order_and_landed_in_another_batch__same_id(tmp_path):

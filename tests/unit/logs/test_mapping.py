@@ -76,6 +76,10 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
         ('"lr * 2"', '"open(lr)"', "unknown function 'open'"),
         ('"lr * 2"', '"double * 2"', "not defined before it"),
         ('name = "params"', 'name = "lr"', "used twice"),
+        ("cost = {flops", 'signal = {name = "train_loss"}\ncost = {flops', "needs the `name` of a logged metric, and its `direction`"),
+        ("cost = {flops", 'signal = {name = "train_loss", direction = "min"}\ncost = {flops', "a row of 'csv' has none"),
+        ("cost = {flops", 'signal = {metric = "train_loss"}\ncost = {flops', "unknown entry of \\[signal\\] 'metric'"),
+        ("cost = {flops", "signal = 3\ncost = {flops", "\\[signal\\] must be a table"),
         ('name = "params"', "name = 'a\"b'", "without quotes, backslashes"),
     ],
 )
@@ -86,6 +90,14 @@ def test_parse_mapping__one_mistake__is_named_with_the_file(old, new, message):
     with pytest.raises(MappingError, match=message) as caught:
         parse_mapping(text, "mine.toml")
     assert "mine.toml" in str(caught.value)
+
+
+def test_parse_mapping__signal__stands_in_the_ladder_and_makes_another():
+    logs = MINIMAL.replace('format = "csv"', 'format = "autollm.run/1"')
+    plain, with_signal = (parse_mapping(text, "m.toml") for text in (logs, logs + 'signal = {name = "train_loss", direction = "min"}\n'))
+    assert json.loads(with_signal.ladder_json)["signal"] == {"name": "train_loss", "direction": "min"}
+    assert "signal" not in plain.ladder_json and plain.ladder_id != with_signal.ladder_id
+    assert builtin_mappings()["lab-pretraining"].signal.name == "train_loss"
 
 
 TABLES = MINIMAL.replace('files = ["*.csv"]', 'tables = [{file = "mix_*.csv", join = "loss_*.csv", set = {part = "a"}}]') + (
