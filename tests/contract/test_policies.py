@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from autollm.errors import SetupError, SpaceError, UnknownNameError
+from autollm.evaluation.protocol import play as judged
 from autollm.gym.episode import Episode, Trial, start
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Knob, Space
 from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.task import EvidenceTable, TaskView
 from autollm.policies import POLICIES, Policy, availability, make_policy, policy_version, why_absent
-from tests.unit.gym.tables import make_table, make_task
+from tests.unit.gym.tables import make_table, make_task, with_curves
 
 TABLE = make_table(noise=0.02)
 PRESENT = [p for p in sorted(POLICIES) if not why_absent(p)]
@@ -89,6 +90,13 @@ def test_policies__other_process_and_hash_seed__propose_the_same(tmp_path) -> No
         answers.append(json.loads(done.stdout))
     here = {p: [list(t.point) for t in play(p, start(make_task(TABLE, trials=4), TABLE, 11))] for p in PRESENT}
     assert answers[0] == answers[1] == here
+
+
+@pytest.mark.parametrize("policy_id", EVERY)
+def test_policy__runs_may_be_paused__finishes_some_and_spends_the_budget_without_an_error(policy_id: str) -> None:
+    curved = with_curves(TABLE)
+    result = judged(make_policy(policy_id), make_task(curved, pausable=True), curved, 5)
+    assert (result.error, result.malformed) == ("", 0) and any(loss is not None for _, _, loss, *_ in json.loads(result.trials_json))
 
 
 @pytest.mark.parametrize("policy_id", BLIND)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from autollm.evaluation.protocol import Player, result_of
 from autollm.gym.env import LLMConfigEnv
 from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 from autollm.gym.vector import LLMConfigVectorEnv
-from tests.unit.gym.tables import FAMILIES, make_family_table, make_task
+from tests.unit.gym.tables import FAMILIES, make_family_table, make_task, with_curves
 
 TABLES = {family: make_family_table(family) for family in FAMILIES}
 POSED = [(family, setting, masked) for family in FAMILIES for setting in ("declared", "pool-visible") for masked in (False, True)]
@@ -70,6 +71,26 @@ def test_views__scalar_vector_and_text__give_equal_rewards(family, setting, mask
         bad = sum(t.status != "ok" for t in episode.trials)
         assert told(text, task, table, seed) == pytest.approx(1 - episode.regret_curve(latent=True).mean() - 0.1 * bad)
         assert outcomes(text.episode) == outcomes(scalar.episode) == outcomes(vector.episode(1)) == outcomes(episode)
+
+
+@pytest.mark.parametrize(("family", "setting", "masked"), POSED)
+def test_episode__runs_paused_and_finished__give_the_trials_and_regrets_of_whole_runs(family, setting, masked):
+    task, table = posed(family, setting, masked)
+    for seed in range(3):
+        whole, _ = played(task, table, seed)
+        paused = start(task.with_(pausable=True), with_curves(table), seed)
+        *new, again = (paused.drawn.view.space.decode(paused.drawn.view.candidates[n]) for n in numbers(task, table, seed))
+        for configuration in new:
+            for until in (0.25, 0.5, 1.0):
+                paused.run(configuration, until=until)
+        paused.run(again)
+        assert outcomes(whole) == [o for o, t in zip(outcomes(paused), paused.trials, strict=True) if t.share == 1]
+        for latent in (False, True):
+            assert paused.regret_curve(latent).tolist() == whole.regret_curve(latent).tolist()
+        assert paused.inference_regret() == whole.inference_regret() and paused.done and whole.done
+        assert (paused.ledger.cost_flops, paused.ledger.left) == pytest.approx((whole.ledger.cost_flops, 0.0), abs=1e-9)
+        judged = [result_of(e, Player("p")) for e in (paused, whole)]
+        assert len({(str(r.raw_gap), str(r.rank), str(r.oracle_regret), r.diverged_first, r.trials) for r in judged}) == 1
 
 
 @WITH_TRL

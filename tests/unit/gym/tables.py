@@ -61,11 +61,10 @@ def make_rich_table(**changes: object) -> OutcomeTable:
     return replace(table, experiments=experiments, metric_values=np.concatenate(values), metric_latents=np.concatenate(latents))
 
 
-def make_curved_table(direction: str = "min", **changes: object) -> OutcomeTable:
-    """The toy table with curves of `train_loss` at twentieths of a run: they fall to the row's loss, order rows alike from a tenth on, and are
-    NaN from the middle on where the row diverged; the first row of each experiment logged nothing."""
-    table, shares = make_table(**changes), np.arange(1, 21) / 20
-    curves = []
+def with_curves(table: OutcomeTable, direction: str = "min") -> OutcomeTable:
+    """A table with curves of `train_loss` at twentieths of a run: they fall to the row's loss, order rows alike throughout, and are NaN from the
+    middle on where the row diverged; the first row of each experiment logged nothing."""
+    shares, curves = np.arange(1, 21) / 20, []
     for e, points in enumerate(table.points):
         for row in range(len(points)):
             value = 4 * np.exp(-20 * shares) + table.losses(e)[row]

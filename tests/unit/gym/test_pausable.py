@@ -18,9 +18,9 @@ from autollm.gym.task import draw
 from autollm.gym.text import TextEnv
 from autollm.gym.trial import read_proposal
 from autollm.gym.vector import LLMConfigVectorEnv
-from tests.unit.gym.tables import make_curved_table, make_table, make_task
+from tests.unit.gym.tables import make_table, make_task, with_curves
 
-TABLE = make_curved_table(noise=0.02)
+TABLE = with_curves(make_table(noise=0.02))
 
 
 def pausable_task(**changes):
@@ -123,7 +123,7 @@ def test_episode__row_that_logged_nothing__may_be_paused_and_shows_nothing():
 
 def test_episode__signal_with_more_is_better__is_turned():
     episode, best = begun()
-    turned = start(pausable_task(), make_curved_table("max", noise=0.02), 0)
+    turned = start(pausable_task(), with_curves(make_table(noise=0.02), "max"), 0)
     assert turned.run(best[0], until=0.3).signal == episode.run(best[0], until=0.3).signal
 
 
@@ -174,7 +174,7 @@ def test_draw__pausable__changes_nothing_but_the_word_in_the_view():
 
 @pytest.mark.parametrize("make", [LLMConfigEnv, lambda task, table: LLMConfigVectorEnv([task], table)])
 def test_arrays__pausable_task__says_to_play_an_episode(make):
-    with pytest.raises(EpisodeError, match="lets runs be paused.*play it as an Episode"):
+    with pytest.raises(EpisodeError, match=r"lets runs be paused.*play it as an Episode"):
         make(pausable_task(), TABLE).reset(seed=0)
 
 

@@ -124,7 +124,7 @@ def test_snapshot__made_before_curves__says_to_build_it_again(home, tmp_path):
     table_id = snapshot.build(write_marts(tmp_path / "marts"), home)
     url = storage.join(home, "snapshots", table_id, "manifest.json")
     storage.write_atomic(url, json.dumps({**json.loads(storage.read_bytes(url)), "schema": 2}).encode())
-    with pytest.raises(SnapshotError, match="has schema 2, this version reads 3. Fix: materialize `snapshot` again"):
+    with pytest.raises(SnapshotError, match=r"has schema 2, this version reads 3\. Fix: materialize `snapshot` again"):
         snapshot.open_snapshot(home, table_id)
 
 

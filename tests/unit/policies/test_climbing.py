@@ -7,6 +7,7 @@ import pytest
 
 from autollm.evaluation.protocol import play
 from autollm.gym.episode import start
+from autollm.gym.trial import read_proposal
 from autollm.policies import POLICIES, make_policy, why_absent
 from autollm.policies.climbing import sizes_of
 from tests.unit.gym.tables import make_mixed_table, make_table, make_task
@@ -24,8 +25,8 @@ def played(policy_id, task=TASK, table=TABLE, seed=0):
         asked = policy.ask(1, episode.pending)
         assert policy.ask(1, episode.pending) == asked, "asking changes nothing"
         if asked and episode.can_begin:
-            experiment, configuration = asked[0] if isinstance(asked[0], tuple) else ("", asked[0])
-            episode.begin(configuration, experiment)
+            experiment, configuration, until = read_proposal(asked[0])
+            episode.begin(configuration, experiment, until)
         if not asked or not episode.can_begin:
             policy.tell(episode.finish())
     return episode, policy
