@@ -57,13 +57,14 @@ def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: 
         cells, x = [cells[i] for i in order], x[order]
         reported = [json.loads(c["secondary_json"]) for c in cells]
         ladder = ladders.get((first["source"], first["ladder_id"]), {})
+        found = [curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {})) for c in cells]
         experiments.append(Experiment(
             first["experiment_id"], first["experiment_label"], first["source"], first["family"], json.loads(first["fidelity_json"]),
             first["compute_flops"], first["objective_name"], first["objective_direction"], space,
-            _metrics(reported, ladder), Metric(**ladder["signal"]) if "signal" in ladder else None))
+            _metrics(reported, ladder), Metric(**ladder["signal"]) if any(map(len, found)) else None))
         points.append(x)
         metrics.append(_metric_blocks(experiments[-1], reported, cells, x))
-        curves += [curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {})) for c in cells]
+        curves += found
         for name, values in _columns(cells, x, experiments[-1]).items():
             columns[name].append(values)
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)

@@ -31,7 +31,7 @@ class Metric:
 @dataclass(frozen=True)
 class Experiment:
     """One fidelity point of one source. `z` is log2 of the fidelity coordinates, in the ladder's order. `signal`: the logged metric whose
-    curves are recorded, None where the source names none."""
+    curves are recorded, None where there are none."""
 
     experiment_id: str
     label: str

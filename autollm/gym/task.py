@@ -226,7 +226,7 @@ def _check_curves(task: Task, table: OutcomeTable) -> None:
         here = table.experiments[table.index(experiment_id)]
         if here.signal is None:
             raise EpisodeError(f"{task.task_id}: runs may be paused, and {here.label} has no learning curves in snapshot {table.table_id}. "
-                               f"Fix: name a [signal] in the mapping of {here.source}, and ingest again; or set pausable to false.")
+                               f"Fix: name a [signal] that its runs log in the mapping of {here.source}, and ingest again; or set pausable to false.")
 
 
 def target_rows(task: Task, table: OutcomeTable, seed: int) -> np.ndarray:

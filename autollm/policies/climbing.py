@@ -94,9 +94,8 @@ class Climber(RankingPolicy):
             running[r].add(candidate)
         out: list[Proposal] = []
         while len(out) < n:
-            top = len(self.ladder) - 1
             move, last = self.move(running), self.last(running, left)
-            if move is not None and not (self._pays(left, move) and (move[0] == top or (last and self._pays(left - self.price(*move), last)))):
+            if move is not None and not self._affords(move, last, left):
                 move = last
             if move is None:
                 break
@@ -105,7 +104,7 @@ class Climber(RankingPolicy):
             running[r].add(candidate)
             configuration = self.view.space.decode(rung.candidates[candidate])
             share = (rung.share,) if rung.share < 1 else ()
-            out.append(configuration if r == top else (rung.experiment, configuration, *share))
+            out.append(configuration if r == len(self.ladder) - 1 else (rung.experiment, configuration, *share))
         return out
 
     def price(self, r: int, candidate: int) -> float:
@@ -114,6 +113,12 @@ class Climber(RankingPolicy):
         paid = [below.cost for below in self.ladder[:r] if below.experiment == rung.experiment
                 and any(self._same(rung.candidates[candidate], point) for point in below.points.values())]
         return rung.cost - max(paid, default=0.0)
+
+    def _affords(self, move: Move, last: Move | None, left: float) -> bool:
+        """Whether `left` pays for a move and, where it finishes no run of the target, after it still for the last one."""
+        if move[0] == len(self.ladder) - 1:
+            return self._pays(left, move)
+        return last is not None and self._pays(left, move) and self._pays(left - self.price(*move), last)
 
     def _pays(self, left: float, move: Move) -> bool:
         """Whether `left` pays for a move: a new run may only begin while a whole run of the target can be paid."""

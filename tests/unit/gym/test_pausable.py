@@ -162,7 +162,7 @@ def test_episode__any_pauses__keep_the_budget_and_the_bounds(seed, calls):
 
 def test_draw__no_curves__names_experiment_and_remedy():
     plain = make_table()
-    with pytest.raises(EpisodeError, match=r"toy 3 has no learning curves in snapshot toy\. Fix: name a \[signal\] in the mapping of toy"):
+    with pytest.raises(EpisodeError, match=r"toy 3 has no learning curves in snapshot toy\. Fix: name a \[signal\] that its runs log in the mapping of toy"):
         draw(pausable_task(), plain, 0)
 
 
