@@ -79,11 +79,9 @@ def test_episode__runs_paused_and_finished__give_the_trials_and_regrets_of_whole
     for seed in range(3):
         whole, _ = played(task, table, seed)
         paused = start(task.with_(pausable=True), with_curves(table), seed)
-        *new, again = (paused.drawn.view.space.decode(paused.drawn.view.candidates[n]) for n in numbers(task, table, seed))
-        for configuration in new:
-            for until in (0.25, 0.5, 1.0):
-                paused.run(configuration, until=until)
-        paused.run(again)
+        for number, trial in zip(numbers(task, table, seed), whole.trials, strict=True):
+            for until in (1.0,) if trial.status == "repeated" else (0.25, 0.5, 1.0):
+                paused.run(paused.drawn.view.space.decode(paused.drawn.view.candidates[number]), until=until)
         assert outcomes(whole) == [o for o, t in zip(outcomes(paused), paused.trials, strict=True) if t.share == 1]
         for latent in (False, True):
             assert paused.regret_curve(latent).tolist() == whole.regret_curve(latent).tolist()
