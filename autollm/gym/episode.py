@@ -191,15 +191,12 @@ class Episode:
     @property
     def _can_pay(self) -> bool:
         """Whether what is left pays a run of the target, or the rest of a paused one."""
-        return self.ledger.trials_left > 0 or any(1 - share <= self.ledger.left + SLACK for share in self._paused().values())
+        return self.ledger.trials_left > 0 or any(max(1 - share, LEAST) <= self.ledger.left + SLACK for share in self._paused())
 
-    def _paused(self) -> dict[int, float]:
-        """Rows of the target whose run is paused, and its share."""
-        if not self.drawn.task.pausable:
-            return {}
-        rows = {t.row for t in self.trials if not t.experiment and t.row >= 0}
-        shares = {row: self._reached("", row) for row in rows}
-        return {row: share for row, share in shares.items() if share < 1}
+    def _paused(self) -> list[float]:
+        """How far the paused runs of the target have come."""
+        rows = {t.row for t in self.trials if not t.experiment and t.row >= 0} if self.drawn.task.pausable else ()
+        return [share for share in (self._reached("", row) for row in rows) if share < 1]
 
     def _check_open(self) -> None:
         if self.finished or not self._can_pay:

@@ -101,10 +101,20 @@ def test_episode__share_of_a_task_that_does_not_pause__is_malformed():
 
 def test_episode__tiny_stretches__cost_a_hundredth_each_so_that_the_budget_ends():
     episode, best = begun(trials=1)
-    trials = []
-    while not episode.done:
-        trials.append(episode.run(best[0], until=1e-6 * (len(trials) + 1)))
-    assert {t.cost for t in trials} == {0.01} and len(trials) == 1, "what is left could not finish even this run"
+    episode.run(best[0], until=1e-6)
+    assert episode.trials[0].cost == 0.01 and episode.done, "what is left could not finish even this run"
+    episode, best = begun(trials=2)
+    for n in range(1, 200):
+        if episode.ledger.trials_left:
+            episode.run(best[0], until=1e-6 * n)
+    assert len(episode.trials) == 101 and not episode.ledger.trials_left
+
+
+def test_episode__rest_that_is_less_than_the_least_stretch__is_over():
+    episode, best = begun(trials=2)
+    episode.run(best[0], until=0.995)
+    episode.run(best[1])
+    assert episode.ledger.left == pytest.approx(0.005) and episode.done
 
 
 def test_episode__diverged_run__shows_its_curve_to_where_it_broke():
@@ -141,6 +151,10 @@ def test_episode__charged_experiment__may_be_paused_at_its_own_price():
     episode, best = begun(charged=("toy:2",))
     assert episode.run(best[0], "toy:2", 0.5).cost == 1 / 32 and episode.run(best[0], "toy:2").cost == 1 / 32
     assert episode.incumbent is None
+    episode, _ = begun(charged=("toy:2",))
+    cheap, dear = (episode.drawn.view.space.decode(episode.grounds[experiment].points[1]) for experiment in ("toy:2", ""))
+    assert episode.run(cheap, "toy:2").row == episode.run(dear, until=0.5).row == 1
+    assert [(t.status, t.cost) for t in episode.trials] == [("ok", 1 / 16), ("paused", 0.5)], "row 1 of another experiment is another run"
 
 
 @given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(-1, 34), st.sampled_from([0.0, 1e-5, 1 / 9, 0.3, 0.5, 1.0])), max_size=60))
