@@ -52,7 +52,7 @@ class MedianStopping(Climber):
 
     def tell(self, trial: Trial) -> None:
         super().tell(trial)
-        if not self.climbs or trial.experiment or trial.row < 0:
+        if trial.experiment or trial.row < 0:
             return
         if trial.share == 1:
             self.whole.append(trial.signal)
