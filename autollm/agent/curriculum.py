@@ -37,6 +37,19 @@ def train_tasks(suites: Sequence[str], table: OutcomeTable, split: str = "train"
     return [t for t in tasks if t.target in table and all(e in table for e in t.evidence)]
 
 
+def far_tasks(suites: Sequence[str], table: OutcomeTable, ratio: float = 2.5) -> list[Task]:
+    """Train and validation targets with only the evidence that is at least `ratio` times cheaper, where that is two experiments or more: how a
+    checkpoint extrapolates, seen without a test target."""
+    tasks = [*train_tasks(suites, table), *train_tasks(suites, table, "validation")]
+
+    def cost(experiment_id: str) -> float:
+        return table.experiments[table.index(experiment_id)].compute_flops
+
+    seen = sorted({e for t in tasks for e in (t.target, *t.evidence)}, key=cost)
+    far = [t.with_(evidence=tuple(e for e in seen if cost(e) <= cost(t.target) / ratio)) for t in tasks]
+    return [t for t in far if len(t.evidence) > 1]
+
+
 def recorded_row(tasks: Sequence[Task], rng: np.random.Generator, trials: int) -> Row:
     """A training task with a random part of its evidence, masked one time in four."""
     task = tasks[int(rng.integers(len(tasks)))]

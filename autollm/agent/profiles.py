@@ -63,6 +63,7 @@ class GrpoConfig(Strict):
     """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing.
 
     `penalty` is taken off the reward for each bad call: imitation repeats itself, and a repeat must cost more than a poor trial.
+    `temperature` is low, since greedy play is what counts later: a hotter player learns a caution that greedy play does not need.
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
@@ -70,9 +71,9 @@ class GrpoConfig(Strict):
     groups: int = 4
     group_size: int = 8
     trials: int = 3
-    learning_rate: float = 1e-4
+    learning_rate: float = 5e-5
     warmup_steps: int = 2
-    temperature: float = 0.5
+    temperature: float = 0.2
     penalty: float = Field(0.4, ge=0)
     kl_weight: float = 0.02
     clip_range: float = 0.2

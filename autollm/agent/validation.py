@@ -1,7 +1,8 @@
-"""Frozen generated tasks on which checkpoints are compared: `python -m autollm.agent.validation FOLDER...`.
+"""Tasks on which checkpoints are compared: `python -m autollm.agent.validation FOLDER... [--home HOME]`.
 
-Beside the agent stand two rules that use the same text: copying the nearest cheap experiment's best rows, and the trend.
-What does not belong here: recorded experiments. Invariant: seeds are never used for training.
+Frozen generated ones, where beside the agent stand two rules that use the same text (copying the nearest cheap experiment's best rows, and the
+trend); and with a home, the recorded validation tasks and those of curriculum.far_tasks.
+What does not belong here: test targets. Invariant: seeds of generated tasks are never used for training.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from autollm.agent.curriculum import TRAIN_SUITES, far_tasks, train_tasks
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.policy import Play, play, traced_share
+from autollm.agent.policy import AgentPolicy, Play, play, traced_share
 from autollm.gym.episode import start
+from autollm.gym.snapshot import open_snapshot
 from autollm.gym.text import TextEnv
 
 FIRST_SEED = 2_000_000_000
@@ -33,10 +36,11 @@ def validation_envs(n_tasks: int, trials: int = TRIALS) -> list[tuple[TextEnv, s
 
 
 def scores(plays: list[Play]) -> dict[str, float]:
-    """Mean latent regret after each trial, and shares of bad calls."""
+    """Mean latent regret after each trial, mean realised regret, and shares of bad calls."""
     curves = np.array([p.episode.regret_curve(latent=True) for p in plays])
     trials = [t for p in plays for t in p.episode.trials]
     out = {f"regret_{k + 1}": float(v) for k, v in enumerate(curves.mean(axis=0))}
+    out["realised"] = float(np.mean([p.episode.regret_curve() for p in plays]))
     out |= {status: float(np.mean([t.status == status for t in trials])) for status in ("repeated", "off_table")}
     calls = sum(p.n_calls for p in plays)
     out["malformed"] = sum(p.n_malformed for p in plays) / max(calls, 1)
@@ -69,7 +73,6 @@ def trend(env: TextEnv, k: int) -> np.ndarray:
 
 
 
-
 def main() -> None:
     from autollm.agent.generation import make_generator
     from autollm.agent.profiles import load_profile
@@ -77,11 +80,20 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--tasks", type=int, default=256)
     parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--home", help="a state folder with a snapshot: score recorded validation tasks too")
+    parser.add_argument("--seeds", type=int, default=20, help="of each recorded task")
     arguments = parser.parse_args()
     print(json.dumps({"copy-nearest": rule_regret(arguments.tasks, copy_nearest), "trend": rule_regret(arguments.tasks, trend)}))
     for checkpoint in arguments.checkpoints:
         generator = make_generator(load_profile("tiny", generation={"temperature": arguments.temperature}), checkpoint)
-        print(json.dumps({"checkpoint": checkpoint, **scores(play(validation_envs(arguments.tasks), generator))}), flush=True)
+        found = {"generated": scores(play(validation_envs(arguments.tasks), generator))}
+        if arguments.home:
+            table = open_snapshot(arguments.home)
+            recorded = {"validation": train_tasks(TRAIN_SUITES, table, "validation"), "far": far_tasks(TRAIN_SUITES, table)}
+            found |= {name: scores(AgentPolicy("agent", generator).play_many([t.with_(trials=TRIALS) for t in tasks], table, range(arguments.seeds)))
+                      for name, tasks in recorded.items()}
+        for tasks, line in found.items():
+            print(json.dumps({"checkpoint": checkpoint, "tasks": tasks, **{k: round(v, 4) for k, v in line.items()}}), flush=True)
 
 
 if __name__ == "__main__":

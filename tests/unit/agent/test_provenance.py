@@ -1,13 +1,16 @@
 import json
+import tomllib
+from types import SimpleNamespace
 
 import pytest
 
 from autollm.agent import trajectories as trajectories_module
-from autollm.agent.curriculum import train_tasks
+from autollm.agent.curriculum import far_tasks, train_tasks
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.trajectories import TrajectorySet, load_trajectories, simulate_trajectories
 from autollm.errors import CheckpointError
-from autollm.gym.suites import held_out, load_suite
+from autollm.gym.snapshot import experiment_id
+from autollm.gym.suites import FOLDER, held_out, load_suite
 
 
 def test_assert_no_held_out__test_target__is_named():
@@ -19,6 +22,22 @@ def test_assert_no_held_out__test_target__is_named():
 def test_train_tasks__test_split_asked_for__is_refused(generated_table):
     with pytest.raises(CheckpointError, match="held-out"):
         train_tasks(["lab-pretraining-v2"], generated_table, split="test")
+
+
+def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_out_target():
+    raw = tomllib.loads((FOLDER / "lab-pretraining-v2.toml").read_text())
+    cost = {experiment_id(raw["source"], f): 6.0 * f["params"] * f["tokens"] for f in raw["experiments"].values()}
+    names = list(cost)
+
+    class Costs:
+        """A table of which only the experiments' costs are asked."""
+        experiments = [SimpleNamespace(compute_flops=c) for c in cost.values()]
+        index = staticmethod(names.index)
+        __contains__ = staticmethod(names.__contains__)
+
+    far = far_tasks(["lab-pretraining-v2"], Costs(), ratio=2.5)
+    assert far and {t.split for t in far} == {"train", "validation"} and not {t.target for t in far} & held_out()
+    assert all(len(t.evidence) > 1 and max(cost[e] for e in t.evidence) <= cost[t.target] / 2.5 for t in far)
 
 
 def test_train_splits__every_shipped_suite__hold_no_held_out_target():
