@@ -34,6 +34,8 @@ def evaluate(
     of: Annotated[Literal["test", "validation", "train"], typer.Option("--split", help="Tasks of which split.")] = "test",
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     profile: Annotated[str, typer.Option(help="Training profile of the agents.")] = "tiny",
+    live: Annotated[bool, typer.Option("--live", help="Train every proposal with the lab; logs go into the inbox.")] = False,
+    max_seconds: Annotated[float, typer.Option(min=1.0, help="With --live: time limit of a run.")] = 600.0,
     home: Home = None, as_json: Json = False,
 ) -> None:
     """Judge policies and agents, print the leaderboard, write leaderboard.json and report.html."""
@@ -52,7 +54,7 @@ def evaluate(
     registered, agents = contenders(places, settings, [n for n in names if not n.startswith(PREFIX)], split(agent), allow_none=bool(chats))
     published = publish_report(places, Request(
         suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,
-        setting=setting, target_rows=target_rows, jobs=jobs, chats=chats))
+        setting=setting, target_rows=target_rows, jobs=jobs, chats=chats, live=live, max_seconds=max_seconds))
     if as_json:
         print(json.dumps(published.board))
         return

@@ -26,7 +26,7 @@ from autollm.policies.base import Policy
 class EpisodeResult:
     """A judged episode. Lists hold one value per trial of the task (k = 1 ... trials).
 
-    raw_gap: best found minus the best row, objective's unit. rank: of the best found row, 1 is the best.
+    raw_gap: best found minus the best row, objective's unit (below 0 where a live run beat it). rank: of the best found, 1 is the best.
     oracle_regret: what the smoothed oracle gets on the same draw. n_calls, malformed, repeated, off_table: counts.
     inference_regret: latent regret of the submitted configuration (of the incumbent when nothing was submitted).
     n_traced, n_numbers: numbers in an agent's thoughts that stand in what it had read, and all of them.
@@ -171,6 +171,6 @@ def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
     gap, rank = np.full(n, float(np.median(losses)) - best), np.full(n, len(losses))
     for k, index in enumerate(episode.incumbents()):
         if index >= 0:
-            found = losses[episode.trials[index].row]
+            found = episode.judged(episode.trials[index])
             gap[k], rank[k] = found - best, 1 + int(np.sum(losses < found))
     return gap, rank

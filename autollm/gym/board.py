@@ -39,8 +39,11 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
 
     Raises:
         UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible, or
-            the task charges cheap experiments, or lets runs be paused.
+            the task charges cheap experiments or lets runs be paused, or outcomes come from elsewhere than the table.
     """
+    if table.answers is not None:
+        raise EpisodeError(f"{task.task_id} is played live, and the array environments lay out recorded outcomes. "
+                           "Fix: play it as an Episode or a TextEnv (gym.episode.start).")
     if task.charged:
         raise EpisodeError(f"{task.task_id} charges {len(task.charged)} cheap experiments, and the array environments run the target alone. "
                            "Fix: play it as an Episode: run(configuration, experiment=...).")

@@ -1,8 +1,8 @@
 """One play of a task: trials in, outcomes out, regret at the end. Every environment and every view is a skin over this.
 
-Outcomes come from an injected `OutcomeSource` (the table here; live training or a person elsewhere). A malformed,
-repeated or rejected call costs its trial and is counted, never repaired. In a task that is `pausable` a run may stop at a share of its steps;
-asking for it again with a larger share goes on from there.
+Outcomes come from an injected `OutcomeSource` (the table here; live training or a person elsewhere), which also says what may be
+tried and how an outcome is judged against the recorded rows. A malformed, repeated or rejected call costs its trial and is counted,
+never repaired. In a task that is `pausable` a run may stop at a share of its steps; asking for it again with a larger share goes on from there.
 What does not belong here: text (text.py), gymnasium's types (env.py), policies.
 
 Invariant: an episode of equal (task, seed, calls) gives equal trials.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from autollm.errors import EpisodeError, SpaceError
-from autollm.gym.ground import Ground, grounds_of
+from autollm.gym.ground import Ground
 from autollm.gym.outcomes import Outcome, OutcomeSource, TableSource
 from autollm.gym.regret import best_so_far, regret
 from autollm.gym.table import OutcomeTable
@@ -50,7 +50,7 @@ class Episode:
     def __post_init__(self) -> None:
         task, target, rows = self.drawn.task, self.drawn.target, self.drawn.rows
         self.ledger = Ledger(float(task.trials))
-        self.grounds = grounds_of(self.drawn, self.table)
+        self.grounds = self.source.grounds(self.drawn, self.table)
         self.points = self.grounds[""].points
         self.losses = self.table.losses(target, task.objective)[rows]
         self.latent = self.table.latent(target, task.objective)[rows]
@@ -177,12 +177,21 @@ class Episode:
         both read from the smoothed table.
         """
         values = self.latent if latent else self.losses
-        return np.array([float(regret(values[self.trials[i].row], values)) if i >= 0 else 1.0 for i in self.incumbents()])
+        return np.array([float(regret(self.judged(self.trials[i], latent), values)) if i >= 0 else 1.0 for i in self.incumbents()])
+
+    def judged(self, trial: Trial, latent: bool = False) -> float:
+        """What an outcome on the target counts as among the recorded losses (or the smoothed ones) of the rows in play."""
+        return self.source.judged(trial.loss, trial.row, self.latent if latent else self.losses)
 
     def inference_regret(self) -> float:
         """Latent regret of the submitted configuration, or of the incumbent when none was submitted."""
         row = self.submitted if self.submitted >= 0 else (self.incumbent.row if self.incumbent else -1)
-        return float(regret(self.latent[row], self.latent)) if row >= 0 else 1.0
+        if row < 0:
+            return 1.0
+        ground = self.grounds[""]
+        tried = [t.loss for t in self.trials if not t.experiment and t.row == row]
+        loss = tried[0] if tried else self.source.outcome(ground.index, ground.row_id(row)).loss
+        return float(regret(self.source.judged(loss, row, self.latent), self.latent))
 
     @property
     def _target_losses(self) -> np.ndarray:
@@ -227,16 +236,19 @@ class Episode:
         if cost > self.ledger.left + SLACK or (self.ledger.trials_left == 0 and not 0 < reached < until):
             raise EpisodeError(f"{task.task_id}: {self.ledger.left:.3g} runs of the target are left, which pay neither a new run nor {cost:.3g} of "
                                "this one. Fix: go on with a paused run that they pay.")
-        outcome = self.source.outcome(ground.index, int(ground.rows[row]))
+        outcome = self.source.outcome(ground.index, ground.row_id(row))
+        evaluated = ground.point(row)
+        if not outcome.feasible:
+            return Trial(0, "infeasible", space.decode(evaluated), distance=distance, experiment=ground.experiment, cost=cost,
+                         proposed=proposed), None
         status = "off_table" if off else "repeated" if until <= reached else "paused" if until < 1 else "ok"
-        evaluated = ground.points[row]
         trial = Trial(0, status, space.decode(evaluated), tuple(evaluated.tolist()), row, distance, outcome.objective, outcome.loss,
                       outcome.diverged, ground.experiment, cost, proposed)
         return (self._up_to(until, trial, ground) if task.pausable else trial), outcome
 
     def _up_to(self, share: float, trial: Trial, ground: Ground) -> Trial:
         """The trial with its curve up to a share of the run; before its end there is no outcome."""
-        curve = self.source.curve(ground.index, int(ground.rows[trial.row]))
+        curve = self.source.curve(ground.index, ground.row_id(trial.row))
         seen = tuple((float(s), float(v)) for s, v in curve if s <= share + SLACK)
         whole = {} if share == 1 else {"objective": math.nan, "loss": math.nan, "diverged": False}
         return replace(trial, share=share, signal=seen, **whole)
@@ -262,5 +274,7 @@ class Episode:
 
 
 def start(task: Task, table: OutcomeTable, seed: int, source: OutcomeSource | None = None) -> Episode:
-    """A fresh episode of (task, seed)."""
-    return Episode(draw(task, table, seed), table, source or TableSource(table, task.objective))
+    """A fresh episode of (task, seed). Outcomes come from `source`, else from what the table says answers, else from its rows."""
+    drawn = draw(task, table, seed)
+    elsewhere = source or (table.answers(drawn, table) if table.answers else None)
+    return Episode(drawn, table, elsewhere or TableSource(table, task.objective))

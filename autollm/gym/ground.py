@@ -1,7 +1,8 @@
 """Where an episode may run something: the target, or a cheap experiment that is charged; its rows in play and what a run costs.
 
 What does not belong here: trials and budgets (episode.py), which rows a seed keeps (task.py).
-Invariant: a row in play is named by its place among `rows`, never by its id in the table.
+Invariant: a row in play is named by its place among `rows`, never by its id in the table. Places behind the last row are those of
+configurations that nobody recorded, where a source can try such.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ class Ground:
         row = self.snapped_to[found]
         place = int(np.searchsorted(self.rows, row))
         return (place if place < len(self.rows) and self.rows[place] == row else -1), distance
+
+    def row_id(self, place: int) -> int:
+        """Id within the experiment's table of what stands at a place."""
+        return int(self.rows[place])
+
+    def point(self, place: int) -> np.ndarray:
+        """float64 [d] of what stands at a place, natural units."""
+        return self.points[place]
 
     @cached_property
     def _shown(self) -> np.ndarray:

@@ -10,7 +10,8 @@ Invariant: arrays are never written after construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +56,8 @@ class Experiment:
         return np.log2(np.array(list(self.fidelity.values()), dtype=float))
 
 
+LIVE = "-live"
+"""Ends the id of a table whose outcomes come from elsewhere."""
 COLUMNS: dict[str, Any] = {
     "objective": np.float64,      # mean over replicas, the source's own unit
     "noise_sd": np.float64,       # of the mean; NaN where there is one replica
@@ -78,6 +81,7 @@ class OutcomeTable:
             own unit (NaN: not reported), and the smoothed losses of those with a direction (NaN elsewhere).
         curve_offsets: int64 [n_rows + 1], points of row i's curve are curve_offsets[i]:curve_offsets[i + 1]; empty where no source has a signal.
         curve_points: float64 [n_points, 2], share of the run's steps and value of the signal, in the source's own unit.
+        answers: makes the outcome source of a draw, where outcomes come from elsewhere than these rows (a live gym); None: they do not.
     """
 
     table_id: str
@@ -89,6 +93,7 @@ class OutcomeTable:
     metric_latents: np.ndarray = field(default_factory=lambda: np.empty(0))
     curve_offsets: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     curve_points: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    answers: Callable[[Any, OutcomeTable], Any] | None = None
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -103,6 +108,13 @@ class OutcomeTable:
         if experiment_id not in self._index:
             raise UnknownNameError("experiment", experiment_id, self._index)
         return self._index[experiment_id]
+
+    def answered_by(self, answers: Callable[[Any, OutcomeTable], Any]) -> OutcomeTable:
+        """The same experiments with outcomes from elsewhere, under another id: such scores never stand beside recorded ones.
+
+        `answers`: (draw, table) -> OutcomeSource.
+        """
+        return replace(self, table_id=self.table_id + LIVE, answers=answers)
 
     def __contains__(self, experiment_id: str) -> bool:
         return experiment_id in self._index

@@ -19,7 +19,7 @@ import numpy as np
 from autollm.lab.families import FAMILIES, load_family
 from autollm.lab.launchers import Launcher, LocalLauncher
 from autollm.lab.spec import Family, Run, trainer
-from autollm.records import MAX_STEPS, RunEnd, RunStep, parse_record, to_line
+from autollm.records import MAX_STEPS, Record, RunEnd, RunStep, parse_record, to_line
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,15 @@ def train_and_write(family_name: str, stack: list[Run], out_dir: Path, cache_dir
     """Train a stack in this process and write its logs."""
     module = trainer(family_name)
     for run_id, records in module.train(stack, module.load(cache_dir), max_seconds).items():
-        assert sum(isinstance(r, RunStep) for r in records) <= MAX_STEPS
-        temporary = out_dir / f".{run_id}.tmp"
-        temporary.write_text("".join(to_line(r) + "\n" for r in records))
-        temporary.replace(out_dir / f"{run_id}.jsonl")
+        write_log(out_dir, run_id, records)
+
+
+def write_log(out_dir: Path, run_id: str, records: Sequence[Record]) -> None:
+    """Write the raw log of a run, whole or not at all."""
+    assert sum(isinstance(r, RunStep) for r in records) <= MAX_STEPS
+    temporary = out_dir / f".{run_id}.tmp"
+    temporary.write_text("".join(to_line(r) + "\n" for r in records))
+    temporary.replace(out_dir / f"{run_id}.jsonl")
 
 
 def recorded_losses(family: Family, out_dir: Path) -> dict[str, float]:

@@ -79,6 +79,7 @@ class Family:
         design: the cells that are trained at a level, in a fixed order; a shared prefix makes levels comparable.
         fidelity: a level's coordinates, as they stand in the logs. flops: of a typical run, for order and progress.
         stack_key: runs of a level with equal keys train together, low keys first, at most `stack_size` at once.
+        allows: whether a level can train a configuration of the space at all; those of the design it can.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Family:
     flops: Callable[[Level], float]
     stack_key: Callable[[Run], Any]
     stack_size: int = 16
+    allows: Callable[[Level, Config], bool] = lambda level, config: True
 
     def level(self, name: str) -> Level:
         """A level by name.

@@ -15,6 +15,7 @@ from pathlib import Path
 from autollm.errors import SetupError
 from autollm.gym.snapshot import published_id
 from autollm.gym.storage import exists, is_local, join, list_names, local_path, read_bytes, remove
+from autollm.gym.table import LIVE
 from autollm.locks import hold
 from autollm.places import Places
 
@@ -75,7 +76,7 @@ def cited(places: Places) -> tuple[set[str], set[str]]:
         url = join(places.reports, name, "leaderboard.json")
         if exists(url):
             board = json.loads(read_bytes(url))
-            tables.add(board["table_id"])
+            tables.add(board["table_id"].removesuffix(LIVE))
             digests |= {row["policy_version"].split("-")[0] for row in board["rows"] if row["stage"]}
     return tables, digests
 

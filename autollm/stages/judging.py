@@ -24,6 +24,7 @@ from autollm.gym.snapshot import open_snapshot
 from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.gym.suites import Suite, load_suite
 from autollm.gym.table import OutcomeTable
+from autollm.lab.live import MAX_SECONDS, LiveLab, level_of
 from autollm.places import Places
 from autollm.records import canonical_json, content_hash
 from autollm.stages.agents import Agent
@@ -33,7 +34,8 @@ from autollm.stages.version import commit
 
 @dataclass(frozen=True)
 class Request:
-    """What shall be judged. `suites` that the snapshot cannot play are left out when `skip_missing`."""
+    """What shall be judged. `suites` that the snapshot cannot play are left out when `skip_missing`. `live`: proposals are trained by the
+    lab, each for at most `max_seconds`."""
 
     suites: tuple[str, ...]
     policies: tuple[str, ...]
@@ -46,6 +48,8 @@ class Request:
     jobs: int = 2
     skip_missing: bool = False
     chats: tuple[ChatModel, ...] = ()
+    live: bool = False
+    max_seconds: float = MAX_SECONDS
 
     @property
     def command(self) -> str:
@@ -58,6 +62,8 @@ class Request:
         parts += ([f"--agent {','.join('+'.join(r) for r in references.values())}"] if references else []) + [f"--seeds {self.n_seeds}"]
         parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
         parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
+        parts += ["--live"] if self.live else []
+        parts += [f"--max-seconds {self.max_seconds:g}"] if self.live and self.max_seconds != MAX_SECONDS else []
         return " ".join(parts + ([f"--split {self.split}"] if self.split != "test" else []))
 
 
@@ -111,11 +117,25 @@ def play(places: Places, request: Request, table: OutcomeTable) -> tuple[list[Ep
     return results, left_out
 
 
+def open_table(places: Places, request: Request) -> OutcomeTable:
+    """The published snapshot, with outcomes by training where the request is live: their logs go into the inbox.
+
+    Raises:
+        EpisodeError: live, and a task's target is none that the lab can train. SnapshotError: none is published.
+    """
+    table = open_snapshot(places.home)
+    if not request.live:
+        return table
+    for task in (t for suite in playable(request.suites, table, True)[0] for t in suite.split(request.split)):
+        level_of(table.experiments[table.index(task.target)], task.task_id)
+    return table.answered_by(LiveLab(places.inbox / "live", places.lab, places.locks / "live", request.max_seconds))
+
+
 def judge(places: Places, request: Request, tags: Mapping[str, str] | None = None) -> Judged:
     """Play, build the leaderboard and track it in MLflow; nothing is published. A look at test tasks is written down."""
     from autollm.tracking import Tracker
 
-    table = open_snapshot(places.home)
+    table = open_table(places, request)
     identity = identity_of(request, table.table_id)
     known = finished(places, identity)
     if known is not None:
@@ -143,7 +163,7 @@ def judge(places: Places, request: Request, tags: Mapping[str, str] | None = Non
 
 def publish_report(places: Places, request: Request) -> Published:
     """Leaderboard and page of an evaluation under reports/<evaluation_id>, and `reports/latest`; a look unless judge wrote it."""
-    table = open_snapshot(places.home)
+    table = open_table(places, request)
     results, left_out = play(places, request, table)
     shown = replace(request, suites=tuple(s for s in request.suites if s not in left_out))
     if finished(places, identity_of(request, table.table_id)) is None:

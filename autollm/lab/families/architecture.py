@@ -127,4 +127,5 @@ ARCHITECTURE = Family(
     fidelity=fidelity,
     flops=lambda level: level.settings["flop_budget"],
     stack_key=lambda run: tuple(run.config[k] for k in ("depth", "width", "heads", "mlp_ratio", "tied")),
+    allows=lambda level, config: shape_of(config).total_params <= level.settings["param_budget"],
 )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.errors import EpisodeError, SpaceError, UnknownNameError
-from autollm.gym.episode import Outcome, start
+from autollm.gym.episode import Outcome, TableSource, start
 from autollm.gym.task import draw
 from tests.unit.gym.tables import make_table, make_task
 
@@ -99,11 +99,11 @@ def test_episode__submit_nonsense__space_error():
 
 
 def test_episode__injected_source__answers_instead_of_the_table():
-    class Flat:
+    class Flat(TableSource):
         def outcome(self, experiment, row):
             return Outcome(9.0, 9.0, False, 1.0, 1.0)
 
-    assert start(make_task(TABLE), TABLE, 0, Flat()).run_candidate(0).loss == 9.0
+    assert start(make_task(TABLE), TABLE, 0, Flat(TABLE)).run_candidate(0).loss == 9.0
 
 
 @settings(max_examples=25, deadline=None)
