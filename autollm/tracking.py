@@ -33,6 +33,7 @@ EXPERIMENTS = ("training", "evaluation")
 MODEL = "autollm-agent-{profile}"
 IDENTITY, LOCK = "autollm.identity", "autollm.lock"
 MAX_POINTS = 250
+MAX_BATCH = 900
 FLUSH_S = 5.0
 MAX_PARAM = 500
 STORE_WAIT_S = 120.0
@@ -244,13 +245,33 @@ class TrackedRun:
         self.tag(checkpoint=str(folder), checkpoint_digest=digest)
 
     def flush(self) -> None:
-        for begin in range(0, len(self._waiting), 900):
-            self.client.log_batch(self.run_id, metrics=self._waiting[begin : begin + 900])
+        for begin in range(0, len(self._waiting), MAX_BATCH):
+            self.client.log_batch(self.run_id, metrics=self._waiting[begin : begin + MAX_BATCH])
         self._waiting, self._flushed_s = [], time.monotonic()
 
     def _last_steps(self) -> dict[str, int]:
         names = self.client.get_run(self.run_id).data.metrics
         return {k: max(m.step for m in self.client.get_metric_history(self.run_id, k)) for k in names}
+
+
+class RunWriter:
+    """Writes finished runs of elsewhere into one experiment of a store of their own."""
+
+    def __init__(self, database: Path, experiment: str):
+        self.client = MlflowClient(_uri(database))
+        found = self.client.get_experiment_by_name(experiment)
+        self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+
+    def write(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], points: Sequence[tuple[int, float, Mapping[str, float]]],
+              started_s: float, ended_s: float, *, failed: bool) -> str:
+        """Write one run; returns its id. `points`: step, seconds since 1970, values by metric."""
+        run_id = self.client.create_run(self.experiment_id, int(1000 * started_s), dict(tags), name).info.run_id
+        self.client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
+        metrics = [Metric(k, v, int(1000 * at_s), step) for step, at_s, values in points for k, v in values.items()]
+        for begin in range(0, len(metrics), MAX_BATCH):
+            self.client.log_batch(run_id, metrics=metrics[begin : begin + MAX_BATCH])
+        self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED", int(1000 * ended_s))
+        return run_id
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

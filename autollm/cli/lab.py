@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autollm.cli.options import Home, Json
+from autollm.cli.options import Home, Json, split
 
 app = typer.Typer(help="The lab: real small experiments on this machine.", no_args_is_help=True)
 Family = Annotated[str, typer.Argument(help="Lab family.")]
@@ -128,6 +128,31 @@ def pack(family: Family = "pretraining", home: Home = None) -> None:
     from autollm.lab.archive import pack as write
 
     print(write(family, _folder(home, family)))
+
+
+@app.command()
+def export(family: Family = "pretraining",
+           tools: Annotated[str, typer.Option("--as", help="trainer-state, mlflow, tensorboard, wandb, with commas.")] = "trainer-state,mlflow",
+           run: Annotated[str, typer.Option(help="Run ids, with commas, instead of a sample.")] = "",
+           sample: Annotated[int, typer.Option(min=1, help="Runs drawn at random.")] = 3,
+           seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
+           here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
+           out: Annotated[Path | None, typer.Option(help="Folder; default <home>/lab/exports/<family>.")] = None,
+           home: Home = None) -> None:
+    """Write recorded runs as other tools log them, through each tool's own package (extra `exports`)."""
+    import random
+
+    from autollm.errors import UnknownNameError
+    from autollm.lab.archive import read_runs, shipped
+    from autollm.lab.exports import export as write
+
+    known = _runs_below(here) if here else read_runs(shipped(family))
+    chosen = split(run) or sorted(random.Random(seed).sample(sorted(known), min(sample, len(known))))
+    for run_id in chosen:
+        if run_id not in known:
+            raise UnknownNameError("run", run_id, known)
+    for folder in write([known[r] for r in chosen], split(tools), out or _folder(home, family).parent / "exports" / family):
+        print(f"{len(chosen)} runs: {folder}")
 
 
 def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
