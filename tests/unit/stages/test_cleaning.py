@@ -36,6 +36,11 @@ def test_removable__keep_none__cited_and_published_stay(places):
     assert _names(removable(places, 0)) == {"s1", "s2", "s3", "sft-rl-c1", "sft-rl-c2", "sft-rl-c3", "sft-rl-c4"}
 
 
+def test_removable__snapshot_that_was_played_live__stays(places):
+    write_atomic(join(places.reports, "e2", "leaderboard.json"), json.dumps({"table_id": "s1-live", "rows": []}).encode())
+    assert "s1" not in _names(removable(places, 0)) and "s2" in _names(removable(places, 0))
+
+
 def test_removable__keep_two__the_newest_two_of_each_kind_stay(places):
     assert _names(removable(places, 2)) == {"s1", "s2", "sft-rl-c1", "sft-rl-c2"}
 

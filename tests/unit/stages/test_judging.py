@@ -3,14 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from autollm.agent.chat import parse_chat
 from autollm.agent.profiles import load_profile
+from autollm.errors import EpisodeError
 from autollm.evaluation.runner import evaluate
 from autollm.gym.suites import Suite
+from autollm.lab.families import FAMILIES
+from autollm.places import resolve
+from autollm.stages import judging
 from autollm.stages.agents import Agent
 from autollm.stages.judging import Request, chat_contender, identity_of
 from tests.unit.agent.test_chat import SUBMIT, TABLE, endpoint, run
 from tests.unit.gym.tables import make_task
+from tests.unit.lab.live_tables import TINY, table_of, task_of
 
 CHAT = parse_chat("chat:m@http://127.0.0.1:9")
 REQUEST = Request(("lab-pretraining-v1",), ("random",), (), 3, load_profile("tiny"))
@@ -39,3 +46,27 @@ def test_chat_contender__evaluated__is_judged_once_and_kept(tmp_path) -> None:
         assert evaluate([suite], [contender], 1, TABLE, out_url=str(tmp_path)) == [first] and len(seen) == 4
     assert (first.policy, first.stage, first.n_calls, first.malformed) == ("chat:m", "chat", 4, 0)
     assert first.transcript_json and first.regret[-1] < 1
+
+
+def test_request__live__is_said_in_the_command_and_is_another_evaluation() -> None:
+    assert replace(REQUEST, live=True).command.endswith("--seeds 3 --live")
+    assert replace(REQUEST, live=True, max_seconds=60).command.endswith("--live --max-seconds 60") and "--live" not in REQUEST.command
+
+
+def test_open_table__live_suite_of_no_lab_family__is_refused_before_anything_is_played(tmp_path, monkeypatch) -> None:
+    suite = Suite("toy-v1", 1, "pretraining", "toy", "", (make_task(TABLE),))
+    monkeypatch.setattr(judging, "open_snapshot", lambda _: TABLE)
+    monkeypatch.setattr(judging, "playable", lambda *_: ([suite], []))
+    places = resolve(tmp_path)
+    assert judging.open_table(places, REQUEST) is TABLE
+    with pytest.raises(EpisodeError, match="Fix: leave --live out"):
+        judging.open_table(places, replace(REQUEST, live=True))
+
+
+def test_open_table__live_suite_of_the_lab__table_has_an_id_of_its_own(tmp_path, monkeypatch) -> None:
+    table = table_of("pretraining")
+    monkeypatch.setitem(FAMILIES, "pretraining", TINY["pretraining"])
+    monkeypatch.setattr(judging, "open_snapshot", lambda _: table)
+    monkeypatch.setattr(judging, "playable", lambda *_: ([Suite("tiny-v1", 1, "pretraining", "lab-pretraining", "", (task_of(table),))], []))
+    live = judging.open_table(resolve(tmp_path), replace(REQUEST, live=True, max_seconds=7))
+    assert live.table_id == "tiny-live" and live.answers.max_seconds == 7 and live.answers.logs_dir == resolve(tmp_path).inbox / "live"
