@@ -223,11 +223,13 @@ def test_live__process_that_dies__is_a_failed_run_and_another_one_trains_the_nex
                 raise BrokenProcessPool("killed")
             ticket()
 
-    launcher = Dying()
-    episode = played(tmp_path, launcher=launcher)
+    launcher, made = Dying(), []
+    lab = lab_in(tmp_path, launcher)
+    lab.make_launcher = lambda: made.append(1) or launcher
+    episode = played(tmp_path, lab=lab)
     assert episode.run(OFF).diverged and episode.run({**OFF, "batch_tokens": 128}).status == "ok"
     end = parse_record((tmp_path / "inbox" / f"{launcher.asked[1].run_id}.jsonl").read_text().splitlines()[-1])
-    assert end.reason == "the process that trained it died"
+    assert end.reason == "the process that trained it died" and len(made) == 2
 
 
 def test_live__reference_out_of_time__nothing_can_be_judged_and_the_remedy_is_said(tiny, tmp_path):
