@@ -81,11 +81,10 @@ def summary(family: Family = "pretraining",
     """What runs say of each level: best cell, median - min, the noise of a cell's mean as a part of it, rank correlations."""
     from dataclasses import asdict
 
-    from autollm.lab.archive import read_runs, shipped
     from autollm.lab.families import load_family
     from autollm.lab.summary import rank_correlations, shown, summarize
 
-    known, runs = load_family(family), _runs_below(here) if here else read_runs(shipped(family))
+    known, runs = load_family(family), _runs(family, here)
     levels = summarize(known, runs.values(), objective)
     if as_json:
         print(json.dumps([{**asdict(s), "noise_share": s.noise_share, "edge": s.edge} for s in levels]))
@@ -99,6 +98,25 @@ def summary(family: Family = "pretraining",
     correlations = rank_correlations(known, runs.values(), objective)
     if correlations:
         print("rank correlation over shared cells: " + ", ".join(f"{a}-{b} {r:.2f} ({n})" for (a, b), (r, n) in correlations.items()))
+
+
+@app.command()
+def page(family: Family = "pretraining",
+         here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
+         home: Home = None, as_json: Json = False) -> None:
+    """Write the page of a family: ladder, optimum over scale, rank correlation between levels, noise, landscapes."""
+    from autollm.gym.storage import join, write_atomic
+    from autollm.lab.families import load_family
+    from autollm.places import resolve
+    from autollm.stages.lab_page import describe, render
+
+    known, runs = load_family(family), _runs(family, here)
+    if as_json:
+        print(json.dumps(describe(known, runs)))
+        return
+    url = join(resolve(home).reports, "lab", f"{family}.html")
+    write_atomic(url, render(known, runs).encode())
+    print(f"{family}: {len(runs)} runs\npage     {url}")
 
 
 @app.command()
@@ -174,10 +192,14 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _runs_below(folder: Path) -> dict[str, Any]:
+def _runs(family: str, here: Path | None) -> dict[str, Any]:
+    """Records by run_id of a folder of logs, or of the embedded archive."""
+    from autollm.lab.archive import read_runs, shipped
     from autollm.records import parse_record
 
-    return {p.stem: [parse_record(line) for line in p.read_text().splitlines()] for p in sorted(folder.glob("*.jsonl"))}
+    if here is None:
+        return read_runs(shipped(family))
+    return {p.stem: [parse_record(line) for line in p.read_text().splitlines()] for p in sorted(here.glob("*.jsonl"))}
 
 
 def _folder(home: str | None, family: str) -> Path:

@@ -1,6 +1,7 @@
-"""Pictures of the report, as SVG text: regret over trials, who is told apart from whom, and how the optimum moves with scale.
+"""Pictures of the report, as SVG text: regret over trials, and who is told apart from whom; and the style of all pictures.
 
-What does not belong here: HTML. Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no markup).
+What does not belong here: HTML, pictures of experiments (landscape_plots.py).
+Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no markup).
 """
 
 from __future__ import annotations
@@ -17,9 +18,6 @@ from matplotlib.figure import Figure
 from autollm.evaluation.intervals import interval
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
-from autollm.gym.knobs import ONE_COORDINATE, Knob, is_number
-from autollm.gym.summary import fit_bowl
-from autollm.gym.table import OutcomeTable
 
 STYLE = {"text.parse_math": False, "svg.hashsalt": "autollm", "svg.fonttype": "none", "font.family": ["sans-serif"],
          "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
@@ -62,7 +60,7 @@ def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]
         axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
         axes.set(xlabel="trials on the target (k)", ylabel="regret (square-root axis)", xticks=ks, ylim=(0, 1))
         axes.set_yticks([0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1], ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"])
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> str:
@@ -72,7 +70,7 @@ def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> st
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
         for axes, one in zip(figure.subplots(1, len(standings), squeeze=False)[0], standings, strict=True):
             _ranks(axes, one, colours)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
@@ -92,45 +90,8 @@ def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def moving_optimum(table: OutcomeTable, experiment_ids: Sequence[str], targets: Sequence[str]) -> str:
-    """Fitted optimum of each experiment against its compute, one panel a knob that is a number; held-out targets stand out. SVG text.
-
-    Empty where no knob is a number (mixtures).
-    """
-    indices = sorted((table.index(e) for e in experiment_ids), key=lambda e: table.experiments[e].compute_flops)
-    space = table.experiments[indices[0]].space
-    panels = [(space.slices[k.name].start, k) for k in space.knobs if k.scale in ONE_COORDINATE and all(map(is_number, k.levels))]
-    if not panels:
-        return ""
-    bowls = [fit_bowl(table.points[e], table.losses(e)) for e in indices]
-    compute = np.array([table.experiments[e].compute_flops for e in indices])
-    held_out = np.array([table.experiments[e].experiment_id in targets for e in indices])
-    with rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
-        for axes, (j, knob) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-            fitted = np.array([knob.decode(b.optimum[j]) for b in bowls])
-            best = np.array([knob.decode(b.best_row[j]) for b in bowls])
-            axes.axhspan(knob.levels[0], knob.levels[-1], color="#f2f5f8", lw=0)
-            axes.scatter(compute, best, marker="_", s=70, color="#999999", label="best recorded row")
-            for which, size, mark, colour, label in ((~held_out, 26, "o", COLOURS[0], "fitted optimum"),
-                                                     (held_out, 42, "D", COLOURS[1], "fitted optimum of a held-out target")):
-                axes.scatter(compute[which], fitted[which], s=size, marker=mark, color=colour, label=label)
-            axes.set(xscale="log", xlabel="compute of a run (FLOPs)", title=_title(knob))
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
-            axes.xaxis.set_minor_formatter("")
-            if knob.scale == "log":
-                axes.set_yscale("log", base=2)
-                axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}" if value < 1 else f"{value:,.0f}")
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-        return _svg(figure)
-
-
-def _title(knob: Knob) -> str:
-    return f"{knob.name} ({knob.unit})" if knob.unit not in ("", "1") else knob.name
-
-
-def _svg(figure: Figure) -> str:
+def svg_text(figure: Figure) -> str:
+    """A figure as SVG text without a prologue, to stand inside a page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()

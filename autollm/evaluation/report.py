@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from autollm.evaluation import leaderboard, plots
+from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.bounds import bounds
 from autollm.evaluation.looks import load_looks
+from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
 from autollm.gym import storage
@@ -53,15 +53,12 @@ def publish(results: Sequence[EpisodeResult], table: OutcomeTable, home_url: str
 
 def render(board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, looks: list[dict[str, Any]]) -> str:
     """The page as HTML text."""
-    environment = Environment(loader=PackageLoader("autollm.evaluation", "."), autoescape=select_autoescape(default=True),
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "percent": lambda share: f"{100 * share:.1f}", "power": power}
     agents = list(dict.fromkeys(r.policy for r in results if r.stage))
     policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
     colours = plots.colour_of(policies)
     own_looks = [look for look in looks if look.get("evaluation_id") == board["evaluation_id"]]
-    return environment.get_template("report.html.j2").render(
-        board=board, verdicts=verdicts(board["pairs"]), colours=colours,
+    return page(
+        "report.html.j2", board=board, verdicts=verdicts(board["pairs"]), colours=colours,
         groups=[_group(name, board, results, table, colours) for name in dict.fromkeys(map(group_name, board["rows"]))],
         overall=_overall(board, colours),
         scales=_scales(table, results), episode=played_episode(results), traced=traced_shares(results), n_errors=_errors(results),
@@ -104,13 +101,6 @@ def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
         traced = sum(r.n_traced for r in results if r.policy == policy)
         out.append({"policy": policy, "n_numbers": numbers, "share": traced / numbers if numbers else None})
     return out
-
-
-def power(value: float | None) -> str:
-    """A count of operations or hours to two digits: `4.2e21`, `0.35`; a dash where it is not known."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    return f"{value:.1e}".replace("e+", "e") if value >= 1e4 else f"{value:.2g}"
 
 
 def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, colours: dict[str, str]) -> dict[str, Any]:
@@ -162,7 +152,8 @@ def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[
         if r.suite.removesuffix("-masked") in known:
             named |= {e for task in load_suite(r.suite).tasks for e in (task.target, *task.evidence)}
         experiments.setdefault(source, set()).update(e for e in named if e in table and table.experiments[table.index(e)].source == source)
-    pictures = [(source, len(ids), plots.moving_optimum(table, sorted(ids), sorted(targets & ids))) for source, ids in sorted(experiments.items())]
+    pictures = [(source, len(ids), landscape_plots.moving_optimum(table, sorted(ids), sorted(targets & ids)))
+                for source, ids in sorted(experiments.items())]
     return [{"source": source, "n": n, "svg": Markup(svg)} for source, n, svg in pictures if svg]
 
 

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from scipy.stats import spearmanr
 
 from autollm.evaluation.bounds import bounds, row_noise_sd
 from autollm.evaluation.leaderboard import KS
-from autollm.evaluation.terminal import short
+from autollm.evaluation.pages import page
 from autollm.gym.suites import Suite
 from autollm.gym.table import OutcomeTable
 
@@ -58,15 +57,7 @@ def describe(suite: Suite, table: OutcomeTable, origin: Mapping[str, str] | None
 
 def render(about: Mapping[str, Any]) -> str:
     """The page of a described suite, as HTML text; it loads nothing."""
-    environment = Environment(loader=PackageLoader("autollm.evaluation", "."), autoescape=select_autoescape(default=True),
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "digits": digits}
-    return environment.get_template("suite.html.j2").render(about=about)
-
-
-def digits(value: float | None) -> str:
-    """Three significant digits; a dash where there is no number."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.3g}"
+    return page("suite.html.j2", about=about)
 
 
 def rank_correlation(table: OutcomeTable, a: int, b: int) -> float | None:

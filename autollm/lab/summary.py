@@ -4,6 +4,7 @@ logs alone. Invariant: a number here is a function of configuration, level, seed
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -119,19 +120,22 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     return float(np.sqrt((left**2).sum() / freedom / n_seeds))
 
 
-def rank_correlations(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[tuple[str, str], tuple[float, int]]:
-    """Spearman's correlation between levels over the cells that both have, and their number; levels in the ladder's order."""
+def level_means(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[str, dict[str, float]]:
+    """{level: {configuration as JSON: mean loss}}, lower is better, levels in the ladder's order."""
     by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
     for records in runs:
         by_level.setdefault(records[0].run_id.split("-")[1], []).append((records[0], records[-1]))
-    means = {name: {k: float(np.mean(list(v.values()))) for k, v in cells_of(family, of_level, objective).items()}
-             for name, of_level in by_level.items()}
-    names, out = [lv.name for lv in family.levels if lv.name in means], {}
-    for i, a in enumerate(names):
-        for b in names[i + 1 :]:
-            shared = sorted(set(means[a]) & set(means[b]))
-            if len(shared) >= 4:
-                out[a, b] = _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]), len(shared)
+    return {lv.name: {k: float(np.mean(list(v.values()))) for k, v in cells_of(family, by_level[lv.name], objective).items()}
+            for lv in family.levels if lv.name in by_level}
+
+
+def rank_correlations(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[tuple[str, str], tuple[float, int]]:
+    """Spearman's correlation between levels over the cells that both have, and their number; levels in the ladder's order."""
+    means, out = level_means(family, runs, objective), {}
+    for a, b in itertools.combinations(means, 2):
+        shared = sorted(set(means[a]) & set(means[b]))
+        if len(shared) >= 4:
+            out[a, b] = _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]), len(shared)
     return out
 
 

@@ -27,7 +27,7 @@ OBJECTIVE = "writer"
 BATCH_TOKENS = 512
 GRID = 50
 """Shares are multiples of 1 / GRID."""
-N_CELLS, N_SHARED = 48, 36
+N_CELLS, N_SHARED = 40, 32
 """Cells of the cheap levels; the first so many are trained at every level."""
 
 
@@ -71,12 +71,11 @@ DATA_MIXTURE = Family(
     version=1,
     space=Space((Knob("mixture", "simplex", DOMAINS, role="weight"),), "lab-data_mixture"),
     levels=(
-        _level("a1", "train", 16, 1, 2**17, -6.0),
+        _level("a1", "train", 16, 1, 2**16, -6.0),
+        _level("a2", "train", 16, 1, 2**18, -6.0),
         _level("b1", "train", 32, 1, 2**17, -6.5),
-        _level("b2", "train", 32, 1, 2**19, -6.5),
-        _level("c1", "train", 32, 2, 2**18, -6.5),
-        _level("d1", "validation", 48, 2, 2**18, -7.0),
-        _level("e1", "test", 64, 2, 2**20, -7.0),
+        _level("c1", "validation", 32, 2, 2**17, -6.5),
+        _level("d1", "test", 48, 2, 33 * 2**14, -7.0),
     ),
     objective=Metric(f"{OBJECTIVE}_loss", "nats per token", "min"),
     secondary=_metrics(),

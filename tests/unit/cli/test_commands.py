@@ -98,6 +98,12 @@ def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):
     assert again["batch_id"] is None and again["n_files_skipped"] == 1
 
 
+def test_lab_page__recorded_family__is_written_where_it_says(tmp_path):
+    said = _call("lab", "page", "pretraining", "--home", tmp_path).stdout
+    path = tmp_path / "reports" / "lab" / "pretraining.html"
+    assert str(path) in said and path.read_text().count("<svg") == 2
+
+
 def test_lab_status__json__counts_recorded_runs(tmp_path):
     families = json.loads(_call("lab", "status", "--json", "--home", tmp_path).stdout)["families"]
     assert families["pretraining"]["runs"] == families["pretraining"]["embedded"] > 0

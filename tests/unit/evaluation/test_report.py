@@ -10,9 +10,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from autollm.evaluation import leaderboard, plots
+from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.looks import record_look
-from autollm.evaluation.report import played_episode, power, publish, traced_shares, verdicts
+from autollm.evaluation.pages import power
+from autollm.evaluation.report import played_episode, publish, traced_shares, verdicts
 from tests.unit.evaluation.test_leaderboard import TABLE, results
 from tests.unit.gym.tables import make_mixed_table
 
@@ -69,7 +70,7 @@ def test_power__numbers__are_short(value: float | None, text: str) -> None:
 def test_moving_optimum__mixed_space__draws_its_number_knobs() -> None:
     table = make_mixed_table()
     ids = [e.experiment_id for e in table.experiments]
-    svg = plots.moving_optimum(table, ids, ids[-1:])
+    svg = landscape_plots.moving_optimum(table, ids, ids[-1:])
     assert "momentum" in svg and "mixture" not in svg
 
 
