@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from autollm.errors import CorpusError
+from autollm.gym.snapshot import experiment_id
+from autollm.gym.suites import load_suite
 from autollm.lab import domains, summary
 from autollm.lab.corpus import Corpus
 from autollm.lab.domains import Domains
@@ -71,8 +73,25 @@ def test_family__trainer__has_both_functions(family):
     assert callable(module.load) and callable(module.train)
 
 
+@pytest.mark.parametrize("suite_id", ["lab-pretraining-v2", "lab-data_mixture-v1"])
+def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_id):
+    suite = load_suite(suite_id)
+    family = FAMILIES[suite.family]
+    levels = {experiment_id(suite.source, family.fidelity(lv)): lv for lv in family.levels}
+    assert {t.target for t in suite.tasks} == set(levels) - {min(levels, key=lambda e: family.flops(levels[e]))}
+    assert {t.objective for t in suite.tasks} <= {"", family.objective.name, *(m.name for m in family.secondary if m.direction)}
+    for task in suite.tasks:
+        target, dearest = levels[task.target], max(family.flops(levels[e]) for e in task.evidence)
+        assert task.split == target.split and family.flops(target) >= dearest * (8 if task.split == "test" else 1)
+        assert all(levels[e].split != "test" for e in task.evidence)
+
+
+def test_mixture_suite__objectives__are_the_target_mixes():
+    assert {t.objective for t in load_suite("lab-data_mixture-v1").split("test")} == {f"{name}_loss" for name in TARGETS}
+
+
 def test_mixture_design__cheap_and_dear_levels__share_their_first_cells():
-    cheap, dear = (DATA_MIXTURE.design(DATA_MIXTURE.level(name)) for name in ("a1", "e1"))
+    cheap, dear = (DATA_MIXTURE.design(DATA_MIXTURE.level(name)) for name in ("a1", "d1"))
     assert cheap[: len(dear)] == dear and len(cheap) > len(dear)
     shares = np.array([list(c["mixture"].values()) for c in cheap])
     assert np.allclose(shares.sum(axis=1), 1) and shares.max() > 0.6 and (shares == 0).any()
