@@ -60,11 +60,14 @@ def digits(value: float) -> float:
 
 
 def language_model_log(family: Family, run: Run, row: int, curve: Any, *, n_runs: int, batch_tokens: int, final: Mapping[str, float],
-                       flops_a_token: float, head: RunHeader, limit: float) -> list[Record]:
-    """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are the stack's wall time divided by its runs."""
+                       flops_a_token: float, head: RunHeader, limit: float, judged: str = "") -> list[Record]:
+    """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are the stack's wall time divided by its runs.
+
+    `judged`: the final loss that says whether the run diverged (above `limit`), unless it is the objective.
+    """
     steps = [RunStep(step, {"train_loss": digits(curve.losses[i, row])}, float(step * batch_tokens), round(curve.wall_s[i] / n_runs, 3))
              for i, step in enumerate(curve.steps)]
     cost = {"flops": flops_a_token * curve.steps[-1] * batch_tokens, "device_hours": curve.wall_s[-1] / n_runs / 3600}
     full = {**final, "train_loss": curve.losses[-1, row]}
-    diverged = "" if curve.timed_out else loss_diverged(float(full[family.objective.name]), limit)
+    diverged = "" if curve.timed_out else loss_diverged(float(full[judged or family.objective.name]), limit)
     return [head, *thinned(run, steps), end(full, cost, timed_out=curve.timed_out, diverged=diverged)]

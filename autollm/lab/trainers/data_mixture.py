@@ -1,6 +1,7 @@
 """Train runs of `data_mixture`: sequences of every domain in the exact shares of a mixture, in the order of a seed.
 
 Runs of one seed meet the sequences of a domain in the same order whatever their shares, so that they differ by the mixture alone.
+A run diverged when it did on its own training text: who leaves a domain out is worse than a guess on it, and may be the best elsewhere.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def train(runs: list[Run], data: Domains, max_seconds: float = math.inf) -> dict
         head = header(DATA_MIXTURE, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
         out[run.run_id] = language_model_log(
             DATA_MIXTURE, run, i, curve, n_runs=len(runs), batch_tokens=BATCH_TOKENS, final=finals[i],
-            flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE)
+            flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE, judged="train_loss")
     return out
 
 

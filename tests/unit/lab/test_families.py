@@ -20,6 +20,7 @@ from autollm.lab.model import StackedDecoder
 from autollm.lab.pilot import pilot_runs
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import Level, Run, trainer
+from autollm.lab.stack import DIVERGED_ABOVE
 from autollm.lab.trainers import architecture as train_architecture
 from autollm.lab.trainers import data_mixture as train_mixture
 from autollm.logs.catalog import MappingChoice
@@ -123,6 +124,13 @@ def test_mixture_training__a_domain_left_out__is_lost_most(texts):
     without = {"mixture": dict.fromkeys(data_mixture.DOMAINS, 0.2) | {"code": 0.0}}
     end = train_mixture.train([Run("data_mixture", MIX, without, 0)], texts)["data_mixture-t1-" + Run("data_mixture", MIX, without, 0).run_id[-12:]][-1]
     assert max((m for m in end.final if m[:-5] in data_mixture.DOMAINS), key=end.final.__getitem__) == "code_loss"
+
+
+def test_mixture_training__targets_left_out__are_worse_than_a_guess_and_the_run_is_finished(texts):
+    level = dataclasses.replace(MIX, settings={**MIX.settings, "tokens": 2**14})
+    run = Run("data_mixture", level, {"mixture": dict.fromkeys(data_mixture.DOMAINS, 0.0) | {"structured": 1.0}}, 0)
+    end = train_mixture.train([run], texts)[run.run_id][-1]
+    assert end.final["writer_loss"] > DIVERGED_ABOVE > end.final["train_loss"] and end.status == "finished"
 
 
 def test_mixture_log__landed__has_its_simplex(texts):
