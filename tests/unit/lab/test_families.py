@@ -11,6 +11,7 @@ from autollm.errors import CorpusError
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.suites import load_suite
 from autollm.lab import domains, summary
+from autollm.lab.archive import read_runs, shipped
 from autollm.lab.corpus import Corpus
 from autollm.lab.domains import Domains
 from autollm.lab.families import FAMILIES, architecture, data_mixture
@@ -85,6 +86,18 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_i
         target, dearest = levels[task.target], max(family.flops(levels[e]) for e in task.evidence)
         assert task.split == target.split and family.flops(target) >= dearest * (8 if task.split == "test" else 1)
         assert all(levels[e].split != "test" for e in task.evidence)
+
+
+def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optimum():
+    runs = read_runs(shipped("data_mixture"))
+    assert set(runs) == set(DATA_MIXTURE.known()) and {r[0].data["sha256"] for r in runs.values()} == {domains.DOMAINS_SHA256}
+    assert {r[-1].status for r in runs.values()} == {"finished"}
+    for name in TARGETS:
+        levels = {s.level: s for s in summary.summarize(DATA_MIXTURE, runs.values(), f"{name}_loss")}
+        assert levels["d1"].best != levels["a1"].best and levels["d1"].n_cells >= 32 and levels["d1"].noise_share < 0.12
+        assert levels["d1"].flops >= 50 * levels["a1"].flops and levels["d1"].flops >= 8 * levels["c1"].flops
+    cheap, dear = (min((r for k, r in runs.items() if f"-{name}-" in k), key=lambda r: r[-1].final["prose_loss"]) for name in ("c1", "d1"))
+    assert cheap[0].config["mixture"]["prose"] > dear[0].config["mixture"]["prose"] + 0.1
 
 
 def test_mixture_suite__objectives__are_the_target_mixes():
