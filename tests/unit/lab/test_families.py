@@ -90,7 +90,8 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_i
 
 def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optimum():
     runs = read_runs(shipped("data_mixture"))
-    assert set(runs) == set(DATA_MIXTURE.known()) and {r[0].data["sha256"] for r in runs.values()} == {domains.DOMAINS_SHA256}
+    assert set(runs) <= set(DATA_MIXTURE.known()) and len(runs) == sum(map(DATA_MIXTURE.n_runs, DATA_MIXTURE.levels))
+    assert {r[0].data["sha256"] for r in runs.values()} == {domains.DOMAINS_SHA256}
     assert {r[-1].status for r in runs.values()} == {"finished"}
     for name in TARGETS:
         levels = {s.level: s for s in summary.summarize(DATA_MIXTURE, runs.values(), f"{name}_loss")}
