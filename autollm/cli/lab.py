@@ -161,10 +161,9 @@ def export(family: Family = "pretraining",
     import random
 
     from autollm.errors import UnknownNameError
-    from autollm.lab.archive import read_runs, shipped
     from autollm.lab.exports import export as write
 
-    known = _runs_below(here) if here else read_runs(shipped(family))
+    known = _runs(family, here)
     chosen = split(run) or sorted(random.Random(seed).sample(sorted(known), min(sample, len(known))))
     for run_id in chosen:
         if run_id not in known:
