@@ -2,7 +2,7 @@
 
 The prior, written down (docs/experiments.md says when it was changed, and after what had been seen):
 
-- 1 to 4 knobs, 1 or 2 fidelity coordinates, 1 to 9 cheap experiments, each at most 0.6 of the target's compute;
+- 1 to 4 knobs, 1 or 2 fidelity coordinates, 1 to 12 cheap experiments, each at most 0.6 of the target's compute;
 - bowls with shared curvature (widths of 0.8 to 4 natural units), ridges (correlated knobs), skew, plateaus far out; one in
   three has a cliff behind which runs diverge; widths and cliffs vary a little from experiment to experiment;
 - the target's optimum is anywhere in the window, edges included; per octave of a fidelity coordinate it moves by SLOPES (times
@@ -48,6 +48,8 @@ INVENTED = 1 / 4
 WORDS = ("learning", "rate", "batch", "size", "weight", "decay", "model", "params", "tokens", "steps", "effective", "total", "max", "min", "num",
          "init", "final", "peak", "base", "hidden", "layers", "heads", "width", "depth", "lora", "rank", "alpha", "beta", "log", "data", "train",
          "epochs", "ratio", "scale", "factor", "warmup", "clip", "kl", "coef", "global", "micro", "per", "device", "seq", "length", "compute")
+N_CHEAP = (0.05, 0.07, 0.09, 0.1, 0.11, 0.11, 0.1, 0.1, 0.09, 0.08, 0.05, 0.05)
+"""Chances of 1, 2, ... cheap experiments."""
 FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
@@ -78,7 +80,7 @@ def make_landscape(seed: int) -> Landscape:
     rng = np.random.default_rng([17, seed])
     kinds, space = _space(rng)
     coordinates, names = _coordinates(rng)
-    n_cheap = int(rng.choice([1, 2, 3, 4, 5, 6, 7, 8, 9], p=[0.06, 0.1, 0.14, 0.16, 0.16, 0.16, 0.1, 0.07, 0.05]))
+    n_cheap = int(rng.choice(len(N_CHEAP), p=N_CHEAP)) + 1
     z = _ladder(rng, n_cheap, len(names))
     optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
     shape = _shape(rng, len(space))

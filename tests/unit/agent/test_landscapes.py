@@ -25,7 +25,7 @@ def test_landscape__other_process_and_hash_seed__is_the_same():
 def test_landscapes__many_seeds__cover_the_stated_prior():
     made = [make_landscape(s) for s in range(300)]
     assert {len(m.table.experiments[0].space) for m in made} == {1, 2, 3, 4}
-    assert {len(m.task.evidence) for m in made} == set(range(1, 10))
+    assert {len(m.task.evidence) for m in made} == set(range(1, 13))
     targets = [m.table.column("latent", m.table.index(m.task.target)) for m in made]
     assert all(len(t) >= 5 and np.isfinite(t).all() for t in targets)
     for m in made:
