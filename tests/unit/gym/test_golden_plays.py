@@ -17,7 +17,7 @@ from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
 TOOLS = "36d7c27fbe74973f"
-GOLDEN = {0: "fb310765084efc6a", 10: "c915722f24216cad", 20: "60a02d40f449bd9e", 30: "97a15ee6190be3d2", 40: "c2e4810a6c5b6d60"}
+GOLDEN = {0: "b960e18b2b1f1862", 10: "47a9c3b68f363cb2", 20: "ae6ca17eeb252e57", 30: "eeb5081c94f48963", 40: "5cb73fc255ba58cc"}
 
 
 def transcript(seed: int) -> list[str]:
