@@ -43,7 +43,7 @@ Scores = dict[tuple[int, str], list[Line]]
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
     long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
-            "grpo": {"steps": 72, "groups": 8, "group_size": 8, "learning_rate": 2.5e-4, "checkpoint_every": 12}}
+            "grpo": {"steps": 48, "groups": 12, "group_size": 8, "learning_rate": 1e-4, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
