@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from autollm.evaluation.leaderboard import latest_id, load
 from autollm.gym.snapshot import MARTS, published_id
-from autollm.lab.archive import read_runs
+from autollm.lab.archive import read_runs, shipped
 from autollm.logs.bronze import Bronze
-from autollm.places import PROJECT, Places, embedded_archives, resolve
+from autollm.places import PROJECT, Places, resolve
 from autollm.records import RunHeader, to_line
 
 SETTINGS = Path(__file__).with_name("tiny.toml")
@@ -100,7 +100,7 @@ def drop_logs(home: Path, *names: str) -> None:
     """Put files into the inbox: `good` (one run more, a replica of a recorded one), `truncated` (its copy, cut off in a line),
     `binary` (no text at all)."""
     inbox = resolve(home).prepare().inbox
-    header, *rest = next(iter(read_runs(embedded_archives()[-1]).values()))
+    header, *rest = next(iter(read_runs(shipped("pretraining")).values()))
     for name in names:
         if name == "binary":
             data = bytes(range(256)) * 20
