@@ -19,6 +19,7 @@ from typing import Any
 from autollm.errors import CheckpointError, UnknownNameError
 from autollm.locks import hold, is_held
 from autollm.places import Places, silence_telemetry
+from autollm.records import flat
 
 silence_telemetry()
 
@@ -245,8 +246,7 @@ class TrackedRun:
         self.tag(checkpoint=str(folder), checkpoint_digest=digest)
 
     def flush(self) -> None:
-        for begin in range(0, len(self._waiting), MAX_BATCH):
-            self.client.log_batch(self.run_id, metrics=self._waiting[begin : begin + MAX_BATCH])
+        _log_metrics(self.client, self.run_id, self._waiting)
         self._waiting, self._flushed_s = [], time.monotonic()
 
     def _last_steps(self) -> dict[str, int]:
@@ -268,19 +268,15 @@ class RunWriter:
         run_id = self.client.create_run(self.experiment_id, int(1000 * started_s), dict(tags), name).info.run_id
         self.client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
         metrics = [Metric(k, v, int(1000 * at_s), step) for step, at_s, values in points for k, v in values.items()]
-        for begin in range(0, len(metrics), MAX_BATCH):
-            self.client.log_batch(run_id, metrics=metrics[begin : begin + MAX_BATCH])
+        _log_metrics(self.client, run_id, metrics)
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED", int(1000 * ended_s))
         return run_id
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return out
+def _log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """In parts that a store takes at once."""
+    for begin in range(0, len(metrics), MAX_BATCH):
+        client.log_batch(run_id, metrics=metrics[begin : begin + MAX_BATCH])
 
 
 def _made_store(places: Places) -> Path:

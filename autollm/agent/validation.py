@@ -18,6 +18,7 @@ from autollm.agent.landscapes import make_landscape
 from autollm.agent.policy import AgentPolicy, Play, play, traced_share
 from autollm.gym.episode import start
 from autollm.gym.snapshot import open_snapshot
+from autollm.gym.task import Task
 from autollm.gym.text import TextEnv
 
 FIRST_SEED = 2_000_000_000
@@ -72,7 +73,6 @@ def trend(env: TextEnv, k: int) -> np.ndarray:
     return cells[order[k]]
 
 
-
 def main() -> None:
     from autollm.agent.generation import make_generator
     from autollm.agent.profiles import load_profile
@@ -84,16 +84,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="of each recorded task")
     arguments = parser.parse_args()
     print(json.dumps({"copy-nearest": rule_regret(arguments.tasks, copy_nearest), "trend": rule_regret(arguments.tasks, trend)}))
+    recorded: dict[str, list[Task]] = {}
+    if arguments.home:
+        table = open_snapshot(arguments.home)
+        recorded = {"validation": train_tasks(TRAIN_SUITES, table, "validation"), "far": far_tasks(TRAIN_SUITES, table)}
     for checkpoint in arguments.checkpoints:
         generator = make_generator(load_profile("tiny", generation={"temperature": arguments.temperature}), checkpoint)
         found = {"generated": scores(play(validation_envs(arguments.tasks), generator))}
-        if arguments.home:
-            table = open_snapshot(arguments.home)
-            recorded = {"validation": train_tasks(TRAIN_SUITES, table, "validation"), "far": far_tasks(TRAIN_SUITES, table)}
-            found |= {name: scores(AgentPolicy("agent", generator).play_many([t.with_(trials=TRIALS) for t in tasks], table, range(arguments.seeds)))
-                      for name, tasks in recorded.items()}
-        for tasks, line in found.items():
-            print(json.dumps({"checkpoint": checkpoint, "tasks": tasks, **{k: round(v, 4) for k, v in line.items()}}), flush=True)
+        for name, tasks in recorded.items():
+            short = [t.with_(trials=TRIALS) for t in tasks]
+            found[name] = scores(AgentPolicy("agent", generator).play_many(short, table, range(arguments.seeds)))
+        for name, line in found.items():
+            print(json.dumps({"checkpoint": checkpoint, "tasks": name, **{k: round(v, 4) for k, v in line.items()}}), flush=True)
 
 
 if __name__ == "__main__":

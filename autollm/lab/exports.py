@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from autollm.errors import RecordError, SetupError, UnknownNameError
-from autollm.records import Record, RunEnd, RunHeader, RunStep
+from autollm.records import Record, RunEnd, RunHeader, RunStep, flat
 
 FINAL = "eval_"
 """Before the name of a metric that a run ended with, as Hugging Face's Trainer names evaluations."""
@@ -74,14 +74,6 @@ def replay_of(records: Sequence[Record]) -> Replay:
     params = flat({"config": head.config, "fidelity": head.fidelity, "model": head.model}) | {"seed": head.seed}
     tags = {"source": head.source, "family": head.family, "status": end.status, "reason": end.reason, "data_sha256": str(head.data.get("sha256", ""))}
     return Replay(head.run_id, head.source, params, tags, points, started, end.status == "failed")
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return out
 
 
 def export(runs: Sequence[Sequence[Record]], tools: Sequence[str], out_dir: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 A `Climber` holds the ladder and what every rung gave; its subclasses say which candidate to run where (halving.py, hyperband.py, stopping.py).
 Rungs are shares of the target's runs where these may be paused, below them charged experiments, each at least ETA times as dear as the one
-below. On a task that has neither it is a RankingPolicy. What does not belong here: free evidence, which has no price to weigh.
+below. On a task that has neither it is random search, or what its scores() say. What does not belong here: free evidence, which has no price to weigh.
 
 Invariant: before what is left would finish no run of the target, the best that the highest rungs saw is finished there.
 """
@@ -19,14 +19,14 @@ import numpy as np
 from autollm.gym.episode import Trial
 from autollm.gym.space import nearest
 from autollm.gym.task import TaskView
-from autollm.gym.trial import read_proposal
-from autollm.policies.base import Proposal, RankingPolicy
+from autollm.gym.trial import SLACK, read_proposal
+from autollm.policies.base import Proposal
+from autollm.policies.random import RandomPolicy
 
 ETA = 3
 """One in so many goes on to the next rung: the default of the papers (halving.py)."""
 SHARES = (1 / 3, 1 / 9)
 """Of a run, dearest first: rungs where runs may be paused."""
-SLACK = 1e-9
 
 
 @dataclass
@@ -52,7 +52,7 @@ Move = tuple[int, int]
 """Number of a rung, and the candidate to run there."""
 
 
-class Climber(RankingPolicy):
+class Climber(RandomPolicy):
     """Attribute after reset: `ladder`, cheapest rung first."""
 
     shares: ClassVar[tuple[float, ...]] = SHARES
@@ -81,7 +81,7 @@ class Climber(RankingPolicy):
         raise TypeError(f"{type(self).__name__} must define move()")
 
     def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Proposal]:
-        """As RankingPolicy; where there is a ladder, (experiment, configuration, share) for a rung below a run of the target."""
+        """As any RankingPolicy; where there is a ladder, (experiment, configuration, share) for a rung below a run of the target."""
         if not self.climbs:
             return super().ask(n, pending)
         running: list[set[int]] = [set() for _ in self.ladder]

@@ -9,8 +9,6 @@ libraries want to run the trials themselves.
 
 from __future__ import annotations
 
-import numpy as np
-
 from autollm.policies.climbing import Bracket, Climber, Move, costs_from, said, sizes_of
 
 
@@ -19,9 +17,6 @@ class Hyperband(Climber):
     that its share does not pay leaves it to the others."""
 
     policy_id = "hyperband"
-
-    def prepare(self) -> None:
-        self._scores = self.rng.permutation(len(self.candidates)).astype(float)
 
     def plan(self) -> None:
         n, trials = len(self.ladder), self.view.trials
@@ -38,10 +33,7 @@ class Hyperband(Climber):
         moves = [a for a in answers if not isinstance(a, str)]
         return moves[0] if moves else None if "wait" in answers else self.last(running)
 
-    def scores(self) -> np.ndarray:
-        return self._scores
-
     def explain(self) -> str:
         if not self.climbs:
-            return f"drawn at random from {len(self.candidates)} candidates"
+            return super().explain()
         return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {said(self.ladder)}"

@@ -14,7 +14,8 @@ import numpy as np
 from autollm.gym.episode import Trial
 from autollm.gym.space import nearest
 from autollm.gym.task import TaskView
-from autollm.policies.climbing import SLACK, Climber, Move
+from autollm.gym.trial import SLACK
+from autollm.policies.climbing import Climber, Move
 
 TENTHS = tuple(i / 10 for i in range(9, 0, -1))
 MIN_WHOLE = 3
@@ -38,9 +39,6 @@ class MedianStopping(Climber):
         self.going: list[Move] = []
         self.n_left = 0
         super().reset(view, rng)
-
-    def prepare(self) -> None:
-        self._scores = self.rng.permutation(len(self.candidates)).astype(float)
 
     def plan(self) -> None:
         self.ladder = [rung for rung in self.ladder if not rung.experiment]
@@ -69,12 +67,9 @@ class MedianStopping(Climber):
         means = [mean_up_to(curve, trial.share) for curve in self.whole]
         return min((value for _, value in trial.signal if math.isfinite(value)), default=math.inf) > float(np.median(means))
 
-    def scores(self) -> np.ndarray:
-        return self._scores
-
     def explain(self) -> str:
         if not self.climbs:
-            return f"drawn at random from {len(self.candidates)} candidates"
+            return super().explain()
         return f"{len(self.whole)} whole runs of random candidates; {self.n_left} were left, worse than the median of those at the same share"
 
 

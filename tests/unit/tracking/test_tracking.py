@@ -7,7 +7,8 @@ import pytest
 
 from autollm.errors import BusyError, CheckpointError, UnknownNameError
 from autollm.places import resolve
-from autollm.tracking import MAX_POINTS, DataUsed, Tracker, flat
+from autollm.records import flat
+from autollm.tracking import MAX_POINTS, DataUsed, Tracker
 
 
 @pytest.fixture(scope="module")
