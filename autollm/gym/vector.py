@@ -99,7 +99,9 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         self._past.append((slot, cell))
         outcome = self._boards.outcome.take(slot, mode="clip")
         loss = outcome.real.copy()  # side by side: the comparisons take a third of the time
-        regret = np.where(loss < self._best, outcome.imag, self._regret)
+        better = (loss < self._best).astype(np.float64)  # 0 or 1: sums of products are exact, and no branch is guessed wrong
+        regret = better * outcome.imag
+        regret += np.subtract(1.0, better, out=better) * self._regret
         np.minimum(self._best, loss, out=self._best)
         reward = self._regret - regret
         self._regret = regret
