@@ -33,8 +33,8 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
-DECODINGS = {"greedy": (0.0, 1.0), "sampled": (1.0, 0.25)}
-"""Temperature, and which part of the frozen tasks is played so."""
+DECODINGS = {"greedy": 0.0, "sampled": 1.0}
+"""Temperatures: as the agent is judged, and as RL plays here (what it improves is what it plays)."""
 RESAMPLES = 2000
 Line = dict[str, Any]
 Scores = dict[tuple[int, str], list[Line]]
@@ -43,7 +43,8 @@ Scores = dict[tuple[int, str], list[Line]]
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
     long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
-            "grpo": {"steps": 48, "groups": 12, "group_size": 8, "learning_rate": 1e-4, "checkpoint_every": 12}}
+            "grpo": {"steps": 24, "groups": 12, "group_size": 8, "learning_rate": 5e-4, "temperature": DECODINGS["sampled"],
+                     "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -65,9 +66,9 @@ def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) 
     """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls."""
     loaded, lines = load_checkpoint(checkpoint), []
     recorded = [t.with_(trials=3) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
-    for decoding, (temperature, share) in DECODINGS.items():
+    for decoding, temperature in DECODINGS.items():
         generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
-        lines += _lines(decoding, "generated", play(validation_envs(max(1, round(share * n_tasks))), generator))
+        lines += _lines(decoding, "generated", play(validation_envs(n_tasks), generator))
         lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
     return lines
 
@@ -124,7 +125,7 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 20,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 256, n_seeds: int = 10,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}

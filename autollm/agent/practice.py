@@ -32,6 +32,8 @@ from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
 
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
 """Distinct numbers that the text view says."""
+FIRST_TRIAL = 2.0
+"""Weight of the first decision relative to the later ones, which are more: it is the one that a dear experiment rests on."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def play_example(landscape: Landscape, seed: int) -> Example:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
         decisions.append(value_targets(env, grid.cells, weights, grid.cells[cell]))
-        importance.append(float(np.clip(weights.mean() / 0.15, 0.5, 2.0)))
+        importance.append(float(np.clip(weights.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
         _play(env, messages, run_call(env, grid.cells[cell]))
     _play(env, messages, submit_call(env))
     return Example(messages, decisions, importance)

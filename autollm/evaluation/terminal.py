@@ -26,7 +26,7 @@ def print_board(board: dict[str, Any], console: Console | None = None) -> None:
 
 
 def group_name(row: dict[str, Any]) -> str:
-    """What is compared with what: `lab-pretraining-v2, declared, redraw`."""
+    """What is compared with what: `lab-pretraining-v3, declared, redraw`."""
     return ", ".join([row["suite"], row["setting"], row["target_rows"], *(["masked"] if row["masked"] else [])])
 
 

@@ -35,8 +35,8 @@ class Settings(BaseModel):
     profile: str = "tiny"
     training: dict[str, Any] = {}
     seed: int = 0
-    train_suites: list[str] = ["lab-pretraining-v2"]
-    test_suites: list[str] = ["lab-pretraining-v2", "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
+    train_suites: list[str] = ["lab-pretraining-v3"]
+    test_suites: list[str] = ["lab-pretraining-v3", "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
     policies: list[str] = POLICIES
     stages: list[str] = STAGES
     n_seeds: int = Field(40, ge=1)

@@ -19,16 +19,16 @@ def design(level: Level) -> list[Config]:
     return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
 
 
-def _level(name: str, split: str, width: int, layers: int, tokens: int) -> Level:
+def _level(name: str, split: str, width: int, layers: int, tokens: int, part: str = "full") -> Level:
     settings = {"width": width, "layers": layers, "tokens": tokens}
     if split == "test":
         return Level(name, split, settings, part="checkerboard", seeds=(0, 1))
-    return Level(name, split, settings, extra_seeds=(1,))
+    return Level(name, split, settings, part=part, extra_seeds=(1,))
 
 
 PRETRAINING = Family(
     name="pretraining",
-    version=2,
+    version=3,
     space=Space((Knob("learning_rate", "log", RATES, "1", 0.5, "rate"), Knob("batch_tokens", "log", BATCHES, "tokens", 1.0, "size")),
                 "lab-pretraining"),
     levels=(
@@ -42,6 +42,8 @@ PRETRAINING = Family(
         _level("g1", "train", 32, 3, 3 * 2**17),
         _level("h1", "train", 48, 3, 3 * 2**16),
         _level("i1", "validation", 64, 2, 3 * 2**16),
+        _level("j1", "validation", 96, 2, 3 * 2**18, "checkerboard"),
+        _level("k1", "validation", 64, 3, 9 * 2**17, "checkerboard"),
         _level("d1", "test", 64, 2, 3 * 2**19),
         _level("e1", "test", 80, 3, 899 * 2**11),
     ),

@@ -14,18 +14,18 @@ from autollm.gym.suites import FOLDER, held_out, load_suite
 
 
 def test_assert_no_held_out__test_target__is_named():
-    target = load_suite("lab-pretraining-v2").split("test")[0].target
+    target = load_suite("lab-pretraining-v3").split("test")[0].target
     with pytest.raises(CheckpointError, match=target):
         assert_no_held_out(["generated:1:2", target], "a planted list")
 
 
 def test_train_tasks__test_split_asked_for__is_refused(generated_table):
     with pytest.raises(CheckpointError, match="held-out"):
-        train_tasks(["lab-pretraining-v2"], generated_table, split="test")
+        train_tasks(["lab-pretraining-v3"], generated_table, split="test")
 
 
 def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_out_target():
-    raw = tomllib.loads((FOLDER / "lab-pretraining-v2.toml").read_text())
+    raw = tomllib.loads((FOLDER / "lab-pretraining-v3.toml").read_text())
     cost = {experiment_id(raw["source"], f): 6.0 * f["params"] * f["tokens"] for f in raw["experiments"].values()}
     names = list(cost)
 
@@ -35,7 +35,7 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
         index = staticmethod(names.index)
         __contains__ = staticmethod(names.__contains__)
 
-    far = far_tasks(["lab-pretraining-v2"], Costs(), ratio=2.5)
+    far = far_tasks(["lab-pretraining-v3"], Costs(), ratio=2.5)
     assert far and {t.split for t in far} == {"train", "validation"} and not {t.target for t in far} & held_out()
     assert all(len(t.evidence) > 1 and max(cost[e] for e in t.evidence) <= cost[t.target] / 2.5 for t in far)
 

@@ -202,7 +202,7 @@ def test_text__pausable_task__plays_whole_runs_as_if_nothing_could_be_paused():
 
 
 def test_suites__curves__have_the_test_experiments_and_say_what_they_need():
-    suite, free = load_suite("lab-pretraining-curves-v1"), load_suite("lab-pretraining-v2").split("test")
+    suite, free = load_suite("lab-pretraining-curves-v1"), load_suite("lab-pretraining-v3").split("test")
     assert [(t.target, t.trials, t.pausable, t.split) for t in suite.tasks] == [(t.target, 5, True, "test") for t in free]
     toy = type(suite)("s", 1, "pretraining", "toy", "", (pausable_task(charged=("toy:2",)),))
     assert toy.missing(TABLE) == [] and toy.missing(make_table()) == ["toy:2 with learning curves", "toy:3 with learning curves"]

@@ -58,8 +58,8 @@ def landed(records):
 def test_family__ladder_and_design__are_what_a_sweep_needs(family):
     flops = [family.flops(lv) for lv in family.levels]
     assert len(family.levels) >= 4 and max(flops) / min(flops) >= (25 if family.name == "rl_tuning" else 50)
-    assert max(f for f, lv in zip(flops, family.levels, strict=True) if lv.split != "test") < min(
-        f for f, lv in zip(flops, family.levels, strict=True) if lv.split == "test")
+    cost = {split: [f for f, lv in zip(flops, family.levels, strict=True) if lv.split == split] for split in ("train", "validation", "test")}
+    assert max(cost["train"]) < min(cost["test"]) and max(cost["validation"]) < max(cost["test"])
     for level in family.levels:
         points = [family.space.encode(c) for c in family.design(level)]
         assert all(family.space.inside(p) for p in points) and len(np.unique(points, axis=0)) == len(points)
@@ -75,7 +75,7 @@ def test_family__trainer__has_both_functions(family):
     assert callable(module.load) and callable(module.train)
 
 
-@pytest.mark.parametrize("suite_id", ["lab-pretraining-v2", "lab-data_mixture-v1"])
+@pytest.mark.parametrize("suite_id", ["lab-pretraining-v3", "lab-data_mixture-v1"])
 def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_id):
     suite = load_suite(suite_id)
     family = FAMILIES[suite.family]
