@@ -79,10 +79,10 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
         if suite.missing(table):
             continue
         trained, selected = ({t.target for t in suite.split(name)} for name in ("train", "validation"))
+        dearest = max((table.experiments[table.index(e)].compute_flops for e in trained), default=0.0)
         for task in suite.split("test"):
             if task.target in trained | selected:
                 problems.append(f"{task.task_id}: its target is trained or selected on as well")
-            dearest = max((table.experiments[table.index(e)].compute_flops for e in trained), default=0.0)
             if table.experiments[table.index(task.target)].compute_flops <= dearest:
                 problems.append(f"{task.task_id}: its target is no dearer than what is trained on")
     return problems

@@ -38,7 +38,7 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
 
 @dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])
 def held_out_scores(context: dg.AssetExecutionContext, settings: JobSettings, pipes: dg.PipesSubprocessClient) -> Iterator[Any]:
-    """Every policy and every stage of the agent on the dearest experiments, held out from everything before."""
+    """Every policy and every stage of the agent on dear experiments, held out from everything before."""
     yield from _judge(context, settings, pipes, "test")
 
 

@@ -21,9 +21,8 @@ def design(level: Level) -> list[Config]:
 
 def _level(name: str, split: str, width: int, layers: int, tokens: int, part: str = "full") -> Level:
     settings = {"width": width, "layers": layers, "tokens": tokens}
-    if split == "test":
-        return Level(name, split, settings, part="checkerboard", seeds=(0, 1))
-    return Level(name, split, settings, part=part, extra_seeds=(1,))
+    replicas = {"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)}
+    return Level(name, split, settings, part=part, **replicas)
 
 
 PRETRAINING = Family(
@@ -44,8 +43,8 @@ PRETRAINING = Family(
         _level("i1", "validation", 64, 2, 3 * 2**16),
         _level("j1", "validation", 96, 2, 3 * 2**18, "checkerboard"),
         _level("k1", "validation", 64, 3, 9 * 2**17, "checkerboard"),
-        _level("d1", "test", 64, 2, 3 * 2**19),
-        _level("e1", "test", 80, 3, 899 * 2**11),
+        _level("d1", "test", 64, 2, 3 * 2**19, "checkerboard"),
+        _level("e1", "test", 80, 3, 899 * 2**11, "checkerboard"),
     ),
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("train_loss", "nats per token"),),
