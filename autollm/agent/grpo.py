@@ -1,51 +1,30 @@
 """Multi-turn reinforcement learning: TRL's GRPOTrainer plays the gym's text view through `environment_factory`.
 
 Members of a group share task, evidence and noise (one row of the data set: one seed). Rewards are latent, not divided by the
-group's deviation, so a group without spread teaches nothing. The only module that touches TRL's experimental environments.
-What does not belong here: the environment's rules (gym/text.py). Invariant: no target is held out.
+group's deviation, so a group without spread teaches nothing.
+What does not belong here: rewards, and which tokens get them (credit.py). Invariant: no target is held out.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
-
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the notice that environments are experimental, on every start
-
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
 from autollm.agent.checkpoints import load_checkpoint, read_metadata
+from autollm.agent.credit import RandomRewardEnv, TrainingEnv, TurnCreditTrainer
 from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
 from autollm.agent.devices import device_of, dtype_of
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.trainer_state import Forward, MetricLog, common_arguments, finish, last_complete, lora_config
 from autollm.gym.table import OutcomeTable
-from autollm.gym.text import TextEnv
-
-
-class TrainingEnv(TextEnv):
-    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones."""
-
-    def get_reward(self) -> float:
-        return super().get_reward() - self._penalty * self.episode.ledger.trials_left
-
-
-class RandomRewardEnv(TextEnv):
-    """The control: plays the same episodes, rewarded by chance. Whatever it gains is not learnt from reward."""
-
-    def __init__(self, open_episode: Any, rng: np.random.Generator):
-        super().__init__(open_episode)
-        self._rng = rng
-
-    def get_reward(self) -> float:
-        return float(self._rng.random())
 
 
 def train_grpo(config: TrainConfig, table: OutcomeTable, base_checkpoint: str | Path, out_dir: str | Path,
@@ -64,9 +43,9 @@ def train_grpo(config: TrainConfig, table: OutcomeTable, base_checkpoint: str | 
     base = load_checkpoint(base_checkpoint, dtype_of(config), device_of(config))
     template = base.tokenizer.chat_template
     dataset = build_rows(config, tasks)
-    trainer = GRPOTrainer(model=base.model, args=_arguments(config, out / "trainer"), processing_class=base.tokenizer,
-                          train_dataset=dataset, environment_factory=_factory(config, tasks, table),
-                          peft_config=lora_config(config), callbacks=[Forward(callbacks, out)])
+    trainer = _trainer(config)(model=base.model, args=_arguments(config, out / "trainer"), processing_class=base.tokenizer,
+                               train_dataset=dataset, environment_factory=_factory(config, tasks, table),
+                               peft_config=lora_config(config), callbacks=[Forward(callbacks, out)])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         trainer.train(resume_from_checkpoint=last_complete(out / "trainer"))
@@ -89,11 +68,17 @@ def build_rows(config: TrainConfig, tasks: Sequence[Any]) -> Dataset:
     return Dataset.from_list(rows)
 
 
+def _trainer(config: TrainConfig) -> Callable[..., GRPOTrainer]:
+    if config.grpo.credit == "play":
+        return GRPOTrainer
+    return partial(TurnCreditTrainer, discount=config.grpo.discount, first_trial=config.grpo.first_trial)
+
+
 def _factory(config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable) -> Any:
     opener = episode_opener(tasks, table)
     if config.grpo.reward == "random":
         rng = np.random.default_rng([41, config.seed])
-        return lambda: RandomRewardEnv(opener, rng)
+        return lambda: RandomRewardEnv(opener, rng, config.grpo.penalty)
     return lambda: TrainingEnv(opener, config.grpo.penalty)
 
 

@@ -1,9 +1,9 @@
 """The long comparison: does play add to distillation? `python -m autollm.agent.long_run --out var/long_run`.
 
 For each training seed: `sft`, `sft-double` (twice the steps: the plateau, and SFT's answer to RL's extra time), `sft-rl`, and
-`sft-random` (the same RL rewarded by chance). All are scored on the frozen generated tasks and on recorded validation tasks,
-greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a killed run goes on; seeds may be run by
-processes of their own (`--seeds 0`), and a last call without `--seeds` puts their results together.
+`sft-random` (the same RL rewarded by chance). All are scored on the frozen generated tasks and on recorded validation tasks, in plays
+of five trials like those of the leaderboard, greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a
+killed run goes on; seeds may be run by processes of their own (`--seeds 0`), and a last call without `--seeds` puts their results together.
 What does not belong here: the held-out tasks (autollm evaluate). Invariant: arms of a seed are scored on the same episodes.
 """
 
@@ -33,8 +33,9 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
-DECODINGS = {"greedy": 0.0, "sampled": 1.0}
-"""Temperatures: as the agent is judged, and as RL plays here (what it improves is what it plays)."""
+DECODINGS = {"greedy": 0.0, "sampled": 0.5}
+"""Temperatures: as the agent is judged, and as RL plays here."""
+TRIALS = 5
 RESAMPLES = 2000
 Line = dict[str, Any]
 Scores = dict[tuple[int, str], list[Line]]
@@ -43,8 +44,8 @@ Scores = dict[tuple[int, str], list[Line]]
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
     long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
-            "grpo": {"steps": 24, "groups": 12, "group_size": 8, "learning_rate": 5e-4, "temperature": DECODINGS["sampled"],
-                     "checkpoint_every": 12}}
+            "grpo": {"steps": 24, "groups": 12, "group_size": 8, "trials": TRIALS, "max_tokens": 400, "learning_rate": 3e-4,
+                     "temperature": DECODINGS["sampled"], "kl_weight": 0.1, "credit": "turn", "first_trial": 2, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -65,10 +66,10 @@ def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str,
 def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) -> list[Line]:
     """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls."""
     loaded, lines = load_checkpoint(checkpoint), []
-    recorded = [t.with_(trials=3) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
+    recorded = [t.with_(trials=TRIALS) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
     for decoding, temperature in DECODINGS.items():
         generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
-        lines += _lines(decoding, "generated", play(validation_envs(n_tasks), generator))
+        lines += _lines(decoding, "generated", play(validation_envs(n_tasks, TRIALS), generator))
         lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
     return lines
 
@@ -125,7 +126,7 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 256, n_seeds: int = 10,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 10,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}

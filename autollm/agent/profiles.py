@@ -64,6 +64,8 @@ class GrpoConfig(Strict):
 
     `penalty` is taken off the reward for each bad call: imitation repeats itself, and a repeat must cost more than a poor trial.
     `temperature` is low, since greedy play is what counts later: a hotter player learns a caution that greedy play does not need.
+    `credit` by turn gives a decision what it gained itself and, times `discount`, what later ones did, from `first_trial` on; the trials
+    before it only feel the KL term. By play, every token has the reward of the whole play.
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
@@ -81,6 +83,9 @@ class GrpoConfig(Strict):
     max_tokens: int = 256
     turn_tokens: int = 64
     practice_share: float = Field(1.0, ge=0, le=1)
+    credit: Literal["play", "turn"] = "play"
+    discount: float = Field(0.5, ge=0, le=1)
+    first_trial: int = Field(1, ge=1)
     reward: Literal["regret", "random"] = "regret"
     checkpoint_every: int = 20
     gradient_accumulation: int = 1
