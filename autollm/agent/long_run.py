@@ -27,7 +27,7 @@ from autollm.agent.policy import AgentPolicy, Play, play
 from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.agent.sft import train_sft
 from autollm.agent.trajectories import simulate_trajectories
-from autollm.agent.validation import validation_envs
+from autollm.agent.validation import FIRST_SEED, validation_envs
 from autollm.gym.snapshot import open_snapshot
 from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
@@ -36,6 +36,8 @@ ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
 DECODINGS = {"greedy": 0.0, "sampled": 0.5}
 """Temperatures: as the agent is judged, and as RL plays here."""
 TRIALS = 5
+FIRST_TASK = FIRST_SEED + 10_000
+"""Its frozen generated tasks are its own: those of validation.py have chosen how RL plays."""
 RESAMPLES = 2000
 Line = dict[str, Any]
 Scores = dict[tuple[int, str], list[Line]]
@@ -69,7 +71,7 @@ def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) 
     recorded = [t.with_(trials=TRIALS) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
     for decoding, temperature in DECODINGS.items():
         generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
-        lines += _lines(decoding, "generated", play(validation_envs(n_tasks, TRIALS), generator))
+        lines += _lines(decoding, "generated", play(validation_envs(n_tasks, TRIALS, FIRST_TASK), generator))
         lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
     return lines
 

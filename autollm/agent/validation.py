@@ -25,10 +25,10 @@ FIRST_SEED = 2_000_000_000
 TRIALS = 3
 
 
-def validation_envs(n_tasks: int, trials: int = TRIALS) -> list[tuple[TextEnv, str]]:
+def validation_envs(n_tasks: int, trials: int = TRIALS, first_seed: int = FIRST_SEED) -> list[tuple[TextEnv, str]]:
     """Opened environments of the frozen tasks."""
     out = []
-    for seed in range(FIRST_SEED, FIRST_SEED + n_tasks):
+    for seed in range(first_seed, first_seed + n_tasks):
         landscape = make_landscape(seed)
         episode = start(landscape.task.with_(trials=trials), landscape.table, seed)
         env = TextEnv(lambda episode=episode: episode)
