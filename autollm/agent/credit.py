@@ -20,7 +20,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the notice that enviro
 from trl import GRPOTrainer
 
 from autollm.gym.episode import Episode
-from autollm.gym.text import PENALTY, TextEnv
+from autollm.gym.text import TextEnv
 
 
 class TrainingEnv(TextEnv):
@@ -36,11 +36,11 @@ class TrainingEnv(TextEnv):
         return -np.diff(regret, prepend=1.0) - self._penalty * ~good
 
 
-class RandomRewardEnv(TrainingEnv):
+class RandomRewardEnv(TextEnv):
     """The control: plays the same episodes, rewarded by chance. Whatever it gains is not learnt from reward."""
 
-    def __init__(self, open_episode: Callable[..., Episode], rng: np.random.Generator, penalty: float = PENALTY):
-        super().__init__(open_episode, penalty)
+    def __init__(self, open_episode: Callable[..., Episode], rng: np.random.Generator):
+        super().__init__(open_episode)
         self._rng = rng
 
     def get_reward(self) -> float:

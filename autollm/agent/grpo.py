@@ -78,7 +78,7 @@ def _factory(config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable) -> 
     opener = episode_opener(tasks, table)
     if config.grpo.reward == "random":
         rng = np.random.default_rng([41, config.seed])
-        return lambda: RandomRewardEnv(opener, rng, config.grpo.penalty)
+        return lambda: RandomRewardEnv(opener, rng)
     return lambda: TrainingEnv(opener, config.grpo.penalty)
 
 

@@ -60,7 +60,7 @@ def test_spread__a_free_call_among_the_turns__credits_the_whole_play():
 
 def test_random_reward__gains__are_chance_and_not_the_play_s():
     landscape = make_landscape(3)
-    env = RandomRewardEnv(lambda: start(landscape.task.with_(trials=3), landscape.table, 3), np.random.default_rng(0), 0.4)
+    env = RandomRewardEnv(lambda: start(landscape.task.with_(trials=3), landscape.table, 3), np.random.default_rng(0))
     env.reset()
     first, second = env._gains(), env._gains()
     assert first.shape == (3,) and not np.array_equal(first, second) and (first >= 0).all()
