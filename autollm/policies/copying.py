@@ -1,23 +1,23 @@
 """Copy what was best elsewhere: rows of one cheap experiment, in the order of their losses there.
 
-Each row takes the nearest candidate that no better row has taken.
+Every candidate stands for the row nearest to it, and a row is copied through the candidate that is nearest to it among its own. So rows that
+nothing in the target's space resembles, such as those beyond its constraint, are not copied at all.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from autollm.gym.task import EvidenceTable
-from autollm.policies.base import RankingPolicy, claim, describe
-
-N_ROWS = 500
-"""Rows that are copied; an episode is over long before the last of them."""
+from autollm.policies.base import RankingPolicy, describe
 
 
 class CopyNearest(RankingPolicy):
     """Best rows of the experiment nearest to the target in log2 fidelity (the dearer one on a tie)."""
 
     policy_id = "copy-nearest"
+    version = 2
 
     def prepare(self) -> None:
         self.model: EvidenceTable | None = self.choose() if self.view.evidence else None
@@ -25,11 +25,11 @@ class CopyNearest(RankingPolicy):
         if self.model is None:
             self._scores = self.rng.permutation(n).astype(float)
             return
-        order = np.argsort(self.model.loss, kind="stable")
-        # Candidates that no row stands for come last, those near the best row first.
-        self._scores = len(order) + np.linalg.norm(self.candidates - self.model.points[order[0]], axis=1)
-        claimed = claim(self.candidates, self.model.points[order[:N_ROWS]])
-        self._scores[claimed[claimed >= 0]] = np.arange(np.sum(claimed >= 0))
+        distance, row = cKDTree(self.model.points).query(self.candidates)
+        order = np.lexsort((np.round(distance, 9), row, self.model.loss[row]))
+        first = np.sort(np.unique(row[order], return_index=True)[1])
+        self._scores = np.empty(n)
+        self._scores[np.concatenate([order[first], np.delete(order, first)])] = np.arange(n)  # what no row is copied through comes last
 
     def choose(self) -> EvidenceTable:
         """The experiment to copy."""

@@ -2,7 +2,8 @@
 
 It models w = sqrt(u + 0.1), u the squashed loss: a bowl becomes a cone, and cliffs of diverged runs no longer set the length
 scales. Hyper-parameters are fitted once per task on a subsample of the evidence; then the process is conditioned on more
-rows and, trial by trial, on the target's. The lowest posterior mean comes next.
+rows and, trial by trial, on the target's. The lowest posterior mean comes next. A fidelity coordinate in which the evidence does not
+differ is left out: no length scale can be fitted to it, and any that is assumed decides how much of the evidence reaches the target.
 What does not belong here: acquisition by cost, since every trial is at the target.
 """
 
@@ -33,11 +34,13 @@ class GaussianProcessPolicy(RankingPolicy):
     """Attributes after reset: `regressor`, fitted on inputs [x, z relative to the target] and standardized w."""
 
     policy_id = "gp"
+    version = 2
 
     def prepare(self) -> None:
         view = self.view
         self.spread = expected_spread(view)
         d = len(view.space)
+        self._varies = np.ptp([e.z for e in view.evidence] or [view.target_z], axis=0) > 0
         self._inputs = np.concatenate([self._at(e.points, e.z) for e in view.evidence] or [np.empty((0, d + len(view.target_z)))])
         u = np.concatenate([squash(e.loss) for e in view.evidence] or [np.empty(0)])
         late = (u > FAR) & (self.rng.random(len(u)) < DROP_FAR)
@@ -77,8 +80,8 @@ class GaussianProcessPolicy(RankingPolicy):
                 f"the distance from best to median at {describe(configuration)}")
 
     def _at(self, points: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Inputs [n, d + f] of points at fidelity z [f]."""
-        return np.column_stack([points, np.tile(z - self.view.target_z, (len(points), 1))])
+        """Inputs [n, d + f] of points at fidelity z [f]; 0 in a coordinate that is left out."""
+        return np.column_stack([points, np.tile((z - self.view.target_z) * self._varies, (len(points), 1))])
 
     def _fit_kernel(self) -> None:
         chosen = self._sample(N_FIT)

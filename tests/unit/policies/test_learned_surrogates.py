@@ -38,6 +38,16 @@ def test_surrogate__first_proposal__is_near_the_dearest_experiment_s_optimum(pol
     assert np.abs(view.space.encode(policy.ask()[0]) - LAST_OPTIMUM).max() <= 1.0
 
 
+def test_gp__fidelity_in_which_the_evidence_does_not_differ__does_not_cut_the_target_off() -> None:
+    policy, view = begin("gp")
+    apart = [np.append(e.z, view.target_z[-1] - 20.0) for e in view.evidence]
+    evidence = tuple(replace(e, z=z) for e, z in zip(view.evidence, apart, strict=True))
+    there = replace(view, evidence=evidence, target_z=np.append(view.target_z, view.target_z[-1]))
+    other = make_policy("gp")
+    other.reset(there, np.random.default_rng(0))
+    assert other.ask(5) == policy.ask(5), "as if that coordinate were not there"
+
+
 @pytest.mark.parametrize("policy_id", ["rgpe", "syne-zeroshot"])
 def test_surrogate__first_proposal__lies_amid_the_experiments_optima(policy_id: str) -> None:
     policy, view = begin(policy_id)
