@@ -1,7 +1,7 @@
 """Copy what was best elsewhere: rows of one cheap experiment, in the order of their losses there.
 
-Every candidate stands for the row nearest to it, and a row is copied through the candidate that is nearest to it among its own. So rows that
-nothing in the target's space resembles, such as those beyond its constraint, are not copied at all.
+Each row takes the nearest candidate that no better row has taken. Where the target has a constraint, a row takes the nearest of the feasible
+candidates that no other row is nearer to; one that has none is taken to lie beyond the constraint.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from autollm.gym.task import EvidenceTable
-from autollm.policies.base import RankingPolicy, describe
+from autollm.policies.base import RankingPolicy, claim, describe
+
+N_ROWS = 500
+"""Rows that are copied; an episode is over long before the last of them."""
 
 
 class CopyNearest(RankingPolicy):
@@ -25,11 +28,18 @@ class CopyNearest(RankingPolicy):
         if self.model is None:
             self._scores = self.rng.permutation(n).astype(float)
             return
-        distance, row = cKDTree(self.model.points).query(self.candidates)
-        order = np.lexsort((np.round(distance, 9), row, self.model.loss[row]))
-        first = np.sort(np.unique(row[order], return_index=True)[1])
-        self._scores = np.empty(n)
-        self._scores[np.concatenate([order[first], np.delete(order, first)])] = np.arange(n)  # what no row is copied through comes last
+        points = self.model.points
+        order = np.argsort(self.model.loss, kind="stable")
+        # Candidates that no row stands for come last, those near the best row first.
+        self._scores = len(order) + np.linalg.norm(self.candidates - points[order[0]], axis=1)
+        copies = self._resembling(order) if self.view.constraints else claim(self.candidates, points[order[:N_ROWS]])
+        self._scores[copies[copies >= 0]] = np.arange(np.sum(copies >= 0))
+
+    def _resembling(self, order: np.ndarray) -> np.ndarray:
+        """A candidate for each row of the model that is the nearest to any, in the order of the rows."""
+        distance, row = cKDTree(self.model.points[order]).query(self.candidates)
+        by_row = np.lexsort((np.round(distance, 9), row))
+        return by_row[np.unique(row[by_row], return_index=True)[1]]
 
     def choose(self) -> EvidenceTable:
         """The experiment to copy."""

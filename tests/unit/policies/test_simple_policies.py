@@ -9,6 +9,7 @@ import pytest
 
 from autollm.gym.episode import Trial, start
 from autollm.gym.space import Knob, Space
+from autollm.gym.task import Constraint
 from autollm.policies import make_policy
 from autollm.policies.base import neighbour_gap
 from autollm.policies.spread import expected_spread
@@ -32,12 +33,14 @@ def test_copying__first_proposals__are_the_best_rows_of_the_dearest(policy_id: s
     assert [view.space.encode(c).tolist() for c in policy.ask(3)] == best.tolist()
 
 
-def test_copying__best_row_far_from_every_candidate__is_not_copied() -> None:
+def test_copying__best_row_beyond_the_constraint__is_not_copied() -> None:
     policy, view = begin("copy-largest", setting="pool-visible")
     points = np.array([[-9.0, 7.0], [-8.0, 7.0], [-3.0, 7.0]])
     model = replace(view.evidence[-1], points=points, loss=np.array([1.0, 2.0, 0.0]), diverged=np.zeros(3, dtype=bool))
-    policy.reset(replace(view, candidates=points[:2], evidence=(model,)), np.random.default_rng(0))
-    assert view.space.encode(policy.ask()[0]).tolist() == [-9.0, 7.0], "[-8, 7] is nearest to the best row, and stands for another"
+    posed = replace(view, candidates=points[:2], evidence=(model,))
+    for constraints, first in (((), [-8.0, 7.0]), ((Constraint("params", most=1e6),), [-9.0, 7.0])):
+        policy.reset(replace(posed, constraints=constraints), np.random.default_rng(0))
+        assert view.space.encode(policy.ask()[0]).tolist() == first, "[-8, 7] is nearest to the best row, and stands for another"
 
 
 def test_copy_nearest__cheaper_experiment_at_the_target_s_own_size__is_copied() -> None:
