@@ -51,11 +51,12 @@ class RandomRewardEnv(TextEnv):
 
 
 class TurnCreditTrainer(GRPOTrainer):
-    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1: all); earlier ones only feel the KL term."""
+    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1: all). Earlier ones are held where they were: `hold` is added to the
+    KL weight on their tokens, since what is learnt for later turns would leak into them."""
 
-    def __init__(self, *arguments: Any, discount: float, first_trial: int, **named: Any):
+    def __init__(self, *arguments: Any, discount: float, first_trial: int, hold: float, **named: Any):
         super().__init__(*arguments, **named)
-        self._discount, self._first_trial = discount, first_trial
+        self._discount, self._first_trial, self._hold = discount, first_trial, hold
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         out = super()._generate_and_score_completions(inputs)
@@ -63,9 +64,23 @@ class TurnCreditTrainer(GRPOTrainer):
             gains = np.stack([env._gains() for env in self.environments])
             advantages = turn_advantages(gains, self.num_generations, self._discount, self._first_trial)
             n_trials = [len(env.episode.trials) for env in self.environments]
-            by_token = spread(torch.as_tensor(advantages, dtype=torch.float32), out["tool_mask"].cpu(), torch.tensor(n_trials))
-            out["advantages"] = by_token.to(out["advantages"])
+            by_trial = np.stack([advantages, np.broadcast_to(np.arange(advantages.shape[1]) < self._first_trial - 1, advantages.shape)])
+            by_token = [spread(torch.as_tensor(x, dtype=torch.float32), out["tool_mask"].cpu(), torch.tensor(n_trials)) for x in by_trial]
+            out["advantages"], out["held"] = (x.to(out["advantages"]) for x in by_token)
         return out
+
+    def _get_per_token_logps_and_entropies(self, *arguments: Any, **named: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(*arguments, **named)
+        self._logps = found[0]
+        return found
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        loss = super()._compute_loss(model, inputs)
+        if not self._hold or "held" not in inputs:
+            return loss
+        wrote = inputs["completion_mask"] * inputs["tool_mask"]
+        away = inputs["ref_per_token_logps"] - self._logps
+        return loss + self._hold * ((away.exp() - away - 1) * inputs["held"] * wrote).sum() / wrote.sum()
 
 
 def turn_advantages(gains: np.ndarray, group_size: int, discount: float, first_trial: int = 1) -> np.ndarray:

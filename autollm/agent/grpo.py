@@ -71,7 +71,7 @@ def build_rows(config: TrainConfig, tasks: Sequence[Any]) -> Dataset:
 def _trainer(config: TrainConfig) -> Callable[..., GRPOTrainer]:
     if config.grpo.credit == "play":
         return GRPOTrainer
-    return partial(TurnCreditTrainer, discount=config.grpo.discount, first_trial=config.grpo.first_trial)
+    return partial(TurnCreditTrainer, discount=config.grpo.discount, first_trial=config.grpo.first_trial, hold=config.grpo.hold)
 
 
 def _factory(config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable) -> Any:

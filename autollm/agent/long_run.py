@@ -13,6 +13,7 @@ import argparse
 import csv
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ Scores = dict[tuple[int, str], list[Line]]
 def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
     long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
-            "grpo": {"steps": 24, "groups": 12, "group_size": 8, "trials": TRIALS, "max_tokens": 400, "learning_rate": 3e-4,
-                     "temperature": DECODINGS["sampled"], "kl_weight": 0.1, "credit": "turn", "first_trial": 2, "checkpoint_every": 12}}
+            "grpo": {"steps": 24, "groups": 12, "group_size": 8, "trials": TRIALS, "max_tokens": 400, "learning_rate": 6e-4, "kl_weight": 0.1,
+                     "temperature": DECODINGS["sampled"], "credit": "turn", "first_trial": 2, "hold": 8.0, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -66,12 +67,14 @@ def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str,
 
 
 def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) -> list[Line]:
-    """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls."""
+    """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls. Sampled play, which is not how the agent is
+    judged, plays the first quarter of the generated tasks."""
     loaded, lines = load_checkpoint(checkpoint), []
     recorded = [t.with_(trials=TRIALS) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
     for decoding, temperature in DECODINGS.items():
         generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
-        lines += _lines(decoding, "generated", play(validation_envs(n_tasks, TRIALS, FIRST_TASK), generator))
+        n_generated = math.ceil(n_tasks / 4) if temperature else n_tasks
+        lines += _lines(decoding, "generated", play(validation_envs(n_generated, TRIALS, FIRST_TASK), generator))
         lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
     return lines
 
@@ -128,7 +131,7 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
                     writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
 
 
-def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 512, n_seeds: int = 10,
+def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 1024, n_seeds: int = 10,
         **changes: Any) -> list[Line]:
     """Train and score all arms of all seeds; see the module."""
     scored = {}

@@ -64,8 +64,8 @@ class GrpoConfig(Strict):
 
     `penalty` is taken off the reward for each bad call: imitation repeats itself, and a repeat must cost more than a poor trial.
     `temperature` is low, since greedy play is what counts later: a hotter player learns a caution that greedy play does not need.
-    `credit` by turn gives a decision what it gained itself and, times `discount`, what later ones did, from `first_trial` on; the trials
-    before it only feel the KL term. By play, every token has the reward of the whole play.
+    `credit` by turn gives a decision what it gained itself and, times `discount`, what later ones did, from `first_trial` on; trials
+    before it only feel the KL term, whose weight is `kl_weight` + `hold` there. By play, every token has the reward of the whole play.
     `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
     """
 
@@ -86,6 +86,7 @@ class GrpoConfig(Strict):
     credit: Literal["play", "turn"] = "play"
     discount: float = Field(0.5, ge=0, le=1)
     first_trial: int = Field(1, ge=1)
+    hold: float = Field(0.0, ge=0)
     reward: Literal["regret", "random"] = "regret"
     checkpoint_every: int = 20
     gradient_accumulation: int = 1

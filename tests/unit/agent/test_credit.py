@@ -83,3 +83,22 @@ def test_turn_credit_trainer__real_plays__have_advantages_by_token_and_none_on_t
     assert advantages.shape == out["completion_ids"].shape and advantages.abs().sum() > 0
     n_first = (model_wrote == 0).long().argmax(dim=1)  # the first turn ends where the first answer begins
     assert all(row[:n].abs().sum() == 0 for row, n in zip(advantages, n_first, strict=True) if row.unique().numel() > 2)
+    held = out["held"] * model_wrote
+    assert all((row[:n] == 1).all() and not row[n:].any() for row, n in zip(held, n_first, strict=True) if set(row.tolist()) == {0.0, 1.0})
+
+
+def test_turn_credit_trainer__held_first_trial__pays_for_leaving_where_it_was(generated_table, tmp_path, monkeypatch):
+    paid = []
+    own = TurnCreditTrainer._compute_loss
+
+    def watched(self, model, inputs):
+        held, hold, self._hold = own(self, model, inputs), self._hold, 0.0
+        free, self._hold = own(self, model, inputs), hold
+        paid.append((held - free).item())
+        return held
+
+    monkeypatch.setattr(TurnCreditTrainer, "_compute_loss", watched)
+    config = load_profile("tiny", device="cpu", grpo={"steps": 2, "groups": 2, "group_size": 4, "trials": 3, "temperature": 1.0, "credit": "turn",
+                                                     "first_trial": 2, "hold": 10.0, "learning_rate": 1e-2, "warmup_steps": 0})
+    train_grpo(config, generated_table, config.base_path, tmp_path)
+    assert paid[0] == pytest.approx(0.0, abs=1e-6) and paid[1] > 1e-4
