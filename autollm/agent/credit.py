@@ -51,8 +51,8 @@ class RandomRewardEnv(TextEnv):
 
 
 class TurnCreditTrainer(GRPOTrainer):
-    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1: all). Earlier ones are held where they were: `hold` is added to the
-    KL weight on their tokens, since what is learnt for later turns would leak into them."""
+    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1: all). Earlier ones are held where they were: `hold` is
+    added to the KL weight on their tokens, since what is learnt for later turns would leak into them."""
 
     def __init__(self, *arguments: Any, discount: float, first_trial: int, hold: float, **named: Any):
         super().__init__(*arguments, **named)
