@@ -1,8 +1,8 @@
 """The long comparison: does play add to distillation? `python -m autollm.agent.long_run --out var/long_run`.
 
 For each training seed: `sft`, `sft-double` (twice the steps: the plateau, and SFT's answer to RL's extra time), `sft-rl`, and
-`sft-random` (the same RL rewarded by chance). All are scored on the frozen generated tasks and on recorded validation tasks, in plays
-of five trials like those of the leaderboard, greedy and sampled; nothing here reads a test task. Each finished part is kept, so that a
+`sft-random` (the same RL rewarded by chance). All are scored on frozen generated tasks and on recorded validation tasks, in greedy plays
+of five trials like those of the leaderboard; nothing here reads a test task. Each finished part is kept, so that a
 killed run goes on; seeds may be run by processes of their own (`--seeds 0`), and a last call without `--seeds` puts their results together.
 What does not belong here: the held-out tasks (autollm evaluate). Invariant: arms of a seed are scored on the same episodes.
 """
@@ -13,7 +13,6 @@ import argparse
 import csv
 import itertools
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,6 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
-DECODINGS = {"greedy": 0.0, "sampled": 0.5}
-"""Temperatures: as the agent is judged, and as RL plays here."""
 TRIALS = 5
 FIRST_TASK = FIRST_SEED + 10_000
 """Its frozen generated tasks are its own: those of validation.py have chosen how RL plays."""
@@ -48,7 +45,7 @@ def long_config(seed: int, **changes: Any) -> TrainConfig:
     """The configuration of one training seed."""
     long = {"sft": {"steps": 80, "learning_rate": 1e-5, "checkpoint_every": 40},
             "grpo": {"steps": 24, "groups": 12, "group_size": 8, "trials": TRIALS, "max_tokens": 400, "learning_rate": 6e-4, "kl_weight": 0.1,
-                     "temperature": DECODINGS["sampled"], "credit": "turn", "first_trial": 2, "hold": 8.0, "checkpoint_every": 12}}
+                     "temperature": 0.5, "credit": "turn", "first_trial": 2, "hold": 8.0, "checkpoint_every": 12}}
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
@@ -67,50 +64,48 @@ def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str,
 
 
 def score_arm(checkpoint: str, table: OutcomeTable, n_tasks: int, n_seeds: int) -> list[Line]:
-    """One line an episode: decoding, tasks, episode, latent regret after each trial, counts of calls. Sampled play, which is not how the agent is
-    judged, plays the first quarter of the generated tasks."""
-    loaded, lines = load_checkpoint(checkpoint), []
+    """One line an episode: tasks, latent regret after each trial, counts of calls."""
+    loaded = load_checkpoint(checkpoint)
+    generator = TransformersGenerator(loaded.model, loaded.tokenizer)
     recorded = [t.with_(trials=TRIALS) for t in train_tasks(TRAIN_SUITES, table, split="validation")]
-    for decoding, temperature in DECODINGS.items():
-        generator = TransformersGenerator(loaded.model, loaded.tokenizer, temperature)
-        n_generated = math.ceil(n_tasks / 4) if temperature else n_tasks
-        lines += _lines(decoding, "generated", play(validation_envs(n_generated, TRIALS, FIRST_TASK), generator))
-        lines += _lines(decoding, "recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))
-    return lines
+    return [*_lines("generated", play(validation_envs(n_tasks, TRIALS, FIRST_TASK), generator)),
+            *_lines("recorded", AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)))]
 
 
-def _lines(decoding: str, tasks: str, plays: Sequence[Play]) -> list[Line]:
-    return [{"decoding": decoding, "tasks": tasks, "regret": p.episode.regret_curve(latent=True).tolist(), "calls": p.n_calls,
+def _lines(tasks: str, plays: Sequence[Play]) -> list[Line]:
+    return [{"tasks": tasks, "regret": p.episode.regret_curve(latent=True).tolist(), "calls": p.n_calls,
              "malformed": p.n_malformed, "repeated": sum(t.status == "repeated" for t in p.episode.trials)} for p in plays]
 
 
 def summarize(scored: Scores) -> list[Line]:
-    """A row per arm, decoding and kind of tasks."""
+    """A row per arm and kind of tasks."""
     played = sorted({line["tasks"] for lines in scored.values() for line in lines})
-    return [{"arm": arm, "decoding": decoding, "tasks": tasks, **_compared(scored, arm, decoding, tasks)}
-            for arm, decoding, tasks in itertools.product(ARMS, DECODINGS, played)]
+    return [{"arm": arm, "tasks": tasks, **_compared(scored, arm, tasks)} for arm, tasks in itertools.product(ARMS, played)]
 
 
-def _compared(scored: Scores, arm: str, decoding: str, tasks: str) -> Line:
-    """Mean latent regret over the trials and at each k, and the difference from `sft` paired by episode, with a 95 % interval
-    that resamples training seeds and episodes."""
-    seeds, rng = sorted({seed for seed, _ in scored}), np.random.default_rng(0)
+def _compared(scored: Scores, arm: str, tasks: str) -> Line:
+    """Mean latent regret over the trials and at each k, and the difference from `sft` paired by episode, over all trials and over those after the
+    first, which RL rewards; 95 % intervals resample training seeds and episodes."""
+    seeds = sorted({seed for seed, _ in scored})
 
     def lines(seed: int, name: str) -> list[Line]:
-        return [line for line in scored[seed, name] if (line["decoding"], line["tasks"]) == (decoding, tasks)]
+        return [line for line in scored[seed, name] if line["tasks"] == tasks]
 
     regret, sft = (np.array([[line["regret"] for line in lines(seed, name)] for seed in seeds]) for name in (arm, "sft"))
-    gap = (regret - sft).mean(axis=2)
-    n_seeds, n_episodes = gap.shape
-    resampled = ((rng.integers(n_seeds, size=n_seeds), rng.integers(n_episodes, size=n_episodes)) for _ in range(RESAMPLES))
-    drawn = [gap[np.ix_(*chosen)].mean() for chosen in resampled]
-    low, high = np.quantile(drawn, [0.025, 0.975])
     said = [line for seed in seeds for line in lines(seed, arm)]
     out = {"regret": regret.mean(), **{f"regret_{k + 1}": v for k, v in enumerate(regret.mean(axis=(0, 1)))},
-           "minus_sft": gap.mean(), "low": low, "high": high,
+           **_gap("", (regret - sft).mean(axis=2)), **_gap("later_", (regret - sft)[:, :, 1:].mean(axis=2)),
            "malformed": sum(x["malformed"] for x in said) / sum(x["calls"] for x in said),
            "repeated": sum(x["repeated"] for x in said) / (regret.shape[2] * len(said))}
-    return {"n_training_seeds": n_seeds, "n_episodes": gap.size, **{k: round(float(v), 4) for k, v in out.items()}}
+    return {"n_training_seeds": len(seeds), "n_episodes": len(said), **{k: round(float(v), 4) for k, v in out.items()}}
+
+
+def _gap(prefix: str, gap: np.ndarray) -> dict[str, float]:
+    """Mean of differences [training seeds, episodes] and its interval."""
+    rng, (n_seeds, n_episodes) = np.random.default_rng(0), gap.shape
+    resampled = ((rng.integers(n_seeds, size=n_seeds), rng.integers(n_episodes, size=n_episodes)) for _ in range(RESAMPLES))
+    low, high = np.quantile([gap[np.ix_(*chosen)].mean() for chosen in resampled], [0.025, 0.975])
+    return {f"{prefix}minus_sft": gap.mean(), f"{prefix}low": low, f"{prefix}high": high}
 
 
 def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:

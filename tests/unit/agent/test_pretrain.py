@@ -56,13 +56,14 @@ def test_schedule__over_a_run__rises_then_falls_to_a_hundredth():
 
 def test_summarize__better_arm__has_an_interval_below_zero():
     def lines(shift):
-        return [{"decoding": d, "tasks": t, "regret": [0.5 + shift + 0.01 * i, 0.4 + shift, 0.3 + shift], "calls": 4, "malformed": 0, "repeated": 1}
-                for d in long_run.DECODINGS for t in ("generated", "recorded") for i in range(10)]
+        return [{"tasks": t, "regret": [0.5 + shift + 0.01 * i, 0.4 + shift, 0.3 + shift], "calls": 4, "malformed": 0, "repeated": 1}
+                for t in ("generated", "recorded") for i in range(10)]
     scored = {(seed, arm): lines(-0.1 if arm == "sft-rl" else 0.0) for seed in (0, 1, 2) for arm in long_run.ARMS}
-    rows = {(r["arm"], r["decoding"], r["tasks"]): r for r in long_run.summarize(scored)}
-    better = rows["sft-rl", "greedy", "generated"]
+    rows = {(r["arm"], r["tasks"]): r for r in long_run.summarize(scored)}
+    better = rows["sft-rl", "generated"]
     assert better["minus_sft"] == pytest.approx(-0.1) and better["high"] < 0 and better["n_training_seeds"] == 3
-    assert rows["sft", "greedy", "generated"]["minus_sft"] == 0 and better["repeated"] == pytest.approx(1 / 3, abs=1e-3)
+    assert better["later_minus_sft"] == pytest.approx(-0.1) and better["later_high"] < 0
+    assert rows["sft", "generated"]["minus_sft"] == 0 and better["repeated"] == pytest.approx(1 / 3, abs=1e-3)
 
 
 def test_long_run__tiny__writes_results_and_goes_on_where_it_stopped(random_base, generated_table, tmp_path):
