@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autollm.errors import SpaceError
 from autollm.gym.episode import start
 from autollm.gym.task import EvidenceTable, TaskView
 from autollm.policies import make_policy
 from autollm.policies.base import claim
-from autollm.policies.carrying import carry
+from autollm.policies.carrying import carry, lowest
 from autollm.policies.halving import ETA, rungs_of
 from autollm.policies.portfolio import ranks_of
 from autollm.policies.step_law import step_law
@@ -50,6 +52,12 @@ def test_carry__recorded_and_missing_configurations__are_the_row_and_the_mean_of
     points, values = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]), np.array([1.0, 2.0, 3.0, 6.0, 99.0])
     assert carry(np.array([[2.0, 2.0], [1.0, 1.0]]), points, values) == pytest.approx([6.0, 3.0])
     assert carry(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), "one row says the same everywhere"
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=5), st.integers(1, 7))
+def test_carry__nearest_rows__are_those_of_a_stable_sort(rows: list[list[int]], k: int) -> None:
+    values = np.array(rows, dtype=float)
+    assert lowest(values, k).tolist() == np.argsort(values, axis=1, kind="stable")[:, :k].tolist()
 
 
 def test_grid__first_cells__are_spread_over_the_window_whatever_the_evidence() -> None:
