@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.curriculum import TRAIN_SUITES, train_tasks
@@ -33,6 +35,7 @@ from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
+RL_ARMS = ("sft-rl", "sft-random")
 TRIALS = 5
 FIRST_TASK = FIRST_SEED + 10_000
 """Its frozen generated tasks are its own: those of validation.py have chosen how RL plays."""
@@ -109,21 +112,41 @@ def _gap(prefix: str, gap: np.ndarray) -> dict[str, float]:
 
 
 def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
-    """results.csv, results.json, and curves.csv (reward and KL of every RL arm)."""
+    """results.csv, results.json; and reward and KL of every RL arm and step, curves.csv and curves.svg."""
     write_atomic(str(out / "results.json"), json.dumps({"rows": rows}, indent=1, default=float).encode())
-    with (out / "results.csv").open("w", newline="") as file:
+    _write_csv(out / "results.csv", rows)
+    steps = [step for arm in RL_ARMS for seed in seeds for step in _curve(out, arm, seed)]
+    _write_csv(out / "curves.csv", steps)
+    _draw(out / "curves.svg", steps)
+
+
+def _write_csv(path: Path, rows: list[Line]) -> None:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    with (out / "curves.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["arm", "seed", "step", "reward", "kl", "entropy"])
-        for arm in ("sft-rl", "sft-random"):
-            for seed in seeds:
-                lines = (json.loads(x) for x in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines())
-                steps = {m["step"]: m for m in lines if "reward" in m}  # a resumed run said some steps twice
-                for step, metrics in steps.items():
-                    writer.writerow([arm, seed, step, *(round(metrics[k], 5) for k in ("reward", "kl", "entropy"))])
+
+
+def _curve(out: Path, arm: str, seed: int) -> list[Line]:
+    lines = (json.loads(x) for x in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines())
+    steps = {m["step"]: m for m in lines if "reward" in m}  # a resumed run said some steps twice
+    return [{"arm": arm, "seed": seed, "step": step, **{k: round(m[k], 5) for k in ("reward", "kl", "entropy")}} for step, m in steps.items()]
+
+
+def _draw(path: Path, steps: list[Line]) -> None:
+    """Reward and KL by step: thin lines are training seeds, thick ones their mean."""
+    with rc_context({"svg.hashsalt": "autollm", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        for axes, name, label in zip(figure.subplots(1, 2), ("reward", "kl"), ("mean reward of a step", "KL from SFT, nats a token"), strict=True):
+            for arm, colour in zip(RL_ARMS, ("#3f7d20", "#8a8a8a"), strict=True):
+                own = [s for s in steps if s["arm"] == arm]
+                curves = np.array([[s[name] for s in own if s["seed"] == seed] for seed in sorted({s["seed"] for s in own})])
+                xs = 1 + np.arange(curves.shape[1])
+                axes.plot(xs, curves.T, color=colour, lw=0.7, alpha=0.5)
+                axes.plot(xs, curves.mean(axis=0), color=colour, lw=2, label=arm)
+            axes.set(xlabel="step", ylabel=label)
+        axes.legend(frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def run(table: OutcomeTable, out: Path, seeds: Sequence[int], n_tasks: int = 1024, n_seeds: int = 10,

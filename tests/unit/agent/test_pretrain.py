@@ -72,6 +72,7 @@ def test_long_run__tiny__writes_results_and_goes_on_where_it_stopped(random_base
     rows = long_run.run(generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes)
     assert {r["arm"] for r in rows} == set(long_run.ARMS)
     assert (tmp_path / "results.csv").exists() and (tmp_path / "curves.csv").read_text().count("\n") == 3
+    assert "sft-random" in (tmp_path / "curves.svg").read_text()
     before = (tmp_path / "seed-0" / "scores-sft-rl.json").stat().st_mtime_ns
     assert long_run.run(generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes) == rows
     assert (tmp_path / "seed-0" / "scores-sft-rl.json").stat().st_mtime_ns == before
