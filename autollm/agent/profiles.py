@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autollm.errors import UnknownNameError
 from autollm.records import canonical_json, content_hash
@@ -95,6 +95,12 @@ class GrpoConfig(Strict):
     vllm_mode: Literal["colocate", "server"] = "colocate"
     vllm_gpu_memory: float = 0.3
     vllm_server_url: str | None = None
+
+    @model_validator(mode="after")
+    def _hold_has_a_reference(self) -> GrpoConfig:
+        if self.hold and not (self.kl_weight and self.credit == "turn"):
+            raise ValueError("hold needs credit by turn and a kl_weight above 0, without which no reference model is kept")
+        return self
 
 
 class GenerationConfig(Strict):

@@ -138,6 +138,8 @@ def test_profiles__all_shipped__load_and_reject_unknown_fields():
         load_profile("tinny")
     with pytest.raises(ValueError, match="stepz"):
         load_profile("tiny", sft={"stepz": 3})
+    with pytest.raises(ValueError, match="kl_weight above 0"):
+        load_profile("tiny", grpo={"credit": "turn", "kl_weight": 0.0, "hold": 1.0})
 
 
 def test_load_checkpoint__nothing_there_or_broken__is_a_clear_error(tmp_path):
