@@ -90,6 +90,9 @@ def _rows(file: pq.ParquetFile) -> Iterator[TableRow]:
                     line += 1
         except _BROKEN as error:
             yield TableRow(line, None, f"row group {group} cannot be read: {error}", "", end - line)
+        else:
+            if line < end:
+                yield TableRow(line, None, f"row group {group} ends {end - line} rows before its own count", "", end - line)
         line = end
 
 

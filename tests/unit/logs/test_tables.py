@@ -8,7 +8,7 @@ import sys
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autollm.errors import MappingError
@@ -311,6 +311,8 @@ def test_text_readers__any_lines__read_plus_quarantined_are_all_lines(lines, fil
 CELLS = st.one_of(st.none(), st.text(max_size=6), st.sampled_from(["1", "0.5", "nan", "-1"]))
 
 
+@example(rows=[{"id": None, "lr": None, "N": "0", "loss": "0"}, {"id": "\x80", "lr": "0\x80", "N": "000", "loss": None}], group_size=2,
+         damage=(0.5480164832792845, b"\x01\x00\x1c\x01\x00\x01\x80"))  # a column of no values: the group is read as empty
 @settings(max_examples=500, deadline=None)
 @given(
     rows=st.lists(st.fixed_dictionaries({"id": CELLS, "lr": CELLS, "N": CELLS, "loss": CELLS}), min_size=1, max_size=9),
