@@ -64,8 +64,9 @@ class TurnCreditTrainer(GRPOTrainer):
             gains = np.stack([env._gains() for env in self.environments])
             advantages = turn_advantages(gains, self.num_generations, self._discount, self._first_trial)
             n_trials = [len(env.episode.trials) for env in self.environments]
-            by_trial = np.stack([advantages, np.broadcast_to(np.arange(advantages.shape[1]) < self._first_trial - 1, advantages.shape)])
-            by_token = [spread(torch.as_tensor(x, dtype=torch.float32), out["tool_mask"].cpu(), torch.tensor(n_trials)) for x in by_trial]
+            held = np.zeros_like(advantages)
+            held[:, : self._first_trial - 1] = 1
+            by_token = [spread(torch.as_tensor(x, dtype=torch.float32), out["tool_mask"].cpu(), torch.tensor(n_trials)) for x in (advantages, held)]
             out["advantages"], out["held"] = (x.to(out["advantages"]) for x in by_token)
         return out
 
@@ -80,7 +81,8 @@ class TurnCreditTrainer(GRPOTrainer):
             return loss
         wrote = inputs["completion_mask"] * inputs["tool_mask"]
         away = inputs["ref_per_token_logps"] - self._logps
-        return loss + self._hold * ((away.exp() - away - 1) * inputs["held"] * wrote).sum() / wrote.sum()
+        held = ((away.exp() - away - 1) * inputs["held"] * wrote).sum() / wrote.sum()
+        return loss + self._hold * held / self.current_gradient_accumulation_steps  # as TRL scales its own terms
 
 
 def turn_advantages(gains: np.ndarray, group_size: int, discount: float, first_trial: int = 1) -> np.ndarray:

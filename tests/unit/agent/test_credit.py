@@ -84,6 +84,7 @@ def test_turn_credit_trainer__real_plays__have_advantages_by_token_and_none_on_t
     n_first = (model_wrote == 0).long().argmax(dim=1)  # the first turn ends where the first answer begins
     assert all(row[:n].abs().sum() == 0 for row, n in zip(advantages, n_first, strict=True) if row.unique().numel() > 2)
     held = out["held"] * model_wrote
+    assert (held == 1).any()
     assert all((row[:n] == 1).all() and not row[n:].any() for row, n in zip(held, n_first, strict=True) if set(row.tolist()) == {0.0, 1.0})
 
 
