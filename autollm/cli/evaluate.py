@@ -32,6 +32,7 @@ def evaluate(
     setting: Annotated[Literal["declared", "pool-visible"], typer.Option(help="What a policy may know of the target's table.")] = "declared",
     target_rows: Annotated[Literal["redraw", "all"], typer.Option(help="A fifth of the target's rows dropped per seed, or all kept.")] = "redraw",
     of: Annotated[Literal["test", "validation", "train"], typer.Option("--split", help="Tasks of which split.")] = "test",
+    objective: Annotated[str, typer.Option(help="Tasks with these objectives alone, with commas; all by default.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     profile: Annotated[str, typer.Option(help="Training profile of the agents.")] = "tiny",
     live: Annotated[bool, typer.Option("--live", help="Train every proposal with the lab; logs go into the inbox.")] = False,
@@ -54,7 +55,8 @@ def evaluate(
     registered, agents = contenders(places, settings, [n for n in names if not n.startswith(PREFIX)], split(agent), allow_none=bool(chats))
     published = publish_report(places, Request(
         suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,
-        setting=setting, target_rows=target_rows, jobs=jobs, chats=chats, live=live, max_seconds=max_seconds))
+        objectives=tuple(split(objective)), setting=setting, target_rows=target_rows, jobs=jobs, chats=chats, live=live,
+        max_seconds=max_seconds))
     if as_json:
         print(json.dumps(published.board))
         return

@@ -21,7 +21,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from autollm.errors import ComparisonError, SetupError, SnapshotError
+from autollm.errors import ComparisonError, SetupError, SnapshotError, UnknownNameError
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_part
 from autollm.evaluation.progress import Progress
@@ -47,23 +47,23 @@ class Chunk:
 
 def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], seeds: int | Sequence[int], table: OutcomeTable, *,
              out_url: str, setting: Setting = "declared", target_rows: TargetRows = "redraw", split: str = "test",
-             trials: int | None = None, jobs: int = 1) -> list[EpisodeResult]:
+             trials: int | None = None, objectives: Sequence[str] = (), jobs: int = 1) -> list[EpisodeResult]:
     """Play what is not stored yet, and return all results in the order suites, tasks, contenders, seeds.
 
     Args:
         contenders: ids of registered policies, or Contender objects.
         seeds: how many (0 .. n - 1), or which.
         out_url: folder of the Parquet parts, `<home>/reports/episodes`.
-        split: tasks of which split; trials: the task's own budget when None.
+        split: tasks of which split; trials: the task's own budget when None; objectives: tasks with these alone, all of them when empty.
 
     Raises:
         SnapshotError: a suite needs experiments that the table does not hold.
-        UnknownNameError: an unknown policy.
+        UnknownNameError: an unknown policy, or an objective that no task has.
         SetupError: a worker process died; what was played before is kept.
     """
     field = [registered(c) if isinstance(c, str) else c for c in contenders]
     seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    tasks = tasks_of(suites, table, setting=setting, target_rows=target_rows, split=split, trials=trials)
+    tasks = tasks_of(suites, table, setting=setting, target_rows=target_rows, split=split, trials=trials, objectives=objectives)
     wanted = [key_of(task, table.table_id, c.player, seed) for task in tasks for c in field for seed in seeds]
     known = load_results(out_url, table.table_id)
     left = _left(tasks, field, seeds, table.table_id, known)
@@ -82,11 +82,11 @@ def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], see
 
 
 def tasks_of(suites: Sequence[Suite], table: OutcomeTable, *, setting: Setting, target_rows: TargetRows, split: str,
-             trials: int | None = None) -> list[Task]:
+             trials: int | None = None, objectives: Sequence[str] = ()) -> list[Task]:
     """Tasks of a split as this evaluation poses them.
 
     Raises:
-        SnapshotError: a suite needs experiments that the table does not hold.
+        SnapshotError: a suite needs experiments that the table does not hold. UnknownNameError: an objective that no task has.
     """
     out = []
     for suite in suites:
@@ -97,7 +97,11 @@ def tasks_of(suites: Sequence[Suite], table: OutcomeTable, *, setting: Setting, 
                                 "Fix: ingest that source, or leave the suite out.")
         changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows} | ({"trials": trials} if trials else {})
         out += [task.with_(**changes) for task in suite.split(split)]
-    return out
+    known = sorted({task.objective for task in out})
+    for name in objectives:
+        if name not in known:
+            raise UnknownNameError("objective", name, known)
+    return [task for task in out if not objectives or task.objective in objectives]
 
 
 def evaluation_id(results: Sequence[EpisodeResult]) -> str:

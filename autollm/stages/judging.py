@@ -34,7 +34,8 @@ from autollm.stages.version import commit
 
 @dataclass(frozen=True)
 class Request:
-    """What shall be judged. `suites` that the snapshot cannot play are left out when `skip_missing`. `live`: proposals are trained by the
+    """What shall be judged. `objectives`: tasks with these alone; all when empty. `suites` that the snapshot cannot play are left out when
+    `skip_missing`. `live`: proposals are trained by the
     lab, each for at most `max_seconds`."""
 
     suites: tuple[str, ...]
@@ -43,6 +44,7 @@ class Request:
     n_seeds: int
     config: TrainConfig
     split: Literal["test", "validation", "train"] = "test"
+    objectives: tuple[str, ...] = ()
     setting: Literal["declared", "pool-visible"] = "declared"
     target_rows: Literal["redraw", "all"] = "redraw"
     jobs: int = 2
@@ -60,6 +62,7 @@ class Request:
         for a in (a for a in self.agents if a.reference):
             references.setdefault(a.policy_id.split(leaderboard.TRAINING)[0], []).append(a.reference)
         parts += ([f"--agent {','.join('+'.join(r) for r in references.values())}"] if references else []) + [f"--seeds {self.n_seeds}"]
+        parts += [f"--objective {','.join(self.objectives)}"] if self.objectives else []
         parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
         parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
         parts += ["--live"] if self.live else []
@@ -93,7 +96,7 @@ def identity_of(request: Request, table_id: str) -> str:
     """16 hex digits over snapshot, suites, contenders and the code that plays and judges."""
     parts = {"table_id": table_id, "suites": {s: load_suite(s).version for s in request.suites}, "policies": list(request.policies),
              "agents": {a.policy_id: a.version for a in (*request.agents, *request.chats)}, "seeds": request.n_seeds, "split": request.split,
-             "setting": request.setting, "target_rows": request.target_rows, "code": contenders.code_digest(),
+             "objectives": list(request.objectives), "setting": request.setting, "target_rows": request.target_rows, "code": contenders.code_digest(),
              "generation": request.config.generation.model_dump(mode="json"), "skip_missing": request.skip_missing}
     return content_hash(canonical_json(parts))
 
@@ -113,7 +116,7 @@ def play(places: Places, request: Request, table: OutcomeTable) -> tuple[list[Ep
     suites, left_out = playable(request.suites, table, request.skip_missing)
     field = [*request.policies, *map(chat_contender, request.chats), *(contender(a, request.config) for a in request.agents)]
     results = evaluate(suites, field, request.n_seeds, table, out_url=places.episodes, setting=request.setting,
-                       target_rows=request.target_rows, split=request.split, jobs=request.jobs)
+                       target_rows=request.target_rows, split=request.split, objectives=request.objectives, jobs=request.jobs)
     return results, left_out
 
 

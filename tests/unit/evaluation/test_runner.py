@@ -183,6 +183,14 @@ def test_tasks_of__split_and_protocol__are_those_asked_for() -> None:
     assert [(t.task_id, t.setting, t.target_rows, t.trials) for t in tasks] == [("toy/v", "pool-visible", "all", 2)]
 
 
+def test_tasks_of__objectives__are_those_asked_for_alone() -> None:
+    posed = {"setting": "declared", "target_rows": "all", "split": "test"}
+    objective = tasks_of([SUITE], TABLE, **posed)[0].objective
+    assert tasks_of([SUITE], TABLE, objectives=[objective], **posed) == [t for t in tasks_of([SUITE], TABLE, **posed) if t.objective == objective]
+    with pytest.raises(UnknownNameError, match=f"unknown objective 'los'.*{objective}"):
+        tasks_of([SUITE], TABLE, objectives=["los"], **posed)
+
+
 def test_tasks_of__experiments_missing_in_the_table__says_which_source() -> None:
     with pytest.raises(SnapshotError, match="source toy"):
         tasks_of([SUITE], make_table(2), setting="declared", target_rows="all", split="test")
