@@ -23,8 +23,8 @@ from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.bowl_fit import FAR
 from autollm.policies.spread import expected_spread
 
-N_FIT, N_CONDITION = 200, 600
-"""Rows for the hyper-parameters, and for the posterior."""
+N_FIT, N_FIT_AN_INPUT, N_CONDITION = 200, 30, 600
+"""Rows for the hyper-parameters (at least, and for each input, which has a length scale of its own), and at most for the posterior."""
 OFFSET = 0.1
 DROP_FAR = 0.3
 """Share of the rows on the cliff that come last in both."""
@@ -34,7 +34,7 @@ class GaussianProcessPolicy(RankingPolicy):
     """Attributes after reset: `regressor`, fitted on inputs [x, z relative to the target] and standardized w."""
 
     policy_id = "gp"
-    version = 2
+    version = 3
 
     def prepare(self) -> None:
         view = self.view
@@ -84,10 +84,10 @@ class GaussianProcessPolicy(RankingPolicy):
         return np.column_stack([points, np.tile((z - self.view.target_z) * self._varies, (len(points), 1))])
 
     def _fit_kernel(self) -> None:
-        chosen = self._sample(N_FIT)
+        chosen = self._sample(min(max(N_FIT, N_FIT_AN_INPUT * self._inputs.shape[1]), N_CONDITION))
         widths = np.maximum(np.ptp(self._inputs, axis=0), 1.0)
         kernel = ConstantKernel(1.0, (0.05, 20.0)) * RBF(widths / 2, [(w / 20, w * 10) for w in widths]) \
-            + WhiteKernel(0.02, (3e-3, 0.3))
+            + WhiteKernel(0.02, (3e-3, 1.0))
         regressor = GaussianProcessRegressor(kernel, normalize_y=False, n_restarts_optimizer=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer too

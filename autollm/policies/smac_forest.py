@@ -1,6 +1,7 @@
-"""SMAC3's surrogate and acquisition on the candidates: its random forest, expected improvement over the best outcome so far.
+"""SMAC3's surrogate and acquisition on the candidates: its random forest, expected improvement over the best outcome of the target.
 
-The evidence is handed over as finished runs with squashed losses, since SMAC knows no fidelity here; so there is no initial design.
+The evidence is handed over as finished runs with squashed losses, since SMAC knows no fidelity here; so there is no initial design. Its best
+rows are no incumbents (a target that reaches u = 0 improves on nothing else): before the first trial the lowest predicted mean is one.
 SMAC's own loop is not used: it writes run histories to disk and wants to run the target function itself.
 Source: M. Lindauer et al., "SMAC3" (JMLR 2022); forest settings of its HyperparameterOptimizationFacade (extra `baselines`).
 """
@@ -25,6 +26,7 @@ class SmacForest(RankingPolicy):
     """Attribute after reset: `forest`, trained on unit-cube coordinates and u; None with fewer than two rows."""
 
     policy_id = "smac"
+    version = 2
 
     def prepare(self) -> None:
         low, high = self.view.space.window
@@ -66,7 +68,7 @@ class SmacForest(RankingPolicy):
         self.forest = RandomForest(self._space, n_trees=10, ratio_features=1.0, min_samples_split=2, min_samples_leaf=1,
                                    max_leaf_nodes=len(u), n_jobs=1, seed=self._seed)
         self.forest.train(x, u[:, None])
-        acquisition = EI()
-        acquisition.update(self.forest, eta=float(u.min()))
         mean, _ = self.forest.predict(self._unit(self.candidates))
+        acquisition = EI()
+        acquisition.update(self.forest, eta=float(told.min() if len(told) else mean.min()))
         self._scores = TIE * mean[:, 0] - acquisition(self._configurations)[:, 0]
