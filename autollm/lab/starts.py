@@ -21,20 +21,20 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from autollm.errors import SetupError
-from autollm.lab.tasks import ALPHABET, MAX_ANSWER, RETAINED, SIZES, Example, is_right, make
+from autollm.lab.tasks import ALPHABET, MAX_ANSWER, RETAINED, SHIFTED, SIZES, Example, is_right, make
 from autollm.records import canonical_json, content_hash
 
 PAD, END = "<pad>", "<end>"
 VOCABULARY = {token: i for i, token in enumerate((PAD, END, *ALPHABET))}
 RECIPE = {"band": [0.15, 0.3], "batch": 256, "rate": 2e-3, "check_every": 25, "max_steps": 6000, "retained_share": 0.5,
-          "retained_success": 0.4, "version": 4}
+          "retained_success": 0.4, "version": 5}
 PROMPTS = 512
 """Prompts of a check."""
 
 
 def recipe_sha256() -> str:
     """Names the start models: what they are made from."""
-    return content_hash(canonical_json({**RECIPE, "sizes": SIZES, "retained": RETAINED, "alphabet": ALPHABET}), 64)
+    return content_hash(canonical_json({**RECIPE, "sizes": SIZES, "shifted": SHIFTED, "retained": RETAINED, "alphabet": ALPHABET}), 64)
 
 
 def start_model(task: str, width: int, layers: int, cache_dir: Path) -> Path:
@@ -97,7 +97,7 @@ def _train(task: str, width: int, layers: int) -> tuple[Qwen3ForCausalLM, float,
 def _sft(model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, draw: Callable[[], Example], task: str,
          band: list[float]) -> tuple[float, int]:
     """Train until the success on a task lies in a band; that, and the steps it took. Overshooting goes back, with smaller steps."""
-    check = [make(task, SIZES[task], random.Random(f"check {i}")) for i in range(PROMPTS)]
+    check = [make(task, SIZES[task][i % len(SIZES[task])], random.Random(f"check {i}")) for i in range(PROMPTS)]
     kept = copy.deepcopy(model.state_dict())
     for step in range(1, RECIPE["max_steps"] + 1):
         loss = answer_loss(model, [draw() for _ in range(RECIPE["batch"])])
@@ -132,7 +132,7 @@ def _fresh(width: int, layers: int) -> Qwen3ForCausalLM:
 
 
 def _example(task: str, rng: random.Random) -> Example:
-    return make(task, SIZES[task] + rng.choice((-1, 0, 1)), rng)
+    return make(task, rng.choice(SIZES[task] + SHIFTED[task]), rng)
 
 
 def answer_loss(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> torch.Tensor:

@@ -13,8 +13,10 @@ import random
 from dataclasses import dataclass
 
 TASKS = ("sorting", "arithmetic", "countdown")
-SIZES = {"sorting": 5, "arithmetic": 2, "countdown": 3}
-"""Size that reinforcement learning trains on; one less and one more are the shifted ones, which the start model has seen."""
+SIZES = {"sorting": (4, 5, 6), "arithmetic": (2, 3), "countdown": (3, 4)}
+"""Sizes that reinforcement learning trains on, each as often as the others."""
+SHIFTED = {"sorting": (3, 7), "arithmetic": (1, 4), "countdown": (2, 5)}
+"""Sizes that the start model has seen as well and reinforcement learning leaves alone: one less and one more."""
 RETAINED = {"sorting": "arithmetic", "arithmetic": "sorting", "countdown": "sorting"}
 """The second task that the start model knows and may forget."""
 ALPHABET = "0123456789+-*=,SAC"

@@ -1,7 +1,7 @@
 """`rl_tuning`: GRPO settings for small decoders on three verifiable tasks, over sizes and numbers of completions.
 
 Each task is a ladder of its own (tables compare within a task). The start model of a size does its task with a success of .15 to .3.
-The objective is half the success on the trained size of the task, a quarter that on shifted sizes, a quarter that on a second task
+The objective is half the success on the trained sizes of the task, a quarter that on shifted sizes, a quarter that on a second task
 that the start model knew (all of sampled answers), so that drifting far has a price. What collapses or hacks the format stands as it came.
 """
 
@@ -15,12 +15,13 @@ from autollm.lab.designs import even_points
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
-RATES = tuple(2.0**r for r in range(-16, -8))
-KL, GROUPS = (0.0, 0.01, 0.04, 0.16), (4, 8, 16, 32)
+RATES = tuple(2.0**r for r in range(-15, -7))
+KL, GROUPS = (0.0, 0.04, 0.16, 0.64), (4, 8, 16, 32)
 CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5), (0.6, 0.8, 1.0, 1.2)
 COMPLETIONS_A_STEP, PASSES = 128, 2
 """Completions that are sampled together, and optimizer passes over them: with one pass the clip range would do nothing."""
-N_CELLS = 32
+N_CELLS, N_CHEAP = 32, 24
+"""Of a test level, and the first of them, which every cheaper level has."""
 TOKENS_A_COMPLETION = 18.0
 """Prompt and answer, about: for FLOPs, which order the levels."""
 
@@ -30,12 +31,12 @@ def n_params(level: Level) -> int:
     return int(level.settings["layers"]) * 13 * int(level.settings["width"]) ** 2
 
 
-def design(_: Level) -> list[Config]:
-    """Space-filling, the same cells at every level: an additive recurrence in five dimensions."""
+def design(level: Level) -> list[Config]:
+    """Space-filling, the same first cells at every level: an additive recurrence in five dimensions."""
     axes: dict[str, tuple[Any, ...]] = {
         "learning_rate": RATES, "kl_weight": KL, "group_size": GROUPS, "clip_range": CLIPS, "temperature": TEMPERATURES}
     out, points = [], even_points(len(axes))
-    while len(out) < N_CELLS:
+    while len(out) < (N_CELLS if level.part == "full" else N_CHEAP):
         cell = {name: values[int(len(values) * u)] for (name, values), u in zip(axes.items(), next(points), strict=True)}
         if cell not in out:
             out.append(cell)
@@ -52,11 +53,11 @@ def flops(level: Level) -> float:
 
 
 def _ladder(task: str) -> list[Level]:
-    def level(n: int, split: str, width: int, completions: int, **seeds: tuple[int, ...]) -> Level:
-        return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **seeds)
+    def level(n: int, split: str, width: int, completions: int, **more: Any) -> Level:
+        return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **more)
 
-    return [level(1, "train", 32, 2048, extra_seeds=(1,)), level(2, "train", 32, 6144, extra_seeds=(1,)),
-            level(3, "validation", 48, 6144, extra_seeds=(1,)), level(4, "test", 64, 14336, best_third_seeds=(1, 2))]
+    return [level(1, "train", 32, 2048, part="first", extra_seeds=(1,)), level(2, "train", 32, 5120, part="first", extra_seeds=(1,)),
+            level(3, "validation", 48, 5120, part="first", extra_seeds=(1,)), level(4, "test", 64, 12800, best_third_seeds=(1, 2))]
 
 
 RL_TUNING = Family(

@@ -29,7 +29,7 @@ from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, PASSES, RL_TUNING
 from autollm.lab.recording import digits, end, header, now, thinned
 from autollm.lab.spec import Level, Run
 from autollm.lab.starts import END, answers, recipe_sha256, start_model, tokenizer
-from autollm.lab.tasks import MAX_ANSWER, RETAINED, SIZES, is_right, is_well_formed, make
+from autollm.lab.tasks import MAX_ANSWER, RETAINED, SHIFTED, SIZES, is_right, is_well_formed, make
 from autollm.records import Record, RunStep
 
 FORMAT_REWARD = 0.2
@@ -95,7 +95,7 @@ def _prompts(run: Run) -> Dataset:
     """One prompt a group, in the order of the run's seed."""
     task, rng = run.level.settings["task"], random.Random(f"train {run.seed}")
     n_groups = int(run.level.settings["completions"]) // int(run.config["group_size"])
-    return Dataset.from_dict({"prompt": [make(task, SIZES[task], rng).prompt for _ in range(n_groups)]})
+    return Dataset.from_dict({"prompt": [make(task, rng.choice(SIZES[task]), rng).prompt for _ in range(n_groups)]})
 
 
 def _arguments(run: Run, folder: str) -> GRPOConfig:
@@ -138,7 +138,7 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
 def scoring_prompts(task: str) -> dict[str, list[str]]:
     """The same for every run of a task."""
     other, rng = RETAINED[task], random.Random(f"score {task}")
-    sizes = {"in_task": [SIZES[task]], "shifted": [SIZES[task] - 1, SIZES[task] + 1], "retained": [SIZES[other]]}
+    sizes = {"in_task": SIZES[task], "shifted": SHIFTED[task], "retained": SIZES[other]}
     return {part: [make(other if part == "retained" else task, rng.choice(sizes[part]), rng).prompt for _ in range(n)]
             for part, n in N_SCORED.items()}
 
