@@ -57,7 +57,7 @@ def _ladder(task: str) -> list[Level]:
         return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **more)
 
     return [level(1, "train", 32, 2048, part="first", extra_seeds=(1,)), level(2, "train", 32, 5120, part="first", extra_seeds=(1,)),
-            level(3, "validation", 48, 5120, part="first", extra_seeds=(1,)), level(4, "test", 64, 12800, best_third_seeds=(1, 2))]
+            level(3, "validation", 48, 2560, part="first", extra_seeds=(1,)), level(4, "test", 64, 12800, best_third_seeds=(1, 2))]
 
 
 RL_TUNING = Family(
