@@ -15,7 +15,7 @@ from autollm.lab.designs import even_points
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
-RATES = tuple(2.0**r for r in range(-15, -7))
+RATES = tuple(2.0**r for r in range(-14, -6))
 KL, GROUPS = (0.0, 0.04, 0.16, 0.64), (4, 8, 16, 32)
 CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5), (0.6, 0.8, 1.0, 1.2)
 COMPLETIONS_A_STEP, PASSES = 128, 2
@@ -56,8 +56,8 @@ def _ladder(task: str) -> list[Level]:
     def level(n: int, split: str, width: int, completions: int, **more: Any) -> Level:
         return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **more)
 
-    return [level(1, "train", 32, 2048, part="first", extra_seeds=(1,)), level(2, "train", 32, 5120, part="first", extra_seeds=(1,)),
-            level(3, "validation", 48, 2560, part="first", extra_seeds=(1,)), level(4, "test", 64, 12800, best_third_seeds=(1, 2))]
+    return [level(1, "train", 32, 4096, part="first", extra_seeds=(1,)), level(2, "train", 32, 8192, part="first", extra_seeds=(1,)),
+            level(3, "validation", 48, 4096, part="first", extra_seeds=(1,)), level(4, "test", 96, 11520, best_third_seeds=(1, 2))]
 
 
 RL_TUNING = Family(

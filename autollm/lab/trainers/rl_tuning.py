@@ -33,7 +33,7 @@ from autollm.lab.tasks import MAX_ANSWER, RETAINED, SHIFTED, SIZES, is_right, is
 from autollm.records import Record, RunStep
 
 FORMAT_REWARD = 0.2
-N_SCORED = {"in_task": 1000, "shifted": 500, "retained": 500}
+N_SCORED = {"in_task": 2000, "shifted": 1000, "retained": 1000}
 WEIGHTS = {"in_task": 0.5, "shifted": 0.25, "retained": 0.25}
 N_SAMPLED = 256
 """Prompts on whose sampled answers entropy and KL are measured."""
