@@ -208,6 +208,11 @@ def own_centre(rows: Rows, bowl: Bowl, experiment: int, n_iterations: int = 8) -
     return centre
 
 
+def left_over(rows: Rows, bowl: Bowl) -> np.ndarray:
+    """u of the rows less what the bowl says, [n]."""
+    return rows.u - _predict(rows, bowl)
+
+
 def _cubic(y: np.ndarray) -> np.ndarray:
     return y**3 / (1 + np.abs(y))
 

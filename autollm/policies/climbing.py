@@ -141,9 +141,13 @@ class Climber(RandomPolicy):
         return nearest(self.ladder[r + 1 if to is None else to].candidates, self.ladder[r].points[candidate])[0]
 
     def fresh(self, r: int, running: list[set[int]]) -> int | None:
-        """The next random candidate for rung r: not where it evaluated something, if there is another; None when all were run."""
+        """Hook: the next new candidate for rung r, at random here; None when all were run."""
+        return self.first_new(r, running, self.ladder[r].order)
+
+    def first_new(self, r: int, running: list[set[int]], order: Sequence[int]) -> int | None:
+        """The first of rung r's candidates in an order that was not run: not where the rung evaluated something, if there is another."""
         rung = self.ladder[r]
-        left = [c for c in rung.order if c not in rung.lost and c not in running[r]]
+        left = [c for c in order if c not in rung.lost and c not in running[r]]
         evaluated = list(rung.points.values())
         return next((c for c in left if not any(self._same(rung.candidates[c], p) for p in evaluated)), left[0] if left else None)
 

@@ -17,7 +17,7 @@ import optuna
 
 from autollm.gym.episode import Trial
 from autollm.gym.smoothing import squash
-from autollm.gym.space import nearest
+from autollm.gym.space import Space, nearest
 from autollm.policies.base import Configuration, RankingPolicy
 from autollm.policies.spread import expected_spread, first_u, u_from_first
 
@@ -33,14 +33,8 @@ class OptunaTPE(RankingPolicy):
     policy_id = "optuna-tpe"
 
     def prepare(self) -> None:
-        space = self.view.space
-        names = space.names if len(space.names) == len(space) else [f"x{j}" for j in range(len(space))]
-        self._ranges = {name: optuna.distributions.FloatDistribution(float(low), float(high))
-                        for name, low, high in zip(names, *space.window, strict=True)}
-        sampler = self.make_sampler(int(self.rng.integers(2**31)))
-        with _quiet():
-            self.study = optuna.create_study(sampler=sampler, direction="minimize")
-        self.study.add_trials([self._finished(x, u) for x, u in self.handed_over()])
+        self.study = study_of(self.make_sampler(int(self.rng.integers(2**31))))
+        self.study.add_trials([finished(self.view.space, x, u) for x, u in self.handed_over()])
         self._suggestions: list[np.ndarray] = []
         self.spread = expected_spread(self.view)
 
@@ -73,9 +67,9 @@ class OptunaTPE(RankingPolicy):
         points, losses = self.tried
         if trial.point and np.isfinite(trial.loss):
             u = u_from_first(np.array([losses[0], trial.loss]), first_u(self.view, points[0]), self.spread)[1]
-            self.study.add_trial(self._finished(np.array(trial.point), u))
+            self.study.add_trial(finished(self.view.space, np.array(trial.point), u))
         elif trial.configuration is not None:
-            self.study.add_trial(self._finished(self.view.space.encode(trial.configuration), WORST_U))
+            self.study.add_trial(finished(self.view.space, self.view.space.encode(trial.configuration), WORST_U))
 
     def explain(self) -> str:
         return (f"{type(self.study.sampler).__name__} over {len(self.study.get_trials(deepcopy=False))} finished trials, "
@@ -88,19 +82,8 @@ class OptunaTPE(RankingPolicy):
             if len(self._suggestions) == 1:
                 self._other_sampler = copy.deepcopy(own)
             self.study.sampler = self._other_sampler if self._suggestions else own
-            self._suggestions.append(self._suggest())
+            self._suggestions.append(suggest(self.study, self.view.space))
         self.study.sampler = own
-
-    def _suggest(self) -> np.ndarray:
-        with _quiet():
-            asked = self.study.ask(self._ranges)
-        self.study.tell(asked, state=optuna.trial.TrialState.FAIL)  # the outcome is told at the point that it snapped to
-        return np.array([asked.params[name] for name in self._ranges])
-
-    def _finished(self, point: np.ndarray, u: float) -> optuna.trial.FrozenTrial:
-        inside = np.clip(point, *self.view.space.window)
-        params = dict(zip(self._ranges, inside.tolist(), strict=True))
-        return optuna.trial.create_trial(params=params, distributions=self._ranges, value=float(u))
 
 
 class OptunaGP(OptunaTPE):
@@ -117,6 +100,34 @@ class OptunaGP(OptunaTPE):
             chosen = np.sort(self.rng.permutation(len(e.loss))[:left])
             yield from zip(e.points[chosen], squash(e.loss)[chosen], strict=True)
             left -= len(chosen)
+
+
+def study_of(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    """An empty study that minimizes, in memory."""
+    with _quiet():
+        return optuna.create_study(sampler=sampler, direction="minimize")
+
+
+def suggest(study: optuna.Study, space: Space) -> np.ndarray:
+    """The point [d] that a study would try next; its outcome is told apart, at the point that it is snapped to."""
+    ranges = _ranges(space)
+    with _quiet():
+        asked = study.ask(ranges)
+    study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    return np.array([asked.params[name] for name in ranges])
+
+
+def finished(space: Space, point: np.ndarray, u: float) -> optuna.trial.FrozenTrial:
+    """A trial that ended: a point [d] of the space and its loss."""
+    ranges = _ranges(space)
+    params = dict(zip(ranges, np.clip(point, *space.window).tolist(), strict=True))
+    return optuna.trial.create_trial(params=params, distributions=ranges, value=float(u))
+
+
+def _ranges(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """One parameter a coordinate, by name."""
+    names = space.names if len(space.names) == len(space) else [f"x{j}" for j in range(len(space))]
+    return {name: optuna.distributions.FloatDistribution(float(low), float(high)) for name, low, high in zip(names, *space.window, strict=True)}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 
 TABLE, MIXED = make_table(noise=0.02), make_mixed_table()
 TASK = make_task(TABLE, evidence=(), charged=("toy:1", "toy:2"), trials=4, target_rows="all")
-CLIMBERS = ["successive-halving", "hyperband", "asha"]
+CLIMBERS = ["successive-halving", "hyperband", "asha", "bohb", "mf-gp"]
 
 
 def played(policy_id, task=TASK, table=TABLE, seed=0):
