@@ -20,7 +20,6 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from autollm.gym.episode import Trial
-from autollm.gym.space import nearest
 from autollm.gym.trial import SLACK
 from autollm.policies.climbing import Climber, Move, Rung, said
 from autollm.policies.gaussian_process import GaussianProcessPolicy
@@ -54,7 +53,6 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             self._learn()
 
     def move(self, running: list[set[int]]) -> Move | None:
-        top = len(self.ladder) - 1
         if self.surface is None or len(self.ladder[0].lost) + len(running[0]) < self._n_first:
             new = self.fresh(0, running)
             return self.last(running) if new is None else (0, new)

@@ -10,7 +10,7 @@ from autollm.gym.episode import start
 from autollm.gym.trial import read_proposal
 from autollm.policies import POLICIES, make_policy, why_absent
 from autollm.policies.climbing import sizes_of
-from tests.unit.gym.tables import make_mixed_table, make_table, make_task
+from tests.unit.gym.tables import SPACE, make_mixed_table, make_table, make_task
 
 TABLE, MIXED = make_table(noise=0.02), make_mixed_table()
 TASK = make_task(TABLE, evidence=(), charged=("toy:1", "toy:2"), trials=4, target_rows="all")
@@ -83,6 +83,29 @@ def test_asha__charged__promotes_only_from_the_best_third():
         if trial.experiment == "toy:2":
             below = sorted((t for t in episode.trials[:k] if t.experiment == "toy:1"), key=lambda t: t.loss)
             assert trial.proposed in {t.point for t in below[: len(below) // 3]}
+
+
+def test_bohb__charged__begins_as_asha_and_then_where_it_is_good():
+    cheap = {p: [[t.loss for t in played(p, TASK.with_(trials=2), seed=seed)[0].trials if t.experiment == "toy:1"] for seed in range(8)]
+             for p in ("bohb", "asha")}
+    n = len(SPACE) + 2
+    assert np.array_equal([x[:n] for x in cheap["bohb"]], [x[:n] for x in cheap["asha"]], equal_nan=True)
+    later = {p: np.nanmean(np.concatenate([x[n:] for x in losses])) for p, losses in cheap.items()}
+    assert later["bohb"] < later["asha"] - 0.03
+
+
+def test_mf_gp__charged__looks_where_it_is_cheap_and_is_ahead_of_asha():
+    episode, policy = played("mf-gp")
+    first = next(i for i, t in enumerate(episode.trials) if not t.experiment)
+    assert first >= 15 and {t.experiment for t in episode.trials[:first]} == {"toy:1", "toy:2"} and policy.explain()
+    task = TASK.with_(trials=3)
+    regret = {p: np.mean([play(make_policy(p), task, TABLE, seed).latent_regret[1] for seed in range(6)]) for p in ("mf-gp", "asha")}
+    assert regret["mf-gp"] < regret["asha"]
+
+
+def test_mf_gp__free_evidence__is_gp():
+    task = make_task(TABLE, trials=4)
+    assert play(make_policy("mf-gp"), task, TABLE, 0).regret == play(make_policy("gp"), task, TABLE, 0).regret
 
 
 @pytest.mark.parametrize("policy_id", CLIMBERS)

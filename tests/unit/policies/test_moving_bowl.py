@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from autollm.gym.episode import Trial, start
+from autollm.gym.smoothing import squash
+from autollm.policies import make_policy
 from autollm.policies.moving_bowl import SHIFT_SD, MovingBowl
 from tests.unit.gym.tables import make_table, make_task
 
@@ -72,3 +76,18 @@ def test_explain__numbers__are_the_computed_ones() -> None:
     assert "4 experiments" in text and "after" not in text
     told(policy, 1, OPTIMUM, 2.3)
     assert "after 1 trials" in policy.explain()
+
+
+def test_moving_bowl_gp__a_wall_beside_the_optimum__is_predicted_where_it_moved_to() -> None:
+    losses = TABLE.columns["objective"].copy()
+    for i, points in enumerate(TABLE.points):  # half a nat, from an octave right of the optimum on
+        losses[TABLE.offsets[i] : TABLE.offsets[i + 1]] += 0.5 * (points[:, 0] - (-7.5 - 0.5 * i) > 0.75)
+    table = replace(TABLE, columns={**TABLE.columns, "objective": losses})
+    true = squash(table.loss[table.offsets[4] : table.offsets[5]])
+    wrong = {}
+    for policy_id in ("moving-bowl", "moving-bowl-gp"):
+        view, policy = start(make_task(table), table, 0).drawn.view, make_policy(policy_id)
+        policy.reset(view, np.random.default_rng(0))
+        said, _ = policy.predict([view.space.decode(x) for x in table.points[4]])
+        wrong[policy_id] = np.abs(said - true)[true < 1].mean()
+    assert wrong["moving-bowl-gp"] < 0.8 * wrong["moving-bowl"]
