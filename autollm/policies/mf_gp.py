@@ -17,7 +17,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from autollm.gym.episode import Trial
 from autollm.gym.trial import SLACK
@@ -27,7 +27,7 @@ from autollm.policies.gaussian_process import GaussianProcessPolicy
 N_FIRST, FIRST_SHARE = 5, 1 / 3
 """Random candidates that the cheapest rung begins with, for each coordinate and one more, as far as this share of the budget pays them."""
 MAX_FITTED = 150
-"""Outcomes that length scales are fitted to, the latest ones."""
+"""Outcomes that length scales are fitted to, those of the dearest rungs."""
 REFIT = 1.25
 """Length scales are fitted again when there are so many times as many outcomes."""
 FIXED = 1e6
@@ -91,7 +91,7 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             self._learnt, self._n_fitted = self._fitted(x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level), len(y)
         self.surface = GaussianProcessRegressor(self._learnt, optimizer=None).fit(x, y - self._level)
 
-    def _fitted(self, x: np.ndarray, y: np.ndarray) -> ConstantKernel:
+    def _fitted(self, x: np.ndarray, y: np.ndarray) -> Kernel:
         """amplitude RBF(x, z) + level RBF(z) + noise: cheap runs lie higher everywhere, by an amount that only z decides."""
         d = len(self.view.space)
         window, z = np.ptp(self.view.space.window, axis=0), np.array(self._z)
@@ -129,10 +129,10 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         return np.column_stack([points, np.tile(self._z[r], (len(points), 1))])
 
     def _unit(self) -> float:
-        """Median - min of the rung that was run most; 1.0 where that is none."""
+        """Median - min of the rung that was run most; 1.0 where that is 0."""
         most = max(self.ladder, key=lambda rung: len(rung.lost))
         finite = [loss for loss in most.lost.values() if np.isfinite(loss)]
-        return float(np.median(finite) - min(finite)) if len(set(finite)) > 2 else 1.0
+        return float(np.median(finite) - min(finite)) or 1.0 if finite else 1.0
 
 
 def _tamed(rung: Rung, unit: float) -> np.ndarray:

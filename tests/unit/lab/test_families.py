@@ -75,7 +75,7 @@ def test_family__trainer__has_both_functions(family):
     assert callable(module.load) and callable(module.train)
 
 
-@pytest.mark.parametrize("suite_id", ["lab-pretraining-v3", "lab-data_mixture-v1"])
+@pytest.mark.parametrize("suite_id", ["lab-pretraining-v3", "lab-architecture-v1", "lab-data_mixture-v1"])
 def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_id):
     suite = load_suite(suite_id)
     family = FAMILIES[suite.family]
@@ -100,6 +100,18 @@ def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optim
     best = {level: sorted(cells, key=cells.__getitem__)[:3] for level, cells in summary.level_means(DATA_MIXTURE, runs.values(), "prose_loss").items()}
     cheap, dear = (np.mean([json.loads(key)["mixture"]["prose"] for key in best[level]]) for level in ("c1", "d1"))
     assert cheap > dear + 0.2
+
+
+def test_recorded_shapes__whole_sweep__is_there_and_the_best_shape_grows_with_the_budget():
+    runs = read_runs(shipped("architecture"))
+    assert set(runs) <= set(ARCHITECTURE.known()) and len(runs) == sum(map(ARCHITECTURE.n_runs, ARCHITECTURE.levels))
+    levels = {s.level: s for s in summary.summarize(ARCHITECTURE, runs.values())}
+    assert all(levels[name].n_cells >= 32 and levels[name].noise_share < 0.1 for name in ("b3", "c3", "d3"))
+    assert max(s.flops for s in levels.values()) >= 50 * min(s.flops for s in levels.values())
+    best = {name: json.loads(min(cells, key=cells.__getitem__)) for name, cells in summary.level_means(ARCHITECTURE, runs.values()).items()}
+    sizes = [architecture.shape_of(best[name]).total_params for name in ("a1", "c2", "d3")]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] / 2
+    assert 1 < best["d3"]["depth"] < max(architecture.DEPTHS) and min(architecture.WIDTHS) < best["d3"]["width"] < max(architecture.WIDTHS)
 
 
 def test_mixture_suite__objectives__are_the_target_mixes():
