@@ -177,7 +177,7 @@ def test_data_tests__one_planted_fault_each__are_caught_by_name(copy):
     assert failed(copy) == {
         "assert_no_run_lost",
         "assert_lines_accounted",
-        "assert_cost_grows_with_fidelity",
+        "assert_cost_never_falls_with_fidelity",
         "assert_experiments_hold_together",
     }
 

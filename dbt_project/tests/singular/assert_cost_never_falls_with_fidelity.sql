@@ -1,4 +1,5 @@
--- Within a ladder, an experiment that is larger in one coordinate and smaller in none costs more.
+-- Within a ladder, an experiment that is larger in one coordinate and smaller in none never costs less
+-- (as much where compute is a coordinate itself, and model size another).
 with pairs as (
 
     select
@@ -16,4 +17,4 @@ select pairs.smaller, pairs.larger, a.compute_flops as smaller_flops, b.compute_
 from pairs
 inner join {{ ref('dim_experiments') }} as a on a.experiment_id = pairs.smaller
 inner join {{ ref('dim_experiments') }} as b on b.experiment_id = pairs.larger
-where pairs.dominates and b.compute_flops <= a.compute_flops
+where pairs.dominates and b.compute_flops < a.compute_flops
