@@ -42,7 +42,7 @@ def describe(suite: Suite, table: OutcomeTable, origin: Mapping[str, str] | None
     return {
         "suite_id": suite.suite_id, "version": suite.version, "family": suite.family, "source": suite.source, "description": suite.description,
         "origin": dict(origin) if origin else None,
-        "knobs": sorted({f"{k.name} ({k.scale}{', ' + k.unit if k.unit else ''}): {k.window_text}"
+        "knobs": sorted({f"{k.name} ({k.scale}{', ' + k.unit if k.unit not in ('', '1') else ''}): {k.window_text}"
                          for e in ids for k in table.experiments[e].space.knobs}),
         "objectives": sorted({t.objective or table.experiments[table.index(t.target)].objective for t in suite.tasks}),
         "n_experiments": len(ids), "n_configurations": len(points), "n_outcomes": int(sum(len(table.points[e]) for e in ids)),

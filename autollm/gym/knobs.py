@@ -129,7 +129,7 @@ class Knob:
     @property
     def window_text(self) -> str:
         """The declared window, for messages."""
-        unit = f" {self.unit}" if self.unit else ""
+        unit = f" {self.unit}" if self.unit not in ("", "1") else ""
         if self.scale in ONE_COORDINATE and all(map(is_number, self.levels)):
             return f"{self.levels[0]:g} to {self.levels[-1]:g}{unit}"
         named = ", ".join(map(_spelled, self.levels))
