@@ -1,7 +1,8 @@
 """What the columns of a table hold: kinds, levels, grids, groups that sum to 1, what determines what.
 
-What does not belong here: what a column is for (`proposal.py`). Memory is bounded: of a long table every second, fourth ...
-row is looked at, so that all of its length is seen. Invariant: nothing here changes or repairs a value.
+What does not belong here: what a column is for (`proposal.py`). Memory is bounded: of a long table a half, a quarter ... of the rows
+are looked at, strewn over all of its length; every second, fourth ... row would see one level of a knob that a nested sweep
+varies fastest. Invariant: nothing here changes or repairs a value.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}")
 
 @dataclass
 class Sample:
-    """Rows of a table, thinned evenly where there are many, and its unreadable lines."""
+    """Rows of a table in their order, some of them where there are many, the same each time; and its unreadable lines."""
 
     rows: list[TableRow] = field(default_factory=list)
     n_rows: int = 0
@@ -35,19 +36,31 @@ class Sample:
     @classmethod
     def of(cls, rows: Iterable[TableRow]) -> Sample:
         """At most 2 * MAX_ROWS of the rows are held at any time."""
-        sample, stride = cls(), 1
+        sample, one_in = cls(), 1
+        strewn: list[int] = []
         for row in rows:
             if row.values is None:
                 sample.n_bad += row.n_lines if row.problem else 0
                 if row.problem and len(sample.bad) < 5:
                     sample.bad.append(row)
                 continue
-            if sample.n_rows % stride == 0:
-                sample.rows.append(row)
+            mixed = _mixed(sample.n_rows)
             sample.n_rows += 1
+            if mixed % one_in == 0:
+                sample.rows.append(row)
+                strewn.append(mixed)
             if len(sample.rows) >= 2 * MAX_ROWS:
-                sample.rows, stride = sample.rows[::2], stride * 2
+                one_in *= 2
+                sample.rows = [row for row, m in zip(sample.rows, strewn, strict=True) if m % one_in == 0]
+                strewn = [m for m in strewn if m % one_in == 0]
         return sample
+
+
+def _mixed(number: int) -> int:
+    """A number of 32 bits in which those of `number` are strewn: the last step of MurmurHash3 (A. Appleby, public domain)."""
+    number = ((number ^ number >> 16) * 0x85EBCA6B) % 2**32
+    number = ((number ^ number >> 13) * 0xC2B2AE35) % 2**32
+    return number ^ number >> 16
 
 
 @dataclass(frozen=True)

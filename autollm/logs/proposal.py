@@ -77,7 +77,7 @@ def propose(file: str | Path, objective: str | None = None) -> Proposal:
     if known:
         notes.insert(0, f"files called {log.name} are read by the built-in mapping {known[0]!r} already")
     if sample.n_rows > len(sample.rows):
-        notes.append(f"{len(sample.rows)} of {sample.n_rows} rows were looked at, evenly over the file")
+        notes.append(f"{len(sample.rows)} of {sample.n_rows} rows were looked at, strewn over the file")
     first = " (of the first ones)" if n_land + n_quarantined >= MAX_ROWS else ""
     notes.append(f"with this mapping {n_land} rows land and {n_quarantined} are set aside{first}")
     listed = tuple({"name": n, "kind": c.kind, "n_distinct": c.n_distinct, **vars(roles.of[n])} for n, c in columns.items())

@@ -164,12 +164,14 @@ def test_propose__lines_that_cannot_be_read__are_counted_and_named(tmp_path):
     assert any("my_sweep.csv line 56: 2 fields" in n for n in found.notes) and any("line 57: not UTF-8" in n for n in found.notes)
 
 
-def test_sample__long_table__is_thinned_over_all_of_its_length(monkeypatch):
-    monkeypatch.setattr(columns_module, "MAX_ROWS", 10)
-    sample = Sample.of(TableRow(i, {"x": i}) for i in range(1, 1001))
+def test_sample__long_nested_sweep__is_thinned_over_all_of_its_length_and_every_level_is_seen(monkeypatch):
+    monkeypatch.setattr(columns_module, "MAX_ROWS", 100)
+    sample = Sample.of(TableRow(i, {"fast": i % 16, "slow": i // 16 % 8}) for i in range(1, 10_001))
     lines = [row.line for row in sample.rows]
-    assert sample.n_rows == 1000 and 10 <= len(lines) < 20
-    assert len({b - a for a, b in itertools.pairwise(lines)}) == 1 and lines[-1] > 900
+    assert sample.n_rows == 10_000 and 75 <= len(lines) < 200 and lines == sorted(set(lines))
+    assert max(b - a for a, b in itertools.pairwise([0, *lines, 10_001])) < 1000
+    assert [len({row.values[name] for row in sample.rows}) for name in ("fast", "slow")] == [16, 8]
+    assert [row.line for row in Sample.of(TableRow(i, {}) for i in range(1, 10_001)).rows] == lines
 
 
 def column(*cells, name: str = "x") -> Column:
