@@ -67,7 +67,7 @@ def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(table, changes
     assert ratios[0] == pytest.approx(ratios[1])
 
 
-NAMING = ("step-law", "moving-bowl", "tool-follower", "optuna-tpe")
+NAMING = ("step-law", "moving-bowl", "moving-bowl-gp", "tool-follower", "optuna-tpe", "bohb")
 """Policies that look at roles or names of knobs and fidelities; Optuna's TPE draws for its parameters in the order of their names."""
 
 
