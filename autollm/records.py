@@ -155,7 +155,10 @@ def canonical_json(value: Any, digits: int | None = 6) -> str:
 
     Equal values give equal text: 1.0 and 1 are both written 1 where `digits` is given.
     """
-    return json.dumps(_canonical(value, digits), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return _CANONICAL(_canonical(value, digits))
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 
 
 def _canonical(value: Any, digits: int | None) -> Any:

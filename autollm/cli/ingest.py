@@ -20,7 +20,7 @@ def ingest(paths: Annotated[list[Path], typer.Argument(help="Log files, tables, 
     from autollm.places import resolve
 
     places = resolve(home).prepare()
-    report = land(paths, places.home, load_mapping(mapping, places.home) if mapping else None)
+    report = land(paths, places.home, load_mapping(mapping, places.home) if mapping else None, say=lambda text: typer.echo(text, err=True))
     if as_json:
         print(json.dumps(report.as_dict()))
         return

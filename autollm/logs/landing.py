@@ -10,7 +10,7 @@ Invariant: killed at any moment, the lake holds the batch whole or not at all, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from autollm.errors import RecordError
@@ -22,11 +22,14 @@ from autollm.logs.mapping import Mapping
 from autollm.logs.session import Session
 
 
-def ingest(paths: Iterable[str | Path], lake: str, mapping: Mapping | None = None) -> IngestReport:
+def ingest(
+    paths: Iterable[str | Path], lake: str, mapping: Mapping | None = None, say: Callable[[str], None] = lambda text: None
+) -> IngestReport:
     """Land log files, tables, archives, or folders of them in the lake at `lake` (fsspec URL or path).
 
     With a mapping, files named in `paths` are read as its format and folders are searched for its `files`; without one,
-    those added to the lake and the built-in ones are used (run logs by their header's source, tables by file name).
+    those added to the lake and the built-in ones are used (run logs by their header's source, tables by file name). `say` is told
+    how far a long file is.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -36,7 +39,7 @@ def ingest(paths: Iterable[str | Path], lake: str, mapping: Mapping | None = Non
     bronze = Bronze(lake)
     choice = MappingChoice(mapping, tuple(own_mappings(lake).values()))
     with bronze.writing(), Batch() as batch:
-        session = Session(bronze, choice, batch)
+        session = Session(bronze, choice, batch, say)
         for path in paths:
             files, is_folder = find_files(str(path))
             for raw in files:

@@ -67,7 +67,7 @@ class Seen:
         return n
 
     def _find(self, digest: bytes) -> int | None:
-        at = int(np.searchsorted(self._digests, np.bytes_(digest)))
+        at = int(self._digests.searchsorted(np.bytes_(digest)))
         return at if at < len(self._digests) and self._digests[at] == np.bytes_(digest) else None
 
     def _settle(self) -> None:

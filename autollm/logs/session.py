@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import fsspec
@@ -23,6 +24,9 @@ from autollm.logs.mapping import Mapping
 from autollm.logs.pairs import Held, Waiting, hold
 from autollm.logs.reading import BadLines, ReadFile
 from autollm.records import content_hash
+
+SAY_EVERY_S = 10.0
+"""How often a long file says how far it is."""
 
 
 @dataclass
@@ -43,10 +47,10 @@ class _Account:
 
 
 class Session:
-    """One ingest: what the lake held before, and the batch that grows."""
+    """One ingest: what the lake held before, and the batch that grows. `say` is told how far a long file is."""
 
-    def __init__(self, bronze: Bronze, choice: MappingChoice, batch: Batch):
-        self._bronze, self._choice, self._batch = bronze, choice, batch
+    def __init__(self, bronze: Bronze, choice: MappingChoice, batch: Batch, say: Callable[[str], None] = lambda text: None):
+        self._bronze, self._choice, self._batch, self._say = bronze, choice, batch, say
         files = bronze.read("files", ["sha256", "source", "mapping_id", "file", "n_lines"])
         self._landed = {(sha, source) for sha, source, *_ in files}
         self._landed_hashes = {sha for sha, _ in self._landed}
@@ -183,12 +187,17 @@ class Session:
     def _land_chunks(
         self, log: LogBytes | LogFile, raw_sha256: str, is_member: bool, file_format: str, chunks: Iterable[ReadFile]
     ) -> None:
-        account = _Account()
+        account, begun = _Account(), time.monotonic()
+        said = begun
         self._names.append(log.name)
         for found in chunks:
             self._first_runs_only(log, found)
             self._add_found(log, raw_sha256, found)
             account.add(found)
+            now = time.monotonic()
+            if now - said >= SAY_EVERY_S:
+                said = now
+                self._say(f"{log.name}: {account.n_lines:,} lines read, {account.n_lines / (now - begun):,.0f} a second")
         kind = "member" if is_member else "file"
         self._add_file(log.name, raw_sha256, log.sha256, kind, log.n_bytes, file_format, account)
 

@@ -220,8 +220,11 @@ def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(tmp_path, lak
     write(other / "mappings", "sweep.toml", sweep_mapping("csv", ["sweep*.csv"]).encode())
     monkeypatch.setattr(bronze, "SPILL_ROWS", 4)
     monkeypatch.setattr("autollm.logs.table.CHUNK_ROWS", 3)
-    assert ingest([path], str(other)) == calm
+    monkeypatch.setattr("autollm.logs.session.SAY_EVERY_S", 0.0)
+    said: list[str] = []
+    assert ingest([path], str(other), say=said.append) == calm
     assert (rows(other, "runs"), rows(other, "quarantine")) == expected
+    assert len(said) >= 8 and said[-1].startswith("sweep.csv: 27 lines read, ")
 
 
 def test_ingest__jsonl_table_of_an_own_mapping__is_no_run_log_and_run_logs_stay_run_logs(tmp_path, lake):
