@@ -35,7 +35,7 @@ class Bohb(Asha):
             return super().fresh(r, running)
         study = study_of(optuna.samplers.TPESampler(seed=int(stream.integers(2**31)), n_startup_trials=0))
         worst = max((loss for loss in known.lost.values() if np.isfinite(loss)), default=0.0)
-        study.add_trials([finished(self.view.space, known.points[c], min(loss, worst)) for c, loss in known.lost.items()])
+        study.add_trials(finished(self.view.space, ((known.points[c], min(loss, worst)) for c, loss in known.lost.items())))
         away = np.sum((self.ladder[r].candidates - suggest(study, self.view.space)) ** 2, axis=1)
         return self.first_new(r, running, np.argsort(away, kind="stable").tolist())
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from autollm.gym.episode import Trial
 from autollm.gym.smoothing import squash
@@ -88,11 +88,7 @@ class GaussianProcessPolicy(RankingPolicy):
         widths = np.maximum(np.ptp(self._inputs, axis=0), 1.0)
         kernel = ConstantKernel(1.0, (0.05, 20.0)) * RBF(widths / 2, [(w / 20, w * 10) for w in widths]) \
             + WhiteKernel(0.02, (3e-3, 1.0))
-        regressor = GaussianProcessRegressor(kernel, normalize_y=False, n_restarts_optimizer=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer too
-            regressor.fit(self._inputs[chosen], (self._w[chosen] - self._mean) / self._scale)
-        self._kernel = regressor.kernel_
+        self._kernel = fitted(kernel, self._inputs[chosen], (self._w[chosen] - self._mean) / self._scale).kernel_
 
     def _condition(self) -> None:
         chosen = self._sample(N_CONDITION)
@@ -124,3 +120,10 @@ class GaussianProcessPolicy(RankingPolicy):
 
 def _cone(u: np.ndarray) -> np.ndarray:
     return np.sqrt(u + OFFSET)
+
+
+def fitted(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
+    """The process on inputs [n, d] and outputs [n] whose hyper-parameters have the highest likelihood, in one start from `kernel`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer too
+        return GaussianProcessRegressor(kernel).fit(x, y)

@@ -10,19 +10,16 @@ Source: D. Huang et al., "Sequential kriging optimization using multiple-fidelit
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from autollm.gym.episode import Trial
 from autollm.gym.trial import SLACK
 from autollm.policies.climbing import Climber, Move, Rung, said
-from autollm.policies.gaussian_process import GaussianProcessPolicy
+from autollm.policies.gaussian_process import GaussianProcessPolicy, fitted
 
 N_FIRST, FIRST_SHARE = 5, 1 / 3
 """Random candidates that the cheapest rung begins with, for each coordinate and one more, as far as this share of the budget pays them."""
@@ -100,9 +97,7 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         kernel = ConstantKernel(1.0, (0.05, 20.0)) * RBF(reach / 2, free) \
             + ConstantKernel(10.0, (0.1, 1e4)) * RBF(np.append(np.full(d, FIXED), reach[d:]), [(FIXED, FIXED * 1.01)] * d + free[d:]) \
             + WhiteKernel(0.02, (3e-3, 1.0))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer too
-            return GaussianProcessRegressor(kernel).fit(x, y).kernel_
+        return fitted(kernel, x, y).kernel_
 
     def _worth(self, r: int) -> np.ndarray:
         """The acquisition [n] at the candidates of rung r."""

@@ -7,14 +7,12 @@ kriging as in N. Cressie, "Statistics for spatial data" (1993), section 3.4.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from autollm.policies.bowl_fit import left_over
+from autollm.policies.gaussian_process import fitted
 from autollm.policies.moving_bowl import MovingBowl
 
 N_ROWS = 300
@@ -48,6 +46,4 @@ class MovingBowlGP(MovingBowl):
         y = np.clip(left_over(rows, self.bowl)[near], -MOST, MOST)
         widths = np.maximum(np.ptp(x, axis=0), 1.0)
         kernel = ConstantKernel(0.05, (1e-4, 1.0)) * RBF(widths / 3, [(w / 20, w * 10) for w in widths]) + WhiteKernel(0.02, (1e-3, 1.0))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a bound that is reached is an answer too
-            return GaussianProcessRegressor(kernel).fit(x, y)
+        return fitted(kernel, x, y)

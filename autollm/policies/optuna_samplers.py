@@ -9,7 +9,7 @@ Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et al. (NeurIPS 2
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -34,7 +34,7 @@ class OptunaTPE(RankingPolicy):
 
     def prepare(self) -> None:
         self.study = study_of(self.make_sampler(int(self.rng.integers(2**31))))
-        self.study.add_trials([finished(self.view.space, x, u) for x, u in self.handed_over()])
+        self.study.add_trials(finished(self.view.space, self.handed_over()))
         self._suggestions: list[np.ndarray] = []
         self.spread = expected_spread(self.view)
 
@@ -67,9 +67,9 @@ class OptunaTPE(RankingPolicy):
         points, losses = self.tried
         if trial.point and np.isfinite(trial.loss):
             u = u_from_first(np.array([losses[0], trial.loss]), first_u(self.view, points[0]), self.spread)[1]
-            self.study.add_trial(finished(self.view.space, np.array(trial.point), u))
+            self.study.add_trials(finished(self.view.space, [(np.array(trial.point), u)]))
         elif trial.configuration is not None:
-            self.study.add_trial(finished(self.view.space, self.view.space.encode(trial.configuration), WORST_U))
+            self.study.add_trials(finished(self.view.space, [(self.view.space.encode(trial.configuration), WORST_U)]))
 
     def explain(self) -> str:
         return (f"{type(self.study.sampler).__name__} over {len(self.study.get_trials(deepcopy=False))} finished trials, "
@@ -117,11 +117,11 @@ def suggest(study: optuna.Study, space: Space) -> np.ndarray:
     return np.array([asked.params[name] for name in ranges])
 
 
-def finished(space: Space, point: np.ndarray, u: float) -> optuna.trial.FrozenTrial:
-    """A trial that ended: a point [d] of the space and its loss."""
-    ranges = _ranges(space)
-    params = dict(zip(ranges, np.clip(point, *space.window).tolist(), strict=True))
-    return optuna.trial.create_trial(params=params, distributions=ranges, value=float(u))
+def finished(space: Space, outcomes: Iterable[tuple[np.ndarray, float]]) -> list[optuna.trial.FrozenTrial]:
+    """Trials that ended: points [d] of the space and their losses."""
+    ranges, window = _ranges(space), space.window
+    return [optuna.trial.create_trial(params=dict(zip(ranges, np.clip(point, *window).tolist(), strict=True)), distributions=ranges, value=float(u))
+            for point, u in outcomes]
 
 
 def _ranges(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
