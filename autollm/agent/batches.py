@@ -16,7 +16,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from autollm.agent.practice import Example, practice_example
-from autollm.agent.tokenizer import CALL_CLOSE, RUN_OPEN, quarter_ids
+from autollm.agent.tokenizer import CALL_CLOSE, RUN_OPEN, value_ids
 from autollm.agent.transcript import TOOLS
 
 PAD_TO = 64
@@ -33,7 +33,7 @@ class Batch:
 
     Attributes:
         tokens: int64 [n, length]. text: int64 [a], positions with ordinary loss.
-        values: int64 [b], positions of values; targets: float32 [b, n_quarters]; importance: float32 [b].
+        values: int64 [b], positions of values; targets: float32 [b, n_values]; importance: float32 [b].
     """
 
     tokens: np.ndarray
@@ -48,8 +48,8 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):
         self.tokenizer = tokenizer
-        self.is_quarter = np.zeros(len(tokenizer), dtype=bool)
-        self.is_quarter[quarter_ids(tokenizer)] = True
+        self.is_value = np.zeros(len(tokenizer), dtype=bool)
+        self.is_value[value_ids(tokenizer)] = True
         marks = (RUN_OPEN, CALL_CLOSE, "<|assistant|>", tokenizer.eos_token, tokenizer.pad_token)
         self.open, self.close, self.assistant, self.end, self.pad = tokenizer.convert_tokens_to_ids(list(marks))
 
@@ -59,7 +59,7 @@ class Encoder:
         tokens = np.array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         said = _between(tokens == self.assistant, tokens == self.end, inclusive=True)
         called = _between(tokens == self.open, tokens == self.close, inclusive=False)
-        values = np.flatnonzero(called & self.is_quarter[tokens])
+        values = np.flatnonzero(called & self.is_value[tokens])
         said[values] = False
         return tokens, np.flatnonzero(said), values
 

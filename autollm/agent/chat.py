@@ -37,6 +37,9 @@ trials; it is said anew after each trial.
 All knob values are relative to one reference configuration on the knob's natural scale (octaves for rates and sizes), in steps of 0.25:
 0.0 is the reference, -1.0 is half of it. Answers of run_experiment say where the run was evaluated and how its loss changed from your
 first trial, in tenths of the cheap experiments' spread.
+Where knobs are many, the message names candidates by number instead of their values: the best ones of each cheap experiment, the one nearest
+to the trend, the one in the middle of the window (`centre`), the surface's. There a configuration is {"candidate": number}; list_candidates says
+what a number stands for and numbers others.
 Every turn, call exactly one tool. run_experiment(experiment="target", configuration={every knob: number}) costs one trial; a malformed or
 repeated call costs one too. query_experiments, summarize_evidence and list_candidates are free. End with submit(configuration)."""
 

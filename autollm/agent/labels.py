@@ -15,6 +15,8 @@ from autollm.gym.regret import regret
 
 SLACK = 0.1
 """Regret above the incumbent's that still counts as a gain, so that something is worth trying beside a perfect trial."""
+OFF_TABLE = 0.5
+"""What a gain counts where the proposal would be snapped from beyond the tolerance."""
 SHARPNESS = 3.0
 """Weights are gains to this power: higher is greedier."""
 
@@ -31,15 +33,18 @@ class Grid:
         self.regret = np.asarray(regret(episode.latent, episode.latent))[self.rows]
 
     def untried(self) -> np.ndarray:
-        """Cells that would give a new row, bool [n_cells]."""
-        return self.on_table & ~np.isin(self.rows, [t.row for t in self.episode.trials])
+        """Cells within the tolerance of a row that was not tried, bool [n_cells]."""
+        return self.on_table & self._new()
 
     def weights(self) -> np.ndarray:
         """Teacher's weights over the cells for the next trial, float64 [n_cells], largest 1; uniform where nothing gains."""
         best = self.episode.incumbent
         reached = min(1.0, float(regret(self.episode.latent[best.row], self.episode.latent)) + SLACK) if best else 1.0
         untried = self.untried()
-        gain = np.where(untried, np.maximum(reached - self.regret, 0.0), 0.0)
+        gain = np.where(self._new(), np.maximum(reached - self.regret, 0.0), 0.0) * np.where(self.on_table, 1.0, OFF_TABLE)
         if gain.max(initial=0.0) <= 0:
             gain = (untried if untried.any() else np.ones(len(self.cells))).astype(float)
         return (gain / gain.max()) ** SHARPNESS
+
+    def _new(self) -> np.ndarray:
+        return ~np.isin(self.rows, [t.row for t in self.episode.trials])

@@ -12,7 +12,9 @@ The prior, written down (docs/experiments.md says when it was changed, and after
 - in one landscape of three the experiments differ in something unsaid (a depth, a schedule), which scatters their optima by half an octave;
 - one in six has cheap evidence that is uninformative or reversed;
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
-  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in four has an invented one.
+  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in four has an invented one;
+- three in ten are wide: a mixture of 3 to 7 parts, or 5 to 7 knobs of all scales with 2 to 5 levels; their experiments share a design of
+  24 to 64 configurations, of which each has three fifths or more, and half of the targets' optima lie towards the window's middle.
 
 What does not belong here: text, labels. Invariant: a landscape is determined by its seed, in any process.
 """
@@ -24,6 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autollm.gym.knobs import SIMPLEX_UNIT
+from autollm.gym.shortlist import SPOKEN_COORDINATES
 from autollm.gym.space import Knob, Space
 from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.task import Task
@@ -53,6 +57,10 @@ N_CHEAP = (0.05, 0.07, 0.09, 0.1, 0.11, 0.11, 0.1, 0.1, 0.09, 0.08, 0.05, 0.05)
 FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
+WIDE = 0.3
+"""Share of landscapes with more coordinates than a configuration is written out for."""
+MAX_CELLS = 3000
+"""Of a wide grid."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,16 @@ class _Shape:
 def make_landscape(seed: int) -> Landscape:
     """The landscape of a seed."""
     rng = np.random.default_rng([17, seed])
-    kinds, space = _space(rng)
+    wide = np.random.default_rng([19, seed]).random() < WIDE
+    kinds, space = _wide_space(rng) if wide else _space(rng)
+    design = _design(rng, space) if wide else space.grid
     coordinates, names = _coordinates(rng)
     n_cheap = int(rng.choice(len(N_CHEAP), p=N_CHEAP)) + 1
     z = _ladder(rng, n_cheap, len(names))
     optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
     shape = _shape(rng, len(space))
-    parts = [_rows(rng, space, optimum, shape, target=i == n_cheap) for i, optimum in enumerate(optima)]
+    recorded = [_part(rng, design) if wide else _recorded(rng, space, target=i == n_cheap) for i in range(len(optima))]
+    parts = [_rows(rng, points, optimum, shape) for points, optimum in zip(recorded, optima, strict=True)]
     family = str(rng.choice(FAMILIES))
     experiments = tuple(
         Experiment(f"generated:{seed}:{i}", f"generated {seed}/{i}", "generated", family,
@@ -124,6 +135,47 @@ def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
     return kinds, Space(tuple(knobs))
 
 
+def _wide_space(rng: np.random.Generator) -> tuple[list[str], Space]:
+    """Kinds of the coordinates, and a space whose configurations have numbers: a mixture, or many knobs."""
+    known = rng.permutation([n for group in KNOB_NAMES.values() for n in group])[:12]
+    names = list(dict.fromkeys(_invented(rng) if rng.random() < INVENTED else str(name) for name in known))[:8]
+    if rng.random() < 0.4:
+        knob = Knob(names[-1], "simplex", tuple(names[: int(rng.integers(3, 8))]))
+        return ["other"] * knob.width, Space((knob,))
+    knobs, kinds, cells = [], [], 1
+    for name in names[: int(rng.integers(5, 8))]:
+        n = int(min(rng.integers(2, 6), max(2, MAX_CELLS // (cells * 2))))
+        cells *= n
+        scale = str(rng.choice(["log", "ordinal", "linear", "categorical"], p=[0.5, 0.25, 0.15, 0.1]))
+        knob = _wide_knob(rng, name, scale, n)
+        kinds += [str(rng.choice(["rate", "size", "other"])) if scale == "log" else "other"] * knob.width
+        knobs.append(knob)
+    return kinds, Space(tuple(knobs))
+
+
+def _wide_knob(rng: np.random.Generator, name: str, scale: str, n: int) -> Knob:
+    if scale == "categorical":
+        return Knob(name, scale, tuple("abcde"[:n]))
+    if scale == "log":
+        return Knob(name, scale, tuple((2.0 ** (float(rng.integers(-14, 8)) + np.arange(n))).tolist()), step=1.0)
+    return Knob(name, scale, tuple(float(v) for v in range(1, n + 1)), step=1.0 if scale == "linear" else 0.0)
+
+
+def _design(rng: np.random.Generator, space: Space) -> np.ndarray:
+    """Configurations that the experiments of a wide landscape share, [n, n_coordinates]."""
+    n = int(rng.integers(24, 65))
+    if space.grid is None:
+        parts = space.knobs[0].levels
+        weights = rng.dirichlet(np.full(len(parts), float(rng.uniform(0.5, 2.0))), n)
+        return np.array([space.encode({space.knobs[0].name: dict(zip(parts, w.tolist(), strict=True))}) for w in weights])
+    return space.grid[rng.choice(len(space.grid), min(n, len(space.grid)), replace=False)]
+
+
+def _part(rng: np.random.Generator, design: np.ndarray) -> np.ndarray:
+    """Three fifths of a design or more."""
+    return design[np.sort(rng.choice(len(design), int(np.ceil(len(design) * rng.uniform(0.6, 1.0))), replace=False))]
+
+
 def _invented(rng: np.random.Generator) -> str:
     """A name that no list holds, so that a model learns to copy names piece by piece."""
     if rng.random() < 0.5:
@@ -158,7 +210,9 @@ def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.nd
     low, high = space.window
     d = len(space)
     place = rng.uniform(0.15, 0.85, d) if rng.random() < 0.6 else rng.uniform(-0.05, 1.05, d)
-    target = low + place * (high - low)
+    target = _mixed(low + place * (high - low)) if space.grid is None else low + place * (high - low)
+    if d > SPOKEN_COORDINATES and rng.random() < 0.5:
+        target = (target + (_mixed(high) if space.grid is None else (low + high) / 2)) / 2
     kind = str(rng.choice(["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1]))
     if kind == "uninformative":
         return np.vstack([low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target])
@@ -166,6 +220,12 @@ def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.nd
     moved, scatter = (travelled[:-1] - travelled[-1]) @ slopes, float(rng.choice(SCATTERS, p=SCATTER_CHANCES))
     cheap = target + (moved if kind == "law" else -moved) + rng.normal(0, scatter, moved.shape)
     return np.vstack([cheap, target + rng.normal(0, scatter, d)])
+
+
+def _mixed(point: np.ndarray) -> np.ndarray:
+    """A point [n_parts] moved out to where mixtures lie."""
+    point = np.maximum(point, 0.0)
+    return SIMPLEX_UNIT * point / max(float(np.linalg.norm(point)), 1e-9)
 
 
 def _bent(rng: np.random.Generator, z: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,9 +243,8 @@ def _shape(rng: np.random.Generator, d: int) -> _Shape:
                   float(rng.uniform(3, 30)), cliff, float(rng.uniform(0.01, 0.12)))
 
 
-def _rows(rng: np.random.Generator, space: Space, optimum: np.ndarray, shape: _Shape, target: bool) -> tuple[np.ndarray, ...]:
+def _rows(rng: np.random.Generator, points: np.ndarray, optimum: np.ndarray, shape: _Shape) -> tuple[np.ndarray, ...]:
     """Points [n, d], observed loss, latent loss and diverged [n] of one experiment."""
-    points = _recorded(rng, space, target)
     offset = (points - optimum) @ shape.rotation
     u = (np.where(offset * shape.skew > 0, 1 + np.abs(shape.skew), 1.0) * offset**2) @ shape.curvature
     u = u * np.exp(rng.normal(0, 0.2))

@@ -32,6 +32,8 @@ from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
 
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
 """Distinct numbers that the text view says."""
+N_NUMBERS = 64
+"""Candidates' numbers that are practised. A value is one of N_QUARTERS + N_NUMBERS: a quarter of a coordinate, or a candidate's number."""
 FIRST_TRIAL = 2.0
 """Weight of the first decision relative to the later ones, which are more: it is the one that a dear experiment rests on."""
 
@@ -39,7 +41,8 @@ FIRST_TRIAL = 2.0
 @dataclass(frozen=True)
 class Example:
     """A conversation, and per `run_experiment` turn the teacher's distribution over each value given the played ones before it:
-    float32 [n_knobs, N_QUARTERS]; `importance` [n_turns] weighs turns by how much there is to gain."""
+    float32 [n_values, N_QUARTERS + N_NUMBERS], a value a coordinate or the one number; `importance` [n_turns] weighs turns by how much there
+    is to gain."""
 
     messages: list[Message]
     decisions: list[np.ndarray]
@@ -60,8 +63,9 @@ def play_example(landscape: Landscape, seed: int) -> Example:
     while not env.episode.done:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
-        decisions.append(value_targets(env, grid.cells, weights, grid.cells[cell]))
-        importance.append(float(np.clip(weights.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
+        decisions.append(_teachers_values(env, grid, weights, cell))
+        offered = weights if env.shortlist is None else weights[env.shortlist.indices]
+        importance.append(float(np.clip(offered.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
         _play(env, messages, run_call(env, grid.cells[cell]))
     _play(env, messages, submit_call(env))
     return Example(messages, decisions, importance)
@@ -75,7 +79,13 @@ def exploring_width(rng: np.random.Generator) -> float:
 
 def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
     """A cell near the best trial, the trend, the surface's lowest place, or a cheap experiment's best row, or anywhere; one in twenty may
-    repeat."""
+    repeat. Where candidates have numbers, one of these, half of the time the surface's."""
+    if env.shortlist is not None:
+        named = np.array(env.shortlist.indices[:N_NUMBERS])
+        fresh = named[grid.untried()[named]]
+        if rng.random() < 0.5:
+            return suggested(env)
+        return int(rng.choice(fresh if len(fresh) and rng.random() > 0.05 else named))
     best, view = env.episode.incumbent, env.episode.drawn.view
     pick = rng.random()
     if pick < 0.35 and best is not None:
@@ -91,6 +101,17 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     if rng.random() > 0.05:
         distance = np.where(grid.untried(), distance, distance + 1e6)
     return int(np.argmin(distance))
+
+
+def _teachers_values(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> np.ndarray:
+    """The teacher's distribution over each value of the call that plays a cell, [n_values, N_QUARTERS + N_NUMBERS]."""
+    if env.shortlist is None:
+        return np.pad(value_targets(env, grid.cells, weights, grid.cells[cell]), ((0, 0), (0, N_NUMBERS)))
+    named = np.array(env.shortlist.indices[:N_NUMBERS])
+    among = weights[named] if weights[named].sum() > 1e-9 else grid.untried()[named] + 1e-9
+    out = np.zeros((1, N_QUARTERS + N_NUMBERS), dtype=np.float32)
+    out[0, N_QUARTERS : N_QUARTERS + len(named)] = among / among.sum()
+    return out
 
 
 def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from autollm.agent.model import build_model, n_parameters
 from autollm.agent.muon import Muon
 from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
-from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, quarter_ids
+from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, value_ids
 
 TOKENIZER_SEEDS = range(999_999_000, 1_000_000_000)
 VALIDATION_CHUNK = 1_000_000
@@ -72,7 +72,7 @@ class Pretraining:
         self.optimizers = (
             Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
             torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0))
-        self.quarters = torch.from_numpy(quarter_ids(self.tokenizer))
+        self.values = torch.from_numpy(value_ids(self.tokenizer))
         self.chunk, self.tokens, self.seconds = 0, 0, 0.0
 
     def learn(self, batches: list[Batch]) -> dict[str, float]:
@@ -105,7 +105,7 @@ class Pretraining:
         log_p = torch.log_softmax(logits.float(), dim=-1)
         text_loss = -log_p[:n].gather(1, tokens.reshape(-1)[torch.from_numpy(batch.text)][:, None]).mean()
         target, weight = torch.from_numpy(batch.targets), torch.from_numpy(batch.importance)
-        divergence = (torch.special.xlogy(target, target) - target * log_p[n:][:, self.quarters]).sum(dim=1)
+        divergence = (torch.special.xlogy(target, target) - target * log_p[n:][:, self.values]).sum(dim=1)
         return text_loss, (weight * divergence).sum() / weight.sum()
 
     def state(self) -> dict:

@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from autollm.agent.landscapes import FAMILIES, FIDELITY_NAMES, KNOB_NAMES
+from autollm.agent.practice import N_NUMBERS
 from autollm.agent.transcript import END, TOOLS
 from autollm.gym.text import LIMIT, QUARTERS, numbers
 
@@ -83,6 +84,12 @@ def quarter_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
     return np.array([tokenizer.encode(f" {text}", add_special_tokens=False)[0] for text in _quarters()])
 
 
+def value_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """Token ids of what a model chooses between (practice.py): the quarter numbers, then the numbers of candidates from 0."""
+    numbered = [tokenizer.encode(f" {n}", add_special_tokens=False)[0] for n in range(N_NUMBERS)]
+    return np.concatenate([quarter_ids(tokenizer), numbered])
+
+
 def _quarters() -> list[str]:
     n = int(LIMIT * QUARTERS)
     return [numbers(np.array(q / QUARTERS)) for q in range(-n, n + 1)]
@@ -90,7 +97,7 @@ def _quarters() -> list[str]:
 
 def _always() -> list[str]:
     """Text that makes numbers, counts and known names whole tokens, however rare they are in the transcripts."""
-    known = [name for group in (*KNOB_NAMES.values(), ("k1", "k2", "k3", "k4")) for name in group]
+    known = [name for group in (*KNOB_NAMES.values(), ("k1", "k2", "k3", "k4"), ("candidate",)) for name in group]
     coordinates = [name for group in (*FIDELITY_NAMES.values(), ("f1", "f2", "f3")) for name in group]
-    words = [*_quarters(), *(str(n) for n in range(100)), *TOOLS, *coordinates, "surface", "candidate"]
+    words = [*_quarters(), *(str(n) for n in range(100)), *TOOLS, *coordinates, "surface", "candidate", "centre"]
     return [" ".join(["", *words]), " ".join(f'"{name}"' for name in known), " ".join(FAMILIES), "\n".join([*FAMILIES, "surface"])] * 3000

@@ -1,6 +1,7 @@
 """Trajectories to distil: a teacher plays train-split targets and generated landscapes.
 
-Three kinds. `teacher`: the moving bowl plays a recorded training task to its end; plays of high latent regret are left out.
+Three kinds. `teacher`: the moving bowl plays a recorded training task to its end, where configurations are written out (it knows no numbers of
+candidates); plays of high latent regret are left out.
 `guided`: after a random number of given exploratory trials, the all-knowing teacher (labels.py) makes one, on recorded training
 targets. `practice`: the same on generated landscapes. In both only that turn, or the submission after a full prefix, has loss.
 What does not belong here: tokens, training. Invariant: no target is held out, and the metadata names every recorded one.
@@ -34,6 +35,7 @@ from autollm.agent.transcript import (
     user_message,
 )
 from autollm.errors import CheckpointError
+from autollm.gym.shortlist import has_numbers
 from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 from autollm.gym.text import TextEnv
@@ -101,8 +103,9 @@ def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequ
     n_practice = total if not tasks else round(total * config.sft.practice_share)
     n_teacher = (total - n_practice) // 3
     opener = episode_opener(tasks, table)
-    rows = _teacher_rows(opener, tasks, rng, n_teacher)
-    rows += [_guided(opener, recorded_row(tasks, rng, TRIALS), rng, "guided") for _ in range(total - n_practice - n_teacher)]
+    written = [t for t in tasks if not has_numbers(table.experiments[table.index(t.target)].space)]
+    rows = _teacher_rows(opener, written, rng, n_teacher if written else 0)
+    rows += [_guided(opener, recorded_row(tasks, rng, TRIALS), rng, "guided") for _ in range(total - n_practice - len(rows))]
     rows += [_guided(opener, generated_row(rng, int(rng.integers(1, TRIALS + 1))), rng, "practice") for _ in range(n_practice)]
     rows = [rows[i] for i in rng.permutation(len(rows))]
     recorded = sorted({r["target"] for r in rows if r["kind"] != "practice"})

@@ -9,6 +9,8 @@ never invented.
     {"role": "assistant", "content": "nearest e4 optimum 0.0 0.0, trend -0.25 0.5, surface 0.0 0.25", "tool_calls": [...], "given": False}
     {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change 0.0 left 2 surface -0.25 0.75"}
 
+Where configurations are candidates with numbers: "nearest e4 best candidate 0 3 1, trend candidate 4, centre candidate 5, surface candidate 0 3 7".
+
 `given` turns were handed to the model (a prefix): they carry no loss. Invariant: parse_turn(render_turn(t)) == t.
 """
 
@@ -25,7 +27,9 @@ from autollm.gym.text import TextEnv, spoken, spoken_trial
 
 Message = dict[str, Any]
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-NUMBER = re.compile(r"-?\d+\.\d+")
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?\b")
+NEAREST = re.compile(r"(e\d+) at .* (optimum .*(?= best)|best candidate .*).*")
+"""A cheap experiment's line of the prompt: its name, and what it says of the optimum."""
 TOOLS = ("list_candidates", "query_experiments", "run_experiment", "submit", "summarize_evidence")
 END = "<|im_end|>"
 
@@ -118,10 +122,10 @@ def thought(env: TextEnv) -> str:
     if found:
         last = spoken_trial(env, found[-1]).split(" change ")[1]
         return f"best {spoken_trial(env, env.episode.incumbent)}, last {last}"
-    *_, nearest, trend, surface = ["", *env.summarize_evidence().split("\n")]
-    if not nearest:
-        return f"{trend}, {surface}"
-    return f"nearest {nearest.split(' ')[0]} optimum {nearest.split(' optimum ')[1].split(' best ')[0]}, {trend}, {surface}"
+    lines = env.summarize_evidence().split("\n")
+    cheap = [line for line in lines if NEAREST.match(line)]
+    said = [NEAREST.sub(r"nearest \1 \2", cheap[-1])] if cheap else []
+    return ", ".join([*said, *lines[len(cheap) :]])
 
 
 def traced_numbers(conversation: list[Message]) -> tuple[int, int]:

@@ -87,7 +87,9 @@ def main() -> None:
     recorded: dict[str, list[Task]] = {}
     if arguments.home:
         table = open_snapshot(arguments.home)
-        recorded = {"validation": train_tasks(TRAIN_SUITES, table, "validation"), "far": far_tasks(TRAIN_SUITES, table)}
+        for suite in TRAIN_SUITES:
+            posed = {f"{suite} validation": train_tasks([suite], table, "validation"), f"{suite} far": far_tasks([suite], table)}
+            recorded |= {name: tasks for name, tasks in posed.items() if tasks}
     for checkpoint in arguments.checkpoints:
         generator = make_generator(load_profile("tiny", generation={"temperature": arguments.temperature}), checkpoint)
         found = {"generated": scores(play(validation_envs(arguments.tasks), generator))}

@@ -23,6 +23,8 @@ NOISE, TRIAL_NOISE = 0.05, 0.01
 """Variance of an evidence row and of a trial, in units of the rows' variance: a trial counts for more than what lies beside it."""
 OFFSET = 0.1
 MAX_ROWS = 300
+APART = 1.0
+"""Natural units between places that are told apart."""
 SAME = 1e-6
 """Squared distance below which two points are one."""
 
@@ -43,16 +45,26 @@ class Surface:
         self._mean, self._scale = (self._w.mean(), max(self._w.std(), 1e-9)) if len(self._w) else (0.0, 1.0)
         self._prior = self._posterior(self._x, self._w) if len(self._w) else np.linalg.norm(self._candidates - self._candidates.mean(axis=0), axis=1)
 
-    def lowest(self, trials: Sequence[Trial]) -> int:
-        """Index of the candidate where the surface through evidence and trials is lowest. Where a trial was proposed or evaluated it is not
-        looked for, and trials of charged experiments count for nothing."""
+    def lowest(self, trials: Sequence[Trial], n: int = 1) -> list[int]:
+        """Indices of the n candidates, at least APART from each other, where the surface through evidence and trials is lowest (fewer where
+        there are no more). It is not looked for where a trial was proposed or evaluated, nor where nothing can be recorded: nearer to a proposal
+        than the row that it was snapped to. Trials of charged experiments count for nothing."""
         own = [t for t in trials if not t.experiment]
-        found = [t for t in own if t.row >= 0]
-        height = self._with(found) if found and len(self._w) else self._prior
-        tried = [place for t in own for place in (t.proposed, t.point) if place]
-        if tried:
-            height = np.where(squared_distances(self._candidates, np.array(tried)).min(axis=1) < SAME, np.inf, height)
-        return int(np.argmin(height))
+        ended = [t for t in own if t.row >= 0]
+        height = self._with(ended) if ended and len(self._w) else self._prior
+        for trial in own:
+            for place, within in ((trial.proposed, _snapped(trial)), (trial.point, 0.0)):
+                if place:
+                    squared = squared_distances(self._candidates, np.array([place]))[:, 0]
+                    height = np.where((squared < SAME) | (squared < within - SAME), np.inf, height)
+        found = [int(np.argmin(height))]
+        while len(found) < n:
+            near = squared_distances(self._candidates, self._candidates[found[-1:]])[:, 0] < APART**2
+            height = np.where(near, np.inf, height)
+            if not np.isfinite(height).any():
+                break
+            found.append(int(np.argmin(height)))
+        return found
 
     def _with(self, found: list[Trial]) -> np.ndarray:
         """Posterior mean at the candidates, the trials included. The target's minimum is unknown: the first trial counts as what the
@@ -69,6 +81,11 @@ class Surface:
         noise = np.where(np.arange(len(x)) < len(self._x), NOISE, TRIAL_NOISE)
         weights = np.linalg.solve(np.exp(-0.5 * squared_distances(x, x)) + np.diag(noise), (w - self._mean) / self._scale)
         return self._mean + self._scale * (np.exp(-0.5 * squared_distances(self._cells, x)) @ weights)
+
+
+def _snapped(trial: Trial) -> float:
+    """Squared distance from what was proposed to where it was evaluated, natural units."""
+    return float(np.sum((np.array(trial.proposed) - np.array(trial.point)) ** 2)) if trial.proposed and trial.point else 0.0
 
 
 def _inputs(points: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 Everything is said relative to a reference configuration (the fitted optimum of the dearest cheap experiment) on natural
 scales, in quarter steps: `learning_rate -0.5` is half an octave below it. So a masked task (names and units hidden) reads
 the same as an open one but for its names. Losses are said as differences from the first trial, in tenths of the
-cheap experiments' spread, never scaled by the target.
+cheap experiments' spread, never scaled by the target. Configurations of many coordinates, and mixtures, are said as candidates with
+numbers: {"candidate": 3}.
 
 `TextEnv` has the shape that TRL's `environment_factory` takes: `reset(**row)` returns the prompt, other public methods
 are tools, `get_reward()` scores. What does not belong here: chat templates, tokenizers, parsing of a model's text.
@@ -13,15 +14,17 @@ Invariant: no text holds an outcome of the target other than those of spent tria
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from autollm.errors import EpisodeError, SpaceError
 from autollm.gym.episode import Episode, Trial
-from autollm.gym.summary import EvidenceSummary, summarize
+from autollm.gym.shortlist import Shortlist, has_numbers
+from autollm.gym.summary import Bowl, EvidenceSummary, summarize
 from autollm.gym.surface import Surface
+from autollm.gym.task import EvidenceTable
 
 QUARTERS = 4
 LIMIT = 12.0
@@ -30,6 +33,8 @@ LINES = 8
 """Evidence experiments in the summary, the dearest ones."""
 PAGE = 12
 """Rows on a page of `query_experiments` and `list_candidates`."""
+BEST, SUGGESTED = 3, 3
+"""Candidates that are named for each cheap experiment, and by the surface tool."""
 TENTHS = 10
 """Losses are said in this part of the cheap spread: quarters of it lie below row noise, LIMIT of it beyond the median."""
 PENALTY = 0.1
@@ -60,7 +65,8 @@ class TextEnv:
         self._surface = Surface(self.episode.drawn.view, self.summary.spread)
         self._knobs, self._fidelities = _names(self.episode)
         self._charged = {f"c{i + 1}": c.experiment_id for i, c in enumerate(self.episode.drawn.view.charged)}
-        self._by_number = self.episode.drawn.view.space.grid is None
+        view = self.episode.drawn.view
+        self.shortlist = Shortlist(view.candidates) if has_numbers(view.space) else None
         bowls = self.summary.bowls
         origin = bowls[-1].optimum if bowls else self.summary.trend
         self.reference = np.round(origin * QUARTERS) / QUARTERS
@@ -79,20 +85,24 @@ class TextEnv:
             return f"error: no experiment {experiment}; there are {names[0]} to {names[-1]}" if names else "error: no evidence"
         table = view.evidence[names.index(experiment)]
         order = np.argsort(table.loss, kind="stable")
-        rows = [f"{numbers(table.points[i] - self.reference)} loss {numbers(self._scaled(table.loss[i] - table.loss[order[0]]))}"
-                + (" diverged" if table.diverged[i] else "") for i in order]
-        return _page(rows, page)
+
+        def row(i: int) -> str:
+            point, loss = table.points[i], numbers(self._scaled(table.loss[i] - table.loss[order[0]]))
+            return f"{self._numbered(point)}{numbers(point - self.reference)} loss {loss}{' diverged' if table.diverged[i] else ''}"
+
+        return _page(row, order, page)
 
     def summarize_evidence(self) -> str:
-        """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row; then the trend, which is
-        the optimum extrapolated to the target; last where a smooth surface through all rows and trials is lowest among untried places."""
+        """Per cheap experiment: its distance to the target in fidelity, number of rows, fitted optimum and best row (or its three best
+        candidates); then the trend, which is the optimum extrapolated to the target; last where a smooth surface through all rows and trials is
+        lowest among untried places. Where candidates have numbers, the window's middle stands before it."""
         view, first = self.episode.drawn.view, max(0, len(self.summary.bowls) - LINES)
         lines = []
         for i, (table, bowl) in enumerate(zip(view.evidence, self.summary.bowls, strict=True)):
             if i >= first:
-                lines.append(f"e{i + 1} at {numbers(table.z - view.target_z)} rows {min(bowl.n_rows, 99)} "
-                             f"optimum {numbers(bowl.optimum - self.reference)} best {numbers(bowl.best_row - self.reference)}")
-        return "\n".join([*lines, f"trend {numbers(self.summary.trend - self.reference)}", self._lowest()])
+                lines.append(f"e{i + 1} at {numbers(table.z - view.target_z)} rows {min(bowl.n_rows, 99)} {self._found(table, bowl)}")
+        centre = [f"centre {self._place(view.space.window.mean(axis=0))}"] if self.shortlist is not None else []
+        return "\n".join([*lines, f"trend {self._place(self.summary.trend)}", *centre, self._lowest()])
 
     def list_candidates(self, page: int = 0) -> str:
         """Configurations that may be run on the target, relative to the reference.
@@ -100,15 +110,14 @@ class TextEnv:
         Args:
             page: Page number, from 0.
         """
-        rows = [numbers(c - self.reference) for c in self.episode.drawn.view.candidates]
-        return _page([f"candidate {i} at {row}" for i, row in enumerate(rows)] if self._by_number else rows, page)
+        return _page(lambda c: f"{self._numbered(c)}{numbers(c - self.reference)}", self.episode.drawn.view.candidates, page)
 
     def run_experiment(self, experiment: str, configuration: dict[str, float]) -> str:
         """Run a configuration on the target experiment. Costs one trial.
 
         Args:
             experiment: The experiment to run on: target.
-            configuration: Every knob's value, relative to the reference.
+            configuration: Every knob's value, relative to the reference; or {"candidate": n} where candidates have numbers.
         """
         if self.episode.done:
             return "error: no trials left"
@@ -121,7 +130,7 @@ class TextEnv:
         """End the episode with the configuration to recommend.
 
         Args:
-            configuration: Every knob's value, relative to the reference.
+            configuration: Every knob's value, relative to the reference; or {"candidate": n} where candidates have numbers.
         """
         point = self._read(configuration)
         if point is None:
@@ -151,12 +160,12 @@ class TextEnv:
     def _read(self, configuration: Any) -> np.ndarray | None:
         """The point that a model's configuration means, or None when it is malformed.
 
-        Where the space has no grid, {"candidate": number} names a listed one: its many coordinates do not survive quarter steps.
+        {"candidate": n} is a candidate that has a number.
         """
-        if self._by_number and isinstance(configuration, dict) and set(configuration) == {"candidate"}:
-            number, candidates = configuration["candidate"], self.episode.drawn.view.candidates
-            whole = isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(candidates)
-            return candidates[number] if whole else None
+        if self.shortlist is not None and isinstance(configuration, dict) and set(configuration) == {"candidate"}:
+            n = configuration["candidate"]
+            whole = isinstance(n, int) and not isinstance(n, bool) and 0 <= n < len(self.shortlist)
+            return self.shortlist.points[n] if whole else None
         if not isinstance(configuration, dict) or set(configuration) != set(self._knobs):
             return None
         values = [configuration[name] for name in self._knobs]
@@ -174,8 +183,23 @@ class TextEnv:
 
     def _lowest(self) -> str:
         """The surface tool's line."""
-        i = suggested(self)
-        return f"surface candidate {i}" if self._by_number else f"surface {numbers(self.episode.drawn.view.candidates[i] - self.reference)}"
+        if self.shortlist is None:
+            return f"surface {self._place(self.episode.drawn.view.candidates[suggested(self)])}"
+        return f"surface candidate {' '.join(str(self.shortlist.number(i)) for i in self._surface.lowest(self.episode.trials, SUGGESTED))}"
+
+    def _found(self, table: EvidenceTable, bowl: Bowl) -> str:
+        """What a cheap experiment says: its fitted optimum and its best row, or its best candidates."""
+        if self.shortlist is None:
+            return f"optimum {self._place(bowl.optimum)} best {self._place(bowl.best_row)}"
+        best = dict.fromkeys(self.shortlist.near(table.points[i]) for i in np.argsort(table.loss, kind="stable")[:BEST])
+        return f"best candidate {' '.join(map(str, best))}"
+
+    def _place(self, point: np.ndarray) -> str:
+        """A point [n_coordinates] as it is said: relative to the reference, or as the nearest candidate's number."""
+        return f"candidate {self.shortlist.near(point)}" if self.shortlist is not None else numbers(point - self.reference)
+
+    def _numbered(self, point: np.ndarray) -> str:
+        return f"{self._place(point)} at " if self.shortlist is not None else ""
 
     def _scaled(self, difference: float) -> np.ndarray:
         return np.array([TENTHS * difference / self.summary.spread])
@@ -183,18 +207,20 @@ class TextEnv:
 
 def suggested(env: TextEnv) -> int:
     """The candidate that the surface tool suggests now."""
-    return env._surface.lowest(env.episode.trials)
+    return env._surface.lowest(env.episode.trials)[0]
 
 
 def spoken(env: TextEnv, point: np.ndarray) -> dict[str, float]:
-    """A point [n_coordinates] of the running episode as the configuration that a model would write."""
+    """A point [n_coordinates] of the running episode as the configuration that a model would write; of candidates with numbers the nearest."""
+    if env.shortlist is not None:
+        return {"candidate": env.shortlist.named(point)}
     return {name: quarter(v) for name, v in zip(env._knobs, point - env.reference, strict=True)}
 
 
 def spoken_trial(env: TextEnv, trial: Trial) -> str:
     """Where a trial with an outcome was evaluated, and its loss minus that of its experiment's first outcome, as tools say it."""
     first = next(t for t in env.episode.trials if t.row >= 0 and t.experiment == trial.experiment)
-    return f"at {numbers(np.array(trial.point) - env.reference)} change {numbers(env._scaled(trial.loss - first.loss))}"
+    return f"at {env._place(np.array(trial.point))} change {numbers(env._scaled(trial.loss - first.loss))}"
 
 
 def _names(episode: Episode) -> tuple[list[str], list[str]]:
@@ -205,10 +231,9 @@ def _names(episode: Episode) -> tuple[list[str], list[str]]:
     return list(view.space.coordinates), list(view.fidelity_names)
 
 
-def _page(rows: list[str], page: int) -> str:
-    pages = max(1, -(-len(rows) // PAGE))
+def _page(row: Callable[[Any], str], of: Sequence[Any], page: int) -> str:
+    """One page of a listing; what is on no page is not said, so that it gets no number."""
+    pages = max(1, -(-len(of) // PAGE))
     if not isinstance(page, int) or not 0 <= page < pages:
         return f"error: page {page} of {pages}"
-    return "\n".join([*rows[page * PAGE : (page + 1) * PAGE], f"page {page} of {pages}"])
-
-
+    return "\n".join([*map(row, of[page * PAGE : (page + 1) * PAGE]), f"page {page} of {pages}"])

@@ -6,7 +6,8 @@ What does not belong here: any one family's knobs (families/). Invariant: no ran
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 
 def even_points(dimensions: int) -> Iterator[list[float]]:
@@ -16,6 +17,16 @@ def even_points(dimensions: int) -> Iterator[list[float]]:
         root = (1 + root) ** (1 / (dimensions + 1))
     for i in itertools.count(1):
         yield [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(dimensions)]
+
+
+def even_cells(axes: Mapping[str, Sequence[Any]], n: int) -> list[dict[str, Any]]:
+    """n different combinations of the axes' values, by even points; more of them begin with the same."""
+    out, points = [], even_points(len(axes))
+    while len(out) < n:
+        cell = {name: values[int(len(values) * u)] for (name, values), u in zip(axes.items(), next(points), strict=True)}
+        if cell not in out:
+            out.append(cell)
+    return out
 
 
 def largest_remainders(exact: Sequence[float]) -> list[int]:

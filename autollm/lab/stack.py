@@ -1,7 +1,7 @@
 """Train a stack of decoders that share shape, batch and number of steps: the loop that every language-model family uses.
 
-What a run becomes depends on its own weights' seed, learning rate and batches alone. AdamW (0.9, 0.95), weight decay 0.1, 5 %
-warm-up, cosine to a tenth, no clipping: high rates may diverge, and are recorded so.
+What a run becomes depends on its own weights' seed, recipe and batches alone. AdamW, linear warm-up, cosine to a tenth, no clipping: high
+rates may diverge, and are recorded so.
 What does not belong here: which tokens stand in a batch (trainers/), how a run is written down (recording.py).
 """
 
@@ -27,6 +27,16 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How one run of a stack is optimized; `warmup` is a share of its steps."""
+
+    peak_rate: float
+    weight_decay: float = 0.1
+    warmup: float = 0.05
+    beta2: float = 0.95
+
+
+@dataclass(frozen=True)
 class Curve:
     """Train losses [points, runs] at `steps` [points], wall seconds there, and whether the stack ran out of time."""
 
@@ -36,9 +46,10 @@ class Curve:
     timed_out: bool
 
 
-def fit(model: StackedDecoder, rates: Sequence[float], batch_of: Callable[[int], Batch], n_steps: int, max_seconds: float = math.inf) -> Curve:
-    """Train every run of a stack with its own peak learning rate; `batch_of(step)` gives the stack's batch."""
-    optimizer = _optimizer(model)
+def fit(model: StackedDecoder, recipes: Sequence[Recipe], batch_of: Callable[[int], Batch], n_steps: int,
+        max_seconds: float = math.inf) -> Curve:
+    """Train every run of a stack by its own recipe; `batch_of(step)` gives the stack's batch."""
+    optimizer = _optimizer(model, recipes)
     every = max(1, n_steps // POINTS_IN_FULL)
     steps, losses, wall_s, start = [], [], [], time.perf_counter()
     running, since = torch.zeros(model.runs), 0
@@ -46,8 +57,8 @@ def fit(model: StackedDecoder, rates: Sequence[float], batch_of: Callable[[int],
         loss = model.losses(*batch_of(step))
         model.grad.zero_()
         loss.sum().backward()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * _schedule(step, n_steps)
+        for group, recipe in zip(optimizer.param_groups, recipes, strict=True):
+            group["lr"] = recipe.peak_rate * _schedule(step, n_steps, recipe.warmup)
         optimizer.step()
         running, since = running + loss.detach(), since + 1
         if (step + 1) % every == 0 or step + 1 == n_steps:
@@ -75,14 +86,15 @@ def gather(stream: torch.Tensor, starts: torch.Tensor) -> Batch:
     return stream[positions], stream[positions + 1]
 
 
-def _optimizer(model: StackedDecoder) -> torch.optim.AdamW:
+def _optimizer(model: StackedDecoder, recipes: Sequence[Recipe]) -> torch.optim.AdamW:
     """One parameter group a run: a row of the flat buffer."""
     rows = [torch.nn.Parameter(model.flat[r]) for r in range(model.runs)]
     for r, row in enumerate(rows):
         row.grad = model.grad[r]
-    return torch.optim.AdamW([{"params": [row]} for row in rows], lr=0.0, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    groups = [{"params": [row], "betas": (0.9, recipe.beta2), "weight_decay": recipe.weight_decay} for row, recipe in zip(rows, recipes, strict=True)]
+    return torch.optim.AdamW(groups, lr=0.0, fused=True)
 
 
-def _schedule(step: int, n_steps: int) -> float:
-    warm = min(1.0, (step + 1) / max(1, n_steps // 20))
+def _schedule(step: int, n_steps: int, warmup: float) -> float:
+    warm = min(1.0, (step + 1) / max(1, int(n_steps * warmup + 1e-9)))
     return warm * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))

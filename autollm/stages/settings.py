@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from autollm.agent.curriculum import TRAIN_SUITES
 from autollm.errors import SetupError, UnknownNameError
 from autollm.gym.suites import load_suite
 
@@ -35,12 +36,12 @@ class Settings(BaseModel):
     profile: str = "tiny"
     training: dict[str, Any] = {}
     seed: int = 0
-    train_suites: list[str] = ["lab-pretraining-v3"]
-    test_suites: list[str] = ["lab-pretraining-v3", "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
+    train_suites: list[str] = list(TRAIN_SUITES)
+    test_suites: list[str] = [*TRAIN_SUITES, "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
     policies: list[str] = POLICIES
     stages: list[str] = STAGES
-    n_seeds: int = Field(40, ge=1)
-    n_validation_seeds: int = Field(40, ge=1)
+    n_seeds: int = Field(20, ge=1)
+    n_validation_seeds: int = Field(20, ge=1)
     setting: Literal["declared", "pool-visible"] = "declared"
     target_rows: Literal["redraw", "all"] = "redraw"
     jobs: int = Field(2, ge=1)

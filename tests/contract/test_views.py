@@ -43,8 +43,8 @@ def played(task, table, seed):
 def told(env, task, table, seed):
     """Play the same candidates through a text view's tools; returns the environment's reward."""
     for number in numbers(task, table, seed):
-        if env.episode.drawn.view.space.grid is None:
-            configuration = {"candidate": number}
+        if env.shortlist is not None:
+            configuration = {"candidate": env.shortlist.number(number)}
         else:
             point = env.episode.drawn.view.candidates[number]
             configuration = dict(zip(env._knobs, (point - env.reference).tolist(), strict=True))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from autollm.errors import UnknownNameError
 from autollm.lab.families.architecture import ARCHITECTURE
 from autollm.lab.families.data_mixture import DATA_MIXTURE
+from autollm.lab.families.optimizer import OPTIMIZER
 from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.families.rl_tuning import RL_TUNING
 from autollm.lab.spec import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
 
 
 def load_family(name: str) -> Family:

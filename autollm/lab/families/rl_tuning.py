@@ -11,7 +11,7 @@ from typing import Any
 
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
-from autollm.lab.designs import even_points
+from autollm.lab.designs import even_cells
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
@@ -35,12 +35,7 @@ def design(level: Level) -> list[Config]:
     """Space-filling, the same first cells at every level: an additive recurrence in five dimensions."""
     axes: dict[str, tuple[Any, ...]] = {
         "learning_rate": RATES, "kl_weight": KL, "group_size": GROUPS, "clip_range": CLIPS, "temperature": TEMPERATURES}
-    out, points = [], even_points(len(axes))
-    while len(out) < (N_CELLS if level.part == "full" else N_CHEAP):
-        cell = {name: values[int(len(values) * u)] for (name, values), u in zip(axes.items(), next(points), strict=True)}
-        if cell not in out:
-            out.append(cell)
-    return out
+    return even_cells(axes, N_CELLS if level.part == "full" else N_CHEAP)
 
 
 def fidelity(level: Level) -> dict[str, float]:

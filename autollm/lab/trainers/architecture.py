@@ -14,7 +14,7 @@ from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT, Shape
 from autollm.lab.spec import Run
-from autollm.lab.stack import DIVERGED_ABOVE, Batch, fit, gather, validate
+from autollm.lab.stack import DIVERGED_ABOVE, Batch, Recipe, fit, gather, validate
 from autollm.lab.trainers.pretraining import order
 from autollm.records import Record
 
@@ -35,7 +35,7 @@ def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[
     def batch_of(step: int) -> Batch:
         return gather(stream, torch.stack([orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]))
 
-    curve = fit(model, [peak_rate(r.config) for r in runs], batch_of, steps, max_seconds)
+    curve = fit(model, [Recipe(peak_rate(r.config)) for r in runs], batch_of, steps, max_seconds)
     losses = np.full(len(runs), np.nan) if curve.timed_out else validate(model, data.validation)
     measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {"tokens": float(steps * batch)}
     out = {}

@@ -18,7 +18,7 @@ from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Run, shape_of
-from autollm.lab.stack import DIVERGED_ABOVE, fit, gather, validate
+from autollm.lab.stack import DIVERGED_ABOVE, Recipe, fit, gather, validate
 from autollm.records import Record
 
 __all__ = ["load", "sequence_starts", "train"]
@@ -35,7 +35,7 @@ def train(runs: list[Run], data: Domains, max_seconds: float = math.inf) -> dict
     stream = torch.from_numpy(np.concatenate([data.train[name] for name in DOMAINS]).astype(np.int64))
     starts = torch.stack([sequence_starts(r.config["mixture"], data, tokens // CONTEXT, r.seed) for r in runs])
     per_step = BATCH_TOKENS // CONTEXT
-    curve = fit(model, [2.0 ** level.settings["rate_log2"]] * len(runs),
+    curve = fit(model, [Recipe(2.0 ** level.settings["rate_log2"])] * len(runs),
                 lambda step: gather(stream, starts[:, step * per_step : (step + 1) * per_step]), tokens // BATCH_TOKENS, max_seconds)
     finals = [{}] * len(runs) if curve.timed_out else _finals(model, data)
     described = {"width": shape.width, "layers": shape.layers, "vocabulary": shape.vocabulary, "context": shape.context,

@@ -12,11 +12,11 @@ from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
-from autollm.lab.spec import Run, shape_of
-from autollm.lab.stack import DIVERGED_ABOVE, Curve, fit, gather, validate
+from autollm.lab.spec import Config, Family, Run, shape_of
+from autollm.lab.stack import DIVERGED_ABOVE, Curve, Recipe, fit, gather, validate
 from autollm.records import Record
 
-__all__ = ["load", "order", "train"]
+__all__ = ["load", "order", "train", "train_as"]
 
 
 def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
@@ -24,6 +24,11 @@ def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[
 
     A stack that outlives `max_seconds` is recorded as failed, with the reason.
     """
+    return train_as(PRETRAINING, runs, data, max_seconds)
+
+
+def train_as(family: Family, runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
+    """The same for a family that may choose more of a recipe than the rate."""
     started, level, batch = now(), runs[0].level, int(runs[0].config["batch_tokens"])
     shape, tokens = shape_of(level), int(level.settings["tokens"])
     model = StackedDecoder(shape, [r.seed for r in runs])
@@ -32,9 +37,9 @@ def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[
     described = {"width": shape.width, "layers": shape.layers, "vocabulary": shape.vocabulary, "context": shape.context}
     out = {}
     for i, run in enumerate(runs):
-        head = header(PRETRAINING, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        head = header(family, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
         out[run.run_id] = language_model_log(
-            PRETRAINING, run, i, curve, n_runs=len(runs), batch_tokens=batch, final={"val_loss": losses[i]},
+            family, run, i, curve, n_runs=len(runs), batch_tokens=batch, final={"val_loss": losses[i]},
             flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE)
     return out
 
@@ -48,7 +53,12 @@ def _fit(runs: list[Run], data: Corpus, model: StackedDecoder, batch: int, token
         chosen = [orders[r.seed][step * n_sequences : (step + 1) * n_sequences] for r in runs]
         return gather(stream, torch.stack(chosen))
 
-    return fit(model, [r.config["learning_rate"] for r in runs], batch_of, tokens // batch, max_seconds)
+    return fit(model, [_recipe(r.config) for r in runs], batch_of, tokens // batch, max_seconds)
+
+
+def _recipe(config: Config) -> Recipe:
+    knobs = {"weight_decay": "weight_decay", "warmup": "warmup_share", "beta2": "beta2"}
+    return Recipe(config["learning_rate"], **{field: config[knob] for field, knob in knobs.items() if knob in config})
 
 
 def order(n_tokens: int, budget_tokens: int, seed: int) -> torch.Tensor:

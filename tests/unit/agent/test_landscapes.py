@@ -8,6 +8,8 @@ from autollm.agent.labels import Grid
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.practice import practice_example
 from autollm.gym.episode import start
+from autollm.gym.knobs import ONE_COORDINATE
+from autollm.gym.shortlist import has_numbers
 
 DIGEST = """
 import hashlib
@@ -24,7 +26,10 @@ def test_landscape__other_process_and_hash_seed__is_the_same():
 
 def test_landscapes__many_seeds__cover_the_stated_prior():
     made = [make_landscape(s) for s in range(300)]
-    assert {len(m.table.experiments[0].space) for m in made} == {1, 2, 3, 4}
+    spaces = [m.table.experiments[0].space for m in made]
+    assert {len(s) for s in spaces} >= {1, 2, 3, 4, 5, 6, 7}
+    assert {k.scale for s in spaces for k in s.knobs} == {*ONE_COORDINATE, "categorical", "simplex"} - {"integer"}
+    assert 0.2 < np.mean([has_numbers(s) for s in spaces]) < 0.4
     assert {len(m.task.evidence) for m in made} == set(range(1, 13))
     targets = [m.table.column("latent", m.table.index(m.task.target)) for m in made]
     assert all(len(t) >= 5 and np.isfinite(t).all() for t in targets)

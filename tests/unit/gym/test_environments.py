@@ -90,13 +90,13 @@ def test_views__generated_landscape__text_and_the_others_see_the_same_trials(see
     text = TextEnv(lambda: start(task, table, seed))
     text.reset()
     candidates = text.episode.drawn.view.candidates
-    near = np.flatnonzero(np.all(np.abs(candidates - text.reference) <= 12, axis=1))  # what text can say
-    if not len(near):
+    can_say = np.all(np.abs(candidates - text.reference) <= 12, axis=1) if text.shortlist is None else np.ones(len(candidates), dtype=bool)
+    if not can_say.any():
         return
-    actions = np.random.default_rng(seed).choice(near, task.trials)
+    actions = np.random.default_rng(seed).choice(np.flatnonzero(can_say), task.trials)
     for action in actions:
-        configuration = dict(zip(text._knobs, (candidates[action] - text.reference).tolist(), strict=True))
-        text.run_experiment("target", configuration)
+        written = dict(zip(text._knobs, (candidates[action] - text.reference).tolist(), strict=True))
+        text.run_experiment("target", written if text.shortlist is None else {"candidate": text.shortlist.number(int(action))})
     rewards = [s[1] for s in steps_of(LLMConfigEnv(task, table), actions, seed)]
     assert rewards == rewards_of(text.episode)
     curve = 1 - np.cumsum(rewards)
@@ -109,7 +109,7 @@ def test_views__listed_candidates__text_and_scalar_agree():
     text = TextEnv(lambda: start(task, MIXED, 5))
     text.reset()
     for number in (3, 9, 3):
-        text.run_experiment("target", {"candidate": number})
+        text.run_experiment("target", {"candidate": text.shortlist.number(number)})
     assert [s[1] for s in steps_of(LLMConfigEnv(task, MIXED), (3, 9, 3), 5)] == rewards_of(text.episode)
 
 

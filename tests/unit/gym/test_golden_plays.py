@@ -16,8 +16,8 @@ from autollm.agent.transcript import run_call, submit_call, thought
 from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
-TOOLS = "36d7c27fbe74973f"
-GOLDEN = {0: "b960e18b2b1f1862", 10: "47a9c3b68f363cb2", 20: "ae6ca17eeb252e57", 30: "eeb5081c94f48963", 40: "5cb73fc255ba58cc"}
+TOOLS = "892bc63bc9d59abe"
+GOLDEN = {0: "26e924e3866c00ff", 10: "8b4b14d570006621", 20: "734a48ae04c5fadc", 30: "3831ef56960ca2e3", 40: "c9715842e6d198d8"}
 
 
 def transcript(seed: int) -> list[str]:

@@ -59,10 +59,11 @@ def text_env(**changes):
 def test_text__listed_candidate__is_run_and_submitted_by_its_number():
     env, prompt = text_env()
     assert '"mixture.code"' in prompt and '"heads.0"' in prompt
-    assert env.list_candidates().startswith("candidate 0 at ")
-    best = int(np.argmin(env.episode.latent))
+    row = int(np.argmin(env.episode.latent))
+    best = env.shortlist.near(env.episode.points[row])
+    assert f"candidate {best} at " in env.list_candidates()
     assert env.run_experiment("target", {"candidate": best}).startswith("ok at ")
-    assert env.episode.trials[0].row == best and env.episode.trials[0].distance == 0
+    assert env.episode.trials[0].row == row and env.episode.trials[0].distance == 0
     assert env.submit({"candidate": best}) == "submitted" and env.episode.inference_regret() == 0
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from autollm.agent.curriculum import TRAIN_SUITES
 from autollm.errors import CorpusError
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.suites import load_suite
@@ -24,6 +25,7 @@ from autollm.lab.spec import Level, Run, trainer
 from autollm.lab.stack import DIVERGED_ABOVE
 from autollm.lab.trainers import architecture as train_architecture
 from autollm.lab.trainers import data_mixture as train_mixture
+from autollm.lab.trainers import optimizer as train_optimizer
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
@@ -75,17 +77,19 @@ def test_family__trainer__has_both_functions(family):
     assert callable(module.load) and callable(module.train)
 
 
-@pytest.mark.parametrize("suite_id", ["lab-pretraining-v3", "lab-architecture-v1", "lab-data_mixture-v1"])
+@pytest.mark.parametrize("suite_id", TRAIN_SUITES)
 def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_id):
-    suite = load_suite(suite_id)
-    family = FAMILIES[suite.family]
-    levels = {experiment_id(suite.source, family.fidelity(lv)): lv for lv in family.levels}
-    assert {t.target for t in suite.tasks} == set(levels) - {min(levels, key=lambda e: family.flops(levels[e]))}
+    suite, family = load_suite(suite_id), FAMILIES[suite_id.removeprefix("lab-").rpartition("-")[0]]
+    levels = {experiment_id("/".join([suite.source, *([lv.settings["task"]] if "task" in lv.settings else [])]), family.fidelity(lv)): lv
+              for lv in family.levels}
+    cheapest = min(map(family.flops, family.levels))
+    assert {t.target for t in suite.tasks} == {e for e, lv in levels.items() if family.flops(lv) > cheapest}
     assert {t.objective for t in suite.tasks} <= {"", family.objective.name, *(m.name for m in family.secondary if m.direction)}
     for task in suite.tasks:
         target, dearest = levels[task.target], max(family.flops(levels[e]) for e in task.evidence)
         assert task.split == target.split and family.flops(target) >= dearest * (8 if task.split == "test" else 1)
         assert all(levels[e].split != "test" for e in task.evidence)
+        assert len({lv.settings.get("task") for lv in (target, *map(levels.get, task.evidence))}) == 1, "a ladder of its own"
 
 
 def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optimum():
@@ -239,6 +243,20 @@ def test_model__heads_and_tying__change_what_is_computed(text):
     batch = tuple(torch.from_numpy(text.train[None, i : i + 64].astype(np.int64)) for i in (0, 1))
     losses = [StackedDecoder(Shape(32, 1, heads=h, tied=t), [0]).losses(*batch).item() for h, t in ((0, False), (2, False), (4, False), (2, True))]
     assert losses[0] == losses[1] and len(set(losses)) == 3
+
+
+def test_optimizer_training__stack__equals_single_runs_and_every_knob_counts(text):
+    plain = {"learning_rate": 2.0**-6, "batch_tokens": 256, "weight_decay": 0.0625, "warmup_share": 0.05, "beta2": 0.95}
+    changes = ({}, {"weight_decay": 1.0}, {"warmup_share": 0.2}, {"beta2": 0.999}, {"learning_rate": 2.0**-5})
+    level = Level("t1", "train", {"width": 16, "layers": 1, "tokens": 2**14})
+    runs = [Run("optimizer", level, plain | change, 0) for change in changes]
+    together = train_optimizer.train(runs, text)
+    for run in runs[:3]:
+        alone = train_optimizer.train([run], text)[run.run_id]
+        assert together[run.run_id][-1].final["val_loss"] == pytest.approx(alone[-1].final["val_loss"], rel=1e-4)
+    assert len({records[-1].final["val_loss"] for records in together.values()}) == len(changes)
+    read = landed(together[runs[0].run_id])
+    assert not read.bad and read.runs[0].row["source"] == "lab-optimizer" and read.runs[0].row["family"] == "pretraining"
 
 
 def test_pilot__second_seed__goes_to_the_best_cells_once_the_first_is_there():

@@ -25,6 +25,14 @@ def test_verdict__behind_at_one_k__does_not_pass_and_says_where(lost):
     assert not found.passed and f"{pairs[lost]['baseline']} at k={pairs[lost]['k']}" in found.words
 
 
+def test_verdict__several_suites__count_once_each():
+    other = [p | {"suite": "t", "difference": 0.05} for p in WINS]
+    found = verdict({"pairs": WINS + other}, "agent-tiny-sft-rl")
+    assert found.passed and found.comparisons[0]["difference"] == pytest.approx(-0.025)
+    assert found.comparisons[0]["by suite"] == "s -0.100, t +0.050"
+    assert not verdict({"pairs": WINS + [p | {"difference": 0.15} for p in other]}, "agent-tiny-sft-rl").passed
+
+
 def test_verdict__nothing_to_compare__does_not_pass():
     assert not verdict({"pairs": []}, "agent-tiny-sft-rl").passed
 
