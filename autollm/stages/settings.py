@@ -40,7 +40,7 @@ class Settings(BaseModel):
     test_suites: list[str] = [*TRAIN_SUITES, "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
     policies: list[str] = POLICIES
     stages: list[str] = STAGES
-    n_seeds: int = Field(20, ge=1)
+    n_seeds: int = Field(40, ge=1)
     n_validation_seeds: int = Field(20, ge=1)
     setting: Literal["declared", "pool-visible"] = "declared"
     target_rows: Literal["redraw", "all"] = "redraw"
