@@ -18,7 +18,7 @@ def build() -> dg.Definitions:
     Raises:
         SetupError: the dbt manifest is missing.
     """
-    from pipelines.assets import agent, evaluation, gym, logs, promotion
+    from pipelines.assets import agent, evaluation, gym, lab, logs, promotion
     from pipelines.assets.warehouse import build_dbt_assets
     from pipelines.jobs import build_jobs
     from pipelines.resources import resources
@@ -27,7 +27,7 @@ def build() -> dg.Definitions:
 
     return dg.Definitions(
         assets=[
-            logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot,
+            lab.lab_runs, logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot,
             agent.trajectories, agent.agent_sft, agent.agent_rl,
             evaluation.validation_scores, evaluation.held_out_scores, evaluation.report,
             promotion.registered_agent, promotion.champion,

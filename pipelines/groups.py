@@ -1,9 +1,10 @@
 """Names of the asset groups, numbered so that the UI lists them along the flow."""
 
+LAB = "a_lab"
 LOGS = "a_logs"
 WAREHOUSE = "b_warehouse"
 GYM = "c_gym"
 AGENT = "d_agent"
 EVALUATION = "e_evaluation"
 PROMOTION = "f_promotion"
-ALL = (LOGS, WAREHOUSE, GYM, AGENT, EVALUATION, PROMOTION)
+ALL = (LAB, LOGS, WAREHOUSE, GYM, AGENT, EVALUATION, PROMOTION)

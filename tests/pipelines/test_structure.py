@@ -25,6 +25,7 @@ def test_definitions__asset_graph__is_the_flow():
         groups.setdefault(node.group_name, set()).add(node.key.to_user_string())
     warehouse = groups.pop("b_warehouse")
     assert groups == {
+        "a_lab": {"lab_runs"},
         "a_logs": {"bronze/files", "bronze/runs", "bronze/run_metrics", "bronze/spaces"},
         "c_gym": {"snapshot", "published_snapshot"},
         "d_agent": {"trajectories", "agent_sft", "agent_rl"},

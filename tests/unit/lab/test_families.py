@@ -18,6 +18,8 @@ from autollm.lab.domains import Domains
 from autollm.lab.families import FAMILIES, architecture, data_mixture
 from autollm.lab.families.architecture import ARCHITECTURE
 from autollm.lab.families.data_mixture import DATA_MIXTURE, TARGETS
+from autollm.lab.families.optimizer import OPTIMIZER, RATES
+from autollm.lab.families.rl_tuning import RL_TUNING
 from autollm.lab.model import StackedDecoder
 from autollm.lab.pilot import pilot_runs
 from autollm.lab.shapes import Shape
@@ -116,6 +118,28 @@ def test_recorded_shapes__whole_sweep__is_there_and_the_best_shape_grows_with_th
     sizes = [architecture.shape_of(best[name]).total_params for name in ("a1", "c2", "d3")]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1] / 2
     assert 1 < best["d3"]["depth"] < max(architecture.DEPTHS) and min(architecture.WIDTHS) < best["d3"]["width"] < max(architecture.WIDTHS)
+
+
+def test_recorded_grpo__whole_sweep__is_there_with_three_tasks_whose_optimum_is_told_from_noise():
+    runs = read_runs(shipped("rl_tuning"))
+    assert set(runs) <= set(RL_TUNING.known()) and len(runs) == sum(map(RL_TUNING.n_runs, RL_TUNING.levels))
+    assert {r[-1].status for r in runs.values()} <= {"finished", "diverged"}
+    assert {json.dumps(r[0].versions, sort_keys=True) for r in runs.values()} == {json.dumps(next(iter(runs.values()))[0].versions, sort_keys=True)}
+    levels = {s.level: s for s in summary.summarize(RL_TUNING, runs.values())}
+    assert len(levels) == 12 and all(levels[f"{task}4"].n_cells >= 32 and levels[f"{task}4"].noise_share < 0.11 for task in "sac")
+    assert max(s.flops for s in levels.values()) >= 25 * min(s.flops for s in levels.values())
+    for records in runs.values():
+        final = records[-1].final
+        assert final["score"] == pytest.approx(0.5 * final["in_task"] + 0.25 * final["shifted"] + 0.25 * final["retained"], abs=1e-5)
+
+
+def test_recorded_recipes__whole_sweep__is_there_and_the_optimum_lies_inside():
+    runs = read_runs(shipped("optimizer"))
+    assert set(runs) == set(OPTIMIZER.known()) & set(runs) and len(runs) == sum(map(OPTIMIZER.n_runs, OPTIMIZER.levels))
+    levels = {s.level: s for s in summary.summarize(OPTIMIZER, runs.values())}
+    assert levels["d1"].n_cells >= 32 and levels["d1"].noise_share < 0.1 and levels["d1"].flops >= 50 * levels["a1"].flops
+    for level in levels.values():
+        assert RATES[0] < level.best["learning_rate"] < RATES[-1]
 
 
 def test_mixture_suite__objectives__are_the_target_mixes():
