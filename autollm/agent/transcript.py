@@ -9,8 +9,7 @@ never invented.
     {"role": "assistant", "content": "nearest e4 optimum 0.0 0.0, trend -0.25 0.5, surface 0.0 0.25", "tool_calls": [...], "given": False}
     {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change 0.0 left 2 surface -0.25 0.75"}
 
-Where configurations are candidates with numbers, thoughts say "nearest e4 best candidate 0 3 1, trend candidate 4, centre candidate 5, surface
-candidate 0 3 7", and answers "ok at candidate 0 change 0.0 left 2 untried 1 2 3 4 5 6 7 surface candidate 3 7 8".
+Where configurations are candidates with numbers: "nearest e4 best candidate 0 3 1, trend candidate 4, centre candidate 5, surface candidate 0 3 7".
 
 `given` turns were handed to the model (a prefix): they carry no loss. Invariant: parse_turn(render_turn(t)) == t.
 """

@@ -179,14 +179,7 @@ class TextEnv:
         if trial.row < 0:
             return f"{trial.status} {left}"
         status = "diverged" if trial.diverged else trial.status
-        return f"{status} {spoken_trial(self, trial)} {left}" + ("" if self.episode.done else f"{self._untried()} {self._lowest()}")
-
-    def _untried(self) -> str:
-        """Which numbered candidates were neither proposed nor evaluated: a small model would have to remember them."""
-        if self.shortlist is None:
-            return ""
-        tried = {self.shortlist.named(np.array(place)) for t in self.episode.trials for place in (t.proposed, t.point) if place}
-        return f" untried {' '.join(str(n) for n in range(len(self.shortlist)) if n not in tried)}"
+        return f"{status} {spoken_trial(self, trial)} {left}" + ("" if self.episode.done else f" {self._lowest()}")
 
     def _lowest(self) -> str:
         """The surface tool's line."""

@@ -64,17 +64,3 @@ def test_text__few_coordinates__has_no_numbers():
     table = make_table()
     env = TextEnv(lambda: start(make_task(table), table, 1))
     assert "candidate" not in env.reset() and env.shortlist is None
-
-
-@pytest.mark.parametrize("family", ["architecture", "data_mixture"])
-def test_text__answers__name_what_was_not_tried_yet(family):
-    env, _ = opened(family, trials=4)
-    tried = set()
-    while not env.episode.done:
-        tried.add(number := next(n for n in range(len(env.shortlist)) if n not in tried))
-        said = env.run_experiment("target", {"candidate": number})
-        if env.episode.trials[-1].point:
-            tried.add(env.shortlist.near(np.array(env.episode.trials[-1].point)))
-        if not env.episode.done:
-            untried = [int(n) for n in said.split(" untried ")[1].split(" surface ")[0].split()]
-            assert untried and not tried & set(untried) and {*untried, *tried} <= set(range(len(env.shortlist)))
