@@ -65,12 +65,13 @@ def verify(family_name: str, sample: int, max_seconds: float, cache_dir: str | P
 
 
 def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -> float:
-    """Median over the better half of the replicated cells of the standard deviation between seeds, in the objective's unit."""
+    """Median over the better half of the replicated cells of the standard deviation between seeds, in the objective's unit. A cell is one of
+    a level: ladders of several tasks share configurations and fidelities."""
     cells: dict[tuple[str, str], list[float]] = {}
     for records in runs.values():
         header, end = _header(records), _end(records)
         if end.status == "finished":
-            cell = str(sorted(header.config.items())), str(sorted(header.fidelity.items()))
+            cell = header.run_id.rpartition("-")[0], str(sorted(header.config.items()))
             cells.setdefault(cell, []).append(end.final[objective] if direction == "min" else -end.final[objective])
     replicated = [v for v in cells.values() if len(v) > 1]
     if not replicated:
