@@ -28,10 +28,11 @@ from autollm.lab.stack import DIVERGED_ABOVE
 from autollm.lab.trainers import architecture as train_architecture
 from autollm.lab.trainers import data_mixture as train_mixture
 from autollm.lab.trainers import optimizer as train_optimizer
+from autollm.lab.verify import seed_spread
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
-from autollm.records import RunStep, to_line
+from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
 MIX = Level("t1", "train", {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0}, extra_seeds=(1,))
 SHAPES = Level("t1", "train", {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256})
@@ -140,6 +141,15 @@ def test_recorded_recipes__whole_sweep__is_there_and_the_optimum_lies_inside():
     assert levels["d1"].n_cells >= 32 and levels["d1"].noise_share < 0.1 and levels["d1"].flops >= 50 * levels["a1"].flops
     for level in levels.values():
         assert RATES[0] < level.best["learning_rate"] < RATES[-1]
+
+
+def test_seed_spread__equal_cells_of_two_tasks__are_no_replicas_of_each_other():
+    def cell(task, seed, score):
+        head = RunHeader(f"rl_tuning-{task}1-{seed}", "lab-rl_tuning", "rl_tuning", {"learning_rate": 0.1}, {"params": 1.0}, seed, model={"task": task})
+        return [head, RunEnd("finished", {"score": score}, {})]
+
+    runs = {f"{task}{seed}": cell(task, seed, score + 0.01 * seed) for task, score in (("s", 0.2), ("a", 0.9)) for seed in (0, 1)}
+    assert seed_spread(runs, "score", "max") == pytest.approx(0.01 / np.sqrt(2))
 
 
 def test_mixture_suite__objectives__are_the_target_mixes():
