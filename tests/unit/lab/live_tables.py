@@ -20,6 +20,7 @@ from autollm.lab.domains import Domains
 from autollm.lab.families import data_mixture
 from autollm.lab.families.architecture import ARCHITECTURE
 from autollm.lab.families.data_mixture import DATA_MIXTURE
+from autollm.lab.families.optimizer import OPTIMIZER
 from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.launchers import LocalLauncher
@@ -29,11 +30,12 @@ from autollm.lab.trainers import pretraining
 
 LEVELS = {
     "pretraining": Level("t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}),
+    "optimizer": Level("t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}),
     "architecture": Level("t1", "test", {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256}),
     "data_mixture": Level("t1", "test", {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0}),
     "rl_tuning": Level("s1", "test", {"task": "sorting", "width": 16, "layers": 1, "completions": COMPLETIONS_A_STEP}),
 }
-TINY = {f.name: dataclasses.replace(f, levels=(LEVELS[f.name],)) for f in (PRETRAINING, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
+TINY = {f.name: dataclasses.replace(f, levels=(LEVELS[f.name],)) for f in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
 GROUPS = {"rl_tuning": "/sorting"}
 N_CELLS = 8
 
