@@ -67,10 +67,11 @@ def render(board: dict[str, Any], results: Sequence[EpisodeResult], table: Outco
 
 
 def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
-    """The comparison with copy-nearest in sentences, one a suite, agent and k; an interval that holds zero is said to."""
-    out = []
-    for p in pairs:
-        if p["measure"] != "regret" or p["baseline"] != "copy-nearest":
+    """The comparison with copy-nearest in sentences, one a suite, agent (at its last stage) and k; an interval that holds zero is said to."""
+    compared = [p for p in pairs if p["measure"] == "regret" and p["baseline"] == "copy-nearest"]
+    names, out = {p["policy"] for p in compared}, []
+    for p in compared:
+        if _surpassed(p["policy"], names):
             continue
         over = "experiments" if p["low"] is not None else "seeds"
         low, high = (p["low"], p["high"]) if p["low"] is not None else (p["seed_low"], p["seed_high"])
@@ -79,6 +80,13 @@ def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
         out.append(f"{p['suite']} ({p['setting']}), k={p['k']}: {p['policy']} {side} copy-nearest "
                    f"(difference of regret {short(p['difference'])}{bounds}; {p['n_pairs']} pairs).")
     return out
+
+
+def _surpassed(policy: str, others: set[str]) -> bool:
+    """Whether a later stage of the same agent is judged too."""
+    stages = ("-base", "-sft", "-sft-rl")
+    stage = max((i for i, end in enumerate(stages) if policy.endswith(end)), default=len(stages))
+    return any(policy.removesuffix(stages[stage]) + later in others for later in stages[stage + 1 :])
 
 
 def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:

@@ -119,3 +119,10 @@ def test_traced_shares__agents__are_pooled_over_episodes(episodes) -> None:
 def test_colour_of__many_policies__references_keep_theirs() -> None:
     colours = plots.colour_of(["agent", *(f"p{i}" for i in range(12)), "random"])
     assert colours["random"] == plots.REFERENCE["random"] and len(set(colours.values())) == 11
+
+
+def test_verdicts__earlier_stages_of_a_judged_agent__are_left_out():
+    pair = {"suite": "s", "setting": "declared", "baseline": "copy-nearest", "measure": "regret", "k": 1, "difference": -0.1, "low": None, "high": None,
+            "seed_low": -0.2, "seed_high": -0.05, "includes_zero": False, "n_pairs": 4}
+    said = verdicts([pair | {"policy": name} for name in ("agent-a-base", "agent-a-sft", "agent-a-sft-rl", "agent-b-base", "moving-bowl")])
+    assert [line.split(": ")[1].split(" is ")[0] for line in said] == ["agent-a-sft-rl", "agent-b-base", "moving-bowl"]
