@@ -63,7 +63,7 @@ def play_example(landscape: Landscape, seed: int) -> Example:
     while not env.episode.done:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
-        decisions.append(_teachers_values(env, grid, weights, cell))
+        decisions.append(_call_targets(env, grid, weights, cell))
         offered = weights if env.shortlist is None else weights[env.shortlist.indices]
         importance.append(float(np.clip(offered.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
         _play(env, messages, run_call(env, grid.cells[cell]))
@@ -81,10 +81,10 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     """A cell near the best trial, the trend, the surface's lowest place, or a cheap experiment's best row, or anywhere; one in twenty may
     repeat. Where candidates have numbers, one of these, half of the time the surface's."""
     if env.shortlist is not None:
-        named = np.array(env.shortlist.indices[:N_NUMBERS])
-        fresh = named[grid.untried()[named]]
         if rng.random() < 0.5:
             return suggested(env)
+        named = np.array(env.shortlist.indices[:N_NUMBERS])
+        fresh = named[grid.untried()[named]]
         return int(rng.choice(fresh if len(fresh) and rng.random() > 0.05 else named))
     best, view = env.episode.incumbent, env.episode.drawn.view
     pick = rng.random()
@@ -103,7 +103,7 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     return int(np.argmin(distance))
 
 
-def _teachers_values(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> np.ndarray:
+def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> np.ndarray:
     """The teacher's distribution over each value of the call that plays a cell, [n_values, N_QUARTERS + N_NUMBERS]."""
     if env.shortlist is None:
         return np.pad(value_targets(env, grid.cells, weights, grid.cells[cell]), ((0, 0), (0, N_NUMBERS)))

@@ -61,11 +61,11 @@ class TextEnv:
     def reset(self, **row: Any) -> str:
         """Start the episode of a row; returns the prompt: the task and the evidence's summary."""
         self.episode = self._open_episode(**row)
-        self.summary: EvidenceSummary = summarize(self.episode.drawn.view)
-        self._surface = Surface(self.episode.drawn.view, self.summary.spread)
-        self._knobs, self._fidelities = _names(self.episode)
-        self._charged = {f"c{i + 1}": c.experiment_id for i, c in enumerate(self.episode.drawn.view.charged)}
         view = self.episode.drawn.view
+        self.summary: EvidenceSummary = summarize(view)
+        self._surface = Surface(view, self.summary.spread)
+        self._knobs, self._fidelities = _names(self.episode)
+        self._charged = {f"c{i + 1}": c.experiment_id for i, c in enumerate(view.charged)}
         self.shortlist = Shortlist(view.candidates) if has_numbers(view.space) else None
         bowls = self.summary.bowls
         origin = bowls[-1].optimum if bowls else self.summary.trend
