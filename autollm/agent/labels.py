@@ -40,9 +40,10 @@ class Grid:
         """Teacher's weights over the cells for the next trial, float64 [n_cells], largest 1; uniform where nothing gains."""
         best = self.episode.incumbent
         reached = min(1.0, float(regret(self.episode.latent[best.row], self.episode.latent)) + SLACK) if best else 1.0
-        untried = self.untried()
-        gain = np.where(self._new(), np.maximum(reached - self.regret, 0.0), 0.0) * np.where(self.on_table, 1.0, OFF_TABLE)
+        new = self._new()
+        gain = np.where(new, np.maximum(reached - self.regret, 0.0), 0.0) * np.where(self.on_table, 1.0, OFF_TABLE)
         if gain.max(initial=0.0) <= 0:
+            untried = self.on_table & new
             gain = (untried if untried.any() else np.ones(len(self.cells))).astype(float)
         return (gain / gain.max()) ** SHARPNESS
 

@@ -14,7 +14,8 @@ The prior, written down (docs/experiments.md says when it was changed, and after
 - row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are checkerboards, one cheap experiment in
   six has 6 to 15 rows; one landscape in seven hides all names; one knob and one fidelity coordinate in four has an invented one;
 - three in ten are wide: a mixture of 3 to 7 parts, or 5 to 7 knobs of all scales with 2 to 5 levels; their experiments share a design of
-  24 to 64 configurations, of which each has three fifths or more, and half of the targets' optima lie towards the window's middle.
+  24 to 64 configurations, of which each has three fifths or more, and half of the targets' optima lie towards the window's middle
+  (where there are five coordinates or more).
 
 What does not belong here: text, labels. Invariant: a landscape is determined by its seed, in any process.
 """
@@ -88,13 +89,13 @@ def make_landscape(seed: int) -> Landscape:
     rng = np.random.default_rng([17, seed])
     wide = np.random.default_rng([19, seed]).random() < WIDE
     kinds, space = _wide_space(rng) if wide else _space(rng)
-    design = _design(rng, space) if wide else space.grid
+    design = _design(rng, space) if wide else None
     coordinates, names = _coordinates(rng)
     n_cheap = int(rng.choice(len(N_CHEAP), p=N_CHEAP)) + 1
     z = _ladder(rng, n_cheap, len(names))
     optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
     shape = _shape(rng, len(space))
-    recorded = [_part(rng, design) if wide else _recorded(rng, space, target=i == n_cheap) for i in range(len(optima))]
+    recorded = [_recorded(rng, space, target=i == n_cheap) if design is None else _part(rng, design) for i in range(len(optima))]
     parts = [_rows(rng, points, optimum, shape) for points, optimum in zip(recorded, optima, strict=True)]
     family = str(rng.choice(FAMILIES))
     experiments = tuple(
@@ -210,9 +211,11 @@ def _optima(rng: np.random.Generator, space: Space, slopes: np.ndarray, z: np.nd
     low, high = space.window
     d = len(space)
     place = rng.uniform(0.15, 0.85, d) if rng.random() < 0.6 else rng.uniform(-0.05, 1.05, d)
-    target = _mixed(low + place * (high - low)) if space.grid is None else low + place * (high - low)
+    target, middle = low + place * (high - low), (low + high) / 2
+    if space.grid is None:
+        target, middle = _mixed(target), _mixed(middle)
     if d > SPOKEN_COORDINATES and rng.random() < 0.5:
-        target = (target + (_mixed(high) if space.grid is None else (low + high) / 2)) / 2
+        target = (target + middle) / 2
     kind = str(rng.choice(["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1]))
     if kind == "uninformative":
         return np.vstack([low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target])

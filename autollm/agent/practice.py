@@ -33,7 +33,9 @@ from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
 """Distinct numbers that the text view says."""
 N_NUMBERS = 64
-"""Candidates' numbers that are practised. A value is one of N_QUARTERS + N_NUMBERS: a quarter of a coordinate, or a candidate's number."""
+"""Candidates' numbers that are practised."""
+N_VALUES = N_QUARTERS + N_NUMBERS
+"""What a value may be: a quarter of a coordinate, or a candidate's number."""
 FIRST_TRIAL = 2.0
 """Weight of the first decision relative to the later ones, which are more: it is the one that a dear experiment rests on."""
 
@@ -41,7 +43,7 @@ FIRST_TRIAL = 2.0
 @dataclass(frozen=True)
 class Example:
     """A conversation, and per `run_experiment` turn the teacher's distribution over each value given the played ones before it:
-    float32 [n_values, N_QUARTERS + N_NUMBERS], a value a coordinate or the one number; `importance` [n_turns] weighs turns by how much there
+    float32 [n_values, N_VALUES], a value a coordinate or the one number; `importance` [n_turns] weighs turns by how much there
     is to gain."""
 
     messages: list[Message]
@@ -104,26 +106,26 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
 
 
 def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> np.ndarray:
-    """The teacher's distribution over each value of the call that plays a cell, [n_values, N_QUARTERS + N_NUMBERS]."""
+    """The teacher's distribution over each value of the call that plays a cell, [n_values, N_VALUES]."""
     if env.shortlist is None:
-        return np.pad(value_targets(env, grid.cells, weights, grid.cells[cell]), ((0, 0), (0, N_NUMBERS)))
+        return value_targets(env, grid.cells, weights, grid.cells[cell])
     named = np.array(env.shortlist.indices[:N_NUMBERS])
     among = weights[named] if weights[named].sum() > 1e-9 else grid.untried()[named] + 1e-9
-    out = np.zeros((1, N_QUARTERS + N_NUMBERS), dtype=np.float32)
+    out = np.zeros((1, N_VALUES), dtype=np.float32)
     out[0, N_QUARTERS : N_QUARTERS + len(named)] = among / among.sum()
     return out
 
 
 def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:
-    """Distribution of each knob's value under the weights, given the played values of the knobs before it: [n_knobs, N_QUARTERS].
+    """Distribution of each knob's value under the weights, given the played values of the knobs before it: [n_knobs, N_VALUES].
 
     A slice where nothing has weight falls back to the slice before it.
     """
-    out = np.zeros((cells.shape[1], N_QUARTERS), dtype=np.float32)
+    out = np.zeros((cells.shape[1], N_VALUES), dtype=np.float32)
     kept = weights
     for j, value in enumerate(played):
         index = np.rint((np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT) * QUARTERS).astype(int)
-        out[j] = np.bincount(index, kept, N_QUARTERS)
+        out[j] = np.bincount(index, kept, N_VALUES)
         out[j] /= out[j].sum()
         narrowed = np.where(np.abs(cells[:, j] - value) < 1e-6, kept, 0.0)
         kept = narrowed if narrowed.sum() > 1e-9 else kept

@@ -25,6 +25,8 @@ from autollm.gym.suites import load_suite, suite_ids
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task
 
+STAGES = ("base", "rl", "sft", "sft-rl")
+"""Of an agent's training, the furthest last."""
 LAST_LOOKS = 20
 
 
@@ -84,9 +86,8 @@ def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _surpassed(policy: str, others: set[str]) -> bool:
     """Whether a later stage of the same agent is judged too."""
-    stages = ("-base", "-sft", "-sft-rl")
-    stage = max((i for i, end in enumerate(stages) if policy.endswith(end)), default=len(stages))
-    return any(policy.removesuffix(stages[stage]) + later in others for later in stages[stage + 1 :])
+    stage = max((i for i, name in enumerate(STAGES) if policy.endswith(f"-{name}")), default=None)
+    return stage is not None and any(policy.removesuffix(STAGES[stage]) + later in others for later in STAGES[stage + 1 :])
 
 
 def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
@@ -94,7 +95,7 @@ def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
     kept = [r for r in results if r.transcript_json]
     if not kept:
         return None
-    rank = {"base": 0, "rl": 1, "sft": 2, "sft-rl": 3}
+    rank = {name: i for i, name in enumerate(STAGES)}
     best_stage = max(rank.get(r.stage, 0) for r in kept)
     of_stage = sorted((r for r in kept if rank.get(r.stage, 0) == best_stage), key=lambda r: (r.regret[-1], r.task_id, r.seed))
     chosen = of_stage[len(of_stage) // 2]

@@ -12,32 +12,7 @@ from pipelines.assets import lab
 from pipelines.definitions import defs
 from pipelines.jobs import MAIN, REBUILD, SWEEP
 from pipelines.resources import JobSettings
-from tests.unit.lab.live_tables import TINY, text
-
-
-class Here:
-    """A launcher that trains in this process."""
-
-    slots = 1
-
-    def __init__(self, jobs: int = 1):
-        self.done: list[int] = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def submit(self, work, *arguments):
-        work(*arguments)
-        return len(self.done)
-
-    def wait(self, tickets):
-        return tickets
-
-    def result(self, ticket):
-        pass
+from tests.unit.lab.live_tables import TINY, Inline, text
 
 
 @pytest.fixture
@@ -49,7 +24,7 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setitem(FAMILIES, "pretraining", TINY["pretraining"])
     monkeypatch.setitem(lab.LEVELS, "pretraining.a1", (TINY["pretraining"], TINY["pretraining"].levels[0]))
     monkeypatch.setattr(pretraining, "load", lambda cache: text())
-    monkeypatch.setattr(runner, "LocalLauncher", Here)
+    monkeypatch.setattr(runner, "LocalLauncher", lambda jobs: Inline())
 
 
 def test_partitions__every_level_of_every_family__has_one():
