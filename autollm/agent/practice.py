@@ -66,8 +66,8 @@ def play_example(landscape: Landscape, seed: int) -> Example:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
         decisions.append(_call_targets(env, grid, weights, cell))
-        offered = weights if env.shortlist is None else weights[env.shortlist.indices]
-        importance.append(float(np.clip(offered.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
+        sayable = weights if env.shortlist is None else weights[env.shortlist.indices]
+        importance.append(float(np.clip(sayable.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
         _play(env, messages, run_call(env, grid.cells[cell]))
     _play(env, messages, submit_call(env))
     return Example(messages, decisions, importance)
@@ -109,11 +109,18 @@ def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> n
     """The teacher's distribution over each value of the call that plays a cell, [n_values, N_VALUES]."""
     if env.shortlist is None:
         return value_targets(env, grid.cells, weights, grid.cells[cell])
-    named = np.array(env.shortlist.indices[:N_NUMBERS])
-    among = weights[named] if weights[named].sum() > 1e-9 else grid.untried()[named] + 1e-9
+    _, share = offered(env, grid, weights)
     out = np.zeros((1, N_VALUES), dtype=np.float32)
-    out[0, N_QUARTERS : N_QUARTERS + len(named)] = among / among.sum()
+    out[0, N_QUARTERS : N_QUARTERS + len(share)] = share
     return out
+
+
+def offered(env: TextEnv, grid: Grid, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that a call can name now, and the teacher's distribution over them: (int [n], float64 [n], of sum 1). Where candidates have
+    numbers, those that have one; the untried of them where none gains."""
+    cells = np.arange(len(weights)) if env.shortlist is None else np.array(env.shortlist.indices[:N_NUMBERS])
+    among = weights[cells] if weights[cells].sum() > 1e-9 else grid.untried()[cells] + 1e-9
+    return cells, among / among.sum()
 
 
 def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
 from autollm.agent.labels import Grid
-from autollm.agent.practice import explore, exploring_width
+from autollm.agent.practice import explore, exploring_width, offered
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.transcript import (
@@ -146,8 +146,8 @@ def _guided(opener: Any, row: dict[str, Any], rng: np.random.Generator, kind: st
     if env.episode.done:
         _play(env, messages, submit_call(env))
     else:
-        weights = grid.weights()
-        _play(env, messages, run_call(env, grid.cells[int(rng.choice(len(weights), p=weights / weights.sum()))]))
+        cells, share = offered(env, grid, grid.weights())
+        _play(env, messages, run_call(env, grid.cells[rng.choice(cells, p=share)]))
     return _row(env, messages, kind, row)
 
 

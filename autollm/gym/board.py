@@ -14,7 +14,7 @@ from autollm.errors import EpisodeError
 from autollm.gym.regret import regret
 from autollm.gym.snapping import Snapping
 from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task, rows_to_snap_to, target_rows
+from autollm.gym.task import Task, declared_grid, rows_to_snap_to, target_rows
 
 OK, OFF_TABLE, REJECTED, INFEASIBLE = range(4)
 STATUSES = ("ok", "off_table", "rejected", "infeasible")
@@ -53,7 +53,7 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
     target = table.index(task.target)
     rows = target_rows(task, table, seed)
     latent = table.latent(target, task.objective)[rows]
-    grid = candidate_grid(task, table)
+    grid = declared_grid(task, table.experiments[table.index(task.target)])
     row, distance = (np.arange(len(rows)), np.zeros(len(rows))) if grid is None else _snapped(task, table, rows, grid)
     status = np.where(distance > task.tolerance + 1e-9, OFF_TABLE, OK)
     if task.off_table == "reject":
@@ -62,14 +62,9 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
     return Board(rows, table.losses(target, task.objective)[rows], np.asarray(regret(latent, latent)), row, distance, status)
 
 
-def candidate_grid(task: Task, table: OutcomeTable) -> np.ndarray | None:
-    """The declared grid that candidates are, or None where they are the target's rows."""
-    return None if task.setting == "pool-visible" else table.experiments[table.index(task.target)].space.grid
-
-
 def n_candidates(task: Task, table: OutcomeTable) -> int:
     """How many candidates every draw of a task has."""
-    grid = candidate_grid(task, table)
+    grid = declared_grid(task, table.experiments[table.index(task.target)])
     return len(target_rows(task, table, 0)) if grid is None else len(grid)
 
 

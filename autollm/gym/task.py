@@ -4,7 +4,8 @@ A task names a target experiment, the cheaper experiments that may be looked at,
 turns it into a draw: 80 % of every evidence table's rows and, unless told otherwise, of the target's feasible ones. The policy sees a
 `TaskView`; of a masked task, one without names and units (masking.py).
 
-Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows, where the space has a grid.
+Invariant: a view holds no outcome of the target, and in the `declared` setting not even the target's rows, unless its space has no grid
+or it is of a family in ALWAYS_LISTED.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import numpy as np
 
 from autollm.errors import EpisodeError, UnknownNameError
 from autollm.gym.space import Space
-from autollm.gym.table import OutcomeTable
+from autollm.gym.table import Experiment, OutcomeTable
 
 Setting = Literal["declared", "pool-visible"]
 TargetRows = Literal["redraw", "all"]
+ALWAYS_LISTED = ("architecture",)
+"""Families whose configurations are listed in every setting: few points of their grids were ever built. So are those of spaces without a grid."""
 KEEP = 0.8
 """Share of a table's rows that a seed keeps."""
 
@@ -123,8 +126,8 @@ class TaskView:
     """All that a policy may know. Evidence and charged experiments are sorted by cost, the dearest last.
 
     `candidates`: float64 [n, n_coordinates]; in `declared` the declared grid (a proposal is snapped to the nearest recorded
-    row), in `pool-visible`, and wherever the space has no finite grid (mixtures, per-layer lists), the target's feasible rows
-    without outcomes.
+    row). Where `lists_rows` (in `pool-visible`, of architectures, and wherever the space has no finite grid: mixtures, per-layer lists)
+    the target's feasible rows without outcomes.
     """
 
     task_id: str
@@ -135,6 +138,7 @@ class TaskView:
     target_z: np.ndarray
     evidence: tuple[EvidenceTable, ...]
     candidates: np.ndarray
+    lists_rows: bool
     trials: int
     objective: str
     direction: str
@@ -143,11 +147,6 @@ class TaskView:
     charged: tuple[ChargedTable, ...] = ()
     workers: int = 1
     pausable: bool = False
-
-    @property
-    def lists_rows(self) -> bool:
-        """Whether `candidates` are the target's rows."""
-        return self.setting == "pool-visible" or self.space.grid is None
 
 
 @dataclass(frozen=True)
@@ -186,11 +185,12 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
             table.column("diverged", e)[keep], table.experiments[e].compute_flops))
     evidence.sort(key=lambda t: (t.cost_flops, t.experiment_id))
     rows = target_rows(task, table, seed)
-    candidates = _candidates(task, table, target, rows)
+    grid = declared_grid(task, experiment)
+    candidates = table.points[target][rows] if grid is None else grid
     charged, charged_rows = _charged(task, table, seed)
     objective = task.objective or experiment.objective
     view = TaskView(task.task_id, task.setting, experiment.family, experiment.space, tuple(experiment.fidelity), experiment.z,
-                    tuple(evidence), candidates, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
+                    tuple(evidence), candidates, grid is None, task.trials, objective, experiment.objectives[objective], experiment.fidelity,
                     task.constraints, charged, task.workers, task.pausable)
     if task.masked:
         from autollm.gym.masking import masked_view  # it makes views, so it imports this module
@@ -199,9 +199,9 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     return Draw(task, seed, view, target, rows, streams[2], charged_rows)
 
 
-def _candidates(task: Task, table: OutcomeTable, experiment: int, rows: np.ndarray) -> np.ndarray:
-    grid = table.experiments[experiment].space.grid
-    return table.points[experiment][rows] if task.setting == "pool-visible" or grid is None else grid
+def declared_grid(task: Task, experiment: Experiment) -> np.ndarray | None:
+    """The grid that an experiment's candidates are, float64 [n, n_coordinates], or None where they are its rows."""
+    return None if task.setting == "pool-visible" or experiment.family in ALWAYS_LISTED else experiment.space.grid
 
 
 def _charged(task: Task, table: OutcomeTable, seed: int) -> tuple[tuple[ChargedTable, ...], tuple[np.ndarray, ...]]:
@@ -216,7 +216,8 @@ def _charged(task: Task, table: OutcomeTable, seed: int) -> tuple[tuple[ChargedT
         if here.compute_flops >= flops:
             raise EpisodeError(f"{task.task_id}: a run of {here.label} takes {here.compute_flops:.3g} FLOPs, one of the target {flops:.3g}. "
                                "Fix: charge cheaper experiments only.")
-        found.append((ChargedTable(experiment_id, here.z, _candidates(task, table, e, rows), here.compute_flops / flops), rows))
+        grid = declared_grid(task, here)
+        found.append((ChargedTable(experiment_id, here.z, table.points[e][rows] if grid is None else grid, here.compute_flops / flops), rows))
     found.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
     return tuple(shown for shown, _ in found), tuple(rows for _, rows in found)
 

@@ -51,8 +51,8 @@ class RankingPolicy:
     """Base of policies that score every candidate of the view; lower is better, the lowest index wins a tie.
 
     Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64 [n, d] in natural units (d coordinates: one a
-    number, several a category, list or mixture), `candidates_are_rows`: they are the target's rows, as in a pool and wherever
-    the space has no finite grid; `steps` float64 [d], the median grid step per coordinate.
+    number, several a category, list or mixture), `candidates_are_rows`: they are the target's rows (`TaskView.lists_rows`);
+    `steps` float64 [d], the median grid step per coordinate.
     """
 
     policy_id: ClassVar[str] = ""
@@ -66,7 +66,7 @@ class RankingPolicy:
     def reset(self, view: TaskView, rng: np.random.Generator) -> None:
         self.view, self.rng, self.trials = view, rng, []
         self.candidates = view.candidates
-        self.candidates_are_rows = view.setting == "pool-visible" or view.space.grid is None
+        self.candidates_are_rows = view.lists_rows
         self._spent = np.zeros(len(view.candidates), dtype=bool)
         self._asked: list[int] = []
         self.steps = grid_steps(view)

@@ -10,24 +10,26 @@ from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_to
 
 RATES = tuple(2.0**r for r in np.arange(-9.0, -4.4, 0.5).tolist())
 BATCHES = tuple(2**b for b in range(6, 12))
+MIDDLE = ((4, 3), (5, 2))
+"""Two cells of the checkerboard's other colour, rate and batch: with them a target has 32."""
 
 
 def design(level: Level) -> list[Config]:
-    """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of the full range."""
+    """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of the full range, at a test level two more."""
     grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
-    kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0]
+    kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0 or (level.split == "test" and (i, j) in MIDDLE)]
     return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
 
 
 def _level(name: str, split: str, width: int, layers: int, tokens: int, part: str = "full") -> Level:
     settings = {"width": width, "layers": layers, "tokens": tokens}
-    replicas = {"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)}
+    replicas = {"seeds": (0, 1), "best_third_seeds": (2,)} if split == "test" else {"extra_seeds": (1,)}
     return Level(name, split, settings, part=part, **replicas)
 
 
 PRETRAINING = Family(
     name="pretraining",
-    version=3,
+    version=4,
     space=Space((Knob("learning_rate", "log", RATES, "1", 0.5, "rate"), Knob("batch_tokens", "log", BATCHES, "tokens", 1.0, "size")),
                 "lab-pretraining"),
     levels=(

@@ -15,13 +15,13 @@ from autollm.lab.designs import even_cells
 from autollm.lab.spec import Config, Family, Level, Metric
 from autollm.lab.tasks import TASKS
 
-RATES = tuple(2.0**r for r in range(-14, -6))
-KL, GROUPS = (0.0, 0.04, 0.16, 0.64), (4, 8, 16, 32)
-CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5), (0.6, 0.8, 1.0, 1.2)
+RATES = tuple(2.0**r for r in range(-15, -6))
+KL, GROUPS = (0.0, 0.04, 0.16, 0.64), (2, 4, 8, 16, 32)
+CLIPS, TEMPERATURES = (0.0625, 0.125, 0.25, 0.5, 1.0), (0.6, 0.8, 1.0, 1.2)
 COMPLETIONS_A_STEP, PASSES = 128, 2
 """Completions that are sampled together, and optimizer passes over them: with one pass the clip range would do nothing."""
-N_CELLS, N_CHEAP = 32, 24
-"""Of a test level, and the first of them, which every cheaper level has."""
+N_INNER, N_CHEAP, N_WHOLE = 32, 24, 16
+"""Cells inside the window at a test level, the first of them that every cheaper level has, and cells over the whole window everywhere."""
 TOKENS_A_COMPLETION = 18.0
 """Prompt and answer, about: for FLOPs, which order the levels."""
 
@@ -32,10 +32,13 @@ def n_params(level: Level) -> int:
 
 
 def design(level: Level) -> list[Config]:
-    """Space-filling, the same first cells at every level: an additive recurrence in five dimensions."""
-    axes: dict[str, tuple[Any, ...]] = {
+    """Space-filling: an additive recurrence in five dimensions, twice. The first version's window had no lowest rate, smallest group and
+    widest clip range, and optima stood on its edges: its cells come first, then new ones over the whole window."""
+    whole: dict[str, tuple[Any, ...]] = {
         "learning_rate": RATES, "kl_weight": KL, "group_size": GROUPS, "clip_range": CLIPS, "temperature": TEMPERATURES}
-    return even_cells(axes, N_CELLS if level.part == "full" else N_CHEAP)
+    inner = whole | {"learning_rate": RATES[1:], "group_size": GROUPS[1:], "clip_range": CLIPS[:-1]}
+    first = even_cells(inner, N_INNER if level.part == "full" else N_CHEAP)
+    return first + even_cells(whole, N_INNER + N_WHOLE)[N_INNER:]
 
 
 def fidelity(level: Level) -> dict[str, float]:
@@ -51,13 +54,14 @@ def _ladder(task: str) -> list[Level]:
     def level(n: int, split: str, width: int, completions: int, **more: Any) -> Level:
         return Level(f"{task[0]}{n}", split, {"task": task, "width": width, "layers": 2, "completions": completions}, **more)
 
-    return [level(1, "train", 32, 4096, part="first", extra_seeds=(1,)), level(2, "train", 32, 8192, part="first", extra_seeds=(1,)),
-            level(3, "validation", 48, 4096, part="first", extra_seeds=(1,)), level(4, "test", 96, 11520, best_third_seeds=(1, 2))]
+    cheap: dict[str, Any] = {"part": "first", "best_third_seeds": (1, 2, 3)}
+    return [level(1, "train", 32, 4096, **cheap), level(2, "train", 32, 8192, **cheap), level(3, "validation", 48, 4096, **cheap),
+            level(4, "test", 96, 11520, best_third_seeds=(1, 2))]
 
 
 RL_TUNING = Family(
     name="rl_tuning",
-    version=1,
+    version=2,
     space=Space((
         Knob("learning_rate", "log", RATES, "1", 1.0, "rate"), Knob("kl_weight", "ordinal", KL, role="weight"),
         Knob("group_size", "log", GROUPS, "completions", 1.0, "size"), Knob("clip_range", "log", CLIPS, "1", 1.0),

@@ -6,10 +6,12 @@ import numpy as np
 
 from autollm.agent.labels import Grid
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.practice import practice_example
+from autollm.agent.practice import offered, practice_example
+from autollm.agent.transcript import run_call
 from autollm.gym.episode import start
 from autollm.gym.knobs import ONE_COORDINATE
 from autollm.gym.shortlist import has_numbers
+from autollm.gym.text import TextEnv
 
 DIGEST = """
 import hashlib
@@ -84,3 +86,21 @@ def test_practice__labels__do_not_depend_on_the_played_trial_of_the_same_turn():
     roles = [m["role"] for m in example.messages]
     assert roles[0] == "user" and roles[1::2] == ["assistant"] * (len(roles) // 2)
     assert example.messages[-1]["content"] == "submitted" and len(example.decisions) == roles.count("assistant") - 1
+
+
+def test_offered__numbered_candidates__are_named_ones_that_were_not_tried():
+    wide = [m for m in map(make_landscape, range(60)) if has_numbers(m.table.experiments[0].space) and m.task.trials > 1]
+    for landscape in wide:
+        env = TextEnv(lambda landscape=landscape: start(landscape.task, landscape.table, 0))
+        env.reset()
+        grid = Grid(env.episode)
+        while not env.episode.done:
+            cells, share = offered(env, grid, grid.weights())
+            assert set(cells) <= set(env.shortlist.indices) and abs(share.sum() - 1) < 1e-9
+            chosen = cells[np.argmax(share)]
+            call = run_call(env, grid.cells[chosen]).arguments
+            assert env.shortlist.indices[call["configuration"]["candidate"]] == chosen
+            env.run_experiment(**call)
+            left = grid.untried()[cells].any()
+            assert env.episode.trials[-1].status != "repeated" or not left
+    assert len(wide) > 5

@@ -1,6 +1,7 @@
 """What 50 generated landscapes say and give, word for word: prompts, tool answers, draws and regrets of checkpoints that were trained on them.
 
 A change here means that weights trained before it read another language. Such a change needs new weights, not new digests.
+(Once it did not: since architectures list their rows, a quarter of the landscapes offers other candidates, in the same words.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
 TOOLS = "892bc63bc9d59abe"
-GOLDEN = {0: "26e924e3866c00ff", 10: "8b4b14d570006621", 20: "734a48ae04c5fadc", 30: "3831ef56960ca2e3", 40: "c9715842e6d198d8"}
+GOLDEN = {0: "65acfe15cdbea1e7", 10: "649c9daa31db94ee", 20: "41933eacf3ba8531", 30: "42428d5e6ebdf035", 40: "dd5e9276a6dd855a"}
 
 
 def transcript(seed: int) -> list[str]:

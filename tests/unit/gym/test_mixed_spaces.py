@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autollm.gym.board import n_candidates
 from autollm.gym.episode import start
 from autollm.gym.summary import summarize
 from autollm.gym.task import draw
@@ -27,6 +29,16 @@ def test_draw__space_without_grid__lists_the_rows_in_both_settings(setting):
 def test_draw__space_with_grid__lists_rows_in_a_pool_only():
     table = make_table()
     assert [draw(make_task(table, setting=s), table, 0).view.lists_rows for s in ("declared", "pool-visible")] == [False, True]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_draw__architectures__list_rows_though_their_space_has_a_grid(masked):
+    table = make_table()
+    built = replace(table, experiments=tuple(replace(e, family="architecture") for e in table.experiments))
+    task = make_task(built, masked=masked)
+    drawn = draw(task, built, 1)
+    assert drawn.view.lists_rows and np.array_equal(drawn.view.candidates, built.points[-1][drawn.rows])
+    assert n_candidates(task, built) == len(drawn.rows) < len(built.experiments[-1].space.grid)
 
 
 @settings(max_examples=20, deadline=None)
