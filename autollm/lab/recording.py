@@ -9,7 +9,9 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,19 @@ def header(family: Family, run: Run, *, model: Mapping[str, Any], sha256: str, p
     return RunHeader(
         run_id=run.run_id, source=f"lab-{run.family}", family=run.family, config=run.config, fidelity=family.fidelity(run.level),
         seed=run.seed, model=dict(model), data={"sha256": sha256},
-        hardware={"device": "cpu", "name": platform.processor() or platform.machine(), "count": 1},
+        hardware={"device": "cpu", "name": cpu_name(), "count": 1},
         versions={name: version(name) for name in packages}, created_at=started)
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model where the system tells it, its architecture otherwise: runs agree to the last digit on equal ones only."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
 
 
 def thinned(run: Run, steps: Sequence[RunStep]) -> list[RunStep]:

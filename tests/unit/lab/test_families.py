@@ -68,8 +68,8 @@ def test_family__ladder_and_design__are_what_a_sweep_needs(family):
     for level in family.levels:
         points = [family.space.encode(c) for c in family.design(level)]
         assert all(family.space.inside(p) for p in points) and len(np.unique(points, axis=0)) == len(points)
-        assert len(points) >= (24 if family.name == "rl_tuning" and level.split != "test" else 32) or family.name == "pretraining"
-        assert level.split != "test" or level.n_seeds_near_best >= 2
+        assert len(points) >= (32 if level.split == "test" else 30)
+        assert level.split != "test" or level.n_seeds_near_best >= 3
     assert len(family.known()) == len({r.run_id for r in family.known().values()})
     assert sum(family.n_runs(lv) for lv in family.levels) >= 150
 
@@ -93,6 +93,13 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_i
         assert task.split == target.split and family.flops(target) >= dearest * (8 if task.split == "test" else 1)
         assert all(levels[e].split != "test" for e in task.evidence)
         assert len({lv.settings.get("task") for lv in (target, *map(levels.get, task.evidence))}) == 1, "a ladder of its own"
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+def test_recorded_runs__noise_of_every_level__is_a_tenth_of_what_there_is_to_find(family):
+    levels = summary.summarize(family, read_runs(shipped(family.name)).values())
+    assert {s.level for s in levels} == {level.name for level in family.levels}
+    assert {s.level: round(s.noise_share, 3) for s in levels if s.noise_share is None or s.noise_share > 0.105} == {}
 
 
 def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optimum():
@@ -127,7 +134,9 @@ def test_recorded_grpo__whole_sweep__is_there_with_three_tasks_whose_optimum_is_
     assert {r[-1].status for r in runs.values()} <= {"finished", "diverged"}
     assert {json.dumps(r[0].versions, sort_keys=True) for r in runs.values()} == {json.dumps(next(iter(runs.values()))[0].versions, sort_keys=True)}
     levels = {s.level: s for s in summary.summarize(RL_TUNING, runs.values())}
-    assert len(levels) == 12 and all(levels[f"{task}4"].n_cells >= 32 and levels[f"{task}4"].noise_share < 0.11 for task in "sac")
+    assert len(levels) == 12 and all(levels[f"{task}4"].n_cells >= 32 for task in "sac")
+    for task in "sac":  # the dearest level's best rate, group and clip range lie inside the window
+        assert not {"learning_rate", "group_size", "temperature"} & set(levels[f"{task}4"].edges)
     assert max(s.flops for s in levels.values()) >= 25 * min(s.flops for s in levels.values())
     for records in runs.values():
         final = records[-1].final

