@@ -59,6 +59,16 @@ def test_pool_centre__declared__is_the_middle_of_the_window_whatever_the_evidenc
     assert begin("pool-centre", evidence=())[0].ask(3) == policy.ask(3)
 
 
+def test_pool_centre__rows_listed_beside_a_window__aims_at_the_window_s_middle() -> None:
+    _, view = begin("pool-centre")
+    corner = view.candidates[view.candidates.sum(axis=1) <= np.median(view.candidates.sum(axis=1))]
+    listed, rows = make_policy("pool-centre"), make_policy("pool-centre")
+    listed.reset(replace(view, candidates=corner, lists_rows=True), np.random.default_rng(0))
+    rows.reset(replace(view, candidates=corner, lists_rows=True, setting="pool-visible"), np.random.default_rng(0))
+    assert listed.centre.tolist() == view.space.window.mean(axis=0).tolist()
+    assert rows.centre.tolist() == corner.mean(axis=0).tolist() != listed.centre.tolist()
+
+
 def test_power_law__optima_on_a_line__extrapolates_it() -> None:
     policy, _ = begin("power-law")
     assert policy.centre == pytest.approx([-9.0, 8.5], abs=0.3)
