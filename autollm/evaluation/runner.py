@@ -30,6 +30,7 @@ from autollm.gym.suites import Suite
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Setting, TargetRows, Task
 from autollm.policies import make_policy
+from autollm.processes import die_with_parent
 from autollm.records import canonical_json, content_hash
 
 FLUSH_S = 10.0
@@ -137,7 +138,7 @@ def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Itera
         return
     with _one_thread_each():
         # spawn: workers share no lock or thread with this process, which may hold torch's.
-        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _open_table, (table,))
+        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker, (table,))
         try:
             futures: list[Future[list[EpisodeResult]]] = [
                 pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds) for c in chunks]
@@ -159,7 +160,9 @@ def _play_chunk(player: Player, task: Task, seeds: Sequence[int], table: Outcome
 _worker_table: list[OutcomeTable] = []
 
 
-def _open_table(table: OutcomeTable) -> None:
+def _begin_worker(table: OutcomeTable) -> None:
+    """The table at hand, and no waiting for work after this process's starter was killed."""
+    die_with_parent()
     _worker_table[:] = [table]
 
 

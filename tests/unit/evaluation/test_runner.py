@@ -211,3 +211,38 @@ def test_write_part__same_keys_twice__leaves_one_file(tmp_path) -> None:
 def test_registered__version__names_policy_and_code() -> None:
     version = registered("random").player.version
     assert version.startswith("1-") and len(version) == 10
+
+
+ORPHANS = """
+import multiprocessing, time
+from autollm.evaluation.contenders import registered
+from autollm.evaluation.runner import Chunk, _play_policies
+from tests.unit.gym.tables import make_table, make_task
+if __name__ == "__main__":
+    table = make_table()
+    playing = _play_policies([Chunk(registered("random"), make_task(table), (seed,)) for seed in range(4)], table, 2)
+    next(playing)
+    print(*(p.pid for p in multiprocessing.active_children()), flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_evaluate__killed__leaves_no_worker_behind():
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True) as child:
+        workers = [int(pid) for pid in child.stdout.readline().split()]
+        child.kill()
+    assert len(workers) == 2
+    for _ in range(300):
+        if not any(map(_lives, workers)):
+            break
+        time.sleep(0.1)
+    assert [pid for pid in workers if _lives(pid)] == []
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
