@@ -5,6 +5,7 @@ What does not belong here: starting them. Invariant: watching costs nothing that
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -15,8 +16,11 @@ WATCH = "AUTOLLM_DIE_WITH_PARENT"
 
 
 def die_with_parent() -> None:
-    """End this process within a second after its parent is gone: whoever starts anew must not find it still writing."""
-    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    """End this process within a second after its parent is gone: whoever starts anew must not find it still writing. A worker of a pool
+    knows its parent by name, also one that was killed before the worker came this far."""
+    starter = multiprocessing.parent_process()
+    parent = os.getppid() if starter is None or starter.pid is None else starter.pid
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def die_with_parent_if_asked() -> None:
