@@ -28,6 +28,7 @@ from autollm.agent.transcript import (
     user_message,
 )
 from autollm.gym.episode import start
+from autollm.gym.shortlist import Shortlist
 from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
 
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
@@ -85,7 +86,7 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     if env.shortlist is not None:
         if rng.random() < 0.5:
             return suggested(env)
-        named = np.array(env.shortlist.indices[:N_NUMBERS])
+        named = _named(env.shortlist)
         fresh = named[grid.untried()[named]]
         return int(rng.choice(fresh if len(fresh) and rng.random() > 0.05 else named))
     best, view = env.episode.incumbent, env.episode.drawn.view
@@ -118,9 +119,14 @@ def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> n
 def offered(env: TextEnv, grid: Grid, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells that a call can name now, and the teacher's distribution over them: (int [n], float64 [n], of sum 1). Where candidates have
     numbers, those that have one; the untried of them where none gains."""
-    cells = np.arange(len(weights)) if env.shortlist is None else np.array(env.shortlist.indices[:N_NUMBERS])
+    cells = np.arange(len(weights)) if env.shortlist is None else _named(env.shortlist)
     among = weights[cells] if weights[cells].sum() > 1e-9 else grid.untried()[cells] + 1e-9
     return cells, among / among.sum()
+
+
+def _named(shortlist: Shortlist) -> np.ndarray:
+    """Candidates whose numbers are practised, int [n]."""
+    return np.array(shortlist.indices[:N_NUMBERS])
 
 
 def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:

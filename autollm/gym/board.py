@@ -53,7 +53,7 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
     target = table.index(task.target)
     rows = target_rows(task, table, seed)
     latent = table.latent(target, task.objective)[rows]
-    grid = declared_grid(task, table.experiments[table.index(task.target)])
+    grid = declared_grid(task, table.experiments[target])
     row, distance = (np.arange(len(rows)), np.zeros(len(rows))) if grid is None else _snapped(task, table, rows, grid)
     status = np.where(distance > task.tolerance + 1e-9, OFF_TABLE, OK)
     if task.off_table == "reject":

@@ -93,12 +93,12 @@ def fidelity(level: Level) -> dict[str, float]:
     return {"param_budget": float(level.settings["param_budget"]), "flop_budget": float(level.settings["flop_budget"])}
 
 
-def _level(name: str, split: str, param_budget: int, flop_budget: float, more: tuple[int, ...] = ()) -> Level:
-    """`more`: seeds of the best third of a cheap level whose noise was above a tenth of median - min without them."""
+def _level(name: str, split: str, param_budget: int, flop_budget: float, best_third_seeds: tuple[int, ...] = ()) -> Level:
+    """The best third of a cheap level has more seeds where noise was above a tenth of median - min without them."""
     settings = {"param_budget": param_budget, "flop_budget": flop_budget, "batch_tokens": 1024 if split == "test" else 256}
     if split == "test":
         return Level(name, split, settings, part="first", best_third_seeds=(1, 2))
-    return Level(name, split, settings, extra_seeds=(1,), best_third_seeds=more)
+    return Level(name, split, settings, extra_seeds=(1,), best_third_seeds=best_third_seeds)
 
 
 ARCHITECTURE = Family(
@@ -114,7 +114,7 @@ ARCHITECTURE = Family(
         _level("b1", "train", 40_000, 1.4e10),
         _level("b2", "train", 40_000, 5.6e10),
         _level("c1", "train", 80_000, 2.8e10),
-        _level("c2", "validation", 80_000, 7e10, more=(2,)),
+        _level("c2", "validation", 80_000, 7e10, best_third_seeds=(2,)),
         _level("b3", "test", 40_000, 3.5e11),
         _level("c3", "test", 80_000, 3.5e11),
         _level("d3", "test", 160_000, 3.5e11),
