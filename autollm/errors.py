@@ -16,7 +16,8 @@
     |- BusyError         somebody else holds a lock that this step needs            (locks)
     `- SetupError        something on this machine is missing or cannot be used     (pipelines, cli)
 
-A message says what happened (with the value), what was expected, the nearest valid thing, and the one action.
+A message says what happened (with the value), what was expected, the nearest valid
+thing, and the one action.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class UnknownNameError(AutoLLMError, LookupError):
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}.")
+        super().__init__(
+            f"unknown {kind} {name!r}.{hint} Known: {', '.join(known) or 'none'}."
+        )
 
 
 class SpaceError(AutoLLMError, ValueError):
@@ -80,7 +83,9 @@ class GenerationError(AutoLLMError):
 
 
 class ComparisonError(AutoLLMError):
-    """Scores of different snapshots, suite versions or off-table modes in one comparison."""
+    """Scores of different snapshots, suite versions or off-table modes in one
+    comparison.
+    """
 
 
 class BusyError(AutoLLMError):

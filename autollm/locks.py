@@ -1,4 +1,5 @@
-"""Locks between processes on one machine: one file each, held by the kernel, so that a killed holder leaves none behind.
+"""Locks between processes on one machine: one file each, held by the kernel, so that a
+killed holder leaves none behind.
 
 The file tells who holds it. What does not belong here: what is locked.
 Invariant: whether a lock is free is asked of the kernel, never of the file's text.
@@ -23,10 +24,12 @@ POLL_S = 0.2
 
 @contextmanager
 def hold(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock `path` while the block runs; `what` is named in the refusal of others.
+    """Hold the lock `path` while the block runs; `what` is named in the refusal of
+    others.
 
     Raises:
-        BusyError: somebody else still holds it after `wait_s` seconds; the message names who and since when.
+        BusyError: somebody else still holds it after `wait_s` seconds; the message
+            names who and since when.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -64,10 +67,16 @@ def _acquire(handle: int, path: Path, what: str, wait_s: float) -> None:
     told = False
     while not _try(handle):
         if time.monotonic() >= end:
-            raise BusyError(f"{what} is in use by {holder(path)}; waited {wait_s:.0f} s. "
-                            "Fix: wait until it is done, or stop that process, then run this again.")
+            raise BusyError(
+                f"{what} is in use by {holder(path)}; waited {wait_s:.0f} s. "
+                "Fix: wait until it is done, or stop that process, then run this again."
+            )
         if not told:
-            print(f"waiting up to {wait_s:.0f} s for {what}, in use by {holder(path)}", file=sys.stderr, flush=True)
+            print(
+                f"waiting up to {wait_s:.0f} s for {what}, in use by {holder(path)}",
+                file=sys.stderr,
+                flush=True,
+            )
             told = True
         time.sleep(POLL_S)
 
@@ -82,4 +91,8 @@ def _try(handle: int) -> bool:
 
 def _me() -> dict[str, str | int]:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    return {"pid": os.getpid(), "command": command or "python", "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        "pid": os.getpid(),
+        "command": command or "python",
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,8 +1,9 @@
 """Where state lives: one home (AUTOLLM_HOME, default ./var), and named URLs below it.
 
-A home may be any fsspec URL. What needs a real disk (the DuckDB file, exported marts, checkpoints, Dagster's and MLflow's
-stores) then lies under AUTOLLM_LOCAL_HOME, default ./var. What does not belong here: reading or writing state.
-Invariant: nobody else spells a folder's name.
+A home may be any fsspec URL. What needs a real disk (the DuckDB file, exported marts,
+checkpoints, Dagster's and MLflow's stores) then lies under AUTOLLM_LOCAL_HOME, default
+./var. What does not belong here: reading or writing state. Invariant: nobody else
+spells a folder's name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ TELEMETRY_OFF = {
 
 @dataclass(frozen=True)
 class Places:
-    """`home`: URL or absolute path of the state; `local`: absolute folder for what needs a disk."""
+    """`home`: URL or absolute path of the state; `local`: absolute folder for what
+    needs a disk.
+    """
 
     home: str
     local: Path
@@ -99,7 +102,15 @@ class Places:
 
     def prepare(self) -> Places:
         """Make the local folders; returns itself."""
-        for folder in (self.marts, self.checkpoints, self.dagster, self.mlflow, self.locks, self.inbox, self.dbt_target):
+        for folder in (
+            self.marts,
+            self.checkpoints,
+            self.dagster,
+            self.mlflow,
+            self.locks,
+            self.inbox,
+            self.dbt_target,
+        ):
             folder.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -123,7 +134,10 @@ def resolve(home: str | Path | None = None) -> Places:
     if is_local(chosen):
         folder = Path(local_path(chosen)).expanduser().resolve()
         return Places(str(folder), folder)
-    return Places(chosen.rstrip("/"), Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve())
+    return Places(
+        chosen.rstrip("/"),
+        Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve(),
+    )
 
 
 def silence_telemetry(environment: MutableMapping[str, str] | None = None) -> None:
@@ -139,7 +153,9 @@ def embedded_archives() -> list[Path]:
 
 
 def public_tables() -> list[Path]:
-    """Public tables that are at hand: files of the catalogue under AUTOLLM_DATA_DIR. Empty when that is unset or holds none."""
+    """Public tables that are at hand: files of the catalogue under AUTOLLM_DATA_DIR.
+    Empty when that is unset or holds none.
+    """
     from autollm.logs.sources import tables_below
 
     root = mirror()

@@ -1,10 +1,12 @@
-"""The raw-log schema `autollm.run/1` and canonical JSON: the one module that every part may import.
+"""The raw-log schema `autollm.run/1` and canonical JSON: the one module that every part
+may import.
 
-A run is one file, `<run_id>.jsonl` or `.jsonl.zst`: a header line, step lines, an end line. A run without an end
-line was killed: it is kept, with status `failed`. What does not belong here: where logs live, what is done with them.
+A run is one file, `<run_id>.jsonl` or `.jsonl.zst`: a header line, step lines, an end
+line. A run without an end line was killed: it is kept, with status `failed`. What does
+not belong here: where logs live, what is done with them.
 
-Invariant: `parse_record(line)` either returns a record that `to_line` writes back with the same meaning, or raises
-RecordError with the reason; it never guesses.
+Invariant: `parse_record(line)` either returns a record that `to_line` writes back with
+the same meaning, or raises RecordError with the reason; it never guesses.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class RunHeader:
 
 @dataclass(frozen=True)
 class RunStep:
-    """One logged point. Steps are kept as logged; metrics may be uneven; non-finite values are legal."""
+    """One logged point. Steps are kept as logged; metrics may be uneven; non-finite
+    values are legal.
+    """
 
     step: int
     metrics: dict[str, float]
@@ -55,7 +59,9 @@ class RunStep:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How the run ended; `final` holds the objective and what stands beside it, `cost` flops and device_hours."""
+    """How the run ended; `final` holds the objective and what stands beside it, `cost`
+    flops and device_hours.
+    """
 
     status: Literal["finished", "diverged", "failed"]
     final: dict[str, float] = field(default_factory=dict)
@@ -69,15 +75,20 @@ _KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
 
 
 def to_line(record: Record) -> str:
-    """One JSON line without its newline. NaN and infinities are written as the strings 'nan', 'inf', '-inf'."""
-    return canonical_json({"kind": _KIND_OF[type(record)], **dataclasses.asdict(record)}, digits=None)
+    """One JSON line without its newline. NaN and infinities are written as the strings
+    'nan', 'inf', '-inf'.
+    """
+    return canonical_json(
+        {"kind": _KIND_OF[type(record)], **dataclasses.asdict(record)}, digits=None
+    )
 
 
 def parse_record(line: str) -> Record:
     """Parse one line of a raw log.
 
     Raises:
-        RecordError: not JSON, not an object, unknown kind or schema, a missing or unknown field, a wrong type.
+        RecordError: not JSON, not an object, unknown kind or schema, a missing or
+            unknown field, a wrong type.
     """
     try:
         raw = json.loads(line)
@@ -93,7 +104,11 @@ def parse_record(line: str) -> Record:
     unknown = sorted(set(raw) - set(fields))
     if unknown:
         raise RecordError(f"unknown field {unknown[0]!r} in a {kind} line")
-    required = [n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    required = [
+        n
+        for n, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     missing = [n for n in required if raw.get(n) is None]
     if missing:
         raise RecordError(f"missing field {missing[0]!r} in a {kind} line")
@@ -105,31 +120,46 @@ def parse_record(line: str) -> Record:
 def _check(record: Record) -> None:
     if isinstance(record, RunHeader):
         if record.schema != SCHEMA:
-            raise RecordError(f"schema {record.schema!r} is not {SCHEMA!r}: no reader for it in this version")
+            raise RecordError(
+                f"schema {record.schema!r} is not {SCHEMA!r}: no reader for it in this "
+                "version"
+            )
         for name in ("run_id", "source", "family"):
             if not isinstance(getattr(record, name), str) or not getattr(record, name):
-                raise RecordError(f"{name} must be a non-empty string, got {getattr(record, name)!r}")
+                raise RecordError(
+                    f"{name} must be a non-empty string, got {getattr(record, name)!r}"
+                )
         for name in ("config", "fidelity", "model", "data", "hardware", "versions"):
             if not isinstance(getattr(record, name), dict):
-                raise RecordError(f"{name} must be an object, got {getattr(record, name)!r}")
+                raise RecordError(
+                    f"{name} must be an object, got {getattr(record, name)!r}"
+                )
     elif isinstance(record, RunStep):
         if not isinstance(record.step, int) or isinstance(record.step, bool):
             raise RecordError(f"step must be an integer, got {record.step!r}")
         if not isinstance(record.metrics, dict):
             raise RecordError(f"metrics must be an object, got {record.metrics!r}")
     elif record.status not in STATUSES:
-        raise RecordError(f"status {record.status!r}, expected one of {', '.join(STATUSES)}")
+        raise RecordError(
+            f"status {record.status!r}, expected one of {', '.join(STATUSES)}"
+        )
 
 
 def _floats(record: Record) -> dict[str, Any]:
     """The numeric fields as floats, non-finite spellings included."""
-    names = {RunHeader: ("fidelity",), RunStep: ("metrics",), RunEnd: ("final", "cost")}[type(record)]
+    names = {
+        RunHeader: ("fidelity",),
+        RunStep: ("metrics",),
+        RunEnd: ("final", "cost"),
+    }[type(record)]
     out: dict[str, Any] = {}
     for name in names:
         values = getattr(record, name)
         if not isinstance(values, dict):
             raise RecordError(f"{name} must be an object, got {values!r}")
-        out[name] = {key: parse_number(value, f"{name}.{key}") for key, value in values.items()}
+        out[name] = {
+            key: parse_number(value, f"{name}.{key}") for key, value in values.items()
+        }
     if isinstance(record, RunStep):
         for name in ("tokens", "wall_time_s"):
             value = getattr(record, name)
@@ -145,24 +175,33 @@ def parse_number(value: Any, where: str) -> float:
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, str) and value.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+    if isinstance(value, str) and value.lower().lstrip("+-") in (
+        "nan",
+        "inf",
+        "infinity",
+    ):
         return float(value)
     raise RecordError(f"{where} must be a number, got {value!r}")
 
 
 def canonical_json(value: Any, digits: int | None = 6) -> str:
-    """JSON with sorted keys and no spaces; floats to `digits` significant digits (None: as they are).
+    """JSON with sorted keys and no spaces; floats to `digits` significant digits (None:
+    as they are).
 
     Equal values give equal text: 1.0 and 1 are both written 1 where `digits` is given.
     """
     return _CANONICAL(_canonical(value, digits))
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+).encode
 
 
 def _canonical(value: Any, digits: int | None) -> Any:
-    if type(value) is int and digits is not None and abs(value) < 10**digits:  # the common case, below in other words
+    if (
+        type(value) is int and digits is not None and abs(value) < 10**digits
+    ):  # the common case, below in other words
         return value
     if isinstance(value, dict):
         return {str(key): _canonical(item, digits) for key, item in value.items()}
@@ -180,7 +219,9 @@ def _canonical(value: Any, digits: int | None) -> Any:
 
 
 def config_id(config: dict[str, Any]) -> str:
-    """First 16 hex digits of the sha256 of the canonical JSON: equal configurations have equal ids."""
+    """First 16 hex digits of the sha256 of the canonical JSON: equal configurations
+    have equal ids.
+    """
     return content_hash(canonical_json(config))
 
 

@@ -1,8 +1,10 @@
-"""The only importer of MLflow: runs of training and evaluation, the model registry. SQLite store and local artifacts under the home.
+"""The only importer of MLflow: runs of training and evaluation, the model registry.
+SQLite store and local artifacts under the home.
 
-A training has one run, found again by its identity and resumed after a crash. Checkpoints are logged by reference and hash, never
-copied; curves are thinned. What does not belong here: training, scores.
-Invariant: a run is RUNNING only while the process that opened it holds its lock.
+A training has one run, found again by its identity and resumed after a crash.
+Checkpoints are logged by reference and hash, never copied; curves are thinned. What
+does not belong here: training, scores. Invariant: a run is RUNNING only while the
+process that opened it holds its lock.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 
-logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
+logging.getLogger("mlflow").setLevel(
+    logging.WARNING
+)  # it tells of every table that it makes
 
 EXPERIMENTS = ("training", "evaluation")
 MODEL = "autollm-agent-{profile}"
@@ -43,7 +47,9 @@ SCHEME = "models:/"
 
 @dataclass(frozen=True)
 class DataUsed:
-    """A data set that went into a run: its name, content digest, and what is worth knowing."""
+    """A data set that went into a run: its name, content digest, and what is worth
+    knowing.
+    """
 
     name: str
     digest: str
@@ -64,12 +70,23 @@ class Tracker:
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             return found.experiment_id
-        return self.client.create_experiment(name, artifact_location=(self.places.mlflow / "artifacts" / name).as_uri())
+        return self.client.create_experiment(
+            name, artifact_location=(self.places.mlflow / "artifacts" / name).as_uri()
+        )
 
     @contextmanager
-    def run(self, experiment: str, identity: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str],
-            data: Sequence[DataUsed] = (), total_steps: int | None = None) -> Iterator[TrackedRun]:
-        """The run of an identity: opened, or resumed when a process that had it died. FINISHED after the block, FAILED when it raises.
+    def run(
+        self,
+        experiment: str,
+        identity: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        data: Sequence[DataUsed] = (),
+        total_steps: int | None = None,
+    ) -> Iterator[TrackedRun]:
+        """The run of an identity: opened, or resumed when a process that had it died.
+        FINISHED after the block, FAILED when it raises.
 
         Raises:
             BusyError: a living process has this very run open.
@@ -77,44 +94,78 @@ class Tracker:
         lock = self.places.locks / f"mlflow-{identity}.lock"
         with hold(lock, f"the run {name} ({identity})"):
             run = self._open(experiment, identity, name, {**tags, LOCK: lock.name})
-            self.client.log_batch(run.info.run_id, params=[Param(k, str(v)[:MAX_PARAM]) for k, v in flat(params).items()])
+            self.client.log_batch(
+                run.info.run_id,
+                params=[Param(k, str(v)[:MAX_PARAM]) for k, v in flat(params).items()],
+            )
             self.client.log_inputs(run.info.run_id, [_input(d) for d in data])
-            tracked = TrackedRun(self.client, run.info.run_id, run.info.experiment_id, total_steps)
+            tracked = TrackedRun(
+                self.client, run.info.run_id, run.info.experiment_id, total_steps
+            )
             try:
                 yield tracked
             except BaseException as error:
                 tracked.flush()
                 stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-                self.client.set_terminated(run.info.run_id, "KILLED" if stopped else "FAILED")
+                self.client.set_terminated(
+                    run.info.run_id, "KILLED" if stopped else "FAILED"
+                )
                 raise
             tracked.flush()
             self.client.set_terminated(run.info.run_id, "FINISHED")
 
     def find(self, experiment: str, identity: str) -> Run | None:
         """The run of an identity, the newest one."""
-        runs = self.client.search_runs([self.experiment(experiment)], f"tags.`{IDENTITY}` = '{identity}'", max_results=1)
+        runs = self.client.search_runs(
+            [self.experiment(experiment)],
+            f"tags.`{IDENTITY}` = '{identity}'",
+            max_results=1,
+        )
         return runs[0] if runs else None
 
     def close_orphans(self) -> list[str]:
-        """Mark runs as KILLED that are RUNNING without a process that holds them; returns their ids."""
+        """Mark runs as KILLED that are RUNNING without a process that holds them;
+        returns their ids.
+        """
         ids = list(map(self.experiment, EXPERIMENTS))
         running = self.client.search_runs(ids, "attributes.status = 'RUNNING'")
-        orphans = [r for r in running if not is_held(self.places.locks / r.data.tags.get(LOCK, "no-lock"))]
+        orphans = [
+            r
+            for r in running
+            if not is_held(self.places.locks / r.data.tags.get(LOCK, "no-lock"))
+        ]
         for run in orphans:
             self.client.set_terminated(run.info.run_id, "KILLED")
         return [r.info.run_id for r in orphans]
 
-    def register(self, profile: str, folder: Path, digest: str, run_id: str, card: str, tags: Mapping[str, str]) -> str:
-        """The version of a checkpoint in the registry, made once for each digest, as `candidate`; returns its number."""
+    def register(
+        self,
+        profile: str,
+        folder: Path,
+        digest: str,
+        run_id: str,
+        card: str,
+        tags: Mapping[str, str],
+    ) -> str:
+        """The version of a checkpoint in the registry, made once for each digest, as
+        `candidate`; returns its number.
+        """
         name = MODEL.format(profile=profile)
         self._registered_model(name)
         reference = folder.resolve().relative_to(self.places.local).as_posix()
-        known = self.client.search_model_versions(f"name = '{name}' and tags.digest = '{digest}'")
+        known = self.client.search_model_versions(
+            f"name = '{name}' and tags.digest = '{digest}'"
+        )
         if known:
             version = str(known[0].version)
         else:
-            made = self.client.create_model_version(name, source=folder.resolve().as_uri(), run_id=run_id, description=card,
-                                                    tags={**tags, "digest": digest, "checkpoint": reference})
+            made = self.client.create_model_version(
+                name,
+                source=folder.resolve().as_uri(),
+                run_id=run_id,
+                description=card,
+                tags={**tags, "digest": digest, "checkpoint": reference},
+            )
             version = str(made.version)
         self.client.set_registered_model_alias(name, "candidate", version)
         self.client.update_registered_model(name, description=card)
@@ -131,14 +182,24 @@ class Tracker:
         """The checkpoint behind `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
         Raises:
-            UnknownNameError: no such model, alias or version. CheckpointError: its folder is gone, or the reference is malformed.
+            UnknownNameError: no such model, alias or version. CheckpointError: its
+                folder is gone, or the reference is malformed.
         """
         name, version = self._version_of(reference)
         folder = self.places.local / version.tags["checkpoint"]
         if not folder.exists():
-            raise CheckpointError(f"{reference} is version {version.version} of {name}, but its checkpoint {folder} is gone. "
-                                  "Fix: train it again (autollm run).")
-        return Registered(name, str(version.version), folder, version.tags["digest"], dict(version.tags))
+            raise CheckpointError(
+                f"{reference} is version {version.version} of {name}, but its "
+                f"checkpoint {folder} is gone. "
+                "Fix: train it again (autollm run)."
+            )
+        return Registered(
+            name,
+            str(version.version),
+            folder,
+            version.tags["digest"],
+            dict(version.tags),
+        )
 
     def cited(self) -> set[str]:
         """Checkpoints that some registry alias points to, relative to the home."""
@@ -146,7 +207,11 @@ class Tracker:
         for model in self.client.search_registered_models():
             versions = {str(v) for v in model.aliases.values()}
             found = self.client.search_model_versions(f"name = '{model.name}'")
-            out |= {v.tags["checkpoint"] for v in found if str(v.version) in versions and "checkpoint" in v.tags}
+            out |= {
+                v.tags["checkpoint"]
+                for v in found
+                if str(v.version) in versions and "checkpoint" in v.tags
+            }
         return out
 
     def _registered_model(self, name: str) -> None:
@@ -159,7 +224,10 @@ class Tracker:
         rest = reference.removeprefix(SCHEME)
         name, _, alias = rest.partition("@")
         if not reference.startswith(SCHEME) or not name:
-            raise CheckpointError(f"{reference!r} names no model. Expected models:/NAME@champion, models:/NAME@candidate or models:/NAME/VERSION.")
+            raise CheckpointError(
+                f"{reference!r} names no model. Expected models:/NAME@champion, "
+                "models:/NAME@candidate or models:/NAME/VERSION."
+            )
         models = {m.name: m for m in self.client.search_registered_models()}
         base, _, number = name.partition("/")
         if base not in models:
@@ -169,24 +237,39 @@ class Tracker:
         if alias and alias not in models[base].aliases:
             raise UnknownNameError(f"alias of {base}", alias, models[base].aliases)
         try:
-            return base, self.client.get_model_version(base, str(models[base].aliases[alias]) if alias else number)
+            return base, self.client.get_model_version(
+                base, str(models[base].aliases[alias]) if alias else number
+            )
         except MlflowException:
-            known = [str(v.version) for v in self.client.search_model_versions(f"name = '{base}'")]
+            known = [
+                str(v.version)
+                for v in self.client.search_model_versions(f"name = '{base}'")
+            ]
             raise UnknownNameError(f"version of {base}", number, known) from None
 
-    def _open(self, experiment: str, identity: str, name: str, tags: Mapping[str, str]) -> Run:
+    def _open(
+        self, experiment: str, identity: str, name: str, tags: Mapping[str, str]
+    ) -> Run:
         found = self.find(experiment, identity)
         if found is None:
-            found = self.client.create_run(self.experiment(experiment), run_name=name, tags={**tags, IDENTITY: identity, "mlflow.user": ""})
+            found = self.client.create_run(
+                self.experiment(experiment),
+                run_name=name,
+                tags={**tags, IDENTITY: identity, "mlflow.user": ""},
+            )
         else:
             self.client.update_run(found.info.run_id, status="RUNNING")
-            self.client.log_batch(found.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+            self.client.log_batch(
+                found.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()]
+            )
         return found
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered checkpoint: the folder it lies in, its content digest, the version's tags."""
+    """A registered checkpoint: the folder it lies in, its content digest, the version's
+    tags.
+    """
 
     name: str
     version: str
@@ -196,9 +279,17 @@ class Registered:
 
 
 class TrackedRun:
-    """An open run. `log` takes a training's numbers, one value a metric and step: what an interrupted process logged already is left out."""
+    """An open run. `log` takes a training's numbers, one value a metric and step: what
+    an interrupted process logged already is left out.
+    """
 
-    def __init__(self, client: MlflowClient, run_id: str, experiment_id: str, total_steps: int | None = None):
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        experiment_id: str,
+        total_steps: int | None = None,
+    ):
         self.client, self.run_id, self.experiment_id = client, run_id, experiment_id
         self._every = max(1, -(-(total_steps or 0) // MAX_POINTS))
         self._waiting: list[Metric] = []
@@ -210,7 +301,9 @@ class TrackedRun:
         if step % self._every and step > 1:
             return
         now = int(time.time() * 1000)
-        new = {k: float(v) for k, v in metrics.items() if step > self._logged.get(k, -1)}
+        new = {
+            k: float(v) for k, v in metrics.items() if step > self._logged.get(k, -1)
+        }
         self._waiting += [Metric(k, v, now, step) for k, v in new.items()]
         self._logged |= dict.fromkeys(new, step)
         if time.monotonic() - self._flushed_s > FLUSH_S:
@@ -219,16 +312,29 @@ class TrackedRun:
     def final(self, metrics: Mapping[str, float]) -> None:
         """Log numbers that belong to no step; set once."""
         now = int(time.time() * 1000)
-        self._waiting += [Metric(k, float(v), now, 0) for k, v in metrics.items() if k not in self._logged]
+        self._waiting += [
+            Metric(k, float(v), now, 0)
+            for k, v in metrics.items()
+            if k not in self._logged
+        ]
 
     def tag(self, **tags: str) -> None:
         for key, value in tags.items():
             self.client.set_tag(self.run_id, key, value)
 
     def table(self, rows: Sequence[Mapping[str, Any]], file: str) -> None:
-        """Rows as a table artifact, in place of what an interrupted process left there: MLflow would append to it."""
+        """Rows as a table artifact, in place of what an interrupted process left there:
+        MLflow would append to it.
+        """
         columns = {name: [row[name] for row in rows] for name in rows[0]}
-        left = Path(local_file_uri_to_path(self.client.get_run(self.run_id).info.artifact_uri)) / file
+        left = (
+            Path(
+                local_file_uri_to_path(
+                    self.client.get_run(self.run_id).info.artifact_uri
+                )
+            )
+            / file
+        )
         left.unlink(missing_ok=True)
         self.client.log_table(self.run_id, columns, file)
 
@@ -241,8 +347,16 @@ class TrackedRun:
 
     def checkpoint(self, folder: Path, digest: str) -> None:
         """Log a checkpoint by reference and hash, with the sha256 of each of its files."""
-        files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
-        self.client.log_dict(self.run_id, {"folder": str(folder), "digest": digest, "sha256": files}, "checkpoint.json")
+        files = {
+            p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.iterdir())
+            if p.is_file()
+        }
+        self.client.log_dict(
+            self.run_id,
+            {"folder": str(folder), "digest": digest, "sha256": files},
+            "checkpoint.json",
+        )
         self.tag(checkpoint=str(folder), checkpoint_digest=digest)
 
     def flush(self) -> None:
@@ -251,7 +365,10 @@ class TrackedRun:
 
     def _last_steps(self) -> dict[str, int]:
         names = self.client.get_run(self.run_id).data.metrics
-        return {k: max(m.step for m in self.client.get_metric_history(self.run_id, k)) for k in names}
+        return {
+            k: max(m.step for m in self.client.get_metric_history(self.run_id, k))
+            for k in names
+        }
 
 
 class RunWriter:
@@ -260,16 +377,39 @@ class RunWriter:
     def __init__(self, database: Path, experiment: str):
         self.client = MlflowClient(_uri(database))
         found = self.client.get_experiment_by_name(experiment)
-        self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+        self.experiment_id = (
+            found.experiment_id if found else self.client.create_experiment(experiment)
+        )
 
-    def write(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str], points: Sequence[tuple[int, float, Mapping[str, float]]],
-              started_s: float, ended_s: float, *, failed: bool) -> str:
-        """Write one run; returns its id. `points`: step, seconds since 1970, values by metric."""
-        run_id = self.client.create_run(self.experiment_id, int(1000 * started_s), dict(tags), name).info.run_id
-        self.client.log_batch(run_id, params=[Param(k, str(v)) for k, v in params.items()])
-        metrics = [Metric(k, v, int(1000 * at_s), step) for step, at_s, values in points for k, v in values.items()]
+    def write(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        points: Sequence[tuple[int, float, Mapping[str, float]]],
+        started_s: float,
+        ended_s: float,
+        *,
+        failed: bool,
+    ) -> str:
+        """Write one run; returns its id. `points`: step, seconds since 1970, values by
+        metric.
+        """
+        run_id = self.client.create_run(
+            self.experiment_id, int(1000 * started_s), dict(tags), name
+        ).info.run_id
+        self.client.log_batch(
+            run_id, params=[Param(k, str(v)) for k, v in params.items()]
+        )
+        metrics = [
+            Metric(k, v, int(1000 * at_s), step)
+            for step, at_s, values in points
+            for k, v in values.items()
+        ]
         _log_metrics(self.client, run_id, metrics)
-        self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED", int(1000 * ended_s))
+        self.client.set_terminated(
+            run_id, "FAILED" if failed else "FINISHED", int(1000 * ended_s)
+        )
         return run_id
 
 
@@ -280,7 +420,9 @@ def _log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -
 
 
 def _made_store(places: Places) -> Path:
-    """The database, made beside its place and moved into it: MLflow cannot open one whose making was cut off."""
+    """The database, made beside its place and moved into it: MLflow cannot open one
+    whose making was cut off.
+    """
     path = places.mlflow / "mlflow.db"
     if path.exists():
         return path
@@ -306,6 +448,11 @@ def run_path(run: TrackedRun) -> str:
 def _input(data: DataUsed) -> DatasetInput:
     import json
 
-    dataset = Dataset(name=data.name, digest=data.digest, source_type="local", source=json.dumps({"uri": data.source}),
-                      profile=json.dumps(dict(data.facts)))
+    dataset = Dataset(
+        name=data.name,
+        digest=data.digest,
+        source_type="local",
+        source=json.dumps({"uri": data.source}),
+        profile=json.dumps(dict(data.facts)),
+    )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -1,6 +1,8 @@
-"""`defs`: everything that Dagster shows and runs. Loading it imports no torch, transformers, trl or mlflow.
+"""`defs`: everything that Dagster shows and runs. Loading it imports no torch,
+transformers, trl or mlflow.
 
-What does not belong here: work; assets import what they call when they run. Invariant: importing has no effect on the disk.
+What does not belong here: work; assets import what they call when they run. Invariant:
+importing has no effect on the disk.
 """
 
 from __future__ import annotations
@@ -27,12 +29,25 @@ def build() -> dg.Definitions:
 
     return dg.Definitions(
         assets=[
-            lab.lab_runs, logs.landing, build_dbt_assets(), gym.snapshot, gym.published_snapshot,
-            agent.trajectories, agent.agent_sft, agent.agent_rl,
-            evaluation.validation_scores, evaluation.held_out_scores, evaluation.report,
-            promotion.registered_agent, promotion.champion,
+            lab.lab_runs,
+            logs.landing,
+            build_dbt_assets(),
+            gym.snapshot,
+            gym.published_snapshot,
+            agent.trajectories,
+            agent.agent_sft,
+            agent.agent_rl,
+            evaluation.validation_scores,
+            evaluation.held_out_scores,
+            evaluation.report,
+            promotion.registered_agent,
+            promotion.champion,
         ],
-        asset_checks=[gym.snapshot_complete, gym.held_out_disjoint, evaluation.agent_beats_baselines],
+        asset_checks=[
+            gym.snapshot_complete,
+            gym.held_out_disjoint,
+            evaluation.agent_beats_baselines,
+        ],
         jobs=build_jobs(),
         schedules=[nightly_rebuild],
         sensors=[inbox_sensor],

@@ -1,4 +1,5 @@
-"""The dbt manifest that dagster-dbt needs: made by `dbt parse`, kept beside the project, made again when the project changed.
+"""The dbt manifest that dagster-dbt needs: made by `dbt parse`, kept beside the
+project, made again when the project changed.
 
 `python -m pipelines.manifest` prepares it. What does not belong here: running models.
 Invariant: the manifest is replaced in one step, and two processes never parse at once.
@@ -31,7 +32,9 @@ def project_digest(project: Path = DBT_PROJECT) -> str:
     """16 hex digits over the project's models, tests, macros and settings."""
     digest = hashlib.sha256()
     files = (p for pattern in SOURCES for p in project.rglob(pattern))
-    for path in sorted(p for p in files if not {"target", "logs"} & set(p.relative_to(project).parts)):
+    for path in sorted(
+        p for p in files if not {"target", "logs"} & set(p.relative_to(project).parts)
+    ):
         digest.update(path.relative_to(project).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -63,21 +66,44 @@ def require(project: Path = DBT_PROJECT) -> Path:
     """
     path = manifest_path(project)
     if not path.exists():
-        raise SetupError(f"the dbt manifest {path} is missing: Dagster cannot know the models without it. "
-                         "Fix: python -m pipelines.manifest (`make run` and `make dev` do it themselves).")
+        raise SetupError(
+            f"the dbt manifest {path} is missing: Dagster cannot know the models "
+            "without it. "
+            "Fix: python -m pipelines.manifest (`make run` and `make dev` do it "
+            "themselves)."
+        )
     return path
 
 
 def _parse(project: Path, manifest: Path) -> None:
-    """Into a folder of its own, which a killed parse may have left: the lock is held here."""
+    """Into a folder of its own, which a killed parse may have left: the lock is held
+    here.
+    """
     folder = manifest.parent / "parsing"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(folder), "--log-path", str(folder)]
-    done = subprocess.run([dbt_executable(), "--no-use-colors", "parse", *places], env=os.environ | TELEMETRY_OFF, capture_output=True,
-                          text=True, check=False)
+    places = [
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+        "--target-path",
+        str(folder),
+        "--log-path",
+        str(folder),
+    ]
+    done = subprocess.run(
+        [dbt_executable(), "--no-use-colors", "parse", *places],
+        env=os.environ | TELEMETRY_OFF,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise SetupError(f"dbt cannot parse {project}: {done.stdout.strip()[-1500:] or done.stderr.strip()[-1500:]}")
+        raise SetupError(
+            f"dbt cannot parse {project}: "
+            f"{done.stdout.strip()[-1500:] or done.stderr.strip()[-1500:]}"
+        )
     os.replace(folder / "manifest.json", manifest)
     shutil.rmtree(folder)
 

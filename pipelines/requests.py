@@ -22,6 +22,12 @@ def request_of(places: Places, settings: Settings, split: str) -> Request:
     return Request(
         suites=tuple(settings.test_suites if test else settings.train_suites),
         policies=tuple(settings.policies if test else VALIDATION_POLICIES),
-        agents=tuple(current_agents(places, settings)), n_seeds=settings.n_seeds if test else settings.n_validation_seeds,
-        config=config_of(settings), split="test" if test else "validation", setting=settings.setting, target_rows=settings.target_rows,
-        jobs=settings.jobs, skip_missing=True)
+        agents=tuple(current_agents(places, settings)),
+        n_seeds=settings.n_seeds if test else settings.n_validation_seeds,
+        config=config_of(settings),
+        split="test" if test else "validation",
+        setting=settings.setting,
+        target_rows=settings.target_rows,
+        jobs=settings.jobs,
+        skip_missing=True,
+    )

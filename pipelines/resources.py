@@ -1,6 +1,8 @@
-"""Resources: the settings of the main job (the same model as the command line's), dbt, child processes.
+"""Resources: the settings of the main job (the same model as the command line's), dbt,
+child processes.
 
-What does not belong here: work. Invariant: places come from the environment when a run starts, never at import.
+What does not belong here: work. Invariant: places come from the environment when a run
+starts, never at import.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class _JobSettings(dg.ConfigurableResource):
         Raises:
             UnknownNameError: a suite, policy or stage that does not exist.
         """
-        return Settings.model_validate({name: getattr(self, name) for name in Settings.model_fields}).check()
+        return Settings.model_validate(
+            {name: getattr(self, name) for name in Settings.model_fields}
+        ).check()
 
     @property
     def places(self) -> Places:
@@ -33,20 +37,30 @@ class _JobSettings(dg.ConfigurableResource):
 
 
 def _plain(name: str) -> tuple[Any, Any]:
-    """Type and default of a field in what Dagster's configuration knows: a choice of words becomes a word."""
+    """Type and default of a field in what Dagster's configuration knows: a choice of
+    words becomes a word.
+    """
     field = Settings.model_fields[name]
     default = field.get_default(call_default_factory=True)
     return (str if isinstance(default, str) else field.annotation), default
 
 
-JobSettings = create_model("JobSettings", __base__=_JobSettings, __module__=__name__,
-                           **{name: _plain(name) for name in Settings.model_fields})
+JobSettings = create_model(
+    "JobSettings",
+    __base__=_JobSettings,
+    __module__=__name__,
+    **{name: _plain(name) for name in Settings.model_fields},
+)
 
 
 def resources() -> dict[str, Any]:
     """All resources by key."""
     return {
         "settings": JobSettings(**load_settings().model_dump()),
-        "dbt": DbtCliResource(project_dir=str(DBT_PROJECT), profiles_dir=str(DBT_PROJECT), dbt_executable=dbt_executable()),
+        "dbt": DbtCliResource(
+            project_dir=str(DBT_PROJECT),
+            profiles_dir=str(DBT_PROJECT),
+            dbt_executable=dbt_executable(),
+        ),
         "pipes": dg.PipesSubprocessClient(),
     }

@@ -1,7 +1,9 @@
-"""`python -m pipelines.run`: a job in this process, against the instance whose history the UI shows.
+"""`python -m pipelines.run`: a job in this process, against the instance whose history
+the UI shows.
 
-Progress goes to stderr; what third parties print goes to <home>/dagster/console.log. What does not belong here: work.
-Invariant: one run a home at a time, and no run, of Dagster or MLflow, is left open by a process that is gone.
+Progress goes to stderr; what third parties print goes to <home>/dagster/console.log.
+What does not belong here: work. Invariant: one run a home at a time, and no run, of
+Dagster or MLflow, is left open by a process that is gone.
 """
 
 from __future__ import annotations
@@ -25,18 +27,28 @@ from pipelines import groups, manifest
 from pipelines.steps.child import CHATTER
 
 WAIT_S = 30.0
-QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore",
+}
 """For child processes: their own progress lines are enough."""
 CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line, run, and return the exit code: 0 done, 1 a step failed, 2 not started."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description="Raw logs in, a judged agent out.")
+    """Parse the command line, run, and return the exit code: 0 done, 1 a step failed, 2
+    not started.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.run", description="Raw logs in, a judged agent out."
+    )
     parser.add_argument("--home", help="state folder, default AUTOLLM_HOME or ./var")
     parser.add_argument("--settings", help="TOML file with settings of the job")
     parser.add_argument("--job", default="main")
-    parser.add_argument("--to", help="stop after this asset, such as published_snapshot")
+    parser.add_argument(
+        "--to", help="stop after this asset, such as published_snapshot"
+    )
     options = parser.parse_args(arguments)
     die_with_parent_if_asked()
     try:
@@ -49,7 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def run(places: Places, settings: Settings, job_name: str = "main", to: str | None = None) -> bool:
+def run(
+    places: Places, settings: Settings, job_name: str = "main", to: str | None = None
+) -> bool:
     """Run a job (up to an asset); True when it succeeded.
 
     Raises:
@@ -67,13 +81,19 @@ def run(places: Places, settings: Settings, job_name: str = "main", to: str | No
     with open_instance(places) as instance:
         reconcile_all(places, instance)
         progress = StepProgress(instance)
-        with chatter.open("a") as log, contextlib.redirect_stdout(log), progress:  # dbt tells every test
+        with (
+            chatter.open("a") as log,
+            contextlib.redirect_stdout(log),
+            progress,
+        ):  # dbt tells every test
             for event in _events(instance, places, settings, job_name, to, progress):
                 progress.take(event)
     return progress.succeeded
 
 
-def hold_home(places: Places, wait_s: float = 0.0) -> contextlib.AbstractContextManager[None]:
+def hold_home(
+    places: Places, wait_s: float = 0.0
+) -> contextlib.AbstractContextManager[None]:
     """The home's run lock: who holds it may call dead what no living process claims.
 
     Raises:
@@ -83,23 +103,35 @@ def hold_home(places: Places, wait_s: float = 0.0) -> contextlib.AbstractContext
 
 
 def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
-    """Close what killed processes left open, and delete what they left unfinished. The caller holds the home's run lock."""
+    """Close what killed processes left open, and delete what they left unfinished. The
+    caller holds the home's run lock.
+    """
     from autollm.stages.cleaning import remove_litter
     from pipelines.instance import reconcile
 
     for run_id in reconcile(instance):
-        print(f"Dagster run {run_id[:8]} was left by a killed process: marked as failed", file=sys.stderr)
+        print(
+            f"Dagster run {run_id[:8]} was left by a killed process: marked as failed",
+            file=sys.stderr,
+        )
     if (places.mlflow / "mlflow.db").exists():
         from autollm.tracking import Tracker
 
         for run_id in Tracker(places).close_orphans():
-            print(f"MLflow run {run_id[:8]} was left by a killed process: marked as killed", file=sys.stderr)
+            print(
+                f"MLflow run {run_id[:8]} was left by a killed process: marked as "
+                "killed",
+                file=sys.stderr,
+            )
     for path in remove_litter(places):
-        print(f"{path} was left unfinished by a killed process: deleted", file=sys.stderr)
+        print(
+            f"{path} was left unfinished by a killed process: deleted", file=sys.stderr
+        )
 
 
 def until(asset: str, graph: Any) -> set[dg.AssetKey]:
-    """An asset and all before it. The warehouse is built as a whole: its tests compare models of different branches.
+    """An asset and all before it. The warehouse is built as a whole: its tests compare
+    models of different branches.
 
     Raises:
         UnknownNameError: no such asset.
@@ -109,12 +141,20 @@ def until(asset: str, graph: Any) -> set[dg.AssetKey]:
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     if asset not in names:
         raise UnknownNameError("asset", asset, names)
-    selection = dg.AssetSelection.assets(asset).upstream() | dg.AssetSelection.groups(groups.LOGS, groups.WAREHOUSE)
+    selection = dg.AssetSelection.assets(asset).upstream() | dg.AssetSelection.groups(
+        groups.LOGS, groups.WAREHOUSE
+    )
     return selection.resolve(graph)
 
 
-def _events(instance: dg.DagsterInstance, places: Places, settings: Settings, job_name: str, to: str | None,
-            progress: Any) -> Iterator[Any]:
+def _events(
+    instance: dg.DagsterInstance,
+    places: Places,
+    settings: Settings,
+    job_name: str,
+    to: str | None,
+    progress: Any,
+) -> Iterator[Any]:
     from dagster._core.definitions.job_base import InMemoryJob
     from dagster._core.execution.api import create_execution_plan, execute_run_iterator
 
@@ -126,11 +166,20 @@ def _events(instance: dg.DagsterInstance, places: Places, settings: Settings, jo
     if to:
         keys = until(to, defs.resolve_asset_graph())
         job = job.get_subset(asset_selection=keys)
-    config = {"resources": {"settings": {"config": settings.model_dump()}}, "loggers": CONSOLE}
-    run = instance.create_run_for_job(job_def=job, run_config=config, tags={STARTED_BY: "autollm run"},
-                                      asset_selection=frozenset(keys) if keys else None)
+    config = {
+        "resources": {"settings": {"config": settings.model_dump()}},
+        "loggers": CONSOLE,
+    }
+    run = instance.create_run_for_job(
+        job_def=job,
+        run_config=config,
+        tags={STARTED_BY: "autollm run"},
+        asset_selection=frozenset(keys) if keys else None,
+    )
     steps = create_execution_plan(job, run_config=config).get_all_steps_in_topo_order()
-    progress.plan([step.key for step in steps], run.run_id, likely_done(places, settings))
+    progress.plan(
+        [step.key for step in steps], run.run_id, likely_done(places, settings)
+    )
     return execute_run_iterator(InMemoryJob(job), run, instance)
 
 

@@ -1,6 +1,7 @@
 """The nightly rebuild of the gym, which does not even start when nothing changed.
 
-What does not belong here: work. Invariant: a tick reads names, sizes and times of files, never their content.
+What does not belong here: work. Invariant: a tick reads names, sizes and times of
+files, never their content.
 """
 
 import dagster as dg
@@ -8,8 +9,14 @@ import dagster as dg
 from pipelines.jobs import REBUILD
 
 
-@dg.schedule(job_name=REBUILD, cron_schedule="0 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
-def nightly_rebuild(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+@dg.schedule(
+    job_name=REBUILD,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def nightly_rebuild(
+    context: dg.ScheduleEvaluationContext,
+) -> dg.RunRequest | dg.SkipReason:
     """Rebuild when a source or the dbt project changed since the published snapshot."""
     from autollm.gym.snapshot import published_id
     from autollm.places import resolve
@@ -19,5 +26,8 @@ def nightly_rebuild(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg
 
     places = resolve().prepare()
     if is_current(places, load_settings(), project_digest()):
-        return dg.SkipReason(f"nothing new: snapshot {published_id(places.home)} stands on all sources at hand")
+        return dg.SkipReason(
+            f"nothing new: snapshot {published_id(places.home)} stands on all sources "
+            "at hand"
+        )
     return dg.RunRequest(tags={"autollm/reason": "sources changed"})

@@ -1,6 +1,7 @@
 """New files in the inbox start a rebuild.
 
-What does not belong here: reading logs. Invariant: one state of the inbox starts one run, whatever restarts in between.
+What does not belong here: reading logs. Invariant: one state of the inbox starts one
+run, whatever restarts in between.
 """
 
 import time
@@ -13,7 +14,11 @@ SETTLED_S = 2.0
 """A file that changed less than this ago may still be written."""
 
 
-@dg.sensor(job_name=REBUILD, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job_name=REBUILD,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
 def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Ask for a rebuild when the inbox's files differ from those of the last request."""
     from autollm.places import resolve
@@ -29,4 +34,6 @@ def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     if now == context.cursor:
         return dg.SkipReason(f"the {len(files)} files in the inbox have been seen")
     context.update_cursor(now)
-    return dg.RunRequest(run_key=now, tags={"autollm/reason": f"{len(files)} files in the inbox"})
+    return dg.RunRequest(
+        run_key=now, tags={"autollm/reason": f"{len(files)} files in the inbox"}
+    )

@@ -1,11 +1,16 @@
-"""Any chat model behind an OpenAI-compatible endpoint as a policy: `chat:MODEL@URL`, playing through the text view.
+"""Any chat model behind an OpenAI-compatible endpoint as a policy: `chat:MODEL@URL`,
+playing through the text view.
 
-    AUTOLLM_CHAT_API_KEY=... autollm evaluate --suite steplaw-dense-top-v1 --policies chat:some-model@https://host/v1
+    AUTOLLM_CHAT_API_KEY=... autollm evaluate --suite steplaw-dense-top-v1 --policies
+    chat:some-model@https://host/v1
 
-The model gets what a trained agent gets, and before it the rules of the game, since it was not trained on them. The key comes from the
-environment alone, so that it stands in no command, report or look. What does not belong here: requests (server.py), turns (policy.py).
+The model gets what a trained agent gets, and before it the rules of the game, since it
+was not trained on them. The key comes from the environment alone, so that it stands in
+no command, report or look. What does not belong here: requests (server.py), turns
+(policy.py).
 
-Invariant: a secret never leaves in a message and never reaches a log (redaction.py); the key goes to the named host alone.
+Invariant: a secret never leaves in a message and never reaches a log (redaction.py);
+the key goes to the named host alone.
 """
 
 from __future__ import annotations
@@ -63,7 +68,16 @@ class ChatModel:
     @property
     def version(self) -> str:
         """Changes with the model, its address and what it is told."""
-        return content_hash(canonical_json({"model": self.model, "url": self.url, "instructions": INSTRUCTIONS, "max_tokens": MAX_NEW_TOKENS}))
+        return content_hash(
+            canonical_json(
+                {
+                    "model": self.model,
+                    "url": self.url,
+                    "instructions": INSTRUCTIONS,
+                    "max_tokens": MAX_NEW_TOKENS,
+                }
+            )
+        )
 
 
 def parse_chat(spec: str) -> ChatModel:
@@ -75,15 +89,27 @@ def parse_chat(spec: str) -> ChatModel:
     model, _, url = spec.removeprefix(PREFIX).partition("@http")
     parts = urlsplit(f"http{url}")
     if not model or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SetupError("a chat policy is chat:MODEL@URL, such as chat:qwen3-4b@http://127.0.0.1:8000; the one given has no model or no "
-                         "http address. Fix: name both.")
+        raise SetupError(
+            "a chat policy is chat:MODEL@URL, such as "
+            "chat:qwen3-4b@http://127.0.0.1:8000; the one given has no model or no "
+            "http address. Fix: name both."
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise SetupError(f"the address of {PREFIX}{model} holds credentials or a query; it would stand in reports. "
-                         f"Fix: give the plain address, and the key in the environment variable {KEY_VARIABLE}.")
-    return ChatModel(model, f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}")
+        raise SetupError(
+            f"the address of {PREFIX}{model} holds credentials or a query; it would "
+            "stand in reports. "
+            "Fix: give the plain address, and the key in the environment variable "
+            f"{KEY_VARIABLE}."
+        )
+    return ChatModel(
+        model,
+        f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1')}",
+    )
 
 
-def make_chat_agent(chat: ChatModel, environment: Mapping[str, str] = os.environ) -> AgentPolicy:
+def make_chat_agent(
+    chat: ChatModel, environment: Mapping[str, str] = os.environ
+) -> AgentPolicy:
     """The model as an agent that plays whole episodes, greedily.
 
     Raises:
@@ -95,6 +121,18 @@ def make_chat_agent(chat: ChatModel, environment: Mapping[str, str] = os.environ
     key = environment.get(KEY_VARIABLE, "")
     parts = urlsplit(chat.url)
     if key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise SetupError(f"{chat.url} is not encrypted, and {KEY_VARIABLE} would be sent there in clear. Fix: use https, or unset the variable.")
-    generator = OpenAIGenerator(chat.url, chat.model, 0.0, MAX_NEW_TOKENS, TIMEOUT_S, api_key=key, instructions=INSTRUCTIONS, attempts=ATTEMPTS)
+        raise SetupError(
+            f"{chat.url} is not encrypted, and {KEY_VARIABLE} would be sent there in "
+            "clear. Fix: use https, or unset the variable."
+        )
+    generator = OpenAIGenerator(
+        chat.url,
+        chat.model,
+        0.0,
+        MAX_NEW_TOKENS,
+        TIMEOUT_S,
+        api_key=key,
+        instructions=INSTRUCTIONS,
+        attempts=ATTEMPTS,
+    )
     return AgentPolicy(chat.policy_id, generator)

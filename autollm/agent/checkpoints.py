@@ -1,7 +1,9 @@
-"""Checkpoints: a folder of safetensors, tokenizer and `autollm.json` (what it is and what it was trained on).
+"""Checkpoints: a folder of safetensors, tokenizer and `autollm.json` (what it is and
+what it was trained on).
 
-Written beside its place and renamed into it, so that a folder either is whole or is not there. What does not belong here: how a
-model was trained. Invariant: a loaded checkpoint computes what the saved one did, and no pickle is ever read.
+Written beside its place and renamed into it, so that a folder either is whole or is not
+there. What does not belong here: how a model was trained. Invariant: a loaded
+checkpoint computes what the saved one did, and no pickle is ever read.
 """
 
 from __future__ import annotations
@@ -17,7 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from autollm.agent.profiles import TrainConfig
 from autollm.errors import CheckpointError
@@ -31,8 +38,9 @@ PACKAGE = Path(__file__).parent.parent
 class Checkpoint:
     """A model, its tokenizer and its metadata.
 
-    `metadata`: profile, stage (base, sft, rl, sft-rl), trained_on (words), experiments (ids of recorded targets that were seen
-    in training), table_id, parents (digests of the checkpoints before it), and what else its stage wants to say.
+    `metadata`: profile, stage (base, sft, rl, sft-rl), trained_on (words), experiments
+    (ids of recorded targets that were seen in training), table_id, parents (digests of
+    the checkpoints before it), and what else its stage wants to say.
     """
 
     model: PreTrainedModel
@@ -48,7 +56,11 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     try:
         checkpoint.model.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
-        (temporary / METADATA).write_text(json.dumps({"schema": SCHEMA, **checkpoint.metadata}, indent=1, sort_keys=True))
+        (temporary / METADATA).write_text(
+            json.dumps(
+                {"schema": SCHEMA, **checkpoint.metadata}, indent=1, sort_keys=True
+            )
+        )
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
@@ -58,8 +70,11 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     return folder
 
 
-def load_checkpoint(folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Checkpoint:
-    """A checkpoint of ours, or a plain model folder (or hub id), which then counts as stage `base` of its own name.
+def load_checkpoint(
+    folder: str | Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Checkpoint:
+    """A checkpoint of ours, or a plain model folder (or hub id), which then counts as
+    stage `base` of its own name.
 
     Raises:
         CheckpointError: nothing there, a broken file, or a schema of another version.
@@ -67,10 +82,15 @@ def load_checkpoint(folder: str | Path, dtype: torch.dtype = torch.float32, devi
     metadata = read_metadata(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded: {error}. Expected a folder with config.json, *.safetensors and a "
-                              "tokenizer. Fix: train it again, or name another checkpoint.") from error
+        raise CheckpointError(
+            f"{folder} cannot be loaded: {error}. Expected a folder with config.json, "
+            "*.safetensors and a "
+            "tokenizer. Fix: train it again, or name another checkpoint."
+        ) from error
     return Checkpoint(model.to(device), tokenizer, metadata)
 
 
@@ -82,23 +102,39 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / METADATA
     if not path.exists():
-        return {"schema": SCHEMA, "stage": "base", "trained_on": f"unknown to autollm ({folder})", "experiments": [],
-                "table_id": None, "parents": []}
+        return {
+            "schema": SCHEMA,
+            "stage": "base",
+            "trained_on": f"unknown to autollm ({folder})",
+            "experiments": [],
+            "table_id": None,
+            "parents": [],
+        }
     try:
         metadata = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}. Fix: train the checkpoint again.") from error
+        raise CheckpointError(
+            f"{path} is not JSON: {error}. Fix: train the checkpoint again."
+        ) from error
     if metadata.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}. "
-                              "Fix: train it again.")
+        raise CheckpointError(
+            f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}. "
+            "Fix: train it again."
+        )
     return metadata
 
 
 def digest(folder: str | Path) -> str:
-    """16 hex digits over the weights and the metadata of a checkpoint; of the name alone for a hub id."""
+    """16 hex digits over the weights and the metadata of a checkpoint; of the name
+    alone for a hub id.
+    """
     out = hashlib.sha256()
     named = (METADATA, "tokenizer.json", "config.json")
-    files = sorted(p for p in Path(folder).glob("*") if p.suffix == ".safetensors" or p.name in named)
+    files = sorted(
+        p
+        for p in Path(folder).glob("*")
+        if p.suffix == ".safetensors" or p.name in named
+    )
     for path in files:
         out.update(path.name.encode() + path.read_bytes())
     return (out if files else hashlib.sha256(str(folder).encode())).hexdigest()[:16]
@@ -109,12 +145,21 @@ def code_digest() -> str:
     out = hashlib.sha256()
     for part in ("agent", "gym"):
         for path in sorted((PACKAGE / part).rglob("*.py")):
-            out.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+            out.update(
+                path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes()
+            )
     return out.hexdigest()[:16]
 
 
 def identity(config: TrainConfig, table_id: str, seed: int) -> str:
     """Identity of a training: equal identities mean equal work, which is then skipped."""
-    parts = {"config": config.digest, "base": digest(config.base_path), "table_id": table_id, "seed": seed,
-             "torch": version("torch"), "trl": version("trl"), "code": code_digest()}
+    parts = {
+        "config": config.digest,
+        "base": digest(config.base_path),
+        "table_id": table_id,
+        "seed": seed,
+        "torch": version("torch"),
+        "trl": version("trl"),
+        "code": code_digest(),
+    }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,9 +1,11 @@
 """What a play is worth, and which of its tokens get that credit.
 
-By play: every token has the play's reward. By turn: a decision has what it gained on its own incumbent and, discounted, what later ones gained;
-the noise of a first trial, most of a play's reward, no longer stands behind every other decision. TRL's trainer gives a
-completion one advantage, and takes advantages [plays, tokens] from a subclass.
-What does not belong here: the episode's rules (gym/text.py), the optimizer (grpo.py). Invariant: a group's advantages of one trial sum to 0.
+By play: every token has the play's reward. By turn: a decision has what it gained on
+its own incumbent and, discounted, what later ones gained; the noise of a first trial,
+most of a play's reward, no longer stands behind every other decision. TRL's trainer
+gives a completion one advantage, and takes advantages [plays, tokens] from a subclass.
+What does not belong here: the episode's rules (gym/text.py), the optimizer (grpo.py).
+Invariant: a group's advantages of one trial sum to 0.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the notice that environments are experimental, on every start
+os.environ.setdefault(
+    "TRL_EXPERIMENTAL_SILENCE", "1"
+)  # the notice that environments are experimental, on every start
 
 from trl import GRPOTrainer
 
@@ -24,20 +28,29 @@ from autollm.gym.text import TextEnv
 
 
 class TrainingEnv(TextEnv):
-    """The text view, with trials that a play leaves unused (its last turn held no call) counted like malformed ones."""
+    """The text view, with trials that a play leaves unused (its last turn held no call)
+    counted like malformed ones.
+    """
 
     def get_reward(self) -> float:
         return super().get_reward() - self._penalty * self.episode.ledger.trials_left
 
     def _gains(self) -> np.ndarray:
-        """By how much each trial lowered the latent regret, less the penalty where it was bad or unused; float64 [trials]."""
+        """By how much each trial lowered the latent regret, less the penalty where it
+        was bad or unused; float64 [trials].
+        """
         regret = self.episode.regret_curve(latent=True)
-        good = np.array([t.status == "ok" for t in self.episode.trials] + [False] * self.episode.ledger.trials_left)
+        good = np.array(
+            [t.status == "ok" for t in self.episode.trials]
+            + [False] * self.episode.ledger.trials_left
+        )
         return -np.diff(regret, prepend=1.0) - self._penalty * ~good
 
 
 class RandomRewardEnv(TextEnv):
-    """The control: plays the same episodes, rewarded by chance. Whatever it gains is not learnt from reward."""
+    """The control: plays the same episodes, rewarded by chance. Whatever it gains is
+    not learnt from reward.
+    """
 
     def __init__(self, open_episode: Callable[..., Episode], rng: np.random.Generator):
         super().__init__(open_episode)
@@ -51,22 +64,42 @@ class RandomRewardEnv(TextEnv):
 
 
 class TurnCreditTrainer(GRPOTrainer):
-    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1: all). Earlier ones are held where they were: `hold` is
-    added to the KL weight on their tokens, since what is learnt for later turns would leak into them."""
+    """GRPO whose decisions are credited one by one, from trial `first_trial` on (1:
+    all). Earlier ones are held where they were: `hold` is added to the KL weight on
+    their tokens, since what is learnt for later turns would leak into them.
+    """
 
-    def __init__(self, *arguments: Any, discount: float, first_trial: int, hold: float, **named: Any):
+    def __init__(
+        self,
+        *arguments: Any,
+        discount: float,
+        first_trial: int,
+        hold: float,
+        **named: Any,
+    ):
         super().__init__(*arguments, **named)
         self._discount, self._first_trial, self._hold = discount, first_trial, hold
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(
+        self, inputs: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         out = super()._generate_and_score_completions(inputs)
         if "tool_mask" in out:  # absent where no play of the batch held a call
             gains = np.stack([env._gains() for env in self.environments])
-            advantages = turn_advantages(gains, self.num_generations, self._discount, self._first_trial)
+            advantages = turn_advantages(
+                gains, self.num_generations, self._discount, self._first_trial
+            )
             n_trials = [len(env.episode.trials) for env in self.environments]
             held = np.zeros_like(advantages)
             held[:, : self._first_trial - 1] = 1
-            by_token = [spread(torch.as_tensor(x, dtype=torch.float32), out["tool_mask"].cpu(), torch.tensor(n_trials)) for x in (advantages, held)]
+            by_token = [
+                spread(
+                    torch.as_tensor(x, dtype=torch.float32),
+                    out["tool_mask"].cpu(),
+                    torch.tensor(n_trials),
+                )
+                for x in (advantages, held)
+            ]
             out["advantages"], out["held"] = (x.to(out["advantages"]) for x in by_token)
         return out
 
@@ -82,11 +115,16 @@ class TurnCreditTrainer(GRPOTrainer):
         wrote = inputs["completion_mask"] * inputs["tool_mask"]
         away = inputs["ref_per_token_logps"] - self._logps
         held = ((away.exp() - away - 1) * inputs["held"] * wrote).sum() / wrote.sum()
-        return loss + self._hold * held / self.current_gradient_accumulation_steps  # as TRL scales its own terms
+        return (
+            loss + self._hold * held / self.current_gradient_accumulation_steps
+        )  # as TRL scales its own terms
 
 
-def turn_advantages(gains: np.ndarray, group_size: int, discount: float, first_trial: int = 1) -> np.ndarray:
-    """Discounted gains from each trial on, less their mean over the group; 0 before `first_trial`.
+def turn_advantages(
+    gains: np.ndarray, group_size: int, discount: float, first_trial: int = 1
+) -> np.ndarray:
+    """Discounted gains from each trial on, less their mean over the group; 0 before
+    `first_trial`.
 
     Args:
         gains: [plays, trials], members of a group beside each other.
@@ -103,13 +141,18 @@ def turn_advantages(gains: np.ndarray, group_size: int, discount: float, first_t
     return advantages
 
 
-def spread(advantages: torch.Tensor, model_wrote: torch.Tensor, n_trials: torch.Tensor) -> torch.Tensor:
-    """Advantages of trials [plays, trials] on the tokens of their turns [plays, tokens]; 0 on what follows the last trial.
+def spread(
+    advantages: torch.Tensor, model_wrote: torch.Tensor, n_trials: torch.Tensor
+) -> torch.Tensor:
+    """Advantages of trials [plays, trials] on the tokens of their turns [plays,
+    tokens]; 0 on what follows the last trial.
 
-    A play whose calls are not one trial each (it asked a free tool) has the mean of its advantages on every token.
+    A play whose calls are not one trial each (it asked a free tool) has the mean of its
+    advantages on every token.
 
     Args:
-        model_wrote: [plays, tokens], 1 where the model wrote (and on padding), 0 where a tool did.
+        model_wrote: [plays, tokens], 1 where the model wrote (and on padding), 0 where
+            a tool did.
         n_trials: [plays], trials that were spent.
     """
     before, after = model_wrote[:, :-1], model_wrote[:, 1:]

@@ -1,7 +1,9 @@
-"""Which episodes an agent trains on: recorded train-split targets with subsampled evidence, and generated landscapes.
+"""Which episodes an agent trains on: recorded train-split targets with subsampled
+evidence, and generated landscapes.
 
-An episode is named by plain data (a row), so that a data set, a GRPO group and a restarted process open the same one.
-What does not belong here: labels, text. Invariant: every recorded target comes from a train split and is not held out.
+An episode is named by plain data (a row), so that a data set, a GRPO group and a
+restarted process open the same one. What does not belong here: labels, text. Invariant:
+every recorded target comes from a train split and is not held out.
 """
 
 from __future__ import annotations
@@ -20,59 +22,107 @@ from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task
 
 Row = dict[str, Any]
-TRAIN_SUITES = ("lab-pretraining-v3", "lab-optimizer-v1", "lab-architecture-v1", "lab-data_mixture-v1", "lab-rl_tuning-v1")
+TRAIN_SUITES = (
+    "lab-pretraining-v3",
+    "lab-optimizer-v1",
+    "lab-architecture-v1",
+    "lab-data_mixture-v1",
+    "lab-rl_tuning-v1",
+)
 """Where training and validation tasks come from unless somebody names others."""
 GENERATED_FROM = 3_000_000
-"""First landscape seed of SFT and RL; pre-training uses those below, validation those from 2e9."""
+"""First landscape seed of SFT and RL; pre-training uses those below, validation those
+from 2e9.
+"""
 
 
-def train_tasks(suites: Sequence[str], table: OutcomeTable, split: str = "train") -> list[Task]:
+def train_tasks(
+    suites: Sequence[str], table: OutcomeTable, split: str = "train"
+) -> list[Task]:
     """Tasks of a split that the table can play.
 
     Raises:
         CheckpointError: a target is held out.
     """
     tasks = [t for s in suites for t in load_suite(s).split(split)]
-    assert_no_held_out((t.target for t in tasks), f"the {split} split of {', '.join(suites)}")
-    return [t for t in tasks if t.target in table and all(e in table for e in t.evidence)]
+    assert_no_held_out(
+        (t.target for t in tasks), f"the {split} split of {', '.join(suites)}"
+    )
+    return [
+        t for t in tasks if t.target in table and all(e in table for e in t.evidence)
+    ]
 
 
-def far_tasks(suites: Sequence[str], table: OutcomeTable, ratio: float = 2.5) -> list[Task]:
-    """Train and validation targets with only the evidence that is at least `ratio` times cheaper, where that is two experiments or more: how a
-    checkpoint extrapolates, seen without a test target."""
+def far_tasks(
+    suites: Sequence[str], table: OutcomeTable, ratio: float = 2.5
+) -> list[Task]:
+    """Train and validation targets with only the evidence that is at least `ratio`
+    times cheaper, where that is two experiments or more: how a checkpoint extrapolates,
+    seen without a test target.
+    """
     tasks = [*train_tasks(suites, table), *train_tasks(suites, table, "validation")]
 
     def cost(experiment_id: str) -> float:
         return table.experiments[table.index(experiment_id)].compute_flops
 
     seen = sorted({e for t in tasks for e in (t.target, *t.evidence)}, key=cost)
-    far = [t.with_(evidence=tuple(e for e in seen if cost(e) <= cost(t.target) / ratio)) for t in tasks]
+    far = [
+        t.with_(evidence=tuple(e for e in seen if cost(e) <= cost(t.target) / ratio))
+        for t in tasks
+    ]
     return [t for t in far if len(t.evidence) > 1]
 
 
 def recorded_row(tasks: Sequence[Task], rng: np.random.Generator, trials: int) -> Row:
     """A training task with a random part of its evidence, masked one time in four."""
     task = tasks[int(rng.integers(len(tasks)))]
-    evidence = [e for e in task.evidence if rng.random() < 0.7] or [task.evidence[int(rng.integers(len(task.evidence)))]]
-    return {"landscape": -1, "task_id": task.task_id, "evidence": ",".join(evidence), "masked": bool(rng.random() < 0.25),
-            "seed": int(rng.integers(2**31)), "trials": trials}
+    evidence = [e for e in task.evidence if rng.random() < 0.7] or [
+        task.evidence[int(rng.integers(len(task.evidence)))]
+    ]
+    return {
+        "landscape": -1,
+        "task_id": task.task_id,
+        "evidence": ",".join(evidence),
+        "masked": bool(rng.random() < 0.25),
+        "seed": int(rng.integers(2**31)),
+        "trials": trials,
+    }
 
 
 def generated_row(rng: np.random.Generator, trials: int) -> Row:
     """A generated landscape of its own."""
     seed = GENERATED_FROM + int(rng.integers(2**30))
-    return {"landscape": seed, "task_id": "", "evidence": "", "masked": False, "seed": seed, "trials": trials}
+    return {
+        "landscape": seed,
+        "task_id": "",
+        "evidence": "",
+        "masked": False,
+        "seed": seed,
+        "trials": trials,
+    }
 
 
-def episode_opener(tasks: Sequence[Task], table: OutcomeTable) -> Callable[..., Episode]:
+def episode_opener(
+    tasks: Sequence[Task], table: OutcomeTable
+) -> Callable[..., Episode]:
     """`open_episode(**row)` for TextEnv; other columns of a data set are ignored."""
     by_id = {t.task_id: t for t in tasks}
 
-    def open_episode(landscape: int, task_id: str, evidence: str, masked: bool, seed: int, trials: int, **_: Any) -> Episode:
+    def open_episode(
+        landscape: int,
+        task_id: str,
+        evidence: str,
+        masked: bool,
+        seed: int,
+        trials: int,
+        **_: Any,
+    ) -> Episode:
         if landscape >= 0:
             generated = _landscape(landscape)
             return start(generated.task.with_(trials=trials), generated.table, seed)
-        task = by_id[task_id].with_(evidence=tuple(evidence.split(",")), masked=masked, trials=trials)
+        task = by_id[task_id].with_(
+            evidence=tuple(evidence.split(",")), masked=masked, trials=trials
+        )
         return start(task, table, seed)
 
     return open_episode

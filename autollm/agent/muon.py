@@ -1,7 +1,10 @@
-"""Muon in float32: momentum, orthogonalized by a Newton-Schulz iteration, for the matrices of a model (after Keller Jordan's Muon).
+"""Muon in float32: momentum, orthogonalized by a Newton-Schulz iteration, for the
+matrices of a model (after Keller Jordan's Muon).
 
-torch.optim.Muon iterates in bfloat16, one matrix at a time: on a CPU without bfloat16 instructions that took 38 % of a training step.
-Here matrices of equal shape go through one batched product. Steps are scaled to the size of AdamW's (0.2 sqrt(max(rows, columns))).
+torch.optim.Muon iterates in bfloat16, one matrix at a time: on a CPU without bfloat16
+instructions that took 38 % of a training step. Here matrices of equal shape go through
+one batched product. Steps are scaled to the size of AdamW's (0.2 sqrt(max(rows,
+columns))).
 """
 
 from __future__ import annotations
@@ -18,8 +21,16 @@ ITERATIONS = 5
 class Muon(torch.optim.Optimizer):
     """Takes 2-D parameters alone. `lr` as for AdamW; decoupled weight decay."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+    ):
+        super().__init__(
+            params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -28,9 +39,13 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 by_shape.setdefault(p.shape, []).append(p)
             for shape, params in by_shape.items():
-                steps = orthogonalized(torch.stack([self._direction(p, group["momentum"]) for p in params]))
+                steps = orthogonalized(
+                    torch.stack([self._direction(p, group["momentum"]) for p in params])
+                )
                 for p, step in zip(params, steps, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-0.2 * max(shape) ** 0.5 * group["lr"])
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(
+                        step, alpha=-0.2 * max(shape) ** 0.5 * group["lr"]
+                    )
 
     def _direction(self, p: Tensor, momentum: float) -> Tensor:
         """Nesterov's look ahead along the running mean of gradients."""
@@ -40,7 +55,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Nearly the orthogonal factor of each matrix [n, rows, columns]: singular values between 0.5 and 1.5."""
+    """Nearly the orthogonal factor of each matrix [n, rows, columns]: singular values
+    between 0.5 and 1.5.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices

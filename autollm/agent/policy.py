@@ -1,7 +1,9 @@
-"""The agent as a policy: it plays real multi-turn episodes through its own text, many in lock-step.
+"""The agent as a policy: it plays real multi-turn episodes through its own text, many
+in lock-step.
 
-No grammar constrains what it writes. A turn without a readable call costs a trial, as in training.
-What does not belong here: regret tables and intervals (evaluation/). Invariant: the agent sees what TextEnv says, nothing else.
+No grammar constrains what it writes. A turn without a readable call costs a trial, as
+in training. What does not belong here: regret tables and intervals (evaluation/).
+Invariant: the agent sees what TextEnv says, nothing else.
 """
 
 from __future__ import annotations
@@ -27,12 +29,16 @@ from autollm.gym.task import Task
 from autollm.gym.text import TextEnv
 
 FREE_TURNS = 4
-"""Turns beyond one a trial and the submission: free tools may be called that often, then the play ends."""
+"""Turns beyond one a trial and the submission: free tools may be called that often,
+then the play ends.
+"""
 
 
 @dataclass
 class Play:
-    """One finished play. `n_calls` counts turns, `n_malformed` those without a call that the environment could take."""
+    """One finished play. `n_calls` counts turns, `n_malformed` those without a call
+    that the environment could take.
+    """
 
     env: TextEnv
     conversation: list[Message]
@@ -46,42 +52,62 @@ class Play:
 
 
 class AgentPolicy:
-    """`policy_id` such as agent-tiny-sft-rl; `seed` shifts the generator's stream where it samples."""
+    """`policy_id` such as agent-tiny-sft-rl; `seed` shifts the generator's stream where
+    it samples.
+    """
 
     def __init__(self, policy_id: str, generator: Generator, version: int = 1):
         self.policy_id, self.generator, self.version = policy_id, generator, version
 
-    def play_many(self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]) -> list[Play]:
+    def play_many(
+        self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]
+    ) -> list[Play]:
         """Every task with every seed, tasks slowest."""
         envs = [_opened(start(task, table, seed)) for task in tasks for seed in seeds]
         return play(envs, self.generator)
 
 
-def play(envs: Sequence[tuple[TextEnv, str]], generator: Generator, seed: int = 0) -> list[Play]:
+def play(
+    envs: Sequence[tuple[TextEnv, str]], generator: Generator, seed: int = 0
+) -> list[Play]:
     """Play (environment, prompt) pairs to their ends."""
     plays = [Play(env, [user_message(prompt)]) for env, prompt in envs]
     limits = [p.episode.drawn.task.trials + 1 + FREE_TURNS for p in plays]
     for turn in range(max(limits, default=0)):
-        active = [p for p, limit in zip(plays, limits, strict=True) if turn < limit and not p.episode.finished]
+        active = [
+            p
+            for p, limit in zip(plays, limits, strict=True)
+            if turn < limit and not p.episode.finished
+        ]
         if not active:
             break
-        for one, text in zip(active, generator.generate([p.conversation for p in active], seed * 1009 + turn), strict=True):
+        for one, text in zip(
+            active,
+            generator.generate([p.conversation for p in active], seed * 1009 + turn),
+            strict=True,
+        ):
             _take(one, text)
     return plays
 
 
 def _take(one: Play, text: str) -> None:
-    """One turn: parse, play, remember. A turn after the last trial that does not submit ends the play."""
+    """One turn: parse, play, remember. A turn after the last trial that does not submit
+    ends the play.
+    """
     episode, turn = one.episode, parse_turn(text)
     was_done = episode.done
     one.n_calls += 1
     answer = play_call(one.env, turn.call)
     known = turn.call is not None and turn.call.name in TOOLS
-    one.n_malformed += not known or answer.startswith(("malformed", "error: a configuration"))
+    one.n_malformed += not known or answer.startswith(
+        ("malformed", "error: a configuration")
+    )
     if answer.startswith("error"):
         one.errors.append(answer)
     one.conversation.append(assistant_message(turn if turn.call else Turn(text, None)))
-    one.conversation.append(tool_message(turn.call.name if turn.call else "none", answer))
+    one.conversation.append(
+        tool_message(turn.call.name if turn.call else "none", answer)
+    )
     if was_done:
         episode.finished = True
 
@@ -92,7 +118,9 @@ def _opened(episode: Episode) -> tuple[TextEnv, str]:
 
 
 def traced_share(conversations: Sequence[list[Message]]) -> float:
-    """Share of the numbers in thoughts that stand in what the agent had read before; 1 where there are none."""
+    """Share of the numbers in thoughts that stand in what the agent had read before; 1
+    where there are none.
+    """
     counts = [traced_numbers(c) for c in conversations]
     total = sum(n for _, n in counts)
     return sum(t for t, _ in counts) / total if total else 1.0

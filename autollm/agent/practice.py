@@ -1,10 +1,13 @@
-"""Practice for the base model: generated landscapes, explored at random, with the all-knowing teacher's opinion at every turn.
+"""Practice for the base model: generated landscapes, explored at random, with the
+all-knowing teacher's opinion at every turn.
 
-The trials that are played are exploratory (around the trend, around the best so far), not the teacher's: a played near-optimal
-trial would tell the model where the optimum is before it could know. What the teacher would have tried instead is the target of
-each value's position, as a distribution over quarter steps (`decisions`).
+The trials that are played are exploratory (around the trend, around the best so far),
+not the teacher's: a played near-optimal trial would tell the model where the optimum is
+before it could know. What the teacher would have tried instead is the target of each
+value's position, as a distribution over quarter steps (`decisions`).
 
-What does not belong here: tokens. Invariant: an example is determined by its seed, in any process.
+What does not belong here: tokens. Invariant: an example is determined by its seed, in
+any process.
 """
 
 from __future__ import annotations
@@ -38,14 +41,18 @@ N_NUMBERS = 64
 N_VALUES = N_QUARTERS + N_NUMBERS
 """What a value may be: a quarter of a coordinate, or a candidate's number."""
 FIRST_TRIAL = 2.0
-"""Weight of the first decision relative to the later ones, which are more: it is the one that a dear experiment rests on."""
+"""Weight of the first decision relative to the later ones, which are more: it is the
+one that a dear experiment rests on.
+"""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation, and per `run_experiment` turn the teacher's distribution over each value given the played ones before it:
-    float32 [n_values, N_VALUES], a value a coordinate or the one number; `importance` [n_turns] weighs turns by how much there
-    is to gain."""
+    """A conversation, and per `run_experiment` turn the teacher's distribution over
+    each value given the played ones before it: float32 [n_values, N_VALUES], a value a
+    coordinate or the one number; `importance` [n_turns] weighs turns by how much there
+    is to gain.
+    """
 
     messages: list[Message]
     decisions: list[np.ndarray]
@@ -68,21 +75,28 @@ def play_example(landscape: Landscape, seed: int) -> Example:
         cell = explore(env, grid, rng, width)
         decisions.append(_call_targets(env, grid, weights, cell))
         sayable = weights if env.shortlist is None else weights[env.shortlist.indices]
-        importance.append(float(np.clip(sayable.mean() / 0.15, 0.5, 2.0)) * (1.0 if env.episode.trials else FIRST_TRIAL))
+        importance.append(
+            float(np.clip(sayable.mean() / 0.15, 0.5, 2.0))
+            * (1.0 if env.episode.trials else FIRST_TRIAL)
+        )
         _play(env, messages, run_call(env, grid.cells[cell]))
     _play(env, messages, submit_call(env))
     return Example(messages, decisions, importance)
 
 
 def exploring_width(rng: np.random.Generator) -> float:
-    """Standard deviation of one play's exploration around what it aims at, natural units: half of the plays are nearly greedy, as a trained
-    model's are, so that what a good trial leaves to do is practised as often as what a poor one does."""
+    """Standard deviation of one play's exploration around what it aims at, natural
+    units: half of the plays are nearly greedy, as a trained model's are, so that what a
+    good trial leaves to do is practised as often as what a poor one does.
+    """
     return float(np.exp(rng.uniform(np.log(0.1), np.log(2.0))))
 
 
 def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
-    """A cell near the best trial, the trend, the surface's lowest place, or a cheap experiment's best row, or anywhere; one in twenty may
-    repeat. Where candidates have numbers, one of these, half of the time the surface's."""
+    """A cell near the best trial, the trend, the surface's lowest place, or a cheap
+    experiment's best row, or anywhere; one in twenty may repeat. Where candidates have
+    numbers, one of these, half of the time the surface's.
+    """
     if env.shortlist is not None:
         if rng.random() < 0.5:
             return suggested(env)
@@ -99,15 +113,23 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
         centre = view.candidates[suggested(env)]
     else:
         centre = env.summary.bowls[int(rng.integers(len(env.summary.bowls)))].best_row
-    wanted = rng.uniform(*view.space.window) if rng.random() < 0.06 else centre + rng.normal(0, width, len(centre))
+    wanted = (
+        rng.uniform(*view.space.window)
+        if rng.random() < 0.06
+        else centre + rng.normal(0, width, len(centre))
+    )
     distance = ((grid.cells - wanted) ** 2).sum(axis=1)
     if rng.random() > 0.05:
         distance = np.where(grid.untried(), distance, distance + 1e6)
     return int(np.argmin(distance))
 
 
-def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> np.ndarray:
-    """The teacher's distribution over each value of the call that plays a cell, [n_values, N_VALUES]."""
+def _call_targets(
+    env: TextEnv, grid: Grid, weights: np.ndarray, cell: int
+) -> np.ndarray:
+    """The teacher's distribution over each value of the call that plays a cell,
+    [n_values, N_VALUES].
+    """
     if env.shortlist is None:
         return value_targets(env, grid.cells, weights, grid.cells[cell])
     _, share = offered(env, grid, weights)
@@ -116,11 +138,17 @@ def _call_targets(env: TextEnv, grid: Grid, weights: np.ndarray, cell: int) -> n
     return out
 
 
-def offered(env: TextEnv, grid: Grid, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that a call can name now, and the teacher's distribution over them: (int [n], float64 [n], of sum 1). Where candidates have
-    numbers, those that have one; the untried of them where none gains."""
+def offered(
+    env: TextEnv, grid: Grid, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that a call can name now, and the teacher's distribution over them: (int
+    [n], float64 [n], of sum 1). Where candidates have numbers, those that have one; the
+    untried of them where none gains.
+    """
     cells = np.arange(len(weights)) if env.shortlist is None else _named(env.shortlist)
-    among = weights[cells] if weights[cells].sum() > 1e-9 else grid.untried()[cells] + 1e-9
+    among = (
+        weights[cells] if weights[cells].sum() > 1e-9 else grid.untried()[cells] + 1e-9
+    )
     return cells, among / among.sum()
 
 
@@ -129,15 +157,20 @@ def _named(shortlist: Shortlist) -> np.ndarray:
     return np.array(shortlist.indices[:N_NUMBERS])
 
 
-def value_targets(env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray) -> np.ndarray:
-    """Distribution of each knob's value under the weights, given the played values of the knobs before it: [n_knobs, N_VALUES].
+def value_targets(
+    env: TextEnv, cells: np.ndarray, weights: np.ndarray, played: np.ndarray
+) -> np.ndarray:
+    """Distribution of each knob's value under the weights, given the played values of
+    the knobs before it: [n_knobs, N_VALUES].
 
     A slice where nothing has weight falls back to the slice before it.
     """
     out = np.zeros((cells.shape[1], N_VALUES), dtype=np.float32)
     kept = weights
     for j, value in enumerate(played):
-        index = np.rint((np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT) * QUARTERS).astype(int)
+        index = np.rint(
+            (np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT) * QUARTERS
+        ).astype(int)
         out[j] = np.bincount(index, kept, N_VALUES)
         out[j] /= out[j].sum()
         narrowed = np.where(np.abs(cells[:, j] - value) < 1e-6, kept, 0.0)

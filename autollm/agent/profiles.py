@@ -1,7 +1,9 @@
-"""The one typed configuration of training an agent: the same for the command line, Dagster and tests; profiles are TOML files.
+"""The one typed configuration of training an agent: the same for the command line,
+Dagster and tests; profiles are TOML files.
 
-`tiny` is built from scratch here; `qwen3-1.7b` and `qwen3-4b` start from hub weights. All go through the same code.
-What does not belong here: torch. Invariant: a configuration's JSON names everything that training depends on but the data.
+`tiny` is built from scratch here; `qwen3-1.7b` and `qwen3-4b` start from hub weights.
+All go through the same code. What does not belong here: torch. Invariant: a
+configuration's JSON names everything that training depends on but the data.
 """
 
 from __future__ import annotations
@@ -41,11 +43,21 @@ class LoraSettings(Strict):
 
     rank: int = 32
     alpha: int = 64
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
 
 
 class SftConfig(Strict):
-    """Distillation. `practice_share` of the conversations come from generated landscapes, the others from training tasks."""
+    """Distillation. `practice_share` of the conversations come from generated
+    landscapes, the others from training tasks.
+    """
 
     steps: int = 60
     batch_size: int = 16
@@ -60,13 +72,17 @@ class SftConfig(Strict):
 
 
 class GrpoConfig(Strict):
-    """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward` random is the control that must gain nothing.
+    """Multi-turn GRPO: `groups` tasks a step, `group_size` plays of each. `reward`
+    random is the control that must gain nothing.
 
-    `penalty` is taken off the reward for each bad call: imitation repeats itself, and a repeat must cost more than a poor trial.
-    `temperature` is low, since greedy play is what counts later: a hotter player learns a caution that greedy play does not need.
-    `credit` by turn gives a decision what it gained itself and, times `discount`, what later ones did, from `first_trial` on; trials
-    before it only feel the KL term, whose weight is `kl_weight` + `hold` there. By play, every token has the reward of the whole play.
-    `turn_tokens` is the longest turn while training: a sample that does not stop would hold up its whole batch.
+    `penalty` is taken off the reward for each bad call: imitation repeats itself, and a
+    repeat must cost more than a poor trial. `temperature` is low, since greedy play is
+    what counts later: a hotter player learns a caution that greedy play does not need.
+    `credit` by turn gives a decision what it gained itself and, times `discount`, what
+    later ones did, from `first_trial` on; trials before it only feel the KL term, whose
+    weight is `kl_weight` + `hold` there. By play, every token has the reward of the
+    whole play. `turn_tokens` is the longest turn while training: a sample that does not
+    stop would hold up its whole batch.
     """
 
     steps: int = 20
@@ -99,12 +115,17 @@ class GrpoConfig(Strict):
     @model_validator(mode="after")
     def _hold_has_a_reference(self) -> GrpoConfig:
         if self.hold and not (self.kl_weight and self.credit == "turn"):
-            raise ValueError("hold needs credit by turn and a kl_weight above 0, without which no reference model is kept")
+            raise ValueError(
+                "hold needs credit by turn and a kl_weight above 0, without which no "
+                "reference model is kept"
+            )
         return self
 
 
 class GenerationConfig(Strict):
-    """How the trained agent writes. `backend` openai talks to a vLLM server at `server_url`."""
+    """How the trained agent writes. `backend` openai talks to a vLLM server at
+    `server_url`.
+    """
 
     backend: Literal["transformers", "openai"] = "transformers"
     server_url: str | None = None
@@ -135,7 +156,9 @@ class TrainConfig(Strict):
 
     @property
     def base_path(self) -> str:
-        """A folder beside the package when there is one of that name, else the name as given (a folder or a hub id)."""
+        """A folder beside the package when there is one of that name, else the name as
+        given (a folder or a hub id).
+        """
         return str(ROOT / self.base) if (ROOT / self.base).exists() else self.base
 
 

@@ -1,8 +1,10 @@
 """The guard between training and what an agent is scored on.
 
-Held out is every experiment that is a test target of any suite: it may be evidence when the agent is tested, but never a
-target in training or selection. Checked where trajectories are made, where they are loaded, and before RL begins.
-Invariant: a checkpoint's `experiments` lists every recorded target that it or a parent was trained on.
+Held out is every experiment that is a test target of any suite: it may be evidence when
+the agent is tested, but never a target in training or selection. Checked where
+trajectories are made, where they are loaded, and before RL begins. Invariant: a
+checkpoint's `experiments` lists every recorded target that it or a parent was trained
+on.
 """
 
 from __future__ import annotations
@@ -22,8 +24,12 @@ def assert_no_held_out(targets: Iterable[str], where: str) -> None:
     leaked = sorted(set(targets) & held_out())
     if leaked:
         more = f" and {len(leaked) - 1} more" if len(leaked) > 1 else ""
-        raise CheckpointError(f"{where} holds the held-out experiment {leaked[0]}{more} as a target. Expected: targets of train "
-                              "splits only. Fix: take it out of the train split, or train anew on trajectories without it.")
+        raise CheckpointError(
+            f"{where} holds the held-out experiment {leaked[0]}{more} as a target. "
+            "Expected: targets of train "
+            "splits only. Fix: take it out of the train split, or train anew on "
+            "trajectories without it."
+        )
 
 
 def training_targets(metadata: dict) -> list[str]:

@@ -1,7 +1,9 @@
-"""The schema of the text view's tools, generated from the very methods that TRL hands to a chat template.
+"""The schema of the text view's tools, generated from the very methods that TRL hands
+to a chat template.
 
-SFT data, GRPO prompts and servers must carry the same schema: with another one, a trained model calls nothing.
-What does not belong here: calls (transcript.py). Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
+SFT data, GRPO prompts and servers must carry the same schema: with another one, a
+trained model calls nothing. What does not belong here: calls (transcript.py).
+Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
 """
 
 from __future__ import annotations
@@ -21,4 +23,8 @@ RESERVED = ("reset", "get_reward")
 def tool_schemas() -> tuple[dict[str, Any], ...]:
     """JSON schemas of the tools, in the order in which TRL lists them."""
     methods = inspect.getmembers(TextEnv, predicate=inspect.isfunction)
-    return tuple(get_json_schema(m) for name, m in methods if name not in RESERVED and not name.startswith("_"))
+    return tuple(
+        get_json_schema(m)
+        for name, m in methods
+        if name not in RESERVED and not name.startswith("_")
+    )

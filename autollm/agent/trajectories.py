@@ -1,10 +1,12 @@
 """Trajectories to distil: a teacher plays train-split targets and generated landscapes.
 
-Three kinds. `teacher`: the moving bowl plays a recorded training task to its end, where configurations are written out (it knows no numbers of
-candidates); plays of high latent regret are left out.
-`guided`: after a random number of given exploratory trials, the all-knowing teacher (labels.py) makes one, on recorded training
-targets. `practice`: the same on generated landscapes. In both only that turn, or the submission after a full prefix, has loss.
-What does not belong here: tokens, training. Invariant: no target is held out, and the metadata names every recorded one.
+Three kinds. `teacher`: the moving bowl plays a recorded training task to its end, where
+configurations are written out (it knows no numbers of candidates); plays of high latent
+regret are left out. `guided`: after a random number of given exploratory trials, the
+all-knowing teacher (labels.py) makes one, on recorded training targets. `practice`: the
+same on generated landscapes. In both only that turn, or the submission after a full
+prefix, has loss. What does not belong here: tokens, training. Invariant: no target is
+held out, and the metadata names every recorded one.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from autollm.agent.curriculum import TRAIN_SUITES, episode_opener, generated_row, recorded_row, train_tasks
+from autollm.agent.curriculum import (
+    TRAIN_SUITES,
+    episode_opener,
+    generated_row,
+    recorded_row,
+    train_tasks,
+)
 from autollm.agent.labels import Grid
 from autollm.agent.practice import explore, exploring_width, offered
 from autollm.agent.profiles import TrainConfig
@@ -61,7 +69,10 @@ class TrajectorySet:
     def save(self, folder: str | Path) -> Path:
         """Write the set as one file, all or nothing."""
         path = Path(folder) / FILE
-        lines = [json.dumps({"metadata": self.metadata}), *(json.dumps(r) for r in self.rows)]
+        lines = [
+            json.dumps({"metadata": self.metadata}),
+            *(json.dumps(r) for r in self.rows),
+        ]
         write_atomic(str(path), ("\n".join(lines) + "\n").encode())
         return path
 
@@ -74,9 +85,13 @@ def load_trajectories(folder: str | Path) -> TrajectorySet:
     """
     path = Path(folder) / FILE
     if not path.exists():
-        raise CheckpointError(f"{path} is missing. Fix: simulate the trajectories first.")
+        raise CheckpointError(
+            f"{path} is missing. Fix: simulate the trajectories first."
+        )
     head, *lines = path.read_text().splitlines()
-    trajectories = TrajectorySet([json.loads(line) for line in lines], json.loads(head)["metadata"])
+    trajectories = TrajectorySet(
+        [json.loads(line) for line in lines], json.loads(head)["metadata"]
+    )
     check_trajectories(trajectories)
     return trajectories
 
@@ -87,38 +102,85 @@ def check_trajectories(trajectories: TrajectorySet) -> None:
     Raises:
         CheckpointError: otherwise.
     """
-    assert_no_held_out((r["target"] for r in trajectories.rows), "the set of trajectories")
+    assert_no_held_out(
+        (r["target"] for r in trajectories.rows), "the set of trajectories"
+    )
     found = _digest(trajectories.rows)
     if found != trajectories.metadata["digest"]:
-        raise CheckpointError(f"trajectories have digest {found}, expected {trajectories.metadata['digest']}: they were altered. "
-                              "Fix: simulate them again.")
+        raise CheckpointError(
+            f"trajectories have digest {found}, expected "
+            f"{trajectories.metadata['digest']}: they were altered. "
+            "Fix: simulate them again."
+        )
 
 
-def simulate_trajectories(config: TrainConfig, table: OutcomeTable, suites: Sequence[str] = TRAIN_SUITES,
-                          n_conversations: int | None = None) -> TrajectorySet:
-    """As many conversations as the SFT stage of `config` will see (or `n_conversations`), in a fixed random order."""
-    total = n_conversations or config.sft.steps * config.sft.batch_size * config.sft.gradient_accumulation
+def simulate_trajectories(
+    config: TrainConfig,
+    table: OutcomeTable,
+    suites: Sequence[str] = TRAIN_SUITES,
+    n_conversations: int | None = None,
+) -> TrajectorySet:
+    """As many conversations as the SFT stage of `config` will see (or
+    `n_conversations`), in a fixed random order.
+    """
+    total = (
+        n_conversations
+        or config.sft.steps * config.sft.batch_size * config.sft.gradient_accumulation
+    )
     rng = np.random.default_rng([31, config.seed])
     tasks = train_tasks(suites, table)
     n_practice = total if not tasks else round(total * config.sft.practice_share)
     n_teacher = (total - n_practice) // 3
     opener = episode_opener(tasks, table)
-    written = [t for t in tasks if not has_numbers(table.experiments[table.index(t.target)].space)]
+    written = [
+        t
+        for t in tasks
+        if not has_numbers(table.experiments[table.index(t.target)].space)
+    ]
     rows = _teacher_rows(opener, written, rng, n_teacher if written else 0)
-    rows += [_guided(opener, recorded_row(tasks, rng, TRIALS), rng, "guided") for _ in range(total - n_practice - len(rows))]
-    rows += [_guided(opener, generated_row(rng, int(rng.integers(1, TRIALS + 1))), rng, "practice") for _ in range(n_practice)]
+    rows += [
+        _guided(opener, recorded_row(tasks, rng, TRIALS), rng, "guided")
+        for _ in range(total - n_practice - len(rows))
+    ]
+    rows += [
+        _guided(
+            opener,
+            generated_row(rng, int(rng.integers(1, TRIALS + 1))),
+            rng,
+            "practice",
+        )
+        for _ in range(n_practice)
+    ]
     rows = [rows[i] for i in rng.permutation(len(rows))]
     recorded = sorted({r["target"] for r in rows if r["kind"] != "practice"})
-    words = "generated landscapes" + (f" and the train split of {', '.join(suites)}" if recorded else "")
-    out = TrajectorySet(rows, {"trained_on": words, "experiments": recorded, "table_id": table.table_id, "suites": list(suites),
-                               "counts": {k: sum(r["kind"] == k for r in rows) for k in ("teacher", "guided", "practice")},
-                               "digest": _digest(rows)})
+    words = "generated landscapes" + (
+        f" and the train split of {', '.join(suites)}" if recorded else ""
+    )
+    out = TrajectorySet(
+        rows,
+        {
+            "trained_on": words,
+            "experiments": recorded,
+            "table_id": table.table_id,
+            "suites": list(suites),
+            "counts": {
+                k: sum(r["kind"] == k for r in rows)
+                for k in ("teacher", "guided", "practice")
+            },
+            "digest": _digest(rows),
+        },
+    )
     check_trajectories(out)
     return out
 
 
-def _teacher_rows(opener: Any, tasks: Sequence[Any], rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-    plays = [_teacher(opener, recorded_row(tasks, rng, TRIALS)) for _ in range(round(n / KEEP))]
+def _teacher_rows(
+    opener: Any, tasks: Sequence[Any], rng: np.random.Generator, n: int
+) -> list[dict[str, Any]]:
+    plays = [
+        _teacher(opener, recorded_row(tasks, rng, TRIALS))
+        for _ in range(round(n / KEEP))
+    ]
     return sorted(plays, key=lambda r: r["latent_regret"])[:n]
 
 
@@ -127,22 +189,35 @@ def _teacher(opener: Any, row: dict[str, Any]) -> dict[str, Any]:
     env = TextEnv(opener)
     messages = [user_message(env.reset(**row))]
     policy = make_policy("moving-bowl")
-    policy.reset(env.episode.drawn.view, np.random.default_rng(env.episode.drawn.policy_seed))
+    policy.reset(
+        env.episode.drawn.view, np.random.default_rng(env.episode.drawn.policy_seed)
+    )
     while not env.episode.done:
         proposal = policy.ask()[0]
-        _play(env, messages, run_call(env, env.episode.drawn.view.space.encode(proposal)))
+        _play(
+            env, messages, run_call(env, env.episode.drawn.view.space.encode(proposal))
+        )
         policy.tell(env.episode.trials[-1])
     _play(env, messages, submit_call(env))
     return _row(env, messages, "teacher", row)
 
 
-def _guided(opener: Any, row: dict[str, Any], rng: np.random.Generator, kind: str) -> dict[str, Any]:
-    """A given prefix of exploratory trials, then the label's trial; or, after a full prefix, the submission."""
+def _guided(
+    opener: Any, row: dict[str, Any], rng: np.random.Generator, kind: str
+) -> dict[str, Any]:
+    """A given prefix of exploratory trials, then the label's trial; or, after a full
+    prefix, the submission.
+    """
     env = TextEnv(opener)
     messages = [user_message(env.reset(**row))]
     grid, width = Grid(env.episode), exploring_width(rng)
     for _ in range(int(rng.integers(0, row["trials"] + 1))):
-        _play(env, messages, run_call(env, grid.cells[explore(env, grid, rng, width)]), given=True)
+        _play(
+            env,
+            messages,
+            run_call(env, grid.cells[explore(env, grid, rng, width)]),
+            given=True,
+        )
     if env.episode.done:
         _play(env, messages, submit_call(env))
     else:
@@ -151,15 +226,24 @@ def _guided(opener: Any, row: dict[str, Any], rng: np.random.Generator, kind: st
     return _row(env, messages, kind, row)
 
 
-def _play(env: TextEnv, messages: list[Message], call: Call, given: bool = False) -> None:
+def _play(
+    env: TextEnv, messages: list[Message], call: Call, given: bool = False
+) -> None:
     messages.append(assistant_message(Turn(thought(env), call), given))
     messages.append(tool_message(call.name, play_call(env, call)))
 
 
-def _row(env: TextEnv, messages: list[Message], kind: str, row: dict[str, Any]) -> dict[str, Any]:
+def _row(
+    env: TextEnv, messages: list[Message], kind: str, row: dict[str, Any]
+) -> dict[str, Any]:
     curve = env.episode.regret_curve(latent=True)
-    return {"messages": messages, "kind": kind, "target": env.episode.drawn.task.target, "seed": row["seed"],
-            "latent_regret": float(curve.mean())}
+    return {
+        "messages": messages,
+        "kind": kind,
+        "target": env.episode.drawn.task.target,
+        "seed": row["seed"],
+        "latent_regret": float(curve.mean()),
+    }
 
 
 def _digest(rows: list[dict[str, Any]]) -> str:

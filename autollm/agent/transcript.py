@@ -1,17 +1,22 @@
-"""The one transcript format and its one parser: used to distil, to train by RL, to evaluate, to recommend.
+"""The one transcript format and its one parser: used to distil, to train by RL, to
+evaluate, to recommend.
 
-A conversation is a list of chat messages: the user's prompt, then turns of the assistant (a thought, one tool call) and answers
-of tools. A thought says what was computed: before the first trial the nearest cheap experiment's optimum, the trend and the surface's
-lowest place, later the best trial so far and what the last one changed. Its numbers are copied from the prompt and from answers,
-never invented.
+A conversation is a list of chat messages: the user's prompt, then turns of the
+assistant (a thought, one tool call) and answers of tools. A thought says what was
+computed: before the first trial the nearest cheap experiment's optimum, the trend and
+the surface's lowest place, later the best trial so far and what the last one changed.
+Its numbers are copied from the prompt and from answers, never invented.
 
-    {"role": "user", "content": PROMPT}
-    {"role": "assistant", "content": "nearest e4 optimum 0.0 0.0, trend -0.25 0.5, surface 0.0 0.25", "tool_calls": [...], "given": False}
-    {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change 0.0 left 2 surface -0.25 0.75"}
+    {"role": "user", "content": PROMPT} {"role": "assistant", "content": "nearest e4
+    optimum 0.0 0.0, trend -0.25 0.5, surface 0.0 0.25", "tool_calls": [...], "given":
+    False} {"role": "tool", "name": "run_experiment", "content": "ok at -0.25 0.5 change
+    0.0 left 2 surface -0.25 0.75"}
 
-Where configurations are candidates with numbers: "nearest e4 best candidate 0 3 1, trend candidate 4, centre candidate 5, surface candidate 0 3 7".
+Where configurations are candidates with numbers: "nearest e4 best candidate 0 3 1,
+trend candidate 4, centre candidate 5, surface candidate 0 3 7".
 
-`given` turns were handed to the model (a prefix): they carry no loss. Invariant: parse_turn(render_turn(t)) == t.
+`given` turns were handed to the model (a prefix): they carry no loss. Invariant:
+parse_turn(render_turn(t)) == t.
 """
 
 from __future__ import annotations
@@ -30,7 +35,13 @@ CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?\b")
 NEAREST = re.compile(r"(e\d+) at .* (optimum .*(?= best)|best candidate .*).*")
 """A cheap experiment's line of the prompt: its name, and what it says of the optimum."""
-TOOLS = ("list_candidates", "query_experiments", "run_experiment", "submit", "summarize_evidence")
+TOOLS = (
+    "list_candidates",
+    "query_experiments",
+    "run_experiment",
+    "submit",
+    "summarize_evidence",
+)
 END = "<|im_end|>"
 
 
@@ -61,7 +72,9 @@ def render_turn(turn: Turn) -> str:
 
 
 def parse_turn(text: str) -> Turn:
-    """Read a turn: its first call, when well formed. Text behind the call is ignored, as chat servers do."""
+    """Read a turn: its first call, when well formed. Text behind the call is ignored,
+    as chat servers do.
+    """
     text = text.split(END)[0]
     found = CALL.search(text)
     if not found:
@@ -71,7 +84,11 @@ def parse_turn(text: str) -> Turn:
         raw = json.loads(found.group(1))
     except (json.JSONDecodeError, RecursionError):
         return Turn(thought, None)
-    well_formed = isinstance(raw, dict) and isinstance(raw.get("name"), str) and isinstance(raw.get("arguments"), dict)
+    well_formed = (
+        isinstance(raw, dict)
+        and isinstance(raw.get("name"), str)
+        and isinstance(raw.get("arguments"), dict)
+    )
     return Turn(thought, Call(raw["name"], raw["arguments"]) if well_formed else None)
 
 
@@ -80,12 +97,22 @@ def user_message(prompt: str) -> Message:
 
 
 def assistant_message(turn: Turn, given: bool = False) -> Message:
-    """The turn as a chat message; arguments as JSON text, since a column of a dataset cannot hold free-form objects."""
+    """The turn as a chat message; arguments as JSON text, since a column of a dataset
+    cannot hold free-form objects.
+    """
     calls = []
     if turn.call:
-        function = {"name": turn.call.name, "arguments": json.dumps(turn.call.arguments)}
+        function = {
+            "name": turn.call.name,
+            "arguments": json.dumps(turn.call.arguments),
+        }
         calls = [{"type": "function", "function": function}]
-    return {"role": "assistant", "content": turn.thought, "tool_calls": calls, "given": given}
+    return {
+        "role": "assistant",
+        "content": turn.thought,
+        "tool_calls": calls,
+        "given": given,
+    }
 
 
 def tool_message(name: str, content: str) -> Message:
@@ -93,7 +120,9 @@ def tool_message(name: str, content: str) -> Message:
 
 
 def play_call(env: TextEnv, call: Call | None) -> str:
-    """What the environment answers. A turn without a readable call, an unknown tool or wrong arguments cost a trial."""
+    """What the environment answers. A turn without a readable call, an unknown tool or
+    wrong arguments cost a trial.
+    """
     if call is not None and call.name in TOOLS:
         try:
             return getattr(env, call.name)(**call.arguments)
@@ -107,13 +136,22 @@ def play_call(env: TextEnv, call: Call | None) -> str:
 
 def run_call(env: TextEnv, point: np.ndarray) -> Call:
     """The call that runs a point [n_knobs] of the natural scale on the target."""
-    return Call("run_experiment", {"experiment": "target", "configuration": spoken(env, point)})
+    return Call(
+        "run_experiment", {"experiment": "target", "configuration": spoken(env, point)}
+    )
 
 
 def submit_call(env: TextEnv) -> Call:
     """The call that submits the best trial; the trend where no trial gave an outcome."""
     best = env.episode.incumbent
-    return Call("submit", {"configuration": spoken(env, np.array(best.point) if best else env.summary.trend)})
+    return Call(
+        "submit",
+        {
+            "configuration": spoken(
+                env, np.array(best.point) if best else env.summary.trend
+            )
+        },
+    )
 
 
 def thought(env: TextEnv) -> str:
@@ -129,7 +167,9 @@ def thought(env: TextEnv) -> str:
 
 
 def traced_numbers(conversation: list[Message]) -> tuple[int, int]:
-    """(numbers in thoughts that stand in what the model had read before, numbers in thoughts)."""
+    """(numbers in thoughts that stand in what the model had read before, numbers in
+    thoughts).
+    """
     traced = total = 0
     read: set[str] = set()
     for message in conversation:

@@ -1,8 +1,10 @@
-"""Tasks on which checkpoints are compared: `python -m autollm.agent.validation FOLDER... [--home HOME]`.
+"""Tasks on which checkpoints are compared: `python -m autollm.agent.validation
+FOLDER... [--home HOME]`.
 
-Frozen generated ones, where beside the agent stand two rules that use the same text (copying the nearest cheap experiment's best rows, and the
-trend); and with a home, the recorded validation tasks and those of curriculum.far_tasks.
-What does not belong here: test targets. Invariant: seeds of generated tasks are never used for training.
+Frozen generated ones, where beside the agent stand two rules that use the same text
+(copying the nearest cheap experiment's best rows, and the trend); and with a home, the
+recorded validation tasks and those of curriculum.far_tasks. What does not belong here:
+test targets. Invariant: seeds of generated tasks are never used for training.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ FIRST_SEED = 2_000_000_000
 TRIALS = 3
 
 
-def validation_envs(n_tasks: int, trials: int = TRIALS, first_seed: int = FIRST_SEED) -> list[tuple[TextEnv, str]]:
+def validation_envs(
+    n_tasks: int, trials: int = TRIALS, first_seed: int = FIRST_SEED
+) -> list[tuple[TextEnv, str]]:
     """Opened environments of the frozen tasks."""
     out = []
     for seed in range(first_seed, first_seed + n_tasks):
@@ -37,12 +41,17 @@ def validation_envs(n_tasks: int, trials: int = TRIALS, first_seed: int = FIRST_
 
 
 def scores(plays: list[Play]) -> dict[str, float]:
-    """Mean latent regret after each trial, mean realised regret, and shares of bad calls."""
+    """Mean latent regret after each trial, mean realised regret, and shares of bad
+    calls.
+    """
     curves = np.array([p.episode.regret_curve(latent=True) for p in plays])
     trials = [t for p in plays for t in p.episode.trials]
     out = {f"regret_{k + 1}": float(v) for k, v in enumerate(curves.mean(axis=0))}
     out["realised"] = float(np.mean([p.episode.regret_curve() for p in plays]))
-    out |= {status: float(np.mean([t.status == status for t in trials])) for status in ("repeated", "off_table")}
+    out |= {
+        status: float(np.mean([t.status == status for t in trials]))
+        for status in ("repeated", "off_table")
+    }
     calls = sum(p.n_calls for p in plays)
     out["malformed"] = sum(p.n_malformed for p in plays) / max(calls, 1)
     out["traced"] = traced_share([p.conversation for p in plays])
@@ -50,7 +59,9 @@ def scores(plays: list[Play]) -> dict[str, float]:
     return out
 
 
-def rule_regret(n_tasks: int, propose: Callable[[TextEnv, int], np.ndarray]) -> list[float]:
+def rule_regret(
+    n_tasks: int, propose: Callable[[TextEnv, int], np.ndarray]
+) -> list[float]:
     """Mean latent regret [TRIALS] of a rule `propose(env, trial) -> point`."""
     curves = []
     for env, _ in validation_envs(n_tasks):
@@ -63,7 +74,9 @@ def rule_regret(n_tasks: int, propose: Callable[[TextEnv, int], np.ndarray]) -> 
 def copy_nearest(env: TextEnv, k: int) -> np.ndarray:
     """The k-th best row of the dearest cheap experiment."""
     table = env.episode.drawn.view.evidence[-1]
-    return table.points[np.argsort(table.loss, kind="stable")[min(k, len(table.loss) - 1)]]
+    return table.points[
+        np.argsort(table.loss, kind="stable")[min(k, len(table.loss) - 1)]
+    ]
 
 
 def trend(env: TextEnv, k: int) -> np.ndarray:
@@ -76,28 +89,58 @@ def trend(env: TextEnv, k: int) -> np.ndarray:
 def main() -> None:
     from autollm.agent.generation import make_generator
     from autollm.agent.profiles import load_profile
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--tasks", type=int, default=256)
     parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--home", help="a state folder with a snapshot: score recorded validation tasks too")
+    parser.add_argument(
+        "--home",
+        help="a state folder with a snapshot: score recorded validation tasks too",
+    )
     parser.add_argument("--seeds", type=int, default=20, help="of each recorded task")
     arguments = parser.parse_args()
-    print(json.dumps({"copy-nearest": rule_regret(arguments.tasks, copy_nearest), "trend": rule_regret(arguments.tasks, trend)}))
+    print(
+        json.dumps(
+            {
+                "copy-nearest": rule_regret(arguments.tasks, copy_nearest),
+                "trend": rule_regret(arguments.tasks, trend),
+            }
+        )
+    )
     recorded: dict[str, list[Task]] = {}
     if arguments.home:
         table = open_snapshot(arguments.home)
         for suite in TRAIN_SUITES:
-            posed = {f"{suite} validation": train_tasks([suite], table, "validation"), f"{suite} far": far_tasks([suite], table)}
+            posed = {
+                f"{suite} validation": train_tasks([suite], table, "validation"),
+                f"{suite} far": far_tasks([suite], table),
+            }
             recorded |= {name: tasks for name, tasks in posed.items() if tasks}
     for checkpoint in arguments.checkpoints:
-        generator = make_generator(load_profile("tiny", generation={"temperature": arguments.temperature}), checkpoint)
+        generator = make_generator(
+            load_profile("tiny", generation={"temperature": arguments.temperature}),
+            checkpoint,
+        )
         found = {"generated": scores(play(validation_envs(arguments.tasks), generator))}
         for name, tasks in recorded.items():
             short = [t.with_(trials=TRIALS) for t in tasks]
-            found[name] = scores(AgentPolicy("agent", generator).play_many(short, table, range(arguments.seeds)))
+            found[name] = scores(
+                AgentPolicy("agent", generator).play_many(
+                    short, table, range(arguments.seeds)
+                )
+            )
         for name, line in found.items():
-            print(json.dumps({"checkpoint": checkpoint, "tasks": name, **{k: round(v, 4) for k, v in line.items()}}), flush=True)
+            print(
+                json.dumps(
+                    {
+                        "checkpoint": checkpoint,
+                        "tasks": name,
+                        **{k: round(v, 4) for k, v in line.items()},
+                    }
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

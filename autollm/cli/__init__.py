@@ -1,1 +1,3 @@
-"""The command line: one small file per command. Results go to stdout, progress and complaints to stderr."""
+"""The command line: one small file per command. Results go to stdout, progress and
+complaints to stderr.
+"""

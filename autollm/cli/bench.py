@@ -9,12 +9,16 @@ import typer
 
 from autollm.cli.options import Json
 
-app = typer.Typer(no_args_is_help=True, help="Speeds on this machine, as ratios measured in one run.")
+app = typer.Typer(
+    no_args_is_help=True, help="Speeds on this machine, as ratios measured in one run."
+)
 ROWS = {
     "scalar_vs_dict": "an unwrapped step with an integer action, a dict look-up = 1",
     "lookup_vector_vs_dict": "a bare look-up in a batch of 4,096, a dict look-up = 1",
-    "step_vector_vs_dict": "an environment's step in a batch of 4,096, a dict look-up = 1",
-    "scalar_vs_syne_tune": "an unwrapped step, a look-up in Syne Tune's tabular blackbox = 1",
+    "step_vector_vs_dict": "an environment's step in a batch of 4,096, a dict look-up "
+    "= 1",
+    "scalar_vs_syne_tune": "an unwrapped step, a look-up in Syne Tune's tabular "
+    "blackbox = 1",
     "open_s": "seconds to open a suite of a snapshot of a million outcomes",
     "open_mb": "MB that this takes beyond the imports",
     "thousand_envs_mb": "MB that a thousand environments on it add",
@@ -27,8 +31,13 @@ def _group() -> None:
 
 
 @app.command()
-def gym(rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds; the quickest of each counts.")] = 200,
-        as_json: Json = False) -> None:
+def gym(
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, help="Alternating rounds; the quickest of each counts."),
+    ] = 200,
+    as_json: Json = False,
+) -> None:
     """Measure the gym's look-ups, steps and the opening of a large snapshot."""
     from autollm.stages.gym_bench import measure_opening, measure_ratios
 

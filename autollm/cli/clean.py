@@ -10,10 +10,23 @@ import typer
 from autollm.cli.options import Home, Json
 
 
-def clean(keep: Annotated[int, typer.Option(min=0, help="Newest snapshots and checkpoints of each kind to keep in any case.")],
-          dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-          home: Home = None, as_json: Json = False) -> None:
-    """Delete old snapshots and checkpoints; never what a champion, a current agent or a report cites."""
+def clean(
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Newest snapshots and checkpoints of each kind to keep in any case.",
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go.")
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Delete old snapshots and checkpoints; never what a champion, a current agent or a
+    report cites.
+    """
     from autollm.places import resolve
     from autollm.stages.cleaning import clean as delete
     from autollm.stages.cleaning import removable
@@ -24,5 +37,12 @@ def clean(keep: Annotated[int, typer.Option(min=0, help="Newest snapshots and ch
         print(json.dumps([vars(item) for item in found]))
         return
     for item in found:
-        print(f"{'would remove' if dry_run else 'removed'} {item.kind} {item.name} ({item.n_bytes / 1e6:.1f} MB)")
-    print(f"{len(found)} removed, {sum(i.n_bytes for i in found) / 1e6:.1f} MB" if not dry_run else f"{len(found)} removable")
+        print(
+            f"{'would remove' if dry_run else 'removed'} {item.kind} {item.name} "
+            f"({item.n_bytes / 1e6:.1f} MB)"
+        )
+    print(
+        f"{len(found)} removed, {sum(i.n_bytes for i in found) / 1e6:.1f} MB"
+        if not dry_run
+        else f"{len(found)} removable"
+    )

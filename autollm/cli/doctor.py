@@ -13,7 +13,9 @@ MARKS = {"ok": "ok     ", "note": "note   ", "problem": "PROBLEM"}
 
 
 def doctor(home: Home = None, as_json: Json = False) -> None:
-    """Say what is missing or unusual, with remedies; exit code 1 when something stops the default run."""
+    """Say what is missing or unusual, with remedies; exit code 1 when something stops
+    the default run.
+    """
     from autollm.places import resolve
     from autollm.stages.health import examine
 
@@ -22,6 +24,9 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         print(json.dumps([dataclasses.asdict(f) for f in findings]))
     else:
         for f in findings:
-            print(f"{MARKS[f.state]} {f.what}: {f.found}" + (f"\n        fix: {f.remedy}" if f.remedy else ""))
+            print(
+                f"{MARKS[f.state]} {f.what}: {f.found}"
+                + (f"\n        fix: {f.remedy}" if f.remedy else "")
+            )
     if any(f.state == "problem" for f in findings):
         raise typer.Exit(1)

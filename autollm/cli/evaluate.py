@@ -1,4 +1,6 @@
-"""`autollm evaluate`: policies and agents on suites, judged, written as leaderboard and page."""
+"""`autollm evaluate`: policies and agents on suites, judged, written as leaderboard and
+page.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +20,64 @@ if TYPE_CHECKING:
     from autollm.stages.agents import Agent
     from autollm.stages.settings import Settings
 
-POLICIES_HELP = ("Policies and trained agents, with commas, such as copy-nearest,agent-tiny-sft-rl. chat:MODEL@URL is any chat model behind "
-                 "an OpenAI-compatible address (its key: AUTOLLM_CHAT_API_KEY).")
-AGENT_HELP = ("More agents: models:/NAME@champion or checkpoint folders, with commas. A+B+C are trainings of one agent that differ in their "
-              "seed: they are also judged together.")
+POLICIES_HELP = (
+    "Policies and trained agents, with commas, such as copy-nearest,agent-tiny-sft-rl. "
+    "chat:MODEL@URL is any chat model behind "
+    "an OpenAI-compatible address (its key: AUTOLLM_CHAT_API_KEY)."
+)
+AGENT_HELP = (
+    "More agents: models:/NAME@champion or checkpoint folders, with commas. A+B+C are "
+    "trainings of one agent that differ in their "
+    "seed: they are also judged together."
+)
 
 
 def evaluate(
-    suite: Annotated[str, typer.Option("--suite", help="Suites, with commas (autollm suites).")],
+    suite: Annotated[
+        str, typer.Option("--suite", help="Suites, with commas (autollm suites).")
+    ],
     policies: Annotated[str, typer.Option(help=POLICIES_HELP)] = "",
     agent: Annotated[str, typer.Option(help=AGENT_HELP)] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 20,
-    setting: Annotated[Literal["declared", "pool-visible"], typer.Option(help="What a policy may know of the target's table.")] = "declared",
-    target_rows: Annotated[Literal["redraw", "all"], typer.Option(help="A fifth of the target's rows dropped per seed, or all kept.")] = "redraw",
-    of: Annotated[Literal["test", "validation", "train"], typer.Option("--split", help="Tasks of which split.")] = "test",
-    objective: Annotated[str, typer.Option(help="Tasks with these objectives alone, with commas; all by default.")] = "",
+    setting: Annotated[
+        Literal["declared", "pool-visible"],
+        typer.Option(help="What a policy may know of the target's table."),
+    ] = "declared",
+    target_rows: Annotated[
+        Literal["redraw", "all"],
+        typer.Option(
+            help="A fifth of the target's rows dropped per seed, or all kept."
+        ),
+    ] = "redraw",
+    of: Annotated[
+        Literal["test", "validation", "train"],
+        typer.Option("--split", help="Tasks of which split."),
+    ] = "test",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Tasks with these objectives alone, with commas; all by default."
+        ),
+    ] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    profile: Annotated[str, typer.Option(help="Training profile of the agents.")] = "tiny",
-    live: Annotated[bool, typer.Option("--live", help="Train every proposal with the lab; logs go into the inbox.")] = False,
-    max_seconds: Annotated[float, typer.Option(min=1.0, help="With --live: time limit of a run.")] = 600.0,
-    home: Home = None, as_json: Json = False,
+    profile: Annotated[
+        str, typer.Option(help="Training profile of the agents.")
+    ] = "tiny",
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Train every proposal with the lab; logs go into the inbox."
+        ),
+    ] = False,
+    max_seconds: Annotated[
+        float, typer.Option(min=1.0, help="With --live: time limit of a run.")
+    ] = 600.0,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
-    """Judge policies and agents, print the leaderboard, write leaderboard.json and report.html."""
+    """Judge policies and agents, print the leaderboard, write leaderboard.json and
+    report.html.
+    """
     from autollm.agent.chat import PREFIX, parse_chat
     from autollm.errors import ComparisonError
     from autollm.places import resolve
@@ -47,16 +85,42 @@ def evaluate(
     from autollm.stages.judging import Request, publish_report
     from autollm.stages.settings import load_settings
 
-    places, settings = resolve(home), load_settings(profile=profile, test_suites=split(suite))
+    places, settings = (
+        resolve(home),
+        load_settings(profile=profile, test_suites=split(suite)),
+    )
     names = split(policies)
     chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))
     if len({c.policy_id for c in chats}) < len(chats):
-        raise ComparisonError("one chat model is named with two addresses: they would be two versions of one policy. Fix: evaluate one at a time.")
-    registered, agents = contenders(places, settings, [n for n in names if not n.startswith(PREFIX)], split(agent), allow_none=bool(chats))
-    published = publish_report(places, Request(
-        suites=tuple(split(suite)), policies=registered, agents=agents, n_seeds=seeds, config=config_of(settings), split=of,
-        objectives=tuple(split(objective)), setting=setting, target_rows=target_rows, jobs=jobs, chats=chats, live=live,
-        max_seconds=max_seconds))
+        raise ComparisonError(
+            "one chat model is named with two addresses: they would be two versions of "
+            "one policy. Fix: evaluate one at a time."
+        )
+    registered, agents = contenders(
+        places,
+        settings,
+        [n for n in names if not n.startswith(PREFIX)],
+        split(agent),
+        allow_none=bool(chats),
+    )
+    published = publish_report(
+        places,
+        Request(
+            suites=tuple(split(suite)),
+            policies=registered,
+            agents=agents,
+            n_seeds=seeds,
+            config=config_of(settings),
+            split=of,
+            objectives=tuple(split(objective)),
+            setting=setting,
+            target_rows=target_rows,
+            jobs=jobs,
+            chats=chats,
+            live=live,
+            max_seconds=max_seconds,
+        ),
+    )
     if as_json:
         print(json.dumps(published.board))
         return
@@ -65,13 +129,22 @@ def evaluate(
     show(home, published.board["evaluation_id"])
 
 
-def contenders(places: Places, settings: Settings, names: Sequence[str], references: Sequence[str], *,
-               allow_none: bool = False) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
-    """Ids of registered policies, and agents: those named by id, then those named by reference (`A+B`: trainings NAME#1 and NAME#2).
+def contenders(
+    places: Places,
+    settings: Settings,
+    names: Sequence[str],
+    references: Sequence[str],
+    *,
+    allow_none: bool = False,
+) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
+    """Ids of registered policies, and agents: those named by id, then those named by
+    reference (`A+B`: trainings NAME#1 and NAME#2).
 
     Raises:
-        UnknownNameError: neither a policy nor a trained agent; or no such registered model. CheckpointError: a folder without weights.
-        SetupError: none of the policies named can be used here. Where some can, the others are left out, and stderr says why.
+        UnknownNameError: neither a policy nor a trained agent; or no such registered
+            model. CheckpointError: a folder without weights.
+        SetupError: none of the policies named can be used here. Where some can, the
+            others are left out, and stderr says why.
     """
     from autollm.errors import SetupError, UnknownNameError
     from autollm.evaluation.leaderboard import TRAINING
@@ -82,15 +155,25 @@ def contenders(places: Places, settings: Settings, names: Sequence[str], referen
     trained = {a.policy_id: a for a in current_agents(places, settings)}
     for name in names:
         if name not in POLICIES and name not in trained:
-            raise UnknownNameError("policy or trained agent", name, [*POLICIES, *trained])
+            raise UnknownNameError(
+                "policy or trained agent", name, [*POLICIES, *trained]
+            )
     if not names and not references and not allow_none:
         raise UnknownNameError("policy or trained agent", "", [*POLICIES, *trained])
     agents = [trained[n] for n in names if n in trained]
     for reference in references:
         taken = {a.policy_id for a in agents}
-        trainings = [by_reference(places, settings.profile, one, taken) for one in reference.split("+")]
+        trainings = [
+            by_reference(places, settings.profile, one, taken)
+            for one in reference.split("+")
+        ]
         many = len(trainings) > 1
-        agents += [replace(a, policy_id=f"{trainings[0].policy_id}{TRAINING}{i}") if many else a for i, a in enumerate(trainings, start=1)]
+        agents += [
+            replace(a, policy_id=f"{trainings[0].policy_id}{TRAINING}{i}")
+            if many
+            else a
+            for i, a in enumerate(trainings, start=1)
+        ]
     absent = {n: why_absent(n) for n in names if n in POLICIES and why_absent(n)}
     here = tuple(n for n in names if n in POLICIES and n not in absent)
     if absent and not here and not agents and not allow_none:
@@ -100,8 +183,11 @@ def contenders(places: Places, settings: Settings, names: Sequence[str], referen
     return here, tuple(agents)
 
 
-def by_reference(places: Places, profile: str, reference: str, taken: set[str]) -> Agent:
-    """The agent behind `models:/NAME@ALIAS` or a folder; `@...` is added to its id where another one has the same.
+def by_reference(
+    places: Places, profile: str, reference: str, taken: set[str]
+) -> Agent:
+    """The agent behind `models:/NAME@ALIAS` or a folder; `@...` is added to its id
+    where another one has the same.
 
     Raises:
         CheckpointError: weights that are gone, or are not those that were registered.
@@ -111,17 +197,31 @@ def by_reference(places: Places, profile: str, reference: str, taken: set[str]) 
 
     if not reference.startswith("models:/"):
         found = named_agent("", Path(reference))
-        return named_agent(_free(f"agent-{profile}-{found.stage}", Path(reference).name, taken), Path(reference), reference=reference)
+        return named_agent(
+            _free(f"agent-{profile}-{found.stage}", Path(reference).name, taken),
+            Path(reference),
+            reference=reference,
+        )
     from autollm.tracking import Tracker
 
     registered = Tracker(places).resolve(reference)
     found = named_agent("", registered.folder, registered.tags.get("stage"))
     if found.digest != registered.digest:
-        raise CheckpointError(f"{registered.folder} has digest {found.digest}, version {registered.version} of {registered.name} was registered "
-                              f"with {registered.digest}: the weights were altered. Fix: train it again (autollm run).")
+        raise CheckpointError(
+            f"{registered.folder} has digest {found.digest}, version "
+            f"{registered.version} of {registered.name} was registered "
+            f"with {registered.digest}: the weights were altered. Fix: train it again "
+            "(autollm run)."
+        )
     suffix = reference.rpartition("@")[2] if "@" in reference else registered.version
-    return named_agent(_free(f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken), registered.folder, found.stage,
-                       reference)
+    return named_agent(
+        _free(
+            f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken
+        ),
+        registered.folder,
+        found.stage,
+        reference,
+    )
 
 
 def _free(policy_id: str, suffix: str, taken: set[str]) -> str:

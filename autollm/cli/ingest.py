@@ -11,27 +11,57 @@ import typer
 from autollm.cli.options import Home, Json
 
 
-def ingest(paths: Annotated[list[Path], typer.Argument(help="Log files, tables, archives, or folders of them.")],
-           mapping: Annotated[str | None, typer.Option("--as", help="Mapping file (TOML), or name of a built-in or added mapping.")] = None,
-           home: Home = None, as_json: Json = False) -> None:
-    """Land raw logs: each file once, unreadable lines in quarantine. `autollm run` then builds tables from them."""
+def ingest(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Log files, tables, archives, or folders of them."),
+    ],
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            "--as", help="Mapping file (TOML), or name of a built-in or added mapping."
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Land raw logs: each file once, unreadable lines in quarantine. `autollm run` then
+    builds tables from them.
+    """
     from autollm.logs.catalog import load_mapping
     from autollm.logs.landing import ingest as land
     from autollm.places import resolve
 
     places = resolve(home).prepare()
-    report = land(paths, places.home, load_mapping(mapping, places.home) if mapping else None, say=lambda text: typer.echo(text, err=True))
+    report = land(
+        paths,
+        places.home,
+        load_mapping(mapping, places.home) if mapping else None,
+        say=lambda text: typer.echo(text, err=True),
+    )
     if as_json:
         print(json.dumps(report.as_dict()))
         return
-    print(f"{report.n_files_new} new files, {report.n_files_skipped} seen before, {report.n_ignored} ignored: {report.n_runs} runs, "
-          f"{report.n_lines_read} of {report.n_lines} lines read, {report.n_lines_quarantined} quarantined")
+    print(
+        f"{report.n_files_new} new files, {report.n_files_skipped} seen before, "
+        f"{report.n_ignored} ignored: {report.n_runs} runs, "
+        f"{report.n_lines_read} of {report.n_lines} lines read, "
+        f"{report.n_lines_quarantined} quarantined"
+    )
     for entry in report.quarantined:
-        typer.echo(f"quarantined {entry.file}:{entry.line} ({entry.n_lines} lines): {entry.reason}", err=True)
+        typer.echo(
+            f"quarantined {entry.file}:{entry.line} ({entry.n_lines} lines): "
+            f"{entry.reason}",
+            err=True,
+        )
     for name in report.ignored:
         typer.echo(f"ignored {name}: no mapping reads it", err=True)
     for text in report.warnings:
         typer.echo(f"warning: {text}", err=True)
     for source in report.stale_sources:
-        typer.echo(f"source {source} landed under another version of its mapping: remove bronze/batches and quarantine, "
-                   "then ingest the landing folder again", err=True)
+        typer.echo(
+            f"source {source} landed under another version of its mapping: remove "
+            "bronze/batches and quarantine, "
+            "then ingest the landing folder again",
+            err=True,
+        )

@@ -1,4 +1,6 @@
-"""`autollm lab`: train the lab's real small experiments, see what is recorded, pack it, check it."""
+"""`autollm lab`: train the lab's real small experiments, see what is recorded, pack it,
+check it.
+"""
 
 from __future__ import annotations
 
@@ -11,42 +13,81 @@ import typer
 
 from autollm.cli.options import Home, Json, split
 
-app = typer.Typer(help="The lab: real small experiments on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="The lab: real small experiments on this machine.", no_args_is_help=True
+)
 Family = Annotated[str, typer.Argument(help="Lab family.")]
 
 
 @app.command()
-def run(family: Family = "pretraining",
-        level: Annotated[str | None, typer.Option(help="Only this level of the ladder.")] = None,
-        budget: Annotated[str | None, typer.Option(help="Start nothing new after this time: 2h, 30m, 600s.")] = None,
-        resume: Annotated[bool, typer.Option(help="Go on where logs are recorded already, or refuse to.")] = True,
-        jobs: Annotated[int, typer.Option(min=1, help="Processes of one thread each; with slurm, jobs in the queue.")] = os.cpu_count() or 1,
-        launcher: Annotated[str, typer.Option(help="local (processes here) or slurm (one job a stack).")] = "local",
-        out: Annotated[Path | None, typer.Option(help="Folder of the raw logs; default <home>/lab/<family>.")] = None,
-        home: Home = None) -> None:
-    """Train what is not recorded yet; resumable at any time. `autollm ingest` lands the logs."""
+def run(
+    family: Family = "pretraining",
+    level: Annotated[
+        str | None, typer.Option(help="Only this level of the ladder.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Start nothing new after this time: 2h, 30m, 600s."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where logs are recorded already, or refuse to.")
+    ] = True,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes of one thread each; with slurm, jobs in the queue."
+        ),
+    ] = os.cpu_count() or 1,
+    launcher: Annotated[
+        str, typer.Option(help="local (processes here) or slurm (one job a stack).")
+    ] = "local",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the raw logs; default <home>/lab/<family>."),
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Train what is not recorded yet; resumable at any time. `autollm ingest` lands the
+    logs.
+    """
     from autollm.lab.launchers import load_launcher
     from autollm.lab.runner import run_family
 
     folder = out or _folder(home, family)
     if not resume and any(folder.glob("*.jsonl")):
-        raise typer.BadParameter(f"{folder} holds logs. Fix: --resume goes on with them, --out takes another folder")
+        raise typer.BadParameter(
+            f"{folder} holds logs. Fix: --resume goes on with them, --out takes "
+            "another folder"
+        )
     started = load_launcher(launcher, jobs, folder.parent / "slurm")
-    done = run_family(family, folder, level, seconds(budget) if budget else None, launcher=started)
-    print(f"{done.trained} runs trained, {done.skipped} recorded before, {done.left} left, {done.seconds:.0f} s: {folder}")
+    done = run_family(
+        family, folder, level, seconds(budget) if budget else None, launcher=started
+    )
+    print(
+        f"{done.trained} runs trained, {done.skipped} recorded before, {done.left} "
+        f"left, {done.seconds:.0f} s: {folder}"
+    )
 
 
 @app.command()
-def pilot(family: Family,
-          levels: Annotated[str, typer.Option(help="Levels, separated by commas.")],
-          cells: Annotated[int, typer.Option(min=4, help="Cells of each level.")] = 12,
-          budget: Annotated[str | None, typer.Option(help="Start nothing new after this time.")] = None,
-          home: Home = None) -> None:
-    """Train a few cells of some levels in one process and say what they show; resumable."""
+def pilot(
+    family: Family,
+    levels: Annotated[str, typer.Option(help="Levels, separated by commas.")],
+    cells: Annotated[int, typer.Option(min=4, help="Cells of each level.")] = 12,
+    budget: Annotated[
+        str | None, typer.Option(help="Start nothing new after this time.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Train a few cells of some levels in one process and say what they show;
+    resumable.
+    """
     from autollm.lab.pilot import run_pilot
 
     folder = _folder(home, family).with_name(f"pilot-{family}")
-    left = run_pilot(family, levels.split(","), cells, folder, seconds(budget) if budget else None)
+    left = run_pilot(
+        family, levels.split(","), cells, folder, seconds(budget) if budget else None
+    )
     summary(family, here=folder)
     print(f"{left} runs left: {folder}")
 
@@ -58,7 +99,9 @@ def seconds(text: str) -> float:
     try:
         return float(number) * unit
     except ValueError:
-        raise typer.BadParameter(f"duration {text!r}: expected a number and h, m or s, such as 2h or 30m") from None
+        raise typer.BadParameter(
+            f"duration {text!r}: expected a number and h, m or s, such as 2h or 30m"
+        ) from None
 
 
 @app.command()
@@ -69,16 +112,30 @@ def status(home: Home = None, as_json: Json = False) -> None:
         print(json.dumps({"families": counts}))
         return
     for name, c in counts.items():
-        print(f"{name}: {c['runs']} runs recorded ({c['embedded']} embedded, {c['here']} here) of {c['declared']} declared; "
-              f"{c['finished']} finished, {c['diverged']} diverged, {c['failed']} failed")
+        print(
+            f"{name}: {c['runs']} runs recorded ({c['embedded']} embedded, {c['here']} "
+            f"here) of {c['declared']} declared; "
+            f"{c['finished']} finished, {c['diverged']} diverged, {c['failed']} failed"
+        )
 
 
 @app.command()
-def summary(family: Family = "pretraining",
-            here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
-            objective: Annotated[str, typer.Option(help="Another metric with a direction instead of the family's objective.")] = "",
-            as_json: Json = False) -> None:
-    """What runs say of each level: best cell, median - min, the noise of a cell's mean as a part of it, rank correlations."""
+def summary(
+    family: Family = "pretraining",
+    here: Annotated[
+        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Another metric with a direction instead of the family's objective."
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """What runs say of each level: best cell, median - min, the noise of a cell's mean
+    as a part of it, rank correlations.
+    """
     from dataclasses import asdict
 
     from autollm.lab.families import load_family
@@ -87,24 +144,52 @@ def summary(family: Family = "pretraining",
     known, runs = load_family(family), _runs(family, here)
     levels = summarize(known, runs.values(), objective)
     if as_json:
-        print(json.dumps([{**asdict(s), "noise_share": s.noise_share, "edge": s.edge} for s in levels]))
+        print(
+            json.dumps(
+                [
+                    {**asdict(s), "noise_share": s.noise_share, "edge": s.edge}
+                    for s in levels
+                ]
+            )
+        )
         return
-    print("level split       FLOPs    cells runs diverged failed  s/run     best  median-min  noise          fidelity; best cell")
+    print(
+        "level split       FLOPs    cells runs diverged failed  s/run     best  "
+        "median-min  noise          fidelity; best cell"
+    )
     for s in levels:
-        noise = "-" if s.noise is None else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
+        noise = (
+            "-" if s.noise is None else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
+        )
         edge = f"  edge: {', '.join(s.edges)}" if s.edges else ""
-        print(f"{s.level:5} {s.split:10} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} {s.n_diverged:8} {s.n_failed:6} {s.seconds:6.1f} "
-              f"{s.best_value:8.3f} {s.spread:11.3f}  {noise:14} {shown(s.fidelity)}; {shown(s.best, known)}{edge}")
+        print(
+            f"{s.level:5} {s.split:10} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} "
+            f"{s.n_diverged:8} {s.n_failed:6} {s.seconds:6.1f} "
+            f"{s.best_value:8.3f} {s.spread:11.3f}  {noise:14} {shown(s.fidelity)}; "
+            f"{shown(s.best, known)}{edge}"
+        )
     correlations = rank_correlations(known, runs.values(), objective)
     if correlations:
-        print("rank correlation over shared cells: " + ", ".join(f"{a}-{b} {r:.2f} ({n})" for (a, b), (r, n) in correlations.items()))
+        print(
+            "rank correlation over shared cells: "
+            + ", ".join(
+                f"{a}-{b} {r:.2f} ({n})" for (a, b), (r, n) in correlations.items()
+            )
+        )
 
 
 @app.command()
-def page(family: Family = "pretraining",
-         here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
-         home: Home = None, as_json: Json = False) -> None:
-    """Write the page of a family: ladder, optimum over scale, rank correlation between levels, noise, landscapes."""
+def page(
+    family: Family = "pretraining",
+    here: Annotated[
+        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write the page of a family: ladder, optimum over scale, rank correlation between
+    levels, noise, landscapes.
+    """
     from autollm.gym.storage import join, write_atomic
     from autollm.lab.families import load_family
     from autollm.places import resolve
@@ -120,60 +205,97 @@ def page(family: Family = "pretraining",
 
 
 @app.command()
-def verify(family: Family = "pretraining",
-           sample: Annotated[int, typer.Option(min=1, help="Recorded runs to train again.")] = 5,
-           max_seconds: Annotated[float, typer.Option(help="Time for all of them.")] = 120.0,
-           seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
-           home: Home = None, as_json: Json = False) -> None:
-    """Train recorded runs again and compare, within the stated noise; exit code 1 when one disagrees."""
+def verify(
+    family: Family = "pretraining",
+    sample: Annotated[
+        int, typer.Option(min=1, help="Recorded runs to train again.")
+    ] = 5,
+    max_seconds: Annotated[float, typer.Option(help="Time for all of them.")] = 120.0,
+    seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Train recorded runs again and compare, within the stated noise; exit code 1 when
+    one disagrees.
+    """
     from autollm.lab.verify import verify as train_again
     from autollm.places import resolve
 
-    compared = train_again(family, sample, max_seconds, resolve(home).prepare().lab, seed=seed)
+    compared = train_again(
+        family, sample, max_seconds, resolve(home).prepare().lab, seed=seed
+    )
     if as_json:
         print(json.dumps([{**vars(c), "agrees": c.agrees} for c in compared]))
     else:
         for c in compared:
-            print(f"{'agrees   ' if c.agrees else 'DISAGREES'} {c.run_id}: recorded {c.recorded:.4f}, again {c.again:.4f}, "
-                  f"tolerance {c.tolerance:.4f}")
+            print(
+                f"{'agrees   ' if c.agrees else 'DISAGREES'} {c.run_id}: recorded "
+                f"{c.recorded:.4f}, again {c.again:.4f}, "
+                f"tolerance {c.tolerance:.4f}"
+            )
     if not all(c.agrees for c in compared):
         raise typer.Exit(1)
 
 
 @app.command()
 def pack(family: Family = "pretraining", home: Home = None) -> None:
-    """Write the archive that ships with the project from the logs in <home>/lab/<family>."""
+    """Write the archive that ships with the project from the logs in
+    <home>/lab/<family>.
+    """
     from autollm.lab.archive import pack as write
 
     print(write(family, _folder(home, family)))
 
 
 @app.command()
-def export(family: Family = "pretraining",
-           tools: Annotated[str, typer.Option("--as", help="trainer-state, mlflow, tensorboard, wandb, with commas.")] = "trainer-state,mlflow",
-           run: Annotated[str, typer.Option(help="Run ids, with commas, instead of a sample.")] = "",
-           sample: Annotated[int, typer.Option(min=1, help="Runs drawn at random.")] = 3,
-           seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
-           here: Annotated[Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")] = None,
-           out: Annotated[Path | None, typer.Option(help="Folder; default <home>/lab/exports/<family>.")] = None,
-           home: Home = None) -> None:
-    """Write recorded runs as other tools log them, through each tool's own package (extra `exports`)."""
+def export(
+    family: Family = "pretraining",
+    tools: Annotated[
+        str,
+        typer.Option(
+            "--as", help="trainer-state, mlflow, tensorboard, wandb, with commas."
+        ),
+    ] = "trainer-state,mlflow",
+    run: Annotated[
+        str, typer.Option(help="Run ids, with commas, instead of a sample.")
+    ] = "",
+    sample: Annotated[int, typer.Option(min=1, help="Runs drawn at random.")] = 3,
+    seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
+    here: Annotated[
+        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; default <home>/lab/exports/<family>.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Write recorded runs as other tools log them, through each tool's own package
+    (extra `exports`).
+    """
     import random
 
     from autollm.errors import UnknownNameError
     from autollm.lab.exports import export as write
 
     known = _runs(family, here)
-    chosen = split(run) or sorted(random.Random(seed).sample(sorted(known), min(sample, len(known))))
+    chosen = split(run) or sorted(
+        random.Random(seed).sample(sorted(known), min(sample, len(known)))
+    )
     for run_id in chosen:
         if run_id not in known:
             raise UnknownNameError("run", run_id, known)
-    for folder in write([known[r] for r in chosen], split(tools), out or _folder(home, family).parent / "exports" / family):
+    for folder in write(
+        [known[r] for r in chosen],
+        split(tools),
+        out or _folder(home, family).parent / "exports" / family,
+    ):
         print(f"{len(chosen)} runs: {folder}")
 
 
 def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
-    """Per family: runs (embedded and here, each once), embedded, here, declared, finished, diverged, failed."""
+    """Per family: runs (embedded and here, each once), embedded, here, declared,
+    finished, diverged, failed.
+    """
     from autollm.lab.archive import archive_path, read_runs
     from autollm.lab.families import FAMILIES
     from autollm.lab.runner import declared
@@ -182,12 +304,24 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     out = {}
     for name, family in FAMILIES.items():
         archive = archive_path(name)
-        ends = {run_id: records[-1] for run_id, records in read_runs(archive).items()} if archive.exists() else {}
+        ends = (
+            {run_id: records[-1] for run_id, records in read_runs(archive).items()}
+            if archive.exists()
+            else {}
+        )
         paths = sorted(_folder(home, name).glob("*.jsonl"))
         here = {p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths}
-        statuses = [e.status if isinstance(e, RunEnd) else "failed" for e in (ends | here).values()]
-        out[name] = {"runs": len(statuses), "embedded": len(ends), "here": len(here), "declared": declared(family),
-                     **{s: statuses.count(s) for s in ("finished", "diverged", "failed")}}
+        statuses = [
+            e.status if isinstance(e, RunEnd) else "failed"
+            for e in (ends | here).values()
+        ]
+        out[name] = {
+            "runs": len(statuses),
+            "embedded": len(ends),
+            "here": len(here),
+            "declared": declared(family),
+            **{s: statuses.count(s) for s in ("finished", "diverged", "failed")},
+        }
     return out
 
 
@@ -198,7 +332,10 @@ def _runs(family: str, here: Path | None) -> dict[str, Any]:
 
     if here is None:
         return read_runs(shipped(family))
-    return {p.stem: [parse_record(line) for line in p.read_text().splitlines()] for p in sorted(here.glob("*.jsonl"))}
+    return {
+        p.stem: [parse_record(line) for line in p.read_text().splitlines()]
+        for p in sorted(here.glob("*.jsonl"))
+    }
 
 
 def _folder(home: str | None, family: str) -> Path:

@@ -1,7 +1,8 @@
 """`autollm`: the commands put together, and how their errors are said.
 
-What does not belong here: work; commands import what they need when they run, so that `autollm --help` is quick.
-Invariant: an error that autollm raises on purpose is one line on stderr and exit code 1; a wrong command line is code 2.
+What does not belong here: work; commands import what they need when they run, so that
+`autollm --help` is quick. Invariant: an error that autollm raises on purpose is one
+line on stderr and exit code 1; a wrong command line is code 2.
 """
 
 from __future__ import annotations
@@ -29,10 +30,27 @@ class App(typer.Typer):
 
 def build() -> App:
     """The application with all commands."""
-    from autollm.cli import bench, clean, doctor, evaluate, ingest, lab, report, run, sources, suites
+    from autollm.cli import (
+        bench,
+        clean,
+        doctor,
+        evaluate,
+        ingest,
+        lab,
+        report,
+        run,
+        sources,
+        suites,
+    )
 
-    app = App(name="autollm", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-              help="Turn logs of cheap training runs into a gym, and a research agent that configures expensive ones.")
+    app = App(
+        name="autollm",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Turn logs of cheap training runs into a gym, and a research agent that "
+        "configures expensive ones.",
+    )
     for module in (run, ingest, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.add_typer(lab.app, name="lab")

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-Home = Annotated[str | None, typer.Option("--home", help="State folder; default AUTOLLM_HOME, else ./var.", show_default=False)]
+Home = Annotated[
+    str | None,
+    typer.Option(
+        "--home",
+        help="State folder; default AUTOLLM_HOME, else ./var.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 

@@ -14,9 +14,19 @@ WIDTH = 110
 """Columns where the output is no terminal."""
 
 
-def report(evaluation_id: Annotated[str | None, typer.Argument(help="Which evaluation; default the latest.", show_default=False)] = None,
-           home: Home = None, as_json: Json = False,
-           as_markdown: Annotated[bool, typer.Option("--markdown", help="Markdown tables on stdout.")] = False) -> None:
+def report(
+    evaluation_id: Annotated[
+        str | None,
+        typer.Argument(
+            help="Which evaluation; default the latest.", show_default=False
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown tables on stdout.")
+    ] = False,
+) -> None:
     """Show a leaderboard and where its HTML page is."""
     from autollm.evaluation.leaderboard import load
     from autollm.places import resolve
@@ -44,5 +54,8 @@ def show(home: str | None, evaluation_id: str | None) -> None:
     places = resolve(home)
     board = load(places.home, evaluation_id)
     print_board(board, Console(width=None if sys.stdout.isatty() else WIDTH))
-    print(f"snapshot {board['table_id']}, commit {board['commit']}; again: {board['command']}")
+    print(
+        f"snapshot {board['table_id']}, commit {board['commit']}; again: "
+        f"{board['command']}"
+    )
     print(f"report   {join(places.reports, board['evaluation_id'], 'report.html')}")

@@ -14,17 +14,36 @@ import typer
 from autollm.cli.options import Home
 
 
-def run(home: Home = None,
-        settings: Annotated[Path | None, typer.Option(help="TOML file with settings of the job (autollm/stages/settings.py).")] = None,
-        to: Annotated[str | None, typer.Option(help="Stop after this asset, such as published_snapshot.")] = None) -> None:
-    """Run the main job: raw logs to a trained, judged and registered agent. Finished work is skipped."""
+def run(
+    home: Home = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with settings of the job (autollm/stages/settings.py)."
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="Stop after this asset, such as published_snapshot."),
+    ] = None,
+) -> None:
+    """Run the main job: raw logs to a trained, judged and registered agent. Finished
+    work is skipped.
+    """
     from autollm.places import resolve
     from autollm.processes import die_with_parent_if_asked
     from autollm.stages.settings import load_settings
 
     load_settings(settings)  # a wrong name is said before anything starts
     die_with_parent_if_asked()
-    code = run_child(["--home", resolve(home).home, *(["--settings", str(settings)] if settings else []), *(["--to", to] if to else [])])
+    code = run_child(
+        [
+            "--home",
+            resolve(home).home,
+            *(["--settings", str(settings)] if settings else []),
+            *(["--to", to] if to else []),
+        ]
+    )
     if code:
         raise typer.Exit(code)
     if to is None:
@@ -34,7 +53,11 @@ def run(home: Home = None,
 def run_child(arguments: list[str]) -> int:
     """`python -m pipelines.run` in a child that ends with this process; its exit code."""
     environment = os.environ | {"AUTOLLM_DIE_WITH_PARENT": "1"}
-    child = subprocess.Popen([sys.executable, "-m", "pipelines.run", *arguments], env=environment, stdout=sys.stderr.fileno())
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.run", *arguments],
+        env=environment,
+        stdout=sys.stderr.fileno(),
+    )
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         return child.wait()
@@ -49,4 +72,7 @@ def _say_results(home: str | None) -> None:
     from autollm.cli.report import show
 
     show(home, None)
-    print("\nUIs with this history: make dev      (Dagster http://127.0.0.1:3000, MLflow http://127.0.0.1:5000, or the next free ports)")
+    print(
+        "\nUIs with this history: make dev      (Dagster http://127.0.0.1:3000, MLflow "
+        "http://127.0.0.1:5000, or the next free ports)"
+    )

@@ -1,4 +1,6 @@
-"""`autollm sources`: public tables and tables of your own: what there is, fetch it, look at it, keep its mapping."""
+"""`autollm sources`: public tables and tables of your own: what there is, fetch it,
+look at it, keep its mapping.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,30 @@ import typer
 
 from autollm.cli.options import Home, Json
 
-app = typer.Typer(help="Public tables, and mappings for tables of your own.", no_args_is_help=True)
+app = typer.Typer(
+    help="Public tables, and mappings for tables of your own.", no_args_is_help=True
+)
 
 
 @app.command("list")
 def list_sources(home: Home = None, as_json: Json = False) -> None:
-    """The catalogue of public tables, which of them are at hand, and the mappings that were added to this home."""
+    """The catalogue of public tables, which of them are at hand, and the mappings that
+    were added to this home.
+    """
     rows, own = source_rows(home), own_rows(home)
     if as_json:
         print(json.dumps({"sources": rows, "mappings": own}))
         return
     for row in rows:
-        print(f"{row['name']:12} {row['family']:13} {row['rows']:9} {row['state']:28} {row['licence']}\n    {row['about']} ({row['citation']})")
+        print(
+            f"{row['name']:12} {row['family']:13} {row['rows']:9} {row['state']:28} "
+            f"{row['licence']}\n    {row['about']} ({row['citation']})"
+        )
     for row in own:
-        print(f"{row['name']:12} {row['family']:13} {'own':9} reads {', '.join(row['files'])}")
+        print(
+            f"{row['name']:12} {row['family']:13} {'own':9} reads "
+            f"{', '.join(row['files'])}"
+        )
 
 
 def source_rows(home: str | None) -> list[dict[str, Any]]:
@@ -39,7 +51,9 @@ def source_rows(home: str | None) -> list[dict[str, Any]]:
         for word, folder in (("fetched", places.sources), ("AUTOLLM_DATA_DIR", root)):
             n_here = len(tables_below(folder, [source])) if folder else 0
             if n_here:
-                state = word if n_here == n_all else f"{word}: {n_here} of {n_all} files"
+                state = (
+                    word if n_here == n_all else f"{word}: {n_here} of {n_all} files"
+                )
                 break
         rows.append({**source.as_dict(), "state": state})
     return rows
@@ -51,12 +65,26 @@ def own_rows(home: str | None) -> list[dict[str, Any]]:
     from autollm.places import resolve
 
     found = own_mappings(resolve(home).home)
-    return [{"name": m.source, "family": m.family, "format": m.format, "files": list(m.files)} for m in found.values()]
+    return [
+        {
+            "name": m.source,
+            "family": m.family,
+            "format": m.format,
+            "files": list(m.files),
+        }
+        for m in found.values()
+    ]
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="Source of the catalogue.")], home: Home = None, as_json: Json = False) -> None:
-    """Bring a public table into the home, checked by sha256; from AUTOLLM_DATA_DIR where it is there, else from the network."""
+def fetch(
+    name: Annotated[str, typer.Argument(help="Source of the catalogue.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a public table into the home, checked by sha256; from AUTOLLM_DATA_DIR
+    where it is there, else from the network.
+    """
     from autollm.locks import hold
     from autollm.logs.fetch import fetch as bring
     from autollm.logs.sources import find_source
@@ -66,16 +94,25 @@ def fetch(name: Annotated[str, typer.Argument(help="Source of the catalogue.")],
     with hold(places.locks / f"fetch-{source.name}.lock", f"the table {source.name}"):
         found = bring(source, places.sources, mirror(), Bar())
     if as_json:
-        print(json.dumps([{"file": str(path), "from": origin} for path, origin in found]))
+        print(
+            json.dumps([{"file": str(path), "from": origin} for path, origin in found])
+        )
         return
     for path, origin in found:
-        print(f"{path}  ({'was here already' if origin == 'here' else f'from the {origin}'}, sha256 as in the catalogue)")
-    typer.echo(f"licence: {source.licence}. Cite: {source.citation}. "
-               f"`autollm run` lands it, or: autollm ingest {places.sources / source.folder}", err=True)
+        print(
+            f"{path}  ({'was here already' if origin == 'here' else f'from the {origin}'}, sha256 as in the catalogue)"
+        )
+    typer.echo(
+        f"licence: {source.licence}. Cite: {source.citation}. "
+        f"`autollm run` lands it, or: autollm ingest {places.sources / source.folder}",
+        err=True,
+    )
 
 
 class Bar:
-    """Progress of downloads on stderr: a line a file that is rewritten on a terminal, one in each tenth elsewhere."""
+    """Progress of downloads on stderr: a line a file that is rewritten on a terminal,
+    one in each tenth elsewhere.
+    """
 
     def __init__(self) -> None:
         self._tenth: tuple[str, int] = ("", -1)
@@ -85,16 +122,30 @@ class Bar:
         if tenth == self._tenth:
             return
         self._tenth = tenth
-        text = f"{name}: {done:,} of {total:,} bytes" if total else f"{name}: {done:,} bytes"
+        text = (
+            f"{name}: {done:,} of {total:,} bytes"
+            if total
+            else f"{name}: {done:,} bytes"
+        )
         end = "\n" if not sys.stderr.isatty() or done >= total else "\r"
         print(text, end=end, file=sys.stderr, flush=True)
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parquet table, plain or .gz/.zst.")],
-            objective: Annotated[str | None, typer.Option(help="Column of the objective, such as loss or acc:max.")] = None,
-            as_json: Json = False) -> None:
-    """Propose a mapping from the data: a commented TOML file on stdout, for you to correct."""
+def inspect(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV, JSON lines or Parquet table, plain or .gz/.zst."),
+    ],
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Column of the objective, such as loss or acc:max."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Propose a mapping from the data: a commented TOML file on stdout, for you to
+    correct.
+    """
     from autollm.logs.proposal import propose
 
     found = propose(file, objective)
@@ -107,12 +158,22 @@ def inspect(file: Annotated[Path, typer.Argument(help="CSV, JSON lines or Parque
 
 
 @app.command()
-def add(file: Annotated[Path, typer.Argument(help="Mapping file (TOML).")],
-        replace: Annotated[bool, typer.Option("--replace", help="Replace this home's mapping of the same source.")] = False,
-        home: Home = None) -> None:
+def add(
+    file: Annotated[Path, typer.Argument(help="Mapping file (TOML).")],
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Replace this home's mapping of the same source."
+        ),
+    ] = False,
+    home: Home = None,
+) -> None:
     """Keep a mapping in the home, so that `autollm ingest` finds it by file name."""
     from autollm.logs.catalog import add_mapping
     from autollm.places import resolve
 
     mapping, path = add_mapping(resolve(home).prepare().home, file, replace)
-    print(f"{path}: source {mapping.source}, reads {', '.join(mapping.files)}. Next: autollm ingest PATH")
+    print(
+        f"{path}: source {mapping.source}, reads {', '.join(mapping.files)}. Next: "
+        "autollm ingest PATH"
+    )

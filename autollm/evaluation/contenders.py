@@ -1,7 +1,8 @@
 """Who takes part in an evaluation: registered policies, and agents that are handed in.
 
-An agent plays its own episodes in batches (`play_many`); evaluation judges the episodes and knows nothing else of it.
-Invariant: a contender's version changes whenever its play could, so that stored scores are never another contender's.
+An agent plays its own episodes in batches (`play_many`); evaluation judges the episodes
+and knows nothing else of it. Invariant: a contender's version changes whenever its play
+could, so that stored scores are never another contender's.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Play(Protocol):
 class BatchedAgent(Protocol):
     """Anything that plays whole episodes by itself."""
 
-    def play_many(self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]) -> Sequence[Play]:
+    def play_many(
+        self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]
+    ) -> Sequence[Play]:
         """Every task with every seed, tasks slowest."""
         ...
 
@@ -46,9 +49,12 @@ class Contender:
     """One row of the leaderboard.
 
     Attributes:
-        make_agent: called once, and only if something is left to play; None: a registered policy of that id.
-        tasks_at_once: tasks whose plays an agent is asked for together, and which a kill loses; 0: all of a suite.
-        traced_numbers: conversation -> (numbers in thoughts that stand in what was read before, numbers in thoughts).
+        make_agent: called once, and only if something is left to play; None: a
+            registered policy of that id.
+        tasks_at_once: tasks whose plays an agent is asked for together, and which a
+            kill loses; 0: all of a suite.
+        traced_numbers: conversation -> (numbers in thoughts that stand in what was read
+            before, numbers in thoughts).
     """
 
     player: Player
@@ -70,10 +76,25 @@ def registered(policy_id: str) -> Contender:
     return Contender(Player(policy_id, f"{policy_version(policy_id)}-{code_digest()}"))
 
 
-def agent(policy_id: str, version: str, make_agent: Callable[[], BatchedAgent], *, stage: str, decoding: str = "greedy",
-          traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None, tasks_at_once: int = 0) -> Contender:
-    """An agent; `version` is the digest of its checkpoint (the digest of the gym's code is added)."""
-    return Contender(Player(policy_id, f"{version}-{code_digest()}", stage, decoding), make_agent, traced_numbers, tasks_at_once)
+def agent(
+    policy_id: str,
+    version: str,
+    make_agent: Callable[[], BatchedAgent],
+    *,
+    stage: str,
+    decoding: str = "greedy",
+    traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None,
+    tasks_at_once: int = 0,
+) -> Contender:
+    """An agent; `version` is the digest of its checkpoint (the digest of the gym's code
+    is added).
+    """
+    return Contender(
+        Player(policy_id, f"{version}-{code_digest()}", stage, decoding),
+        make_agent,
+        traced_numbers,
+        tasks_at_once,
+    )
 
 
 @cache
@@ -83,5 +104,7 @@ def code_digest() -> str:
     digest = hashlib.sha256()
     for pattern in SOURCES:
         for path in sorted(root.glob(pattern)):
-            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+            digest.update(
+                path.relative_to(root).as_posix().encode() + path.read_bytes()
+            )
     return digest.hexdigest()[:8]

@@ -1,8 +1,10 @@
-"""Judged episodes on disk: Parquet parts, one folder a snapshot, each part written once and whole.
+"""Judged episodes on disk: Parquet parts, one folder a snapshot, each part written once
+and whole.
 
     <out_url>/<table_id>/part-<hash of its keys>.parquet
 
-What does not belong here: playing, means. Invariant: a key stands in the answer at most once, whatever was killed.
+What does not belong here: playing, means. Invariant: a key stands in the answer at most
+once, whatever was killed.
 """
 
 from __future__ import annotations
@@ -19,23 +21,38 @@ from autollm.evaluation.protocol import EpisodeResult
 from autollm.gym import storage
 from autollm.records import content_hash
 
-_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(),
-          "list[float]": pa.list_(pa.float64()), "list[int]": pa.list_(pa.int64())}
-SCHEMA = pa.schema([(f.name, _TYPES[f.type]) for f in fields(EpisodeResult)], metadata={"schema": "autollm.episodes/1"})
+_TYPES = {
+    "str": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "list[float]": pa.list_(pa.float64()),
+    "list[int]": pa.list_(pa.int64()),
+}
+SCHEMA = pa.schema(
+    [(f.name, _TYPES[f.type]) for f in fields(EpisodeResult)],
+    metadata={"schema": "autollm.episodes/1"},
+)
 
 
 def write_part(out_url: str, table_id: str, results: Sequence[EpisodeResult]) -> str:
     """Write results of one snapshot as a new part; returns its URL."""
     name = content_hash("\n".join(sorted(repr(r.key) for r in results)))
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA), buffer, compression="zstd")
+    pq.write_table(
+        pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA),
+        buffer,
+        compression="zstd",
+    )
     url = storage.join(out_url, table_id, f"part-{name}.parquet")
     storage.write_atomic(url, buffer.getvalue())
     return url
 
 
 def load_results(out_url: str, table_id: str) -> dict[tuple[Any, ...], EpisodeResult]:
-    """All judged episodes of a snapshot by key. Parts of another schema (an older version's) are left aside."""
+    """All judged episodes of a snapshot by key. Parts of another schema (an older
+    version's) are left aside.
+    """
     folder = storage.join(out_url, table_id)
     out: dict[tuple[Any, ...], EpisodeResult] = {}
     for name in storage.list_names(folder):

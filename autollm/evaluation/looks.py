@@ -1,4 +1,5 @@
-"""Every look at test tasks, written down: choosing by test scores shows, because the looks can be counted.
+"""Every look at test tasks, written down: choosing by test scores shows, because the
+looks can be counted.
 
 `<home>/reports/test_looks.jsonl`, one line a look, appended and never rewritten.
 """
@@ -19,11 +20,23 @@ def looks_url(home_url: str) -> str:
     return storage.join(home_url, "reports", "test_looks.jsonl")
 
 
-def record_look(home_url: str, *, command: str, evaluation_id: str, suites: list[str], policies: list[str],
-                now: datetime | None = None) -> dict[str, Any]:
+def record_look(
+    home_url: str,
+    *,
+    command: str,
+    evaluation_id: str,
+    suites: list[str],
+    policies: list[str],
+    now: datetime | None = None,
+) -> dict[str, Any]:
     """Append one look; returns it. `now` defaults to the present, UTC."""
-    look = {"time": (now or datetime.now(UTC)).isoformat(timespec="seconds"), "command": command,
-            "evaluation_id": evaluation_id, "suites": sorted(suites), "policies": sorted(policies)}
+    look = {
+        "time": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        "command": command,
+        "evaluation_id": evaluation_id,
+        "suites": sorted(suites),
+        "policies": sorted(policies),
+    }
     line = (json.dumps(look, sort_keys=True) + "\n").encode()
     url = looks_url(home_url)
     if storage.is_local(url):
@@ -42,7 +55,9 @@ def record_look(home_url: str, *, command: str, evaluation_id: str, suites: list
 
 
 def load_looks(home_url: str) -> list[dict[str, Any]]:
-    """All looks, oldest first; a line that a killed process left half-written is skipped."""
+    """All looks, oldest first; a line that a killed process left half-written is
+    skipped.
+    """
     url = looks_url(home_url)
     if not storage.exists(url):
         return []

@@ -1,6 +1,8 @@
-"""HTML pages from the templates beside this module: one environment for all of them, and how numbers stand in a page.
+"""HTML pages from the templates beside this module: one environment for all of them,
+and how numbers stand in a page.
 
-What does not belong here: what stands on a page. Invariant: what comes in is escaped unless it is Markup, and a missing value is an error.
+What does not belong here: what stands on a page. Invariant: what comes in is escaped
+unless it is Markup, and a missing value is an error.
 """
 
 from __future__ import annotations
@@ -15,9 +17,19 @@ from autollm.evaluation.terminal import short
 
 def page(template: str, **values: Any) -> str:
     """A page as HTML text."""
-    environment = Environment(loader=PackageLoader("autollm.evaluation", "."), autoescape=select_autoescape(default=True),
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "digits": digits, "percent": lambda share: f"{100 * share:.1f}", "power": power}
+    environment = Environment(
+        loader=PackageLoader("autollm.evaluation", "."),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "short": short,
+        "digits": digits,
+        "percent": lambda share: f"{100 * share:.1f}",
+        "power": power,
+    }
     return environment.get_template(template).render(**values)
 
 
@@ -27,7 +39,9 @@ def digits(value: float | None) -> str:
 
 
 def power(value: float | None) -> str:
-    """A count of operations or hours to two digits: `4.2e21`, `0.35`; a dash where it is not known."""
+    """A count of operations or hours to two digits: `4.2e21`, `0.35`; a dash where it
+    is not known.
+    """
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:.1e}".replace("e+", "e") if value >= 1e4 else f"{value:.2g}"

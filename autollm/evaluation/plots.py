@@ -1,7 +1,9 @@
-"""Pictures of the report, as SVG text: regret over trials, and who is told apart from whom; and the style of all pictures.
+"""Pictures of the report, as SVG text: regret over trials, and who is told apart from
+whom; and the style of all pictures.
 
 What does not belong here: HTML, pictures of experiments (landscape_plots.py).
-Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no markup).
+Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no
+markup).
 """
 
 from __future__ import annotations
@@ -19,25 +21,55 @@ from autollm.evaluation.intervals import interval
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
 
-STYLE = {"text.parse_math": False, "svg.hashsalt": "autollm", "svg.fonttype": "none", "font.family": ["sans-serif"],
-         "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6",
-         "axes.axisbelow": True}
-COLOURS = ("#0b62a4", "#c2410c", "#3f7d20", "#7b3fa0", "#b8860b", "#0f8b8d", "#c2185b", "#5d4037", "#546e7a", "#9e9d24")
+STYLE = {
+    "text.parse_math": False,
+    "svg.hashsalt": "autollm",
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+}
+COLOURS = (
+    "#0b62a4",
+    "#c2410c",
+    "#3f7d20",
+    "#7b3fa0",
+    "#b8860b",
+    "#0f8b8d",
+    "#c2185b",
+    "#5d4037",
+    "#546e7a",
+    "#9e9d24",
+)
 REFERENCE = {"random": "#8a8a8a", "oracle": "#1a1a1a", "pool-centre": "#b5b5b5"}
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 
 
 def colour_of(policies: Sequence[str]) -> dict[str, str]:
-    """One colour a policy, the same in every figure of a report; references are grey or black."""
+    """One colour a policy, the same in every figure of a report; references are grey or
+    black.
+    """
     others = [p for p in policies if p not in REFERENCE]
-    return {**{p: REFERENCE[p] for p in policies if p in REFERENCE},
-            **{p: COLOURS[i % len(COLOURS)] for i, p in enumerate(others)}}
+    return {
+        **{p: REFERENCE[p] for p in policies if p in REFERENCE},
+        **{p: COLOURS[i % len(COLOURS)] for i, p in enumerate(others)},
+    }
 
 
-def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]) -> str:
-    """Mean realised regret after each trial, one line a policy, bands: 95 % over seeds. SVG text."""
+def regret_over_trials(
+    results: Sequence[EpisodeResult], colours: dict[str, str]
+) -> str:
+    """Mean realised regret after each trial, one line a policy, bands: 95 % over seeds.
+    SVG text.
+    """
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, max(3.6, 0.6 + 0.17 * len(colours))), layout="constrained")
+        figure = Figure(
+            figsize=(7.2, max(3.6, 0.6 + 0.17 * len(colours))), layout="constrained"
+        )
         axes = figure.subplots()
         ends: list[tuple[float, str]] = []
         for i, policy in enumerate(colours):
@@ -47,28 +79,61 @@ def regret_over_trials(results: Sequence[EpisodeResult], colours: dict[str, str]
             ks = np.arange(1, min(r.trials for r in own) + 1)
             curve = [interval(score_matrix(own, "regret", int(k))) for k in ks]
             mean = np.array([c.mean for c in curve])
-            style = {"lw": 2.2 if own[0].stage else 1.3, "ls": "--" if policy in REFERENCE else "-", "color": colours[policy]}
-            axes.plot(ks, mean, marker=MARKS[i % len(MARKS)], markersize=4, label=policy, **style)
+            style = {
+                "lw": 2.2 if own[0].stage else 1.3,
+                "ls": "--" if policy in REFERENCE else "-",
+                "color": colours[policy],
+            }
+            axes.plot(
+                ks,
+                mean,
+                marker=MARKS[i % len(MARKS)],
+                markersize=4,
+                label=policy,
+                **style,
+            )
             if curve[0].seed_low is not None:
                 low, high = [c.seed_low for c in curve], [c.seed_high for c in curve]
-                axes.fill_between(ks, low, high, color=colours[policy], alpha=0.13, lw=0)
+                axes.fill_between(
+                    ks, low, high, color=colours[policy], alpha=0.13, lw=0
+                )
             ends.append((float(mean[0]), policy))
         order = [p for _, p in sorted(ends, reverse=True)]
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend([handles[labels.index(p)] for p in order], order, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        axes.legend(
+            [handles[labels.index(p)] for p in order],
+            order,
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+        )
         # Square root: good policies crowd near zero, where a difference matters most.
-        axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-        axes.set(xlabel="trials on the target (k)", ylabel="regret (square-root axis)", xticks=ks, ylim=(0, 1))
-        axes.set_yticks([0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1], ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"])
+        axes.set_yscale(
+            "function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square)
+        )
+        axes.set(
+            xlabel="trials on the target (k)",
+            ylabel="regret (square-root axis)",
+            xticks=ks,
+            ylim=(0, 1),
+        )
+        axes.set_yticks(
+            [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1],
+            ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"],
+        )
         return svg_text(figure)
 
 
 def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> str:
-    """Mean ranks, one panel a standing (standings.standing); bars join what lies within the critical difference. SVG text."""
+    """Mean ranks, one panel a standing (standings.standing); bars join what lies within
+    the critical difference. SVG text.
+    """
     n = max(len(s["rows"]) for s in standings)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
-        for axes, one in zip(figure.subplots(1, len(standings), squeeze=False)[0], standings, strict=True):
+        for axes, one in zip(
+            figure.subplots(1, len(standings), squeeze=False)[0], standings, strict=True
+        ):
             _ranks(axes, one, colours)
         return svg_text(figure)
 
@@ -76,14 +141,28 @@ def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> st
 def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
     names = [r["policy"] for r in one["rows"]]
     at = [r["rank"] for r in one["rows"]]
-    axes.hlines(range(len(names)), 1, at, color=[colours[p] for p in names], lw=1.2, alpha=0.5)
-    axes.scatter(at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3)
+    axes.hlines(
+        range(len(names)), 1, at, color=[colours[p] for p in names], lw=1.2, alpha=0.5
+    )
+    axes.scatter(
+        at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3
+    )
     for i, clique in enumerate(one["cliques"]):
         x = len(names) + 0.4 + 0.35 * i
-        axes.plot([x, x], [names.index(clique[0]) - 0.2, names.index(clique[-1]) + 0.2], color="#5b6675", lw=2.6, solid_capstyle="butt")
+        axes.plot(
+            [x, x],
+            [names.index(clique[0]) - 0.2, names.index(clique[-1]) + 0.2],
+            color="#5b6675",
+            lw=2.6,
+            solid_capstyle="butt",
+        )
     gap = "" if one["cd"] is None else f"; critical difference {one['cd']:.2f}"
-    axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlim=(0.8, len(names) + 0.8 + 0.35 * max(len(one["cliques"]) - 1, 0)),
-             xlabel="mean rank (1 is best)")
+    axes.set(
+        yticks=range(len(names)),
+        ylim=(len(names) - 0.4, -0.6),
+        xlim=(0.8, len(names) + 0.8 + 0.35 * max(len(one["cliques"]) - 1, 0)),
+        xlabel="mean rank (1 is best)",
+    )
     axes.set_yticklabels(names)
     axes.set_title(f"k={one['k']}{gap}", fontsize=9, loc="left")
     axes.set_xticks(range(1, len(names) + 1, max(1, len(names) // 6)))

@@ -1,4 +1,6 @@
-"""Progress of a long loop on stderr: how far, how long still. Quiet where nothing changed for a while."""
+"""Progress of a long loop on stderr: how far, how long still. Quiet where nothing
+changed for a while.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,13 @@ from typing import TextIO
 
 
 class Progress:
-    """`advance(n)` after n units; prints at most every `every_s` seconds, and at the end."""
+    """`advance(n)` after n units; prints at most every `every_s` seconds, and at the
+    end.
+    """
 
-    def __init__(self, what: str, total: int, out: TextIO | None = None, every_s: float = 5.0):
+    def __init__(
+        self, what: str, total: int, out: TextIO | None = None, every_s: float = 5.0
+    ):
         self.what, self.total, self.every_s = what, total, every_s
         self.out = out or sys.stderr
         self.done = 0

@@ -1,7 +1,9 @@
-"""One episode, judged: a policy plays a task under one seed, and all that a leaderboard needs is written down.
+"""One episode, judged: a policy plays a task under one seed, and all that a leaderboard
+needs is written down.
 
-Protocol: docs/protocol.md. A policy that raises or answers nonsense spends its trials as malformed calls: that is a result.
-What does not belong here: many episodes (runner.py), means and intervals (leaderboard.py).
+Protocol: docs/protocol.md. A policy that raises or answers nonsense spends its trials
+as malformed calls: that is a result. What does not belong here: many episodes
+(runner.py), means and intervals (leaderboard.py).
 
 Invariant: a result is determined by (table, task, seed, policy and its version).
 """
@@ -26,10 +28,12 @@ from autollm.policies.base import Policy
 class EpisodeResult:
     """A judged episode. Lists hold one value per trial of the task (k = 1 ... trials).
 
-    raw_gap: best found minus the best row, objective's unit (below 0 where a live run beat it). rank: of the best found, 1 is the best.
-    oracle_regret: what the smoothed oracle gets on the same draw. n_calls, malformed, repeated, off_table: counts.
-    inference_regret: latent regret of the submitted configuration (of the incumbent when nothing was submitted).
-    n_traced, n_numbers: numbers in an agent's thoughts that stand in what it had read, and all of them.
+    raw_gap: best found minus the best row, objective's unit (below 0 where a live run
+    beat it). rank: of the best found, 1 is the best. oracle_regret: what the smoothed
+    oracle gets on the same draw. n_calls, malformed, repeated, off_table: counts.
+    inference_regret: latent regret of the submitted configuration (of the incumbent
+    when nothing was submitted). n_traced, n_numbers: numbers in an agent's thoughts
+    that stand in what it had read, and all of them.
     """
 
     table_id: str
@@ -70,8 +74,20 @@ class EpisodeResult:
     @property
     def key(self) -> tuple[Any, ...]:
         """Identity: work of equal key is done once."""
-        return (self.table_id, self.suite, self.suite_version, self.task_id, self.setting, self.target_rows,
-                self.off_table_mode, self.masked, self.trials, self.policy, self.policy_version, self.seed)
+        return (
+            self.table_id,
+            self.suite,
+            self.suite_version,
+            self.task_id,
+            self.setting,
+            self.target_rows,
+            self.off_table_mode,
+            self.masked,
+            self.trials,
+            self.policy,
+            self.policy_version,
+            self.seed,
+        )
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,21 +116,45 @@ class Calls:
 
 def key_of(task: Task, table_id: str, player: Player, seed: int) -> tuple[Any, ...]:
     """The key that the result of this episode will have."""
-    return (table_id, task.suite_id, task.suite_version, task.task_id, task.setting, task.target_rows,
-            task.off_table, task.masked, task.trials, player.policy_id, player.version, seed)
+    return (
+        table_id,
+        task.suite_id,
+        task.suite_version,
+        task.task_id,
+        task.setting,
+        task.target_rows,
+        task.off_table,
+        task.masked,
+        task.trials,
+        player.policy_id,
+        player.version,
+        seed,
+    )
 
 
-def play(policy: Policy, task: Task, table: OutcomeTable, seed: int, player: Player | None = None) -> EpisodeResult:
-    """Let a policy play a task and judge it. `player` defaults to the policy's own id and version."""
+def play(
+    policy: Policy,
+    task: Task,
+    table: OutcomeTable,
+    seed: int,
+    player: Player | None = None,
+) -> EpisodeResult:
+    """Let a policy play a task and judge it. `player` defaults to the policy's own id
+    and version.
+    """
     episode = start(task, table, seed)
     error = ""
     try:
         _play_out(policy, episode)
-    except Exception as raised:  # any policy's own fault is its result; the other episodes go on
+    except (
+        Exception
+    ) as raised:  # any policy's own fault is its result; the other episodes go on
         error = f"{type(raised).__name__}: {raised}"
         while not episode.done:
             episode.malformed() if episode.can_begin else episode.finish()
-    return result_of(episode, player or Player(policy.policy_id, str(policy.version)), error=error)
+    return result_of(
+        episode, player or Player(policy.policy_id, str(policy.version)), error=error
+    )
 
 
 def _play_out(policy: Policy, episode: Episode) -> None:
@@ -131,32 +171,74 @@ def _play_out(policy: Policy, episode: Episode) -> None:
             policy.tell(episode.finish() if episode.n_pending else episode.malformed())
 
 
-def result_of(episode: Episode, player: Player, calls: Calls | None = None, error: str = "") -> EpisodeResult:
+def result_of(
+    episode: Episode, player: Player, calls: Calls | None = None, error: str = ""
+) -> EpisodeResult:
     """Judge a played episode, whoever played it."""
     task, drawn, trials = episode.drawn.task, episode.drawn, episode.trials
     calls = calls or Calls(len(trials), sum(t.status == "malformed" for t in trials))
     gap, rank = _found(episode)
     first = next((t for t in trials if not t.experiment and t.share == 1), None)
     return EpisodeResult(
-        table_id=episode.table.table_id, suite=task.suite_id, suite_version=task.suite_version, task_id=task.task_id,
-        target=task.target, split=task.split, setting=task.setting, target_rows=task.target_rows,
-        off_table_mode=task.off_table, masked=task.masked, trials=task.trials,
-        policy=player.policy_id, policy_version=player.version, stage=player.stage, decoding=player.decoding, seed=drawn.seed,
-        regret=episode.regret_curve().tolist(), latent_regret=episode.regret_curve(latent=True).tolist(),
-        raw_gap=gap.tolist(), rank=rank.tolist(), oracle_regret=oracle_curve(episode).tolist(),
-        inference_regret=episode.inference_regret(), diverged_first=bool(first and first.diverged),
-        n_calls=calls.n_calls, malformed=calls.malformed,
+        table_id=episode.table.table_id,
+        suite=task.suite_id,
+        suite_version=task.suite_version,
+        task_id=task.task_id,
+        target=task.target,
+        split=task.split,
+        setting=task.setting,
+        target_rows=task.target_rows,
+        off_table_mode=task.off_table,
+        masked=task.masked,
+        trials=task.trials,
+        policy=player.policy_id,
+        policy_version=player.version,
+        stage=player.stage,
+        decoding=player.decoding,
+        seed=drawn.seed,
+        regret=episode.regret_curve().tolist(),
+        latent_regret=episode.regret_curve(latent=True).tolist(),
+        raw_gap=gap.tolist(),
+        rank=rank.tolist(),
+        oracle_regret=oracle_curve(episode).tolist(),
+        inference_regret=episode.inference_regret(),
+        diverged_first=bool(first and first.diverged),
+        n_calls=calls.n_calls,
+        malformed=calls.malformed,
         repeated=sum(t.status == "repeated" for t in trials),
-        off_table=sum(t.status in ("off_table", "rejected", "infeasible") for t in trials),
-        cost_flops=episode.ledger.cost_flops, cost_device_hours=episode.ledger.cost_device_hours,
-        trials_json=json.dumps([[t.status, list(t.point), None if np.isnan(t.loss) else t.loss,
-                                 *([t.experiment, t.share] if t.share < 1 else [t.experiment] if t.experiment else [])] for t in trials]),
-        n_traced=calls.n_traced, n_numbers=calls.n_numbers,
-        transcript_json=json.dumps(calls.transcript) if calls.transcript else "", error=error)
+        off_table=sum(
+            t.status in ("off_table", "rejected", "infeasible") for t in trials
+        ),
+        cost_flops=episode.ledger.cost_flops,
+        cost_device_hours=episode.ledger.cost_device_hours,
+        trials_json=json.dumps(
+            [
+                [
+                    t.status,
+                    list(t.point),
+                    None if np.isnan(t.loss) else t.loss,
+                    *(
+                        [t.experiment, t.share]
+                        if t.share < 1
+                        else [t.experiment]
+                        if t.experiment
+                        else []
+                    ),
+                ]
+                for t in trials
+            ]
+        ),
+        n_traced=calls.n_traced,
+        n_numbers=calls.n_numbers,
+        transcript_json=json.dumps(calls.transcript) if calls.transcript else "",
+        error=error,
+    )
 
 
 def oracle_curve(episode: Episode) -> np.ndarray:
-    """Realised regret of taking the draw's rows in the order of the smoothed table, float64 [trials]."""
+    """Realised regret of taking the draw's rows in the order of the smoothed table,
+    float64 [trials].
+    """
     n = episode.drawn.task.trials
     order = np.argsort(episode.latent, kind="stable")[:n]
     best = np.minimum.accumulate(episode.losses[order])
@@ -165,7 +247,9 @@ def oracle_curve(episode: Episode) -> np.ndarray:
 
 
 def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
-    """Raw gap and rank of the best found row after each trial; median row's gap and the last rank while nothing is found."""
+    """Raw gap and rank of the best found row after each trial; median row's gap and the
+    last rank while nothing is found.
+    """
     losses, n = episode.losses, episode.drawn.task.trials
     best = float(np.min(losses))
     gap, rank = np.full(n, float(np.median(losses)) - best), np.full(n, len(losses))

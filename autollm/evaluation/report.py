@@ -1,7 +1,9 @@
-"""One self-contained page about one evaluation, for a person to read or print; and publishing it beside the leaderboard.
+"""One self-contained page about one evaluation, for a person to read or print; and
+publishing it beside the leaderboard.
 
-Everything on the page comes from judged episodes, the snapshot they were played on, and the log of test looks.
-What does not belong here: new statistics. Invariant: names and transcripts are escaped; the page loads nothing.
+Everything on the page comes from judged episodes, the snapshot they were played on, and
+the log of test looks. What does not belong here: new statistics. Invariant: names and
+transcripts are escaped; the page loads nothing.
 """
 
 from __future__ import annotations
@@ -39,8 +41,16 @@ class Published:
     html_url: str
 
 
-def publish(results: Sequence[EpisodeResult], table: OutcomeTable, home_url: str, *, command: str, commit: str) -> Published:
-    """Write leaderboard.json and report.html under `<home>/reports/<evaluation_id>/`, then swap `reports/latest`.
+def publish(
+    results: Sequence[EpisodeResult],
+    table: OutcomeTable,
+    home_url: str,
+    *,
+    command: str,
+    commit: str,
+) -> Published:
+    """Write leaderboard.json and report.html under `<home>/reports/<evaluation_id>/`,
+    then swap `reports/latest`.
 
     Raises:
         ComparisonError: the results may not stand side by side.
@@ -48,89 +58,196 @@ def publish(results: Sequence[EpisodeResult], table: OutcomeTable, home_url: str
     board = leaderboard.build(results, command=command, commit=commit)
     folder = leaderboard.write(board, home_url)
     html_url = storage.join(folder, "report.html")
-    storage.write_atomic(html_url, render(board, results, table, load_looks(home_url)).encode())
+    storage.write_atomic(
+        html_url, render(board, results, table, load_looks(home_url)).encode()
+    )
     leaderboard.point_latest(home_url, board["evaluation_id"])
     return Published(board, folder, html_url)
 
 
-def render(board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, looks: list[dict[str, Any]]) -> str:
+def render(
+    board: dict[str, Any],
+    results: Sequence[EpisodeResult],
+    table: OutcomeTable,
+    looks: list[dict[str, Any]],
+) -> str:
     """The page as HTML text."""
     agents = list(dict.fromkeys(r.policy for r in results if r.stage))
     policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
     colours = plots.colour_of(policies)
-    own_looks = [look for look in looks if look.get("evaluation_id") == board["evaluation_id"]]
+    own_looks = [
+        look for look in looks if look.get("evaluation_id") == board["evaluation_id"]
+    ]
     return page(
-        "report.html.j2", board=board, verdicts=verdicts(board["pairs"]), colours=colours,
-        groups=[_group(name, board, results, table, colours) for name in dict.fromkeys(map(group_name, board["rows"]))],
+        "report.html.j2",
+        board=board,
+        verdicts=verdicts(board["pairs"]),
+        colours=colours,
+        groups=[
+            _group(name, board, results, table, colours)
+            for name in dict.fromkeys(map(group_name, board["rows"]))
+        ],
         overall=_overall(board, colours),
-        scales=_scales(table, results), episode=played_episode(results), traced=traced_shares(results), n_errors=_errors(results),
-        versions=sorted({(r.policy, r.policy_version) for r in results}), looks=looks[-LAST_LOOKS:][::-1], n_looks=len(looks),
-        n_own_looks=len(own_looks), suites=sorted({(r.suite, r.suite_version) for r in results}))
+        scales=_scales(table, results),
+        episode=played_episode(results),
+        traced=traced_shares(results),
+        n_errors=_errors(results),
+        versions=sorted({(r.policy, r.policy_version) for r in results}),
+        looks=looks[-LAST_LOOKS:][::-1],
+        n_looks=len(looks),
+        n_own_looks=len(own_looks),
+        suites=sorted({(r.suite, r.suite_version) for r in results}),
+    )
 
 
 def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
-    """The comparison with copy-nearest in sentences, one a suite, agent (at its last stage) and k; an interval that holds zero is said to."""
-    compared = [p for p in pairs if p["measure"] == "regret" and p["baseline"] == "copy-nearest"]
+    """The comparison with copy-nearest in sentences, one a suite, agent (at its last
+    stage) and k; an interval that holds zero is said to.
+    """
+    compared = [
+        p for p in pairs if p["measure"] == "regret" and p["baseline"] == "copy-nearest"
+    ]
     names, out = {p["policy"] for p in compared}, []
     for p in compared:
         if _surpassed(p["policy"], names):
             continue
         over = "experiments" if p["low"] is not None else "seeds"
-        low, high = (p["low"], p["high"]) if p["low"] is not None else (p["seed_low"], p["seed_high"])
-        bounds = f", 95 % interval over {over} {short(low)} to {short(high)}" if low is not None else ""
-        side = "cannot be told apart from" if p["includes_zero"] else "is better than" if p["difference"] < 0 else "is worse than"
-        out.append(f"{p['suite']} ({p['setting']}), k={p['k']}: {p['policy']} {side} copy-nearest "
-                   f"(difference of regret {short(p['difference'])}{bounds}; {p['n_pairs']} pairs).")
+        low, high = (
+            (p["low"], p["high"])
+            if p["low"] is not None
+            else (p["seed_low"], p["seed_high"])
+        )
+        bounds = (
+            f", 95 % interval over {over} {short(low)} to {short(high)}"
+            if low is not None
+            else ""
+        )
+        side = (
+            "cannot be told apart from"
+            if p["includes_zero"]
+            else "is better than"
+            if p["difference"] < 0
+            else "is worse than"
+        )
+        out.append(
+            f"{p['suite']} ({p['setting']}), k={p['k']}: {p['policy']} {side} "
+            "copy-nearest "
+            f"(difference of regret {short(p['difference'])}{bounds}; {p['n_pairs']} "
+            "pairs)."
+        )
     return out
 
 
 def _surpassed(policy: str, others: set[str]) -> bool:
     """Whether a later stage of the same agent is judged too."""
-    stage = max((i for i, name in enumerate(STAGES) if policy.endswith(f"-{name}")), default=None)
-    return stage is not None and any(policy.removesuffix(STAGES[stage]) + later in others for later in STAGES[stage + 1 :])
+    stage = max(
+        (i for i, name in enumerate(STAGES) if policy.endswith(f"-{name}")),
+        default=None,
+    )
+    return stage is not None and any(
+        policy.removesuffix(STAGES[stage]) + later in others
+        for later in STAGES[stage + 1 :]
+    )
 
 
 def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
-    """A kept transcript of the latest agent stage: that of median regret after the last trial, so that it is not a lucky one."""
+    """A kept transcript of the latest agent stage: that of median regret after the last
+    trial, so that it is not a lucky one.
+    """
     kept = [r for r in results if r.transcript_json]
     if not kept:
         return None
     rank = {name: i for i, name in enumerate(STAGES)}
     best_stage = max(rank.get(r.stage, 0) for r in kept)
-    of_stage = sorted((r for r in kept if rank.get(r.stage, 0) == best_stage), key=lambda r: (r.regret[-1], r.task_id, r.seed))
+    of_stage = sorted(
+        (r for r in kept if rank.get(r.stage, 0) == best_stage),
+        key=lambda r: (r.regret[-1], r.task_id, r.seed),
+    )
     chosen = of_stage[len(of_stage) // 2]
     return {"result": chosen, "messages": json.loads(chosen.transcript_json)}
 
 
 def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
-    """Per agent: how many numbers its thoughts held, and the share that stands in what it had read before."""
+    """Per agent: how many numbers its thoughts held, and the share that stands in what
+    it had read before.
+    """
     out = []
     for policy in dict.fromkeys(r.policy for r in results if r.stage):
         numbers = sum(r.n_numbers for r in results if r.policy == policy)
         traced = sum(r.n_traced for r in results if r.policy == policy)
-        out.append({"policy": policy, "n_numbers": numbers, "share": traced / numbers if numbers else None})
+        out.append(
+            {
+                "policy": policy,
+                "n_numbers": numbers,
+                "share": traced / numbers if numbers else None,
+            }
+        )
     return out
 
 
-def _group(name: str, board: dict[str, Any], results: Sequence[EpisodeResult], table: OutcomeTable, colours: dict[str, str]) -> dict[str, Any]:
+def _group(
+    name: str,
+    board: dict[str, Any],
+    results: Sequence[EpisodeResult],
+    table: OutcomeTable,
+    colours: dict[str, str],
+) -> dict[str, Any]:
     rows = [r for r in board["rows"] if group_name(r) == name]
     first = rows[0]
     own = [r for r in results if _same(r, first)]
-    named = {"name": name, "first": first, "ks": sorted({r["k"] for r in rows}), "policies": by_policy(rows), "unit": bounds_of(first)[2]}
+    named = {
+        "name": name,
+        "first": first,
+        "ks": sorted({r["k"] for r in rows}),
+        "policies": by_policy(rows),
+        "unit": bounds_of(first)[2],
+    }
     tasks = _tasks(own)
-    standings = [s for s in board["standings"] if group_name(s) == name and s["k"] in leaderboard.PAIR_KS]
-    return {**named, "bounds_of": bounds_of, "bounds": bounds(tasks, table, named["ks"]),
-            "objectives": sorted({t.objective or table.experiments[table.index(t.target)].objective for t in tasks}),
-            "flops": {p: float(np.mean([r.cost_flops for r in own if r.policy == p])) for p in {r.policy for r in own}},
-            "pairs": [p for p in board["pairs"] if group_name(p) == name and p["measure"] == "regret"],
-            "trainings": [t for t in board["trainings"] if group_name(t) == name],
-            "standings": standings, "ranks": Markup(plots.ranks(standings, colours)), "svg": Markup(plots.regret_over_trials(own, colours))}
+    standings = [
+        s
+        for s in board["standings"]
+        if group_name(s) == name and s["k"] in leaderboard.PAIR_KS
+    ]
+    return {
+        **named,
+        "bounds_of": bounds_of,
+        "bounds": bounds(tasks, table, named["ks"]),
+        "objectives": sorted(
+            {
+                t.objective or table.experiments[table.index(t.target)].objective
+                for t in tasks
+            }
+        ),
+        "flops": {
+            p: float(np.mean([r.cost_flops for r in own if r.policy == p]))
+            for p in {r.policy for r in own}
+        },
+        "pairs": [
+            p
+            for p in board["pairs"]
+            if group_name(p) == name and p["measure"] == "regret"
+        ],
+        "trainings": [t for t in board["trainings"] if group_name(t) == name],
+        "standings": standings,
+        "ranks": Markup(plots.ranks(standings, colours)),
+        "svg": Markup(plots.regret_over_trials(own, colours)),
+    }
 
 
 def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
-    """The tasks that were played, by id; of a suite that does not ship with autollm, their targets with the objective of their own."""
-    known = {t.task_id: t for suite in {r.suite for r in results} if suite.removesuffix("-masked") in suite_ids() for t in load_suite(suite).tasks}
-    played = {r.task_id: Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ()) for r in results}
+    """The tasks that were played, by id; of a suite that does not ship with autollm,
+    their targets with the objective of their own.
+    """
+    known = {
+        t.task_id: t
+        for suite in {r.suite for r in results}
+        if suite.removesuffix("-masked") in suite_ids()
+        for t in load_suite(suite).tasks
+    }
+    played = {
+        r.task_id: Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ())
+        for r in results
+    }
     return [known.get(task_id, task) for task_id, task in sorted(played.items())]
 
 
@@ -139,19 +256,39 @@ def _same(r: EpisodeResult, row: dict[str, Any]) -> bool:
 
 
 def _overall(board: dict[str, Any], colours: dict[str, str]) -> list[dict[str, Any]]:
-    """Standings over all suites, one entry a setting: the tables of each k side by side, and the picture."""
+    """Standings over all suites, one entry a setting: the tables of each k side by
+    side, and the picture.
+    """
     out = []
-    for key in dict.fromkeys((s["setting"], s["target_rows"], s["masked"]) for s in board["overall"]):
-        own = [s for s in board["overall"] if (s["setting"], s["target_rows"], s["masked"]) == key]
+    for key in dict.fromkeys(
+        (s["setting"], s["target_rows"], s["masked"]) for s in board["overall"]
+    ):
+        own = [
+            s
+            for s in board["overall"]
+            if (s["setting"], s["target_rows"], s["masked"]) == key
+        ]
         rows = {s["k"]: {r["policy"]: r for r in s["rows"]} for s in own}
         drawn = [s for s in own if s["k"] in leaderboard.PAIR_KS]
-        out.append({"first": own[0], "ks": [s["k"] for s in own], "rows": rows, "policies": [r["policy"] for r in own[0]["rows"]],
-                    "standings": drawn, "ranks": Markup(plots.ranks(drawn, colours))})
+        out.append(
+            {
+                "first": own[0],
+                "ks": [s["k"] for s in own],
+                "rows": rows,
+                "policies": [r["policy"] for r in own[0]["rows"]],
+                "standings": drawn,
+                "ranks": Markup(plots.ranks(drawn, colours)),
+            }
+        )
     return out
 
 
-def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
-    """A picture of the moving optimum per source, over every experiment of it that the evaluated suites name; none for mixtures."""
+def _scales(
+    table: OutcomeTable, results: Sequence[EpisodeResult]
+) -> list[dict[str, Any]]:
+    """A picture of the moving optimum per source, over every experiment of it that the
+    evaluated suites name; none for mixtures.
+    """
     known = suite_ids()
     targets = {r.target for r in results}
     experiments: dict[str, set[str]] = {}
@@ -159,11 +296,29 @@ def _scales(table: OutcomeTable, results: Sequence[EpisodeResult]) -> list[dict[
         source = table.experiments[table.index(r.target)].source
         named = {r.target}
         if r.suite.removesuffix("-masked") in known:
-            named |= {e for task in load_suite(r.suite).tasks for e in (task.target, *task.evidence)}
-        experiments.setdefault(source, set()).update(e for e in named if e in table and table.experiments[table.index(e)].source == source)
-    pictures = [(source, len(ids), landscape_plots.moving_optimum(table, sorted(ids), sorted(targets & ids)))
-                for source, ids in sorted(experiments.items())]
-    return [{"source": source, "n": n, "svg": Markup(svg)} for source, n, svg in pictures if svg]
+            named |= {
+                e
+                for task in load_suite(r.suite).tasks
+                for e in (task.target, *task.evidence)
+            }
+        experiments.setdefault(source, set()).update(
+            e
+            for e in named
+            if e in table and table.experiments[table.index(e)].source == source
+        )
+    pictures = [
+        (
+            source,
+            len(ids),
+            landscape_plots.moving_optimum(table, sorted(ids), sorted(targets & ids)),
+        )
+        for source, ids in sorted(experiments.items())
+    ]
+    return [
+        {"source": source, "n": n, "svg": Markup(svg)}
+        for source, n, svg in pictures
+        if svg
+    ]
 
 
 def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
@@ -172,4 +327,7 @@ def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
     for r in results:
         if r.error:
             raised.setdefault(r.policy, []).append(r.error)
-    return [(policy, len(messages), messages[0]) for policy, messages in sorted(raised.items())]
+    return [
+        (policy, len(messages), messages[0])
+        for policy, messages in sorted(raised.items())
+    ]

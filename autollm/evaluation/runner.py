@@ -1,10 +1,12 @@
 """Many judged episodes: in parallel, resumable, each identity played once.
 
-Registered policies play in worker processes, one chunk (policy, task) at a time; agents play here, in batches. Results are
-appended as Parquet parts while it runs, so that a killed evaluation goes on where it stopped.
-What does not belong here: means and tables (leaderboard.py).
+Registered policies play in worker processes, one chunk (policy, task) at a time; agents
+play here, in batches. Results are appended as Parquet parts while it runs, so that a
+killed evaluation goes on where it stopped. What does not belong here: means and tables
+(leaderboard.py).
 
-Invariant: the answer does not depend on `jobs`, on what was stored before, or on where a former run was killed.
+Invariant: the answer does not depend on `jobs`, on what was stored before, or on where
+a former run was killed.
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ from autollm.errors import ComparisonError, SetupError, SnapshotError, UnknownNa
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_part
 from autollm.evaluation.progress import Progress
-from autollm.evaluation.protocol import Calls, EpisodeResult, Player, key_of, play, result_of
+from autollm.evaluation.protocol import (
+    Calls,
+    EpisodeResult,
+    Player,
+    key_of,
+    play,
+    result_of,
+)
 from autollm.gym.suites import Suite
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Setting, TargetRows, Task
@@ -46,16 +55,29 @@ class Chunk:
     seeds: tuple[int, ...]
 
 
-def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], seeds: int | Sequence[int], table: OutcomeTable, *,
-             out_url: str, setting: Setting = "declared", target_rows: TargetRows = "redraw", split: str = "test",
-             trials: int | None = None, objectives: Sequence[str] = (), jobs: int = 1) -> list[EpisodeResult]:
-    """Play what is not stored yet, and return all results in the order suites, tasks, contenders, seeds.
+def evaluate(
+    suites: Sequence[Suite],
+    contenders: Sequence[Contender | str],
+    seeds: int | Sequence[int],
+    table: OutcomeTable,
+    *,
+    out_url: str,
+    setting: Setting = "declared",
+    target_rows: TargetRows = "redraw",
+    split: str = "test",
+    trials: int | None = None,
+    objectives: Sequence[str] = (),
+    jobs: int = 1,
+) -> list[EpisodeResult]:
+    """Play what is not stored yet, and return all results in the order suites, tasks,
+    contenders, seeds.
 
     Args:
         contenders: ids of registered policies, or Contender objects.
         seeds: how many (0 .. n - 1), or which.
         out_url: folder of the Parquet parts, `<home>/reports/episodes`.
-        split: tasks of which split; trials: the task's own budget when None; objectives: tasks with these alone, all of them when empty.
+        split: tasks of which split; trials: the task's own budget when None;
+            objectives: tasks with these alone, all of them when empty.
 
     Raises:
         SnapshotError: a suite needs experiments that the table does not hold.
@@ -64,17 +86,34 @@ def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], see
     """
     field = [registered(c) if isinstance(c, str) else c for c in contenders]
     seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    tasks = tasks_of(suites, table, setting=setting, target_rows=target_rows, split=split, trials=trials, objectives=objectives)
-    wanted = [key_of(task, table.table_id, c.player, seed) for task in tasks for c in field for seed in seeds]
+    tasks = tasks_of(
+        suites,
+        table,
+        setting=setting,
+        target_rows=target_rows,
+        split=split,
+        trials=trials,
+        objectives=objectives,
+    )
+    wanted = [
+        key_of(task, table.table_id, c.player, seed)
+        for task in tasks
+        for c in field
+        for seed in seeds
+    ]
     known = load_results(out_url, table.table_id)
     left = _left(tasks, field, seeds, table.table_id, known)
     progress = Progress("evaluate", sum(len(c.seeds) for c in left))
     writer = _Writer(out_url, table.table_id, progress)
     try:
-        for results in _play_policies([c for c in left if c.contender.make_agent is None], table, jobs):
+        for results in _play_policies(
+            [c for c in left if c.contender.make_agent is None], table, jobs
+        ):
             writer.add(results)
         for contender in field:
-            for results in _play_agent(contender, [c for c in left if c.contender is contender], table):
+            for results in _play_agent(
+                contender, [c for c in left if c.contender is contender], table
+            ):
                 writer.add(results)
     finally:
         writer.flush()
@@ -82,21 +121,35 @@ def evaluate(suites: Sequence[Suite], contenders: Sequence[Contender | str], see
     return [known[key] for key in wanted]
 
 
-def tasks_of(suites: Sequence[Suite], table: OutcomeTable, *, setting: Setting, target_rows: TargetRows, split: str,
-             trials: int | None = None, objectives: Sequence[str] = ()) -> list[Task]:
+def tasks_of(
+    suites: Sequence[Suite],
+    table: OutcomeTable,
+    *,
+    setting: Setting,
+    target_rows: TargetRows,
+    split: str,
+    trials: int | None = None,
+    objectives: Sequence[str] = (),
+) -> list[Task]:
     """Tasks of a split as this evaluation poses them.
 
     Raises:
-        SnapshotError: a suite needs experiments that the table does not hold. UnknownNameError: an objective that no task has.
+        SnapshotError: a suite needs experiments that the table does not hold.
+            UnknownNameError: an objective that no task has.
     """
     out = []
     for suite in suites:
         missing = suite.missing(table)
         if missing:
-            raise SnapshotError(f"suite {suite.suite_id} needs {len(missing)} experiments of source {suite.source} that "
-                                f"snapshot {table.table_id} does not hold, such as {missing[0]}. "
-                                "Fix: ingest that source, or leave the suite out.")
-        changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows} | ({"trials": trials} if trials else {})
+            raise SnapshotError(
+                f"suite {suite.suite_id} needs {len(missing)} experiments of source "
+                f"{suite.source} that "
+                f"snapshot {table.table_id} does not hold, such as {missing[0]}. "
+                "Fix: ingest that source, or leave the suite out."
+            )
+        changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows} | (
+            {"trials": trials} if trials else {}
+        )
         out += [task.with_(**changes) for task in suite.split(split)]
     known = sorted({task.objective for task in out})
     for name in objectives:
@@ -106,30 +159,45 @@ def tasks_of(suites: Sequence[Suite], table: OutcomeTable, *, setting: Setting, 
 
 
 def evaluation_id(results: Sequence[EpisodeResult]) -> str:
-    """16 hex digits that name a set of judged episodes: what was played by whom, under which protocol.
+    """16 hex digits that name a set of judged episodes: what was played by whom, under
+    which protocol.
 
     Raises:
         ComparisonError: results of several snapshots.
     """
     tables = {r.table_id for r in results}
     if len(tables) > 1:
-        raise ComparisonError(f"results of {len(tables)} snapshots ({', '.join(sorted(tables))}) may not be compared. "
-                              "Evaluate all of them on one.")
+        raise ComparisonError(
+            f"results of {len(tables)} snapshots ({', '.join(sorted(tables))}) may not "
+            "be compared. "
+            "Evaluate all of them on one."
+        )
     return content_hash(canonical_json(sorted(repr(r.key) for r in results)))
 
 
-def _left(tasks: Sequence[Task], field: Sequence[Contender], seeds: tuple[int, ...], table_id: str,
-          known: dict[tuple[Any, ...], EpisodeResult]) -> list[Chunk]:
+def _left(
+    tasks: Sequence[Task],
+    field: Sequence[Contender],
+    seeds: tuple[int, ...],
+    table_id: str,
+    known: dict[tuple[Any, ...], EpisodeResult],
+) -> list[Chunk]:
     chunks = []
     for task in tasks:
         for contender in field:
-            missing = tuple(s for s in seeds if key_of(task, table_id, contender.player, s) not in known)
+            missing = tuple(
+                s
+                for s in seeds
+                if key_of(task, table_id, contender.player, s) not in known
+            )
             if missing:
                 chunks.append(Chunk(contender, task, missing))
     return chunks
 
 
-def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Iterator[list[EpisodeResult]]:
+def _play_policies(
+    chunks: list[Chunk], table: OutcomeTable, jobs: int
+) -> Iterator[list[EpisodeResult]]:
     """Results chunk by chunk, in the order in which they are finished."""
     jobs = min(jobs, len(chunks))
     if jobs <= 1:
@@ -137,23 +205,35 @@ def _play_policies(chunks: list[Chunk], table: OutcomeTable, jobs: int) -> Itera
             yield _play_chunk(chunk.contender.player, chunk.task, chunk.seeds, table)
         return
     with _one_thread_each():
-        # spawn: workers share no lock or thread with this process, which may hold torch's.
-        pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin_worker, (table,))
+        # spawn: workers share no lock or thread with this process, which may hold
+        # torch's.
+        pool = ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), _begin_worker, (table,)
+        )
         try:
             futures: list[Future[list[EpisodeResult]]] = [
-                pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds) for c in chunks]
+                pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds)
+                for c in chunks
+            ]
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
-            raise SetupError(f"one of {jobs} worker processes died (out of memory, or killed). What was played is kept. "
-                             "Fix: call again, with fewer --jobs if it was memory.") from None
+            raise SetupError(
+                f"one of {jobs} worker processes died (out of memory, or killed). What "
+                "was played is kept. "
+                "Fix: call again, with fewer --jobs if it was memory."
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _play_chunk(player: Player, task: Task, seeds: Sequence[int], table: OutcomeTable) -> list[EpisodeResult]:
+def _play_chunk(
+    player: Player, task: Task, seeds: Sequence[int], table: OutcomeTable
+) -> list[EpisodeResult]:
     policy = make_policy(player.policy_id)
-    with threadpool_limits(1):  # matrices are small: on a busy machine a second thread made the GP ten times slower
+    with threadpool_limits(
+        1
+    ):  # matrices are small: on a busy machine a second thread made the GP ten times slower
         return [play(policy, task, table, seed, player) for seed in seeds]
 
 
@@ -161,17 +241,25 @@ _worker_table: list[OutcomeTable] = []
 
 
 def _begin_worker(table: OutcomeTable) -> None:
-    """The table at hand, and no waiting for work after this process's starter was killed."""
+    """The table at hand, and no waiting for work after this process's starter was
+    killed.
+    """
     die_with_parent()
     _worker_table[:] = [table]
 
 
-def _play_in_worker(player: Player, task: Task, seeds: Sequence[int]) -> list[EpisodeResult]:
+def _play_in_worker(
+    player: Player, task: Task, seeds: Sequence[int]
+) -> list[EpisodeResult]:
     return _play_chunk(player, task, seeds, _worker_table[0])
 
 
-def _play_agent(contender: Contender, chunks: list[Chunk], table: OutcomeTable) -> Iterator[list[EpisodeResult]]:
-    """Batches of a suite's tasks that miss the same seeds; the conversation of each task's first seed is kept."""
+def _play_agent(
+    contender: Contender, chunks: list[Chunk], table: OutcomeTable
+) -> Iterator[list[EpisodeResult]]:
+    """Batches of a suite's tasks that miss the same seeds; the conversation of each
+    task's first seed is kept.
+    """
     if contender.make_agent is None or not chunks:
         return
     agent = contender.make_agent()
@@ -180,18 +268,36 @@ def _play_agent(contender: Contender, chunks: list[Chunk], table: OutcomeTable) 
         at_once = contender.tasks_at_once or len(tasks)
         for begin in range(0, len(tasks), at_once):
             plays = agent.play_many(tasks[begin : begin + at_once], table, seeds)
-            yield [result_of(p.episode, contender.player, _calls(contender, p, keep=i % len(seeds) == 0))
-                   for i, p in enumerate(plays)]
+            yield [
+                result_of(
+                    p.episode,
+                    contender.player,
+                    _calls(contender, p, keep=i % len(seeds) == 0),
+                )
+                for i, p in enumerate(plays)
+            ]
 
 
 def _calls(contender: Contender, one: Any, keep: bool) -> Calls:
-    traced, numbers = contender.traced_numbers(one.conversation) if contender.traced_numbers else (0, 0)
-    return Calls(one.n_calls, one.n_malformed, traced, numbers, list(one.conversation) if keep else [])
+    traced, numbers = (
+        contender.traced_numbers(one.conversation)
+        if contender.traced_numbers
+        else (0, 0)
+    )
+    return Calls(
+        one.n_calls,
+        one.n_malformed,
+        traced,
+        numbers,
+        list(one.conversation) if keep else [],
+    )
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Workers inherit one numeric thread each: two processes with two threads each are slower than with one."""
+    """Workers inherit one numeric thread each: two processes with two threads each are
+    slower than with one.
+    """
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
@@ -216,7 +322,10 @@ class _Writer:
     def add(self, results: list[EpisodeResult]) -> None:
         self.results += results
         self._waiting += results
-        self.progress.advance(len(results), f"{results[0].policy} on {results[0].suite}" if results else "")
+        self.progress.advance(
+            len(results),
+            f"{results[0].policy} on {results[0].suite}" if results else "",
+        )
         if time.monotonic() - self._written_s > FLUSH_S:
             self.flush()
 

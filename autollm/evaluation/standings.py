@@ -1,12 +1,17 @@
-"""Who is ahead of whom: mean ranks with a critical difference, per suite and over all suites together.
+"""Who is ahead of whom: mean ranks with a critical difference, per suite and over all
+suites together.
 
-On every (target, seed) the policies that played all of them are ranked by regret, ties shared. The *critical difference* is the 95 %
-quantile of the widest gap that resampling (targets and seeds, crossed) opens between two mean ranks without any true one: two policies
-nearer than that are not told apart, whichever pair one looks at. Form of the comparison: J. Demsar, "Statistical comparisons of
-classifiers over multiple data sets" (JMLR 2006); bootstrap in place of Nemenyi's table, since seeds of one target are no independent data.
-What does not belong here: pairs chosen in advance (leaderboard.py), pictures (plots.py).
+On every (target, seed) the policies that played all of them are ranked by regret, ties
+shared. The *critical difference* is the 95 % quantile of the widest gap that resampling
+(targets and seeds, crossed) opens between two mean ranks without any true one: two
+policies nearer than that are not told apart, whichever pair one looks at. Form of the
+comparison: J. Demsar, "Statistical comparisons of classifiers over multiple data sets"
+(JMLR 2006); bootstrap in place of Nemenyi's table, since seeds of one target are no
+independent data. What does not belong here: pairs chosen in advance (leaderboard.py),
+pictures (plots.py).
 
-Invariant: a target that several suites name counts once in what is said over all suites.
+Invariant: a target that several suites name counts once in what is said over all
+suites.
 """
 
 from __future__ import annotations
@@ -16,18 +21,27 @@ from typing import Any
 
 import numpy as np
 
-from autollm.evaluation.intervals import LEVEL, MIN_EXPERIMENTS, interval, resampled_means
+from autollm.evaluation.intervals import (
+    LEVEL,
+    MIN_EXPERIMENTS,
+    interval,
+    resampled_means,
+)
 from autollm.evaluation.protocol import EpisodeResult
 
 SAME = ("setting", "target_rows", "masked")
 """What results over several suites must share."""
 
 
-def standing(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> dict[str, Any]:
-    """Mean regret and mean rank of policies after k trials, best rank first, on the (target, seed) pairs that all of them played.
+def standing(
+    by_policy: Mapping[str, Sequence[EpisodeResult]], k: int
+) -> dict[str, Any]:
+    """Mean regret and mean rank of policies after k trials, best rank first, on the
+    (target, seed) pairs that all of them played.
 
-    `cd`: the critical difference in mean rank; None with a single seed or policy. `over`: what was resampled. `cliques`: policies, at
-    least two, between the first and last of which lies no critical difference.
+    `cd`: the critical difference in mean rank; None with a single seed or policy.
+    `over`: what was resampled. `cliques`: policies, at least two, between the first and
+    last of which lies no critical difference.
     """
     policies = list(by_policy)
     scores = _by_target(by_policy, k)
@@ -37,20 +51,42 @@ def standing(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> dict[s
     mean_ranks = np.nanmean(np.nanmean(ranks, axis=2), axis=1)
     cd = None
     if len(policies) > 1 and n_seeds > 1:
-        moved = np.array([resampled_means(r, over == "experiments and seeds") for r in ranks]) - mean_ranks[:, None]
+        moved = (
+            np.array(
+                [resampled_means(r, over == "experiments and seeds") for r in ranks]
+            )
+            - mean_ranks[:, None]
+        )
         cd = float(np.quantile(np.ptp(moved, axis=0), LEVEL))
     order = np.argsort(mean_ranks, kind="stable")
     rows = []
     for i in order:
         of = interval(scores[i])
-        rows.append({"policy": policies[i], "rank": float(mean_ranks[i]), "regret_mean": of.mean,
-                     "regret_low": of.low if of.low is not None else of.seed_low, "regret_high": of.high if of.low is not None else of.seed_high})
-    return {"k": k, "n_targets": n_targets, "n_seeds": n_seeds, "over": over, "cd": cd, "rows": rows,
-            "cliques": _cliques([r["policy"] for r in rows], mean_ranks[order], cd)}
+        rows.append(
+            {
+                "policy": policies[i],
+                "rank": float(mean_ranks[i]),
+                "regret_mean": of.mean,
+                "regret_low": of.low if of.low is not None else of.seed_low,
+                "regret_high": of.high if of.low is not None else of.seed_high,
+            }
+        )
+    return {
+        "k": k,
+        "n_targets": n_targets,
+        "n_seeds": n_seeds,
+        "over": over,
+        "cd": cd,
+        "rows": rows,
+        "cliques": _cliques([r["policy"] for r in rows], mean_ranks[order], cd),
+    }
 
 
-def overall(results: Sequence[EpisodeResult], ks: Sequence[int]) -> list[dict[str, Any]]:
-    """Standings over all suites of one setting, for each setting in which several were played.
+def overall(
+    results: Sequence[EpisodeResult], ks: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Standings over all suites of one setting, for each setting in which several were
+    played.
 
     Policies that did not play every suite are named in `left_out`.
     """
@@ -58,23 +94,49 @@ def overall(results: Sequence[EpisodeResult], ks: Sequence[int]) -> list[dict[st
     for group in sorted({tuple(getattr(r, f) for f in SAME) for r in results}):
         own = [r for r in results if tuple(getattr(r, f) for f in SAME) == group]
         suites = {r.suite for r in own}
-        everywhere = [p for p in dict.fromkeys(r.policy for r in own) if {r.suite for r in own if r.policy == p} == suites]
+        everywhere = [
+            p
+            for p in dict.fromkeys(r.policy for r in own)
+            if {r.suite for r in own if r.policy == p} == suites
+        ]
         if len(suites) < 2 or not everywhere:
             continue
         by_policy = {p: [r for r in own if r.policy == p] for p in everywhere}
-        head = {**dict(zip(SAME, group, strict=True)), "suites": sorted(suites), "left_out": sorted({r.policy for r in own} - set(everywhere))}
-        out += [{**head, **standing(by_policy, k)} for k in ks if k <= min(r.trials for r in own)]
+        head = {
+            **dict(zip(SAME, group, strict=True)),
+            "suites": sorted(suites),
+            "left_out": sorted({r.policy for r in own} - set(everywhere)),
+        }
+        out += [
+            {**head, **standing(by_policy, k)}
+            for k in ks
+            if k <= min(r.trials for r in own)
+        ]
     return out
 
 
 def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.ndarray:
-    """Regret [policies, targets, seeds], the mean over tasks that share a target; NaN where somebody did not play."""
+    """Regret [policies, targets, seeds], the mean over tasks that share a target; NaN
+    where somebody did not play.
+    """
     keys = [{(r.task_id, r.seed) for r in own} for own in by_policy.values()]
     common = set.intersection(*keys)
-    targets = sorted({r.target for own in by_policy.values() for r in own if (r.task_id, r.seed) in common})
+    targets = sorted(
+        {
+            r.target
+            for own in by_policy.values()
+            for r in own
+            if (r.task_id, r.seed) in common
+        }
+    )
     seeds = sorted({seed for _, seed in common})
-    total, count = np.zeros((len(by_policy), len(targets), len(seeds))), np.zeros((len(by_policy), len(targets), len(seeds)))
-    at_target, at_seed = ({value: i for i, value in enumerate(values)} for values in (targets, seeds))
+    total, count = (
+        np.zeros((len(by_policy), len(targets), len(seeds))),
+        np.zeros((len(by_policy), len(targets), len(seeds))),
+    )
+    at_target, at_seed = (
+        {value: i for i, value in enumerate(values)} for values in (targets, seeds)
+    )
     for p, own in enumerate(by_policy.values()):
         for r in own:
             if (r.task_id, r.seed) in common:
@@ -85,15 +147,25 @@ def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.n
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
-    """Ranks along the first axis, 1 is the lowest, ties share their mean; NaN where a score is NaN."""
+    """Ranks along the first axis, 1 is the lowest, ties share their mean; NaN where a
+    score is NaN.
+    """
     below = np.sum(scores[None] < scores[:, None], axis=1)
     equal = np.sum(scores[None] == scores[:, None], axis=1)
     return np.where(np.isnan(scores), np.nan, below + (equal + 1) / 2)
 
 
-def _cliques(policies: Sequence[str], ranks: np.ndarray, cd: float | None) -> list[list[str]]:
-    """Longest runs of at least two policies, sorted by rank, whose ends are no further apart than cd."""
+def _cliques(
+    policies: Sequence[str], ranks: np.ndarray, cd: float | None
+) -> list[list[str]]:
+    """Longest runs of at least two policies, sorted by rank, whose ends are no further
+    apart than cd.
+    """
     if cd is None:
         return []
     ends = [int(np.searchsorted(ranks, rank + cd, side="right")) for rank in ranks]
-    return [list(policies[i:end]) for i, end in enumerate(ends) if end - i > 1 and (i == 0 or end > ends[i - 1])]
+    return [
+        list(policies[i:end])
+        for i, end in enumerate(ends)
+        if end - i > 1 and (i == 0 or end > ends[i - 1])
+    ]

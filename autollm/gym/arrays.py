@@ -1,4 +1,5 @@
-"""The arrays of a snapshot: built from the marts' rows, written as files, memory-mapped when it is opened.
+"""The arrays of a snapshot: built from the marts' rows, written as files, memory-mapped
+when it is opened.
 
     experiments.json    what the dense experiment ids stand for, and the declared spaces
     arrays/*.npy        offsets, points, the columns of table.COLUMNS, metrics and curves, rows of one experiment side by side
@@ -27,27 +28,67 @@ from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriente
 from autollm.records import canonical_json
 
 SCHEMA = 3
-"""2: secondary metrics as arrays; lists of several lengths by relative position. 3: learning curves."""
-NEEDED = ("experiment_id", "experiment_label", "source", "family", "space_id", "fidelity_json", "compute_flops", "objective_name",
-          "objective_direction", "config_json", "objective_mean", "objective_sem", "n_replicas", "status", "cost_flops",
-          "cost_device_hours", "ladder_id", "secondary_json", "config_id")
+"""2: secondary metrics as arrays; lists of several lengths by relative position. 3:
+learning curves.
+"""
+NEEDED = (
+    "experiment_id",
+    "experiment_label",
+    "source",
+    "family",
+    "space_id",
+    "fidelity_json",
+    "compute_flops",
+    "objective_name",
+    "objective_direction",
+    "config_json",
+    "objective_mean",
+    "objective_sem",
+    "n_replicas",
+    "status",
+    "cost_flops",
+    "cost_device_hours",
+    "ladder_id",
+    "secondary_json",
+    "config_id",
+)
 """Columns of mart_gym__outcomes that the arrays are made of."""
 
 
-def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: pa.Table) -> OutcomeTable:
-    """The outcome mart frozen, and of the `logged` points those of the signals. Experiments are ordered by source, compute and id, rows by
-    their points.
+def table_of_marts(
+    table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: pa.Table
+) -> OutcomeTable:
+    """The outcome mart frozen, and of the `logged` points those of the signals.
+    Experiments are ordered by source, compute and id, rows by their points.
 
     Raises:
         SnapshotError: a configuration that does not belong to its declared space.
     """
     rows = outcomes.select(NEEDED).to_pylist()
-    declared, ladders = build_spaces(spaces.to_pylist(), rows), _ladders(spaces.to_pylist())
-    runs = runs_of(logged, {(source, ladder["signal"]["name"]) for (source, _), ladder in ladders.items() if "signal" in ladder})
+    declared, ladders = (
+        build_spaces(spaces.to_pylist(), rows),
+        _ladders(spaces.to_pylist()),
+    )
+    runs = runs_of(
+        logged,
+        {
+            (source, ladder["signal"]["name"])
+            for (source, _), ladder in ladders.items()
+            if "signal" in ladder
+        },
+    )
     grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
     for row in rows:
-        grouped.setdefault((row["source"], row["compute_flops"], row["experiment_id"]), []).append(row)
-    experiments, points, metrics, curves, columns = [], [], [], [], {name: [] for name in COLUMNS}
+        grouped.setdefault(
+            (row["source"], row["compute_flops"], row["experiment_id"]), []
+        ).append(row)
+    experiments, points, metrics, curves, columns = (
+        [],
+        [],
+        [],
+        [],
+        {name: [] for name in COLUMNS},
+    )
     for key in sorted(grouped):
         cells = grouped[key]
         first = cells[0]
@@ -57,35 +98,90 @@ def table_of_marts(table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: 
         cells, x = [cells[i] for i in order], x[order]
         reported = [json.loads(c["secondary_json"]) for c in cells]
         ladder = ladders.get((first["source"], first["ladder_id"]), {})
-        found = [curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {})) for c in cells]
-        experiments.append(Experiment(
-            first["experiment_id"], first["experiment_label"], first["source"], first["family"], json.loads(first["fidelity_json"]),
-            first["compute_flops"], first["objective_name"], first["objective_direction"], space,
-            _metrics(reported, ladder), Metric(**ladder["signal"]) if any(map(len, found)) else None))
+        found = [
+            curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {}))
+            for c in cells
+        ]
+        experiments.append(
+            Experiment(
+                first["experiment_id"],
+                first["experiment_label"],
+                first["source"],
+                first["family"],
+                json.loads(first["fidelity_json"]),
+                first["compute_flops"],
+                first["objective_name"],
+                first["objective_direction"],
+                space,
+                _metrics(reported, ladder),
+                Metric(**ladder["signal"]) if any(map(len, found)) else None,
+            )
+        )
         points.append(x)
         metrics.append(_metric_blocks(experiments[-1], reported, cells, x))
         curves += found
         for name, values in _columns(cells, x, experiments[-1]).items():
             columns[name].append(values)
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(np.int64)
-    arrays = {name: np.concatenate(parts).astype(COLUMNS[name]) for name, parts in columns.items()}
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(
+        np.int64
+    )
+    arrays = {
+        name: np.concatenate(parts).astype(COLUMNS[name])
+        for name, parts in columns.items()
+    }
     values, latents = (np.concatenate(parts) for parts in zip(*metrics, strict=True))
-    ends = np.concatenate([[0], np.cumsum([len(c) for c in curves])]).astype(np.int64) if runs else np.empty(0, np.int64)
-    return OutcomeTable(table_id, tuple(experiments), offsets, arrays, tuple(points), values, latents, ends, np.concatenate(curves))
+    ends = (
+        np.concatenate([[0], np.cumsum([len(c) for c in curves])]).astype(np.int64)
+        if runs
+        else np.empty(0, np.int64)
+    )
+    return OutcomeTable(
+        table_id,
+        tuple(experiments),
+        offsets,
+        arrays,
+        tuple(points),
+        values,
+        latents,
+        ends,
+        np.concatenate(curves),
+    )
 
 
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     """A table as the files of a snapshot, by their names within its folder."""
     spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
-    experiments = [{"experiment_id": e.experiment_id, "label": e.label, "source": e.source, "family": e.family, "fidelity": e.fidelity,
-                    "compute_flops": e.compute_flops, "objective": e.objective, "direction": e.direction, "space": _space_key(e),
-                    "metrics": [[m.name, m.direction] for m in e.metrics],
-                    "signal": [e.signal.name, e.signal.direction] if e.signal else None}
-                   for e in table.experiments]
-    head = {"schema": SCHEMA, "table_id": table.table_id, "experiments": experiments, "spaces": spaces}
-    arrays = {**table.columns, "offsets": table.offsets, "points": np.concatenate([p.ravel() for p in table.points]),
-              "metric_values": table.metric_values, "metric_latents": table.metric_latents,
-              "curve_offsets": table.curve_offsets, "curve_points": table.curve_points}
+    experiments = [
+        {
+            "experiment_id": e.experiment_id,
+            "label": e.label,
+            "source": e.source,
+            "family": e.family,
+            "fidelity": e.fidelity,
+            "compute_flops": e.compute_flops,
+            "objective": e.objective,
+            "direction": e.direction,
+            "space": _space_key(e),
+            "metrics": [[m.name, m.direction] for m in e.metrics],
+            "signal": [e.signal.name, e.signal.direction] if e.signal else None,
+        }
+        for e in table.experiments
+    ]
+    head = {
+        "schema": SCHEMA,
+        "table_id": table.table_id,
+        "experiments": experiments,
+        "spaces": spaces,
+    }
+    arrays = {
+        **table.columns,
+        "offsets": table.offsets,
+        "points": np.concatenate([p.ravel() for p in table.points]),
+        "metric_values": table.metric_values,
+        "metric_latents": table.metric_latents,
+        "curve_offsets": table.curve_offsets,
+        "curve_points": table.curve_points,
+    }
     files = {"experiments.json": json.dumps(head, indent=1).encode()}
     for name, array in arrays.items():
         buffer = io.BytesIO()
@@ -95,49 +191,96 @@ def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
 
 
 def load_table(folder: str, table_id: str) -> OutcomeTable:
-    """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped, read-only."""
+    """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped,
+    read-only.
+    """
     raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
     spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(Experiment(**{**e, "space": spaces[e["space"]], "metrics": tuple(Metric(*m) for m in e["metrics"]),
-                                      "signal": Metric(*e["signal"]) if e["signal"] else None})
-                        for e in raw["experiments"])
+    experiments = tuple(
+        Experiment(
+            **{
+                **e,
+                "space": spaces[e["space"]],
+                "metrics": tuple(Metric(*m) for m in e["metrics"]),
+                "signal": Metric(*e["signal"]) if e["signal"] else None,
+            }
+        )
+        for e in raw["experiments"]
+    )
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
     widths = np.array([len(e.space) for e in experiments])
     starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
-    points = tuple(flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths))
+    points = tuple(
+        flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths)
+    )
     columns = {name: _load(folder, name) for name in COLUMNS}
-    return OutcomeTable(table_id, experiments, offsets, columns, points, _load(folder, "metric_values"), _load(folder, "metric_latents"),
-                        _load(folder, "curve_offsets"), _load(folder, "curve_points"))
+    return OutcomeTable(
+        table_id,
+        experiments,
+        offsets,
+        columns,
+        points,
+        _load(folder, "metric_values"),
+        _load(folder, "metric_latents"),
+        _load(folder, "curve_offsets"),
+        _load(folder, "curve_points"),
+    )
 
 
-def build_spaces(spaces: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, Space]:
-    """Declared spaces by `<source>/<space_id>`. A knob's levels are those declared, the stated window in steps, else all that occur."""
+def build_spaces(
+    spaces: list[dict[str, Any]], rows: list[dict[str, Any]]
+) -> dict[str, Space]:
+    """Declared spaces by `<source>/<space_id>`. A knob's levels are those declared, the
+    stated window in steps, else all that occur.
+    """
     texts: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        texts.setdefault((row["source"], row["space_id"]), set()).add(row["config_json"])
+        texts.setdefault((row["source"], row["space_id"]), set()).add(
+            row["config_json"]
+        )
     out = {}
     for entry in spaces:
         key = entry["source"], entry["space_id"]
         configs = [json.loads(text) for text in sorted(texts.get(key, ()))]
         raw = json.loads(entry["space_json"])
-        knobs = [_knob(k, [c[k["name"]] for c in configs if k["name"] in c]) for k in raw["knobs"]]
-        limits = tuple(Limit(tuple(entry["weights"].items()), entry["most"]) for entry in raw.get("limits") or ())
+        knobs = [
+            _knob(k, [c[k["name"]] for c in configs if k["name"] in c])
+            for k in raw["knobs"]
+        ]
+        limits = tuple(
+            Limit(tuple(entry["weights"].items()), entry["most"])
+            for entry in raw.get("limits") or ()
+        )
         if configs:
-            out["/".join(key)] = Space(tuple(k for k in knobs if k), entry["space_id"], limits)
+            out["/".join(key)] = Space(
+                tuple(k for k in knobs if k), entry["space_id"], limits
+            )
     return out
 
 
 def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
-    """A knob as its mapping declares it, completed by the values that occur; None where it has neither."""
+    """A knob as its mapping declares it, completed by the values that occur; None where
+    it has neither.
+    """
     scale, step = raw["scale"], float(raw.get("step") or 0)
     window, declared = raw.get("window"), raw.get("values")
-    items = [item for value in values for item in value] if scale in ("list", "simplex") else values
+    items = (
+        [item for value in values for item in value]
+        if scale in ("list", "simplex")
+        else values
+    )
     if window and scale == "log" and step:
         low, high = np.log2(window)
-        levels = [float(f"{2.0 ** (low + step * i):.9g}") for i in range(round((high - low) / step) + 1)]
+        levels = [
+            float(f"{2.0 ** (low + step * i):.9g}")
+            for i in range(round((high - low) / step) + 1)
+        ]
     elif window and scale in ("linear", "integer") and step:
-        levels = [float(f"{window[0] + step * i:.9g}") for i in range(round((window[1] - window[0]) / step) + 1)]
+        levels = [
+            float(f"{window[0] + step * i:.9g}")
+            for i in range(round((window[1] - window[0]) / step) + 1)
+        ]
     elif declared and scale != "simplex":
         levels = list(declared)
     else:
@@ -145,15 +288,24 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
     if not levels:
         return None
     when = raw.get("when")
-    return Knob(raw["name"], scale, tuple(levels), raw.get("unit") or "", step, raw.get("role") or "",
-                (min(map(len, values)), max(map(len, values))) if scale == "list" else (0, 0),
-                (when["knob"], tuple(when["values"])) if when else None)
+    return Knob(
+        raw["name"],
+        scale,
+        tuple(levels),
+        raw.get("unit") or "",
+        step,
+        raw.get("role") or "",
+        (min(map(len, values)), max(map(len, values))) if scale == "list" else (0, 0),
+        (when["knob"], tuple(when["values"])) if when else None,
+    )
 
 
 def _distinct(items: list[Any]) -> list[Any]:
     """Distinct values, ascending where all are numbers, else by their JSON text."""
     found = {canonical_json(item): item for item in items}
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found.values()):
+    if all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) for v in found.values()
+    ):
         return sorted(found.values())
     return [found[text] for text in sorted(found)]
 
@@ -162,15 +314,25 @@ def _encoded(space: Space, cell: dict[str, Any]) -> np.ndarray:
     try:
         return space.encode(json.loads(cell["config_json"]))
     except SpaceError as error:
-        raise SnapshotError(f"{cell['experiment_label']} holds the configuration {cell['config_json'][:200]}: {error} "
-                            "Fix: correct the knob in the source's mapping, and ingest again.") from None
+        raise SnapshotError(
+            f"{cell['experiment_label']} holds the configuration "
+            f"{cell['config_json'][:200]}: {error} "
+            "Fix: correct the knob in the source's mapping, and ingest again."
+        ) from None
 
 
-def _columns(cells: list[dict[str, Any]], points: np.ndarray, experiment: Experiment) -> dict[str, np.ndarray]:
+def _columns(
+    cells: list[dict[str, Any]], points: np.ndarray, experiment: Experiment
+) -> dict[str, np.ndarray]:
     def column(name: str) -> np.ndarray:
-        return np.array([math.nan if c[name] is None else c[name] for c in cells], dtype=float)
+        return np.array(
+            [math.nan if c[name] is None else c[name] for c in cells], dtype=float
+        )
 
-    objective, n_replicas = column("objective_mean"), np.maximum(column("n_replicas"), 1)
+    objective, n_replicas = (
+        column("objective_mean"),
+        np.maximum(column("n_replicas"), 1),
+    )
     return {
         "objective": objective,
         "noise_sd": column("objective_sem"),
@@ -178,30 +340,63 @@ def _columns(cells: list[dict[str, Any]], points: np.ndarray, experiment: Experi
         "diverged": np.array([c["status"] == "diverged" for c in cells]),
         "cost_flops": column("cost_flops"),
         "cost_device_hours": column("cost_device_hours"),
-        "latent": smooth(points, oriented(objective, experiment.direction), n_replicas, experiment.space.gridded),
+        "latent": smooth(
+            points,
+            oriented(objective, experiment.direction),
+            n_replicas,
+            experiment.space.gridded,
+        ),
     }
 
 
 def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """What the mappings say of each ladder, by source and ladder."""
-    return {(entry["source"], entry["ladder_id"]): json.loads(entry["ladder_json"]) for entry in spaces}
+    return {
+        (entry["source"], entry["ladder_id"]): json.loads(entry["ladder_json"])
+        for entry in spaces
+    }
 
 
-def _metrics(reported: list[dict[str, float]], ladder: dict[str, Any]) -> tuple[Metric, ...]:
-    """Metrics that an experiment's rows report: those with a direction first, in the mapping's order."""
-    names, directions = {name for row in reported for name in row}, {m["name"]: m["direction"] for m in ladder.get("metrics", ())}
-    return tuple(Metric(name, directions.get(name, "")) for name in [*(n for n in directions if n in names), *sorted(names - set(directions))])
+def _metrics(
+    reported: list[dict[str, float]], ladder: dict[str, Any]
+) -> tuple[Metric, ...]:
+    """Metrics that an experiment's rows report: those with a direction first, in the
+    mapping's order.
+    """
+    names, directions = (
+        {name for row in reported for name in row},
+        {m["name"]: m["direction"] for m in ladder.get("metrics", ())},
+    )
+    return tuple(
+        Metric(name, directions.get(name, ""))
+        for name in [
+            *(n for n in directions if n in names),
+            *sorted(names - set(directions)),
+        ]
+    )
 
 
-def _metric_blocks(experiment: Experiment, reported: list[dict[str, float]], cells: list[dict[str, Any]],
-                   points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _metric_blocks(
+    experiment: Experiment,
+    reported: list[dict[str, float]],
+    cells: list[dict[str, Any]],
+    points: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and smoothed losses of the metrics, each [n_metrics * n_rows]."""
-    values = np.array([[row.get(m.name, math.nan) for row in reported] for m in experiment.metrics], dtype=float)
+    values = np.array(
+        [[row.get(m.name, math.nan) for row in reported] for m in experiment.metrics],
+        dtype=float,
+    )
     latents = np.full_like(values, math.nan)
     n_replicas = np.maximum(np.array([c["n_replicas"] for c in cells], dtype=float), 1)
     for k, metric in enumerate(experiment.metrics):
         if metric.direction:
-            latents[k] = smooth(points, oriented(values[k], metric.direction), n_replicas, experiment.space.gridded)
+            latents[k] = smooth(
+                points,
+                oriented(values[k], metric.direction),
+                n_replicas,
+                experiment.space.gridded,
+            )
     return values.ravel(), latents.ravel()
 
 

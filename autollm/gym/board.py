@@ -1,7 +1,10 @@
-"""What a drawn target answers to each of its candidates, as arrays: the part of an episode that needs no search and no text.
+"""What a drawn target answers to each of its candidates, as arrays: the part of an
+episode that needs no search and no text.
 
-Both array environments are views of this: the scalar one reads it cell by cell, the vector one gathers. What does not belong here:
-trials (episode.py), evidence (task.py). Invariant: equal to what `Episode.run_candidate` gives for the same (task, seed).
+Both array environments are views of this: the scalar one reads it cell by cell, the
+vector one gathers. What does not belong here:
+trials (episode.py), evidence (task.py). Invariant: equal to what
+`Episode.run_candidate` gives for the same (task, seed).
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ STATUSES = ("ok", "off_table", "rejected", "infeasible")
 
 @dataclass(frozen=True)
 class Board:
-    """Rows in play: ids `rows`, `loss` and `regret` (latent, of having that row as incumbent), [n_rows]. Candidates: index into those
-    `row` (-1: no outcome), snap `distance`, `status` code, [n_candidates]."""
+    """Rows in play: ids `rows`, `loss` and `regret` (latent, of having that row as
+    incumbent), [n_rows]. Candidates: index into those `row` (-1: no outcome), snap
+    `distance`, `status` code, [n_candidates].
+    """
 
     rows: np.ndarray
     loss: np.ndarray
@@ -38,28 +43,54 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
     """The board of (task, seed).
 
     Raises:
-        UnknownNameError: the target is not in the table, or has no such objective or metric. EpisodeError: no row is feasible, or
-            the task charges cheap experiments or lets runs be paused, or outcomes come from elsewhere than the table.
+        UnknownNameError: the target is not in the table, or has no such objective or
+            metric. EpisodeError: no row is feasible, or the task charges cheap
+            experiments or lets runs be paused, or outcomes come from elsewhere than the
+            table.
     """
     if table.answers is not None:
-        raise EpisodeError(f"{task.task_id} is played live, and the array environments lay out recorded outcomes. "
-                           "Fix: play it as an Episode or a TextEnv (gym.episode.start).")
+        raise EpisodeError(
+            f"{task.task_id} is played live, and the array environments lay out "
+            "recorded outcomes. "
+            "Fix: play it as an Episode or a TextEnv (gym.episode.start)."
+        )
     if task.charged:
-        raise EpisodeError(f"{task.task_id} charges {len(task.charged)} cheap experiments, and the array environments run the target alone. "
-                           "Fix: play it as an Episode: run(configuration, experiment=...).")
+        raise EpisodeError(
+            f"{task.task_id} charges {len(task.charged)} cheap experiments, and the "
+            "array environments run the target alone. "
+            "Fix: play it as an Episode: run(configuration, experiment=...)."
+        )
     if task.pausable:
-        raise EpisodeError(f"{task.task_id} lets runs be paused, and a step of the array environments is a whole run. "
-                           "Fix: play it as an Episode: run(configuration, until=...), or set pausable to false.")
+        raise EpisodeError(
+            f"{task.task_id} lets runs be paused, and a step of the array environments "
+            "is a whole run. "
+            "Fix: play it as an Episode: run(configuration, until=...), or set "
+            "pausable to false."
+        )
     target = table.index(task.target)
     rows = target_rows(task, table, seed)
     latent = table.latent(target, task.objective)[rows]
     grid = declared_grid(task, table.experiments[target])
-    row, distance = (np.arange(len(rows)), np.zeros(len(rows))) if grid is None else _snapped(task, table, rows, grid)
+    row, distance = (
+        (np.arange(len(rows)), np.zeros(len(rows)))
+        if grid is None
+        else _snapped(task, table, rows, grid)
+    )
     status = np.where(distance > task.tolerance + 1e-9, OFF_TABLE, OK)
     if task.off_table == "reject":
-        row, status = np.where(status == OFF_TABLE, -1, row), np.where(status == OFF_TABLE, REJECTED, OK)
+        row, status = (
+            np.where(status == OFF_TABLE, -1, row),
+            np.where(status == OFF_TABLE, REJECTED, OK),
+        )
     status = np.where((row < 0) & (status != REJECTED), INFEASIBLE, status)
-    return Board(rows, table.losses(target, task.objective)[rows], np.asarray(regret(latent, latent)), row, distance, status)
+    return Board(
+        rows,
+        table.losses(target, task.objective)[rows],
+        np.asarray(regret(latent, latent)),
+        row,
+        distance,
+        status,
+    )
 
 
 def n_candidates(task: Task, table: OutcomeTable) -> int:
@@ -68,8 +99,12 @@ def n_candidates(task: Task, table: OutcomeTable) -> int:
     return len(target_rows(task, table, 0)) if grid is None else len(grid)
 
 
-def _snapped(task: Task, table: OutcomeTable, rows: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index into `rows` (-1: the nearest row is infeasible) and snap distance of every grid point."""
+def _snapped(
+    task: Task, table: OutcomeTable, rows: np.ndarray, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index into `rows` (-1: the nearest row is infeasible) and snap distance of every
+    grid point.
+    """
     target = table.index(task.target)
     if target not in table.snappings:
         table.snappings[target] = Snapping(grid, table.points[target])

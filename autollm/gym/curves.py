@@ -1,9 +1,12 @@
-"""Learning curves of a snapshot: from the logged points of every run to one curve a cell.
+"""Learning curves of a snapshot: from the logged points of every run to one curve a
+cell.
 
-A cell's curve is that of its longest run, the first by id among equals: a mean over replicas would show a run that nobody made, and a run that
-was cut says less. What does not belong here: what of a curve an episode shows (episode.py).
+A cell's curve is that of its longest run, the first by id among equals: a mean over
+replicas would show a run that nobody made, and a run that was cut says less. What does
+not belong here: what of a curve an episode shows (episode.py).
 
-Invariant: points stand as they were recorded; nothing is interpolated, non-finite values are kept.
+Invariant: points stand as they were recorded; nothing is interpolated, non-finite
+values are kept.
 """
 
 from __future__ import annotations
@@ -24,23 +27,43 @@ Runs = dict[str, list[dict[str, Any]]]
 
 
 def runs_of(logged: pa.Table, signals: set[tuple[str, str]]) -> dict[Cell, Runs]:
-    """Logged points of the signals (source, metric), in the order of their steps, by cell."""
+    """Logged points of the signals (source, metric), in the order of their steps, by
+    cell.
+    """
     out: dict[Cell, Runs] = {}
     for source, metric in sorted(signals):
-        found = logged.filter(pc.and_(pc.equal(logged["source"], source), pc.equal(logged["metric"], metric)))
-        for point in found.sort_by([("step", "ascending"), ("line", "ascending")]).select(POINT).to_pylist():
-            out.setdefault((point["experiment_id"], point["config_id"]), {}).setdefault(point["run_id"], []).append(point)
+        found = logged.filter(
+            pc.and_(
+                pc.equal(logged["source"], source), pc.equal(logged["metric"], metric)
+            )
+        )
+        for point in (
+            found.sort_by([("step", "ascending"), ("line", "ascending")])
+            .select(POINT)
+            .to_pylist()
+        ):
+            out.setdefault((point["experiment_id"], point["config_id"]), {}).setdefault(
+                point["run_id"], []
+            ).append(point)
     return out
 
 
 def curve_of(cell: dict[str, Any], runs: Runs) -> np.ndarray:
-    """The curve of a row of mart_gym__outcomes, float64 [n, 2]: share of the run's steps and value; empty where no run logged anything.
+    """The curve of a row of mart_gym__outcomes, float64 [n, 2]: share of the run's
+    steps and value; empty where no run logged anything.
 
-    A run of a diverged cell may have been cut: it went as far through its steps as its FLOPs say.
+    A run of a diverged cell may have been cut: it went as far through its steps as its
+    FLOPs say.
     """
     if not runs:
         return np.empty((0, 2))
     points = runs[min(runs, key=lambda run: (-runs[run][-1]["step"], run))]
-    steps, values = (np.array([p[name] for p in points], dtype=float) for name in ("step", "value"))
-    reached = min(1.0, (cell["cost_flops"] or math.inf) / cell["compute_flops"]) if cell["status"] == "diverged" else 1.0
+    steps, values = (
+        np.array([p[name] for p in points], dtype=float) for name in ("step", "value")
+    )
+    reached = (
+        min(1.0, (cell["cost_flops"] or math.inf) / cell["compute_flops"])
+        if cell["status"] == "diverged"
+        else 1.0
+    )
     return np.column_stack([reached * steps / max(steps[-1], 1), values])

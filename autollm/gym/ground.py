@@ -1,8 +1,10 @@
-"""Where an episode may run something: the target, or a cheap experiment that is charged; its rows in play and what a run costs.
+"""Where an episode may run something: the target, or a cheap experiment that is
+charged; its rows in play and what a run costs.
 
-What does not belong here: trials and budgets (episode.py), which rows a seed keeps (task.py).
-Invariant: a row in play is named by its place among `rows`, never by its id in the table. Places behind the last row are those of
-configurations that nobody recorded, where a source can try such.
+What does not belong here: trials and budgets (episode.py), which rows a seed keeps
+(task.py). Invariant: a row in play is named by its place among `rows`, never by its id
+in the table. Places behind the last row are those of configurations that nobody
+recorded, where a source can try such.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ class Ground:
 
     Attributes:
         experiment: its id, empty for the target. index: its dense id.
-        rows: ids in play, ascending. snapped_to: those and the infeasible ones. table_points: float64 [n, d] of the whole table.
-        candidates: what may be named by number, float64 [n_candidates, d]; `lists_rows`: they are the rows in play.
+        rows: ids in play, ascending. snapped_to: those and the infeasible ones.
+            table_points: float64 [n, d] of the whole table.
+        candidates: what may be named by number, float64 [n_candidates, d];
+            `lists_rows`: they are the rows in play.
         cost: of one run, where a run of the target costs 1.
     """
 
@@ -43,11 +47,15 @@ class Ground:
         return self.table_points[self.rows]
 
     def nearest(self, point: np.ndarray) -> tuple[int, float]:
-        """Place of the nearest row in play (-1: an infeasible row is nearer), and the distance of the snap."""
+        """Place of the nearest row in play (-1: an infeasible row is nearer), and the
+        distance of the snap.
+        """
         found, distance = nearest(self._shown, point)
         row = self.snapped_to[found]
         place = int(np.searchsorted(self.rows, row))
-        return (place if place < len(self.rows) and self.rows[place] == row else -1), distance
+        return (
+            place if place < len(self.rows) and self.rows[place] == row else -1
+        ), distance
 
     def row_id(self, place: int) -> int:
         """Id within the experiment's table of what stands at a place."""
@@ -63,12 +71,31 @@ class Ground:
 
 
 def grounds_of(drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
-    """What an episode may run, by experiment id; the target under the empty name and its own."""
+    """What an episode may run, by experiment id; the target under the empty name and
+    its own.
+    """
     task, view = drawn.task, drawn.view
-    target = Ground("", drawn.target, drawn.rows, rows_to_snap_to(task, table, drawn.rows), table.points[drawn.target], view.candidates,
-                    view.lists_rows, 1.0)
+    target = Ground(
+        "",
+        drawn.target,
+        drawn.rows,
+        rows_to_snap_to(task, table, drawn.rows),
+        table.points[drawn.target],
+        view.candidates,
+        view.lists_rows,
+        1.0,
+    )
     out = {"": target, task.target: target}
     for shown, rows in zip(view.charged, drawn.charged_rows, strict=True):
         e = table.index(shown.experiment_id)
-        out[shown.experiment_id] = Ground(shown.experiment_id, e, rows, rows, table.points[e], shown.candidates, view.lists_rows, shown.cost)
+        out[shown.experiment_id] = Ground(
+            shown.experiment_id,
+            e,
+            rows,
+            rows,
+            table.points[e],
+            shown.candidates,
+            view.lists_rows,
+            shown.cost,
+        )
     return out

@@ -1,7 +1,9 @@
-"""Candidates that have a number: how a text names configurations of many coordinates, which do not survive quarter steps.
+"""Candidates that have a number: how a text names configurations of many coordinates,
+which do not survive quarter steps.
 
-A candidate gets its number when it is first named, so that the numbers that a model reads are small. What does not belong here: what
-is worth naming (text.py). Invariant: a number means the same candidate for the whole episode.
+A candidate gets its number when it is first named, so that the numbers that a model
+reads are small. What does not belong here: what is worth naming (text.py). Invariant: a
+number means the same candidate for the whole episode.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ SPOKEN_COORDINATES = 4
 
 
 def has_numbers(space: Space) -> bool:
-    """Whether configurations of a space are named by number: those of many coordinates, and of spaces without a grid."""
+    """Whether configurations of a space are named by number: those of many coordinates,
+    and of spaces without a grid.
+    """
     return space.grid is None or len(space) > SPOKEN_COORDINATES
 
 

@@ -1,4 +1,5 @@
-"""Published snapshots: marts frozen as Parquet and as arrays that can be memory-mapped, named by their content.
+"""Published snapshots: marts frozen as Parquet and as arrays that can be memory-mapped,
+named by their content.
 
     <home>/snapshots/<table_id>/marts/*.parquet     what dbt built
                                /arrays/*.npy        what the gym maps (arrays.py)
@@ -39,46 +40,71 @@ MARTS = {
 
 
 def build(marts_url: str, home_url: str) -> str:
-    """Write the snapshot of the marts under `marts_url`, without publishing it; returns its table_id.
+    """Write the snapshot of the marts under `marts_url`, without publishing it; returns
+    its table_id.
 
-    Identical marts give the same table_id on every machine, and an existing snapshot is left as it is.
+    Identical marts give the same table_id on every machine, and an existing snapshot is
+    left as it is.
 
     Raises:
-        SnapshotError: a mart is missing or empty, a configuration is not of its space, or the snapshot could not be written
-            (then the old one still stands).
+        SnapshotError: a mart is missing or empty, a configuration is not of its space,
+            or the snapshot could not be written (then the old one still stands).
     """
     marts = {name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()}
     if marts["mart_gym__outcomes"].num_rows == 0:
-        raise SnapshotError("mart_gym__outcomes has no rows: ingest logs first (autollm ingest PATH).")
+        raise SnapshotError(
+            "mart_gym__outcomes has no rows: ingest logs first (autollm ingest PATH)."
+        )
     table_id = _content_id(marts)
     folder = storage.join(home_url, "snapshots", table_id)
     if storage.exists(storage.join(folder, "manifest.json")):
         return table_id
-    files = {f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()}
-    files |= files_of_table(table_of_marts(table_id, *(marts[name] for name in ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves"))))
-    _write(folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()})
+    files = {
+        f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()
+    }
+    files |= files_of_table(
+        table_of_marts(
+            table_id,
+            *(
+                marts[name]
+                for name in ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves")
+            ),
+        )
+    )
+    _write(
+        folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()}
+    )
     return table_id
 
 
 def freeze(table: OutcomeTable, home_url: str) -> None:
-    """Write a table that was made elsewhere as the snapshot of its table_id, without marts and without publishing it.
+    """Write a table that was made elsewhere as the snapshot of its table_id, without
+    marts and without publishing it.
 
     Raises:
         SnapshotError: it could not be written.
     """
-    _write(storage.join(home_url, "snapshots", table.table_id), table.table_id, files_of_table(table), {})
+    _write(
+        storage.join(home_url, "snapshots", table.table_id),
+        table.table_id,
+        files_of_table(table),
+        {},
+    )
 
 
 def publish(home_url: str, table_id: str) -> None:
     """Swap the pointer to `table_id`.
 
     Raises:
-        SnapshotError: the snapshot is incomplete or altered; the pointer stays where it was.
+        SnapshotError: the snapshot is incomplete or altered; the pointer stays where it
+            was.
     """
     problems = check_snapshot(home_url, table_id)
     if problems:
-        raise SnapshotError(f"snapshot {table_id} is not published: {'; '.join(problems)}. "
-                            f"Remove snapshots/{table_id} and materialize `snapshot` again.")
+        raise SnapshotError(
+            f"snapshot {table_id} is not published: {'; '.join(problems)}. "
+            f"Remove snapshots/{table_id} and materialize `snapshot` again."
+        )
     pointer = json.dumps({"schema": SCHEMA, "table_id": table_id}).encode()
     storage.write_atomic(storage.join(home_url, "snapshots", "current.json"), pointer)
 
@@ -86,17 +112,27 @@ def publish(home_url: str, table_id: str) -> None:
 def published_id(home_url: str) -> str | None:
     """table_id of the published snapshot, or None before the first."""
     pointer = storage.join(home_url, "snapshots", "current.json")
-    return json.loads(storage.read_bytes(pointer))["table_id"] if storage.exists(pointer) else None
+    return (
+        json.loads(storage.read_bytes(pointer))["table_id"]
+        if storage.exists(pointer)
+        else None
+    )
 
 
 def list_snapshots(home_url: str) -> list[str]:
     """table_ids of all complete snapshots."""
     root = storage.join(home_url, "snapshots")
-    return [n for n in storage.list_names(root) if storage.exists(storage.join(root, n, "manifest.json"))]
+    return [
+        n
+        for n in storage.list_names(root)
+        if storage.exists(storage.join(root, n, "manifest.json"))
+    ]
 
 
 def check_snapshot(home_url: str, table_id: str) -> list[str]:
-    """Problems of a snapshot: missing manifest or files, altered bytes. Empty when it is sound."""
+    """Problems of a snapshot: missing manifest or files, altered bytes. Empty when it
+    is sound.
+    """
     folder = storage.join(home_url, "snapshots", table_id)
     if not storage.exists(storage.join(folder, "manifest.json")):
         return ["manifest.json is missing"]
@@ -111,45 +147,71 @@ def check_snapshot(home_url: str, table_id: str) -> list[str]:
 
 
 def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
-    """The published snapshot (or a named one) as an OutcomeTable; arrays of local snapshots are memory-mapped, read-only.
+    """The published snapshot (or a named one) as an OutcomeTable; arrays of local
+    snapshots are memory-mapped, read-only.
 
     Raises:
-        SnapshotError: nothing published, no such snapshot, or a schema of another version.
+        SnapshotError: nothing published, no such snapshot, or a schema of another
+            version.
     """
     table_id = table_id or published_id(home_url)
     if table_id is None:
-        raise SnapshotError(f"no snapshot is published under {home_url}. Fix: autollm run --to snapshot (or `make run`).")
+        raise SnapshotError(
+            f"no snapshot is published under {home_url}. Fix: autollm run --to "
+            "snapshot (or `make run`)."
+        )
     folder = storage.join(home_url, "snapshots", table_id)
     if not storage.exists(storage.join(folder, "manifest.json")):
-        raise SnapshotError(f"snapshot {table_id} has no manifest.json under {home_url}. "
-                            f"Complete ones: {', '.join(list_snapshots(home_url)) or 'none'}. Fix: materialize `snapshot` again.")
+        raise SnapshotError(
+            f"snapshot {table_id} has no manifest.json under {home_url}. "
+            f"Complete ones: {', '.join(list_snapshots(home_url)) or 'none'}. Fix: "
+            "materialize `snapshot` again."
+        )
     manifest = _manifest(folder)
     if manifest["schema"] != SCHEMA:
-        raise SnapshotError(f"snapshot {table_id} has schema {manifest['schema']}, this version reads {SCHEMA}. "
-                            "Fix: materialize `snapshot` again.")
+        raise SnapshotError(
+            f"snapshot {table_id} has schema {manifest['schema']}, this version reads "
+            f"{SCHEMA}. "
+            "Fix: materialize `snapshot` again."
+        )
     return load_table(folder, table_id)
 
 
 def experiment_id(source: str, fidelity: dict[str, float]) -> str:
-    """`<source>:<8 hex>` of the canonical fidelity, as dbt's dim_experiments computes it."""
-    return f"{source}:{hashlib.sha256(canonical_json(fidelity).encode()).hexdigest()[:8]}"
+    """`<source>:<8 hex>` of the canonical fidelity, as dbt's dim_experiments computes
+    it.
+    """
+    return (
+        f"{source}:{hashlib.sha256(canonical_json(fidelity).encode()).hexdigest()[:8]}"
+    )
 
 
-def _write(folder: str, table_id: str, files: dict[str, bytes], rows: dict[str, int]) -> None:
+def _write(
+    folder: str, table_id: str, files: dict[str, bytes], rows: dict[str, int]
+) -> None:
     """All files, the manifest last."""
     manifest = {
         "schema": SCHEMA,
         "table_id": table_id,
         "rows": rows,
-        "files": {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in sorted(files.items())},
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name, data in sorted(files.items())
+        },
     }
     try:
         for name, data in files.items():
             storage.write_atomic(storage.join(folder, name), data)
-        storage.write_atomic(storage.join(folder, "manifest.json"), json.dumps(manifest, indent=1).encode())
+        storage.write_atomic(
+            storage.join(folder, "manifest.json"),
+            json.dumps(manifest, indent=1).encode(),
+        )
     except OSError as error:
-        raise SnapshotError(f"snapshot {table_id} could not be written: {error}. The published snapshot is unchanged; "
-                            "free some space (autollm clean --keep 2) and run again.") from error
+        raise SnapshotError(
+            f"snapshot {table_id} could not be written: {error}. The published "
+            "snapshot is unchanged; "
+            "free some space (autollm clean --keep 2) and run again."
+        ) from error
 
 
 def _manifest(folder: str) -> dict[str, Any]:
@@ -159,7 +221,10 @@ def _manifest(folder: str) -> dict[str, Any]:
 def _read_mart(marts_url: str, name: str, keys: tuple[str, ...]) -> pa.Table:
     url = storage.join(marts_url, f"{name}.parquet")
     if not storage.exists(url):
-        raise SnapshotError(f"mart {name} is missing under {marts_url}. Fix: materialize the dbt models first.")
+        raise SnapshotError(
+            f"mart {name} is missing under {marts_url}. Fix: materialize the dbt "
+            "models first."
+        )
     table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
     if "batch_id" in table.column_names:  # names the landing, not the content
         table = table.drop_columns(["batch_id"])
@@ -167,7 +232,9 @@ def _read_mart(marts_url: str, name: str, keys: tuple[str, ...]) -> pa.Table:
 
 
 def _content_id(marts: dict[str, pa.Table]) -> str:
-    """16 hex digits over the marts as CSV text: the same for equal values whatever the Parquet writer does."""
+    """16 hex digits over the marts as CSV text: the same for equal values whatever the
+    Parquet writer does.
+    """
     digest = hashlib.sha256(f"schema {SCHEMA}".encode())
     for name, mart in sorted(marts.items()):
         buffer = io.BytesIO()

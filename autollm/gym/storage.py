@@ -1,6 +1,7 @@
 """Small writes that are all or nothing, on any fsspec URL (a local path is one too).
 
-What does not belong here: formats. Invariant: a reader sees the old bytes or the new ones, never a part.
+What does not belong here: formats. Invariant: a reader sees the old bytes or the new
+ones, never a part.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import fsspec
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL names the local file system (where files can be memory-mapped and renamed atomically)."""
+    """Whether a URL names the local file system (where files can be memory-mapped and
+    renamed atomically).
+    """
     return "://" not in url or url.startswith("file://")
 
 
@@ -42,7 +45,9 @@ def read_bytes(url: str) -> bytes:
 
 
 def write_atomic(url: str, data: bytes) -> None:
-    """Replace the file at `url`; parents are made. Local files go through a temporary one beside them and an fsync."""
+    """Replace the file at `url`; parents are made. Local files go through a temporary
+    one beside them and an fsync.
+    """
     if not is_local(url):
         fs, path = fsspec.core.url_to_fs(url)
         fs.pipe_file(path, data)
@@ -67,7 +72,9 @@ def list_names(url: str) -> list[str]:
     fs, path = fsspec.core.url_to_fs(url)
     if not fs.exists(path):
         return []
-    return sorted(str(p).rstrip("/").rsplit("/", 1)[-1] for p in fs.ls(path, detail=False))
+    return sorted(
+        str(p).rstrip("/").rsplit("/", 1)[-1] for p in fs.ls(path, detail=False)
+    )
 
 
 def remove(url: str) -> None:

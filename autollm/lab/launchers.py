@@ -1,7 +1,9 @@
-"""Where stacks of runs are trained: processes of this machine, or jobs of a Slurm cluster through submitit.
+"""Where stacks of runs are trained: processes of this machine, or jobs of a Slurm
+cluster through submitit.
 
-A launcher is a context that takes a function and its arguments, says which tickets have ended, and gives their results or raises
-what they raised. What does not belong here: which stacks there are (runner.py).
+A launcher is a context that takes a function and its arguments, says which tickets have
+ended, and gives their results or raises what they raised. What does not belong here:
+which stacks there are (runner.py).
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class LocalLauncher:
         self.slots = jobs
 
     def __enter__(self) -> Self:
-        self._pool = ProcessPoolExecutor(self.slots, mp_context=mp.get_context("spawn"), initializer=_begin_worker)
+        self._pool = ProcessPoolExecutor(
+            self.slots, mp_context=mp.get_context("spawn"), initializer=_begin_worker
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,21 +62,41 @@ class LocalLauncher:
 
 
 class SubmititLauncher:
-    """One job a stack, one core each. `out_dir` of the sweep must be a folder that the nodes share.
+    """One job a stack, one core each. `out_dir` of the sweep must be a folder that the
+    nodes share.
 
     Args:
-        folder: where submitit keeps its scripts and logs. cluster: `slurm`, or submitit's own `local` and `debug`.
-        slots: jobs in the queue at most. parameters: for submitit's executor, such as slurm_partition.
+        folder: where submitit keeps its scripts and logs. cluster: `slurm`, or
+            submitit's own `local` and `debug`.
+        slots: jobs in the queue at most. parameters: for submitit's executor, such as
+            slurm_partition.
     """
 
-    def __init__(self, folder: Path, cluster: str = "slurm", slots: int = 64, poll_s: float = POLL_S, **parameters: Any):
+    def __init__(
+        self,
+        folder: Path,
+        cluster: str = "slurm",
+        slots: int = 64,
+        poll_s: float = POLL_S,
+        **parameters: Any,
+    ):
         try:
             import submitit
         except ImportError:
-            raise SetupError("launcher 'slurm' needs submitit. Fix: pip install -e '.[slurm]' -c constraints.txt") from None
+            raise SetupError(
+                "launcher 'slurm' needs submitit. Fix: pip install -e '.[slurm]' -c "
+                "constraints.txt"
+            ) from None
         self.slots, self._poll_s = slots, poll_s
         self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
-        self._executor.update_parameters(**{"name": "autollm-lab", "cpus_per_task": 1, "timeout_min": 240, **parameters})
+        self._executor.update_parameters(
+            **{
+                "name": "autollm-lab",
+                "cpus_per_task": 1,
+                "timeout_min": 240,
+                **parameters,
+            }
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +130,9 @@ def load_launcher(name: str, jobs: int, folder: Path) -> Launcher:
 
 
 def _begin_worker() -> None:
-    """One thread, and no training on after the runner was killed: its successor would train the same runs beside it."""
+    """One thread, and no training on after the runner was killed: its successor would
+    train the same runs beside it.
+    """
     die_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
@@ -115,7 +141,9 @@ def _begin_worker() -> None:
 
 
 def _single_threaded(work: Callable[..., None], *arguments: Any) -> None:
-    """On a node: one thread, and nothing else of the local pool's rules (a job outlives its submitter)."""
+    """On a node: one thread, and nothing else of the local pool's rules (a job outlives
+    its submitter).
+    """
     import torch
 
     torch.set_num_threads(1)

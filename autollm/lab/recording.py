@@ -1,4 +1,5 @@
-"""A trained run as a raw log: header, step records thinned to what the contract allows, end. Imports no torch.
+"""A trained run as a raw log: header, step records thinned to what the contract allows,
+end. Imports no torch.
 
 What does not belong here: training, files (runner.py).
 """
@@ -27,44 +28,89 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def header(family: Family, run: Run, *, model: Mapping[str, Any], sha256: str, packages: Sequence[str], started: str) -> RunHeader:
-    """The header of a run; `sha256` names its data, `packages` what its numbers depend on."""
+def header(
+    family: Family,
+    run: Run,
+    *,
+    model: Mapping[str, Any],
+    sha256: str,
+    packages: Sequence[str],
+    started: str,
+) -> RunHeader:
+    """The header of a run; `sha256` names its data, `packages` what its numbers depend
+    on.
+    """
     return RunHeader(
-        run_id=run.run_id, source=f"lab-{run.family}", family=run.family, config=run.config, fidelity=family.fidelity(run.level),
-        seed=run.seed, model=dict(model), data={"sha256": sha256},
+        run_id=run.run_id,
+        source=f"lab-{run.family}",
+        family=run.family,
+        config=run.config,
+        fidelity=family.fidelity(run.level),
+        seed=run.seed,
+        model=dict(model),
+        data={"sha256": sha256},
         hardware={"device": "cpu", "name": cpu_name(), "count": 1},
-        versions={name: version(name) for name in packages}, created_at=started)
+        versions={name: version(name) for name in packages},
+        created_at=started,
+    )
 
 
 @cache
 def cpu_name() -> str:
-    """The processor's model where the system tells it, its architecture otherwise: runs agree to the last digit on equal ones only."""
+    """The processor's model where the system tells it, its architecture otherwise: runs
+    agree to the last digit on equal ones only.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    models = [
+        line.partition(":")[2].strip()
+        for line in lines
+        if line.startswith("model name")
+    ]
     return models[0] if models else platform.processor() or platform.machine()
 
 
 def thinned(run: Run, steps: Sequence[RunStep]) -> list[RunStep]:
-    """At most POINTS of the steps, first and last among them; POINTS_IN_FULL for one run in twenty."""
+    """At most POINTS of the steps, first and last among them; POINTS_IN_FULL for one
+    run in twenty.
+    """
     keep = POINTS_IN_FULL if int(run.run_id[-4:], 16) % 20 == 0 else POINTS
-    return [steps[i] for i in sorted({round(i) for i in np.linspace(0, len(steps) - 1, min(keep, len(steps)))})]
+    return [
+        steps[i]
+        for i in sorted(
+            {round(i) for i in np.linspace(0, len(steps) - 1, min(keep, len(steps)))}
+        )
+    ]
 
 
-def end(final: Mapping[str, float], cost: Mapping[str, float], *, timed_out: bool, diverged: str = "") -> RunEnd:
+def end(
+    final: Mapping[str, float],
+    cost: Mapping[str, float],
+    *,
+    timed_out: bool,
+    diverged: str = "",
+) -> RunEnd:
     """How a run ended; `diverged` is the reason why it counts as that."""
     cost = {**cost, "device_hours": digits(cost["device_hours"])}
     if timed_out:
         return RunEnd("failed", {}, cost, "time limit")
     rounded = {name: digits(value) for name, value in final.items()}
-    return RunEnd("diverged", rounded, cost, diverged) if diverged else RunEnd("finished", rounded, cost)
+    return (
+        RunEnd("diverged", rounded, cost, diverged)
+        if diverged
+        else RunEnd("finished", rounded, cost)
+    )
 
 
 def loss_diverged(loss: float, limit: float) -> str:
     """Why a final loss counts as diverged, or nothing."""
-    return "" if math.isfinite(loss) and loss <= limit else f"final loss above {limit:.3f} nats or not finite"
+    return (
+        ""
+        if math.isfinite(loss) and loss <= limit
+        else f"final loss above {limit:.3f} nats or not finite"
+    )
 
 
 def digits(value: float) -> float:
@@ -72,15 +118,47 @@ def digits(value: float) -> float:
     return float(f"{float(value):.6g}")
 
 
-def language_model_log(family: Family, run: Run, row: int, curve: Any, *, n_runs: int, batch_tokens: int, final: Mapping[str, float],
-                       flops_a_token: float, head: RunHeader, limit: float, judged: str = "") -> list[Record]:
-    """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are the stack's wall time divided by its runs.
+def language_model_log(
+    family: Family,
+    run: Run,
+    row: int,
+    curve: Any,
+    *,
+    n_runs: int,
+    batch_tokens: int,
+    final: Mapping[str, float],
+    flops_a_token: float,
+    head: RunHeader,
+    limit: float,
+    judged: str = "",
+) -> list[Record]:
+    """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are
+    the stack's wall time divided by its runs.
 
-    `judged`: the final loss that says whether the run diverged (above `limit`), unless it is the objective.
+    `judged`: the final loss that says whether the run diverged (above `limit`), unless
+    it is the objective.
     """
-    steps = [RunStep(step, {"train_loss": digits(curve.losses[i, row])}, float(step * batch_tokens), round(curve.wall_s[i] / n_runs, 3))
-             for i, step in enumerate(curve.steps)]
-    cost = {"flops": flops_a_token * curve.steps[-1] * batch_tokens, "device_hours": curve.wall_s[-1] / n_runs / 3600}
+    steps = [
+        RunStep(
+            step,
+            {"train_loss": digits(curve.losses[i, row])},
+            float(step * batch_tokens),
+            round(curve.wall_s[i] / n_runs, 3),
+        )
+        for i, step in enumerate(curve.steps)
+    ]
+    cost = {
+        "flops": flops_a_token * curve.steps[-1] * batch_tokens,
+        "device_hours": curve.wall_s[-1] / n_runs / 3600,
+    }
     full = {**final, "train_loss": curve.losses[-1, row]}
-    diverged = "" if curve.timed_out else loss_diverged(float(full[judged or family.objective.name]), limit)
-    return [head, *thinned(run, steps), end(full, cost, timed_out=curve.timed_out, diverged=diverged)]
+    diverged = (
+        ""
+        if curve.timed_out
+        else loss_diverged(float(full[judged or family.objective.name]), limit)
+    )
+    return [
+        head,
+        *thinned(run, steps),
+        end(full, cost, timed_out=curve.timed_out, diverged=diverged),
+    ]

@@ -1,8 +1,10 @@
 """Run a family's sweep: cheap levels first, resumable, one raw log per run.
 
-Runs of one stack train together (spec.Family.stacks); a stack's logs appear together, each through a temporary name. A run whose
-log is there is not trained again, so killing the runner loses the stacks in flight and nothing else. Replicas of a level's best
-third are trained when its first seed is complete. What does not belong here: where stacks are trained (launchers.py).
+Runs of one stack train together (spec.Family.stacks); a stack's logs appear together,
+each through a temporary name. A run whose log is there is not trained again, so killing
+the runner loses the stacks in flight and nothing else. Replicas of a level's best third
+are trained when its first seed is complete. What does not belong here: where stacks are
+trained (launchers.py).
 """
 
 from __future__ import annotations
@@ -32,16 +34,28 @@ class SweepReport:
     seconds: float
 
 
-def run_family(family_name: str, out_dir: str | Path, level: str | None = None, budget_s: float | None = None, jobs: int = 1,
-               max_seconds_a_run: float = 3600.0, cache_dir: str | Path | None = None, launcher: Launcher | None = None) -> SweepReport:
-    """Train what is missing of a family (or of one level) into `out_dir`/<run_id>.jsonl.
+def run_family(
+    family_name: str,
+    out_dir: str | Path,
+    level: str | None = None,
+    budget_s: float | None = None,
+    jobs: int = 1,
+    max_seconds_a_run: float = 3600.0,
+    cache_dir: str | Path | None = None,
+    launcher: Launcher | None = None,
+) -> SweepReport:
+    """Train what is missing of a family (or of one level) into
+    `out_dir`/<run_id>.jsonl.
 
     Args:
-        budget_s: no new stack is started after this many seconds. jobs: processes, one torch thread each, unless a launcher is given.
-        max_seconds_a_run: times the stack's size is its time limit; what outlives it is recorded as failed.
+        budget_s: no new stack is started after this many seconds. jobs: processes, one
+            torch thread each, unless a launcher is given.
+        max_seconds_a_run: times the stack's size is its time limit; what outlives it is
+            recorded as failed.
 
     Raises:
-        UnknownNameError: no such family or level. CorpusError: the corpus differs from the recorded one.
+        UnknownNameError: no such family or level. CorpusError: the corpus differs from
+            the recorded one.
     """
     family, out, start = load_family(family_name), Path(out_dir), time.perf_counter()
     levels = [family.level(level)] if level else sorted(family.levels, key=family.flops)
@@ -54,20 +68,43 @@ def run_family(family_name: str, out_dir: str | Path, level: str | None = None, 
         left_s = None if budget_s is None else budget_s - (time.perf_counter() - start)
         if not missing or (left_s is not None and left_s <= 0):
             break
-        done = train_runs(family, missing, out, left_s, launcher or LocalLauncher(jobs), max_seconds_a_run, cache_dir)
+        done = train_runs(
+            family,
+            missing,
+            out,
+            left_s,
+            launcher or LocalLauncher(jobs),
+            max_seconds_a_run,
+            cache_dir,
+        )
         trained += done
         if done < len(missing):
             break
     losses = recorded_losses(family, out)
-    left = sum(family.n_runs(lv) - len([r for r in family.runs(lv, losses) if r.run_id in losses]) for lv in levels)
+    left = sum(
+        family.n_runs(lv)
+        - len([r for r in family.runs(lv, losses) if r.run_id in losses])
+        for lv in levels
+    )
     return SweepReport(trained, skipped, left, time.perf_counter() - start)
 
 
-def train_runs(family: Family, runs: Sequence[Run], out_dir: Path, budget_s: float | None, launcher: Launcher,
-               max_seconds_a_run: float = 3600.0, cache_dir: str | Path | None = None) -> int:
+def train_runs(
+    family: Family,
+    runs: Sequence[Run],
+    out_dir: Path,
+    budget_s: float | None,
+    launcher: Launcher,
+    max_seconds_a_run: float = 3600.0,
+    cache_dir: str | Path | None = None,
+) -> int:
     """Train the given runs; returns how many. Nothing new is started after `budget_s`."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    cache, start, trained = Path(cache_dir) if cache_dir else out_dir.parent, time.perf_counter(), 0
+    cache, start, trained = (
+        Path(cache_dir) if cache_dir else out_dir.parent,
+        time.perf_counter(),
+        0,
+    )
     waiting, running = family.stacks(runs), {}
     progress = _Progress(family, waiting)
     with launcher:
@@ -75,7 +112,14 @@ def train_runs(family: Family, runs: Sequence[Run], out_dir: Path, budget_s: flo
             in_time = budget_s is None or time.perf_counter() - start < budget_s
             while waiting and in_time and len(running) < launcher.slots:
                 stack = waiting.pop(0)
-                ticket = launcher.submit(train_and_write, family.name, stack, out_dir, cache, max_seconds_a_run * len(stack))
+                ticket = launcher.submit(
+                    train_and_write,
+                    family.name,
+                    stack,
+                    out_dir,
+                    cache,
+                    max_seconds_a_run * len(stack),
+                )
                 running[ticket] = stack
             if not running:
                 return trained
@@ -86,10 +130,18 @@ def train_runs(family: Family, runs: Sequence[Run], out_dir: Path, budget_s: flo
                 progress.show(stack)
 
 
-def train_and_write(family_name: str, stack: list[Run], out_dir: Path, cache_dir: Path, max_seconds: float) -> None:
+def train_and_write(
+    family_name: str,
+    stack: list[Run],
+    out_dir: Path,
+    cache_dir: Path,
+    max_seconds: float,
+) -> None:
     """Train a stack in this process and write its logs."""
     module = trainer(family_name)
-    for run_id, records in module.train(stack, module.load(cache_dir), max_seconds).items():
+    for run_id, records in module.train(
+        stack, module.load(cache_dir), max_seconds
+    ).items():
         write_log(out_dir, run_id, records)
 
 
@@ -102,13 +154,26 @@ def write_log(out_dir: Path, run_id: str, records: Sequence[Record]) -> None:
 
 
 def recorded_losses(family: Family, out_dir: Path) -> dict[str, float]:
-    """Objective of every log in a folder by run_id, lower is better; inf where a run diverged or failed without one."""
+    """Objective of every log in a folder by run_id, lower is better; inf where a run
+    diverged or failed without one.
+    """
     return {path.stem: _finite(family, path) for path in out_dir.glob("*.jsonl")}
 
 
 def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
-    """Runs recorded in a folder: {"families": {name: {"runs": n, "declared": n, "finished": n, "diverged": n, "failed": n}}}."""
-    counts = {name: {"runs": 0, "declared": declared(f), "finished": 0, "diverged": 0, "failed": 0} for name, f in FAMILIES.items()}
+    """Runs recorded in a folder: {"families": {name: {"runs": n, "declared": n,
+    "finished": n, "diverged": n, "failed": n}}}.
+    """
+    counts = {
+        name: {
+            "runs": 0,
+            "declared": declared(f),
+            "finished": 0,
+            "diverged": 0,
+            "failed": 0,
+        }
+        for name, f in FAMILIES.items()
+    }
     for path in Path(out_dir).glob("*.jsonl"):
         family, end = counts.get(path.stem.split("-")[0]), _end(path)
         if family is not None and isinstance(end, RunEnd):
@@ -150,5 +215,10 @@ class _Progress:
         self.runs += len(stack)
         elapsed = time.perf_counter() - self.start
         left = elapsed * (self.total_flops / self.flops - 1)
-        print(f"lab {self.family.name} {stack[0].level.name}: {self.runs}/{self.total_runs} runs, {elapsed / 60:.1f} min, "
-              f"about {left / 60:.1f} min left", file=sys.stderr, flush=True)
+        print(
+            f"lab {self.family.name} {stack[0].level.name}: "
+            f"{self.runs}/{self.total_runs} runs, {elapsed / 60:.1f} min, "
+            f"about {left / 60:.1f} min left",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,4 +1,6 @@
-"""The shape of a small decoder, and what it costs. Imports no torch, so that a family can be declared without it."""
+"""The shape of a small decoder, and what it costs. Imports no torch, so that a family
+can be declared without it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ HEAD_SIZE = 16
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one decoder. `params` counts what multiplies activations: blocks and head, without the embedding."""
+    """Of one decoder. `params` counts what multiplies activations: blocks and head,
+    without the embedding.
+    """
 
     width: int
     layers: int
@@ -29,10 +33,22 @@ class Shape:
         return self.heads or self.width // HEAD_SIZE
 
     def tensors(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Names and dimensions in the order in which they are drawn and stored. A tied shape has no head of its own."""
+        """Names and dimensions in the order in which they are drawn and stored. A tied
+        shape has no head of its own.
+        """
         d, hidden = self.width, self.mlp_ratio * self.width
-        blocks = [(f"{name}.{i}", shape) for i in range(self.layers) for name, shape in (
-            ("norm1", (d,)), ("qkv", (d, 3 * d)), ("out", (d, d)), ("norm2", (d,)), ("up", (d, hidden)), ("down", (hidden, d)))]
+        blocks = [
+            (f"{name}.{i}", shape)
+            for i in range(self.layers)
+            for name, shape in (
+                ("norm1", (d,)),
+                ("qkv", (d, 3 * d)),
+                ("out", (d, d)),
+                ("norm2", (d,)),
+                ("up", (d, hidden)),
+                ("down", (hidden, d)),
+            )
+        ]
         head = [] if self.tied else [("head", (d, self.vocabulary))]
         return [("embedding", (self.vocabulary, d)), *blocks, ("norm", (d,)), *head]
 
@@ -47,6 +63,10 @@ class Shape:
 
     @property
     def train_flops_a_token(self) -> float:
-        """Forward and backward: 6 a weight that multiplies (a tied head multiplies too), and attention over the whole context."""
+        """Forward and backward: 6 a weight that multiplies (a tied head multiplies
+        too), and attention over the whole context.
+        """
         head = self.vocabulary * self.width if self.tied else 0
-        return 6.0 * (self.params + head) + 12.0 * self.layers * self.context * self.width
+        return (
+            6.0 * (self.params + head) + 12.0 * self.layers * self.context * self.width
+        )

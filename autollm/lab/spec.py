@@ -1,8 +1,11 @@
-"""What a lab family is: declared space, fidelity ladder, objective, design of cells, seeds.
+"""What a lab family is: declared space, fidelity ladder, objective, design of cells,
+seeds.
 
-Declared before the sweep; changing any of it is a new version of the family. Imports no torch: how a family trains is said by the
-module of its name under `trainers/`. What does not belong here: any one family (families/).
-Invariant: one window of knobs at every level, and a run's id depends on nothing but configuration, level's settings and seed.
+Declared before the sweep; changing any of it is a new version of the family. Imports no
+torch: how a family trains is said by the module of its name under `trainers/`. What
+does not belong here: any one family (families/). Invariant: one window of knobs at
+every level, and a run's id depends on nothing but configuration, level's settings and
+seed.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ Config = dict[str, Any]
 class Level:
     """One experiment of a ladder.
 
-    `settings`: what the trainer needs (a shape, tokens, budgets, a task); part of a run's id. `part`: which part of the family's design
-    is trained here. `seeds` are trained for every cell, `extra_seeds` for one cell in EXTRA_EVERY (their spread is the noise estimate),
-    `best_third_seeds` for the third of the cells that was best with the first seed.
+    `settings`: what the trainer needs (a shape, tokens, budgets, a task); part of a
+    run's id. `part`: which part of the family's design is trained here. `seeds` are
+    trained for every cell, `extra_seeds` for one cell in EXTRA_EVERY (their spread is
+    the noise estimate), `best_third_seeds` for the third of the cells that was best
+    with the first seed.
     """
 
     name: str
@@ -48,7 +53,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Run:
-    """One run to be trained; `run_id` is stable under everything but its own definition."""
+    """One run to be trained; `run_id` is stable under everything but its own
+    definition.
+    """
 
     family: str
     level: Level
@@ -58,7 +65,9 @@ class Run:
     @cached_property
     def run_id(self) -> str:
         key = {**self.config, **self.level.settings, "seed": self.seed}
-        return f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
+        return (
+            f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -75,11 +84,16 @@ class Family:
     """A lab family and its sweep.
 
     Attributes:
-        space: the declared window. objective: what is optimized. secondary: kept beside it; with a direction they are targets too.
-        design: the cells that are trained at a level, in a fixed order; a shared prefix makes levels comparable.
-        fidelity: a level's coordinates, as they stand in the logs. flops: of a typical run, for order and progress.
-        stack_key: runs of a level with equal keys train together, low keys first, at most `stack_size` at once.
-        allows: whether a level can train a configuration of the space at all; those of the design it can.
+        space: the declared window. objective: what is optimized. secondary: kept beside
+            it; with a direction they are targets too.
+        design: the cells that are trained at a level, in a fixed order; a shared prefix
+            makes levels comparable.
+        fidelity: a level's coordinates, as they stand in the logs. flops: of a typical
+            run, for order and progress.
+        stack_key: runs of a level with equal keys train together, low keys first, at
+            most `stack_size` at once.
+        allows: whether a level can train a configuration of the space at all; those of
+            the design it can.
     """
 
     name: str
@@ -106,19 +120,35 @@ class Family:
             raise UnknownNameError("level", name, by_name)
         return by_name[name]
 
-    def runs(self, level: Level, losses: Mapping[str, float] | None = None) -> list[Run]:
+    def runs(
+        self, level: Level, losses: Mapping[str, float] | None = None
+    ) -> list[Run]:
         """Runs of a level, in a fixed order.
 
-        `losses`: objectives of recorded runs by run_id, lower is better. Where all cells have one of the first seed, the replicas of the
-        best third come last.
+        `losses`: objectives of recorded runs by run_id, lower is better. Where all
+        cells have one of the first seed, the replicas of the best third come last.
         """
         cells = self.design(level)
         runs = [Run(self.name, level, c, s) for c in cells for s in level.seeds]
-        runs += [Run(self.name, level, c, s) for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY] for s in level.extra_seeds]
+        runs += [
+            Run(self.name, level, c, s)
+            for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY]
+            for s in level.extra_seeds
+        ]
         first = [Run(self.name, level, c, level.seeds[0]) for c in cells]
-        if level.best_third_seeds and losses is not None and all(r.run_id in losses for r in first):
-            best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[: self.n_best(level)]
-            runs += [Run(self.name, level, r.config, s) for r in best for s in level.best_third_seeds]
+        if (
+            level.best_third_seeds
+            and losses is not None
+            and all(r.run_id in losses for r in first)
+        ):
+            best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[
+                : self.n_best(level)
+            ]
+            runs += [
+                Run(self.name, level, r.config, s)
+                for r in best
+                for s in level.best_third_seeds
+            ]
         return runs
 
     def n_best(self, level: Level) -> int:
@@ -130,13 +160,22 @@ class Family:
         return len(self.runs(level)) + self.n_best(level) * len(level.best_third_seeds)
 
     def known(self) -> dict[str, Run]:
-        """Every run that the sweep may train, by its id: replicas of the best third may be of any cell."""
-        every = (Run(self.name, lv, c, s) for lv in self.levels for c in self.design(lv) for s in (*lv.seeds, *lv.best_third_seeds))
+        """Every run that the sweep may train, by its id: replicas of the best third may
+        be of any cell.
+        """
+        every = (
+            Run(self.name, lv, c, s)
+            for lv in self.levels
+            for c in self.design(lv)
+            for s in (*lv.seeds, *lv.best_third_seeds)
+        )
         declared = [run for lv in self.levels for run in self.runs(lv)]
         return {run.run_id: run for run in (*declared, *every)}
 
     def loss(self, final: Mapping[str, float]) -> float:
-        """The objective of a run's end turned so that lower is better; NaN where it has none."""
+        """The objective of a run's end turned so that lower is better; NaN where it has
+        none.
+        """
         value = final.get(self.objective.name, float("nan"))
         return value if self.objective.direction == "min" else -value
 
@@ -162,7 +201,10 @@ def shape_of(level: Level) -> Shape:
 
 def params_and_tokens(level: Level) -> dict[str, float]:
     """Fidelity of a level that fixes shape and tokens."""
-    return {"params": float(shape_of(level).params), "tokens": float(level.settings["tokens"])}
+    return {
+        "params": float(shape_of(level).params),
+        "tokens": float(level.settings["tokens"]),
+    }
 
 
 def flops(level: Level) -> float:
@@ -176,7 +218,8 @@ def trainer(family_name: str) -> ModuleType:
         load(cache_dir) -> data               with `.sha256`; raises CorpusError when this machine's differs from the recorded
         train(runs, data, max_seconds=inf) -> {run_id: [header, steps ..., end]}
 
-    and what a run becomes depends on its own (configuration, level, seed) alone, whatever it is stacked with.
+    and what a run becomes depends on its own (configuration, level, seed) alone,
+    whatever it is stacked with.
     """
     from importlib import import_module
 

@@ -1,8 +1,10 @@
-"""Train a stack of decoders that share shape, batch and number of steps: the loop that every language-model family uses.
+"""Train a stack of decoders that share shape, batch and number of steps: the loop that
+every language-model family uses.
 
-What a run becomes depends on its own weights' seed, recipe and batches alone. AdamW, linear warm-up, cosine to a tenth, no clipping: high
-rates may diverge, and are recorded so.
-What does not belong here: which tokens stand in a batch (trainers/), how a run is written down (recording.py).
+What a run becomes depends on its own weights' seed, recipe and batches alone. AdamW,
+linear warm-up, cosine to a tenth, no clipping: high rates may diverge, and are recorded
+so. What does not belong here: which tokens stand in a batch (trainers/), how a run is
+written down (recording.py).
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Curve:
-    """Train losses [points, runs] at `steps` [points], wall seconds there, and whether the stack ran out of time."""
+    """Train losses [points, runs] at `steps` [points], wall seconds there, and whether
+    the stack ran out of time.
+    """
 
     steps: list[int]
     losses: np.ndarray
@@ -46,9 +50,16 @@ class Curve:
     timed_out: bool
 
 
-def fit(model: StackedDecoder, recipes: Sequence[Recipe], batch_of: Callable[[int], Batch], n_steps: int,
-        max_seconds: float = math.inf) -> Curve:
-    """Train every run of a stack by its own recipe; `batch_of(step)` gives the stack's batch."""
+def fit(
+    model: StackedDecoder,
+    recipes: Sequence[Recipe],
+    batch_of: Callable[[int], Batch],
+    n_steps: int,
+    max_seconds: float = math.inf,
+) -> Curve:
+    """Train every run of a stack by its own recipe; `batch_of(step)` gives the stack's
+    batch.
+    """
     optimizer = _optimizer(model, recipes)
     every = max(1, n_steps // POINTS_IN_FULL)
     steps, losses, wall_s, start = [], [], [], time.perf_counter()
@@ -72,11 +83,18 @@ def fit(model: StackedDecoder, recipes: Sequence[Recipe], batch_of: Callable[[in
 
 
 @torch.no_grad()
-def validate(model: StackedDecoder, tokens: np.ndarray, n_sequences: int = VALIDATION_SEQUENCES) -> np.ndarray:
-    """Loss of every run on the first sequences of a stream [n], float64 [runs], nats per token."""
+def validate(
+    model: StackedDecoder, tokens: np.ndarray, n_sequences: int = VALIDATION_SEQUENCES
+) -> np.ndarray:
+    """Loss of every run on the first sequences of a stream [n], float64 [runs], nats
+    per token.
+    """
     stream = torch.from_numpy(tokens.astype(np.int64))
     starts = torch.arange(n_sequences) * CONTEXT
-    parts = [model.losses(*gather(stream, part.expand(model.runs, -1))) for part in starts.split(16)]
+    parts = [
+        model.losses(*gather(stream, part.expand(model.runs, -1)))
+        for part in starts.split(16)
+    ]
     return torch.stack(parts).double().mean(dim=0).numpy()
 
 
@@ -91,7 +109,14 @@ def _optimizer(model: StackedDecoder, recipes: Sequence[Recipe]) -> torch.optim.
     rows = [torch.nn.Parameter(model.flat[r]) for r in range(model.runs)]
     for r, row in enumerate(rows):
         row.grad = model.grad[r]
-    groups = [{"params": [row], "betas": (0.9, recipe.beta2), "weight_decay": recipe.weight_decay} for row, recipe in zip(rows, recipes, strict=True)]
+    groups = [
+        {
+            "params": [row],
+            "betas": (0.9, recipe.beta2),
+            "weight_decay": recipe.weight_decay,
+        }
+        for row, recipe in zip(rows, recipes, strict=True)
+    ]
     return torch.optim.AdamW(groups, lr=0.0, fused=True)
 
 

@@ -1,5 +1,7 @@
-"""What a sweep showed, level by level: the best cell, the spread that makes it worth finding, the noise that hides it; computed from raw
-logs alone. Invariant: a number here is a function of configuration, level, seed and objective of the runs, never of their order.
+"""What a sweep showed, level by level: the best cell, the spread that makes it worth
+finding, the noise that hides it; computed from raw logs alone. Invariant: a number here
+is a function of configuration, level, seed and objective of the runs, never of their
+order.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ Cells = dict[str, dict[int, float]]
 class LevelSummary:
     """One experiment of the lab.
 
-    `spread`: median - min of the cells' means, in the objective's unit. `noise`: standard deviation of a good cell's mean over its
-    seeds, same unit, None where too few cells have two. `best_value`: the best mean. `edges`: knobs whose best value lies on the
-    window's edge. `seconds`: of a run, median.
+    `spread`: median - min of the cells' means, in the objective's unit. `noise`:
+    standard deviation of a good cell's mean over its seeds, same unit, None where too
+    few cells have two. `best_value`: the best mean. `edges`: knobs whose best value
+    lies on the window's edge. `seconds`: of a run, median.
     """
 
     level: str
@@ -53,18 +56,30 @@ class LevelSummary:
         return bool(self.edges)
 
 
-def summarize(family: Family, runs: Iterable[list[Record]], objective: str = "") -> list[LevelSummary]:
-    """A summary of each level that has a recorded run, in the order of the ladder; of another metric than the family's when named."""
+def summarize(
+    family: Family, runs: Iterable[list[Record]], objective: str = ""
+) -> list[LevelSummary]:
+    """A summary of each level that has a recorded run, in the order of the ladder; of
+    another metric than the family's when named.
+    """
     by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
     for records in runs:
         header, end = records[0], records[-1]
         if isinstance(header, RunHeader) and isinstance(end, RunEnd):
             by_level.setdefault(header.run_id.split("-")[1], []).append((header, end))
-    return [_level(family, level, by_level[level.name], objective) for level in family.levels if level.name in by_level]
+    return [
+        _level(family, level, by_level[level.name], objective)
+        for level in family.levels
+        if level.name in by_level
+    ]
 
 
-def cells_of(family: Family, runs: list[tuple[RunHeader, RunEnd]], objective: str = "") -> Cells:
-    """Losses of one level's runs by cell and seed; failed runs are left out, a diverged one without a loss counts as the worst."""
+def cells_of(
+    family: Family, runs: list[tuple[RunHeader, RunEnd]], objective: str = ""
+) -> Cells:
+    """Losses of one level's runs by cell and seed; failed runs are left out, a diverged
+    one without a loss counts as the worst.
+    """
     known = {canonical_json(header.config): header.config for header, _ in runs}
     out: Cells = {}
     for header, end in runs:
@@ -73,40 +88,76 @@ def cells_of(family: Family, runs: list[tuple[RunHeader, RunEnd]], objective: st
             out.setdefault(canonical_json(header.config), {})[header.seed] = loss
     finite = [v for cell in out.values() for v in cell.values() if np.isfinite(v)]
     worst = max(finite, default=float("nan"))
-    return {key: {s: v if np.isfinite(v) else worst for s, v in cell.items()} for key, cell in out.items() if key in known}
+    return {
+        key: {s: v if np.isfinite(v) else worst for s, v in cell.items()}
+        for key, cell in out.items()
+        if key in known
+    }
 
 
 def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
     if objective in ("", family.objective.name):
         return family.loss(final)
     metric = next(m for m in family.secondary if m.name == objective)
-    return -final.get(objective, np.nan) if metric.direction == "max" else final.get(objective, np.nan)
+    return (
+        -final.get(objective, np.nan)
+        if metric.direction == "max"
+        else final.get(objective, np.nan)
+    )
 
 
-def _level(family: Family, level: Level, runs: list[tuple[RunHeader, RunEnd]], objective: str) -> LevelSummary:
+def _level(
+    family: Family, level: Level, runs: list[tuple[RunHeader, RunEnd]], objective: str
+) -> LevelSummary:
     cells = cells_of(family, runs, objective)
     configs = {canonical_json(h.config): h.config for h, _ in runs}
-    means = {key: float(np.mean(list(losses.values()))) for key, losses in cells.items()}
-    best, middle = min(means, key=means.__getitem__), float(np.median(list(means.values())))
+    means = {
+        key: float(np.mean(list(losses.values()))) for key, losses in cells.items()
+    }
+    best, middle = (
+        min(means, key=means.__getitem__),
+        float(np.median(list(means.values()))),
+    )
     good = [losses for key, losses in cells.items() if means[key] <= middle]
     flops = [end.cost["flops"] for _, end in runs]
     return LevelSummary(
-        level.name, level.split, runs[0][0].fidelity, float(np.median(flops)), len(cells), len(runs),
-        sum(end.status == "diverged" for _, end in runs), sum(end.status == "failed" for _, end in runs), configs[best],
-        -means[best] if family.objective.direction == "max" else means[best], edges(family, configs[best]), middle - means[best],
-        cell_noise(good, level.n_seeds_near_best), float(np.median([end.cost["device_hours"] * 3600 for _, end in runs])))
+        level.name,
+        level.split,
+        runs[0][0].fidelity,
+        float(np.median(flops)),
+        len(cells),
+        len(runs),
+        sum(end.status == "diverged" for _, end in runs),
+        sum(end.status == "failed" for _, end in runs),
+        configs[best],
+        -means[best] if family.objective.direction == "max" else means[best],
+        edges(family, configs[best]),
+        middle - means[best],
+        cell_noise(good, level.n_seeds_near_best),
+        float(np.median([end.cost["device_hours"] * 3600 for _, end in runs])),
+    )
 
 
 def edges(family: Family, config: Config) -> tuple[str, ...]:
-    """Names of the number knobs of more than three values that stand on the first or last of them."""
-    wide = [k for k in family.space.knobs if k.scale in ONE_COORDINATE and len(k.levels) > 3]
-    return tuple(k.name for k in wide if any(np.isclose(config[k.name], k.levels[i], rtol=1e-6) for i in (0, -1)))
+    """Names of the number knobs of more than three values that stand on the first or
+    last of them.
+    """
+    wide = [
+        k for k in family.space.knobs if k.scale in ONE_COORDINATE and len(k.levels) > 3
+    ]
+    return tuple(
+        k.name
+        for k in wide
+        if any(np.isclose(config[k.name], k.levels[i], rtol=1e-6) for i in (0, -1))
+    )
 
 
 def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
-    """Standard deviation of a mean over `n_seeds` seeds once seeds' common shifts are taken out; None with too few replicas.
+    """Standard deviation of a mean over `n_seeds` seeds once seeds' common shifts are
+    taken out; None with too few replicas.
 
-    Cells are {seed: loss}; those with the most common set of two or more seeds are used (two-way analysis of variance).
+    Cells are {seed: loss}; those with the most common set of two or more seeds are used
+    (two-way analysis of variance).
     """
     replicated = [frozenset(c) for c in cells if len(c) > 1]
     if not replicated:
@@ -115,27 +166,51 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     losses = np.array([[c[s] for s in seeds] for c in cells if set(seeds) <= set(c)])
     if len(losses) < 2 or not np.isfinite(losses).all():
         return None
-    left = losses - losses.mean(axis=1, keepdims=True) - losses.mean(axis=0) + losses.mean()
+    left = (
+        losses
+        - losses.mean(axis=1, keepdims=True)
+        - losses.mean(axis=0)
+        + losses.mean()
+    )
     freedom = (losses.shape[0] - 1) * (losses.shape[1] - 1)
     return float(np.sqrt((left**2).sum() / freedom / n_seeds))
 
 
-def level_means(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[str, dict[str, float]]:
-    """{level: {configuration as JSON: mean loss}}, lower is better, levels in the ladder's order."""
+def level_means(
+    family: Family, runs: Iterable[list[Record]], objective: str = ""
+) -> dict[str, dict[str, float]]:
+    """{level: {configuration as JSON: mean loss}}, lower is better, levels in the
+    ladder's order.
+    """
     by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
     for records in runs:
-        by_level.setdefault(records[0].run_id.split("-")[1], []).append((records[0], records[-1]))
-    return {lv.name: {k: float(np.mean(list(v.values()))) for k, v in cells_of(family, by_level[lv.name], objective).items()}
-            for lv in family.levels if lv.name in by_level}
+        by_level.setdefault(records[0].run_id.split("-")[1], []).append(
+            (records[0], records[-1])
+        )
+    return {
+        lv.name: {
+            k: float(np.mean(list(v.values())))
+            for k, v in cells_of(family, by_level[lv.name], objective).items()
+        }
+        for lv in family.levels
+        if lv.name in by_level
+    }
 
 
-def rank_correlations(family: Family, runs: Iterable[list[Record]], objective: str = "") -> dict[tuple[str, str], tuple[float, int]]:
-    """Spearman's correlation between levels over the cells that both have, and their number; levels in the ladder's order."""
+def rank_correlations(
+    family: Family, runs: Iterable[list[Record]], objective: str = ""
+) -> dict[tuple[str, str], tuple[float, int]]:
+    """Spearman's correlation between levels over the cells that both have, and their
+    number; levels in the ladder's order.
+    """
     means, out = level_means(family, runs, objective), {}
     for a, b in itertools.combinations(means, 2):
         shared = sorted(set(means[a]) & set(means[b]))
         if len(shared) >= 4:
-            out[a, b] = _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]), len(shared)
+            out[a, b] = (
+                _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]),
+                len(shared),
+            )
     return out
 
 
@@ -146,14 +221,22 @@ def _spearman(a: list[float], b: list[float]) -> float:
 
 
 def shown(config: Config, family: Family | None = None) -> str:
-    """A configuration on one line: numbers of log knobs as powers of two where they are, mixtures as percents."""
+    """A configuration on one line: numbers of log knobs as powers of two where they
+    are, mixtures as percents.
+    """
     logs = {k.name for k in family.space.knobs if k.scale == "log"} if family else set()
-    return ", ".join(f"{name} {_value(value, name in logs)}" for name, value in config.items())
+    return ", ".join(
+        f"{name} {_value(value, name in logs)}" for name, value in config.items()
+    )
 
 
 def _value(value: Any, is_log: bool) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{part}={100 * weight:.0f}%" for part, weight in value.items() if weight >= 0.005)
+        return " ".join(
+            f"{part}={100 * weight:.0f}%"
+            for part, weight in value.items()
+            if weight >= 0.005
+        )
     if is_log and float(2 * np.log2(value)).is_integer():
         return f"2^{np.log2(value):g}"
     return f"{value:g}" if isinstance(value, float) else str(value)

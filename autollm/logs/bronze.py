@@ -3,10 +3,12 @@
     <lake>/bronze/batches/<batch_id>/{runs,run_metrics,spaces,files}.parquet
     <lake>/quarantine/<batch_id>.parquet
 
-What does not belong here: reading logs, aggregation. No clock and no path of this machine enters a table.
+What does not belong here: reading logs, aggregation. No clock and no path of this
+machine enters a table.
 
-Invariant: a folder under `batches` that holds `files.parquet` is whole and never written again. Locally it appears
-by one rename; elsewhere `files.parquet` is moved last, and a folder without it is removed by the next ingest.
+Invariant: a folder under `batches` that holds `files.parquet` is whole and never
+written again. Locally it appears by one rename; elsewhere `files.parquet` is moved
+last, and a folder without it is removed by the next ingest.
 """
 
 from __future__ import annotations
@@ -73,7 +75,13 @@ SCHEMAS = {
         wall_time_s=_REAL,
     ),
     "spaces": _schema(
-        batch_id=_TEXT, source=_TEXT, family=_TEXT, space_id=_TEXT, space_json=_TEXT, ladder_id=_TEXT, ladder_json=_TEXT
+        batch_id=_TEXT,
+        source=_TEXT,
+        family=_TEXT,
+        space_id=_TEXT,
+        space_json=_TEXT,
+        ladder_id=_TEXT,
+        ladder_json=_TEXT,
     ),
     "files": _schema(
         batch_id=_TEXT,
@@ -92,12 +100,20 @@ SCHEMAS = {
     ),
 }
 QUARANTINE_SCHEMA = _schema(
-    batch_id=_TEXT, file=_TEXT, sha256=_TEXT, line=_COUNT, n_lines=_COUNT, reason=_TEXT, text=_TEXT
+    batch_id=_TEXT,
+    file=_TEXT,
+    sha256=_TEXT,
+    line=_COUNT,
+    n_lines=_COUNT,
+    reason=_TEXT,
+    text=_TEXT,
 )
 
 
 SPILL_ROWS = 20_000
-"""Rows of a table that wait in memory; more of them wait in files of a temporary folder."""
+"""Rows of a table that wait in memory; more of them wait in files of a temporary
+folder.
+"""
 
 
 class Rows:
@@ -122,7 +138,10 @@ class Rows:
             self.waiting = []
 
     def _table(self) -> pa.Table:
-        return pa.table({name: [row[name] for row in self.waiting] for name in self.schema.names}, schema=self.schema)
+        return pa.table(
+            {name: [row[name] for row in self.waiting] for name in self.schema.names},
+            schema=self.schema,
+        )
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows, in pieces; one piece where none were spilled."""
@@ -137,7 +156,9 @@ class Batch:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="autollm-landing-")
-        self.runs, self.run_metrics, self.spaces = (self._rows(SCHEMAS[n]) for n in ("runs", "run_metrics", "spaces"))
+        self.runs, self.run_metrics, self.spaces = (
+            self._rows(SCHEMAS[n]) for n in ("runs", "run_metrics", "spaces")
+        )
         self.quarantine = self._rows(QUARANTINE_SCHEMA)
         self.files: list[dict[str, Any]] = []
 
@@ -175,7 +196,10 @@ class Bronze:
 
     def batch_ids(self) -> list[str]:
         """Ids of whole batches, sorted."""
-        return sorted(path.split("/")[-2] for path in self.fs.glob(f"{self.batches}/*/files.parquet"))
+        return sorted(
+            path.split("/")[-2]
+            for path in self.fs.glob(f"{self.batches}/*/files.parquet")
+        )
 
     def read(self, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
         """Rows of one table over all whole batches."""
@@ -184,15 +208,20 @@ class Bronze:
     def scan(self, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
         """The rows of `read`, a row group at a time."""
         for batch_id in self.batch_ids():
-            with self.fs.open(f"{self.batches}/{batch_id}/{table}.parquet", "rb") as stream:
+            with self.fs.open(
+                f"{self.batches}/{batch_id}/{table}.parquet", "rb"
+            ) as stream:
                 for found in pq.ParquetFile(stream).iter_batches(columns=columns):
-                    yield from zip(*(found[c].to_pylist() for c in columns), strict=True)
+                    yield from zip(
+                        *(found[c].to_pylist() for c in columns), strict=True
+                    )
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lake for one ingest, and clear what a killed one left behind.
 
-        The lock is the operating system's and ends with its process; a lake that is not a local folder has none.
+        The lock is the operating system's and ends with its process; a lake that is not
+        a local folder has none.
 
         Raises:
             BusyError: another process ingests into this lake.
@@ -212,7 +241,8 @@ class Bronze:
             except BlockingIOError:
                 lock.seek(0)
                 raise BusyError(
-                    f"another ingest (process {lock.read().strip() or 'unknown'}) is writing to "
+                    f"another ingest (process {lock.read().strip() or 'unknown'}) is "
+                    "writing to "
                     f"{self.root}/bronze. Wait for it to end, then run again."
                 ) from None
             lock.truncate(0)
@@ -223,9 +253,13 @@ class Bronze:
     def _clear_leftovers(self) -> None:
         whole = set(self.batch_ids())
         leftovers = [self._temporary] if self.fs.exists(self._temporary) else []
-        leftovers += [p for p in self._children(self.batches) if p.rsplit("/", 1)[-1] not in whole]
         leftovers += [
-            p for p in self._children(self._quarantine) if p.rsplit("/", 1)[-1].removesuffix(".parquet") not in whole
+            p for p in self._children(self.batches) if p.rsplit("/", 1)[-1] not in whole
+        ]
+        leftovers += [
+            p
+            for p in self._children(self._quarantine)
+            if p.rsplit("/", 1)[-1].removesuffix(".parquet") not in whole
         ]
         for path in leftovers:
             self.fs.rm(path, recursive=True)
@@ -244,10 +278,14 @@ class Bronze:
         folder = f"{self._temporary}/{batch_id}"
         self.fs.makedirs(folder, exist_ok=True)
         for name, schema in SCHEMAS.items():
-            self._write_table(f"{folder}/{name}.parquet", batch_id, batch.table(name), schema)
+            self._write_table(
+                f"{folder}/{name}.parquet", batch_id, batch.table(name), schema
+            )
         if len(batch.quarantine):
             self.fs.makedirs(self._quarantine, exist_ok=True)
-            self._write_table(f"{folder}.quarantine", batch_id, batch.quarantine, QUARANTINE_SCHEMA)
+            self._write_table(
+                f"{folder}.quarantine", batch_id, batch.quarantine, QUARANTINE_SCHEMA
+            )
             self.fs.mv(f"{folder}.quarantine", f"{self._quarantine}/{batch_id}.parquet")
         self._commit(folder, f"{self.batches}/{batch_id}")
         self.fs.rm(self._temporary, recursive=True)
@@ -261,12 +299,16 @@ class Bronze:
         for name in sorted(SCHEMAS, key=lambda n: n == "files"):
             self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
 
-    def _write_table(self, path: str, batch_id: str, rows: Rows, schema: pa.Schema) -> None:
+    def _write_table(
+        self, path: str, batch_id: str, rows: Rows, schema: pa.Schema
+    ) -> None:
         with self.fs.open(path, "wb") as stream:
             with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
                 for table in rows.tables():
                     ids = pa.array([batch_id] * table.num_rows, _TEXT)
-                    writer.write_table(table.add_column(0, schema.field("batch_id"), ids))
+                    writer.write_table(
+                        table.add_column(0, schema.field("batch_id"), ids)
+                    )
             if self.is_local:
                 stream.flush()
                 os.fsync(stream.fileno())

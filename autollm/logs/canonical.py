@@ -1,8 +1,8 @@
 """A run's raw fields to its canonical bronze row, as its mapping says.
 
 What does not belong here: parsing files (the readers), writing Parquet (`bronze.py`).
-Invariant: the same fields and mapping give the same row, bit for bit; a value that does not fit raises, it is never
-repaired except by the mapping's own rounding rule.
+Invariant: the same fields and mapping give the same row, bit for bit; a value that does
+not fit raises, it is never repaired except by the mapping's own rounding rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class _MissingValueError(RecordError):
 
 
 class RunFields:
-    """A run's raw fields by column name, with the mapping's derived columns and names on top."""
+    """A run's raw fields by column name, with the mapping's derived columns and names
+    on top.
+    """
 
     def __init__(self, mapping: Mapping, values: AnyMapping[str, Any]):
         self._mapping, self._values = mapping, values
@@ -53,14 +55,18 @@ class RunFields:
         *keys, last = (self.raw(column) for column in lookup.columns)
         if not lookup.separator:
             return _row_of(lookup, [*keys, last])[output]
-        return [_row_of(lookup, [*keys, item])[output] for item in _list_items(last, lookup.separator)]
+        return [
+            _row_of(lookup, [*keys, item])[output]
+            for item in _list_items(last, lookup.separator)
+        ]
 
     def number(self, column: str) -> float:
         """The value of a column as a float, non-finite spellings included."""
         return _number(self.raw(column), column)
 
     def evaluate(self, expression: Expression) -> float:
-        """An expression's value; names are aliases, canonical names, derived columns or columns.
+        """An expression's value; names are aliases, canonical names, derived columns or
+        columns.
 
         Raises:
             RecordError: a name without a value, or arithmetic that fails.
@@ -68,7 +74,9 @@ class RunFields:
         return expression(lambda name: self.number(self._column_of.get(name, name)))
 
     def optional(self, expression: Expression | None) -> float | None:
-        """Like `evaluate`, None where there is no expression, a value is missing, or the result is not finite."""
+        """Like `evaluate`, None where there is no expression, a value is missing, or
+        the result is not finite.
+        """
         if expression is None:
             return None
         try:
@@ -86,7 +94,8 @@ def _row_of(lookup: Lookup, values: list[Any]) -> dict[str, Any]:
     if key not in lookup.rows:
         close = difflib.get_close_matches(key, lookup.rows, n=1, cutoff=0.0)
         raise RecordError(
-            f"{'|'.join(lookup.columns)}={key!r:.80} has no row in [lookup.rows] of the mapping. "
+            f"{'|'.join(lookup.columns)}={key!r:.80} has no row in [lookup.rows] of "
+            "the mapping. "
             f"Nearest: {close[0] if close else 'none'!r}. Fix: add a row for it."
         )
     return lookup.rows[key]
@@ -97,17 +106,23 @@ def key_text(value: Any) -> str:
     plain = _plain(value)
     if isinstance(plain, bool):
         return str(plain).lower()
-    return str(int(plain)) if isinstance(plain, float) and plain.is_integer() and abs(plain) < 1e15 else str(plain)
+    return (
+        str(int(plain))
+        if isinstance(plain, float) and plain.is_integer() and abs(plain) < 1e15
+        else str(plain)
+    )
 
 
 def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
     """The part of a `runs` row that the mapping decides.
 
-    `values` maps columns to raw values; a run log also gives `status` and `status_reason`. `group`, which is no column
-    of `runs`, is the part of the source that the run belongs to; empty where the mapping names no groups.
+    `values` maps columns to raw values; a run log also gives `status` and
+    `status_reason`. `group`, which is no column of `runs`, is the part of the source
+    that the run belongs to; empty where the mapping names no groups.
 
     Raises:
-        RecordError: a knob or coordinate that is missing, not a number, out of its scale or off its grid.
+        RecordError: a knob or coordinate that is missing, not a number, out of its
+            scale or off its grid.
     """
     fields = RunFields(mapping, values)
     config: dict[str, Any] = {}
@@ -115,10 +130,17 @@ def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
         if knob.is_chosen(config):
             config[knob.name] = read_knob(knob, fields, values)
     config_json = canonical_json(config)
-    fidelity = {q.name: _within(q, _positive(fields.number(q.column), q.column)) for q in mapping.fidelity}
+    fidelity = {
+        q.name: _within(q, _positive(fields.number(q.column), q.column))
+        for q in mapping.fidelity
+    }
     objective = _optional_number(fields, mapping.objective)
     status, reason = _status(
-        mapping, fields, objective, values.get("status", "finished"), values.get("status_reason", "")
+        mapping,
+        fields,
+        objective,
+        values.get("status", "finished"),
+        values.get("status_reason", ""),
     )
     device_hours = fields.optional(mapping.cost.get("device_hours"))
     device = mapping.device or str(values.get("hardware.device") or "")
@@ -130,7 +152,9 @@ def build_run(mapping: Mapping, values: AnyMapping[str, Any]) -> Row:
         "config_json": config_json,
         "config_id": content_hash(config_json),
         "fidelity_json": canonical_json(fidelity),
-        "fidelity_label": ",".join(f"{name}={_short(value)}" for name, value in fidelity.items()),
+        "fidelity_label": ",".join(
+            f"{name}={_short(value)}" for name, value in fidelity.items()
+        ),
         "objective_name": mapping.objective.name,
         "objective_direction": mapping.objective.direction,
         "objective_value": objective,
@@ -161,8 +185,10 @@ def read_knob(knob: KnobRule, fields: RunFields, values: AnyMapping[str, Any]) -
     items = value if knob.scale == "list" else [value]
     if knob.values is not None and not all(item in knob.values for item in items):
         raise RecordError(
-            f"{knob.column}={raw!r:.80} is none of the declared values {list(knob.values)}. "
-            f"Fix: add it to `values` of {knob.name!r} in the mapping, or correct the cell."
+            f"{knob.column}={raw!r:.80} is none of the declared values "
+            f"{list(knob.values)}. "
+            f"Fix: add it to `values` of {knob.name!r} in the mapping, or correct the "
+            "cell."
         )
     return value
 
@@ -176,42 +202,68 @@ def _within(entry: KnobRule | Quantity, value: float) -> float:
     if entry.bounds is not None and not entry.bounds[0] <= value <= entry.bounds[1]:
         unit = f" {entry.unit}" if entry.unit else ""
         raise RecordError(
-            f"{entry.column}={value:g} is beyond the bounds {entry.bounds[0]:g} to {entry.bounds[1]:g}{unit} of {entry.name!r}. "
-            "Mixed units? Fix: write every row in the same unit, or widen `bounds` in the mapping."
+            f"{entry.column}={value:g} is beyond the bounds {entry.bounds[0]:g} to "
+            f"{entry.bounds[1]:g}{unit} of {entry.name!r}. "
+            "Mixed units? Fix: write every row in the same unit, or widen `bounds` in "
+            "the mapping."
         )
     return value
 
 
 def _on_grid(knob: KnobRule, value: float) -> float:
     if not math.isfinite(value) or (knob.scale == "log" and value <= 0):
-        raise RecordError(f"{knob.column}={value!r} is not a {'positive ' if knob.scale == 'log' else ''}finite number")
+        raise RecordError(
+            f"{knob.column}={value!r} is not a "
+            f"{'positive ' if knob.scale == 'log' else ''}finite number"
+        )
     if knob.scale == "integer" and not value.is_integer():
-        raise RecordError(f"{knob.column}={value!r} is no whole number. Fix: scale = \"linear\", or correct the cell.")
+        raise RecordError(
+            f'{knob.column}={value!r} is no whole number. Fix: scale = "linear", or '
+            "correct the cell."
+        )
     if knob.step is None:
         return value
     natural = math.log2(value) if knob.scale == "log" else value
     rounded = math.floor(natural / knob.step + 0.5) * knob.step
     if knob.tolerance is not None and abs(natural - rounded) > knob.tolerance:
-        nearest, measure = (2.0**rounded, "octaves") if knob.scale == "log" else (rounded, knob.unit)
+        nearest, measure = (
+            (2.0**rounded, "octaves") if knob.scale == "log" else (rounded, knob.unit)
+        )
         raise RecordError(
-            f"{knob.column}={value:g} is {abs(natural - rounded):.3g} {measure} from the nearest step {nearest:.6g}, "
-            f"more than {knob.tolerance:g}. Fix: widen `tolerance` or change `step` of {knob.name!r} in the mapping."
+            f"{knob.column}={value:g} is {abs(natural - rounded):.3g} {measure} from "
+            f"the nearest step {nearest:.6g}, "
+            f"more than {knob.tolerance:g}. Fix: widen `tolerance` or change `step` of "
+            f"{knob.name!r} in the mapping."
         )
     return 2.0**rounded if knob.scale == "log" else rounded
 
 
 def _simplex(knob: KnobRule, values: AnyMapping[str, Any]) -> dict[str, float]:
-    """Weights by part, renormalized to sum 1: published tables round them to a few decimals."""
+    """Weights by part, renormalized to sum 1: published tables round them to a few
+    decimals.
+    """
     names = _matching(knob.columns, tuple(values))
     weights = {c.removeprefix(knob.prefix): _number(values[c], c) for c in names}
     total, tolerance = sum(weights.values()), knob.tolerance or 0.01
-    negative = next((c for c, weight in zip(names, weights.values(), strict=True) if not weight >= 0), None)
+    negative = next(
+        (
+            c
+            for c, weight in zip(names, weights.values(), strict=True)
+            if not weight >= 0
+        ),
+        None,
+    )
     if negative is not None:
-        raise RecordError(f"{negative}={values[negative]!r} is no weight of {knob.name!r}: expected a number of at least 0")
+        raise RecordError(
+            f"{negative}={values[negative]!r} is no weight of {knob.name!r}: expected "
+            "a number of at least 0"
+        )
     if not weights or abs(total - 1) > tolerance:
         raise RecordError(
-            f"the weights of {knob.name!r} sum to {total:g} over {len(weights)} columns, expected 1 within {tolerance:g}. "
-            f"Fix: correct the row, or the `columns` or `tolerance` of {knob.name!r} in the mapping."
+            f"the weights of {knob.name!r} sum to {total:g} over {len(weights)} "
+            f"columns, expected 1 within {tolerance:g}. "
+            f"Fix: correct the row, or the `columns` or `tolerance` of {knob.name!r} "
+            "in the mapping."
         )
     return {name: weight / total for name, weight in weights.items()}
 
@@ -222,7 +274,10 @@ def _matching(patterns: tuple[str, ...], columns: tuple[str, ...]) -> tuple[str,
 
 
 def _list_items(raw: Any, separator: str) -> list[Any]:
-    return [_plain(item) for item in (raw if isinstance(raw, list) else str(raw).split(separator))]
+    return [
+        _plain(item)
+        for item in (raw if isinstance(raw, list) else str(raw).split(separator))
+    ]
 
 
 def _plain(raw: Any) -> Any:
@@ -272,8 +327,16 @@ def _optional_number(fields: RunFields, quantity: Quantity) -> float | None:
     return _within(quantity, value) if math.isfinite(value) else value
 
 
-def _status(mapping: Mapping, fields: RunFields, objective: float | None, status: str, reason: str) -> tuple[str, str]:
-    """The recorded status, made worse where the objective or a rule says so; never better."""
+def _status(
+    mapping: Mapping,
+    fields: RunFields,
+    objective: float | None,
+    status: str,
+    reason: str,
+) -> tuple[str, str]:
+    """The recorded status, made worse where the objective or a rule says so; never
+    better.
+    """
     if status != "finished":
         return status, reason
     if objective is None:
@@ -291,7 +354,11 @@ def _status(mapping: Mapping, fields: RunFields, objective: float | None, status
 
 def _secondary(mapping: Mapping, fields: RunFields) -> dict[str, float]:
     found = {q.name: _optional_number(fields, q) for q in mapping.secondary}
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    return {
+        name: value
+        for name, value in found.items()
+        if value is not None and math.isfinite(value)
+    }
 
 
 def _group(mapping: Mapping, fields: RunFields) -> str:
@@ -299,7 +366,10 @@ def _group(mapping: Mapping, fields: RunFields) -> str:
         return ""
     group = str(fields.raw(mapping.group_column))
     if not SOURCE_NAME.fullmatch(group):
-        raise RecordError(f"{mapping.group_column}={group!r:.80} is no group: expected letters, digits and ._+-")
+        raise RecordError(
+            f"{mapping.group_column}={group!r:.80} is no group: expected letters, "
+            "digits and ._+-"
+        )
     return group
 
 
@@ -307,9 +377,15 @@ def _seed(mapping: Mapping, values: AnyMapping[str, Any]) -> int | None:
     raw = values.get(mapping.seed_column) if mapping.seed_column else None
     if raw is None or raw == "":
         return None
-    number = raw if isinstance(raw, int) and not isinstance(raw, bool) else _number(raw, mapping.seed_column)
+    number = (
+        raw
+        if isinstance(raw, int) and not isinstance(raw, bool)
+        else _number(raw, mapping.seed_column)
+    )
     if not -_MAX_INT64 <= number < _MAX_INT64 or int(number) != number:
-        raise RecordError(f"{mapping.seed_column} must be a 64-bit integer, got {raw!r:.80}")
+        raise RecordError(
+            f"{mapping.seed_column} must be a 64-bit integer, got {raw!r:.80}"
+        )
     return int(number)
 
 

@@ -1,11 +1,12 @@
 """Files, folders and archives to single log files: walking, unpacking, size limits.
 
-Archives (.tar.xz, .tar.gz, .tar) are streamed and never extracted to disk; only regular members are read, under a
-cleaned name. Tables that are files of their own are streamed too (`LogFile`). What does not belong here: what a log
-says (the readers), keeping raw bytes (`landing.py`).
+Archives (.tar.xz, .tar.gz, .tar) are streamed and never extracted to disk; only regular
+members are read, under a cleaned name. Tables that are files of their own are streamed
+too (`LogFile`). What does not belong here: what a log says (the readers), keeping raw
+bytes (`landing.py`).
 
-Invariant: nothing here writes, follows a link inside an archive or out of a folder, or holds more than MAX_FILE_BYTES
-of one file.
+Invariant: nothing here writes, follows a link inside an archive or out of a folder, or
+holds more than MAX_FILE_BYTES of one file.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file as found: where it lies, what it is called (the last part of its path, cleaned), why it is not read."""
+    """A file as found: where it lies, what it is called (the last part of its path,
+    cleaned), why it is not read.
+    """
 
     url: str
     name: str
@@ -59,7 +62,9 @@ class RawFile:
 
 @dataclass(frozen=True)
 class LogBytes:
-    """One log or table in memory. `name` is `file` or `archive!member`; `problem` says why `data` is empty."""
+    """One log or table in memory. `name` is `file` or `archive!member`; `problem` says
+    why `data` is empty.
+    """
 
     name: str
     data: bytes
@@ -80,7 +85,9 @@ class LogBytes:
 
 @dataclass(frozen=True)
 class LogFile:
-    """One table that is a file, read as a stream. `n_bytes` after decompression; `problem` says why it is not read."""
+    """One table that is a file, read as a stream. `n_bytes` after decompression;
+    `problem` says why it is not read.
+    """
 
     name: str
     url: str
@@ -93,7 +100,8 @@ class LogFile:
         """The decompressed bytes as a stream.
 
         Raises:
-            OSError: the file is not there any more. (Whether it decompresses was checked by `open_table`.)
+            OSError: the file is not there any more. (Whether it decompresses was
+                checked by `open_table`.)
         """
         with fsspec.open(self.url, "rb") as raw:
             codec = _codec(self.name)
@@ -105,7 +113,8 @@ class LogFile:
 
     @contextlib.contextmanager
     def open_seekable(self) -> Iterator[IO[bytes]]:
-        """The decompressed bytes for random access; those of a compressed file are held in memory.
+        """The decompressed bytes for random access; those of a compressed file are held
+        in memory.
 
         Raises:
             RecordError: that would be more than MAX_FILE_BYTES.
@@ -115,12 +124,16 @@ class LogFile:
                 yield stream
                 return
             if self.n_bytes > MAX_FILE_BYTES:
-                raise RecordError(f"more than {MAX_FILE_BYTES} bytes in a compressed file. Fix: decompress it.")
+                raise RecordError(
+                    f"more than {MAX_FILE_BYTES} bytes in a compressed file. Fix: "
+                    "decompress it."
+                )
             yield io.BytesIO(stream.read())
 
 
 def find_files(path: str) -> tuple[list[RawFile], bool]:
-    """All files at a path or fsspec URL, sorted by path, and whether the path is a folder. Hidden ones are skipped.
+    """All files at a path or fsspec URL, sorted by path, and whether the path is a
+    folder. Hidden ones are skipped.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -129,7 +142,10 @@ def find_files(path: str) -> tuple[list[RawFile], bool]:
     if fs.isfile(root):
         return [_raw_file(fs, root)], False
     if not fs.exists(root):
-        raise FileNotFoundError(f"{path} does not exist. Expected a log file, a table, an archive or a folder of them.")
+        raise FileNotFoundError(
+            f"{path} does not exist. Expected a log file, a table, an archive or a "
+            "folder of them."
+        )
     below = sorted(fs.find(root))
     prefix = root.rstrip("/") + "/"
     return [
@@ -140,12 +156,18 @@ def find_files(path: str) -> tuple[list[RawFile], bool]:
 
 
 def _raw_file(fs: fsspec.AbstractFileSystem, path: str, root: str = "") -> RawFile:
-    problem = _link_problem(path, root) if root and isinstance(fs, LocalFileSystem) else ""
-    return RawFile(fs.unstrip_protocol(path), clean_name(path.rsplit("/", 1)[-1]), problem)
+    problem = (
+        _link_problem(path, root) if root and isinstance(fs, LocalFileSystem) else ""
+    )
+    return RawFile(
+        fs.unstrip_protocol(path), clean_name(path.rsplit("/", 1)[-1]), problem
+    )
 
 
 def _link_problem(path: str, root: str) -> str:
-    """Why a symbolic link below the folder `root` is not followed; empty for anything else."""
+    """Why a symbolic link below the folder `root` is not followed; empty for anything
+    else.
+    """
     if not os.path.islink(path):
         return ""
     target = os.path.realpath(path)
@@ -157,7 +179,9 @@ def _link_problem(path: str, root: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name that is safe as a file name anywhere: no separators, no leading dots; at most 120 characters."""
+    """A name that is safe as a file name anywhere: no separators, no leading dots; at
+    most 120 characters.
+    """
     cleaned = re.sub(r"[^A-Za-z0-9._=+,@-]+", "_", name).lstrip(".")
     return cleaned[-120:] or "unnamed"
 
@@ -173,9 +197,11 @@ def hash_file(raw: RawFile) -> tuple[str, int]:
 
 
 def open_logs(raw: RawFile, sha256: str) -> Iterator[LogBytes]:
-    """The logs in a file: itself, or the regular members of an archive in the archive's order.
+    """The logs in a file: itself, or the regular members of an archive in the archive's
+    order.
 
-    A broken archive gives what could be read before the break, then one entry with the problem.
+    A broken archive gives what could be read before the break, then one entry with the
+    problem.
     """
     with fsspec.open(raw.url, "rb") as stream:
         if raw.is_archive:
@@ -185,7 +211,8 @@ def open_logs(raw: RawFile, sha256: str) -> Iterator[LogBytes]:
 
 
 def open_table(raw: RawFile, sha256: str, size: int) -> LogFile:
-    """A table file for streaming. A compressed one is read through once, so that a bomb or a cut is found before any row.
+    """A table file for streaming. A compressed one is read through once, so that a bomb
+    or a cut is found before any row.
 
     `size`: bytes of the file as it is.
     """
@@ -201,12 +228,16 @@ def open_table(raw: RawFile, sha256: str, size: int) -> LogFile:
                     problem = f"more than {MAX_TABLE_BYTES} bytes after decompression. Fix: split the file."
                     return LogFile(raw.name, raw.url, sha256, 0, problem)
     except (OSError, pa.ArrowException) as error:
-        return LogFile(raw.name, raw.url, sha256, 0, f"not a whole {codec} file: {error}")
+        return LogFile(
+            raw.name, raw.url, sha256, 0, f"not a whole {codec} file: {error}"
+        )
     return LogFile(raw.name, raw.url, sha256, n_bytes)
 
 
 class _CheckedStream:
-    """A decompressed archive as it is read: counts its bytes and remembers the last block."""
+    """A decompressed archive as it is read: counts its bytes and remembers the last
+    block.
+    """
 
     def __init__(self, stream: IO[bytes]):
         self._stream, self._n_bytes, self._tail = stream, 0, b""
@@ -216,11 +247,15 @@ class _CheckedStream:
         self._n_bytes += len(chunk)
         self._tail = (self._tail + chunk)[-tarfile.BLOCKSIZE :]
         if self._n_bytes > MAX_ARCHIVE_BYTES:
-            raise tarfile.ReadError(f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files")
+            raise tarfile.ReadError(
+                f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the "
+                "files"
+            )
         return chunk
 
     def check_end(self) -> None:
-        """Read what is left. `tarfile` takes an archive that was cut between two members for a whole one.
+        """Read what is left. `tarfile` takes an archive that was cut between two
+        members for a whole one.
 
         Raises:
             tarfile.ReadError: no end mark, so the archive was cut short.
@@ -238,16 +273,31 @@ def _members(stream: IO[bytes], archive: str) -> Iterator[LogBytes]:
             for member in tar:
                 if not member.isreg():
                     continue
-                parts = (clean_name(p) for p in member.name.split("/") if p not in ("", ".", ".."))
+                parts = (
+                    clean_name(p)
+                    for p in member.name.split("/")
+                    if p not in ("", ".", "..")
+                )
                 name = f"{archive}!{'/'.join(parts)}"
                 if member.size > MAX_FILE_BYTES:
-                    yield LogBytes(name, b"", "", f"{member.size} bytes, more than {MAX_FILE_BYTES}. Fix: split it.")
+                    yield LogBytes(
+                        name,
+                        b"",
+                        "",
+                        f"{member.size} bytes, more than {MAX_FILE_BYTES}. Fix: split "
+                        "it.",
+                    )
                     continue
                 data = tar.extractfile(member).read()
                 yield _log(name, data, hashlib.sha256(data).hexdigest())
         checked.check_end()
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        yield LogBytes(archive, b"", "", f"broken archive: {error}. What came before this point was read.")
+        yield LogBytes(
+            archive,
+            b"",
+            "",
+            f"broken archive: {error}. What came before this point was read.",
+        )
 
 
 def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:

@@ -1,11 +1,12 @@
-"""The small expression language of mapping files: numbers, names, arithmetic, comparisons, a few functions.
+"""The small expression language of mapping files: numbers, names, arithmetic,
+comparisons, a few functions.
 
-An expression is parsed once with Python's own parser, checked node by node against a whitelist, and turned into
-closures; nothing is ever handed to `eval`. A name may be dotted (`cost.flops`). What does not belong here: where a
-name's value comes from.
+An expression is parsed once with Python's own parser, checked node by node against a
+whitelist, and turned into closures; nothing is ever handed to `eval`. A name may be
+dotted (`cost.flops`). What does not belong here: where a name's value comes from.
 
-Invariant: only the listed nodes and functions are accepted, so that text found in a mapping can compute a number or a
-truth value and do nothing else.
+Invariant: only the listed nodes and functions are accepted, so that text found in a
+mapping can compute a number or a truth value and do nothing else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,15 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "mean": lambda *values: math.fsum(values) / len(values),
     "round": lambda x: float(math.floor(x + 0.5)),
 }
-_ARITY = {"log2": (1, 1), "exp": (1, 1), "sqrt": (1, 1), "round": (1, 1), "min": (2, 9), "max": (2, 9), "mean": (1, 99)}
+_ARITY = {
+    "log2": (1, 1),
+    "exp": (1, 1),
+    "sqrt": (1, 1),
+    "round": (1, 1),
+    "min": (2, 9),
+    "max": (2, 9),
+    "mean": (1, 99),
+}
 _BINARY: dict[type, Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -75,10 +84,14 @@ def parse_expression(text: str) -> Expression:
     """Check and compile `text`.
 
     Raises:
-        MappingError: not an expression, longer than MAX_CHARACTERS, or anything outside the whitelist.
+        MappingError: not an expression, longer than MAX_CHARACTERS, or anything outside
+            the whitelist.
     """
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
-        raise MappingError(f"expected an expression of 1 to {MAX_CHARACTERS} characters, got {text!r:.80}")
+        raise MappingError(
+            f"expected an expression of 1 to {MAX_CHARACTERS} characters, got "
+            f"{text!r:.80}"
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -87,7 +100,9 @@ def parse_expression(text: str) -> Expression:
     try:
         node = _compile(tree.body, text, names)
     except RecursionError:
-        raise MappingError(f"the expression {text!r:.80} is nested too deeply") from None
+        raise MappingError(
+            f"the expression {text!r:.80} is nested too deeply"
+        ) from None
     return Expression(text, tuple(names), node)
 
 
@@ -103,17 +118,30 @@ def _compile(node: ast.expr, text: str, names: dict[str, None]) -> _Node:
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not() as op, operand=operand):
             return _unary(op, _compile(operand, text, names))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            apply, a, b = _BINARY[type(op)], _compile(left, text, names), _compile(right, text, names)
+            apply, a, b = (
+                _BINARY[type(op)],
+                _compile(left, text, names),
+                _compile(right, text, names),
+            )
             return lambda lookup: apply(a(lookup), b(lookup))
-        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
-            return _chain([_COMPARE[type(op)] for op in ops], [_compile(n, text, names) for n in (left, *others)])
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(
+            type(op) in _COMPARE for op in ops
+        ):
+            return _chain(
+                [_COMPARE[type(op)] for op in ops],
+                [_compile(n, text, names) for n in (left, *others)],
+            )
         case ast.BoolOp(op=op, values=values):
-            parts, quantifier = [_compile(n, text, names) for n in values], all if isinstance(op, ast.And) else any
+            parts, quantifier = (
+                [_compile(n, text, names) for n in values],
+                all if isinstance(op, ast.And) else any,
+            )
             return lambda lookup: quantifier(bool(part(lookup)) for part in parts)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
             return _call(name, [_compile(n, text, names) for n in args], text)
     raise MappingError(
-        f"{type(node).__name__} is not allowed in the expression {text!r}. Allowed: numbers, names, + - * / **, "
+        f"{type(node).__name__} is not allowed in the expression {text!r}. Allowed: "
+        "numbers, names, + - * / **, "
         f"comparisons, and, or, not, {', '.join(FUNCTIONS)}."
     )
 
@@ -122,7 +150,9 @@ def _literal(value: float, text: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise MappingError(f"a number in the expression {text!r} is beyond float64") from None
+        raise MappingError(
+            f"a number in the expression {text!r} is beyond float64"
+        ) from None
 
 
 def _dotted(node: ast.expr, text: str) -> str:
@@ -130,7 +160,9 @@ def _dotted(node: ast.expr, text: str) -> str:
         return node.id
     if isinstance(node, ast.Attribute):
         return f"{_dotted(node.value, text)}.{node.attr}"
-    raise MappingError(f"only dotted names may be read with '.', in the expression {text!r}")
+    raise MappingError(
+        f"only dotted names may be read with '.', in the expression {text!r}"
+    )
 
 
 def _unary(op: ast.unaryop, inner: _Node) -> _Node:
@@ -140,10 +172,14 @@ def _unary(op: ast.unaryop, inner: _Node) -> _Node:
     return lambda lookup: sign * inner(lookup)
 
 
-def _chain(operators: list[Callable[[float, float], bool]], parts: list[_Node]) -> _Node:
+def _chain(
+    operators: list[Callable[[float, float], bool]], parts: list[_Node]
+) -> _Node:
     def evaluate(lookup: Lookup) -> bool:
         values = [part(lookup) for part in parts]
-        return all(op(a, b) for op, a, b in zip(operators, values, values[1:], strict=False))
+        return all(
+            op(a, b) for op, a, b in zip(operators, values, values[1:], strict=False)
+        )
 
     return evaluate
 
@@ -152,9 +188,14 @@ def _call(name: str, arguments: list[_Node], text: str) -> _Node:
     if name not in FUNCTIONS:
         close = difflib.get_close_matches(name, FUNCTIONS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise MappingError(f"unknown function {name!r} in {text!r}.{hint} Known: {', '.join(FUNCTIONS)}.")
+        raise MappingError(
+            f"unknown function {name!r} in {text!r}.{hint} Known: "
+            f"{', '.join(FUNCTIONS)}."
+        )
     low, high = _ARITY[name]
     if not low <= len(arguments) <= high:
-        raise MappingError(f"{name} takes {low} to {high} arguments, got {len(arguments)} in {text!r}")
+        raise MappingError(
+            f"{name} takes {low} to {high} arguments, got {len(arguments)} in {text!r}"
+        )
     function = FUNCTIONS[name]
     return lambda lookup: function(*(argument(lookup) for argument in arguments))

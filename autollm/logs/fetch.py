@@ -1,7 +1,9 @@
-"""Fetching a public table: from a mirror or the network, resumed where it was cut, kept only when its sha256 is right.
+"""Fetching a public table: from a mirror or the network, resumed where it was cut, kept
+only when its sha256 is right.
 
-What does not belong here: which tables there are (`sources.py`), reading them. Nothing calls this but `autollm sources fetch`.
-Invariant: under its final name lies the catalogue's file or nothing; what was downloaded in part waits beside it as `.part`.
+What does not belong here: which tables there are (`sources.py`), reading them. Nothing
+calls this but `autollm sources fetch`. Invariant: under its final name lies the
+catalogue's file or nothing; what was downloaded in part waits beside it as `.part`.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ Show = Callable[[str, int, int], None]
 """Called with a file's name, bytes so far, bytes in all (0: not known)."""
 
 
-def fetch(source: Source, folder: Path, mirror: Path | None, show: Show) -> list[tuple[Path, str]]:
-    """Bring all files of a source below `folder`; returns each with where it came from: here, mirror or network.
+def fetch(
+    source: Source, folder: Path, mirror: Path | None, show: Show
+) -> list[tuple[Path, str]]:
+    """Bring all files of a source below `folder`; returns each with where it came from:
+    here, mirror or network.
 
     Raises:
-        SourceError: nothing to download, the network failed, the download was cut, or a sha256 does not match.
+        SourceError: nothing to download, the network failed, the download was cut, or a
+            sha256 does not match.
     """
     found = []
     for file in source.files:
@@ -58,7 +64,13 @@ def sha256_of(path: Path) -> str:
 def _from_mirror(copy: Path, target: Path, file: SourceFile) -> None:
     part = _part(target)
     shutil.copyfile(copy, part)
-    _keep(part, target, file, f"the mirror's {copy}", "put the right file there, or unset AUTOLLM_DATA_DIR to download it")
+    _keep(
+        part,
+        target,
+        file,
+        f"the mirror's {copy}",
+        "put the right file there, or unset AUTOLLM_DATA_DIR to download it",
+    )
 
 
 def _from_network(source: Source, file: SourceFile, target: Path, show: Show) -> None:
@@ -72,7 +84,14 @@ def _from_network(source: Source, file: SourceFile, target: Path, show: Show) ->
     _download(url, part, n_bytes, lambda done, total: show(file.name, done, total))
     if file.made_by == "markdown_tables":
         part.write_bytes(tables_to_csv(part.read_bytes()))
-    _keep(part, target, file, url, "run it again; if it stays so, the address gives another file now: use a mirror (AUTOLLM_DATA_DIR)")
+    _keep(
+        part,
+        target,
+        file,
+        url,
+        "run it again; if it stays so, the address gives another file now: use a "
+        "mirror (AUTOLLM_DATA_DIR)",
+    )
 
 
 def _part(target: Path) -> Path:
@@ -84,27 +103,46 @@ def _keep(part: Path, target: Path, file: SourceFile, where: str, remedy: str) -
     digest = sha256_of(part)
     if digest != file.sha256:
         part.unlink()
-        raise SourceError(f"{where} has sha256 {digest}, the catalogue says {file.sha256}: nothing was kept. Fix: {remedy}.")
+        raise SourceError(
+            f"{where} has sha256 {digest}, the catalogue says {file.sha256}: nothing "
+            f"was kept. Fix: {remedy}."
+        )
     with part.open("rb") as stream:
         os.fsync(stream.fileno())
     os.replace(part, target)
 
 
-def _download(url: str, part: Path, n_bytes: int, show: Callable[[int, int], None]) -> None:
-    """Bring `url` into `part`, going on where an earlier download stopped. `n_bytes`: its size, 0 where it is not known."""
+def _download(
+    url: str, part: Path, n_bytes: int, show: Callable[[int, int], None]
+) -> None:
+    """Bring `url` into `part`, going on where an earlier download stopped. `n_bytes`:
+    its size, 0 where it is not known.
+    """
     import httpx
 
     done = part.stat().st_size if part.exists() else 0
     if n_bytes and done >= n_bytes:  # whole, or not what it should be: the digest tells
         return
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    headers = {"Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={done}-"} if done else {}
+    )
     try:
-        with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True) as response:
-            if response.status_code == 416 or (response.status_code == 206 and _start(response.headers) != done):
+        with httpx.stream(
+            "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
+        ) as response:
+            if response.status_code == 416 or (
+                response.status_code == 206 and _start(response.headers) != done
+            ):
                 part.unlink()
-                raise SourceError(f"{url} cannot go on from byte {done}. Fix: run it again, it starts anew.")
+                raise SourceError(
+                    f"{url} cannot go on from byte {done}. Fix: run it again, it "
+                    "starts anew."
+                )
             if response.status_code not in (200, 206):
-                raise SourceError(f"{url} answered {response.status_code}. Fix: try later, or use a mirror (AUTOLLM_DATA_DIR).")
+                raise SourceError(
+                    f"{url} answered {response.status_code}. Fix: try later, or use a "
+                    "mirror (AUTOLLM_DATA_DIR)."
+                )
             done = done if response.status_code == 206 else 0
             total = n_bytes or done + int(response.headers.get("Content-Length", 0))
             with part.open("ab" if done else "wb") as out:
@@ -116,12 +154,21 @@ def _download(url: str, part: Path, n_bytes: int, show: Callable[[int, int], Non
                     show(done, total)
     except httpx.HTTPError as error:
         done = part.stat().st_size if part.exists() else 0
-        raise SourceError(f"{url} broke off after {done} bytes: {error or type(error).__name__}. Fix: run it again, it goes on from there.") from None
+        raise SourceError(
+            f"{url} broke off after {done} bytes: {error or type(error).__name__}. "
+            "Fix: run it again, it goes on from there."
+        ) from None
     if done > (n_bytes or MAX_BYTES):
         part.unlink()
-        raise SourceError(f"{url} gives more than the {n_bytes or MAX_BYTES} bytes expected: nothing was kept. Fix: use a mirror (AUTOLLM_DATA_DIR).")
+        raise SourceError(
+            f"{url} gives more than the {n_bytes or MAX_BYTES} bytes expected: nothing "
+            "was kept. Fix: use a mirror (AUTOLLM_DATA_DIR)."
+        )
     if done < n_bytes:
-        raise SourceError(f"{url} ended after {done} of {n_bytes} bytes. Fix: run it again, it goes on from there.")
+        raise SourceError(
+            f"{url} ended after {done} of {n_bytes} bytes. Fix: run it again, it goes "
+            "on from there."
+        )
 
 
 def _start(headers: object) -> int | None:

@@ -1,6 +1,7 @@
 """The registry of readers, one per file format.
 
-What does not belong here: how a format is read. Invariant: formats and suffixes are unique.
+What does not belong here: how a format is read. Invariant: formats and suffixes are
+unique.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from autollm.logs.reader_table_jsonl import TableJsonlReader
 from autollm.logs.reader_table_parquet import TableParquetReader
 from autollm.logs.reading import Reader
 
-_ALL: tuple[Reader, ...] = (AutollmRunReader(), TableCsvReader(), TableJsonlReader(), TableParquetReader())
+_ALL: tuple[Reader, ...] = (
+    AutollmRunReader(),
+    TableCsvReader(),
+    TableJsonlReader(),
+    TableParquetReader(),
+)
 READERS: dict[str, Reader] = {reader.format: reader for reader in _ALL}
 
 
 def reader_for(name: str, choice: MappingChoice) -> Reader | None:
-    """The reader of a file; None when unknown. The named mapping's format decides, else that of a home's own mapping or of
-    one which spells the file's name out, else the suffix (compressions set aside).
+    """The reader of a file; None when unknown. The named mapping's format decides, else
+    that of a home's own mapping or of one which spells the file's name out, else the
+    suffix (compressions set aside).
 
     Raises:
         UnknownNameError: the named mapping's format has no reader.
@@ -32,4 +39,6 @@ def reader_for(name: str, choice: MappingChoice) -> Reader | None:
     sure = choice.format_of(name)
     if sure in READERS:
         return READERS[sure]
-    return next((r for r in READERS.values() if plain_name(name).endswith(r.suffixes)), None)
+    return next(
+        (r for r in READERS.values() if plain_name(name).endswith(r.suffixes)), None
+    )

@@ -1,6 +1,7 @@
 """What an ingest did, for the command line and for metadata.
 
-What does not belong here: doing it. Invariant: `n_lines_read + n_lines_quarantined == n_lines`.
+What does not belong here: doing it. Invariant: `n_lines_read + n_lines_quarantined ==
+n_lines`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One entry of the quarantine table: `n_lines` lines of `file` from `line` on (1-based)."""
+    """One entry of the quarantine table: `n_lines` lines of `file` from `line` on
+    (1-based).
+    """
 
     file: str
     line: int
@@ -27,10 +30,10 @@ class Quarantined:
 class IngestReport:
     """What one call did. `batch_id` is None when everything had landed before.
 
-    `ignored` are files in folders and archives that no mapping claims. `warnings` are what looks wrong about a whole
-    source, each with its remedy. `stale_sources` landed under another version of
-    their mapping. Remedy: remove `bronze/batches` and `quarantine` of the lake and ingest its `landing` folder, which
-    keeps all raw bytes.
+    `ignored` are files in folders and archives that no mapping claims. `warnings` are
+    what looks wrong about a whole source, each with its remedy. `stale_sources` landed
+    under another version of their mapping. Remedy: remove `bronze/batches` and
+    `quarantine` of the lake and ingest its `landing` folder, which keeps all raw bytes.
     """
 
     batch_id: str | None

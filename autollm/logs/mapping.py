@@ -1,8 +1,9 @@
 """Mapping files (`autollm.mapping/1`, TOML): what the columns of a log or table mean.
 
-A mapping names the files, run key, knobs, fidelity coordinates, objective, cost, status rules and derived columns of
-one source. Raw logs use the same mechanism: their fields are called `config.x`, `fidelity.x`, `final.x`, `cost.x`.
-docs/mapping-files.md describes the language for its users. What does not belong here: reading the file
+A mapping names the files, run key, knobs, fidelity coordinates, objective, cost, status
+rules and derived columns of one source. Raw logs use the same mechanism: their fields
+are called `config.x`, `fidelity.x`, `final.x`, `cost.x`. docs/mapping-files.md
+describes the language for its users. What does not belong here: reading the file
 (`mapping_file.py`), finding it (`catalog.py`), using it (`canonical.py`).
 
 Invariant: a Mapping is the whole meaning of a source; nothing is guessed from data.
@@ -29,13 +30,16 @@ SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 @dataclass(frozen=True)
 class KnobRule:
-    """How one knob is read. `step` is in octaves on a log scale and in the knob's unit on a linear one.
+    """How one knob is read. `step` is in octaves on a log scale and in the knob's unit
+    on a linear one.
 
-    `tolerance` (same measure as `step`): a value farther from the grid is quarantined instead of being moved silently.
-    `columns` and `prefix` belong to simplex knobs (one column per part), `separator` to lists in one cell. `values` are
-    the declared ones, of a list those of one item. `bounds` (lowest, highest): a value beyond is quarantined, since a
-    column of mixed units is otherwise only noticed in the results. `when` (knob, values): the knob is chosen only where
-    that one, named before it, has one of these values.
+    `tolerance` (same measure as `step`): a value farther from the grid is quarantined
+    instead of being moved silently. `columns` and `prefix` belong to simplex knobs (one
+    column per part), `separator` to lists in one cell. `values` are the declared ones,
+    of a list those of one item. `bounds` (lowest, highest): a value beyond is
+    quarantined, since a column of mixed units is otherwise only noticed in the results.
+    `when` (knob, values): the knob is chosen only where that one, named before it, has
+    one of these values.
     """
 
     name: str
@@ -60,7 +64,9 @@ class KnobRule:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A named number: a fidelity coordinate, the objective or a secondary metric. `bounds` as for knobs."""
+    """A named number: a fidelity coordinate, the objective or a secondary metric.
+    `bounds` as for knobs.
+    """
 
     name: str
     column: str
@@ -71,7 +77,9 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Signal:
-    """The logged metric whose curve stands beside the objective: what a run that is paused has shown so far."""
+    """The logged metric whose curve stands beside the objective: what a run that is
+    paused has shown so far.
+    """
 
     name: str
     direction: str
@@ -79,7 +87,9 @@ class Signal:
 
 @dataclass(frozen=True)
 class StatusRule:
-    """`status` holds where the expression `when` is true and the run has not a worse one already."""
+    """`status` holds where the expression `when` is true and the run has not a worse
+    one already.
+    """
 
     status: str
     when: Expression
@@ -88,9 +98,11 @@ class StatusRule:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Columns that a table of the mapping gives: `rows` by the values of `columns`, joined by '|'.
+    """Columns that a table of the mapping gives: `rows` by the values of `columns`,
+    joined by '|'.
 
-    With a `separator` the last column is a list in one cell; each item is looked up, and the new columns are lists too.
+    With a `separator` the last column is a list in one cell; each item is looked up,
+    and the new columns are lists too.
     """
 
     columns: tuple[str, ...]
@@ -105,7 +117,8 @@ class Lookup:
 
 @dataclass(frozen=True)
 class TablePart:
-    """One table of a source that has several: its file, the file joined to it, and columns that are constant in it.
+    """One table of a source that has several: its file, the file joined to it, and
+    columns that are constant in it.
 
     `file` may hold one `*`; the same text then stands for the `*` of `join`.
     """
@@ -115,7 +128,9 @@ class TablePart:
     constants: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def pair_of(self, name: str) -> tuple[str, str] | None:
-        """Names of both files of the pair that the file `name` belongs to; None when there is no such pair."""
+        """Names of both files of the pair that the file `name` belongs to; None when
+        there is no such pair.
+        """
         for pattern in (self.file, self.join):
             if self.join and fnmatch(name, pattern):
                 head, _, tail = pattern.partition("*")
@@ -126,7 +141,9 @@ class TablePart:
 
 @dataclass(frozen=True)
 class Limit:
-    """Which configurations exist: the sum of weight x natural-scale value over the named knobs is at most `most`."""
+    """Which configurations exist: the sum of weight x natural-scale value over the
+    named knobs is at most `most`.
+    """
 
     weights: dict[str, float]
     most: float
@@ -163,21 +180,36 @@ class Mapping:
 
     @cached_property
     def space_json(self) -> str:
-        """The knobs, with their conditions and limits where there are any, as canonical JSON."""
+        """The knobs, with their conditions and limits where there are any, as canonical
+        JSON.
+        """
         names = ("name", "scale", "unit", "step", "role", "window", "values")
         knobs = [{n: getattr(knob, n) for n in names} for knob in self.knobs]
         for entry, knob in zip(knobs, self.knobs, strict=True):
-            entry |= {"when": {"knob": knob.when[0], "values": knob.when[1]}} if knob.when else {}
+            entry |= (
+                {"when": {"knob": knob.when[0], "values": knob.when[1]}}
+                if knob.when
+                else {}
+            )
         limits = [dataclasses.asdict(limit) for limit in self.limits]
-        return canonical_json({"knobs": knobs} | ({"limits": limits} if limits else {}), digits=12)
+        return canonical_json(
+            {"knobs": knobs} | ({"limits": limits} if limits else {}), digits=12
+        )
 
     @cached_property
     def ladder_json(self) -> str:
-        """The fidelity coordinates, the secondary metrics that have a direction, and the signal, as canonical JSON."""
-        ladder: dict[str, Any] = {"coordinates": [{"name": q.name, "unit": q.unit} for q in self.fidelity]}
+        """The fidelity coordinates, the secondary metrics that have a direction, and
+        the signal, as canonical JSON.
+        """
+        ladder: dict[str, Any] = {
+            "coordinates": [{"name": q.name, "unit": q.unit} for q in self.fidelity]
+        }
         metrics = [q for q in self.secondary if q.direction]
         if metrics:
-            ladder["metrics"] = [{"name": q.name, "direction": q.direction, "unit": q.unit} for q in metrics]
+            ladder["metrics"] = [
+                {"name": q.name, "direction": q.direction, "unit": q.unit}
+                for q in metrics
+            ]
         if self.signal:
             ladder["signal"] = dataclasses.asdict(self.signal)
         return canonical_json(ladder)
@@ -210,14 +242,31 @@ class Mapping:
         return bool(self.seed_column) or self.repeated_run == "number"
 
     def needed_columns(self) -> tuple[str, ...]:
-        """Columns that a table must have, in the order of the mapping; simplex patterns are not among them."""
+        """Columns that a table must have, in the order of the mapping; simplex patterns
+        are not among them.
+        """
         quantities = (*self.fidelity, self.objective, *self.secondary)
-        direct = [*self.run_key, *(k.column for k in self.knobs if k.column), *(q.column for q in quantities)]
+        direct = [
+            *self.run_key,
+            *(k.column for k in self.knobs if k.column),
+            *(q.column for q in quantities),
+        ]
         direct += [c for c in (self.seed_column, self.group_column) if c]
-        expressions = (*self.derived.values(), *self.cost.values(), *(rule.when for rule in self.status_rules))
+        expressions = (
+            *self.derived.values(),
+            *self.cost.values(),
+            *(rule.when for rule in self.status_rules),
+        )
         direct += [self.column_of.get(n, n) for e in expressions for n in e.names]
-        direct += [*self.join_on, *(c for lookup in self.lookups for c in lookup.columns)]
-        made = {*self.derived, *self.lookup_of, *(n for part in self.parts for n in part.constants)}
+        direct += [
+            *self.join_on,
+            *(c for lookup in self.lookups for c in lookup.columns),
+        ]
+        made = {
+            *self.derived,
+            *self.lookup_of,
+            *(n for part in self.parts for n in part.constants),
+        }
         return tuple(dict.fromkeys(c for c in direct if c not in made))
 
     def unmatched_patterns(self, header: list[str]) -> list[tuple[str, str]]:

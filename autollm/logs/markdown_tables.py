@@ -1,6 +1,8 @@
-"""Markdown reports to one CSV table: all pipe tables with the first one's columns, and the headings that they stand under.
+"""Markdown reports to one CSV table: all pipe tables with the first one's columns, and
+the headings that they stand under.
 
-What does not belong here: what columns mean. Invariant: cells are copied as they are printed.
+What does not belong here: what columns mean. Invariant: cells are copied as they are
+printed.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import re
 
 _BOLD = re.compile(r"\*\*(.+?):?\*\*\s*$")
 HEADING, SECTION = "model", "section"
-"""Names of the columns that say under which `##` heading and which bold line a row stands."""
+"""Names of the columns that say under which `##` heading and which bold line a row
+stands.
+"""
 
 
 def tables_to_csv(markdown: bytes) -> bytes:
-    """CSV with columns HEADING, SECTION and those of the tables; lines end in CR LF, as Python's csv module writes them.
+    """CSV with columns HEADING, SECTION and those of the tables; lines end in CR LF, as
+    Python's csv module writes them.
 
     A document without a table gives only the two columns' header.
     """

@@ -1,7 +1,9 @@
-"""A mapping proposed from a table: commented TOML that reads the table as it stands, for a person to correct.
+"""A mapping proposed from a table: commented TOML that reads the table as it stands,
+for a person to correct.
 
-What does not belong here: guessing what columns are for (`column_roles.py`), the text (`proposal_toml.py`).
-Invariant: the TOML parses as a mapping, and what it makes of the table was counted before it is shown.
+What does not belong here: guessing what columns are for (`column_roles.py`), the text
+(`proposal_toml.py`). Invariant: the TOML parses as a mapping, and what it makes of the
+table was counted before it is shown.
 """
 
 from __future__ import annotations
@@ -15,13 +17,25 @@ from autollm.errors import MappingError
 from autollm.logs.catalog import MappingChoice, builtin_mappings
 from autollm.logs.column_roles import assign_roles
 from autollm.logs.columns import MAX_ROWS, Sample, columns_of
-from autollm.logs.containers import LogFile, find_files, hash_file, open_table, plain_name
+from autollm.logs.containers import (
+    LogFile,
+    find_files,
+    hash_file,
+    open_table,
+    plain_name,
+)
 from autollm.logs.formats import READERS
 from autollm.logs.mapping_file import parse_mapping
 from autollm.logs.proposal_toml import write_toml
 from autollm.logs.table import TableReader
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
+FORMATS = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 
 
 @dataclass(frozen=True)
@@ -46,11 +60,13 @@ class Proposal:
 def propose(file: str | Path, objective: str | None = None) -> Proposal:
     """Look at a table and propose a mapping.
 
-    `objective`: the column to optimize, with `:min` or `:max` where its name does not say.
+    `objective`: the column to optimize, with `:min` or `:max` where its name does not
+    say.
 
     Raises:
         FileNotFoundError: nothing there.
-        MappingError: no table of a known format, no rows, or no column that looks like an outcome.
+        MappingError: no table of a known format, no rows, or no column that looks like
+            an outcome.
     """
     log, reader = _open(str(file))
     with reader.open(log) as table:
@@ -59,30 +75,69 @@ def propose(file: str | Path, objective: str | None = None) -> Proposal:
         sample = Sample.of(table.rows)
         names = table.columns
     if not sample.rows:
-        first = f" First problem, line {sample.bad[0].line}: {sample.bad[0].problem}." if sample.bad else ""
+        first = (
+            f" First problem, line {sample.bad[0].line}: {sample.bad[0].problem}."
+            if sample.bad
+            else ""
+        )
         raise MappingError(f"{log.name} has no row that can be read.{first}")
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise MappingError(f"{log.name} has one column, {names[0]!r:.80}. Fix: separate columns by commas.")
+        raise MappingError(
+            f"{log.name} has one column, {names[0]!r:.80}. Fix: separate columns by "
+            "commas."
+        )
     columns = columns_of(sample, names)
     roles = assign_roles(columns, objective)
     toml, notes = write_toml(log.name, reader.format, columns, roles)
     mapping = parse_mapping(toml, f"proposal for {log.name}")
     n_land, n_quarantined, problems = 0, 0, []
     for found in reader.chunks(log, MappingChoice(mapping)):
-        n_land, n_quarantined = n_land + len(found.runs), n_quarantined + found.n_lines_quarantined
-        problems += [f"{log.name} line {b.line}: {b.reason}" for b in found.bad[: max(0, 5 - len(problems))]]
+        n_land, n_quarantined = (
+            n_land + len(found.runs),
+            n_quarantined + found.n_lines_quarantined,
+        )
+        problems += [
+            f"{log.name} line {b.line}: {b.reason}"
+            for b in found.bad[: max(0, 5 - len(problems))]
+        ]
         if n_land + n_quarantined >= MAX_ROWS:
             break
-    known = [m.source for m in builtin_mappings().values() if MappingChoice(m).for_file(log.name, reader.format)]
+    known = [
+        m.source
+        for m in builtin_mappings().values()
+        if MappingChoice(m).for_file(log.name, reader.format)
+    ]
     if known:
-        notes.insert(0, f"files called {log.name} are read by the built-in mapping {known[0]!r} already")
+        notes.insert(
+            0,
+            f"files called {log.name} are read by the built-in mapping {known[0]!r} "
+            "already",
+        )
     if sample.n_rows > len(sample.rows):
-        notes.append(f"{len(sample.rows)} of {sample.n_rows} rows were looked at, strewn over the file")
+        notes.append(
+            f"{len(sample.rows)} of {sample.n_rows} rows were looked at, strewn over "
+            "the file"
+        )
     first = " (of the first ones)" if n_land + n_quarantined >= MAX_ROWS else ""
-    notes.append(f"with this mapping {n_land} rows land and {n_quarantined} are set aside{first}")
-    listed = tuple({"name": n, "kind": c.kind, "n_distinct": c.n_distinct, **vars(roles.of[n])} for n, c in columns.items())
+    notes.append(
+        f"with this mapping {n_land} rows land and {n_quarantined} are set aside{first}"
+    )
+    listed = tuple(
+        {"name": n, "kind": c.kind, "n_distinct": c.n_distinct, **vars(roles.of[n])}
+        for n, c in columns.items()
+    )
     n_rows = sample.n_rows + sample.n_bad
-    return Proposal(log.name, reader.format, n_rows, len(sample.rows), n_land, n_quarantined, listed, (*notes, *problems), toml)
+    return Proposal(
+        log.name,
+        reader.format,
+        n_rows,
+        len(sample.rows),
+        n_land,
+        n_quarantined,
+        listed,
+        (*notes, *problems),
+        toml,
+    )
 
 
 def _open(path: str) -> tuple[LogFile, TableReader]:
@@ -92,7 +147,10 @@ def _open(path: str) -> tuple[LogFile, TableReader]:
     suffix = next((s for s in FORMATS if plain_name(files[0].name).endswith(s)), None)
     if suffix is None:
         known = ", ".join(FORMATS)
-        raise MappingError(f"cannot tell the format of {files[0].name}. Expected {known}, plain or compressed (.gz, .zst).")
+        raise MappingError(
+            f"cannot tell the format of {files[0].name}. Expected {known}, plain or "
+            "compressed (.gz, .zst)."
+        )
     log = open_table(files[0], *hash_file(files[0]))
     if log.problem:
         raise MappingError(f"{log.name}: {log.problem}")

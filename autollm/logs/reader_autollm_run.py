@@ -1,9 +1,12 @@
-"""Reader of raw run logs (`autollm.run/1`): one run per file, a header line, step lines, an end line.
+"""Reader of raw run logs (`autollm.run/1`): one run per file, a header line, step
+lines, an end line.
 
-What does not belong here: the schema of a line (`autollm.records`), what a configuration means (mapping files).
-A run without an end line was killed: it is kept as `failed`. Steps and their numbers are kept as logged.
+What does not belong here: the schema of a line (`autollm.records`), what a
+configuration means (mapping files). A run without an end line was killed: it is kept as
+`failed`. Steps and their numbers are kept as logged.
 
-Invariant: a line is used, blank, or quarantined by its number; without a usable header the whole file is quarantined.
+Invariant: a line is used, blank, or quarantined by its number; without a usable header
+the whole file is quarantined.
 """
 
 from __future__ import annotations
@@ -16,8 +19,24 @@ from autollm.logs.canonical import build_run
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.mapping import Mapping
-from autollm.logs.reading import BadLines, ReadFile, RunRow, decode_line, looks_binary, quote, split_lines, whole_file
-from autollm.records import Record, RunEnd, RunHeader, RunStep, canonical_json, parse_record
+from autollm.logs.reading import (
+    BadLines,
+    ReadFile,
+    RunRow,
+    decode_line,
+    looks_binary,
+    quote,
+    split_lines,
+    whole_file,
+)
+from autollm.records import (
+    Record,
+    RunEnd,
+    RunHeader,
+    RunStep,
+    canonical_json,
+    parse_record,
+)
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_INT64 = 2**63
@@ -31,7 +50,9 @@ class AutollmRunReader:
     streams = False
 
     def read(self, log: LogBytes, choice: MappingChoice) -> ReadFile:
-        """See `reading.Reader`. A header whose source has no mapping quarantines the file."""
+        """See `reading.Reader`. A header whose source has no mapping quarantines the
+        file.
+        """
         if looks_binary(log.data):
             return whole_file(log.data, "binary data: a raw log is UTF-8 JSON lines")
         lines = split_lines(log.data)
@@ -40,20 +61,32 @@ class AutollmRunReader:
             if line.strip():
                 parts.add(number, line)
         if parts.header is None:
-            return whole_file(log.data, f"no header line of schema autollm.run/1. First problem: {parts.first_problem}")
-        mapping = choice.for_source(parts.header.source)
-        if mapping is None:
-            known = ", ".join(m.source for m in choice.candidates if m.format == self.format)
             return whole_file(
                 log.data,
-                f"no mapping for the source {parts.header.source!r}. Known: {known or 'none'}. "
+                "no header line of schema autollm.run/1. First problem: "
+                f"{parts.first_problem}",
+            )
+        mapping = choice.for_source(parts.header.source)
+        if mapping is None:
+            known = ", ".join(
+                m.source for m in choice.candidates if m.format == self.format
+            )
+            return whole_file(
+                log.data,
+                f"no mapping for the source {parts.header.source!r}. Known: "
+                f"{known or 'none'}. "
                 "Fix: land it with a mapping file of that source.",
             )
         try:
             run = parts.build(mapping, n_lines=len(lines) - len(parts.bad))
         except (RecordError, OverflowError, RecursionError) as error:
-            return whole_file(log.data, f"the header does not fit the mapping {mapping.source!r}: {error}")
-        return ReadFile(len(lines), [run], parts.bad, mapping.mapping_id, mapping.source)
+            return whole_file(
+                log.data,
+                f"the header does not fit the mapping {mapping.source!r}: {error}",
+            )
+        return ReadFile(
+            len(lines), [run], parts.bad, mapping.mapping_id, mapping.source
+        )
 
 
 def parse_line(line: bytes) -> Record:
@@ -65,13 +98,18 @@ def parse_line(line: bytes) -> Record:
     text = decode_line(line)
     try:
         record = parse_record(text)
-    except (ValueError, OverflowError) as error:  # integers that are too long for int() or float()
+    except (
+        ValueError,
+        OverflowError,
+    ) as error:  # integers that are too long for int() or float()
         raise RecordError(f"a number out of range: {error}") from None
     if _SURROGATE.search(text):
         _check_encodable(record)
     if isinstance(record, RunStep) and not 0 <= record.step < _MAX_INT64:
         raise RecordError(f"step must be within 0 .. 2^63-1, got {record.step!r:.80}")
-    if isinstance(record, RunHeader) and (isinstance(record.seed, bool) or not isinstance(record.seed, int)):
+    if isinstance(record, RunHeader) and (
+        isinstance(record.seed, bool) or not isinstance(record.seed, int)
+    ):
         raise RecordError(f"seed must be an integer, got {record.seed!r:.80}")
     return record
 
@@ -80,7 +118,9 @@ def _check_encodable(record: Record) -> None:
     try:
         canonical_json(vars(record), digits=None).encode("utf-8")
     except UnicodeEncodeError:
-        raise RecordError("a string holds half a surrogate pair, which is not text") from None
+        raise RecordError(
+            "a string holds half a surrogate pair, which is not text"
+        ) from None
 
 
 class _Parts:
@@ -127,7 +167,11 @@ class _Parts:
         row = build_run(mapping, self._values())
         group = row.pop("group")
         times = [s.wall_time_s for _, s in self.steps if s.wall_time_s is not None]
-        row["wall_time_s"] = row["wall_time_s"] if row["wall_time_s"] is not None else max(times, default=None)
+        row["wall_time_s"] = (
+            row["wall_time_s"]
+            if row["wall_time_s"] is not None
+            else max(times, default=None)
+        )
         row |= {
             "source": f"{header.source}/{group}" if group else header.source,
             "run_id": header.run_id,
@@ -135,16 +179,30 @@ class _Parts:
             "created_at": str(header.created_at),
             "header_json": canonical_json(vars(header), digits=None),
         }
-        return RunRow(row, list(self._points()), self.header_line[0], n_lines, self.header_line[1])
+        return RunRow(
+            row, list(self._points()), self.header_line[0], n_lines, self.header_line[1]
+        )
 
     def _values(self) -> dict[str, Any]:
         """The fields by the names that mappings use."""
         header, end = (
             self.header,
-            self.end or RunEnd("failed", reason="no end record: the run was killed or its log cut short"),
+            self.end
+            or RunEnd(
+                "failed",
+                reason="no end record: the run was killed or its log cut short",
+            ),
         )
-        mixed = {name: value for name, value in header.config.items() if isinstance(value, dict)}
-        parts = {f"{name}.{part}": weight for name, weights in mixed.items() for part, weight in weights.items()}
+        mixed = {
+            name: value
+            for name, value in header.config.items()
+            if isinstance(value, dict)
+        }
+        parts = {
+            f"{name}.{part}": weight
+            for name, weights in mixed.items()
+            for part, weight in weights.items()
+        }
         groups = {
             "config": {**header.config, **parts},
             "fidelity": header.fidelity,
@@ -153,9 +211,21 @@ class _Parts:
             "final": end.final,
             "cost": end.cost,
         }
-        values = {f"{group}.{name}": value for group, entries in groups.items() for name, value in entries.items()}
-        reason = end.reason if isinstance(end.reason, str) else canonical_json(end.reason)
-        return {**values, "seed": header.seed, "run_id": header.run_id, "status": end.status, "status_reason": reason}
+        values = {
+            f"{group}.{name}": value
+            for group, entries in groups.items()
+            for name, value in entries.items()
+        }
+        reason = (
+            end.reason if isinstance(end.reason, str) else canonical_json(end.reason)
+        )
+        return {
+            **values,
+            "seed": header.seed,
+            "run_id": header.run_id,
+            "status": end.status,
+            "status_reason": reason,
+        }
 
     def _points(self) -> Any:
         for number, step in self.steps:

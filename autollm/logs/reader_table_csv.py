@@ -1,7 +1,8 @@
 """CSV tables: one row per run, columns as a mapping says.
 
-What does not belong here: what columns mean (mapping files). A record is one physical line: a quoted field may hold
-commas and quotes but no line break, so that one unclosed quote costs one line and not the rest of the file.
+What does not belong here: what columns mean (mapping files). A record is one physical
+line: a quoted field may hold commas and quotes but no line break, so that one unclosed
+quote costs one line and not the rest of the file.
 
 Invariant: one TableRow a line, the header included.
 """
@@ -15,7 +16,15 @@ from contextlib import contextmanager
 
 from autollm.errors import MappingError, RecordError
 from autollm.logs.containers import LogBytes, LogFile
-from autollm.logs.reading import binary_problem, count_lines, decode_line, head_of, iter_lines, quote, whole_lines
+from autollm.logs.reading import (
+    binary_problem,
+    count_lines,
+    decode_line,
+    head_of,
+    iter_lines,
+    quote,
+    whole_lines,
+)
 from autollm.logs.table import OpenTable, TableReader, TableRow
 
 
@@ -30,7 +39,9 @@ class TableCsvReader(TableReader):
         """See `TableReader.open`."""
         problem = binary_problem(head_of(log), "a CSV table")
         if problem:
-            yield OpenTable(unusable=whole_lines(count_lines(log), head_of(log), problem))
+            yield OpenTable(
+                unusable=whole_lines(count_lines(log), head_of(log), problem)
+            )
             return
         with log.open() as stream:
             lines = iter_lines(stream)
@@ -39,17 +50,25 @@ class TableCsvReader(TableReader):
                 yield OpenTable(is_empty=True)
                 return
             header = _header(first.removeprefix(b"\xef\xbb\xbf"), log.name)
-            yield OpenTable(header, itertools.chain([TableRow(1)], _rows(lines, header)))
+            yield OpenTable(
+                header, itertools.chain([TableRow(1)], _rows(lines, header))
+            )
 
 
 def _header(line: bytes, name: str) -> list[str]:
     try:
         header = [c.strip() for c in _cells(decode_line(line))]
     except RecordError as error:
-        raise MappingError(f"{name}: the header line is unreadable: {error}. Fix: save the table as UTF-8 text.") from None
+        raise MappingError(
+            f"{name}: the header line is unreadable: {error}. Fix: save the table as "
+            "UTF-8 text."
+        ) from None
     repeated = [c for c in header if header.count(c) > 1]
     if repeated:
-        raise MappingError(f"{name}: the column {repeated[0]!r} stands in the header twice. Fix: rename one of them.")
+        raise MappingError(
+            f"{name}: the column {repeated[0]!r} stands in the header twice. Fix: "
+            "rename one of them."
+        )
     return header
 
 
@@ -64,9 +83,19 @@ def _rows(lines: Iterator[bytes], header: list[str]) -> Iterator[TableRow]:
             yield TableRow(number, None, str(error), quote(line))
             continue
         if len(cells) != len(header):
-            yield TableRow(number, None, f"{len(cells)} fields, the header has {len(header)}", quote(line))
+            yield TableRow(
+                number,
+                None,
+                f"{len(cells)} fields, the header has {len(header)}",
+                quote(line),
+            )
             continue
-        yield TableRow(number, dict(zip(header, (c.strip() for c in cells), strict=True)), "", quote(line))
+        yield TableRow(
+            number,
+            dict(zip(header, (c.strip() for c in cells), strict=True)),
+            "",
+            quote(line),
+        )
 
 
 def _cells(line: str) -> list[str]:

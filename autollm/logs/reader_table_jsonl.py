@@ -1,7 +1,8 @@
-"""JSON lines as a table: one object per line and run; nested objects become dotted columns (`config.lr`).
+"""JSON lines as a table: one object per line and run; nested objects become dotted
+columns (`config.lr`).
 
-What does not belong here: raw run logs (`reader_autollm_run.py`), what columns mean. Lines may name different keys: the
-columns are those of the first HEAD_ROWS objects.
+What does not belong here: raw run logs (`reader_autollm_run.py`), what columns mean.
+Lines may name different keys: the columns are those of the first HEAD_ROWS objects.
 
 Invariant: one TableRow a line.
 """
@@ -16,14 +17,24 @@ from typing import Any
 
 from autollm.errors import RecordError
 from autollm.logs.containers import LogBytes, LogFile
-from autollm.logs.reading import binary_problem, count_lines, decode_line, head_of, iter_lines, quote, whole_lines
+from autollm.logs.reading import (
+    binary_problem,
+    count_lines,
+    decode_line,
+    head_of,
+    iter_lines,
+    quote,
+    whole_lines,
+)
 from autollm.logs.table import OpenTable, TableReader, TableRow
 
 HEAD_ROWS = 100
 
 
 class TableJsonlReader(TableReader):
-    """One JSON object per line, UTF-8. Files called *.jsonl need a mapping that names them: run logs end so too."""
+    """One JSON object per line, UTF-8. Files called *.jsonl need a mapping that names
+    them: run logs end so too.
+    """
 
     format = "jsonl"
     suffixes = (".ndjson",)
@@ -33,12 +44,16 @@ class TableJsonlReader(TableReader):
         """See `TableReader.open`."""
         problem = binary_problem(head_of(log), "a table of JSON lines")
         if problem:
-            yield OpenTable(unusable=whole_lines(count_lines(log), head_of(log), problem))
+            yield OpenTable(
+                unusable=whole_lines(count_lines(log), head_of(log), problem)
+            )
             return
         with log.open() as stream:
             rows = _rows(iter_lines(stream))
             head = list(itertools.islice(rows, HEAD_ROWS))
-            columns = list(dict.fromkeys(c for row in head if row.values for c in row.values))
+            columns = list(
+                dict.fromkeys(c for row in head if row.values for c in row.values)
+            )
             yield OpenTable(columns, itertools.chain(head, rows), is_empty=not head)
 
 
@@ -63,7 +78,10 @@ def parse_object(text: str) -> dict[str, Any]:
         raw = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)
         values = flatten(raw) if isinstance(raw, dict) else None
         json.dumps(values, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # JSONDecodeError, integers too long, half surrogate pairs
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # JSONDecodeError, integers too long, half surrogate pairs
         raise RecordError(f"not a JSON line: {error}") from None
     if values is None:
         raise RecordError(f"expected a JSON object, got {type(raw).__name__}")
@@ -74,7 +92,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise RecordError(f"the key {next(n for n in names if names.count(n) > 1)!r} stands twice in one object")
+        raise RecordError(
+            f"the key {next(n for n in names if names.count(n) > 1)!r} stands twice in "
+            "one object"
+        )
     return found
 
 
@@ -86,9 +107,15 @@ def flatten(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in raw.items():
-        inner = flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        inner = (
+            flatten(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
         twice = next((name for name in inner if name in found), None)
         if twice is not None:
-            raise RecordError(f"the name {twice!r} stands twice, once nested and once dotted")
+            raise RecordError(
+                f"the name {twice!r} stands twice, once nested and once dotted"
+            )
         found |= inner
     return found

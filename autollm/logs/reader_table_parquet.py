@@ -1,9 +1,11 @@
 """Parquet tables: one row per run, columns as a mapping says, read in batches.
 
-What does not belong here: what columns mean (mapping files). Lines are rows here, counted from 1. A file that is no
-Parquet has no rows that could be counted: it is one entry of the quarantine.
+What does not belong here: what columns mean (mapping files). Lines are rows here,
+counted from 1. A file that is no Parquet has no rows that could be counted: it is one
+entry of the quarantine.
 
-Invariant: every row of the file's own count is a TableRow; a row group that cannot be decoded costs its rows only.
+Invariant: every row of the file's own count is a TableRow; a row group that cannot be
+decoded costs its rows only.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class TableParquetReader(TableReader):
             try:
                 file = pq.ParquetFile(stack.enter_context(log.open_seekable()))
             except _BROKEN as error:
-                yield OpenTable(unusable=_unusable(f"not a readable Parquet file: {error}"))
+                yield OpenTable(
+                    unusable=_unusable(f"not a readable Parquet file: {error}")
+                )
                 return
             problem = _problem(file.metadata)
             if problem:
@@ -50,7 +54,10 @@ class TableParquetReader(TableReader):
             columns = _columns(file.schema_arrow)
             repeated = [n for n in columns if columns.count(n) > 1]
             if repeated:
-                raise MappingError(f"{log.name}: the column {repeated[0]!r} stands in the table twice. Fix: rename one of them.")
+                raise MappingError(
+                    f"{log.name}: the column {repeated[0]!r} stands in the table "
+                    "twice. Fix: rename one of them."
+                )
             yield OpenTable(columns, _rows(file), is_empty=file.metadata.num_rows == 0)
 
 
@@ -66,7 +73,12 @@ def _problem(metadata: pq.FileMetaData) -> str:
     if metadata.num_rows != sum(g.num_rows for g in groups):
         return f"damaged: it says that it holds {metadata.num_rows} rows, its row groups {sum(g.num_rows for g in groups)}"
     largest = max((g.total_byte_size for g in groups), default=0)
-    return f"a row group of {largest} bytes, more than {MAX_GROUP_BYTES}. Fix: write smaller row groups." if largest > MAX_GROUP_BYTES else ""
+    return (
+        f"a row group of {largest} bytes, more than {MAX_GROUP_BYTES}. Fix: write "
+        "smaller row groups."
+        if largest > MAX_GROUP_BYTES
+        else ""
+    )
 
 
 def _columns(schema: pa.Schema) -> list[str]:
@@ -76,7 +88,11 @@ def _columns(schema: pa.Schema) -> list[str]:
 def _leaves(name: str, kind: pa.DataType) -> list[str]:
     if not pa.types.is_struct(kind):
         return [name]
-    return [leaf for i in range(kind.num_fields) for leaf in _leaves(f"{name}.{kind.field(i).name}", kind.field(i).type)]
+    return [
+        leaf
+        for i in range(kind.num_fields)
+        for leaf in _leaves(f"{name}.{kind.field(i).name}", kind.field(i).type)
+    ]
 
 
 def _rows(file: pq.ParquetFile) -> Iterator[TableRow]:
@@ -89,16 +105,26 @@ def _rows(file: pq.ParquetFile) -> Iterator[TableRow]:
                     yield _row(line, raw)
                     line += 1
         except _BROKEN as error:
-            yield TableRow(line, None, f"row group {group} cannot be read: {error}", "", end - line)
+            yield TableRow(
+                line, None, f"row group {group} cannot be read: {error}", "", end - line
+            )
         else:
             if line < end:
-                yield TableRow(line, None, f"row group {group} ends {end - line} rows before its own count", "", end - line)
+                yield TableRow(
+                    line,
+                    None,
+                    f"row group {group} ends {end - line} rows before its own count",
+                    "",
+                    end - line,
+                )
         line = end
 
 
 def _row(line: int, raw: dict[str, Any]) -> TableRow:
     try:
-        return TableRow(line, {name: _plain(value) for name, value in flatten(raw).items()})
+        return TableRow(
+            line, {name: _plain(value) for name, value in flatten(raw).items()}
+        )
     except RecordError as error:
         return TableRow(line, None, str(error), str(raw)[:100])
 

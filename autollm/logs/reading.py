@@ -1,10 +1,14 @@
-"""What every reader shares: its shape, cutting bytes into lines, and how lines that cannot be used are reported.
+"""What every reader shares: its shape, cutting bytes into lines, and how lines that
+cannot be used are reported.
 
-A reader turns the bytes of one file into canonical runs, metric points and bad lines. What does not belong here:
-finding files, keeping them, writing tables. A new format is one module and one entry in `formats.READERS`; a new format
-of tables says only how its rows are cut (`TableFormat` in `table.py`).
+A reader turns the bytes of one file into canonical runs, metric points and bad lines.
+What does not belong here:
+finding files, keeping them, writing tables. A new format is one module and one entry in
+`formats.READERS`; a new format of tables says only how its rows are cut (`TableFormat`
+in `table.py`).
 
-Invariant: `n_lines_read + sum(bad.n_lines) == n_lines` for every file, whatever its bytes.
+Invariant: `n_lines_read + sum(bad.n_lines) == n_lines` for every file, whatever its
+bytes.
 """
 
 from __future__ import annotations
@@ -20,13 +24,17 @@ from autollm.logs.containers import LogBytes, LogFile
 MAX_TEXT = 500
 """Characters of a bad line that quarantine keeps; the raw file keeps all of it."""
 MAX_LINE_BYTES = 16 * 2**20
-"""Of a line in a streamed table: longer ones are set aside, and no more than this of them is ever in memory."""
+"""Of a line in a streamed table: longer ones are set aside, and no more than this of
+them is ever in memory.
+"""
 _CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class BadLines:
-    """Lines that could not be used: from `line` (1-based; 0: not known by lines), `n_lines` of them."""
+    """Lines that could not be used: from `line` (1-based; 0: not known by lines),
+    `n_lines` of them.
+    """
 
     line: int
     n_lines: int
@@ -36,7 +44,9 @@ class BadLines:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One canonical run: a `runs` row (without batch and file columns), its points, and the lines it stands on."""
+    """One canonical run: a `runs` row (without batch and file columns), its points, and
+    the lines it stands on.
+    """
 
     row: dict[str, Any]
     points: list[dict[str, Any]]
@@ -93,7 +103,9 @@ class Reader(Protocol):
 
 
 def split_lines(data: bytes) -> list[bytes]:
-    """Lines without their ends; a last line without an end counts, an empty rest does not."""
+    """Lines without their ends; a last line without an end counts, an empty rest does
+    not.
+    """
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -105,7 +117,9 @@ class CutLine(bytes):
 
 
 def iter_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The lines of `split_lines`, without holding the file; a line that is too long is a CutLine."""
+    """The lines of `split_lines`, without holding the file; a line that is too long is
+    a CutLine.
+    """
     rest, is_cut = b"", False
     while chunk := stream.read(_CHUNK_BYTES):
         first, *others = chunk.split(b"\n")
@@ -133,7 +147,9 @@ def decode_line(line: bytes) -> str:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RecordError(f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1}") from None
+        raise RecordError(
+            f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1}"
+        ) from None
 
 
 def looks_binary(data: bytes) -> bool:
@@ -162,8 +178,16 @@ def count_lines(log: LogBytes | LogFile) -> int:
 
 def quote(line: bytes | str) -> str:
     """The start of a bad line as printable text."""
-    text = line[: 4 * MAX_TEXT].decode("utf-8", errors="backslashreplace") if isinstance(line, bytes) else line
-    return text.replace("\x00", "\\x00").encode("utf-8", errors="backslashreplace").decode()[:MAX_TEXT]
+    text = (
+        line[: 4 * MAX_TEXT].decode("utf-8", errors="backslashreplace")
+        if isinstance(line, bytes)
+        else line
+    )
+    return (
+        text.replace("\x00", "\\x00")
+        .encode("utf-8", errors="backslashreplace")
+        .decode()[:MAX_TEXT]
+    )
 
 
 def whole_file(data: bytes, reason: str) -> ReadFile:

@@ -1,6 +1,8 @@
-"""Which keys came before, at 24 bytes a key (twice that while it grows), however many there are.
+"""Which keys came before, at 24 bytes a key (twice that while it grows), however many
+there are.
 
-Keys are kept as 16-byte digests: the last ones in a dict, all others in a sorted array. What does not belong here:
+Keys are kept as 16-byte digests: the last ones in a dict, all others in a sorted array.
+What does not belong here:
 what a key stands for. Invariant: `get` answers what `put` said last.
 """
 
@@ -49,7 +51,9 @@ class Seen:
         """`put` for many keys that are new, much faster."""
         digests = np.fromiter((_digest(key) for key in keys), "S16")
         self._digests = np.concatenate([self._digests, digests])
-        self._values = np.concatenate([self._values, np.full(len(digests), value, np.int64)])
+        self._values = np.concatenate(
+            [self._values, np.full(len(digests), value, np.int64)]
+        )
         order = np.argsort(self._digests, kind="stable")
         self._digests, self._values = self._digests[order], self._values[order]
 
@@ -68,7 +72,11 @@ class Seen:
 
     def _find(self, digest: bytes) -> int | None:
         at = int(self._digests.searchsorted(np.bytes_(digest)))
-        return at if at < len(self._digests) and self._digests[at] == np.bytes_(digest) else None
+        return (
+            at
+            if at < len(self._digests) and self._digests[at] == np.bytes_(digest)
+            else None
+        )
 
     def _settle(self) -> None:
         digests = np.array(list(self._recent), "S16")
@@ -82,4 +90,7 @@ class Seen:
 
 def _digest(key: str) -> bytes:
     """16 bytes without a trailing NUL, which numpy would cut off."""
-    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=15).digest() + b"."
+    return (
+        hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=15).digest()
+        + b"."
+    )

@@ -1,7 +1,9 @@
-"""One landing: files into the batch that grows, runs told apart from those that came before.
+"""One landing: files into the batch that grows, runs told apart from those that came
+before.
 
-What does not belong here: which files (`landing.py`), formats, writing Parquet (`bronze.py`).
-Invariant: raw bytes are kept before anything is read; of every run the first one stays, any other is set aside with the reason.
+What does not belong here: which files (`landing.py`), formats, writing Parquet
+(`bronze.py`). Invariant: raw bytes are kept before anything is read; of every run the
+first one stays, any other is set aside with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ import fsspec
 
 from autollm.logs.bronze import Batch, Bronze
 from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import LogBytes, LogFile, RawFile, hash_file, open_logs, open_table
+from autollm.logs.containers import (
+    LogBytes,
+    LogFile,
+    RawFile,
+    hash_file,
+    open_logs,
+    open_table,
+)
 from autollm.logs.formats import reader_for
 from autollm.logs.ingest_report import SHOWN, IngestReport, Quarantined
 from autollm.logs.landing_checks import EarlierRuns, SourceChecks, source_warnings
@@ -43,18 +52,33 @@ class _Account:
         self.n_lines += found.n_lines
         self.n_bad += found.n_lines_quarantined
         self.n_runs += len(found.runs)
-        self.mapping_id, self.source = found.mapping_id or self.mapping_id, found.source or self.source
+        self.mapping_id, self.source = (
+            found.mapping_id or self.mapping_id,
+            found.source or self.source,
+        )
 
 
 class Session:
-    """One ingest: what the lake held before, and the batch that grows. `say` is told how far a long file is."""
+    """One ingest: what the lake held before, and the batch that grows. `say` is told
+    how far a long file is.
+    """
 
-    def __init__(self, bronze: Bronze, choice: MappingChoice, batch: Batch, say: Callable[[str], None] = lambda text: None):
+    def __init__(
+        self,
+        bronze: Bronze,
+        choice: MappingChoice,
+        batch: Batch,
+        say: Callable[[str], None] = lambda text: None,
+    ):
         self._bronze, self._choice, self._batch, self._say = bronze, choice, batch, say
-        files = bronze.read("files", ["sha256", "source", "mapping_id", "file", "n_lines"])
+        files = bronze.read(
+            "files", ["sha256", "source", "mapping_id", "file", "n_lines"]
+        )
         self._landed = {(sha, source) for sha, source, *_ in files}
         self._landed_hashes = {sha for sha, _ in self._landed}
-        self._landed_names = {(sha, source, name) for sha, source, _, name, n_lines in files if n_lines}
+        self._landed_names = {
+            (sha, source, name) for sha, source, _, name, n_lines in files if n_lines
+        }
         self._stale_sources = stale_sources((row[:3] for row in files), choice)
         self._earlier = EarlierRuns(bronze)
         self._names = ["an earlier batch"]
@@ -71,13 +95,23 @@ class Session:
             self._ignored.append(raw.name)
             return
         if raw.problem:
-            name_sha256 = hashlib.sha256(f"{raw.name}: {raw.problem}".encode()).hexdigest()
+            name_sha256 = hashlib.sha256(
+                f"{raw.name}: {raw.problem}".encode()
+            ).hexdigest()
             if not self._has_landed(name_sha256):
-                self._land_log(LogBytes(raw.name, b"", name_sha256, raw.problem), name_sha256, is_member=False)
+                self._land_log(
+                    LogBytes(raw.name, b"", name_sha256, raw.problem),
+                    name_sha256,
+                    is_member=False,
+                )
             return
         sha256, size = hash_file(raw)
         reader = None if raw.is_archive else reader_for(raw.name, self._choice)
-        if reader is not None and reader.streams and self._choice.is_of_a_pair(raw.name):
+        if (
+            reader is not None
+            and reader.streams
+            and self._choice.is_of_a_pair(raw.name)
+        ):
             self._hold(raw, open_table(raw, sha256, size))
             return
         if self._has_landed(sha256):
@@ -127,28 +161,56 @@ class Session:
         return sha256 in self._landed_hashes
 
     def _has_landed_as(self, held: Held) -> bool:
-        """Files of pairs may have equal bytes and different meanings, so that their names count too."""
-        return (held.log.sha256, held.mapping.source, held.log.name) in self._landed_names
+        """Files of pairs may have equal bytes and different meanings, so that their
+        names count too.
+        """
+        return (
+            held.log.sha256,
+            held.mapping.source,
+            held.log.name,
+        ) in self._landed_names
 
     def _keep_raw(self, raw: RawFile, sha256: str) -> None:
         """Copy the bytes as they are, through a temporary name."""
-        fs, folder = self._bronze.fs, f"{self._bronze.root}/landing/{sha256[:2]}/{sha256}"
+        fs, folder = (
+            self._bronze.fs,
+            f"{self._bronze.root}/landing/{sha256[:2]}/{sha256}",
+        )
         if fs.exists(f"{folder}/{raw.name}"):
             return
         fs.makedirs(folder, exist_ok=True)
-        with fsspec.open(raw.url, "rb") as source, fs.open(f"{folder}/{raw.name}.part", "wb") as target:
+        with (
+            fsspec.open(raw.url, "rb") as source,
+            fs.open(f"{folder}/{raw.name}.part", "wb") as target,
+        ):
             while chunk := source.read(2**20):
                 target.write(chunk)
         fs.mv(f"{folder}/{raw.name}.part", f"{folder}/{raw.name}")
 
-    def _land_log(self, log: LogBytes | LogFile, raw_sha256: str, is_member: bool, alone: bool = False) -> None:
+    def _land_log(
+        self,
+        log: LogBytes | LogFile,
+        raw_sha256: str,
+        is_member: bool,
+        alone: bool = False,
+    ) -> None:
         member = log.name.rsplit("!", 1)[-1]
-        if is_member and not log.problem and not self._claims(member, claimed_only=True):
+        if (
+            is_member
+            and not log.problem
+            and not self._claims(member, claimed_only=True)
+        ):
             self._ignored.append(log.name)
             return
-        held = None if alone or log.problem or not is_member else hold(log, raw_sha256, True, self._choice)
+        held = (
+            None
+            if alone or log.problem or not is_member
+            else hold(log, raw_sha256, True, self._choice)
+        )
         if held is not None:
-            pair = self._waiting.add(held, log.name.rsplit("/", 1)[0] if "/" in log.name else raw_sha256)
+            pair = self._waiting.add(
+                held, log.name.rsplit("/", 1)[0] if "/" in log.name else raw_sha256
+            )
             if pair is not None:
                 self._land_pair(*pair)
             return
@@ -162,7 +224,9 @@ class Session:
             chunks = reader.chunks(log, self._choice)
         else:
             chunks = [reader.read(log, self._choice)]
-        self._land_chunks(log, raw_sha256, is_member, reader.format if reader else "", chunks)
+        self._land_chunks(
+            log, raw_sha256, is_member, reader.format if reader else "", chunks
+        )
 
     def _land_pair(self, main: Held, partner: Held) -> None:
         """Two files that make one table; a pair that has landed is skipped."""
@@ -172,7 +236,11 @@ class Session:
         broken = next((h for h in (main, partner) if h.log.problem), None)
         if broken is not None:
             for held in (main, partner):
-                reason = held.log.problem or f"it belongs to {broken.log.name}, which cannot be read: {broken.log.problem}"
+                reason = (
+                    held.log.problem
+                    or f"it belongs to {broken.log.name}, which cannot be read: "
+                    f"{broken.log.problem}"
+                )
                 problem = LogBytes(held.log.name, b"", held.log.sha256, reason)
                 self._land_log(problem, held.raw_sha256, held.is_member, alone=True)
             return
@@ -180,12 +248,21 @@ class Session:
         joined = reader.join(partner.log, main.mapping)
         choice = MappingChoice(main.mapping)
         chunks = reader.chunks(main.log, choice, joined)
-        self._land_chunks(main.log, main.raw_sha256, main.is_member, reader.format, chunks)
+        self._land_chunks(
+            main.log, main.raw_sha256, main.is_member, reader.format, chunks
+        )
         report = [joined.report(main.log.name)]
-        self._land_chunks(partner.log, partner.raw_sha256, partner.is_member, reader.format, report)
+        self._land_chunks(
+            partner.log, partner.raw_sha256, partner.is_member, reader.format, report
+        )
 
     def _land_chunks(
-        self, log: LogBytes | LogFile, raw_sha256: str, is_member: bool, file_format: str, chunks: Iterable[ReadFile]
+        self,
+        log: LogBytes | LogFile,
+        raw_sha256: str,
+        is_member: bool,
+        file_format: str,
+        chunks: Iterable[ReadFile],
     ) -> None:
         account, begun = _Account(), time.monotonic()
         said = begun
@@ -197,19 +274,33 @@ class Session:
             now = time.monotonic()
             if now - said >= SAY_EVERY_S:
                 said = now
-                self._say(f"{log.name}: {account.n_lines:,} lines read, {account.n_lines / (now - begun):,.0f} a second")
+                self._say(
+                    f"{log.name}: {account.n_lines:,} lines read, "
+                    f"{account.n_lines / (now - begun):,.0f} a second"
+                )
         kind = "member" if is_member else "file"
-        self._add_file(log.name, raw_sha256, log.sha256, kind, log.n_bytes, file_format, account)
+        self._add_file(
+            log.name, raw_sha256, log.sha256, kind, log.n_bytes, file_format, account
+        )
 
     def _first_runs_only(self, log: LogBytes | LogFile, found: ReadFile) -> None:
-        """Keep the first of every (source, run_id), and of every cell where the mapping asks for it; others become bad."""
+        """Keep the first of every (source, run_id), and of every cell where the mapping
+        asks for it; others become bad.
+        """
         kept, this = [], len(self._names) - 1
         mapping = self._choice.for_source(found.source)
         for run in found.runs:
             source, run_id = run.key
             if source not in self._checks:
-                self._earlier.load(source, with_cells=mapping.duplicate_cells == "quarantine")
-                self._checks[source] = SourceChecks(mapping, source, source not in self._earlier.sources, self._earlier.cells)
+                self._earlier.load(
+                    source, with_cells=mapping.duplicate_cells == "quarantine"
+                )
+                self._checks[source] = SourceChecks(
+                    mapping,
+                    source,
+                    source not in self._earlier.sources,
+                    self._earlier.cells,
+                )
             first = self._earlier.runs.first(f"{source}\0{run_id}", this)
             if first != this:
                 reason = f"the run {run_id!r} of {source!r} came first from {self._names[first]}; this one is kept raw only"
@@ -221,17 +312,28 @@ class Session:
                 kept.append(run)
         found.runs = kept
 
-    def _add_found(self, log: LogBytes | LogFile, raw_sha256: str, found: ReadFile) -> None:
+    def _add_found(
+        self, log: LogBytes | LogFile, raw_sha256: str, found: ReadFile
+    ) -> None:
         mapping = self._choice.for_source(found.source)
-        self._batch.runs.add({**run.row, "raw_file": log.name, "raw_sha256": raw_sha256} for run in found.runs)
+        self._batch.runs.add(
+            {**run.row, "raw_file": log.name, "raw_sha256": raw_sha256}
+            for run in found.runs
+        )
         for run in found.runs:
             self._add_space(run.row, mapping)
             name = {"source": run.row["source"], "run_id": run.row["run_id"]}
             if run.points:
                 self._batch.run_metrics.add({**name, **point} for point in run.points)
         bad = sorted(found.bad, key=lambda b: b.line)
-        self._batch.quarantine.add({"file": log.name, "sha256": log.sha256, **dataclasses.asdict(b)} for b in bad)
-        self._shown += [Quarantined(log.name, b.line, b.n_lines, b.reason) for b in bad[: SHOWN - len(self._shown)]]
+        self._batch.quarantine.add(
+            {"file": log.name, "sha256": log.sha256, **dataclasses.asdict(b)}
+            for b in bad
+        )
+        self._shown += [
+            Quarantined(log.name, b.line, b.n_lines, b.reason)
+            for b in bad[: SHOWN - len(self._shown)]
+        ]
 
     def _add_space(self, row: dict[str, str], mapping: Mapping) -> None:
         key = (row["source"], row["space_id"], row["ladder_id"])
@@ -252,13 +354,22 @@ class Session:
         )
 
     def _add_file(
-        self, name: str, raw_sha256: str, sha256: str, kind: str, size: int, file_format: str, account: _Account
+        self,
+        name: str,
+        raw_sha256: str,
+        sha256: str,
+        kind: str,
+        size: int,
+        file_format: str,
+        account: _Account,
     ) -> None:
         named = self._choice.named
         source = account.source or (named.source if named else "")
         self._landed.add((sha256, source))
         self._landed_hashes.add(sha256)
-        if account.n_lines:  # a file that waited in vain for its partner has no lines yet
+        if (
+            account.n_lines
+        ):  # a file that waited in vain for its partner has no lines yet
             self._landed_names.add((sha256, source, name))
         self._batch.files.append(
             {
@@ -282,11 +393,16 @@ class Session:
         files = self._batch.files
         keys = sorted(f"{f['sha256']} {f['source']} {f['file']}" for f in files)
         batch_id = content_hash("\n".join(keys)) if files else None
-        if batch_id in self._bronze.batch_ids():  # files without their partner, met once more
+        if (
+            batch_id in self._bronze.batch_ids()
+        ):  # files without their partner, met once more
             batch_id, files = None, []
         if batch_id is not None:
             self._bronze.write(batch_id, self._batch)
-        total = {n: sum(f[n] for f in files) for n in ("n_lines", "n_lines_read", "n_lines_quarantined")}
+        total = {
+            n: sum(f[n] for f in files)
+            for n in ("n_lines", "n_lines_read", "n_lines_quarantined")
+        }
         return IngestReport(
             batch_id=batch_id,
             n_files_new=sum(f["kind"] != "archive" for f in files),
@@ -302,13 +418,27 @@ class Session:
         )
 
 
-def stale_sources(files: Iterable[tuple[str, str, str]], choice: MappingChoice) -> tuple[str, ...]:
-    """Sources among (sha256, source, mapping_id) whose mapping has changed since; those of unknown mappings are not."""
+def stale_sources(
+    files: Iterable[tuple[str, str, str]], choice: MappingChoice
+) -> tuple[str, ...]:
+    """Sources among (sha256, source, mapping_id) whose mapping has changed since; those
+    of unknown mappings are not.
+    """
     landed = {(source, mapping_id) for _, source, mapping_id in files if mapping_id}
     now = {m.source: m.mapping_id for m in choice.candidates}
-    return tuple(sorted({source for source, mapping_id in landed if now.get(source, mapping_id) != mapping_id}))
+    return tuple(
+        sorted(
+            {
+                source
+                for source, mapping_id in landed
+                if now.get(source, mapping_id) != mapping_id
+            }
+        )
+    )
 
 
 def _problem(log: LogBytes | LogFile) -> ReadFile:
     """A file that could not even be opened: no lines are known of it."""
-    return ReadFile(0, bad=[BadLines(0, 0, log.problem or "no reader for this file", "")])
+    return ReadFile(
+        0, bad=[BadLines(0, 0, log.problem or "no reader for this file", "")]
+    )

@@ -1,7 +1,9 @@
-"""The catalogue of public tables: what they are, where they come from, and which of them are at hand.
+"""The catalogue of public tables: what they are, where they come from, and which of
+them are at hand.
 
-One TOML entry a source (`sources.toml`). What does not belong here: downloading (`fetch.py`), what columns mean (mappings).
-Invariant: a file counts as the catalogue's only by its sha256; looking at the catalogue reads no network and no table.
+One TOML entry a source (`sources.toml`). What does not belong here: downloading
+(`fetch.py`), what columns mean (mappings). Invariant: a file counts as the catalogue's
+only by its sha256; looking at the catalogue reads no network and no table.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from autollm.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. `made_by` names how it is made of the downloaded file (markdown_tables); `sha256` is its own."""
+    """One file of a source. `made_by` names how it is made of the downloaded file
+    (markdown_tables); `sha256` is its own.
+    """
 
     name: str
     path: str
@@ -30,7 +34,9 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A public table. `folder` is its place below a mirror; without an `address` there is nothing to download."""
+    """A public table. `folder` is its place below a mirror; without an `address` there
+    is nothing to download.
+    """
 
     name: str
     family: str
@@ -49,15 +55,32 @@ class Source:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        plain = {n: getattr(self, n) for n in ("name", "family", "rows", "about", "address", "commit", "licence", "citation")}
-        files = [{"name": f.name, "url": self.url(f), "bytes": f.n_bytes, "sha256": f.sha256} for f in self.files]
+        plain = {
+            n: getattr(self, n)
+            for n in (
+                "name",
+                "family",
+                "rows",
+                "about",
+                "address",
+                "commit",
+                "licence",
+                "citation",
+            )
+        }
+        files = [
+            {"name": f.name, "url": self.url(f), "bytes": f.n_bytes, "sha256": f.sha256}
+            for f in self.files
+        ]
         return {**plain, "files": files}
 
 
 @cache
 def catalogue() -> dict[str, Source]:
     """All sources by name, in the order of the file."""
-    text = (resources.files("autollm.logs") / "sources.toml").read_text(encoding="utf-8")
+    text = (resources.files("autollm.logs") / "sources.toml").read_text(
+        encoding="utf-8"
+    )
     found = [_source(raw) for raw in tomllib.loads(text)["sources"]]
     return {source.name: source for source in found}
 
@@ -81,5 +104,7 @@ def find_source(name: str) -> Source:
 def tables_below(root: Path, sources: Iterable[Source] | None = None) -> list[Path]:
     """Files of the catalogue that lie below a mirror, in the order of the catalogue."""
     chosen = catalogue().values() if sources is None else sources
-    paths = (root / source.folder / file.name for source in chosen for file in source.files)
+    paths = (
+        root / source.folder / file.name for source in chosen for file in source.files
+    )
     return [path for path in paths if path.is_file()]

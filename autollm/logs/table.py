@@ -1,9 +1,12 @@
-"""Reader of tables, one row per run, whatever the file format: the mapping applied row by row, in bounded memory.
+"""Reader of tables, one row per run, whatever the file format: the mapping applied row
+by row, in bounded memory.
 
-A format (CSV, JSON lines, Parquet) only cuts its file into rows (`TableReader.open`). Constant columns and joined files
-of a mapping are put in here. What does not belong here: what columns mean (mapping files), landing.
+A format (CSV, JSON lines, Parquet) only cuts its file into rows (`TableReader.open`).
+Constant columns and joined files of a mapping are put in here. What does not belong
+here: what columns mean (mapping files), landing.
 
-Invariant: header and blank lines count as read; every other line is a run or quarantined.
+Invariant: header and blank lines count as read; every other line is a run or
+quarantined.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ CHUNK_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A line of a table: its values by column, or why there are none. Neither: a header or blank line.
+    """A line of a table: its values by column, or why there are none. Neither: a header
+    or blank line.
 
-    `line` counts from 1 (rows, where a format has no lines); a problem may cover `n_lines` of them.
+    `line` counts from 1 (rows, where a format has no lines); a problem may cover
+    `n_lines` of them.
     """
 
     line: int
@@ -43,7 +48,9 @@ class TableRow:
 
 @dataclass
 class OpenTable:
-    """A table being read: its columns, in order, and its rows; or `unusable` as a whole."""
+    """A table being read: its columns, in order, and its rows; or `unusable` as a
+    whole.
+    """
 
     columns: list[str] = field(default_factory=list)
     rows: Iterator[TableRow] = field(default_factory=lambda: iter(()))
@@ -71,12 +78,16 @@ class TableReader:
         return merge(self.chunks(log, choice))
 
     def chunks(
-        self, log: LogBytes | LogFile, choice: MappingChoice, joined: JoinedRows | None = None
+        self,
+        log: LogBytes | LogFile,
+        choice: MappingChoice,
+        joined: JoinedRows | None = None,
     ) -> Iterator[ReadFile]:
         """All runs of one file, at most CHUNK_ROWS at a time.
 
         Raises:
-            MappingError: no mapping for this table, or a column that the mapping needs is missing.
+            MappingError: no mapping for this table, or a column that the mapping needs
+                is missing.
         """
         with self.open(log) as table:
             if table.unusable is not None:
@@ -84,9 +95,12 @@ class TableReader:
                 return
             mapping = choice.named or choice.for_file(log.name, self.format)
             if mapping is None:
-                known = ", ".join(m.source for m in choice.candidates if m.format == self.format)
+                known = ", ".join(
+                    m.source for m in choice.candidates if m.format == self.format
+                )
                 raise MappingError(
-                    f"no mapping says what the columns of {log.name} mean. Fix: name one ({known}) or a mapping file; "
+                    f"no mapping says what the columns of {log.name} mean. Fix: name "
+                    f"one ({known}) or a mapping file; "
                     f"`autollm sources inspect {log.name}` proposes one."
                 )
             if table.is_empty:
@@ -94,7 +108,11 @@ class TableReader:
                 return
             constants = _constants(mapping, log.name)
             if table.columns:
-                check_columns(mapping, _all_columns(table.columns, constants, joined, log.name), log.name)
+                check_columns(
+                    mapping,
+                    _all_columns(table.columns, constants, joined, log.name),
+                    log.name,
+                )
             yield from _Runs(mapping, constants, joined).read(table.rows)
 
     def join(self, log: LogBytes | LogFile, mapping: Mapping) -> JoinedRows:
@@ -107,13 +125,16 @@ class TableReader:
             missing = [c for c in mapping.join_on if c not in table.columns]
             if missing and table.columns:
                 raise MappingError(
-                    f"{log.name} has no column {missing[0]!r}, on which it is joined. Columns: {', '.join(table.columns)}."
+                    f"{log.name} has no column {missing[0]!r}, on which it is joined. "
+                    f"Columns: {', '.join(table.columns)}."
                 )
             return JoinedRows(mapping, log.name, table)
 
 
 class JoinedRows:
-    """The second file of a pair, by the columns that both share, and the account of its lines."""
+    """The second file of a pair, by the columns that both share, and the account of its
+    lines.
+    """
 
     def __init__(self, mapping: Mapping, name: str, table: OpenTable):
         self.name, self.columns = name, table.columns
@@ -132,14 +153,25 @@ class JoinedRows:
                 self._set_aside(row, str(error))
                 continue
             if self._rows.setdefault(key, row) is not row:
-                self._set_aside(row, f"{self._named(key)} stands in {name} already (line {self._rows[key].line}); the first row is kept")
+                self._set_aside(
+                    row,
+                    f"{self._named(key)} stands in {name} already (line "
+                    f"{self._rows[key].line}); the first row is kept",
+                )
 
     def _named(self, key: tuple[str, ...]) -> str:
         return ", ".join(f"{c}={v}" for c, v in zip(self._on, key, strict=True))
 
     def _set_aside(self, row: TableRow, reason: str) -> None:
         if reason:
-            self._found.bad.append(BadLines(row.line, row.n_lines, reason, row.text or quote(canonical_json(row.values, digits=None))))
+            self._found.bad.append(
+                BadLines(
+                    row.line,
+                    row.n_lines,
+                    reason,
+                    row.text or quote(canonical_json(row.values, digits=None)),
+                )
+            )
 
     def take(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values of the row that belongs to `values`.
@@ -154,7 +186,9 @@ class JoinedRows:
         return self._rows[key].values
 
     def report(self, main: str) -> ReadFile:
-        """The account of this file's lines, once `main` has been read; a row that nobody took is set aside."""
+        """The account of this file's lines, once `main` has been read; a row that
+        nobody took is set aside.
+        """
         for key, row in self._rows.items():
             if key not in self._used:
                 self._set_aside(row, f"no usable row of {main} has {self._named(key)}")
@@ -164,7 +198,9 @@ class JoinedRows:
 def _join_key(columns: tuple[str, ...], values: dict[str, Any]) -> tuple[str, ...]:
     empty = next((c for c in columns if values.get(c) in (None, "")), None)
     if empty is not None:
-        raise RecordError(f"{empty}, on which the files are joined, is missing or empty")
+        raise RecordError(
+            f"{empty}, on which the files are joined, is missing or empty"
+        )
     return tuple(key_text(values[c]) for c in columns)
 
 
@@ -174,24 +210,35 @@ def _constants(mapping: Mapping, name: str) -> dict[str, Any]:
     part = mapping.part(plain_name(short_name(name)))
     if part is None:
         raise MappingError(
-            f"{name} is none of the tables of the mapping {mapping.source!r}: {', '.join(p.file for p in mapping.parts)}. "
+            f"{name} is none of the tables of the mapping {mapping.source!r}: "
+            f"{', '.join(p.file for p in mapping.parts)}. "
             "Fix: rename the file, or add a [[tables]] entry for it."
         )
     return part.constants
 
 
-def _all_columns(columns: list[str], constants: dict[str, Any], joined: JoinedRows | None, name: str) -> list[str]:
+def _all_columns(
+    columns: list[str], constants: dict[str, Any], joined: JoinedRows | None, name: str
+) -> list[str]:
     """Raises:
     MappingError: two of the file, its partner and `set` give the same column.
     """
     twice = [c for c in constants if c in columns]
     if twice:
-        raise MappingError(f"{name} has a column {twice[0]!r}, and the mapping sets one. Fix: rename it in `set`.")
+        raise MappingError(
+            f"{name} has a column {twice[0]!r}, and the mapping sets one. Fix: rename "
+            "it in `set`."
+        )
     if joined is None:
         return [*columns, *constants]
-    twice = [c for c in joined.columns if c in {*columns, *constants} and c not in joined._on]
+    twice = [
+        c for c in joined.columns if c in {*columns, *constants} and c not in joined._on
+    ]
     if twice:
-        raise MappingError(f"the column {twice[0]!r} stands in {name} and in {joined.name}. Fix: rename one of them, or join on it too.")
+        raise MappingError(
+            f"the column {twice[0]!r} stands in {name} and in {joined.name}. Fix: "
+            "rename one of them, or join on it too."
+        )
     return [*columns, *constants, *joined.columns]
 
 
@@ -199,20 +246,25 @@ def check_columns(mapping: Mapping, header: list[str], name: str) -> None:
     """Compare a header with what the mapping needs.
 
     Raises:
-        MappingError: naming the file, the missing column, the nearest one there is, and the remedy.
+        MappingError: naming the file, the missing column, the nearest one there is, and
+            the remedy.
     """
     missing = [c for c in mapping.needed_columns() if c not in header]
     if missing:
         close = difflib.get_close_matches(missing[0], header, n=1, cutoff=0.0)
         raise MappingError(
-            f"{name} has no column {missing[0]!r}, which the mapping {mapping.source!r} needs"
-            f"{f' (missing too: {missing[1:]})' if missing[1:] else ''}. Nearest: {close[0] if close else 'none'!r}. "
+            f"{name} has no column {missing[0]!r}, which the mapping "
+            f"{mapping.source!r} needs"
+            f"{f' (missing too: {missing[1:]})' if missing[1:] else ''}. Nearest: "
+            f"{close[0] if close else 'none'!r}. "
             f"Columns: {', '.join(header)}. "
-            "Fix: name the right column in the mapping file, or use the mapping of this table."
+            "Fix: name the right column in the mapping file, or use the mapping of "
+            "this table."
         )
     for knob, pattern in mapping.unmatched_patterns(header):
         raise MappingError(
-            f"{name} has no column like {pattern!r}, which the knob {knob!r} of the mapping {mapping.source!r} needs. "
+            f"{name} has no column like {pattern!r}, which the knob {knob!r} of the "
+            f"mapping {mapping.source!r} needs. "
             f"Columns: {', '.join(header)}. Fix: correct `columns` of that knob."
         )
 
@@ -220,8 +272,15 @@ def check_columns(mapping: Mapping, header: list[str], name: str) -> None:
 class _Runs:
     """The runs of one table, with the count of each run key so far."""
 
-    def __init__(self, mapping: Mapping, constants: dict[str, Any], joined: JoinedRows | None):
-        self._mapping, self._constants, self._joined, self._seen = mapping, constants, joined, Seen()
+    def __init__(
+        self, mapping: Mapping, constants: dict[str, Any], joined: JoinedRows | None
+    ):
+        self._mapping, self._constants, self._joined, self._seen = (
+            mapping,
+            constants,
+            joined,
+            Seen(),
+        )
 
     def read(self, rows: Iterator[TableRow]) -> Iterator[ReadFile]:
         found = self._chunk()
@@ -237,7 +296,9 @@ class _Runs:
         yield found
 
     def _chunk(self) -> ReadFile:
-        return ReadFile(0, mapping_id=self._mapping.mapping_id, source=self._mapping.source)
+        return ReadFile(
+            0, mapping_id=self._mapping.mapping_id, source=self._mapping.source
+        )
 
     def _add(self, row: TableRow, found: ReadFile) -> None:
         try:
@@ -275,4 +336,6 @@ class _Runs:
             return run_id
         if self._mapping.repeated_run == "number":
             return f"{run_id}#{count}"
-        raise RecordError(f"the run {run_id!r} stands in this table already; the first row is kept")
+        raise RecordError(
+            f"the run {run_id!r} stands in this table already; the first row is kept"
+        )

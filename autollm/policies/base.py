@@ -1,9 +1,12 @@
-"""What every policy is: ask for configurations, be told what they gave. And the part that most of them share.
+"""What every policy is: ask for configurations, be told what they gave. And the part
+that most of them share.
 
-`RankingPolicy` scores the view's candidates and proposes the best one that is still worth a trial. What does not belong
-here: outcomes of the target other than those of `tell`, regret, loops over seeds (evaluation/).
+`RankingPolicy` scores the view's candidates and proposes the best one that is still
+worth a trial. What does not belong here: outcomes of the target other than those of
+`tell`, regret, loops over seeds (evaluation/).
 
-Invariant: proposals are determined by (view, rng, trials told); `ask` itself changes nothing.
+Invariant: proposals are determined by (view, rng, trials told); `ask` itself changes
+nothing.
 """
 
 from __future__ import annotations
@@ -35,23 +38,31 @@ class Policy(Protocol):
         ...
 
     def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
-        """Up to `n` proposals to try next; `pending` ones were asked for before and have no outcome yet. None: wait for one of those."""
+        """Up to `n` proposals to try next; `pending` ones were asked for before and
+        have no outcome yet. None: wait for one of those.
+        """
         ...
 
     def tell(self, trial: Trial) -> None:
-        """What a trial gave, whoever proposed it; its `experiment` is empty for the target. Its loss is NaN where there was no outcome."""
+        """What a trial gave, whoever proposed it; its `experiment` is empty for the
+        target. Its loss is NaN where there was no outcome.
+        """
         ...
 
     def explain(self) -> str:
-        """Why the next proposal is what it is, in a sentence or two; every number in it was computed."""
+        """Why the next proposal is what it is, in a sentence or two; every number in it
+        was computed.
+        """
         ...
 
 
 class RankingPolicy:
-    """Base of policies that score every candidate of the view; lower is better, the lowest index wins a tie.
+    """Base of policies that score every candidate of the view; lower is better, the
+    lowest index wins a tie.
 
-    Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64 [n, d] in natural units (d coordinates: one a
-    number, several a category, list or mixture), `candidates_are_rows`: they are the target's rows (`TaskView.lists_rows`);
+    Attributes, after reset: `view`, `rng`, `trials` (told so far), `candidates` float64
+    [n, d] in natural units (d coordinates: one a number, several a category, list or
+    mixture), `candidates_are_rows`: they are the target's rows (`TaskView.lists_rows`);
     `steps` float64 [d], the median grid step per coordinate.
     """
 
@@ -81,7 +92,9 @@ class RankingPolicy:
         raise TypeError(f"{type(self).__name__} must define scores()")
 
     def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
-        """The `n` best candidates that are not spent; those that may well repeat a row, and spent ones, only at the end."""
+        """The `n` best candidates that are not spent; those that may well repeat a row,
+        and spent ones, only at the end.
+        """
         rank = self._reluctance(pending)
         order = np.lexsort((np.arange(len(rank)), self.scores(), rank))
         self._asked.extend(int(i) for i in order[:n] if i not in self._asked)
@@ -93,7 +106,11 @@ class RankingPolicy:
         self.trials.append(trial)
         if trial.configuration is None:
             return
-        point = np.array(trial.point) if trial.point else self.view.space.encode(trial.configuration)
+        point = (
+            np.array(trial.point)
+            if trial.point
+            else self.view.space.encode(trial.configuration)
+        )
         self._spent |= self._beside(point)
         self._spend_asked(point, trial.distance)
 
@@ -102,31 +119,43 @@ class RankingPolicy:
 
     @property
     def from_centre(self) -> np.ndarray:
-        """Distance [n_candidates] to the middle of the window: the order of a policy that knows nothing else."""
-        return np.linalg.norm(self.candidates - self.view.space.window.mean(axis=0), axis=1)
+        """Distance [n_candidates] to the middle of the window: the order of a policy
+        that knows nothing else.
+        """
+        return np.linalg.norm(
+            self.candidates - self.view.space.window.mean(axis=0), axis=1
+        )
 
     @property
     def tried(self) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an outcome, repeats left out."""
+        """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an
+        outcome, repeats left out.
+        """
         seen = {t.point: t.loss for t in self.trials if t.point and np.isfinite(t.loss)}
-        return np.array(list(seen), dtype=float).reshape(-1, len(self.view.space)), np.array(list(seen.values()))
+        return np.array(list(seen), dtype=float).reshape(
+            -1, len(self.view.space)
+        ), np.array(list(seen.values()))
 
     @cached_property
     def _gap(self) -> np.ndarray:
         return neighbour_gap(self.view.space)
 
     def _reluctance(self, pending: Sequence[Proposal]) -> np.ndarray:
-        """0 for a free candidate, 1 for one that would often be snapped onto a spent row, 2 for a spent one; int [n]."""
+        """0 for a free candidate, 1 for one that would often be snapped onto a spent
+        row, 2 for a spent one; int [n].
+        """
         spent = self._spent.copy()
         for configuration in (p for p in pending if not isinstance(p, tuple)):
             spent |= self._beside(self.view.space.encode(configuration))
         return np.where(spent, 2, self._may_repeat(spent).astype(int))
 
     def _may_repeat(self, spent: np.ndarray) -> np.ndarray:
-        """Candidates whose nearest other candidate (the lower of two) is spent, bool [n], once snaps showed holes in the grid.
+        """Candidates whose nearest other candidate (the lower of two) is spent, bool
+        [n], once snaps showed holes in the grid.
 
-        A table may hold half of its declared grid; then the neighbour of a tried row is snapped back onto it, and a trial
-        is lost. Holes are taken for common when they took a third of the trials, on a prior of one in five.
+        A table may hold half of its declared grid; then the neighbour of a tried row is
+        snapped back onto it, and a trial is lost. Holes are taken for common when they
+        took a third of the trials, on a prior of one in five.
         """
         if self.candidates_are_rows or not self.trials:
             return np.zeros(len(spent), dtype=bool)
@@ -135,22 +164,29 @@ class RankingPolicy:
         if (0.5 + n_holes) / (2.5 + len(evaluated)) < 1 / 3:
             return np.zeros(len(spent), dtype=bool)
         lower = np.flatnonzero(spent)[None, :] < np.arange(len(spent))[:, None]
-        squared = np.sum((self.candidates[:, None, :] - self.candidates[None, spent, :]) ** 2, axis=2)
+        squared = np.sum(
+            (self.candidates[:, None, :] - self.candidates[None, spent, :]) ** 2, axis=2
+        )
         return np.any(lower & (squared <= (self._gap**2)[:, None] + 1e-9), axis=1)
 
     def _beside(self, point: np.ndarray) -> np.ndarray:
         """Candidates that stand for the same row as `point`, bool [n_candidates].
 
-        In a pool that is the row itself. In a declared window rows are unknown: what lies less than half a grid step from an
-        evaluated row in every knob would be snapped onto it again.
+        In a pool that is the row itself. In a declared window rows are unknown: what
+        lies less than half a grid step from an evaluated row in every knob would be
+        snapped onto it again.
         """
         gap = np.abs(self.candidates - point)
         if self.candidates_are_rows:
             return np.all(gap < 1e-6, axis=1)
-        return np.all(gap < 0.5 * self.steps - 1e-9, axis=1) | np.all(gap < 1e-6, axis=1)
+        return np.all(gap < 0.5 * self.steps - 1e-9, axis=1) | np.all(
+            gap < 1e-6, axis=1
+        )
 
     def _spend_asked(self, point: np.ndarray, snap: float) -> None:
-        """Block what the snap of our own proposal disclosed: there is no row nearer to it than the evaluated one."""
+        """Block what the snap of our own proposal disclosed: there is no row nearer to
+        it than the evaluated one.
+        """
         for index in self._asked:
             proposal = self.candidates[index]
             if abs(np.linalg.norm(proposal - point) - snap) > 1e-6:
@@ -165,23 +201,32 @@ class RankingPolicy:
 
 
 def grid_steps(view: TaskView) -> np.ndarray:
-    """Median step of the declared levels per coordinate in natural units, float64 [d]; 1 for one of one level, or without a grid."""
+    """Median step of the declared levels per coordinate in natural units, float64 [d];
+    1 for one of one level, or without a grid.
+    """
     if any(k.grid is None for k in view.space.knobs):
         return np.ones(len(view.space))
-    columns = [c for k in view.space.knobs for c in np.asarray(k.grid).reshape(len(k.levels), -1).T]
+    columns = [
+        c
+        for k in view.space.knobs
+        for c in np.asarray(k.grid).reshape(len(k.levels), -1).T
+    ]
     gaps = [np.diff(np.unique(np.round(c, 6))) for c in columns]
     return np.array([np.median(g) if len(g) else 1.0 for g in gaps])
 
 
 def neighbour_gap(space: Space) -> np.ndarray:
-    """Distance from each point of the declared grid to its nearest other point, natural units, float64 [n_points]."""
+    """Distance from each point of the declared grid to its nearest other point, natural
+    units, float64 [n_points].
+    """
     from scipy.spatial import cKDTree  # only where a table turned out to have holes
 
     return cKDTree(space.grid).query(space.grid, k=2)[0][:, 1]
 
 
 def claim(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which candidate each point [m, d] stands for, int [m], in the points' order: the nearest that no earlier one has taken.
+    """Which candidate each point [m, d] stands for, int [m], in the points' order: the
+    nearest that no earlier one has taken.
 
     -1 for points that are left over when all candidates are taken.
     """
@@ -195,4 +240,7 @@ def claim(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def describe(configuration: Mapping[str, Any]) -> str:
     """A configuration in a sentence: `learning_rate 0.00195, batch_tokens 2.62e+05`."""
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in configuration.items())
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in configuration.items()
+    )

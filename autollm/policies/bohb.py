@@ -1,10 +1,13 @@
-"""BOHB in its asynchronous form: ASHA whose new candidates come from a tree-structured Parzen estimator over what the rungs gave.
+"""BOHB in its asynchronous form: ASHA whose new candidates come from a tree-structured
+Parzen estimator over what the rungs gave.
 
-The estimator is Optuna's, on the highest rung with enough outcomes; one candidate in three stays random, as published. Where nothing is charged
-and no run can be paused this is `asha`. What does not belong here: promotions (halving.py), the ladder (climbing.py).
+The estimator is Optuna's, on the highest rung with enough outcomes; one candidate in
+three stays random, as published. Where nothing is charged and no run can be paused this
+is `asha`. What does not belong here: promotions (halving.py), the ladder (climbing.py).
 
-Sources: S. Falkner, A. Klein, F. Hutter, "BOHB: robust and efficient hyperparameter optimization at scale" (ICML 2018); A. Klein et al.,
-"Model-based asynchronous hyperparameter and neural architecture search" (2020).
+Sources: S. Falkner, A. Klein, F. Hutter, "BOHB: robust and efficient hyperparameter
+optimization at scale" (ICML 2018); A. Klein et al., "Model-based asynchronous
+hyperparameter and neural architecture search" (2020).
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ RANDOM_SHARE = 1 / 3
 
 
 class Bohb(Asha):
-    """A rung is modelled from d + 2 outcomes on, d coordinates of the space: one good row and d + 1 others."""
+    """A rung is modelled from d + 2 outcomes on, d coordinates of the space: one good
+    row and d + 1 others.
+    """
 
     policy_id = "bohb"
 
@@ -33,15 +38,35 @@ class Bohb(Asha):
         stream = np.random.default_rng([self._seed, begun])
         if known is None or stream.random() < RANDOM_SHARE:
             return super().fresh(r, running)
-        study = study_of(optuna.samplers.TPESampler(seed=int(stream.integers(2**31)), n_startup_trials=0))
-        worst = max((loss for loss in known.lost.values() if np.isfinite(loss)), default=0.0)
-        study.add_trials(finished(self.view.space, ((known.points[c], min(loss, worst)) for c, loss in known.lost.items())))
-        away = np.sum((self.ladder[r].candidates - suggest(study, self.view.space)) ** 2, axis=1)
+        study = study_of(
+            optuna.samplers.TPESampler(
+                seed=int(stream.integers(2**31)), n_startup_trials=0
+            )
+        )
+        worst = max(
+            (loss for loss in known.lost.values() if np.isfinite(loss)), default=0.0
+        )
+        study.add_trials(
+            finished(
+                self.view.space,
+                ((known.points[c], min(loss, worst)) for c, loss in known.lost.items()),
+            )
+        )
+        away = np.sum(
+            (self.ladder[r].candidates - suggest(study, self.view.space)) ** 2, axis=1
+        )
         return self.first_new(r, running, np.argsort(away, kind="stable").tolist())
 
     def _known(self) -> Rung | None:
         """The highest rung with outcomes enough."""
-        return next((rung for rung in reversed(self.ladder) if len(rung.lost) >= len(self.view.space) + 2), None)
+        return next(
+            (
+                rung
+                for rung in reversed(self.ladder)
+                if len(rung.lost) >= len(self.view.space) + 2
+            ),
+            None,
+        )
 
     def explain(self) -> str:
         known = self._known() if self.climbs else None

@@ -1,7 +1,9 @@
-"""Gaussian processes of BoTorch behind numpy arrays: the only module of `policies` that imports torch (extra `baselines`).
+"""Gaussian processes of BoTorch behind numpy arrays: the only module of `policies` that
+imports torch (extra `baselines`).
 
-Inputs are points scaled to the unit cube of the declared window, outputs are u (squashed losses). Fits are determined by data and
-seed: torch's global random state is put back. What does not belong here: which rows are fitted, and what is proposed.
+Inputs are points scaled to the unit cube of the declared window, outputs are u
+(squashed losses). Fits are determined by data and seed: torch's global random state is
+put back. What does not belong here: which rows are fitted, and what is proposed.
 """
 
 from __future__ import annotations
@@ -32,17 +34,29 @@ def fit_single(x: np.ndarray, y: np.ndarray, seed: int) -> SingleTaskGP:
 
 
 def fit_tasks(x: np.ndarray, y: np.ndarray, task: np.ndarray, seed: int) -> MultiTaskGP:
-    """A process over several tasks at once, `task` int [n]: covariance of inputs times that of tasks."""
+    """A process over several tasks at once, `task` int [n]: covariance of inputs times
+    that of tasks.
+    """
     with _seeded(seed):
-        return _fitted(MultiTaskGP(_tensor(np.column_stack([x, task])), _tensor(y)[:, None], task_feature=-1))
+        return _fitted(
+            MultiTaskGP(
+                _tensor(np.column_stack([x, task])),
+                _tensor(y)[:, None],
+                task_feature=-1,
+            )
+        )
 
 
 def posterior(model: GPyTorchModel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [n] and covariance [n, n] of u at inputs [n, d]; those of a multi-task model end with the task's number."""
+    """Mean [n] and covariance [n, n] of u at inputs [n, d]; those of a multi-task model
+    end with the task's number.
+    """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = model.posterior(_tensor(x))
-        return found.mean.squeeze(-1).numpy(), found.distribution.covariance_matrix.numpy()
+        return found.mean.squeeze(
+            -1
+        ).numpy(), found.distribution.covariance_matrix.numpy()
 
 
 def mean_of(model: GPyTorchModel, x: np.ndarray) -> np.ndarray:
@@ -53,22 +67,33 @@ def mean_of(model: GPyTorchModel, x: np.ndarray) -> np.ndarray:
 
 
 def leave_one_out(model: SingleTaskGP) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd [n] of every training output (standardized as the model has it) from the others, hyper-parameters kept.
+    """Mean and sd [n] of every training output (standardized as the model has it) from
+    the others, hyper-parameters kept.
 
-    Source: C. Rasmussen, C. Williams, "Gaussian processes for machine learning" (2006), eq. 5.12.
+    Source: C. Rasmussen, C. Williams, "Gaussian processes for machine learning" (2006),
+    eq. 5.12.
     """
     with torch.no_grad():
         x, y = model.train_inputs[0], model.train_targets
-        covariance = model.covar_module(x).to_dense() + model.likelihood.noise * torch.eye(len(x), dtype=x.dtype)
+        covariance = model.covar_module(
+            x
+        ).to_dense() + model.likelihood.noise * torch.eye(len(x), dtype=x.dtype)
         inverse = torch.linalg.inv(covariance)
         variance = 1 / inverse.diagonal()
-        return (y - (inverse @ (y - model.mean_module(x))) * variance).numpy(), variance.sqrt().numpy()
+        return (
+            y - (inverse @ (y - model.mean_module(x))) * variance
+        ).numpy(), variance.sqrt().numpy()
 
 
 def _fitted(model: GPyTorchModel) -> GPyTorchModel:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence: a bound that is reached is an answer too
-        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs={"options": {"maxiter": MAX_ITERATIONS}})
+        warnings.simplefilter(
+            "ignore"
+        )  # of convergence: a bound that is reached is an answer too
+        fit_gpytorch_mll(
+            ExactMarginalLogLikelihood(model.likelihood, model),
+            optimizer_kwargs={"options": {"maxiter": MAX_ITERATIONS}},
+        )
     return model.eval()
 
 

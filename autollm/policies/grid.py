@@ -1,9 +1,11 @@
-"""Grid search: the cells of a regular grid that is just fine enough for the budget, in random order; evidence is ignored.
+"""Grid search: the cells of a regular grid that is just fine enough for the budget, in
+random order; evidence is ignored.
 
-With `trials` trials and d coordinates, the range of what may be chosen is cut into m equal parts along each, m the smallest number
-with m^d >= trials; the middle of a cell takes the nearest candidate. The order is random because a grid that is cut short in its own
-order would see one corner only.
-Source: the textbook method that J. Bergstra, Y. Bengio, "Random search for hyper-parameter optimization" (JMLR 2012) compare with.
+With `trials` trials and d coordinates, the range of what may be chosen is cut into m
+equal parts along each, m the smallest number with m^d >= trials; the middle of a cell
+takes the nearest candidate. The order is random because a grid that is cut short in its
+own order would see one corner only. Source: the textbook method that J. Bergstra, Y.
+Bengio, "Random search for hyper-parameter optimization" (JMLR 2012) compare with.
 """
 
 from __future__ import annotations
@@ -26,12 +28,16 @@ class GridSearch(RankingPolicy):
     def prepare(self) -> None:
         low, high = self.candidates.min(axis=0), self.candidates.max(axis=0)
         d = len(low)
-        self.n_parts = next(m for m in range(1, self.view.trials + 2) if m**d >= self.view.trials)
+        self.n_parts = next(
+            m for m in range(1, self.view.trials + 2) if m**d >= self.view.trials
+        )
         cells = self._cells(d)
         middles = low + (cells + 0.5) / self.n_parts * (high - low)
         claimed = claim(self.candidates, middles)
         claimed = claimed[claimed >= 0]
-        self._scores = len(middles) + self.rng.permutation(len(self.candidates)).astype(float)
+        self._scores = len(middles) + self.rng.permutation(len(self.candidates)).astype(
+            float
+        )
         self._scores[claimed] = np.arange(len(claimed))
 
     def _cells(self, d: int) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""Optuna's samplers, with the evidence handed over by `add_trial`: the tree-structured Parzen estimator and the Gaussian process.
+"""Optuna's samplers, with the evidence handed over by `add_trial`: the tree-structured
+Parzen estimator and the Gaussian process.
 
-They know no fidelity: rows of cheap experiments become finished trials of one study, with squashed losses so that experiments
-are comparable. A suggestion is moved to the nearest candidate that is not spent.
-What does not belong here: Optuna's own storage, pruners or logging.
-Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et al. (NeurIPS 2011); the samplers are the library's.
+They know no fidelity: rows of cheap experiments become finished trials of one study,
+with squashed losses so that experiments are comparable. A suggestion is moved to the
+nearest candidate that is not spent. What does not belong here: Optuna's own storage,
+pruners or logging. Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et
+al. (NeurIPS 2011); the samplers are the library's.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class OptunaTPE(RankingPolicy):
         for e in self.view.evidence:
             yield from zip(e.points, squash(e.loss), strict=True)
 
-    def ask(self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()) -> list[Configuration]:
+    def ask(
+        self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()
+    ) -> list[Configuration]:
         """Suggestions stay the same until the next outcome is told."""
         n = min(n, len(self.candidates))
         self._suggest_up_to(n)
@@ -66,17 +70,33 @@ class OptunaTPE(RankingPolicy):
         self._suggestions = []
         points, losses = self.tried
         if trial.point and np.isfinite(trial.loss):
-            u = u_from_first(np.array([losses[0], trial.loss]), first_u(self.view, points[0]), self.spread)[1]
-            self.study.add_trials(finished(self.view.space, [(np.array(trial.point), u)]))
+            u = u_from_first(
+                np.array([losses[0], trial.loss]),
+                first_u(self.view, points[0]),
+                self.spread,
+            )[1]
+            self.study.add_trials(
+                finished(self.view.space, [(np.array(trial.point), u)])
+            )
         elif trial.configuration is not None:
-            self.study.add_trials(finished(self.view.space, [(self.view.space.encode(trial.configuration), WORST_U)]))
+            self.study.add_trials(
+                finished(
+                    self.view.space,
+                    [(self.view.space.encode(trial.configuration), WORST_U)],
+                )
+            )
 
     def explain(self) -> str:
-        return (f"{type(self.study.sampler).__name__} over {len(self.study.get_trials(deepcopy=False))} finished trials, "
-                "most of them from cheap experiments")
+        return (
+            f"{type(self.study.sampler).__name__} over "
+            f"{len(self.study.get_trials(deepcopy=False))} finished trials, "
+            "most of them from cheap experiments"
+        )
 
     def _suggest_up_to(self, n: int) -> None:
-        """The study's own sampler makes one suggestion a trial, asked for or not; a copy makes the others: asking changes nothing."""
+        """The study's own sampler makes one suggestion a trial, asked for or not; a
+        copy makes the others: asking changes nothing.
+        """
         own = self.study.sampler
         while len(self._suggestions) < n:
             if len(self._suggestions) == 1:
@@ -87,7 +107,9 @@ class OptunaTPE(RankingPolicy):
 
 
 class OptunaGP(OptunaTPE):
-    """The Gaussian-process sampler on the rows of the dearest experiments, at most GP_ROWS of them."""
+    """The Gaussian-process sampler on the rows of the dearest experiments, at most
+    GP_ROWS of them.
+    """
 
     policy_id = "optuna-gp"
 
@@ -109,7 +131,9 @@ def study_of(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
 
 
 def suggest(study: optuna.Study, space: Space) -> np.ndarray:
-    """The point [d] that a study would try next; its outcome is told apart, at the point that it is snapped to."""
+    """The point [d] that a study would try next; its outcome is told apart, at the
+    point that it is snapped to.
+    """
     ranges = _ranges(space)
     with _quiet():
         asked = study.ask(ranges)
@@ -117,22 +141,39 @@ def suggest(study: optuna.Study, space: Space) -> np.ndarray:
     return np.array([asked.params[name] for name in ranges])
 
 
-def finished(space: Space, outcomes: Iterable[tuple[np.ndarray, float]]) -> list[optuna.trial.FrozenTrial]:
+def finished(
+    space: Space, outcomes: Iterable[tuple[np.ndarray, float]]
+) -> list[optuna.trial.FrozenTrial]:
     """Trials that ended: points [d] of the space and their losses."""
     ranges, window = _ranges(space), space.window
-    return [optuna.trial.create_trial(params=dict(zip(ranges, np.clip(point, *window).tolist(), strict=True)), distributions=ranges, value=float(u))
-            for point, u in outcomes]
+    return [
+        optuna.trial.create_trial(
+            params=dict(zip(ranges, np.clip(point, *window).tolist(), strict=True)),
+            distributions=ranges,
+            value=float(u),
+        )
+        for point, u in outcomes
+    ]
 
 
 def _ranges(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
     """One parameter a coordinate, by name."""
-    names = space.names if len(space.names) == len(space) else [f"x{j}" for j in range(len(space))]
-    return {name: optuna.distributions.FloatDistribution(float(low), float(high)) for name, low, high in zip(names, *space.window, strict=True)}
+    names = (
+        space.names
+        if len(space.names) == len(space)
+        else [f"x{j}" for j in range(len(space))]
+    )
+    return {
+        name: optuna.distributions.FloatDistribution(float(low), float(high))
+        for name, low, high in zip(names, *space.window, strict=True)
+    }
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing but errors from the library, which would tell of every study, and of optional packages that speed it up."""
+    """Nothing but errors from the library, which would tell of every study, and of
+    optional packages that speed it up.
+    """
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

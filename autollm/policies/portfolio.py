@@ -1,10 +1,11 @@
 """A portfolio: configurations that together were good on all cheap experiments.
 
-Candidates are ranked within every experiment (0 best, 1 worst; `carry` where it holds no such row). The first has the lowest mean
-rank; each next one lowers the mean over experiments of the portfolio's best rank most. Scale is ignored: a portfolio transfers
-what is good everywhere, not how the optimum moves.
-Sources: M. Wistuba, N. Schilling, L. Schmidt-Thieme, "Sequential model-free hyperparameter tuning" (ICDM 2015); greedy portfolios
-as in M. Feurer et al., "Auto-sklearn 2.0" (JMLR 2022).
+Candidates are ranked within every experiment (0 best, 1 worst; `carry` where it holds
+no such row). The first has the lowest mean rank; each next one lowers the mean over
+experiments of the portfolio's best rank most. Scale is ignored: a portfolio transfers
+what is good everywhere, not how the optimum moves. Sources: M. Wistuba, N. Schilling,
+L. Schmidt-Thieme, "Sequential model-free hyperparameter tuning" (ICDM 2015); greedy
+portfolios as in M. Feurer et al., "Auto-sklearn 2.0" (JMLR 2022).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.carrying import carry
 
 SPARE = 3
-"""The portfolio has this many times as many members as there are trials, for those that turn out to be spent."""
+"""The portfolio has this many times as many members as there are trials, for those that
+turn out to be spent.
+"""
 
 
 class Portfolio(RankingPolicy):
@@ -24,7 +27,12 @@ class Portfolio(RankingPolicy):
     policy_id = "portfolio"
 
     def prepare(self) -> None:
-        self.ranks = np.array([ranks_of(carry(self.candidates, e.points, e.loss)) for e in self.view.evidence])
+        self.ranks = np.array(
+            [
+                ranks_of(carry(self.candidates, e.points, e.loss))
+                for e in self.view.evidence
+            ]
+        )
         if not len(self.ranks):
             self._scores = self.from_centre
             return
@@ -33,7 +41,9 @@ class Portfolio(RankingPolicy):
         self._scores[members] = np.arange(len(members))
 
     def _grown(self, size: int) -> list[int]:
-        """Members in the order in which they join; where nobody improves the portfolio, the lowest mean rank joins."""
+        """Members in the order in which they join; where nobody improves the portfolio,
+        the lowest mean rank joins.
+        """
         mean = self.ranks.mean(axis=0)
         best, members = np.ones(len(self.ranks)), []
         for _ in range(size):
@@ -51,8 +61,11 @@ class Portfolio(RankingPolicy):
         if not len(self.ranks):
             return "no cheap experiment to build a portfolio from: the middle of the window comes first"
         first = int(np.argmin(self._scores))
-        return (f"{describe(self.view.space.decode(self.candidates[first]))} has the best mean rank over {len(self.ranks)} experiments, "
-                f"better than {1 - self.ranks[:, first].mean():.0%} of the candidates")
+        return (
+            f"{describe(self.view.space.decode(self.candidates[first]))} has the best "
+            f"mean rank over {len(self.ranks)} experiments, "
+            f"better than {1 - self.ranks[:, first].mean():.0%} of the candidates"
+        )
 
 
 def ranks_of(values: np.ndarray) -> np.ndarray:

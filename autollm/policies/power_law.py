@@ -1,7 +1,9 @@
-"""The textbook way: one optimum per cheap experiment, then a line through them in log fidelity.
+"""The textbook way: one optimum per cheap experiment, then a line through them in log
+fidelity.
 
-The optimum is that of a quadratic bowl (gym.summary.fit_bowl); a line in log2-log2 is a power law in plain units.
-Candidates are taken in order of their distance to the extrapolated optimum; trials change nothing but what is left.
+The optimum is that of a quadratic bowl (gym.summary.fit_bowl); a line in log2-log2 is a
+power law in plain units. Candidates are taken in order of their distance to the
+extrapolated optimum; trials change nothing but what is left.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from autollm.policies.base import RankingPolicy, describe
 
 
 class PowerLaw(RankingPolicy):
-    """Attributes after reset: `summary` (fitted optima, slopes) and `centre` float64 [n_knobs], natural units."""
+    """Attributes after reset: `summary` (fitted optima, slopes) and `centre` float64
+    [n_knobs], natural units.
+    """
 
     policy_id = "power-law"
 

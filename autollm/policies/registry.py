@@ -1,6 +1,8 @@
-"""Policies by id. Classes are named as text and loaded when asked for, so that `import autollm.policies` stays light.
+"""Policies by id. Classes are named as text and loaded when asked for, so that `import
+autollm.policies` stays light.
 
-What does not belong here: `chat:<model>` and trained agents (agent/), which are made from an endpoint or a checkpoint.
+What does not belong here: `chat:<model>` and trained agents (agent/), which are made
+from an endpoint or a checkpoint.
 """
 
 from __future__ import annotations
@@ -59,8 +61,15 @@ def why_absent(policy_id: str) -> str:
     """
     if policy_id not in POLICIES:
         raise UnknownNameError("policy", policy_id, POLICIES)
-    absent = [module for module in NEEDS.get(policy_id, ()) if find_spec(module) is None]
-    return f"policy {policy_id!r} needs {' and '.join(absent)}, not installed here. Fix: pip install 'autollm[baselines]'." if absent else ""
+    absent = [
+        module for module in NEEDS.get(policy_id, ()) if find_spec(module) is None
+    ]
+    return (
+        f"policy {policy_id!r} needs {' and '.join(absent)}, not installed here. Fix: "
+        "pip install 'autollm[baselines]'."
+        if absent
+        else ""
+    )
 
 
 def availability() -> dict[str, str]:
@@ -72,7 +81,8 @@ def make_policy(policy_id: str) -> Policy:
     """A fresh policy.
 
     Raises:
-        UnknownNameError: no policy of that id. SetupError: it needs an extra that is not installed.
+        UnknownNameError: no policy of that id. SetupError: it needs an extra that is
+            not installed.
     """
     return _load(policy_id)()
 

@@ -1,1 +1,3 @@
-"""The stages of the main job as plain functions: what assets and commands call, without Dagster."""
+"""The stages of the main job as plain functions: what assets and commands call, without
+Dagster.
+"""

@@ -1,7 +1,9 @@
-"""What may be deleted: old snapshots, judged episodes of theirs, checkpoints; never what a champion, an agent in use or a report cites.
-And unfinished files that killed processes left, which every run takes away.
+"""What may be deleted: old snapshots, judged episodes of theirs, checkpoints; never
+what a champion, an agent in use or a report cites. And unfinished files that killed
+processes left, which every run takes away.
 
-Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood before.
+Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood
+before.
 """
 
 from __future__ import annotations
@@ -14,14 +16,24 @@ from pathlib import Path
 
 from autollm.errors import SetupError
 from autollm.gym.snapshot import published_id
-from autollm.gym.storage import exists, is_local, join, list_names, local_path, read_bytes, remove
+from autollm.gym.storage import (
+    exists,
+    is_local,
+    join,
+    list_names,
+    local_path,
+    read_bytes,
+    remove,
+)
 from autollm.gym.table import LIVE
 from autollm.locks import hold
 from autollm.places import Places
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"
-"""What is written beside its place and then moved into it (storage.write_atomic, agent.checkpoints)."""
+"""What is written beside its place and then moved into it (storage.write_atomic,
+agent.checkpoints).
+"""
 LITTER_S = 3600.0
 """An unfinished file that did not change for this long has no writer any more."""
 
@@ -37,13 +49,17 @@ class Removable:
 
 
 def removable(places: Places, keep: int) -> list[Removable]:
-    """Everything that may go when the newest `keep` of each kind and all that is cited stay.
+    """Everything that may go when the newest `keep` of each kind and all that is cited
+    stay.
 
     Raises:
         SetupError: the home is no local folder (ages are not known there).
     """
     if not is_local(places.home):
-        raise SetupError(f"clean works on local homes, {places.home} is none. Fix: delete old snapshots with the store's own tools.")
+        raise SetupError(
+            f"clean works on local homes, {places.home} is none. Fix: delete old "
+            "snapshots with the store's own tools."
+        )
     return _snapshots(places, keep) + _checkpoints(places, keep)
 
 
@@ -62,8 +78,20 @@ def clean(places: Places, keep: int) -> list[Removable]:
 
 def remove_litter(places: Places) -> list[str]:
     """Delete unfinished files and folders whose writer was killed; returns their paths."""
-    folders = [places.checkpoints, *(Path(local_path(url)) for url in (places.snapshots, places.reports, places.landing) if is_local(url))]
-    left = [p for folder in folders for p in folder.rglob(UNFINISHED) if _age_s(p) > LITTER_S]
+    folders = [
+        places.checkpoints,
+        *(
+            Path(local_path(url))
+            for url in (places.snapshots, places.reports, places.landing)
+            if is_local(url)
+        ),
+    ]
+    left = [
+        p
+        for folder in folders
+        for p in folder.rglob(UNFINISHED)
+        if _age_s(p) > LITTER_S
+    ]
     for path in left:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return [str(p) for p in left]
@@ -77,15 +105,26 @@ def cited(places: Places) -> tuple[set[str], set[str]]:
         if exists(url):
             board = json.loads(read_bytes(url))
             tables.add(board["table_id"].removesuffix(LIVE))
-            digests |= {row["policy_version"].split("-")[0] for row in board["rows"] if row["stage"]}
+            digests |= {
+                row["policy_version"].split("-")[0]
+                for row in board["rows"]
+                if row["stage"]
+            }
     return tables, digests
 
 
 def _snapshots(places: Places, keep: int) -> list[Removable]:
     tables, _ = cited(places)
     stay = tables | {published_id(places.home)} | _named_by_registry(places)
-    folders = [Path(local_path(join(places.snapshots, n))) for n in list_names(places.snapshots)]
-    return [_item("snapshot", f) for f in _old([f for f in folders if f.is_dir()], keep) if f.name not in stay]
+    folders = [
+        Path(local_path(join(places.snapshots, n)))
+        for n in list_names(places.snapshots)
+    ]
+    return [
+        _item("snapshot", f)
+        for f in _old([f for f in folders if f.is_dir()], keep)
+        if f.name not in stay
+    ]
 
 
 def _checkpoints(places: Places, keep: int) -> list[Removable]:
@@ -93,9 +132,16 @@ def _checkpoints(places: Places, keep: int) -> list[Removable]:
     stay = _in_use(places)
     out = []
     for kind in KINDS:
-        folders = [p for p in places.checkpoints.glob(f"{kind}-*") if p.is_dir() and _kind(p) == kind]
-        out += [_item("checkpoint", f) for f in _old(folders, keep)
-                if f"checkpoints/{f.name}/final" not in stay and _digest(f) not in digests]
+        folders = [
+            p
+            for p in places.checkpoints.glob(f"{kind}-*")
+            if p.is_dir() and _kind(p) == kind
+        ]
+        out += [
+            _item("checkpoint", f)
+            for f in _old(folders, keep)
+            if f"checkpoints/{f.name}/final" not in stay and _digest(f) not in digests
+        ]
     return out
 
 
@@ -109,10 +155,15 @@ def _digest(folder: Path) -> str:
 
 
 def _in_use(places: Places) -> set[str]:
-    """Checkpoints that a registry alias or the pointer of a profile names, relative to the home."""
+    """Checkpoints that a registry alias or the pointer of a profile names, relative to
+    the home.
+    """
     named = set()
     for pointer in places.checkpoints.glob("agents-*.json"):
-        named |= {entry["checkpoint"] for entry in json.loads(pointer.read_text())["stages"].values()}
+        named |= {
+            entry["checkpoint"]
+            for entry in json.loads(pointer.read_text())["stages"].values()
+        }
     if (places.mlflow / "mlflow.db").exists():
         from autollm.tracking import Tracker
 
@@ -135,7 +186,9 @@ def _old(folders: list[Path], keep: int) -> list[Path]:
 
 
 def _age_s(path: Path) -> float:
-    """Seconds since the newest change of a file, or of anything in a folder; 0 when its writer has just moved it to its place."""
+    """Seconds since the newest change of a file, or of anything in a folder; 0 when its
+    writer has just moved it to its place.
+    """
     try:
         return time.time() - max(p.stat().st_mtime for p in (path, *path.rglob("*")))
     except FileNotFoundError:
@@ -143,4 +196,9 @@ def _age_s(path: Path) -> float:
 
 
 def _item(kind: str, folder: Path) -> Removable:
-    return Removable(kind, folder.name, str(folder), sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()))
+    return Removable(
+        kind,
+        folder.name,
+        str(folder),
+        sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+    )

@@ -1,8 +1,11 @@
-"""How fast the gym is, as ratios to what a reader can judge: a Python dict, and Syne Tune's tabular blackbox.
+"""How fast the gym is, as ratios to what a reader can judge: a Python dict, and Syne
+Tune's tabular blackbox.
 
-Everything is measured in one process in alternating rounds, warm, and the quickest round of each counts: what other processes take away
-is not the gym's. Opening a large snapshot is measured in a fresh process. What does not belong here: limits; those are the tests'.
-Invariant: a play is measured whole, repeats, ledger and rewards included; only resets stand outside the clock.
+Everything is measured in one process in alternating rounds, warm, and the quickest
+round of each counts: what other processes take away is not the gym's. Opening a large
+snapshot is measured in a fresh process. What does not belong here: limits; those are
+the tests'. Invariant: a play is measured whole, repeats, ledger and rewards included;
+only resets stand outside the clock.
 """
 
 from __future__ import annotations
@@ -26,59 +29,133 @@ from autollm.gym.vector import LLMConfigVectorEnv
 
 BATCH = 4096
 N_TASKS, N_SEEDS, TRIALS = 13, 20, 5
-"""As one evaluation has them: a batch is 13 tasks of 20 seeds, played by some 16 policies at once."""
+"""As one evaluation has them: a batch is 13 tasks of 20 seeds, played by some 16
+policies at once.
+"""
 SCALAR_TRIALS, LOOKUPS = 64, 1000
 LARGE = (1000, 1000)
 """Experiments of the large snapshot, and configurations of each."""
 
 
-def grid_table(n_experiments: int, n_levels: tuple[int, int], share: float = 1.0, seed: int = 0) -> OutcomeTable:
-    """Moving bowls over a grid of learning rates and batch sizes, a `share` of it recorded. Only its shape matters here."""
+def grid_table(
+    n_experiments: int, n_levels: tuple[int, int], share: float = 1.0, seed: int = 0
+) -> OutcomeTable:
+    """Moving bowls over a grid of learning rates and batch sizes, a `share` of it
+    recorded. Only its shape matters here.
+    """
     rng = np.random.default_rng(seed)
-    knobs = [Knob(name, "log", tuple((2.0 ** np.arange(n)).tolist()), step=1.0) for name, n in zip(("rate", "batch"), n_levels, strict=True)]
+    knobs = [
+        Knob(name, "log", tuple((2.0 ** np.arange(n)).tolist()), step=1.0)
+        for name, n in zip(("rate", "batch"), n_levels, strict=True)
+    ]
     space = Space(tuple(knobs), "bench")
-    kept = [np.sort(rng.choice(len(space.grid), round(share * len(space.grid)), replace=False)) for _ in range(n_experiments)]
+    kept = [
+        np.sort(
+            rng.choice(len(space.grid), round(share * len(space.grid)), replace=False)
+        )
+        for _ in range(n_experiments)
+    ]
     points = [space.grid[k] for k in kept]
-    objective = np.concatenate([np.square(p - p.mean(axis=0) - 0.01 * i).sum(axis=1) for i, p in enumerate(points)])
+    objective = np.concatenate(
+        [
+            np.square(p - p.mean(axis=0) - 0.01 * i).sum(axis=1)
+            for i, p in enumerate(points)
+        ]
+    )
     columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
-    columns |= {"objective": objective, "latent": objective.copy(), "diverged": np.zeros(len(objective), bool)}
-    experiments = tuple(Experiment(f"bench:{i}", f"bench {i}", "bench", "pretraining", {"params": 2.0**8 + i}, 1e9 * (i + 1), "loss", "min", space)
-                        for i in range(n_experiments))
-    return OutcomeTable("bench", experiments, np.concatenate([[0], np.cumsum([len(p) for p in points])]), columns, tuple(points))
+    columns |= {
+        "objective": objective,
+        "latent": objective.copy(),
+        "diverged": np.zeros(len(objective), bool),
+    }
+    experiments = tuple(
+        Experiment(
+            f"bench:{i}",
+            f"bench {i}",
+            "bench",
+            "pretraining",
+            {"params": 2.0**8 + i},
+            1e9 * (i + 1),
+            "loss",
+            "min",
+            space,
+        )
+        for i in range(n_experiments)
+    )
+    return OutcomeTable(
+        "bench",
+        experiments,
+        np.concatenate([[0], np.cumsum([len(p) for p in points])]),
+        columns,
+        tuple(points),
+    )
 
 
 def tasks_of(table: OutcomeTable, n_tasks: int, trials: int) -> list[Task]:
     """Tasks on the dearest experiments, with up to 14 cheaper ones as evidence."""
     ids = [e.experiment_id for e in table.experiments]
-    return [Task(f"bench/{i}", "bench", 1, "test", ids[-1 - i], tuple(ids[max(0, len(ids) - 15 - i) : len(ids) - 1 - i]), trials=trials)
-            for i in range(n_tasks)]
+    return [
+        Task(
+            f"bench/{i}",
+            "bench",
+            1,
+            "test",
+            ids[-1 - i],
+            tuple(ids[max(0, len(ids) - 15 - i) : len(ids) - 1 - i]),
+            trials=trials,
+        )
+        for i in range(n_tasks)
+    ]
 
 
 def measure_ratios(n_rounds: int = 200) -> dict[str, float | None]:
-    """Speeds relative to a dict that is keyed by experiment and configuration, and to Syne Tune (None where it is not installed)."""
+    """Speeds relative to a dict that is keyed by experiment and configuration, and to
+    Syne Tune (None where it is not installed).
+    """
     table = grid_table(17, (14, 13), share=0.64)  # the shape of Step Law's dense table
-    clocks = {"dict": dict_clock(table), "scalar": scalar_clock(table), "lookup": lookup_clock(table), "step": vector_clock(table)}
+    clocks = {
+        "dict": dict_clock(table),
+        "scalar": scalar_clock(table),
+        "lookup": lookup_clock(table),
+        "step": vector_clock(table),
+    }
     try:
         clocks["syne_tune"] = syne_tune_clock(table)
     except ImportError as error:
-        print(f"scalar_vs_syne_tune is null: {error}. Fix: pip install 'autollm[baselines]', and run again.", file=sys.stderr)
+        print(
+            f"scalar_vs_syne_tune is null: {error}. Fix: pip install "
+            "'autollm[baselines]', and run again.",
+            file=sys.stderr,
+        )
     seconds = dict.fromkeys(clocks, float("inf"))
     for _ in range(n_rounds):
         for name, clock in clocks.items():
             seconds[name] = min(seconds[name], next(clock))
-    return {"scalar_vs_dict": seconds["dict"] / seconds["scalar"], "lookup_vector_vs_dict": seconds["dict"] / seconds["lookup"],
-            "step_vector_vs_dict": seconds["dict"] / seconds["step"],
-            "scalar_vs_syne_tune": seconds["syne_tune"] / seconds["scalar"] if "syne_tune" in seconds else None}
+    return {
+        "scalar_vs_dict": seconds["dict"] / seconds["scalar"],
+        "lookup_vector_vs_dict": seconds["dict"] / seconds["lookup"],
+        "step_vector_vs_dict": seconds["dict"] / seconds["step"],
+        "scalar_vs_syne_tune": seconds["syne_tune"] / seconds["scalar"]
+        if "syne_tune" in seconds
+        else None,
+    }
 
 
 def dict_clock(table: OutcomeTable) -> Iterator[float]:
-    """Seconds of one look-up of a configuration's loss in a Python dict, again and again."""
+    """Seconds of one look-up of a configuration's loss in a Python dict, again and
+    again.
+    """
     losses: dict[tuple[Any, ...], float] = {}
     for e, experiment in enumerate(table.experiments):
-        keys = [(experiment.experiment_id, *experiment.space.decode(p).values()) for p in table.points[e]]
+        keys = [
+            (experiment.experiment_id, *experiment.space.decode(p).values())
+            for p in table.points[e]
+        ]
         losses |= dict(zip(keys, table.losses(e).tolist(), strict=True))
     every = list(losses)
-    keys = [every[i] for i in np.random.default_rng(0).integers(len(every), size=LOOKUPS)]
+    keys = [
+        every[i] for i in np.random.default_rng(0).integers(len(every), size=LOOKUPS)
+    ]
     return _clock(lambda: _look_up(losses, keys), LOOKUPS)
 
 
@@ -88,9 +165,17 @@ def _look_up(losses: Mapping[Any, float], keys: list[Any]) -> None:
 
 
 def scalar_clock(table: OutcomeTable) -> Iterator[float]:
-    """Seconds of an unwrapped step with an integer action: plays of SCALAR_TRIALS different rows."""
-    env = LLMConfigEnv(tasks_of(table, 1, SCALAR_TRIALS)[0].with_(setting="pool-visible"), table).unwrapped
-    actions = np.random.default_rng(0).choice(env.action_space.n, SCALAR_TRIALS, replace=False).tolist()
+    """Seconds of an unwrapped step with an integer action: plays of SCALAR_TRIALS
+    different rows.
+    """
+    env = LLMConfigEnv(
+        tasks_of(table, 1, SCALAR_TRIALS)[0].with_(setting="pool-visible"), table
+    ).unwrapped
+    actions = (
+        np.random.default_rng(0)
+        .choice(env.action_space.n, SCALAR_TRIALS, replace=False)
+        .tolist()
+    )
 
     def play() -> float:
         env.reset(seed=0)
@@ -112,8 +197,12 @@ def lookup_clock(table: OutcomeTable) -> Iterator[float]:
 
 
 def vector_clock(table: OutcomeTable) -> Iterator[float]:
-    """Seconds of one environment's step in a batch of BATCH, plays of TRIALS random candidates."""
-    env = LLMConfigVectorEnv([tasks_of(table, N_TASKS, TRIALS)[i % N_TASKS] for i in range(BATCH)], table)
+    """Seconds of one environment's step in a batch of BATCH, plays of TRIALS random
+    candidates.
+    """
+    env = LLMConfigVectorEnv(
+        [tasks_of(table, N_TASKS, TRIALS)[i % N_TASKS] for i in range(BATCH)], table
+    )
     seeds, rng = np.arange(BATCH) // N_TASKS % N_SEEDS, np.random.default_rng(0)
     actions = [rng.integers(env.action_space.nvec) for _ in range(TRIALS)]
 
@@ -128,7 +217,8 @@ def vector_clock(table: OutcomeTable) -> Iterator[float]:
 
 
 def syne_tune_clock(table: OutcomeTable) -> Iterator[float]:
-    """Seconds of one look-up in Syne Tune's tabular blackbox, which holds one experiment.
+    """Seconds of one look-up in Syne Tune's tabular blackbox, which holds one
+    experiment.
 
     Raises:
         ImportError: syne-tune is not installed.
@@ -137,21 +227,41 @@ def syne_tune_clock(table: OutcomeTable) -> Iterator[float]:
     from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular
     from syne_tune.config_space import randint, uniform
 
-    space, losses = table.experiments[-1].space, table.losses(len(table.experiments) - 1)
+    space, losses = (
+        table.experiments[-1].space,
+        table.losses(len(table.experiments) - 1),
+    )
     configurations = [space.decode(p) for p in table.points[-1]]
-    blackbox = BlackboxTabular(pd.DataFrame(configurations), {name: uniform(0.0, 1e9) for name in space.names}, {"epochs": randint(1, 1)},
-                               losses.reshape(-1, 1, 1, 1), objectives_names=["loss"])
-    chosen = [configurations[i] for i in np.random.default_rng(0).integers(len(configurations), size=10)]
-    return _clock(lambda: [blackbox(configuration=c, fidelity={"epochs": 1}) for c in chosen], len(chosen))
+    blackbox = BlackboxTabular(
+        pd.DataFrame(configurations),
+        {name: uniform(0.0, 1e9) for name in space.names},
+        {"epochs": randint(1, 1)},
+        losses.reshape(-1, 1, 1, 1),
+        objectives_names=["loss"],
+    )
+    chosen = [
+        configurations[i]
+        for i in np.random.default_rng(0).integers(len(configurations), size=10)
+    ]
+    return _clock(
+        lambda: [blackbox(configuration=c, fidelity={"epochs": 1}) for c in chosen],
+        len(chosen),
+    )
 
 
 def measure_opening() -> dict[str, float]:
-    """In a fresh process: seconds and MB beyond the imports to open a suite of a snapshot of a million outcomes, and MB that a
-    thousand environments on it add."""
+    """In a fresh process: seconds and MB beyond the imports to open a suite of a
+    snapshot of a million outcomes, and MB that a thousand environments on it add.
+    """
     with tempfile.TemporaryDirectory() as home:
         n_experiments, n_rows = LARGE
         snapshot.freeze(grid_table(n_experiments, (n_rows // 25, 25)), home)
-        done = subprocess.run([sys.executable, "-c", _OPEN, home], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _OPEN, home],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     return json.loads(done.stdout)
 
 
@@ -191,7 +301,9 @@ def _clock(work: Callable[[], object], n: int) -> Iterator[float]:
 
 
 def _second(play: Callable[[], float]) -> Iterator[float]:
-    """Every second measurement: the one before it brings what is needed into the caches, on all sides alike."""
+    """Every second measurement: the one before it brings what is needed into the
+    caches, on all sides alike.
+    """
     while True:
         play()
         yield play()

@@ -19,10 +19,30 @@ from typing import Literal
 from autollm.gym.snapshot import check_snapshot, published_id
 from autollm.locks import holder, is_held
 from autollm.logs.sources import tables_below
-from autollm.places import DBT_PROJECT, PROJECT, TELEMETRY_OFF, Places, embedded_archives, public_tables
+from autollm.places import (
+    DBT_PROJECT,
+    PROJECT,
+    TELEMETRY_OFF,
+    Places,
+    embedded_archives,
+    public_tables,
+)
 
 FREE_GB, MEMORY_GB = 3.0, 4.0
-PINNED = ("dagster", "dagster-dbt", "dbt-core", "dbt-duckdb", "duckdb", "pyarrow", "mlflow", "torch", "transformers", "trl", "typer", "numpy")
+PINNED = (
+    "dagster",
+    "dagster-dbt",
+    "dbt-core",
+    "dbt-duckdb",
+    "duckdb",
+    "pyarrow",
+    "mlflow",
+    "torch",
+    "transformers",
+    "trl",
+    "typer",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -38,19 +58,42 @@ class Finding:
 def examine(places: Places) -> list[Finding]:
     """All findings, in a fixed order."""
     looks: list[Callable[[Places], Finding]] = [
-        _python, _packages, _cores, _memory, _disk, _gpu, _git, _manifest, _lab_archive, _base_checkpoint, _public_tables, _snapshot,
-        _busy, _ports, _telemetry]
+        _python,
+        _packages,
+        _cores,
+        _memory,
+        _disk,
+        _gpu,
+        _git,
+        _manifest,
+        _lab_archive,
+        _base_checkpoint,
+        _public_tables,
+        _snapshot,
+        _busy,
+        _ports,
+        _telemetry,
+    ]
     return [look(places) for look in looks]
 
 
 def _python(_: Places) -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     good = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    return Finding("Python", "ok" if good else "note", version, "" if good else "3.11 to 3.13 are what the pins were tried with")
+    return Finding(
+        "Python",
+        "ok" if good else "note",
+        version,
+        "" if good else "3.11 to 3.13 are what the pins were tried with",
+    )
 
 
 def _packages(_: Places) -> Finding:
-    pins = dict(line.split("==", 1) for line in (PROJECT / "constraints.txt").read_text().splitlines() if "==" in line and line[0] != "#")
+    pins = dict(
+        line.split("==", 1)
+        for line in (PROJECT / "constraints.txt").read_text().splitlines()
+        if "==" in line and line[0] != "#"
+    )
     other, missing = [], []
     for name in PINNED:
         try:
@@ -62,71 +105,142 @@ def _packages(_: Places) -> Finding:
         if wanted and installed.split("+")[0] != wanted:
             other.append(f"{name} {installed} instead of {wanted}")
     if missing:
-        return Finding("packages", "problem", f"missing: {', '.join(missing)}", "make setup")
-    return Finding("packages", "note" if other else "ok", ", ".join(other) or f"{len(PINNED)} checked, as pinned", "make setup" if other else "")
+        return Finding(
+            "packages", "problem", f"missing: {', '.join(missing)}", "make setup"
+        )
+    return Finding(
+        "packages",
+        "note" if other else "ok",
+        ", ".join(other) or f"{len(PINNED)} checked, as pinned",
+        "make setup" if other else "",
+    )
 
 
 def _cores(_: Places) -> Finding:
     n = os.cpu_count() or 1
-    return Finding("cores", "ok" if n >= 2 else "note", str(n), "" if n >= 2 else "the default run takes about twice as long on one core")
+    return Finding(
+        "cores",
+        "ok" if n >= 2 else "note",
+        str(n),
+        "" if n >= 2 else "the default run takes about twice as long on one core",
+    )
 
 
 def _memory(_: Places) -> Finding:
     gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     good = gb >= MEMORY_GB
-    return Finding("memory", "ok" if good else "note", f"{gb:.1f} GB", "" if good else f"{MEMORY_GB:g} GB are needed for training beside the UIs")
+    return Finding(
+        "memory",
+        "ok" if good else "note",
+        f"{gb:.1f} GB",
+        "" if good else f"{MEMORY_GB:g} GB are needed for training beside the UIs",
+    )
 
 
 def _disk(places: Places) -> Finding:
     folder = next(p for p in (places.local, *places.local.parents) if p.exists())
     free = shutil.disk_usage(folder).free / 1e9
     if not os.access(folder, os.W_OK):
-        return Finding("home", "problem", f"{places.local} cannot be written", "choose another with AUTOLLM_HOME")
+        return Finding(
+            "home",
+            "problem",
+            f"{places.local} cannot be written",
+            "choose another with AUTOLLM_HOME",
+        )
     good = free >= FREE_GB
-    return Finding("home", "ok" if good else "problem", f"{places.local}, {free:.1f} GB free",
-                   "" if good else "autollm clean --keep 1, or another AUTOLLM_HOME")
+    return Finding(
+        "home",
+        "ok" if good else "problem",
+        f"{places.local}, {free:.1f} GB free",
+        "" if good else "autollm clean --keep 1, or another AUTOLLM_HOME",
+    )
 
 
 def _gpu(_: Places) -> Finding:
     if shutil.which("nvidia-smi") is None:
-        return Finding("GPU", "note", "none: profile tiny trains on the CPU", "profiles qwen3-* need CUDA and pip install -e '.[gpu]'")
-    asked = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True, text=True, check=False)
+        return Finding(
+            "GPU",
+            "note",
+            "none: profile tiny trains on the CPU",
+            "profiles qwen3-* need CUDA and pip install -e '.[gpu]'",
+        )
+    asked = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     has_vllm = importlib.util.find_spec("vllm") is not None
-    return Finding("GPU", "ok", asked.stdout.strip().replace("\n", "; ") or "nvidia-smi answered nothing",
-                   "" if has_vllm else "for generation by vLLM: pip install -e '.[gpu]'")
+    return Finding(
+        "GPU",
+        "ok",
+        asked.stdout.strip().replace("\n", "; ") or "nvidia-smi answered nothing",
+        "" if has_vllm else "for generation by vLLM: pip install -e '.[gpu]'",
+    )
 
 
 def _git(_: Places) -> Finding:
     from autollm.stages.version import commit
 
     known = commit() != "unknown"
-    return Finding("git", "ok" if known else "note", commit(), "" if known else "runs will not name the commit that they came from")
+    return Finding(
+        "git",
+        "ok" if known else "note",
+        commit(),
+        "" if known else "runs will not name the commit that they came from",
+    )
 
 
 def _manifest(_: Places) -> Finding:
     there = (DBT_PROJECT / "target" / "manifest.json").exists()
-    return Finding("dbt manifest", "ok" if there else "note", "there" if there else "missing", "" if there else "python -m pipelines.manifest")
+    return Finding(
+        "dbt manifest",
+        "ok" if there else "note",
+        "there" if there else "missing",
+        "" if there else "python -m pipelines.manifest",
+    )
 
 
 def _lab_archive(_: Places) -> Finding:
     found = embedded_archives()
-    return Finding("embedded lab runs", "ok" if found else "problem", ", ".join(p.name for p in found) or "data/lab holds no archive",
-                   "" if found else "git checkout data/lab, or autollm lab run; autollm lab pack")
+    return Finding(
+        "embedded lab runs",
+        "ok" if found else "problem",
+        ", ".join(p.name for p in found) or "data/lab holds no archive",
+        "" if found else "git checkout data/lab, or autollm lab run; autollm lab pack",
+    )
 
 
 def _base_checkpoint(_: Places) -> Finding:
     folder = PROJECT / "models" / "agent-tiny-base"
     there = (folder / "config.json").exists()
-    return Finding("base checkpoint", "ok" if there else "problem", str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
-                   "" if there else "git checkout models, or python -m autollm.agent.pretrain (hours)")
+    return Finding(
+        "base checkpoint",
+        "ok" if there else "problem",
+        str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
+        ""
+        if there
+        else "git checkout models, or python -m autollm.agent.pretrain (hours)",
+    )
 
 
 def _public_tables(places: Places) -> Finding:
-    root, found = os.environ.get("AUTOLLM_DATA_DIR"), [*public_tables(), *tables_below(places.sources)]
+    root, found = (
+        os.environ.get("AUTOLLM_DATA_DIR"),
+        [*public_tables(), *tables_below(places.sources)],
+    )
     if found:
-        return Finding("public tables", "ok", ", ".join(sorted({p.parent.name for p in found})))
-    return Finding("public tables", "note", f"AUTOLLM_DATA_DIR is {root or 'unset'}, none was fetched: only lab suites can be played",
-                   "autollm sources fetch NAME, or AUTOLLM_DATA_DIR=FOLDER with steplaw/dense_lr_bs_loss.csv ... in it")
+        return Finding(
+            "public tables", "ok", ", ".join(sorted({p.parent.name for p in found}))
+        )
+    return Finding(
+        "public tables",
+        "note",
+        f"AUTOLLM_DATA_DIR is {root or 'unset'}, none was fetched: only lab suites can "
+        "be played",
+        "autollm sources fetch NAME, or AUTOLLM_DATA_DIR=FOLDER with "
+        "steplaw/dense_lr_bs_loss.csv ... in it",
+    )
 
 
 def _snapshot(places: Places) -> Finding:
@@ -134,14 +248,27 @@ def _snapshot(places: Places) -> Finding:
     if table_id is None:
         return Finding("snapshot", "note", "none is published yet", "autollm run")
     problems = check_snapshot(places.home, table_id)
-    return Finding("snapshot", "problem" if problems else "ok", f"{table_id}{': ' + problems[0] if problems else ''}",
-                   f"remove snapshots/{table_id}, then autollm run" if problems else "")
+    return Finding(
+        "snapshot",
+        "problem" if problems else "ok",
+        f"{table_id}{': ' + problems[0] if problems else ''}",
+        f"remove snapshots/{table_id}, then autollm run" if problems else "",
+    )
 
 
 def _busy(places: Places) -> Finding:
-    held = [p for p in sorted(places.locks.glob("*.lock")) if is_held(p)] if places.locks.exists() else []
+    held = (
+        [p for p in sorted(places.locks.glob("*.lock")) if is_held(p)]
+        if places.locks.exists()
+        else []
+    )
     words = "; ".join(f"{p.stem}: {holder(p)}" for p in held)
-    return Finding("locks", "note" if held else "ok", words or "nothing is running in this home", "wait for it before another run" if held else "")
+    return Finding(
+        "locks",
+        "note" if held else "ok",
+        words or "nothing is running in this home",
+        "wait for it before another run" if held else "",
+    )
 
 
 def _ports(_: Places) -> Finding:
@@ -150,14 +277,21 @@ def _ports(_: Places) -> Finding:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 taken.append(str(port))
-    return Finding("ports", "note" if taken else "ok", f"in use: {', '.join(taken)}" if taken else "3000 and 5000 are free",
-                   "make dev takes the next free ones" if taken else "")
+    return Finding(
+        "ports",
+        "note" if taken else "ok",
+        f"in use: {', '.join(taken)}" if taken else "3000 and 5000 are free",
+        "make dev takes the next free ones" if taken else "",
+    )
 
 
 def _telemetry(_: Places) -> Finding:
     changed = [n for n, v in TELEMETRY_OFF.items() if os.environ.get(n, v) != v]
     if not changed:
         return Finding("telemetry", "ok", "off")
-    return Finding("telemetry", "note", f"switched on by {', '.join(changed)}", f"unset {' '.join(changed)}")
-
-
+    return Finding(
+        "telemetry",
+        "note",
+        f"switched on by {', '.join(changed)}",
+        f"unset {' '.join(changed)}",
+    )

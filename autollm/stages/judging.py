@@ -1,7 +1,8 @@
 """Evaluations: who plays what, on which snapshot, and what is written about it.
 
-What does not belong here: playing and statistics (autollm.evaluation). Invariant: an evaluation's identity names all that its scores
-depend on; a finished one is read, not repeated.
+What does not belong here: playing and statistics (autollm.evaluation). Invariant: an
+evaluation's identity names all that its scores depend on; a finished one is read, not
+repeated.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from autollm.stages.version import commit
 
 @dataclass(frozen=True)
 class Request:
-    """What shall be judged. `objectives`: tasks with these alone; all when empty. `suites` that the snapshot cannot play are left out when
-    `skip_missing`. `live`: proposals are trained by the
-    lab, each for at most `max_seconds`."""
+    """What shall be judged. `objectives`: tasks with these alone; all when empty.
+    `suites` that the snapshot cannot play are left out when `skip_missing`. `live`:
+    proposals are trained by the lab, each for at most `max_seconds`.
+    """
 
     suites: tuple[str, ...]
     policies: tuple[str, ...]
@@ -56,23 +58,47 @@ class Request:
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        who = [*self.policies, *(c.spec for c in self.chats), *(a.policy_id for a in self.agents if not a.reference)]
-        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"] + ([f"--policies {','.join(who)}"] if who else [])
+        who = [
+            *self.policies,
+            *(c.spec for c in self.chats),
+            *(a.policy_id for a in self.agents if not a.reference),
+        ]
+        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"] + (
+            [f"--policies {','.join(who)}"] if who else []
+        )
         references: dict[str, list[str]] = {}
         for a in (a for a in self.agents if a.reference):
-            references.setdefault(a.policy_id.split(leaderboard.TRAINING)[0], []).append(a.reference)
-        parts += ([f"--agent {','.join('+'.join(r) for r in references.values())}"] if references else []) + [f"--seeds {self.n_seeds}"]
+            references.setdefault(
+                a.policy_id.split(leaderboard.TRAINING)[0], []
+            ).append(a.reference)
+        parts += (
+            [f"--agent {','.join('+'.join(r) for r in references.values())}"]
+            if references
+            else []
+        ) + [f"--seeds {self.n_seeds}"]
         parts += [f"--objective {','.join(self.objectives)}"] if self.objectives else []
         parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
-        parts += [f"--target-rows {self.target_rows}"] if self.target_rows != "redraw" else []
+        parts += (
+            [f"--target-rows {self.target_rows}"]
+            if self.target_rows != "redraw"
+            else []
+        )
         parts += ["--live"] if self.live else []
-        parts += [f"--max-seconds {self.max_seconds:g}"] if self.live and self.max_seconds != MAX_SECONDS else []
-        return " ".join(parts + ([f"--split {self.split}"] if self.split != "test" else []))
+        parts += (
+            [f"--max-seconds {self.max_seconds:g}"]
+            if self.live and self.max_seconds != MAX_SECONDS
+            else []
+        )
+        return " ".join(
+            parts + ([f"--split {self.split}"] if self.split != "test" else [])
+        )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished evaluation: its own identity, that of its episodes, and where it is tracked."""
+    """A finished evaluation: its own identity, that of its episodes, and where it is
+    tracked.
+    """
 
     identity: str
     evaluation_id: str
@@ -84,20 +110,38 @@ class Judged:
     board: dict[str, Any] = field(default_factory=dict)
 
 
-def playable(suite_ids: Sequence[str], table: OutcomeTable, skip_missing: bool) -> tuple[list[Suite], list[str]]:
-    """Suites, and the ids of those that are left out because the table lacks their experiments."""
+def playable(
+    suite_ids: Sequence[str], table: OutcomeTable, skip_missing: bool
+) -> tuple[list[Suite], list[str]]:
+    """Suites, and the ids of those that are left out because the table lacks their
+    experiments.
+    """
     suites = [load_suite(s) for s in suite_ids]
     if not skip_missing:
         return suites, []
-    return [s for s in suites if not s.missing(table)], [s.suite_id for s in suites if s.missing(table)]
+    return [s for s in suites if not s.missing(table)], [
+        s.suite_id for s in suites if s.missing(table)
+    ]
 
 
 def identity_of(request: Request, table_id: str) -> str:
-    """16 hex digits over snapshot, suites, contenders and the code that plays and judges."""
-    parts = {"table_id": table_id, "suites": {s: load_suite(s).version for s in request.suites}, "policies": list(request.policies),
-             "agents": {a.policy_id: a.version for a in (*request.agents, *request.chats)}, "seeds": request.n_seeds, "split": request.split,
-             "objectives": list(request.objectives), "setting": request.setting, "target_rows": request.target_rows, "code": contenders.code_digest(),
-             "generation": request.config.generation.model_dump(mode="json"), "skip_missing": request.skip_missing}
+    """16 hex digits over snapshot, suites, contenders and the code that plays and
+    judges.
+    """
+    parts = {
+        "table_id": table_id,
+        "suites": {s: load_suite(s).version for s in request.suites},
+        "policies": list(request.policies),
+        "agents": {a.policy_id: a.version for a in (*request.agents, *request.chats)},
+        "seeds": request.n_seeds,
+        "split": request.split,
+        "objectives": list(request.objectives),
+        "setting": request.setting,
+        "target_rows": request.target_rows,
+        "code": contenders.code_digest(),
+        "generation": request.config.generation.model_dump(mode="json"),
+        "skip_missing": request.skip_missing,
+    }
     return content_hash(canonical_json(parts))
 
 
@@ -107,35 +151,70 @@ def finished(places: Places, identity: str) -> Judged | None:
     return Judged(**json.loads(read_bytes(url))) if exists(url) else None
 
 
-def play(places: Places, request: Request, table: OutcomeTable) -> tuple[list[EpisodeResult], list[str]]:
-    """Play what is not stored yet; returns all results, and the suites that were left out.
+def play(
+    places: Places, request: Request, table: OutcomeTable
+) -> tuple[list[EpisodeResult], list[str]]:
+    """Play what is not stored yet; returns all results, and the suites that were left
+    out.
 
     Raises:
-        SnapshotError: a suite needs experiments that the snapshot does not hold, and nothing may be left out.
+        SnapshotError: a suite needs experiments that the snapshot does not hold, and
+            nothing may be left out.
     """
     suites, left_out = playable(request.suites, table, request.skip_missing)
-    field = [*request.policies, *map(chat_contender, request.chats), *(contender(a, request.config) for a in request.agents)]
-    results = evaluate(suites, field, request.n_seeds, table, out_url=places.episodes, setting=request.setting,
-                       target_rows=request.target_rows, split=request.split, objectives=request.objectives, jobs=request.jobs)
+    field = [
+        *request.policies,
+        *map(chat_contender, request.chats),
+        *(contender(a, request.config) for a in request.agents),
+    ]
+    results = evaluate(
+        suites,
+        field,
+        request.n_seeds,
+        table,
+        out_url=places.episodes,
+        setting=request.setting,
+        target_rows=request.target_rows,
+        split=request.split,
+        objectives=request.objectives,
+        jobs=request.jobs,
+    )
     return results, left_out
 
 
 def open_table(places: Places, request: Request) -> OutcomeTable:
-    """The published snapshot, with outcomes by training where the request is live: their logs go into the inbox.
+    """The published snapshot, with outcomes by training where the request is live:
+    their logs go into the inbox.
 
     Raises:
-        EpisodeError: live, and a task's target is none that the lab can train. SnapshotError: none is published.
+        EpisodeError: live, and a task's target is none that the lab can train.
+            SnapshotError: none is published.
     """
     table = open_snapshot(places.home)
     if not request.live:
         return table
-    for task in (t for suite in playable(request.suites, table, True)[0] for t in suite.split(request.split)):
+    for task in (
+        t
+        for suite in playable(request.suites, table, True)[0]
+        for t in suite.split(request.split)
+    ):
         level_of(table.experiments[table.index(task.target)], task.task_id)
-    return table.answered_by(LiveLab(places.inbox / "live", places.lab, places.locks / "live", request.max_seconds))
+    return table.answered_by(
+        LiveLab(
+            places.inbox / "live",
+            places.lab,
+            places.locks / "live",
+            request.max_seconds,
+        )
+    )
 
 
-def judge(places: Places, request: Request, tags: Mapping[str, str] | None = None) -> Judged:
-    """Play, build the leaderboard and track it in MLflow; nothing is published. A look at test tasks is written down."""
+def judge(
+    places: Places, request: Request, tags: Mapping[str, str] | None = None
+) -> Judged:
+    """Play, build the leaderboard and track it in MLflow; nothing is published. A look
+    at test tasks is written down.
+    """
     from autollm.tracking import Tracker
 
     table = open_table(places, request)
@@ -145,37 +224,81 @@ def judge(places: Places, request: Request, tags: Mapping[str, str] | None = Non
         return known
     results, left_out = play(places, request, table)
     if not results:
-        raise SnapshotError(f"snapshot {table.table_id} holds the experiments of none of {', '.join(request.suites)}: nothing to judge on "
-                            f"their {request.split} tasks. Fix: ingest their source (autollm ingest PATH), then autollm run.")
-    request = replace(request, suites=tuple(s for s in request.suites if s not in left_out))
+        raise SnapshotError(
+            f"snapshot {table.table_id} holds the experiments of none of "
+            f"{', '.join(request.suites)}: nothing to judge on "
+            f"their {request.split} tasks. Fix: ingest their source (autollm ingest "
+            "PATH), then autollm run."
+        )
+    request = replace(
+        request, suites=tuple(s for s in request.suites if s not in left_out)
+    )
     board = leaderboard.build(results, command=request.command, commit=commit())
     _note_look(places, request, board)
-    params = {"split": request.split, "setting": request.setting, "target_rows": request.target_rows, "n_seeds": request.n_seeds,
-              "suites": ",".join(request.suites), "table_id": table.table_id}
-    all_tags = {"commit": commit(), "table_id": table.table_id, "evaluation_id": board["evaluation_id"], **(tags or {})}
-    with Tracker(places).run("evaluation", identity, f"{request.split} {board['evaluation_id']}", params, all_tags) as run:
+    params = {
+        "split": request.split,
+        "setting": request.setting,
+        "target_rows": request.target_rows,
+        "n_seeds": request.n_seeds,
+        "suites": ",".join(request.suites),
+        "table_id": table.table_id,
+    }
+    all_tags = {
+        "commit": commit(),
+        "table_id": table.table_id,
+        "evaluation_id": board["evaluation_id"],
+        **(tags or {}),
+    }
+    with Tracker(places).run(
+        "evaluation",
+        identity,
+        f"{request.split} {board['evaluation_id']}",
+        params,
+        all_tags,
+    ) as run:
         run.table(board["rows"], "leaderboard.json")
         if board["pairs"]:
             run.table(board["pairs"], "pairs.json")
         run.final(_scalars(board))
-    judged = Judged(identity, board["evaluation_id"], table.table_id, sorted({r.suite for r in results}), left_out,
-                    run.run_id, run.experiment_id, board)
-    write_atomic(join(places.reports, "judged", f"{identity}.json"), json.dumps(asdict(judged)).encode())
+    judged = Judged(
+        identity,
+        board["evaluation_id"],
+        table.table_id,
+        sorted({r.suite for r in results}),
+        left_out,
+        run.run_id,
+        run.experiment_id,
+        board,
+    )
+    write_atomic(
+        join(places.reports, "judged", f"{identity}.json"),
+        json.dumps(asdict(judged)).encode(),
+    )
     return judged
 
 
 def publish_report(places: Places, request: Request) -> Published:
-    """Leaderboard and page of an evaluation under reports/<evaluation_id>, and `reports/latest`; a look unless judge wrote it."""
+    """Leaderboard and page of an evaluation under reports/<evaluation_id>, and
+    `reports/latest`; a look unless judge wrote it.
+    """
     table = open_table(places, request)
     results, left_out = play(places, request, table)
-    shown = replace(request, suites=tuple(s for s in request.suites if s not in left_out))
+    shown = replace(
+        request, suites=tuple(s for s in request.suites if s not in left_out)
+    )
     if finished(places, identity_of(request, table.table_id)) is None:
-        _note_look(places, shown, leaderboard.build(results, command=shown.command, commit=commit()))
+        _note_look(
+            places,
+            shown,
+            leaderboard.build(results, command=shown.command, commit=commit()),
+        )
     return publish(results, table, places.home, command=shown.command, commit=commit())
 
 
 def contender(agent: Agent, config: TrainConfig) -> Contender:
-    """An agent as a row of the leaderboard; its weights are loaded only if it has something to play."""
+    """An agent as a row of the leaderboard; its weights are loaded only if it has
+    something to play.
+    """
 
     def make() -> Any:
         from autollm.agent.generation import make_generator
@@ -183,20 +306,40 @@ def contender(agent: Agent, config: TrainConfig) -> Contender:
 
         return AgentPolicy(agent.policy_id, make_generator(config, str(agent.folder)))
 
-    decoding = "greedy" if config.generation.temperature == 0 else f"temperature {config.generation.temperature:g}"
-    return contenders.agent(agent.policy_id, agent.version, make, stage=agent.stage, decoding=decoding, traced_numbers=_traced)
+    decoding = (
+        "greedy"
+        if config.generation.temperature == 0
+        else f"temperature {config.generation.temperature:g}"
+    )
+    return contenders.agent(
+        agent.policy_id,
+        agent.version,
+        make,
+        stage=agent.stage,
+        decoding=decoding,
+        traced_numbers=_traced,
+    )
 
 
 def chat_contender(chat: ChatModel) -> Contender:
-    """A chat model as a row of the leaderboard. Its plays cost money: they are stored task by task."""
+    """A chat model as a row of the leaderboard. Its plays cost money: they are stored
+    task by task.
+    """
 
     def make() -> Any:
         from autollm.agent.chat import make_chat_agent
 
         return make_chat_agent(chat)
 
-    return contenders.agent(chat.policy_id, f"{chat.version}-{code_digest()[:8]}", make, stage="chat", decoding="greedy", traced_numbers=_traced,
-                            tasks_at_once=1)
+    return contenders.agent(
+        chat.policy_id,
+        f"{chat.version}-{code_digest()[:8]}",
+        make,
+        stage="chat",
+        decoding="greedy",
+        traced_numbers=_traced,
+        tasks_at_once=1,
+    )
 
 
 def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
@@ -207,11 +350,17 @@ def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
 
 def _note_look(places: Places, request: Request, board: dict[str, Any]) -> None:
     if request.split == "test":
-        record_look(places.home, command=request.command, evaluation_id=board["evaluation_id"],
-                    suites=sorted({r["suite"] for r in board["rows"]}), policies=sorted({r["policy"] for r in board["rows"]}))
+        record_look(
+            places.home,
+            command=request.command,
+            evaluation_id=board["evaluation_id"],
+            suites=sorted({r["suite"] for r in board["rows"]}),
+            policies=sorted({r["policy"] for r in board["rows"]}),
+        )
 
 
 def _scalars(board: dict[str, Any]) -> dict[str, float]:
-    return {f"{r['suite']}/{r['policy']}/regret_k{r['k']}": r["regret_mean"] for r in board["rows"]}
-
-
+    return {
+        f"{r['suite']}/{r['policy']}/regret_k{r['k']}": r["regret_mean"]
+        for r in board["rows"]
+    }

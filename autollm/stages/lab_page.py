@@ -1,7 +1,8 @@
-"""The page of a lab family, from raw logs alone: its ladder, how the optimum moves, how cheap levels order dear ones, noise, landscapes.
+"""The page of a lab family, from raw logs alone: its ladder, how the optimum moves, how
+cheap levels order dear ones, noise, landscapes.
 
-`describe` gives plain values, `render` the page. What does not belong here: snapshots, suites, plays (evaluation/suite_page.py).
-Invariant: equal logs give equal bytes.
+`describe` gives plain values, `render` the page. What does not belong here: snapshots,
+suites, plays (evaluation/suite_page.py). Invariant: equal logs give equal bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from autollm.evaluation.landscape_plots import Landscape, landscape_pictures, optimum_over_compute, shares_over_compute
+from autollm.evaluation.landscape_plots import (
+    Landscape,
+    landscape_pictures,
+    optimum_over_compute,
+    shares_over_compute,
+)
 from autollm.evaluation.pages import page
 from autollm.lab.spec import Family
 from autollm.lab.summary import level_means, rank_correlations, shown, summarize
@@ -28,28 +34,57 @@ def describe(family: Family, runs: Runs) -> dict[str, Any]:
     """A family's recorded runs as plain values.
 
     Returns:
-        family, version, knobs, objective and its unit, n_runs, levels (summary.LevelSummary each, by compute, with noise_share and `shown`, the
-        best cell as text), correlations {"a1": {"b1": [Spearman's, cells]}}, dearest (a level), objectives: of every metric with a direction
-        its unit, the noise share and the best cell at the dearest level, and the correlations of the others with that.
+        family, version, knobs, objective and its unit, n_runs, levels
+        (summary.LevelSummary each, by compute, with noise_share and `shown`, the best
+        cell as text), correlations {"a1": {"b1": [Spearman's, cells]}}, dearest (a
+        level), objectives: of every metric with a direction its unit, the noise share
+        and the best cell at the dearest level, and the correlations of the others with
+        that.
     """
     levels = sorted(summarize(family, runs.values()), key=lambda s: s.flops)
     dearest = levels[-1].level
-    units = {m.name: m.unit for m in (family.objective, *family.secondary) if m.direction}
+    units = {
+        m.name: m.unit for m in (family.objective, *family.secondary) if m.direction
+    }
     return {
-        "family": family.name, "version": family.version, "knobs": [f"{k.name} ({k.scale}): {k.window_text}" for k in family.space.knobs],
-        "objective": family.objective.name, "unit": family.objective.unit, "n_runs": len(runs), "dearest": dearest,
-        "levels": [{**asdict(s), "noise_share": s.noise_share, "shown": shown(s.best, family), "edges": list(s.edges)} for s in levels],
+        "family": family.name,
+        "version": family.version,
+        "knobs": [f"{k.name} ({k.scale}): {k.window_text}" for k in family.space.knobs],
+        "objective": family.objective.name,
+        "unit": family.objective.unit,
+        "n_runs": len(runs),
+        "dearest": dearest,
+        "levels": [
+            {
+                **asdict(s),
+                "noise_share": s.noise_share,
+                "shown": shown(s.best, family),
+                "edges": list(s.edges),
+            }
+            for s in levels
+        ],
         "correlations": _matrix(rank_correlations(family, runs.values())),
-        "objectives": [{"name": name, "unit": unit, **_at_dearest(family, runs, name, dearest)} for name, unit in units.items()]}
+        "objectives": [
+            {"name": name, "unit": unit, **_at_dearest(family, runs, name, dearest)}
+            for name, unit in units.items()
+        ],
+    }
 
 
 def render(family: Family, runs: Runs) -> str:
     """The page as HTML text; it loads nothing."""
     about, space = describe(family, runs), family.space
-    by_objective = {o["name"]: landscapes(family, runs, o["name"]) for o in about["objectives"]}
+    by_objective = {
+        o["name"]: landscapes(family, runs, o["name"]) for o in about["objectives"]
+    }
     own = by_objective[family.objective.name]
-    return page("lab.html.j2", about=about, landscapes=Markup(landscape_pictures(space, own)),
-                optimum=Markup(optimum_over_compute(space, own)), shares=Markup(shares_over_compute(space, by_objective)))
+    return page(
+        "lab.html.j2",
+        about=about,
+        landscapes=Markup(landscape_pictures(space, own)),
+        optimum=Markup(optimum_over_compute(space, own)),
+        shares=Markup(shares_over_compute(space, by_objective)),
+    )
 
 
 def landscapes(family: Family, runs: Runs, objective: str = "") -> list[Landscape]:
@@ -58,18 +93,39 @@ def landscapes(family: Family, runs: Runs, objective: str = "") -> list[Landscap
     for name, means in level_means(family, runs.values(), objective).items():
         level = family.level(name)
         points = np.array([family.space.encode(json.loads(key)) for key in means])
-        out.append(Landscape(name, family.flops(level), points, np.array(list(means.values())), level.split == "test"))
+        out.append(
+            Landscape(
+                name,
+                family.flops(level),
+                points,
+                np.array(list(means.values())),
+                level.split == "test",
+            )
+        )
     return out
 
 
-def _at_dearest(family: Family, runs: Runs, objective: str, dearest: str) -> dict[str, Any]:
-    summary = next(s for s in summarize(family, runs.values(), objective) if s.level == dearest)
+def _at_dearest(
+    family: Family, runs: Runs, objective: str, dearest: str
+) -> dict[str, Any]:
+    summary = next(
+        s for s in summarize(family, runs.values(), objective) if s.level == dearest
+    )
     found = _matrix(rank_correlations(family, runs.values(), objective))
-    return {"best": summary.best_value, "spread": summary.spread, "noise_share": summary.noise_share, "shown": shown(summary.best, family),
-            "correlations": {level: to[dearest][0] for level, to in found.items() if dearest in to}}
+    return {
+        "best": summary.best_value,
+        "spread": summary.spread,
+        "noise_share": summary.noise_share,
+        "shown": shown(summary.best, family),
+        "correlations": {
+            level: to[dearest][0] for level, to in found.items() if dearest in to
+        },
+    }
 
 
-def _matrix(pairs: Mapping[tuple[str, str], tuple[float, int]]) -> dict[str, dict[str, list[float]]]:
+def _matrix(
+    pairs: Mapping[tuple[str, str], tuple[float, int]],
+) -> dict[str, dict[str, list[float]]]:
     out: dict[str, dict[str, list[float]]] = {}
     for (a, b), (value, n) in pairs.items():
         out.setdefault(a, {})[b] = out.setdefault(b, {})[a] = [value, n]

@@ -1,6 +1,8 @@
-"""What the main job lands: the embedded lab runs, the public tables at hand or fetched, and whatever was dropped into the inbox.
+"""What the main job lands: the embedded lab runs, the public tables at hand or fetched,
+and whatever was dropped into the inbox.
 
-What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint` changes whenever landing could bring something.
+What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint`
+changes whenever landing could bring something.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ INPUTS = "inputs"
 def sources(places: Places, settings: Settings) -> list[Path]:
     """Files and folders that a run lands, in a fixed order."""
     found = embedded_archives() if settings.embedded else []
-    found += [*public_tables(), *tables_below(places.sources)] if settings.public else []
+    found += (
+        [*public_tables(), *tables_below(places.sources)] if settings.public else []
+    )
     return found + ([places.inbox] if files_below(places.inbox) else [])
 
 
@@ -35,12 +39,17 @@ def land(places: Places, settings: Settings) -> IngestReport:
     """Land all sources; what has landed before is skipped.
 
     Raises:
-        RecordError: there is no run at all to build tables from. BusyError: another process is landing. MappingError: see ingest.
+        RecordError: there is no run at all to build tables from. BusyError: another
+            process is landing. MappingError: see ingest.
     """
     found = sources(places, settings)
     if not found and not Bronze(places.home).read("files", ["n_runs"]):
-        raise RecordError(f"nothing to land: no archive under data/lab, AUTOLLM_DATA_DIR is {os.environ.get('AUTOLLM_DATA_DIR') or 'unset'} "
-                          f"and {places.inbox} is empty. Fix: autollm ingest PATH, or put logs into the inbox.")
+        raise RecordError(
+            "nothing to land: no archive under data/lab, AUTOLLM_DATA_DIR is "
+            f"{os.environ.get('AUTOLLM_DATA_DIR') or 'unset'} "
+            f"and {places.inbox} is empty. Fix: autollm ingest PATH, or put logs into "
+            "the inbox."
+        )
     with hold(places.locks / "landing.lock", "the landing zone", WAIT_S):
         before = fingerprint(found)
         report = ingest(found, places.home)
@@ -59,17 +68,36 @@ def files_below(folder: Path) -> list[Path]:
     """Visible files below a folder, sorted."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
 
 
 def fingerprint(paths: list[Path]) -> str:
-    """16 hex digits over name, size and time of change of every file at or below `paths`."""
-    files = [f for path in paths for f in (files_below(path) if path.is_dir() else [path])]
-    return content_hash(canonical_json([[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files], digits=None))
+    """16 hex digits over name, size and time of change of every file at or below
+    `paths`.
+    """
+    files = [
+        f for path in paths for f in (files_below(path) if path.is_dir() else [path])
+    ]
+    return content_hash(
+        canonical_json(
+            [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
+            digits=None,
+        )
+    )
 
 
 def table_counts(places: Places) -> dict[str, int]:
     """Rows of the bronze tables."""
     bronze = Bronze(places.home)
-    columns = {"files": ["file"], "runs": ["run_id"], "run_metrics": ["run_id"], "spaces": ["space_id"]}
+    columns = {
+        "files": ["file"],
+        "runs": ["run_id"],
+        "run_metrics": ["run_id"],
+        "spaces": ["space_id"],
+    }
     return {name: len(bronze.read(name, wanted)) for name, wanted in columns.items()}

@@ -1,7 +1,8 @@
-"""The one typed configuration of the main job: the same for `autollm run`, for Dagster's resource and for tests.
+"""The one typed configuration of the main job: the same for `autollm run`, for
+Dagster's resource and for tests.
 
-What does not belong here: settings of one training (agent/profiles.py), places (places.py).
-Invariant: frozen; unknown fields are errors.
+What does not belong here: settings of one training (agent/profiles.py), places
+(places.py). Invariant: frozen; unknown fields are errors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from autollm.agent.curriculum import TRAIN_SUITES
 from autollm.errors import SetupError, UnknownNameError
 from autollm.gym.suites import load_suite
 
-POLICIES = ["oracle", "random", "pool-centre", "copy-nearest", "power-law", "moving-bowl", "gp", "optuna-tpe"]
+POLICIES = [
+    "oracle",
+    "random",
+    "pool-centre",
+    "copy-nearest",
+    "power-law",
+    "moving-bowl",
+    "gp",
+    "optuna-tpe",
+]
 STAGES = ["base", "sft", "sft-rl"]
 
 
@@ -25,10 +35,14 @@ class Settings(BaseModel):
     """What the main job trains, judges and reports.
 
     Attributes:
-        training: changes to the profile, nested as in its TOML file, such as {"sft": {"steps": 20}}.
-        train_suites: where training tasks, and validation tasks for promotion, come from.
-        test_suites: what the leaderboard shows; suites whose experiments are not in the snapshot are left out, and said so.
-        n_seeds, n_validation_seeds: episodes of each task. jobs: worker processes of an evaluation.
+        training: changes to the profile, nested as in its TOML file, such as {"sft":
+            {"steps": 20}}.
+        train_suites: where training tasks, and validation tasks for promotion, come
+            from.
+        test_suites: what the leaderboard shows; suites whose experiments are not in the
+            snapshot are left out, and said so.
+        n_seeds, n_validation_seeds: episodes of each task. jobs: worker processes of an
+            evaluation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,7 +51,12 @@ class Settings(BaseModel):
     training: dict[str, Any] = {}
     seed: int = 0
     train_suites: list[str] = list(TRAIN_SUITES)
-    test_suites: list[str] = [*TRAIN_SUITES, "steplaw-dense-top-v1", "steplaw-dense-hard-v1", "steplaw-dense-roll4x-v1"]
+    test_suites: list[str] = [
+        *TRAIN_SUITES,
+        "steplaw-dense-top-v1",
+        "steplaw-dense-hard-v1",
+        "steplaw-dense-roll4x-v1",
+    ]
     policies: list[str] = POLICIES
     stages: list[str] = STAGES
     n_seeds: int = Field(40, ge=1)
@@ -52,13 +71,17 @@ class Settings(BaseModel):
         """Check every name in it; returns itself.
 
         Raises:
-            UnknownNameError: an unknown suite, policy or stage, with the nearest known one.
+            UnknownNameError: an unknown suite, policy or stage, with the nearest known
+                one.
         """
         from autollm.policies import POLICIES as known_policies
 
         for suite in (*self.train_suites, *self.test_suites):
             load_suite(suite)
-        for kind, names, known in (("policy", self.policies, known_policies), ("stage", self.stages, STAGES)):
+        for kind, names, known in (
+            ("policy", self.policies, known_policies),
+            ("stage", self.stages, STAGES),
+        ):
             for name in names:
                 if name not in known:
                     raise UnknownNameError(kind, name, known)
@@ -66,19 +89,27 @@ class Settings(BaseModel):
 
 
 def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
-    """Settings from a TOML file (the argument, else AUTOLLM_SETTINGS, else the defaults), with `changes` on top.
+    """Settings from a TOML file (the argument, else AUTOLLM_SETTINGS, else the
+    defaults), with `changes` on top.
 
     Raises:
-        SetupError: the file is missing or is no TOML, or a field is unknown or wrong. UnknownNameError: see `Settings.check`.
+        SetupError: the file is missing or is no TOML, or a field is unknown or wrong.
+            UnknownNameError: see `Settings.check`.
     """
     chosen = path or os.environ.get("AUTOLLM_SETTINGS")
     try:
         raw = tomllib.loads(Path(chosen).read_text()) if chosen else {}
         return Settings.model_validate({**raw, **changes}).check()
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SetupError(f"settings {chosen} cannot be read: {error}. Expected a TOML file with fields of autollm/stages/settings.py.") from None
+        raise SetupError(
+            f"settings {chosen} cannot be read: {error}. Expected a TOML file with "
+            "fields of autollm/stages/settings.py."
+        ) from None
     except ValidationError as error:
-        raise SetupError(f"settings {chosen or ''}: {first_problem(error)}. Fields: {', '.join(Settings.model_fields)}.") from None
+        raise SetupError(
+            f"settings {chosen or ''}: {first_problem(error)}. Fields: "
+            f"{', '.join(Settings.model_fields)}."
+        ) from None
 
 
 def first_problem(error: ValidationError) -> str:

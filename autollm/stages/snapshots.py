@@ -1,4 +1,5 @@
-"""From marts to the published snapshot, in steps that a kill may separate: build, check, publish.
+"""From marts to the published snapshot, in steps that a kill may separate: build,
+check, publish.
 
 What does not belong here: the files of a snapshot (gym/snapshot.py), dbt.
 Invariant: the pointer moves only after every check of the candidate passed.
@@ -23,9 +24,11 @@ ORIGIN = "origin.json"
 
 
 def build_candidate(places: Places) -> str:
-    """Build the snapshot of the marts and note it as the candidate; returns its table_id.
+    """Build the snapshot of the marts and note it as the candidate; returns its
+    table_id.
 
-    Sources whose spaces the gym cannot represent are left out, see `left_out_of_candidate`.
+    Sources whose spaces the gym cannot represent are left out, see
+    `left_out_of_candidate`.
 
     Raises:
         SnapshotError: see gym.snapshot.build.
@@ -51,12 +54,17 @@ def candidate_id(places: Places) -> str:
     """
     url = join(places.snapshots, "candidate.json")
     if not exists(url):
-        raise SnapshotError(f"no snapshot was built under {places.home}. Fix: materialize `snapshot` first (autollm run).")
+        raise SnapshotError(
+            f"no snapshot was built under {places.home}. Fix: materialize `snapshot` "
+            "first (autollm run)."
+        )
     return json.loads(read_bytes(url))["table_id"]
 
 
 def check_complete(places: Places, table_id: str) -> list[str]:
-    """Problems of a snapshot: missing or altered files, arrays and mart that disagree, experiments without a known cost."""
+    """Problems of a snapshot: missing or altered files, arrays and mart that disagree,
+    experiments without a known cost.
+    """
     problems = snapshot.check_snapshot(places.home, table_id)
     if problems:
         return problems
@@ -65,31 +73,47 @@ def check_complete(places: Places, table_id: str) -> list[str]:
     n_rows, n_mart = int(table.offsets[-1]), manifest["rows"]["mart_gym__outcomes"]
     if n_rows != n_mart:
         problems.append(f"arrays hold {n_rows} outcomes, the mart holds {n_mart}")
-    return problems + [f"experiment {e.label} has compute {e.compute_flops}" for e in table.experiments if not e.compute_flops > 0]
+    return problems + [
+        f"experiment {e.label} has compute {e.compute_flops}"
+        for e in table.experiments
+        if not e.compute_flops > 0
+    ]
 
 
 def check_held_out(places: Places, table_id: str) -> list[str]:
-    """Problems of the suites that the snapshot can play: test targets among training or validation targets, or no dearer than what is trained on.
+    """Problems of the suites that the snapshot can play: test targets among training or
+    validation targets, or no dearer than what is trained on.
 
-    Validation targets may cost as much as test targets: what is selected should be selected across the same gap.
+    Validation targets may cost as much as test targets: what is selected should be
+    selected across the same gap.
     """
     table = snapshot.open_snapshot(places.home, table_id)
     problems = []
     for suite in (load_suite(s) for s in suite_ids()):
         if suite.missing(table):
             continue
-        trained, selected = ({t.target for t in suite.split(name)} for name in ("train", "validation"))
-        dearest = max((table.experiments[table.index(e)].compute_flops for e in trained), default=0.0)
+        trained, selected = (
+            {t.target for t in suite.split(name)} for name in ("train", "validation")
+        )
+        dearest = max(
+            (table.experiments[table.index(e)].compute_flops for e in trained),
+            default=0.0,
+        )
         for task in suite.split("test"):
             if task.target in trained | selected:
-                problems.append(f"{task.task_id}: its target is trained or selected on as well")
+                problems.append(
+                    f"{task.task_id}: its target is trained or selected on as well"
+                )
             if table.experiments[table.index(task.target)].compute_flops <= dearest:
-                problems.append(f"{task.task_id}: its target is no dearer than what is trained on")
+                problems.append(
+                    f"{task.task_id}: its target is no dearer than what is trained on"
+                )
     return problems
 
 
 def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
-    """Publish the candidate; returns its table_id and whether the pointer moved. `built_by` names the dbt project's content.
+    """Publish the candidate; returns its table_id and whether the pointer moved.
+    `built_by` names the dbt project's content.
 
     Raises:
         SnapshotError: it is not complete; the pointer stays.
@@ -97,19 +121,31 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
     table_id, before = candidate_id(places), snapshot.published_id(places.home)
     if table_id != before:
         snapshot.publish(places.home, table_id)
-    origin = {"table_id": table_id, "inputs": landed_fingerprint(places), "built_by": built_by, "schema": snapshot.SCHEMA,
-              **_lack(left_out_of_candidate(places))}
+    origin = {
+        "table_id": table_id,
+        "inputs": landed_fingerprint(places),
+        "built_by": built_by,
+        "schema": snapshot.SCHEMA,
+        **_lack(left_out_of_candidate(places)),
+    }
     write_atomic(join(places.snapshots, ORIGIN), json.dumps(origin).encode())
     return table_id, table_id != before
 
 
 def is_current(places: Places, settings: Settings, built_by: str) -> bool:
-    """Whether the published snapshot stands on all that could land now, and on this dbt project."""
+    """Whether the published snapshot stands on all that could land now, and on this dbt
+    project.
+    """
     url = join(places.snapshots, ORIGIN)
     if not exists(url) or snapshot.published_id(places.home) is None:
         return False
-    origin = {"table_id": snapshot.published_id(places.home), "inputs": fingerprint(sources(places, settings)), "built_by": built_by,
-              "schema": snapshot.SCHEMA, **_lack(left_out(places.marts))}
+    origin = {
+        "table_id": snapshot.published_id(places.home),
+        "inputs": fingerprint(sources(places, settings)),
+        "built_by": built_by,
+        "schema": snapshot.SCHEMA,
+        **_lack(left_out(places.marts)),
+    }
     return json.loads(read_bytes(url)) == origin
 
 
@@ -124,6 +160,14 @@ def experiment_rows(places: Places, table_id: str) -> list[dict[str, Any]]:
     rows = []
     for index, experiment in enumerate(table.experiments):
         diverged = table.column("diverged", index)
-        rows.append({"experiment": experiment.label, "family": experiment.family, "compute_flops": experiment.compute_flops,
-                     "configurations": len(diverged), "diverged": int(diverged.sum()), "objective": experiment.objective})
+        rows.append(
+            {
+                "experiment": experiment.label,
+                "family": experiment.family,
+                "compute_flops": experiment.compute_flops,
+                "configurations": len(diverged),
+                "diverged": int(diverged.sum()),
+                "objective": experiment.objective,
+            }
+        )
     return rows

@@ -1,4 +1,6 @@
-"""Progress of a training on stderr: step, loss or reward, time left; and the last value of every metric."""
+"""Progress of a training on stderr: step, loss or reward, time left; and the last value
+of every metric.
+"""
 
 from __future__ import annotations
 
@@ -29,4 +31,9 @@ class StepLog:
             done = max(step - self._first, 1)
             left_s = (now - self._begin) / done * (self.total - step)
             shown = ", ".join(f"{k} {metrics[k]:.3g}" for k in SHOWN if k in metrics)
-            print(f"  {self.name}: step {step}/{self.total}, {left_s:.0f} s left{', ' + shown if shown else ''}", file=self.out, flush=True)
+            print(
+                f"  {self.name}: step {step}/{self.total}, {left_s:.0f} s "
+                f"left{', ' + shown if shown else ''}",
+                file=self.out,
+                flush=True,
+            )

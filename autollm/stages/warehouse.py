@@ -1,7 +1,8 @@
 """Access to the warehouse, one writer at a time: our own lock first, then DuckDB's.
 
-DuckDB's lock outlives ours when a process was killed while its dbt child still writes, and somebody may have opened the file by hand.
-What does not belong here: dbt. Invariant: when the block runs, no other process writes the file.
+DuckDB's lock outlives ours when a process was killed while its dbt child still writes,
+and somebody may have opened the file by hand. What does not belong here: dbt.
+Invariant: when the block runs, no other process writes the file.
 """
 
 from __future__ import annotations
@@ -26,14 +27,21 @@ def hold_warehouse(places: Places, wait_s: float = WAIT_S) -> Iterator[None]:
     """Be the only writer of the warehouse while the block runs.
 
     Raises:
-        BusyError: somebody else still writes after `wait_s` seconds; the message names them.
+        BusyError: somebody else still writes after `wait_s` seconds; the message names
+            them.
     """
     begin = time.monotonic()
-    with hold(places.locks / "warehouse.lock", f"the warehouse {places.warehouse}", wait_s):
+    with hold(
+        places.locks / "warehouse.lock", f"the warehouse {places.warehouse}", wait_s
+    ):
         while (writer := writer_of(places.warehouse)) is not None:
             if time.monotonic() - begin >= wait_s:
-                raise BusyError(f"the warehouse {places.warehouse} is open in {writer}; waited {wait_s:.0f} s. "
-                                "Fix: wait until it is done, or stop that process, then run this again.")
+                raise BusyError(
+                    f"the warehouse {places.warehouse} is open in {writer}; waited "
+                    f"{wait_s:.0f} s. "
+                    "Fix: wait until it is done, or stop that process, then run this "
+                    "again."
+                )
             time.sleep(POLL_S)
         yield
 
@@ -52,10 +60,14 @@ def writer_of(warehouse: Path) -> str | None:
 
 
 def _holder_pid(handle: int) -> int | None:
-    if not sys.platform.startswith("linux"):  # other systems lay the structure out differently
+    if not sys.platform.startswith(
+        "linux"
+    ):  # other systems lay the structure out differently
         return None
     asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
-    kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked))
+    kind, _, _, _, pid = struct.unpack(
+        "hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked)
+    )
     return None if kind == fcntl.F_UNLCK else pid
 
 
@@ -63,7 +75,13 @@ def _describe(pid: int | None) -> str:
     if pid is None:
         return "another process"
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        command = (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+            .strip()
+        )
     except OSError:
         command = ""
     return f"process {pid} ({command[:200]})" if command else f"process {pid}"

@@ -1,4 +1,6 @@
-"""Scores: on validation tasks for the gate, on held-out tasks for the leaderboard and its page."""
+"""Scores: on validation tasks for the gate, on held-out tasks for the leaderboard and
+its page.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -15,59 +17,118 @@ from pipelines.resources import JobSettings
 
 
 @dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])
-def validation_scores(context: dg.AssetExecutionContext, settings: JobSettings, pipes: dg.PipesSubprocessClient) -> Iterator[Any]:
+def validation_scores(
+    context: dg.AssetExecutionContext,
+    settings: JobSettings,
+    pipes: dg.PipesSubprocessClient,
+) -> Iterator[Any]:
     """Agents and baselines on validation tasks: what promotion may look at."""
     yield from _judge(context, settings, pipes, "validation")
 
 
 @dg.asset_check(asset=validation_scores)
 def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
-    """The agent's latent regret is below that of its baselines at k = 1 and k = 3, in the mean over validation suites."""
+    """The agent's latent regret is below that of its baselines at k = 1 and k = 3, in
+    the mean over validation suites.
+    """
     from autollm.gym.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
     from autollm.stages.promotion import verdict
 
     places, loaded = settings.places, settings.load()
-    judged = finished(places, identity_of(request_of(places, loaded, "validation"), open_snapshot(places.home).table_id))
+    judged = finished(
+        places,
+        identity_of(
+            request_of(places, loaded, "validation"),
+            open_snapshot(places.home).table_id,
+        ),
+    )
     if judged is None:
-        return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, metadata={"verdict": "validation is not scored yet"})
+        return dg.AssetCheckResult(
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"verdict": "validation is not scored yet"},
+        )
     found = verdict(judged.board, f"agent-{loaded.profile}-sft-rl")
-    return dg.AssetCheckResult(passed=found.passed, severity=dg.AssetCheckSeverity.WARN, metadata={
-        "verdict": found.words, "comparisons": dg.MetadataValue.md(markdown(found.comparisons) or "none")})
+    return dg.AssetCheckResult(
+        passed=found.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "verdict": found.words,
+            "comparisons": dg.MetadataValue.md(markdown(found.comparisons) or "none"),
+        },
+    )
 
 
 @dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])
-def held_out_scores(context: dg.AssetExecutionContext, settings: JobSettings, pipes: dg.PipesSubprocessClient) -> Iterator[Any]:
-    """Every policy and every stage of the agent on dear experiments, held out from everything before."""
+def held_out_scores(
+    context: dg.AssetExecutionContext,
+    settings: JobSettings,
+    pipes: dg.PipesSubprocessClient,
+) -> Iterator[Any]:
+    """Every policy and every stage of the agent on dear experiments, held out from
+    everything before.
+    """
     yield from _judge(context, settings, pipes, "test")
 
 
 @dg.asset(group_name=groups.EVALUATION, deps=[held_out_scores])
 def report(settings: JobSettings) -> dg.MaterializeResult:
-    """leaderboard.json and the page that a person reads; `reports/latest` points to them."""
+    """leaderboard.json and the page that a person reads; `reports/latest` points to
+    them.
+    """
     from autollm.stages.judging import publish_report
 
     places, loaded = settings.places, settings.load()
     published = publish_report(places, request_of(places, loaded, "test"))
     board = published.board
-    return dg.MaterializeResult(metadata={
-        "evaluation_id": board["evaluation_id"], "table_id": board["table_id"], "page": dg.MetadataValue.path(published.html_url),
-        "command": board["command"], "commit": board["commit"], "leaderboard": dg.MetadataValue.md(markdown(score_rows(board)))})
+    return dg.MaterializeResult(
+        metadata={
+            "evaluation_id": board["evaluation_id"],
+            "table_id": board["table_id"],
+            "page": dg.MetadataValue.path(published.html_url),
+            "command": board["command"],
+            "commit": board["commit"],
+            "leaderboard": dg.MetadataValue.md(markdown(score_rows(board))),
+        }
+    )
 
 
-def _judge(context: dg.AssetExecutionContext, settings: JobSettings, pipes: dg.PipesSubprocessClient, split: str) -> Iterator[Any]:
+def _judge(
+    context: dg.AssetExecutionContext,
+    settings: JobSettings,
+    pipes: dg.PipesSubprocessClient,
+    split: str,
+) -> Iterator[Any]:
     """A child process, unless this very evaluation is done."""
     from autollm.gym.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
 
     places, loaded = settings.places, settings.load()
-    judged = finished(places, identity_of(request_of(places, loaded, split), open_snapshot(places.home).table_id))
+    judged = finished(
+        places,
+        identity_of(
+            request_of(places, loaded, split), open_snapshot(places.home).table_id
+        ),
+    )
     if judged is None:
         command = [sys.executable, "-m", "pipelines.steps.evaluate"]
-        ran = pipes.run(context=context, command=command, extras={"settings": loaded.model_dump(), "split": split}, env=places.environment())
+        ran = pipes.run(
+            context=context,
+            command=command,
+            extras={"settings": loaded.model_dump(), "split": split},
+            env=places.environment(),
+        )
         yield from ran.get_results()
         return
-    yield dg.MaterializeResult(metadata={
-        "evaluation_id": judged.evaluation_id, "table_id": judged.table_id, "suites": ", ".join(judged.suites), "already done": True,
-        "left out": ", ".join(judged.left_out) or "none", "scores": dg.MetadataValue.md(markdown(score_rows(judged.board))),
-        "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}"})
+    yield dg.MaterializeResult(
+        metadata={
+            "evaluation_id": judged.evaluation_id,
+            "table_id": judged.table_id,
+            "suites": ", ".join(judged.suites),
+            "already done": True,
+            "left out": ", ".join(judged.left_out) or "none",
+            "scores": dg.MetadataValue.md(markdown(score_rows(judged.board))),
+            "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}",
+        }
+    )

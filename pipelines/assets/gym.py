@@ -7,22 +7,42 @@ from pipelines import groups
 from pipelines.manifest import project_digest
 from pipelines.resources import JobSettings
 
-MARTS = ("mart_gym__outcomes", "dim_experiments", "dim_configs", "dim_spaces", "fct_outcomes", "fct_learning_curves")
+MARTS = (
+    "mart_gym__outcomes",
+    "dim_experiments",
+    "dim_configs",
+    "dim_spaces",
+    "fct_outcomes",
+    "fct_learning_curves",
+)
 
 
 @dg.asset(group_name=groups.GYM, deps=list(MARTS), kinds={"parquet", "numpy"})
 def snapshot(settings: JobSettings) -> dg.MaterializeResult:
     """Marts frozen under the hash of their content; not yet what the gym reads."""
-    from autollm.stages.snapshots import build_candidate, experiment_rows, left_out_of_candidate
+    from autollm.stages.snapshots import (
+        build_candidate,
+        experiment_rows,
+        left_out_of_candidate,
+    )
 
     places = settings.places
     table_id = build_candidate(places)
     rows = experiment_rows(places, table_id)
-    left_out = [{"source": source, "reason": reason} for source, reason in left_out_of_candidate(places).items()]
-    return dg.MaterializeResult(metadata={
-        "table_id": table_id, "dagster/row_count": sum(r["configurations"] for r in rows), "experiments": len(rows),
-        "content": dg.MetadataValue.md(markdown(rows)), "folder": dg.MetadataValue.path(f"{places.snapshots}/{table_id}"),
-        "left out": dg.MetadataValue.md(markdown(left_out) or "nothing")})
+    left_out = [
+        {"source": source, "reason": reason}
+        for source, reason in left_out_of_candidate(places).items()
+    ]
+    return dg.MaterializeResult(
+        metadata={
+            "table_id": table_id,
+            "dagster/row_count": sum(r["configurations"] for r in rows),
+            "experiments": len(rows),
+            "content": dg.MetadataValue.md(markdown(rows)),
+            "folder": dg.MetadataValue.path(f"{places.snapshots}/{table_id}"),
+            "left out": dg.MetadataValue.md(markdown(left_out) or "nothing"),
+        }
+    )
 
 
 @dg.asset_check(asset=snapshot, blocking=True)
@@ -36,7 +56,9 @@ def snapshot_complete(settings: JobSettings) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=snapshot, blocking=True)
 def held_out_disjoint(settings: JobSettings) -> dg.AssetCheckResult:
-    """Test targets are none of the targets that are trained or selected on, and dearer than what is trained on."""
+    """Test targets are none of the targets that are trained or selected on, and dearer
+    than what is trained on.
+    """
     from autollm.stages.snapshots import candidate_id, check_held_out
 
     table_id = candidate_id(settings.places)
@@ -54,4 +76,7 @@ def published_snapshot(settings: JobSettings) -> dg.MaterializeResult:
 
 def _verdict(problems: list[str], table_id: str) -> dg.AssetCheckResult:
     text = "\n".join(f"- {p}" for p in problems[:20]) or "none"
-    return dg.AssetCheckResult(passed=not problems, metadata={"table_id": table_id, "problems": dg.MetadataValue.md(text)})
+    return dg.AssetCheckResult(
+        passed=not problems,
+        metadata={"table_id": table_id, "problems": dg.MetadataValue.md(text)},
+    )

@@ -9,7 +9,8 @@ from pipelines import groups
 from pipelines.resources import JobSettings
 
 TABLES = {
-    "files": "Every file and archive member that landed, with its lines read and quarantined.",
+    "files": "Every file and archive member that landed, with its lines read and "
+    "quarantined.",
     "runs": "One row per run that somebody really ran.",
     "run_metrics": "Logged points, steps as logged.",
     "spaces": "Knobs and fidelity coordinates, per source.",
@@ -18,22 +19,45 @@ TABLES = {
 
 @dg.multi_asset(
     name="landing",
-    specs=[dg.AssetSpec(["bronze", name], group_name=groups.LOGS, description=text, kinds={"parquet"}) for name, text in TABLES.items()],
+    specs=[
+        dg.AssetSpec(
+            ["bronze", name],
+            group_name=groups.LOGS,
+            description=text,
+            kinds={"parquet"},
+        )
+        for name, text in TABLES.items()
+    ],
     pool="landing",
 )
 def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
-    """Land what is new; files that have landed before are skipped, what cannot be read is quarantined."""
+    """Land what is new; files that have landed before are skipped, what cannot be read
+    is quarantined.
+    """
     from autollm.stages.landing import land, sources, table_counts
 
     places, loaded = settings.places, settings.load()
     report = land(places, loaded)
     counts = table_counts(places)
     shared = {
-        "new files": report.n_files_new, "new runs": report.n_runs, "lines": report.n_lines, "lines read": report.n_lines_read,
-        "lines quarantined": report.n_lines_quarantined, "batch_id": report.batch_id or "nothing new",
-        "sources": dg.MetadataValue.md("\n".join(f"- `{p}`" for p in sources(places, loaded))),
-        "quarantined": dg.MetadataValue.md(markdown([vars(q) for q in report.quarantined]) or "nothing"),
-        "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+        "new files": report.n_files_new,
+        "new runs": report.n_runs,
+        "lines": report.n_lines,
+        "lines read": report.n_lines_read,
+        "lines quarantined": report.n_lines_quarantined,
+        "batch_id": report.batch_id or "nothing new",
+        "sources": dg.MetadataValue.md(
+            "\n".join(f"- `{p}`" for p in sources(places, loaded))
+        ),
+        "quarantined": dg.MetadataValue.md(
+            markdown([vars(q) for q in report.quarantined]) or "nothing"
+        ),
+        "warnings": dg.MetadataValue.md(
+            "\n".join(f"- {w}" for w in report.warnings) or "none"
+        ),
     }
     for name in TABLES:
-        yield dg.MaterializeResult(asset_key=["bronze", name], metadata={"dagster/row_count": counts[name], **shared})
+        yield dg.MaterializeResult(
+            asset_key=["bronze", name],
+            metadata={"dagster/row_count": counts[name], **shared},
+        )

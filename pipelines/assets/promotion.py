@@ -1,4 +1,6 @@
-"""The registry: the trained agent as candidate, and as champion when the check on validation tasks passes."""
+"""The registry: the trained agent as candidate, and as champion when the check on
+validation tasks passes.
+"""
 
 import dagster as dg
 
@@ -16,14 +18,26 @@ def registered_agent(settings: JobSettings) -> dg.MaterializeResult:
 
     loaded = settings.load()
     agent, version = register_candidate(settings.places, loaded)
-    return dg.MaterializeResult(metadata={
-        "model": f"autollm-agent-{loaded.profile}", "version": version, "digest": agent.digest,
-        "mlflow": f"#/models/autollm-agent-{loaded.profile}/versions/{version}", "card": dg.MetadataValue.md(model_card(agent))})
+    return dg.MaterializeResult(
+        metadata={
+            "model": f"autollm-agent-{loaded.profile}",
+            "version": version,
+            "digest": agent.digest,
+            "mlflow": f"#/models/autollm-agent-{loaded.profile}/versions/{version}",
+            "card": dg.MetadataValue.md(model_card(agent)),
+        }
+    )
 
 
-@dg.asset(group_name=groups.PROMOTION, deps=[registered_agent, validation_scores], kinds={"mlflow"})
+@dg.asset(
+    group_name=groups.PROMOTION,
+    deps=[registered_agent, validation_scores],
+    kinds={"mlflow"},
+)
 def champion(settings: JobSettings) -> dg.MaterializeResult:
-    """Alias `champion`, moved to the candidate if it beats its baselines on validation tasks; else it stays."""
+    """Alias `champion`, moved to the candidate if it beats its baselines on validation
+    tasks; else it stays.
+    """
     from autollm.gym.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
     from autollm.stages.promotion import promote, register_candidate, verdict
@@ -31,9 +45,20 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
     places, loaded = settings.places, settings.load()
     agent, version = register_candidate(places, loaded)
     table_id = open_snapshot(places.home).table_id
-    judged = finished(places, identity_of(request_of(places, loaded, "validation"), table_id))
+    judged = finished(
+        places, identity_of(request_of(places, loaded, "validation"), table_id)
+    )
     if judged is None:
-        return dg.MaterializeResult(metadata={"promoted": False, "verdict": "validation is not scored yet"})
+        return dg.MaterializeResult(
+            metadata={"promoted": False, "verdict": "validation is not scored yet"}
+        )
     found = verdict(judged.board, agent.policy_id)
     promoted = promote(places, loaded, version, found, table_id)
-    return dg.MaterializeResult(metadata={"promoted": promoted, "version": version, "verdict": found.words, "table_id": table_id})
+    return dg.MaterializeResult(
+        metadata={
+            "promoted": promoted,
+            "version": version,
+            "verdict": found.words,
+            "table_id": table_id,
+        }
+    )

@@ -1,4 +1,6 @@
-"""dbt models as assets, their tests as asset checks: staging, intermediate, marts in DuckDB, marts exported as Parquet."""
+"""dbt models as assets, their tests as asset checks: staging, intermediate, marts in
+DuckDB, marts exported as Parquet.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,11 @@ class Translator(DagsterDbtTranslator):
     """All models in one group; sources keep the keys of the bronze assets."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        return groups.LOGS if dbt_resource_props["resource_type"] == "source" else groups.WAREHOUSE
+        return (
+            groups.LOGS
+            if dbt_resource_props["resource_type"] == "source"
+            else groups.WAREHOUSE
+        )
 
 
 def build_dbt_assets() -> dg.AssetsDefinition:
@@ -25,13 +31,22 @@ def build_dbt_assets() -> dg.AssetsDefinition:
         SetupError: the manifest is missing.
     """
 
-    @dbt_assets(manifest=manifest.require(), name="dbt_build", dagster_dbt_translator=Translator(), pool="warehouse")
-    def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: JobSettings) -> Iterator[Any]:
+    @dbt_assets(
+        manifest=manifest.require(),
+        name="dbt_build",
+        dagster_dbt_translator=Translator(),
+        pool="warehouse",
+    )
+    def dbt_build(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: JobSettings
+    ) -> Iterator[Any]:
         from autollm.stages.warehouse import hold_warehouse
 
         places = settings.places
         os.environ.update(places.environment())
         with hold_warehouse(places):
-            yield from dbt.cli(["build"], context=context, target_path=places.dbt_target).stream()
+            yield from dbt.cli(
+                ["build"], context=context, target_path=places.dbt_target
+            ).stream()
 
     return dbt_build

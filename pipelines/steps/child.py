@@ -1,6 +1,8 @@
-"""What every child process of an asset does: takes its settings through Pipes, dies with its parent, says errors in one line.
+"""What every child process of an asset does: takes its settings through Pipes, dies
+with its parent, says errors in one line.
 
-What does not belong here: work. Invariant: a child never outlives the process that started it by more than a second.
+What does not belong here: work. Invariant: a child never outlives the process that
+started it by more than a second.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def run_step(step: Callable[[Places, Settings, PipesContext], dict[str, Any]]) -
 
 @contextlib.contextmanager
 def _stdout_apart() -> Iterator[None]:
-    """Trainers print every step's numbers: into the file that the parent names, so that its own stdout holds results only."""
+    """Trainers print every step's numbers: into the file that the parent names, so that
+    its own stdout holds results only.
+    """
     path = os.environ.get(CHATTER)
     if not path:
         yield

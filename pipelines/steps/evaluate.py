@@ -1,4 +1,6 @@
-"""`python -m pipelines.steps.evaluate`: judge all contenders on one split, in a process of its own (agents need torch)."""
+"""`python -m pipelines.steps.evaluate`: judge all contenders on one split, in a process
+of its own (agents need torch).
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,19 @@ def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> dict[st
     from autollm.evaluation.markdown import score_rows
     from autollm.stages.judging import judge
 
-    judged = judge(places, request_of(places, settings, pipes.extras["split"]), {"dagster_run": pipes.run_id})
-    return {"evaluation_id": judged.evaluation_id, "table_id": judged.table_id, "suites": ", ".join(judged.suites),
-            "left out": ", ".join(judged.left_out) or "none", "scores": markdown(table(score_rows(judged.board))),
-            "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}"}
+    judged = judge(
+        places,
+        request_of(places, settings, pipes.extras["split"]),
+        {"dagster_run": pipes.run_id},
+    )
+    return {
+        "evaluation_id": judged.evaluation_id,
+        "table_id": judged.table_id,
+        "suites": ", ".join(judged.suites),
+        "left out": ", ".join(judged.left_out) or "none",
+        "scores": markdown(table(score_rows(judged.board))),
+        "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}",
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""`python -m pipelines.steps.train`: one training stage, named by the asset, in a process of its own."""
+"""`python -m pipelines.steps.train`: one training stage, named by the asset, in a
+process of its own.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,18 @@ def train(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, 
     from autollm.evaluation.markdown import markdown as table
     from autollm.stages.training import train as train_stage
 
-    done = train_stage(places, settings, pipes.extras["stage"], {"dagster_run": pipes.run_id})
+    done = train_stage(
+        places, settings, pipes.extras["stage"], {"dagster_run": pipes.run_id}
+    )
     rows = [{"metric": k, "value": v} for k, v in sorted(done.metrics.items())]
-    return {"identity": done.identity, "checkpoint": done.checkpoint, "digest": done.digest, "seconds": done.seconds,
-            "mlflow": f"#/experiments/{done.mlflow_experiment}/runs/{done.mlflow_run}", "last metrics": markdown(table(rows))}
+    return {
+        "identity": done.identity,
+        "checkpoint": done.checkpoint,
+        "digest": done.digest,
+        "seconds": done.seconds,
+        "mlflow": f"#/experiments/{done.mlflow_experiment}/runs/{done.mlflow_run}",
+        "last metrics": markdown(table(rows)),
+    }
 
 
 if __name__ == "__main__":

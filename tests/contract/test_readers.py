@@ -1,4 +1,6 @@
-"""What holds for every registered reader: lines accounted, nothing twice, nothing lost when killed."""
+"""What holds for every registered reader: lines accounted, nothing twice, nothing lost
+when killed.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,33 @@ from autollm.logs.formats import READERS
 from autollm.logs.landing import ingest
 from autollm.logs.mapping_file import parse_mapping
 from autollm.logs.reading import split_lines
-from tests.unit.logs.raw_logs import json_lines, parquet_bytes, run_bytes, steplaw_bytes, steplaw_row, sweep_mapping, write
+from tests.unit.logs.raw_logs import (
+    json_lines,
+    parquet_bytes,
+    run_bytes,
+    steplaw_bytes,
+    steplaw_row,
+    sweep_mapping,
+    write,
+)
 
-TABLE = [{"id": f"r{i}", "lr": 2.0**-i, "N": 1e6, "loss": 3.0 + i, "note": "x" * 40} for i in range(5)]
+TABLE = [
+    {"id": f"r{i}", "lr": 2.0**-i, "N": 1e6, "loss": 3.0 + i, "note": "x" * 40}
+    for i in range(5)
+]
 SAMPLES = {
     "autollm.run/1": ("r1.jsonl", run_bytes("r1", n_steps=5), "lab-pretraining"),
-    "csv": ("dense_lr_bs_loss.csv", steplaw_bytes(*(steplaw_row(f"r{i}") for i in range(5))), "steplaw"),
+    "csv": (
+        "dense_lr_bs_loss.csv",
+        steplaw_bytes(*(steplaw_row(f"r{i}") for i in range(5))),
+        "steplaw",
+    ),
     "jsonl": ("sweep.ndjson", json_lines(TABLE), "sweep"),
     "parquet": ("sweep.parquet", parquet_bytes(TABLE), "sweep"),
 }
-"""One good file per format, and the mapping that reads it: a built-in one, or `sweep`, which is added to the lake."""
+"""One good file per format, and the mapping that reads it: a built-in one, or `sweep`,
+which is added to the lake.
+"""
 DAMAGES = {
     "whole": lambda data: data,
     "cut": lambda data: data[:-20],
@@ -50,7 +69,11 @@ def mapping_text(file_format: str) -> str:
 
 
 def choice_of(file_format: str) -> MappingChoice:
-    own = () if SAMPLES[file_format][2] != "sweep" else (parse_mapping(mapping_text(file_format), "sweep.toml"),)
+    own = (
+        ()
+        if SAMPLES[file_format][2] != "sweep"
+        else (parse_mapping(mapping_text(file_format), "sweep.toml"),)
+    )
     return MappingChoice(own=own)
 
 
@@ -62,37 +85,59 @@ def prepare(lake, file_format: str) -> None:
 
 @pytest.fixture
 def sample(file_format):
-    assert file_format in SAMPLES, f"add a sample of the new format {file_format!r} to SAMPLES"
+    assert file_format in SAMPLES, (
+        f"add a sample of the new format {file_format!r} to SAMPLES"
+    )
     return SAMPLES[file_format]
 
 
 def test_reader__registered__names_its_format_and_suffixes(file_format):
     reader = READERS[file_format]
-    assert reader.format == file_format and all(s.startswith(".") for s in reader.suffixes)
+    assert reader.format == file_format and all(
+        s.startswith(".") for s in reader.suffixes
+    )
     others = [s for r in READERS.values() if r is not reader for s in r.suffixes]
     assert not set(reader.suffixes) & set(others)
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
-def test_reader__good_or_damaged_file__accounts_for_every_line(file_format, sample, damage):
+def test_reader__good_or_damaged_file__accounts_for_every_line(
+    file_format, sample, damage
+):
     name, data, _ = sample
     data = DAMAGES[damage](data)
-    found = READERS[file_format].read(LogBytes(name, data, "0" * 64), choice_of(file_format))
+    found = READERS[file_format].read(
+        LogBytes(name, data, "0" * 64), choice_of(file_format)
+    )
     bad_lines = [n for b in found.bad for n in range(b.line, b.line + b.n_lines)]
-    if file_format == "parquet":  # rows are counted, and none where the file cannot be opened
+    if (
+        file_format == "parquet"
+    ):  # rows are counted, and none where the file cannot be opened
         assert found.n_lines in (0, len(TABLE)) and (found.runs or found.bad)
         assert len(found.runs) + found.n_lines_quarantined == found.n_lines
     else:
         assert found.n_lines == len(split_lines(data))
-    assert len(set(bad_lines)) == len(bad_lines) == found.n_lines_quarantined <= found.n_lines
+    assert (
+        len(set(bad_lines))
+        == len(bad_lines)
+        == found.n_lines_quarantined
+        <= found.n_lines
+    )
     assert all(1 <= n <= found.n_lines for n in bad_lines)
     assert all(b.reason and len(b.text) <= 500 for b in found.bad)
 
 
 def test_reader__same_bytes__gives_equal_runs(file_format, sample):
     name, data, _ = sample
-    one, two = (READERS[file_format].read(LogBytes(name, data, "0" * 64), choice_of(file_format)) for _ in range(2))
-    assert [dataclasses.asdict(r) for r in one.runs] == [dataclasses.asdict(r) for r in two.runs] and one.runs
+    one, two = (
+        READERS[file_format].read(
+            LogBytes(name, data, "0" * 64), choice_of(file_format)
+        )
+        for _ in range(2)
+    )
+    assert [dataclasses.asdict(r) for r in one.runs] == [
+        dataclasses.asdict(r) for r in two.runs
+    ] and one.runs
 
 
 def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
@@ -100,11 +145,15 @@ def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
     path, lake = write(tmp_path / "raw", name, data), tmp_path / "lake"
     prepare(lake, file_format)
     assert ingest([path], str(lake)).n_runs > 0
-    before = {p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"}
+    before = {
+        p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"
+    }
     for named in (None, load_mapping(mapping, str(lake))):
         again = ingest([path, tmp_path / "raw"], str(lake), named)
         assert (again.batch_id, again.n_runs, again.n_files_skipped) == (None, 0, 2)
-    assert {p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"} == before
+    assert {
+        p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"
+    } == before
 
 
 def test_reader__another_formats_bytes__never_become_runs(file_format, sample):
@@ -151,7 +200,10 @@ def test_reader__killed_between_two_writes__then_landed_again__equals_never_kill
     for lake in (calm, killed):
         prepare(lake, file_format)
     report = ingest([path], str(calm))
-    done = subprocess.run([sys.executable, "-c", KILLED, path, str(killed), str(n_writes_before)], timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, path, str(killed), str(n_writes_before)],
+        timeout=60,
+    )
     assert done.returncode == -signal.SIGKILL
     assert list((killed / "bronze").glob("batches/*")) == []
     assert ingest([path], str(killed)) == report
@@ -161,7 +213,9 @@ def test_reader__killed_between_two_writes__then_landed_again__equals_never_kill
 def tables(lake) -> dict[str, list[dict]]:
     paths = [p for p in lake.rglob("*") if p.is_file() and p.name != ".lock"]
     return {
-        str(p.relative_to(lake)): repr(pq.read_table(io.BytesIO(p.read_bytes())).to_pylist())
+        str(p.relative_to(lake)): repr(
+            pq.read_table(io.BytesIO(p.read_bytes())).to_pylist()
+        )
         if p.suffix == ".parquet" and "landing" not in p.parts
         else p.read_bytes()
         for p in paths

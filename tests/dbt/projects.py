@@ -41,7 +41,13 @@ class Home:
         command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments]
         places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
         return subprocess.run(
-            [*command, *places], env=env, cwd=self.folder, capture_output=True, text=True, timeout=240, check=False
+            [*command, *places],
+            env=env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
 
     def build(self, *arguments: str) -> None:
@@ -58,4 +64,7 @@ class Home:
         return pq.read_table(self.folder / "marts" / f"{name}.parquet").to_pylist()
 
     def mart_bytes(self) -> dict[str, bytes]:
-        return {p.name: p.read_bytes() for p in sorted((self.folder / "marts").glob("*.parquet"))}
+        return {
+            p.name: p.read_bytes()
+            for p in sorted((self.folder / "marts").glob("*.parquet"))
+        }

@@ -1,4 +1,6 @@
-"""The dbt project on tiny lakes: what is built, what its tests catch, what an increment costs."""
+"""The dbt project on tiny lakes: what is built, what its tests catch, what an increment
+costs.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +25,32 @@ from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write
 
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
-CHEAP, DEAR = {"params": 25_000, "tokens": 500_000}, {"params": 99_000, "tokens": 1_000_000}
+CHEAP, DEAR = (
+    {"params": 25_000, "tokens": 500_000},
+    {"params": 99_000, "tokens": 1_000_000},
+)
 
 
 def lab_run(
-    run_id: str, loss: float | None, *, rate: float = -7, fidelity=CHEAP, flops=None, seed=0, **changes
+    run_id: str,
+    loss: float | None,
+    *,
+    rate: float = -7,
+    fidelity=CHEAP,
+    flops=None,
+    seed=0,
+    **changes,
 ) -> bytes:
     """One run; without a loss it was killed."""
-    cost = {"flops": flops or 6.0 * fidelity["params"] * fidelity["tokens"], "device_hours": 0.01}
+    cost = {
+        "flops": flops or 6.0 * fidelity["params"] * fidelity["tokens"],
+        "device_hours": 0.01,
+    }
     end = None if loss is None else RunEnd("finished", {"val_loss": loss}, cost)
     config = {"learning_rate": 2.0**rate, "batch_tokens": 512}
-    return run_bytes(run_id, end=end, config=config, fidelity=fidelity, seed=seed, **changes)
+    return run_bytes(
+        run_id, end=end, config=config, fidelity=fidelity, seed=seed, **changes
+    )
 
 
 def land(home: Home, runs: dict[str, bytes]) -> str:
@@ -48,7 +65,9 @@ FIRST = {
     "b0.jsonl": lab_run("b0", math.nan, rate=-5),
     "c0.jsonl": lab_run("c0", None, rate=-6),
     "d0.jsonl": lab_run("d0", 2.5, fidelity=DEAR),
-    "dense_lr_bs_loss.csv": steplaw_bytes(steplaw_row("s0"), steplaw_row("s1", bs="128", loss="4.0")),
+    "dense_lr_bs_loss.csv": steplaw_bytes(
+        steplaw_row("s0"), steplaw_row("s1", bs="128", loss="4.0")
+    ),
 }
 
 
@@ -68,7 +87,10 @@ def copy(built, tmp_path) -> Home:
 
 
 def cells(home: Home) -> dict[tuple[str, str], dict]:
-    return {(r["experiment_label"], r["config_json"]): r for r in home.mart("mart_gym__outcomes")}
+    return {
+        (r["experiment_label"], r["config_json"]): r
+        for r in home.mart("mart_gym__outcomes")
+    }
 
 
 def test_build__tiny_lake__aggregates_replicas_and_keeps_diverged_cells(built):
@@ -76,11 +98,22 @@ def test_build__tiny_lake__aggregates_replicas_and_keeps_diverged_cells(built):
     config = '{{"batch_tokens":512,"learning_rate":{}}}'.format
     replicated = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.0078125)]
     assert replicated["objective_mean"] == 3.1 and replicated["n_replicas"] == 2
-    assert replicated["objective_sd"] == pytest.approx(0.141421356) and replicated["cost_flops"] == 7.5e10
+    assert (
+        replicated["objective_sd"] == pytest.approx(0.141421356)
+        and replicated["cost_flops"] == 7.5e10
+    )
     diverged = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.03125)]
-    assert (diverged["status"], diverged["objective_mean"], diverged["n_diverged"]) == ("diverged", None, 1)
+    assert (diverged["status"], diverged["objective_mean"], diverged["n_diverged"]) == (
+        "diverged",
+        None,
+        1,
+    )
     assert len(found) == 5  # the killed run's cell has no outcome
-    assert {r["status"] for r in built.mart("fct_outcomes")} == {"finished", "diverged", "failed"}
+    assert {r["status"] for r in built.mart("fct_outcomes")} == {
+        "finished",
+        "diverged",
+        "failed",
+    }
 
 
 def test_build__tiny_lake__names_and_orders_experiments(built):
@@ -91,23 +124,47 @@ def test_build__tiny_lake__names_and_orders_experiments(built):
         "steplaw/params=2.15e8,tokens=4e9",
     }
     for e in experiments.values():
-        assert e["experiment_id"] == f"{e['source']}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
-    cheap, dear = (experiments[f"lab-pretraining/{x}"] for x in ("params=2.5e4,tokens=5e5", "params=9.9e4,tokens=1e6"))
-    assert [(e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)] == [(0, "low"), (1, "high")]
-    assert (cheap["n_runs"], cheap["n_configs"], cheap["n_diverged"], cheap["n_replicated_configs"]) == (4, 3, 1, 1)
+        assert (
+            e["experiment_id"]
+            == f"{e['source']}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
+        )
+    cheap, dear = (
+        experiments[f"lab-pretraining/{x}"]
+        for x in ("params=2.5e4,tokens=5e5", "params=9.9e4,tokens=1e6")
+    )
+    assert [(e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)] == [
+        (0, "low"),
+        (1, "high"),
+    ]
+    assert (
+        cheap["n_runs"],
+        cheap["n_configs"],
+        cheap["n_diverged"],
+        cheap["n_replicated_configs"],
+    ) == (4, 3, 1, 1)
 
 
 def test_build__tiny_lake__accounts_for_every_run_and_point(built):
     assert sum(r["n_runs"] for r in built.mart("fct_outcomes")) == 7
     curves = built.mart("fct_learning_curves")
-    assert len(curves) == 5 * 4 and {c["run_id"] for c in curves} == {"a0", "a1", "b0", "c0", "d0"}
+    assert len(curves) == 5 * 4 and {c["run_id"] for c in curves} == {
+        "a0",
+        "a1",
+        "b0",
+        "c0",
+        "d0",
+    }
 
 
 def test_build__marts__are_sorted_and_typed_as_their_contracts_say(built):
     schema = pq.read_schema(built.folder / "marts" / "mart_gym__outcomes.parquet")
-    assert schema.field("objective_mean").type == pa.float64() and schema.field("n_replicas").type == pa.int64()
+    assert (
+        schema.field("objective_mean").type == pa.float64()
+        and schema.field("n_replicas").type == pa.int64()
+    )
     keys = [
-        (r["source"], r["fidelity_index"], r["experiment_id"], r["config_id"]) for r in built.mart("mart_gym__outcomes")
+        (r["source"], r["fidelity_index"], r["experiment_id"], r["config_id"])
+        for r in built.mart("mart_gym__outcomes")
     ]
     assert keys == sorted(keys)
 
@@ -119,15 +176,27 @@ def test_build__nothing_new__gives_the_same_bytes(copy):
     assert copy.mart_bytes() == before
 
 
-def test_build__batch_that_comes_and_goes__costs_its_own_points_and_leaves_nothing(copy):
+def test_build__batch_that_comes_and_goes__costs_its_own_points_and_leaves_nothing(
+    copy,
+):
     before, curves = copy.mart_bytes(), copy.mart("fct_learning_curves")
     batch_id = land(copy, {"e0.jsonl": lab_run("e0", 2.4, rate=-8, fidelity=DEAR)})
 
     copy.build(*NO_UNIT_TESTS)
-    compiled = copy.folder / "target" / "compiled" / "autollm" / "models" / "marts" / "fct_learning_curves.sql"
+    compiled = (
+        copy.folder
+        / "target"
+        / "compiled"
+        / "autollm"
+        / "models"
+        / "marts"
+        / "fct_learning_curves.sql"
+    )
     assert f"batch_id in ('{batch_id}')" in compiled.read_text()
     grown = copy.mart("fct_learning_curves")
-    assert [r for r in grown if r["batch_id"] != batch_id] == curves and len(grown) == len(curves) + 4
+    assert [r for r in grown if r["batch_id"] != batch_id] == curves and len(
+        grown
+    ) == len(curves) + 4
 
     incremental = copy.mart_bytes()
     copy.build("--full-refresh", *NO_UNIT_TESTS)
@@ -158,18 +227,36 @@ def test_build__planted_duplicate_runs__stops_before_the_marts(copy):
     plant(copy, lambda name, table: table)
     assert copy.dbt("build", *NO_UNIT_TESTS).returncode == 1
     assert failed(copy) == {"unique_together_stg_runs_source__run_id"}
-    assert copy.results()["mart_gym__outcomes"] == "skipped" and copy.mart_bytes() == before
+    assert (
+        copy.results()["mart_gym__outcomes"] == "skipped"
+        and copy.mart_bytes() == before
+    )
 
 
 def test_data_tests__one_planted_fault_each__are_caught_by_name(copy):
-    land(copy, {"mixed.jsonl": lab_run("mixed", 2.0, rate=-9, data={"sha256": "cd" * 32})})
-    land(copy, {"cheap.jsonl": lab_run("cheap", 2.0, fidelity={"params": 400_000, "tokens": 9_000_000}, flops=10.0)})
+    land(
+        copy,
+        {"mixed.jsonl": lab_run("mixed", 2.0, rate=-9, data={"sha256": "cd" * 32})},
+    )
+    land(
+        copy,
+        {
+            "cheap.jsonl": lab_run(
+                "cheap",
+                2.0,
+                fidelity={"params": 400_000, "tokens": 9_000_000},
+                flops=10.0,
+            )
+        },
+    )
 
     def lose_runs_and_a_line(name, table):
         if name != "files":
             return table.slice(0, 0)
         n_lines = pa.array([n + 1 for n in table["n_lines"].to_pylist()])
-        return table.set_column(table.schema.get_field_index("n_lines"), "n_lines", n_lines)
+        return table.set_column(
+            table.schema.get_field_index("n_lines"), "n_lines", n_lines
+        )
 
     plant(copy, lose_runs_and_a_line)
     assert copy.dbt("run").returncode == 0
@@ -185,47 +272,85 @@ def test_data_tests__one_planted_fault_each__are_caught_by_name(copy):
 def test_build__warehouse_held_by_another_process__says_which(copy):
     code = f"import duckdb; c = duckdb.connect({str(copy.warehouse)!r}); print('in', flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout.readline() == "in\n"
         done = copy.dbt("build")
         other.communicate("\n")
     assert done.returncode == 2
-    assert "Could not set lock on file" in done.stdout and f"(PID {other.pid})" in done.stdout
+    assert (
+        "Could not set lock on file" in done.stdout
+        and f"(PID {other.pid})" in done.stdout
+    )
 
 
 def test_parse__no_environment__makes_the_manifest(tmp_path):
     places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("AUTOLLM_", "DBT_"))}
-    env |= {"DBT_TARGET_PATH": str(tmp_path / "target"), "DBT_LOG_PATH": str(tmp_path / "logs")}
+    env = {
+        k: v for k, v in os.environ.items() if not k.startswith(("AUTOLLM_", "DBT_"))
+    }
+    env |= {
+        "DBT_TARGET_PATH": str(tmp_path / "target"),
+        "DBT_LOG_PATH": str(tmp_path / "logs"),
+    }
     command = [sys.executable, "-m", "dbt.cli.main", "parse", *places]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), done.stdout
+    done = subprocess.run(
+        command,
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), (
+        done.stdout
+    )
 
 
 @pytest.mark.data
-def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_metrics(tmp_path):
+def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_metrics(
+    tmp_path,
+):
     root = public_table("hwgpt").parent
     tables = tables_below(root)
     if len(tables) < 14:
         pytest.skip(f"AUTOLLM_DATA_DIR holds {len(tables)} of the catalogue's 14 files")
     home = Home(tmp_path)
     report = ingest(tables, home.lake)
-    assert (report.n_runs, report.n_lines_quarantined, report.warnings) == (1911 + 460 + 1088 + 548 + 3 * 10_162, 0, ())
+    assert (report.n_runs, report.n_lines_quarantined, report.warnings) == (
+        1911 + 460 + 1088 + 548 + 3 * 10_162,
+        0,
+        (),
+    )
     home.build(*NO_UNIT_TESTS)
     cells = home.mart("mart_gym__outcomes")
     count = {}
     for row in cells:
         source = row["source"].split("/")[0]
         count[source] = count.get(source, 0) + 1
-    assert count == {"steplaw": 1911, "admire": 460, "regmix": 1088, "tinker-sft": 482, "hwgpt": 30_486}
-    metrics = {row["source"].split("/")[0]: set(json.loads(row["secondary_json"])) for row in cells}
+    assert count == {
+        "steplaw": 1911,
+        "admire": 460,
+        "regmix": 1088,
+        "tinker-sft": 482,
+        "hwgpt": 30_486,
+    }
+    metrics = {
+        row["source"].split("/")[0]: set(json.loads(row["secondary_json"]))
+        for row in cells
+    }
     assert {source: len(names) for source, names in metrics.items()} == {
         "steplaw": 1, "admire": 19, "regmix": 13, "tinker-sft": 1, "hwgpt": 2}  # fmt: skip
     experiments = home.mart("dim_experiments")
     assert len(experiments) == 17 + 3 + 3 + 35 + 3
     replicated = [e for e in experiments if e["n_replicated_configs"]]
-    assert sum(e["n_replicated_configs"] for e in replicated) == 66 and {e["source"].split("/")[0] for e in replicated} == {"tinker-sft"}
+    assert sum(e["n_replicated_configs"] for e in replicated) == 66 and {
+        e["source"].split("/")[0] for e in replicated
+    } == {"tinker-sft"}
 
 
 @pytest.mark.data
@@ -238,6 +363,9 @@ def test_build__step_law__has_every_run_and_experiment(tmp_path):
     home.build(*NO_UNIT_TESTS)
     rows = home.mart("mart_gym__outcomes")
     assert len(rows) == 1911 and sum(r["status"] == "diverged" for r in rows) == 181
-    assert len(home.mart("dim_experiments")) == 17 and max(r["compute_flops"] for r in rows) > 2**63
+    assert (
+        len(home.mart("dim_experiments")) == 17
+        and max(r["compute_flops"] for r in rows) > 2**63
+    )
     rates = {r["config_json"].split('"learning_rate":')[1] for r in rows}
     assert len(rates) == 14

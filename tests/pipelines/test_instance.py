@@ -35,9 +35,17 @@ def instance(home_instance):
 
 def add_run(instance, status, pid=None, **tags):
     """A run in a state; `pid`: the process that its events name."""
-    run = instance.add_run(dg.DagsterRun(job_name="main", run_id=make_new_run_id(), status=status, tags=tags))
+    run = instance.add_run(
+        dg.DagsterRun(
+            job_name="main", run_id=make_new_run_id(), status=status, tags=tags
+        )
+    )
     if pid is not None:
-        instance.report_engine_event(f"Executing steps in process (pid: {pid})", run, EngineEventData.in_process(pid))
+        instance.report_engine_event(
+            f"Executing steps in process (pid: {pid})",
+            run,
+            EngineEventData.in_process(pid),
+        )
     return run.run_id
 
 
@@ -49,7 +57,10 @@ def test_reconcile__process_is_gone__run_is_failed(instance):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     run_id = add_run(instance, STARTED, ended.pid)
-    assert reconcile(instance) == [run_id] and status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    assert (
+        reconcile(instance) == [run_id]
+        and status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    )
 
 
 def test_reconcile__process_lives__run_stays(instance):
@@ -57,7 +68,9 @@ def test_reconcile__process_lives__run_stays(instance):
     assert reconcile(instance) == [] and status(instance, run_id) == STARTED
 
 
-def test_reconcile__later_process_with_the_same_number__run_is_failed(instance, monkeypatch):
+def test_reconcile__later_process_with_the_same_number__run_is_failed(
+    instance, monkeypatch
+):
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 7 * 24 * 3600.0)
     run_id = add_run(instance, STARTED, os.getpid())
@@ -66,11 +79,18 @@ def test_reconcile__later_process_with_the_same_number__run_is_failed(instance, 
 
 
 def test_reconcile__own_run_killed_before_its_first_event__is_failed(instance):
-    run_id = add_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{STARTED_BY: "autollm run"})
-    assert reconcile(instance) == [run_id] and status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    run_id = add_run(
+        instance, dg.DagsterRunStatus.NOT_STARTED, **{STARTED_BY: "autollm run"}
+    )
+    assert (
+        reconcile(instance) == [run_id]
+        and status(instance, run_id) == dg.DagsterRunStatus.FAILURE
+    )
 
 
-def test_reconcile__run_that_the_daemon_is_launching__stays_until_the_daemon_would_give_up(instance, monkeypatch):
+def test_reconcile__run_that_the_daemon_is_launching__stays_until_the_daemon_would_give_up(
+    instance, monkeypatch
+):
     run_id = add_run(instance, STARTING)
     assert reconcile(instance) == [] and status(instance, run_id) == STARTING
     monkeypatch.setattr(own, "START_TIMEOUT_S", 0.0)

@@ -22,30 +22,46 @@ def tiny(monkeypatch, tmp_path):
 
     monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path))
     monkeypatch.setitem(FAMILIES, "pretraining", TINY["pretraining"])
-    monkeypatch.setitem(lab.LEVELS, "pretraining.a1", (TINY["pretraining"], TINY["pretraining"].levels[0]))
+    monkeypatch.setitem(
+        lab.LEVELS,
+        "pretraining.a1",
+        (TINY["pretraining"], TINY["pretraining"].levels[0]),
+    )
     monkeypatch.setattr(pretraining, "load", lambda cache: text())
     monkeypatch.setattr(runner, "LocalLauncher", lambda jobs: Inline())
 
 
 def test_partitions__every_level_of_every_family__has_one():
     keys = set(lab.lab_runs.partitions_def.get_partition_keys())
-    assert keys == {f"{family.name}.{level.name}" for family in FAMILIES.values() for level in family.levels}
+    assert keys == {
+        f"{family.name}.{level.name}"
+        for family in FAMILIES.values()
+        for level in family.levels
+    }
 
 
 def test_jobs__sweep__is_partitioned_and_the_main_ones_are_not():
     assert defs.resolve_job_def(SWEEP).partitions_def is not None
-    assert all(defs.resolve_job_def(name).partitions_def is None for name in (MAIN, REBUILD))
+    assert all(
+        defs.resolve_job_def(name).partitions_def is None for name in (MAIN, REBUILD)
+    )
 
 
 def test_lab_runs__partition__trains_what_is_missing_and_says_so(tiny):
     def materialize():
-        done = dg.materialize([lab.lab_runs], partition_key="pretraining.a1", resources={"settings": JobSettings()})
+        done = dg.materialize(
+            [lab.lab_runs],
+            partition_key="pretraining.a1",
+            resources={"settings": JobSettings()},
+        )
         (event,) = done.asset_materializations_for_node("lab_runs")
         return {name: value.value for name, value in event.metadata.items()}
 
     first = materialize()
     logs = list((resolve().lab / "pretraining").glob("*.jsonl"))
-    assert first["left"] == 0 and first["trained"] == len(logs) == TINY["pretraining"].n_runs(TINY["pretraining"].levels[0])
+    assert first["left"] == 0 and first["trained"] == len(logs) == TINY[
+        "pretraining"
+    ].n_runs(TINY["pretraining"].levels[0])
     logs[0].unlink()
     again = materialize()
     assert (again["trained"], again["recorded before"]) == (1, len(logs) - 1)

@@ -6,14 +6,29 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_definitions__import__loads_no_training_library():
-    code = ("import sys, pipelines.definitions; heavy = {'torch', 'transformers', 'trl', 'mlflow'} & set(sys.modules);"
-            "print(sorted(heavy))")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        "import sys, pipelines.definitions; heavy = {'torch', 'transformers', 'trl', "
+        "'mlflow'} & set(sys.modules);"
+        "print(sorted(heavy))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 def test_imports__directions__are_kept():
-    done = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
 
 
@@ -26,13 +41,24 @@ def test_definitions__asset_graph__is_the_flow():
     warehouse = groups.pop("b_warehouse")
     assert groups == {
         "a_lab": {"lab_runs"},
-        "a_logs": {"bronze/files", "bronze/runs", "bronze/run_metrics", "bronze/spaces"},
+        "a_logs": {
+            "bronze/files",
+            "bronze/runs",
+            "bronze/run_metrics",
+            "bronze/spaces",
+        },
         "c_gym": {"snapshot", "published_snapshot"},
         "d_agent": {"trajectories", "agent_sft", "agent_rl"},
         "e_evaluation": {"validation_scores", "held_out_scores", "report"},
         "f_promotion": {"registered_agent", "champion"},
     }
-    assert {"stg_runs", "dim_experiments", "fct_outcomes", "fct_learning_curves", "mart_gym__outcomes"} <= warehouse
+    assert {
+        "stg_runs",
+        "dim_experiments",
+        "fct_outcomes",
+        "fct_learning_curves",
+        "mart_gym__outcomes",
+    } <= warehouse
 
 
 def test_definitions__dbt_tests__are_asset_checks():

@@ -1,4 +1,6 @@
-"""Ticks of the schedule and the sensor: what starts a rebuild, what is skipped, and what is said then."""
+"""Ticks of the schedule and the sensor: what starts a rebuild, what is skipped, and
+what is said then.
+"""
 
 from __future__ import annotations
 
@@ -48,30 +50,57 @@ def table_id(places) -> str:
 def test_ticks__definitions__are_on_from_the_start_and_ask_for_the_rebuild():
     from pipelines.definitions import defs
 
-    schedule, sensor = defs.resolve_schedule_def("nightly_rebuild"), defs.resolve_sensor_def("inbox_sensor")
-    assert (schedule.job_name, schedule.cron_schedule, schedule.default_status) == (jobs.REBUILD, "0 3 * * *", dg.DefaultScheduleStatus.RUNNING)
-    assert (sensor.job_name, sensor.default_status) == (jobs.REBUILD, dg.DefaultSensorStatus.RUNNING)
-    rebuilt = {key.to_user_string() for key in defs.resolve_job_def(jobs.REBUILD).asset_layer.executable_asset_keys}
-    assert {"bronze/runs", "published_snapshot", "held_out_scores"} <= rebuilt and not {"agent_sft", "agent_rl", "champion"} & rebuilt
+    schedule, sensor = (
+        defs.resolve_schedule_def("nightly_rebuild"),
+        defs.resolve_sensor_def("inbox_sensor"),
+    )
+    assert (schedule.job_name, schedule.cron_schedule, schedule.default_status) == (
+        jobs.REBUILD,
+        "0 3 * * *",
+        dg.DefaultScheduleStatus.RUNNING,
+    )
+    assert (sensor.job_name, sensor.default_status) == (
+        jobs.REBUILD,
+        dg.DefaultSensorStatus.RUNNING,
+    )
+    rebuilt = {
+        key.to_user_string()
+        for key in defs.resolve_job_def(jobs.REBUILD).asset_layer.executable_asset_keys
+    }
+    assert {"bronze/runs", "published_snapshot", "held_out_scores"} <= rebuilt and not {
+        "agent_sft",
+        "agent_rl",
+        "champion",
+    } & rebuilt
 
 
 def test_nightly_rebuild__nothing_published__asks_for_a_run(places):
     assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
 
 
-def test_nightly_rebuild__nothing_changed__skips_and_says_on_what_the_snapshot_stands(places, table_id):
+def test_nightly_rebuild__nothing_changed__skips_and_says_on_what_the_snapshot_stands(
+    places, table_id
+):
     tick = nightly_rebuild(dg.build_schedule_context())
     assert isinstance(tick, dg.SkipReason)
-    assert tick.skip_message == f"nothing new: snapshot {table_id} stands on all sources at hand"
+    assert (
+        tick.skip_message
+        == f"nothing new: snapshot {table_id} stands on all sources at hand"
+    )
 
 
 def test_nightly_rebuild__new_log__asks_for_a_run_with_its_reason(places, table_id):
     drop(places, "second.jsonl", run_bytes("second"))
     tick = nightly_rebuild(dg.build_schedule_context())
-    assert isinstance(tick, dg.RunRequest) and tick.tags["autollm/reason"] == "sources changed"
+    assert (
+        isinstance(tick, dg.RunRequest)
+        and tick.tags["autollm/reason"] == "sources changed"
+    )
 
 
-def test_nightly_rebuild__dbt_project_changed__asks_for_a_run(places, table_id, monkeypatch):
+def test_nightly_rebuild__dbt_project_changed__asks_for_a_run(
+    places, table_id, monkeypatch
+):
     monkeypatch.setattr("pipelines.manifest.project_digest", lambda: "another")
     assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
 
@@ -82,23 +111,40 @@ def test_inbox_sensor__empty_inbox__skips(places):
 
 
 def test_inbox_sensor__file_that_is_being_written__waits(places):
-    drop(places, "run.jsonl", age_s=SETTLED_S - 60)  # changed in the future: young for as long as this test may take
+    drop(
+        places, "run.jsonl", age_s=SETTLED_S - 60
+    )  # changed in the future: young for as long as this test may take
     context = dg.build_sensor_context()
     tick = inbox_sensor(context)
-    assert isinstance(tick, dg.SkipReason) and "being written" in tick.skip_message and context.cursor is None
+    assert (
+        isinstance(tick, dg.SkipReason)
+        and "being written" in tick.skip_message
+        and context.cursor is None
+    )
 
 
 def test_inbox_sensor__dropped_log_then_unchanged_folder__runs_once_then_skips(places):
     drop(places, "run.jsonl")
     first = dg.build_sensor_context()
     request = inbox_sensor(first)
-    assert isinstance(request, dg.RunRequest) and request.run_key == first.cursor and request.tags["autollm/reason"] == "1 files in the inbox"
+    assert (
+        isinstance(request, dg.RunRequest)
+        and request.run_key == first.cursor
+        and request.tags["autollm/reason"] == "1 files in the inbox"
+    )
     again = inbox_sensor(dg.build_sensor_context(cursor=first.cursor))
-    assert isinstance(again, dg.SkipReason) and again.skip_message == "the 1 files in the inbox have been seen"
+    assert (
+        isinstance(again, dg.SkipReason)
+        and again.skip_message == "the 1 files in the inbox have been seen"
+    )
 
 
-@pytest.mark.parametrize(("name", "data"), [("other.jsonl", b"{}\n"), ("run.jsonl", b"{}\n{}\n")])
-def test_inbox_sensor__another_file_or_other_bytes__asks_again_under_another_key(places, name, data):
+@pytest.mark.parametrize(
+    ("name", "data"), [("other.jsonl", b"{}\n"), ("run.jsonl", b"{}\n{}\n")]
+)
+def test_inbox_sensor__another_file_or_other_bytes__asks_again_under_another_key(
+    places, name, data
+):
     drop(places, "run.jsonl")
     first = dg.build_sensor_context()
     before = inbox_sensor(first)

@@ -1,6 +1,8 @@
-"""The lab's families, one file each: what is declared. How one trains is in the file of the same name under `trainers/`.
+"""The lab's families, one file each: what is declared. How one trains is in the file of
+the same name under `trainers/`.
 
-A new family is those two files, a line here, and a mapping file `logs/mappings/lab-<family>.toml`.
+A new family is those two files, a line here, and a mapping file
+`logs/mappings/lab-<family>.toml`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.families.rl_tuning import RL_TUNING
 from autollm.lab.spec import Family
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)
+}
 
 
 def load_family(name: str) -> Family:

@@ -1,7 +1,9 @@
-"""`architecture`: shapes of small decoders under a budget of stored parameters and a budget of training FLOPs.
+"""`architecture`: shapes of small decoders under a budget of stored parameters and a
+budget of training FLOPs.
 
-A level fixes both budgets. Every shape that fits the first is trained on as many tokens as the second pays for: what a larger shape
-gains in capacity it loses in tokens, so that the best shape moves with either budget. The learning rate follows a rule of width,
+A level fixes both budgets. Every shape that fits the first is trained on as many tokens
+as the second pays for: what a larger shape gains in capacity it loses in tokens, so
+that the best shape moves with either budget. The learning rate follows a rule of width,
 times a multiplier that is a knob, since the rule would else decide which shape wins.
 """
 
@@ -16,18 +18,31 @@ from autollm.gym.space import Space
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import Config, Family, Level, Metric, Run
 
-DEPTHS, WIDTHS, HEADS, RATIOS = (1, 2, 3, 4, 6), (8, 16, 24, 32, 48, 64, 96), (1, 2, 4), (1, 2, 4)
+DEPTHS, WIDTHS, HEADS, RATIOS = (
+    (1, 2, 3, 4, 6),
+    (8, 16, 24, 32, 48, 64, 96),
+    (1, 2, 4),
+    (1, 2, 4),
+)
 MULTIPLIERS = (0.5, 1.0, 2.0)
 RATE, RATE_WIDTH = 2.0**-6, 32
 """Peak learning rate at a width; it falls as the width grows."""
 N_SHAPES, N_SHARED, N_TEST = 20, 10, 16
-"""Shapes of a level, two multipliers each; how many of them are taken over from the next smaller budget of parameters; how many of a
-test level, the first of those that cheaper levels of its budget have."""
+"""Shapes of a level, two multipliers each; how many of them are taken over from the
+next smaller budget of parameters; how many of a test level, the first of those that
+cheaper levels of its budget have.
+"""
 PARAM_BUDGETS = (20_000, 40_000, 80_000, 160_000)
 
 
 def shape_of(config: Config) -> Shape:
-    return Shape(config["width"], config["depth"], heads=config["heads"], mlp_ratio=config["mlp_ratio"], tied=config["tied"])
+    return Shape(
+        config["width"],
+        config["depth"],
+        heads=config["heads"],
+        mlp_ratio=config["mlp_ratio"],
+        tied=config["tied"],
+    )
 
 
 def peak_rate(config: Config) -> float:
@@ -37,19 +52,35 @@ def peak_rate(config: Config) -> float:
 def n_steps(run: Run) -> int:
     """Steps that the FLOP budget pays for."""
     settings = run.level.settings
-    return max(1, round(settings["flop_budget"] / (shape_of(run.config).train_flops_a_token * settings["batch_tokens"])))
+    return max(
+        1,
+        round(
+            settings["flop_budget"]
+            / (shape_of(run.config).train_flops_a_token * settings["batch_tokens"])
+        ),
+    )
 
 
 def design(level: Level) -> list[Config]:
     """Shapes that fit the budget, each with two neighbours of the three multipliers."""
     chosen = shapes(level.settings["param_budget"])
-    return [{**shape, "rate_multiplier": MULTIPLIERS[k]}
-            for shape in (chosen if level.part == "full" else chosen[:N_TEST]) for k in ((0, 1), (1, 2))[_parity(shape)]]
+    return [
+        {**shape, "rate_multiplier": MULTIPLIERS[k]}
+        for shape in (chosen if level.part == "full" else chosen[:N_TEST])
+        for k in ((0, 1), (1, 2))[_parity(shape)]
+    ]
 
 
 def _parity(shape: Config) -> int:
-    """Of the ranks of a shape's knobs: it has the same multipliers wherever it is trained."""
-    ranks = (DEPTHS.index(shape["depth"]), WIDTHS.index(shape["width"]), HEADS.index(shape["heads"]), RATIOS.index(shape["mlp_ratio"]))
+    """Of the ranks of a shape's knobs: it has the same multipliers wherever it is
+    trained.
+    """
+    ranks = (
+        DEPTHS.index(shape["depth"]),
+        WIDTHS.index(shape["width"]),
+        HEADS.index(shape["heads"]),
+        RATIOS.index(shape["mlp_ratio"]),
+    )
     return (sum(ranks) + shape["tied"]) % 2
 
 
@@ -61,18 +92,33 @@ def _fitting(param_budget: float) -> tuple[tuple[int, int, int, int, bool], ...]
 
 @cache
 def _chosen(param_budget: float) -> tuple[tuple[int, int, int, int, bool], ...]:
-    """Some of the next smaller budget's shapes, then the shape farthest from all chosen ones, again and again.
+    """Some of the next smaller budget's shapes, then the shape farthest from all chosen
+    ones, again and again.
 
     Only shapes that use a fifth of the budget are new: others belong to smaller ones.
     """
     smaller = [b for b in PARAM_BUDGETS if b < param_budget]
     chosen = list(_chosen(smaller[-1])[-N_SHARED:]) if smaller else []
-    pool = [s for s in _fitting(param_budget) if shape_of(_named(s)).total_params >= param_budget / 5]
+    pool = [
+        s
+        for s in _fitting(param_budget)
+        if shape_of(_named(s)).total_params >= param_budget / 5
+    ]
     if not chosen:
-        chosen = [min(pool, key=lambda s: (abs(shape_of(_named(s)).total_params - param_budget / 2), s))]
+        chosen = [
+            min(
+                pool,
+                key=lambda s: (
+                    abs(shape_of(_named(s)).total_params - param_budget / 2),
+                    s,
+                ),
+            )
+        ]
     while len(chosen) < N_SHAPES:
         left = [s for s in pool if s not in chosen]
-        chosen.append(max(left, key=lambda s: (min(_distance(s, c) for c in chosen), s)))
+        chosen.append(
+            max(left, key=lambda s: (min(_distance(s, c) for c in chosen), s))
+        )
     return tuple(chosen)
 
 
@@ -80,9 +126,15 @@ def shapes(param_budget: float) -> list[Config]:
     return [_named(s) for s in _chosen(param_budget)]
 
 
-def _distance(a: tuple[int, int, int, int, bool], b: tuple[int, int, int, int, bool]) -> float:
+def _distance(
+    a: tuple[int, int, int, int, bool], b: tuple[int, int, int, int, bool]
+) -> float:
     """In octaves; tying counts one."""
-    return round(sum(math.log2(x / y) ** 2 for x, y in zip(a[:4], b[:4], strict=True)) + (a[4] != b[4]), 9)
+    return round(
+        sum(math.log2(x / y) ** 2 for x, y in zip(a[:4], b[:4], strict=True))
+        + (a[4] != b[4]),
+        9,
+    )
 
 
 def _named(s: tuple[int, int, int, int, bool]) -> Config:
@@ -90,24 +142,48 @@ def _named(s: tuple[int, int, int, int, bool]) -> Config:
 
 
 def fidelity(level: Level) -> dict[str, float]:
-    return {"param_budget": float(level.settings["param_budget"]), "flop_budget": float(level.settings["flop_budget"])}
+    return {
+        "param_budget": float(level.settings["param_budget"]),
+        "flop_budget": float(level.settings["flop_budget"]),
+    }
 
 
-def _level(name: str, split: str, param_budget: int, flop_budget: float, best_third_seeds: tuple[int, ...] = ()) -> Level:
-    """The best third of a cheap level has more seeds where noise was above a tenth of median - min without them."""
-    settings = {"param_budget": param_budget, "flop_budget": flop_budget, "batch_tokens": 1024 if split == "test" else 256}
+def _level(
+    name: str,
+    split: str,
+    param_budget: int,
+    flop_budget: float,
+    best_third_seeds: tuple[int, ...] = (),
+) -> Level:
+    """The best third of a cheap level has more seeds where noise was above a tenth of
+    median - min without them.
+    """
+    settings = {
+        "param_budget": param_budget,
+        "flop_budget": flop_budget,
+        "batch_tokens": 1024 if split == "test" else 256,
+    }
     if split == "test":
         return Level(name, split, settings, part="first", best_third_seeds=(1, 2))
-    return Level(name, split, settings, extra_seeds=(1,), best_third_seeds=best_third_seeds)
+    return Level(
+        name, split, settings, extra_seeds=(1,), best_third_seeds=best_third_seeds
+    )
 
 
 ARCHITECTURE = Family(
     name="architecture",
     version=2,
-    space=Space((
-        Knob("depth", "ordinal", DEPTHS, role="size"), Knob("width", "ordinal", WIDTHS, role="size"),
-        Knob("heads", "ordinal", HEADS), Knob("mlp_ratio", "ordinal", RATIOS, role="size"),
-        Knob("tied", "categorical", (False, True)), Knob("rate_multiplier", "log", MULTIPLIERS, "1", 1.0, "rate")), "lab-architecture"),
+    space=Space(
+        (
+            Knob("depth", "ordinal", DEPTHS, role="size"),
+            Knob("width", "ordinal", WIDTHS, role="size"),
+            Knob("heads", "ordinal", HEADS),
+            Knob("mlp_ratio", "ordinal", RATIOS, role="size"),
+            Knob("tied", "categorical", (False, True)),
+            Knob("rate_multiplier", "log", MULTIPLIERS, "1", 1.0, "rate"),
+        ),
+        "lab-architecture",
+    ),
     levels=(
         _level("a1", "train", 20_000, 7e9),
         _level("a2", "train", 20_000, 2.8e10),
@@ -120,13 +196,24 @@ ARCHITECTURE = Family(
         _level("d3", "test", 160_000, 3.5e11),
     ),
     objective=Metric("val_loss", "nats per token", "min"),
-    secondary=(Metric("total_params", "parameters"), Metric("train_flops_a_token", "FLOPs per token, forward and backward"),
-               Metric("tokens", "tokens"), Metric("latency_ms", "ms, forward pass of one sequence of 64 tokens"),
-               Metric("train_memory_bytes", "bytes of weights, optimizer and activations of a batch"),
-               Metric("train_loss", "nats per token")),
+    secondary=(
+        Metric("total_params", "parameters"),
+        Metric("train_flops_a_token", "FLOPs per token, forward and backward"),
+        Metric("tokens", "tokens"),
+        Metric("latency_ms", "ms, forward pass of one sequence of 64 tokens"),
+        Metric(
+            "train_memory_bytes",
+            "bytes of weights, optimizer and activations of a batch",
+        ),
+        Metric("train_loss", "nats per token"),
+    ),
     design=design,
     fidelity=fidelity,
     flops=lambda level: level.settings["flop_budget"],
-    stack_key=lambda run: tuple(run.config[k] for k in ("depth", "width", "heads", "mlp_ratio", "tied")),
-    allows=lambda level, config: shape_of(config).total_params <= level.settings["param_budget"],
+    stack_key=lambda run: tuple(
+        run.config[k] for k in ("depth", "width", "heads", "mlp_ratio", "tied")
+    ),
+    allows=lambda level, config: (
+        shape_of(config).total_params <= level.settings["param_budget"]
+    ),
 )

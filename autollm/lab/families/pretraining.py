@@ -1,4 +1,6 @@
-"""`pretraining`: learning rate and batch size of small decoders, over widths, depths and numbers of tokens."""
+"""`pretraining`: learning rate and batch size of small decoders, over widths, depths
+and numbers of tokens.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +13,59 @@ from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_to
 RATES = tuple(2.0**r for r in np.arange(-9.0, -4.4, 0.5).tolist())
 BATCHES = tuple(2**b for b in range(6, 12))
 MIDDLE = ((4, 3), (5, 2))
-"""Two cells of the checkerboard's other colour, rate and batch: with them a target has 32."""
+"""Two cells of the checkerboard's other colour, rate and batch: with them a target has
+32.
+"""
 
 
 def design(level: Level) -> list[Config]:
-    """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of the full range, at a test level two more."""
+    """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of
+    the full range, at a test level two more.
+    """
     grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
-    kept = [(i, j) for i, j in grid if level.part == "full" or (i + j) % 2 == 0 or (level.split == "test" and (i, j) in MIDDLE)]
+    kept = [
+        (i, j)
+        for i, j in grid
+        if level.part == "full"
+        or (i + j) % 2 == 0
+        or (level.split == "test" and (i, j) in MIDDLE)
+    ]
     return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
 
 
-def _level(name: str, split: str, width: int, layers: int, tokens: int, part: str = "full", **seeds: tuple[int, ...]) -> Level:
-    """One cell in five has a second seed. The best third has more where noise was above a tenth of median - min without, the test levels
-    three; at d1 every cell has them, since there a seed (its order of the data) moves all cells by half of median - min."""
+def _level(
+    name: str,
+    split: str,
+    width: int,
+    layers: int,
+    tokens: int,
+    part: str = "full",
+    **seeds: tuple[int, ...],
+) -> Level:
+    """One cell in five has a second seed. The best third has more where noise was above
+    a tenth of median - min without, the test levels three; at d1 every cell has them,
+    since there a seed (its order of the data) moves all cells by half of median - min.
+    """
     settings = {"width": width, "layers": layers, "tokens": tokens}
-    return Level(name, split, settings, part=part, **({"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)}) | seeds)
+    return Level(
+        name,
+        split,
+        settings,
+        part=part,
+        **({"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)}) | seeds,
+    )
 
 
 PRETRAINING = Family(
     name="pretraining",
     version=4,
-    space=Space((Knob("learning_rate", "log", RATES, "1", 0.5, "rate"), Knob("batch_tokens", "log", BATCHES, "tokens", 1.0, "size")),
-                "lab-pretraining"),
+    space=Space(
+        (
+            Knob("learning_rate", "log", RATES, "1", 0.5, "rate"),
+            Knob("batch_tokens", "log", BATCHES, "tokens", 1.0, "size"),
+        ),
+        "lab-pretraining",
+    ),
     levels=(
         _level("a1", "train", 16, 1, 2**18),
         _level("a2", "train", 16, 1, 2**20, best_third_seeds=(2, 3)),
@@ -45,7 +78,9 @@ PRETRAINING = Family(
         _level("h1", "train", 48, 3, 3 * 2**16),
         _level("i1", "validation", 64, 2, 3 * 2**16),
         _level("j1", "validation", 96, 2, 3 * 2**18, "checkerboard"),
-        _level("k1", "validation", 64, 3, 9 * 2**17, "checkerboard", best_third_seeds=(2,)),
+        _level(
+            "k1", "validation", 64, 3, 9 * 2**17, "checkerboard", best_third_seeds=(2,)
+        ),
         _level("d1", "test", 64, 2, 3 * 2**19, "checkerboard", seeds=(0, 1, 2)),
         _level("e1", "test", 80, 3, 899 * 2**11, "checkerboard", best_third_seeds=(2,)),
     ),

@@ -1,4 +1,6 @@
-"""Train runs of `architecture`: one shape a stack, on as many tokens as the FLOP budget pays for; and measure what the shape costs."""
+"""Train runs of `architecture`: one shape a stack, on as many tokens as the FLOP budget
+pays for; and measure what the shape costs.
+"""
 
 from __future__ import annotations
 
@@ -23,43 +25,89 @@ __all__ = ["load", "train"]
 REPEATS = 20
 
 
-def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
-    """Records of every run by run_id; all of one level and shape. A stack that outlives `max_seconds` is recorded as failed."""
+def train(
+    runs: list[Run], data: Corpus, max_seconds: float = math.inf
+) -> dict[str, list[Record]]:
+    """Records of every run by run_id; all of one level and shape. A stack that outlives
+    `max_seconds` is recorded as failed.
+    """
     started, shape, steps = now(), shape_of(runs[0].config), n_steps(runs[0])
     model = StackedDecoder(shape, [r.seed for r in runs])
     stream = torch.from_numpy(data.train.astype(np.int64))
     batch = int(runs[0].level.settings["batch_tokens"])
-    orders = {seed: epochs(len(stream), steps * batch // CONTEXT, seed) for seed in {r.seed for r in runs}}
+    orders = {
+        seed: epochs(len(stream), steps * batch // CONTEXT, seed)
+        for seed in {r.seed for r in runs}
+    }
     per_step = batch // CONTEXT
 
     def batch_of(step: int) -> Batch:
-        return gather(stream, torch.stack([orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]))
+        return gather(
+            stream,
+            torch.stack(
+                [orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]
+            ),
+        )
 
-    curve = fit(model, [Recipe(peak_rate(r.config)) for r in runs], batch_of, steps, max_seconds)
-    losses = np.full(len(runs), np.nan) if curve.timed_out else validate(model, data.validation)
-    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {"tokens": float(steps * batch)}
+    curve = fit(
+        model, [Recipe(peak_rate(r.config)) for r in runs], batch_of, steps, max_seconds
+    )
+    losses = (
+        np.full(len(runs), np.nan)
+        if curve.timed_out
+        else validate(model, data.validation)
+    )
+    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {
+        "tokens": float(steps * batch)
+    }
     out = {}
     for i, run in enumerate(runs):
-        head = header(ARCHITECTURE, run, model={**vars(shape), "learning_rate": peak_rate(run.config), "batch_tokens": batch},
-                      sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        head = header(
+            ARCHITECTURE,
+            run,
+            model={
+                **vars(shape),
+                "learning_rate": peak_rate(run.config),
+                "batch_tokens": batch,
+            },
+            sha256=data.sha256,
+            packages=("torch", "numpy", "tokenizers"),
+            started=started,
+        )
         out[run.run_id] = language_model_log(
-            ARCHITECTURE, run, i, curve, n_runs=len(runs), batch_tokens=batch, final={"val_loss": losses[i], **measured},
-            flops_a_token=shape.train_flops_a_token, head=head, limit=DIVERGED_ABOVE)
+            ARCHITECTURE,
+            run,
+            i,
+            curve,
+            n_runs=len(runs),
+            batch_tokens=batch,
+            final={"val_loss": losses[i], **measured},
+            flops_a_token=shape.train_flops_a_token,
+            head=head,
+            limit=DIVERGED_ABOVE,
+        )
     return out
 
 
 def epochs(n_tokens: int, n_sequences: int, seed: int) -> torch.Tensor:
-    """Starts of a run's sequences, int64 [n_sequences]: all of the text once, then again in another order, as long as it takes."""
+    """Starts of a run's sequences, int64 [n_sequences]: all of the text once, then
+    again in another order, as long as it takes.
+    """
     once = (n_tokens - 1) // CONTEXT
-    parts = [order(n_tokens, n_tokens, seed + 10_007 * epoch) for epoch in range(-(-n_sequences // once))]
+    parts = [
+        order(n_tokens, n_tokens, seed + 10_007 * epoch)
+        for epoch in range(-(-n_sequences // once))
+    ]
     return torch.cat(parts)[:n_sequences]
 
 
 def costs(shape: Shape, batch: Batch) -> dict[str, float]:
-    """What one decoder of this shape costs: parameters and FLOPs counted, latency and memory measured on this machine.
+    """What one decoder of this shape costs: parameters and FLOPs counted, latency and
+    memory measured on this machine.
 
-    Latency is the fastest of some forward passes of one sequence (the fastest: others wait for other programs). Memory is that of
-    weights, gradients, two moments, and what one batch of a single run keeps for the backward pass.
+    Latency is the fastest of some forward passes of one sequence (the fastest: others
+    wait for other programs). Memory is that of weights, gradients, two moments, and
+    what one batch of a single run keeps for the backward pass.
     """
     alone, kept = StackedDecoder(shape, [0]), {}
 
@@ -78,5 +126,9 @@ def costs(shape: Shape, batch: Batch) -> dict[str, float]:
             start = time.perf_counter()
             alone.losses(*one)
             times.append(time.perf_counter() - start)
-    return {"total_params": float(shape.total_params), "train_flops_a_token": shape.train_flops_a_token,
-            "latency_ms": 1000 * min(times), "train_memory_bytes": float(memory)}
+    return {
+        "total_params": float(shape.total_params),
+        "train_flops_a_token": shape.train_flops_a_token,
+        "latency_ms": 1000 * min(times),
+        "train_memory_bytes": float(memory),
+    }

@@ -1,7 +1,10 @@
-"""Train runs of `data_mixture`: sequences of every domain in the exact shares of a mixture, in the order of a seed.
+"""Train runs of `data_mixture`: sequences of every domain in the exact shares of a
+mixture, in the order of a seed.
 
-Runs of one seed meet the sequences of a domain in the same order whatever their shares, so that they differ by the mixture alone.
-A run diverged when it did on its own training text: who leaves a domain out is worse than a guess on it, and may be the best elsewhere.
+Runs of one seed meet the sequences of a domain in the same order whatever their shares,
+so that they differ by the mixture alone. A run diverged when it did on its own training
+text: who leaves a domain out is worse than a guess on it, and may be the best
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ import torch
 
 from autollm.lab.designs import largest_remainders
 from autollm.lab.domains import Domains, load
-from autollm.lab.families.data_mixture import BATCH_TOKENS, DATA_MIXTURE, DOMAINS, TARGETS
+from autollm.lab.families.data_mixture import (
+    BATCH_TOKENS,
+    DATA_MIXTURE,
+    DOMAINS,
+    TARGETS,
+)
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
@@ -27,38 +35,92 @@ VALIDATION_SEQUENCES = 256
 """Of each domain."""
 
 
-def train(runs: list[Run], data: Domains, max_seconds: float = math.inf) -> dict[str, list[Record]]:
-    """Records of every run by run_id; all of one level. A stack that outlives `max_seconds` is recorded as failed."""
+def train(
+    runs: list[Run], data: Domains, max_seconds: float = math.inf
+) -> dict[str, list[Record]]:
+    """Records of every run by run_id; all of one level. A stack that outlives
+    `max_seconds` is recorded as failed.
+    """
     started, level = now(), runs[0].level
     shape, tokens = shape_of(level), int(level.settings["tokens"])
     model = StackedDecoder(shape, [r.seed for r in runs])
-    stream = torch.from_numpy(np.concatenate([data.train[name] for name in DOMAINS]).astype(np.int64))
-    starts = torch.stack([sequence_starts(r.config["mixture"], data, tokens // CONTEXT, r.seed) for r in runs])
+    stream = torch.from_numpy(
+        np.concatenate([data.train[name] for name in DOMAINS]).astype(np.int64)
+    )
+    starts = torch.stack(
+        [
+            sequence_starts(r.config["mixture"], data, tokens // CONTEXT, r.seed)
+            for r in runs
+        ]
+    )
     per_step = BATCH_TOKENS // CONTEXT
-    curve = fit(model, [Recipe(2.0 ** level.settings["rate_log2"])] * len(runs),
-                lambda step: gather(stream, starts[:, step * per_step : (step + 1) * per_step]), tokens // BATCH_TOKENS, max_seconds)
+    curve = fit(
+        model,
+        [Recipe(2.0 ** level.settings["rate_log2"])] * len(runs),
+        lambda step: gather(stream, starts[:, step * per_step : (step + 1) * per_step]),
+        tokens // BATCH_TOKENS,
+        max_seconds,
+    )
     finals = [{}] * len(runs) if curve.timed_out else _finals(model, data)
-    described = {"width": shape.width, "layers": shape.layers, "vocabulary": shape.vocabulary, "context": shape.context,
-                 "learning_rate": 2.0 ** level.settings["rate_log2"], "batch_tokens": BATCH_TOKENS}
+    described = {
+        "width": shape.width,
+        "layers": shape.layers,
+        "vocabulary": shape.vocabulary,
+        "context": shape.context,
+        "learning_rate": 2.0 ** level.settings["rate_log2"],
+        "batch_tokens": BATCH_TOKENS,
+    }
     out = {}
     for i, run in enumerate(runs):
-        head = header(DATA_MIXTURE, run, model=described, sha256=data.sha256, packages=("torch", "numpy", "tokenizers"), started=started)
+        head = header(
+            DATA_MIXTURE,
+            run,
+            model=described,
+            sha256=data.sha256,
+            packages=("torch", "numpy", "tokenizers"),
+            started=started,
+        )
         out[run.run_id] = language_model_log(
-            DATA_MIXTURE, run, i, curve, n_runs=len(runs), batch_tokens=BATCH_TOKENS, final=finals[i],
-            flops_a_token=6.0 * shape.params, head=head, limit=DIVERGED_ABOVE, judged="train_loss")
+            DATA_MIXTURE,
+            run,
+            i,
+            curve,
+            n_runs=len(runs),
+            batch_tokens=BATCH_TOKENS,
+            final=finals[i],
+            flops_a_token=6.0 * shape.params,
+            head=head,
+            limit=DIVERGED_ABOVE,
+            judged="train_loss",
+        )
     return out
 
 
-def sequence_starts(mixture: dict[str, float], data: Domains, n_sequences: int, seed: int) -> torch.Tensor:
-    """Starts of a run's sequences in the concatenated domains, int64 [n_sequences]; a domain is repeated when it has too few."""
+def sequence_starts(
+    mixture: dict[str, float], data: Domains, n_sequences: int, seed: int
+) -> torch.Tensor:
+    """Starts of a run's sequences in the concatenated domains, int64 [n_sequences]; a
+    domain is repeated when it has too few.
+    """
     counts = largest_remainders([mixture[name] * n_sequences for name in DOMAINS])
     labels = torch.repeat_interleave(torch.arange(len(DOMAINS)), torch.tensor(counts))
-    labels = labels[torch.randperm(n_sequences, generator=torch.Generator().manual_seed(2_000_003 + seed))]
+    labels = labels[
+        torch.randperm(
+            n_sequences, generator=torch.Generator().manual_seed(2_000_003 + seed)
+        )
+    ]
     starts, offset = torch.empty(n_sequences, dtype=torch.int64), 0
     for d, name in enumerate(DOMAINS):
         n_unique = (len(data.train[name]) - 1) // CONTEXT
-        epochs = [torch.randperm(n_unique, generator=torch.Generator().manual_seed(3_000_017 + 1_009 * seed + 101 * d + 7_919 * e))
-                  for e in range(-(-counts[d] // n_unique))]
+        epochs = [
+            torch.randperm(
+                n_unique,
+                generator=torch.Generator().manual_seed(
+                    3_000_017 + 1_009 * seed + 101 * d + 7_919 * e
+                ),
+            )
+            for e in range(-(-counts[d] // n_unique))
+        ]
         if epochs:
             starts[labels == d] = offset + CONTEXT * torch.cat(epochs)[: counts[d]]
         offset += len(data.train[name])
@@ -67,6 +129,15 @@ def sequence_starts(mixture: dict[str, float], data: Domains, n_sequences: int, 
 
 def _finals(model: StackedDecoder, data: Domains) -> list[dict[str, float]]:
     """Losses on every domain and target mix, one dict a run."""
-    losses = {name: validate(model, data.validation[name], VALIDATION_SEQUENCES) for name in DOMAINS}
-    mixes = {name: sum(weight * losses[part] for part, weight in parts.items()) for name, parts in TARGETS.items()}
-    return [{f"{name}_loss": float(values[i]) for name, values in (losses | mixes).items()} for i in range(model.runs)]
+    losses = {
+        name: validate(model, data.validation[name], VALIDATION_SEQUENCES)
+        for name in DOMAINS
+    }
+    mixes = {
+        name: sum(weight * losses[part] for part, weight in parts.items())
+        for name, parts in TARGETS.items()
+    }
+    return [
+        {f"{name}_loss": float(values[i]) for name, values in (losses | mixes).items()}
+        for i in range(model.runs)
+    ]

@@ -13,6 +13,8 @@ from autollm.records import Record
 __all__ = ["load", "train"]
 
 
-def train(runs: list[Run], data: Corpus, max_seconds: float = math.inf) -> dict[str, list[Record]]:
+def train(
+    runs: list[Run], data: Corpus, max_seconds: float = math.inf
+) -> dict[str, list[Record]]:
     """Records of every run by run_id. All runs share level and batch size."""
     return train_as(OPTIMIZER, runs, data, max_seconds)

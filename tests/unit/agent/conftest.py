@@ -22,7 +22,14 @@ def tokenizer():
 def random_base(tokenizer, tmp_path_factory) -> Path:
     """A checkpoint with random weights."""
     folder = tmp_path_factory.mktemp("base") / "random"
-    return save_checkpoint(Checkpoint(build_model(SMALL, tokenizer, seed=1), tokenizer, {"stage": "base", "experiments": []}), folder)
+    return save_checkpoint(
+        Checkpoint(
+            build_model(SMALL, tokenizer, seed=1),
+            tokenizer,
+            {"stage": "base", "experiments": []},
+        ),
+        folder,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -32,5 +39,15 @@ def generated_table():
 
 @pytest.fixture()
 def small_config():
-    return load_profile("tiny", device="cpu", sft={"steps": 8, "batch_size": 4, "learning_rate": 3e-3, "warmup_steps": 1, "log_every": 1},
-                        grpo={"steps": 2, "groups": 1, "group_size": 4, "trials": 2})
+    return load_profile(
+        "tiny",
+        device="cpu",
+        sft={
+            "steps": 8,
+            "batch_size": 4,
+            "learning_rate": 3e-3,
+            "warmup_steps": 1,
+            "log_every": 1,
+        },
+        grpo={"steps": 2, "groups": 1, "group_size": 4, "trials": 2},
+    )

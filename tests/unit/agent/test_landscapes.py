@@ -21,8 +21,16 @@ print(hashlib.sha256(repr([practice_example(s).messages for s in range(5)]).enco
 
 
 def test_landscape__other_process_and_hash_seed__is_the_same():
-    said = {subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True,
-                           env={**os.environ, "PYTHONHASHSEED": str(h)}).stdout for h in (1, 2)}
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(h)},
+        ).stdout
+        for h in (1, 2)
+    }
     assert len(said) == 1 and said != {""}
 
 
@@ -30,13 +38,20 @@ def test_landscapes__many_seeds__cover_the_stated_prior():
     made = [make_landscape(s) for s in range(300)]
     spaces = [m.table.experiments[0].space for m in made]
     assert {len(s) for s in spaces} >= {1, 2, 3, 4, 5, 6, 7}
-    assert {k.scale for s in spaces for k in s.knobs} == {*ONE_COORDINATE, "categorical", "simplex"} - {"integer"}
+    assert {k.scale for s in spaces for k in s.knobs} == {
+        *ONE_COORDINATE,
+        "categorical",
+        "simplex",
+    } - {"integer"}
     assert 0.2 < np.mean([has_numbers(s) for s in spaces]) < 0.4
     assert {len(m.task.evidence) for m in made} == set(range(1, 13))
     targets = [m.table.column("latent", m.table.index(m.task.target)) for m in made]
     assert all(len(t) >= 5 and np.isfinite(t).all() for t in targets)
     for m in made:
-        cost = [m.table.experiments[m.table.index(e)].compute_flops for e in (*m.task.evidence, m.task.target)]
+        cost = [
+            m.table.experiments[m.table.index(e)].compute_flops
+            for e in (*m.task.evidence, m.task.target)
+        ]
         assert max(cost[:-1]) <= 0.6 * cost[-1]
     edges = 0
     for m, latent in zip(made, targets, strict=True):
@@ -85,18 +100,29 @@ def test_practice__labels__do_not_depend_on_the_played_trial_of_the_same_turn():
     example = practice_example(4)
     roles = [m["role"] for m in example.messages]
     assert roles[0] == "user" and roles[1::2] == ["assistant"] * (len(roles) // 2)
-    assert example.messages[-1]["content"] == "submitted" and len(example.decisions) == roles.count("assistant") - 1
+    assert (
+        example.messages[-1]["content"] == "submitted"
+        and len(example.decisions) == roles.count("assistant") - 1
+    )
 
 
 def test_offered__numbered_candidates__are_named_ones_that_were_not_tried():
-    wide = [m for m in map(make_landscape, range(60)) if has_numbers(m.table.experiments[0].space) and m.task.trials > 1]
+    wide = [
+        m
+        for m in map(make_landscape, range(60))
+        if has_numbers(m.table.experiments[0].space) and m.task.trials > 1
+    ]
     for landscape in wide:
-        env = TextEnv(lambda landscape=landscape: start(landscape.task, landscape.table, 0))
+        env = TextEnv(
+            lambda landscape=landscape: start(landscape.task, landscape.table, 0)
+        )
         env.reset()
         grid = Grid(env.episode)
         while not env.episode.done:
             cells, share = offered(env, grid, grid.weights())
-            assert set(cells) <= set(env.shortlist.indices) and abs(share.sum() - 1) < 1e-9
+            assert (
+                set(cells) <= set(env.shortlist.indices) and abs(share.sum() - 1) < 1e-9
+            )
             chosen = cells[np.argmax(share)]
             call = run_call(env, grid.cells[chosen]).arguments
             assert env.shortlist.indices[call["configuration"]["candidate"]] == chosen

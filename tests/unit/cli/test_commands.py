@@ -24,18 +24,45 @@ def _call(*arguments):
 
 
 def _process(*arguments, home):
-    return subprocess.run([sys.executable, "-m", "autollm.cli.main", *map(str, arguments), "--home", str(home)], capture_output=True,
-                          text=True, check=False, timeout=120)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "autollm.cli.main",
+            *map(str, arguments),
+            "--home",
+            str(home),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
 def test_help__asked_for__loads_nothing_heavy():
-    code = ("import sys\nfrom autollm.cli.main import app\n"
-            "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-            "heavy = {'torch', 'transformers', 'mlflow', 'dagster', 'pyarrow', 'numpy', 'duckdb'} & set(sys.modules)\n"
-            "print(sorted(heavy), file=sys.stderr)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        "import sys\nfrom autollm.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'mlflow', 'dagster', 'pyarrow', 'numpy', "
+        "'duckdb'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip().splitlines()[-1] == "[]"
-    for command in ("run", "lab", "ingest", "sources", "suites", "evaluate", "report", "doctor", "clean"):
+    for command in (
+        "run",
+        "lab",
+        "ingest",
+        "sources",
+        "suites",
+        "evaluate",
+        "report",
+        "doctor",
+        "clean",
+    ):
         assert command in done.stdout
 
 
@@ -44,47 +71,121 @@ def test_suites__json__lists_id_and_family(tmp_path):
     assert [r["suite_id"] for r in rows] == suite_ids()
     assert {r["suite_id"]: r["family"] for r in rows}["tinker-sft-v1"] == "finetuning"
     assert [r["masked_id"] for r in rows] == [f"{s}-masked" for s in suite_ids()]
-    assert all(r["family"] and r["playable"] is None and r["n_tasks"]["test"] for r in rows)
+    assert all(
+        r["family"] and r["playable"] is None and r["n_tasks"]["test"] for r in rows
+    )
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (("evaluate", "--suite", "lab-pretrainin-v2", "--policies", "random"), "Did you mean 'lab-pretraining-v2'"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "randm"), "Did you mean 'random'"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "random"), "no snapshot is published"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "models:/autollm-agent-tiny@champion"), "unknown registered model"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"), "nowhere is no checkpoint"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"), "chat:MODEL@URL"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9,chat:m@http://127.0.0.1:8"), "two addresses"),
-    (("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m@http://127.0.0.1:9"), "no snapshot is published"),
-    (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
-    (("suites", "describe", "lab-pretrainin-v2"), "Did you mean 'lab-pretraining-v2'"),
-    (("report",), "no leaderboard"),
-    (("ingest", "/nowhere/at/all"), "does not exist"),
-    (("run", "--settings", "/nowhere.toml"), "cannot be read"),
-    (("sources", "fetch", "steplow"), "Did you mean 'steplaw'"),
-    (("lab", "run", "pretrainin"), "Did you mean 'pretraining'")])
-def test_commands__wrong_name__one_line_on_stderr_and_code_1(tmp_path, arguments, words):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("evaluate", "--suite", "lab-pretrainin-v2", "--policies", "random"),
+            "Did you mean 'lab-pretraining-v2'",
+        ),
+        (
+            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "randm"),
+            "Did you mean 'random'",
+        ),
+        (
+            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "random"),
+            "no snapshot is published",
+        ),
+        (
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--agent",
+                "models:/autollm-agent-tiny@champion",
+            ),
+            "unknown registered model",
+        ),
+        (
+            ("evaluate", "--suite", "lab-pretraining-v2", "--agent", "nowhere"),
+            "nowhere is no checkpoint",
+        ),
+        (
+            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"),
+            "chat:MODEL@URL",
+        ),
+        (
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--policies",
+                "chat:m@http://127.0.0.1:9,chat:m@http://127.0.0.1:8",
+            ),
+            "two addresses",
+        ),
+        (
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--policies",
+                "chat:m@http://127.0.0.1:9",
+            ),
+            "no snapshot is published",
+        ),
+        (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
+        (
+            ("suites", "describe", "lab-pretrainin-v2"),
+            "Did you mean 'lab-pretraining-v2'",
+        ),
+        (("report",), "no leaderboard"),
+        (("ingest", "/nowhere/at/all"), "does not exist"),
+        (("run", "--settings", "/nowhere.toml"), "cannot be read"),
+        (("sources", "fetch", "steplow"), "Did you mean 'steplaw'"),
+        (("lab", "run", "pretrainin"), "Did you mean 'pretraining'"),
+    ],
+)
+def test_commands__wrong_name__one_line_on_stderr_and_code_1(
+    tmp_path, arguments, words
+):
     done = _process(*arguments, home=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
-    assert words in done.stderr and done.stderr.startswith("error: ") and len(done.stderr.strip().splitlines()) == 1
+    assert (
+        words in done.stderr
+        and done.stderr.startswith("error: ")
+        and len(done.stderr.strip().splitlines()) == 1
+    )
 
 
-@pytest.mark.parametrize(("source", "rows"), [("hwgpt", "surrogate"), ("tinker-sft/llama-3", "measured"), ("lab/pretraining", None)])
+@pytest.mark.parametrize(
+    ("source", "rows"),
+    [
+        ("hwgpt", "surrogate"),
+        ("tinker-sft/llama-3", "measured"),
+        ("lab/pretraining", None),
+    ],
+)
 def test_origin_of__source__says_whether_its_rows_were_measured(source, rows):
     assert (origin_of(source) or {"rows": None})["rows"] == rows
 
 
-def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(tmp_path, monkeypatch, capsys):
+def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setitem(registry.NEEDS, "trees", ("no_such_module",))
     settings = load_settings()
-    assert contenders(resolve(tmp_path), settings, ["random", "trees"], []) == (("random",), ())
+    assert contenders(resolve(tmp_path), settings, ["random", "trees"], []) == (
+        ("random",),
+        (),
+    )
     assert "left out: policy 'trees' needs no_such_module" in capsys.readouterr().err
     with pytest.raises(SetupError, match="no_such_module"):
         contenders(resolve(tmp_path), settings, ["trees"], [])
 
 
 def test_commands__wrong_option__code_2(tmp_path):
-    assert _process("evaluate", "--suite", "lab-pretraining-v2", "--seeds", "0", home=tmp_path).returncode == 2
+    assert (
+        _process(
+            "evaluate", "--suite", "lab-pretraining-v2", "--seeds", "0", home=tmp_path
+        ).returncode
+        == 2
+    )
 
 
 def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):
@@ -93,7 +194,12 @@ def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):
     home = tmp_path / "home"
     done = _call("ingest", log, "--home", home, "--json")
     report = json.loads(done.stdout)
-    assert done.exit_code == 0 and report["n_lines_read"] + report["n_lines_quarantined"] == report["n_lines"] == 3
+    assert (
+        done.exit_code == 0
+        and report["n_lines_read"] + report["n_lines_quarantined"]
+        == report["n_lines"]
+        == 3
+    )
     again = json.loads(_call("ingest", log, "--home", home, "--json").stdout)
     assert again["batch_id"] is None and again["n_files_skipped"] == 1
 
@@ -105,14 +211,20 @@ def test_lab_page__recorded_family__is_written_where_it_says(tmp_path):
 
 
 def test_lab_status__json__counts_recorded_runs(tmp_path):
-    families = json.loads(_call("lab", "status", "--json", "--home", tmp_path).stdout)["families"]
+    families = json.loads(_call("lab", "status", "--json", "--home", tmp_path).stdout)[
+        "families"
+    ]
     assert families["pretraining"]["runs"] == families["pretraining"]["embedded"] > 0
 
 
 def test_doctor__json__every_finding_that_is_not_ok_has_a_remedy_or_says_why(tmp_path):
     findings = json.loads(_call("doctor", "--json", "--home", tmp_path).stdout)
-    assert {"Python", "packages", "home", "snapshot", "telemetry"} <= {f["what"] for f in findings}
-    assert all(f["remedy"] for f in findings if f["state"] != "ok" and f["what"] != "GPU")
+    assert {"Python", "packages", "home", "snapshot", "telemetry"} <= {
+        f["what"] for f in findings
+    }
+    assert all(
+        f["remedy"] for f in findings if f["state"] != "ok" and f["what"] != "GPU"
+    )
 
 
 def test_doctor__home_not_writable__is_a_problem(tmp_path, monkeypatch):
@@ -123,12 +235,39 @@ def test_doctor__home_not_writable__is_a_problem(tmp_path, monkeypatch):
 
 def test_report__written_board__is_printed_with_its_command(tmp_path):
     row = dict.fromkeys(["regret_low", "regret_high"])
-    row |= {"suite": "s", "policy": "random", "stage": "", "setting": "declared", "target_rows": "redraw", "masked": False, "k": 1,
-            "regret_mean": 0.5, "regret_seed_low": 0.4, "regret_seed_high": 0.6, "malformed": 0.0, "repeated": 0.0, "off_table": 0.0,
-            "n_tasks": 1, "n_seeds": 2}
-    board = {"schema": 1, "evaluation_id": "e1", "table_id": "t", "commit": "c", "command": "autollm evaluate ...", "rows": [row], "pairs": []}
+    row |= {
+        "suite": "s",
+        "policy": "random",
+        "stage": "",
+        "setting": "declared",
+        "target_rows": "redraw",
+        "masked": False,
+        "k": 1,
+        "regret_mean": 0.5,
+        "regret_seed_low": 0.4,
+        "regret_seed_high": 0.6,
+        "malformed": 0.0,
+        "repeated": 0.0,
+        "off_table": 0.0,
+        "n_tasks": 1,
+        "n_seeds": 2,
+    }
+    board = {
+        "schema": 1,
+        "evaluation_id": "e1",
+        "table_id": "t",
+        "commit": "c",
+        "command": "autollm evaluate ...",
+        "rows": [row],
+        "pairs": [],
+    }
     leaderboard.write(board, str(tmp_path))
     leaderboard.point_latest(str(tmp_path), "e1")
     shown = _call("report", "--home", tmp_path).stdout
-    assert "random" in shown and ".500" in shown and "autollm evaluate ..." in shown and "report.html" in shown
+    assert (
+        "random" in shown
+        and ".500" in shown
+        and "autollm evaluate ..." in shown
+        and "report.html" in shown
+    )
     assert json.loads(_call("report", "--json", "--home", tmp_path).stdout) == board

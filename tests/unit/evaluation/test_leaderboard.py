@@ -19,74 +19,168 @@ from autollm.policies import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)
-CONTRACT = {"suite", "suite_version", "table_id", "policy", "policy_version", "stage", "setting", "target_rows", "masked", "decoding", "k",
-            "regret_mean", "regret_low", "regret_high", "regret_seed_low", "regret_seed_high", "latent_regret_mean", "raw_gap",
-            "diverged_first", "inference_regret", "rank_mean", "oracle_regret", "n_tasks", "n_seeds", "n_calls", "malformed",
-            "repeated", "off_table", "cost_device_hours"}
+CONTRACT = {
+    "suite",
+    "suite_version",
+    "table_id",
+    "policy",
+    "policy_version",
+    "stage",
+    "setting",
+    "target_rows",
+    "masked",
+    "decoding",
+    "k",
+    "regret_mean",
+    "regret_low",
+    "regret_high",
+    "regret_seed_low",
+    "regret_seed_high",
+    "latent_regret_mean",
+    "raw_gap",
+    "diverged_first",
+    "inference_regret",
+    "rank_mean",
+    "oracle_regret",
+    "n_tasks",
+    "n_seeds",
+    "n_calls",
+    "malformed",
+    "repeated",
+    "off_table",
+    "cost_device_hours",
+}
 
 
-def results(policies: dict[str, str], n_tasks: int = 2, n_seeds: int = 4, task: Task | None = None) -> list[EpisodeResult]:
+def results(
+    policies: dict[str, str],
+    n_tasks: int = 2,
+    n_seeds: int = 4,
+    task: Task | None = None,
+) -> list[EpisodeResult]:
     """Episodes of registered policies; a stage makes one an agent."""
     task = task or make_task(TABLE, trials=5)
-    return [play(make_policy(p), task.with_(task_id=f"toy/{i}"), TABLE, s, Player(f"agent-{p}" if stage else p, "1", stage))
-            for p, stage in policies.items() for i in range(n_tasks) for s in range(n_seeds)]
+    return [
+        play(
+            make_policy(p),
+            task.with_(task_id=f"toy/{i}"),
+            TABLE,
+            s,
+            Player(f"agent-{p}" if stage else p, "1", stage),
+        )
+        for p, stage in policies.items()
+        for i in range(n_tasks)
+        for s in range(n_seeds)
+    ]
 
 
 def test_build__two_policies__rows_have_the_contract_fields_at_each_k() -> None:
-    board = leaderboard.build(results({"random": "", "copy-nearest": ""}), command="c", commit="d")
+    board = leaderboard.build(
+        results({"random": "", "copy-nearest": ""}), command="c", commit="d"
+    )
     assert {"schema", "command", "commit", "rows"} <= set(board)
-    assert [(r["policy"], r["k"]) for r in board["rows"]] == [(p, k) for p in ("random", "copy-nearest") for k in (1, 3, 5)]
+    assert [(r["policy"], r["k"]) for r in board["rows"]] == [
+        (p, k) for p in ("random", "copy-nearest") for k in (1, 3, 5)
+    ]
     assert all(set(r) == CONTRACT for r in board["rows"])
     first = board["rows"][0]
-    assert (first["n_tasks"], first["n_seeds"], first["n_calls"], first["regret_low"]) == (2, 4, 40, None)
+    assert (
+        first["n_tasks"],
+        first["n_seeds"],
+        first["n_calls"],
+        first["regret_low"],
+    ) == (2, 4, 40, None)
     json.dumps(board, allow_nan=False)
 
 
 def test_build__five_targets__have_an_interval_over_experiments() -> None:
-    row = leaderboard.build(results({"random": ""}, n_tasks=5), command="", commit="")["rows"][0]
+    row = leaderboard.build(results({"random": ""}, n_tasks=5), command="", commit="")[
+        "rows"
+    ][0]
     assert row["regret_low"] <= row["regret_mean"] <= row["regret_high"]
 
 
 def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> None:
-    board = leaderboard.build(results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}), command="", commit="")
-    assert {(p["policy"], p["baseline"], p["k"]) for p in board["pairs"]} == {("agent-moving-bowl", "copy-nearest", k) for k in (1, 3)}
+    board = leaderboard.build(
+        results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}),
+        command="",
+        commit="",
+    )
+    assert {(p["policy"], p["baseline"], p["k"]) for p in board["pairs"]} == {
+        ("agent-moving-bowl", "copy-nearest", k) for k in (1, 3)
+    }
     by_policy = {(r["policy"], r["k"]): r["regret_mean"] for r in board["rows"]}
     pair = next(p for p in board["pairs"] if p["measure"] == "regret" and p["k"] == 1)
-    assert pair["difference"] == pytest.approx(by_policy["agent-moving-bowl", 1] - by_policy["copy-nearest", 1])
+    assert pair["difference"] == pytest.approx(
+        by_policy["agent-moving-bowl", 1] - by_policy["copy-nearest", 1]
+    )
     assert pair["n_pairs"] == 8
 
 
-def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_baseline() -> None:
+def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_baseline() -> (
+    None
+):
     own = results({"random": "", "copy-nearest": ""}, n_tasks=5)
-    agent = [replace(r, policy=f"agent-x#{i}", stage="sft") for i in (1, 2) for r in own if r.policy == "random"]
+    agent = [
+        replace(r, policy=f"agent-x#{i}", stage="sft")
+        for i in (1, 2)
+        for r in own
+        if r.policy == "random"
+    ]
     board = leaderboard.build([*agent, *own], command="", commit="")
     means = {(r["policy"], r["k"]): r["regret_mean"] for r in board["rows"]}
-    assert [(t["policy"], t["baseline"], t["k"], t["n_trainings"]) for t in board["trainings"]] == [
-        ("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]
+    assert [
+        (t["policy"], t["baseline"], t["k"], t["n_trainings"])
+        for t in board["trainings"]
+    ] == [("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]
     assert board["trainings"][0]["mean"] == pytest.approx(means["random", 1])
-    assert board["trainings"][2]["mean"] == pytest.approx(means["random", 1] - means["copy-nearest", 1])
-    assert board["trainings"][2]["low"] <= board["trainings"][2]["mean"] <= board["trainings"][2]["high"]
+    assert board["trainings"][2]["mean"] == pytest.approx(
+        means["random", 1] - means["copy-nearest", 1]
+    )
+    assert (
+        board["trainings"][2]["low"]
+        <= board["trainings"][2]["mean"]
+        <= board["trainings"][2]["high"]
+    )
 
 
 def test_build__two_policies__stand_in_an_order_at_each_k() -> None:
-    board = leaderboard.build(results({"random": "", "copy-nearest": ""}), command="", commit="")
-    assert [(s["suite"], s["k"]) for s in board["standings"]] == [("toy-v1", k) for k in (1, 3, 5)] and board["overall"] == []
+    board = leaderboard.build(
+        results({"random": "", "copy-nearest": ""}), command="", commit=""
+    )
+    assert [(s["suite"], s["k"]) for s in board["standings"]] == [
+        ("toy-v1", k) for k in (1, 3, 5)
+    ] and board["overall"] == []
     assert sum(r["rank"] for r in board["standings"][0]["rows"]) == pytest.approx(3)
 
 
 def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
-    odd = [replace(r, n_calls=10, malformed=1, repeated=2, off_table=5) for r in results({"random": ""})]
+    odd = [
+        replace(r, n_calls=10, malformed=1, repeated=2, off_table=5)
+        for r in results({"random": ""})
+    ]
     row = leaderboard.build(odd, command="", commit="")["rows"][0]
     assert (row["malformed"], row["repeated"], row["off_table"]) == (0.1, 0.2, 0.5)
 
 
-@pytest.mark.parametrize(("field", "value", "says"), [
-    ("table_id", "other", "snapshots"), ("suite_version", 2, "versions of suite"),
-    ("policy_version", "2", "versions of policy"), ("off_table_mode", "reject", "off-table modes"), ("trials", 3, "budgets")])
-def test_build__what_may_not_stand_side_by_side__is_refused(field: str, value: object, says: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("table_id", "other", "snapshots"),
+        ("suite_version", 2, "versions of suite"),
+        ("policy_version", "2", "versions of policy"),
+        ("off_table_mode", "reject", "off-table modes"),
+        ("trials", 3, "budgets"),
+    ],
+)
+def test_build__what_may_not_stand_side_by_side__is_refused(
+    field: str, value: object, says: str
+) -> None:
     own = results({"random": ""})
     with pytest.raises(ComparisonError, match=says):
-        leaderboard.build([*own[:-1], replace(own[-1], **{field: value})], command="", commit="")
+        leaderboard.build(
+            [*own[:-1], replace(own[-1], **{field: value})], command="", commit=""
+        )
 
 
 def test_build__nothing__is_refused() -> None:
@@ -95,9 +189,13 @@ def test_build__nothing__is_refused() -> None:
 
 
 def test_build__two_settings__stand_apart() -> None:
-    both = results({"random": ""}) + results({"random": ""}, task=make_task(TABLE, trials=5, setting="pool-visible"))
+    both = results({"random": ""}) + results(
+        {"random": ""}, task=make_task(TABLE, trials=5, setting="pool-visible")
+    )
     board = leaderboard.build(both, command="", commit="")
-    assert [r["setting"] for r in board["rows"]] == ["declared"] * 3 + ["pool-visible"] * 3
+    assert [r["setting"] for r in board["rows"]] == ["declared"] * 3 + [
+        "pool-visible"
+    ] * 3
     assert all(r["n_seeds"] == 4 and r["n_calls"] == 40 for r in board["rows"])
 
 
@@ -105,20 +203,34 @@ def test_write_and_load__latest__is_the_one_pointed_at(tmp_path) -> None:
     home = str(tmp_path)
     with pytest.raises(ComparisonError, match="autollm evaluate"):
         leaderboard.load(home)
-    boards = [leaderboard.build(results({p: ""}), command=p, commit="") for p in ("random", "copy-nearest")]
+    boards = [
+        leaderboard.build(results({p: ""}), command=p, commit="")
+        for p in ("random", "copy-nearest")
+    ]
     for board in boards:
         leaderboard.write(board, home)
     leaderboard.point_latest(home, boards[0]["evaluation_id"])
     assert leaderboard.load(home) == boards[0]
-    assert leaderboard.load(home, boards[1]["evaluation_id"])["command"] == "copy-nearest"
+    assert (
+        leaderboard.load(home, boards[1]["evaluation_id"])["command"] == "copy-nearest"
+    )
 
 
 @pytest.mark.parametrize("home", ["local", "memory://looks-test"])
 def test_record_look__twice__appends_and_keeps_the_first(home: str, tmp_path) -> None:
     home = str(tmp_path) if home == "local" else home
     for n in (1, 2):
-        record_look(home, command=f"autollm evaluate {n}", evaluation_id=str(n), suites=["b", "a"], policies=["random"])
-    assert [(look["evaluation_id"], look["suites"]) for look in load_looks(home)] == [("1", ["a", "b"]), ("2", ["a", "b"])]
+        record_look(
+            home,
+            command=f"autollm evaluate {n}",
+            evaluation_id=str(n),
+            suites=["b", "a"],
+            policies=["random"],
+        )
+    assert [(look["evaluation_id"], look["suites"]) for look in load_looks(home)] == [
+        ("1", ["a", "b"]),
+        ("2", ["a", "b"]),
+    ]
 
 
 def test_load_looks__half_a_line__is_left_out(tmp_path) -> None:
@@ -129,14 +241,25 @@ def test_load_looks__half_a_line__is_left_out(tmp_path) -> None:
 
 
 def test_print_board__eighty_columns__shows_every_policy_with_interval() -> None:
-    board = leaderboard.build(results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}), command="", commit="")
+    board = leaderboard.build(
+        results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}),
+        command="",
+        commit="",
+    )
     console = Console(width=80, record=True, file=io.StringIO())
     print_board(board, console)
     text = console.export_text()
-    assert all(name in text for name in ("random", "copy-nearest", "agent-moving-bowl", "k=5"))
-    assert "…" not in text and text.index("agent-moving-bowl") < text.index("random"), "best policy first"
+    assert all(
+        name in text for name in ("random", "copy-nearest", "agent-moving-bowl", "k=5")
+    )
+    assert "…" not in text and text.index("agent-moving-bowl") < text.index("random"), (
+        "best policy first"
+    )
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0524, ".052"), (-0.12, "-.120"), (1.0, "1.000"), (0.0, ".000"), (None, "-")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0524, ".052"), (-0.12, "-.120"), (1.0, "1.000"), (0.0, ".000"), (None, "-")],
+)
 def test_short__numbers__are_three_decimals(value: float | None, text: str) -> None:
     assert short(value) == text

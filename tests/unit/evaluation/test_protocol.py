@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.evaluation.protocol import Calls, Player, key_of, oracle_curve, play, result_of
+from autollm.evaluation.protocol import (
+    Calls,
+    Player,
+    key_of,
+    oracle_curve,
+    play,
+    result_of,
+)
 from autollm.gym.episode import start
 from autollm.gym.regret import expected_random_regret
 from autollm.policies import make_policy
@@ -31,7 +38,9 @@ class Mumbling(RankingPolicy):
         return [{"learning_rate": "warm"}]
 
 
-def test_play__policy_that_raises__is_a_result_with_its_other_trials_malformed() -> None:
+def test_play__policy_that_raises__is_a_result_with_its_other_trials_malformed() -> (
+    None
+):
     result = play(Raising(), make_task(TABLE), TABLE, 0)
     assert result.error == "RuntimeError: out of ideas"
     assert (result.malformed, result.n_calls) == (2, 3)
@@ -41,11 +50,15 @@ def test_play__policy_that_raises__is_a_result_with_its_other_trials_malformed()
 def test_play__unreadable_proposals__cost_their_trials() -> None:
     result = play(Mumbling(), make_task(TABLE), TABLE, 0)
     assert (result.malformed, result.regret, result.error) == (3, [1.0, 1.0, 1.0], "")
-    assert result.rank[-1] == len(TABLE.losses(3)) * 4 // 5, "nothing found ranks last among the rows of the draw"
+    assert result.rank[-1] == len(TABLE.losses(3)) * 4 // 5, (
+        "nothing found ranks last among the rows of the draw"
+    )
 
 
 def test_play__same_seed__is_equal_and_other_seed_differs() -> None:
-    results = [play(make_policy("random"), make_task(TABLE), TABLE, seed) for seed in (3, 3, 4)]
+    results = [
+        play(make_policy("random"), make_task(TABLE), TABLE, seed) for seed in (3, 3, 4)
+    ]
     assert results[0] == results[1] != results[2]
 
 
@@ -66,15 +79,25 @@ def test_result_of__agent_calls__are_counted_as_given() -> None:
     episode = start(task, TABLE, 5)
     episode.run(episode.drawn.view.space.decode(episode.drawn.view.candidates[0]))
     player = Player("agent-x", "abc", "sft", "greedy")
-    result = result_of(episode, player, Calls(7, 2, 3, 4, [{"role": "user", "content": "hi"}]))
-    assert (result.n_calls, result.malformed, result.n_traced, result.n_numbers, result.stage) == (7, 2, 3, 4, "sft")
+    result = result_of(
+        episode, player, Calls(7, 2, 3, 4, [{"role": "user", "content": "hi"}])
+    )
+    assert (
+        result.n_calls,
+        result.malformed,
+        result.n_traced,
+        result.n_numbers,
+        result.stage,
+    ) == (7, 2, 3, 4, "sft")
     assert result.key == key_of(task, "toy", player, 5)
     assert result.raw_gap[0] >= 0 and result.rank[0] >= 1
 
 
 def test_random__many_seeds__meets_its_exact_expectation() -> None:
     task = make_task(TABLE, setting="pool-visible", target_rows="all")
-    curves = np.array([play(make_policy("random"), task, TABLE, seed).regret for seed in range(400)])
+    curves = np.array(
+        [play(make_policy("random"), task, TABLE, seed).regret for seed in range(400)]
+    )
     for k in (1, 3):
         exact = expected_random_regret(TABLE.losses(3), k)
         error = curves[:, k - 1].std(ddof=1) / np.sqrt(len(curves))

@@ -30,7 +30,14 @@ from autollm.policies import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)
-SUITE = Suite("toy-v1", 1, "pretraining", "toy", "", (make_task(TABLE), make_task(TABLE, task_id="toy/v", split="validation")))
+SUITE = Suite(
+    "toy-v1",
+    1,
+    "pretraining",
+    "toy",
+    "",
+    (make_task(TABLE), make_task(TABLE, task_id="toy/v", split="validation")),
+)
 FAST = ["random", "copy-nearest"]
 
 
@@ -38,12 +45,19 @@ class CentreAgent:
     """Plays the first candidates, in its own loop."""
 
     def play_many(self, tasks, table, seeds):
-        return [self._play(start(task, table, seed)) for task in tasks for seed in seeds]
+        return [
+            self._play(start(task, table, seed)) for task in tasks for seed in seeds
+        ]
 
     def _play(self, episode):
         while not episode.done:
             episode.run_candidate(len(episode.trials))
-        return SimpleNamespace(episode=episode, conversation=[{"role": "user", "content": "go"}], n_calls=9, n_malformed=1)
+        return SimpleNamespace(
+            episode=episode,
+            conversation=[{"role": "user", "content": "go"}],
+            n_calls=9,
+            n_malformed=1,
+        )
 
 
 def test_evaluate__run_twice__plays_nothing_again(tmp_path, monkeypatch) -> None:
@@ -52,10 +66,14 @@ def test_evaluate__run_twice__plays_nothing_again(tmp_path, monkeypatch) -> None
     monkeypatch.setattr(runner, "play", lambda *_: pytest.fail("played again"))
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path)) == first
     assert list_names(str(tmp_path / "toy")) == parts
-    assert [(r.policy, r.seed) for r in first] == [(p, s) for p in FAST for s in range(3)]
+    assert [(r.policy, r.seed) for r in first] == [
+        (p, s) for p in FAST for s in range(3)
+    ]
 
 
-def test_evaluate__killed_midway__goes_on_with_what_is_missing(tmp_path, monkeypatch) -> None:
+def test_evaluate__killed_midway__goes_on_with_what_is_missing(
+    tmp_path, monkeypatch
+) -> None:
     whole = evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole"))
     played: list[int] = []
 
@@ -68,7 +86,9 @@ def test_evaluate__killed_midway__goes_on_with_what_is_missing(tmp_path, monkeyp
     monkeypatch.setattr(runner, "play", dying)
     with pytest.raises(KeyboardInterrupt):
         evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut"))
-    assert len(load_results(str(tmp_path / "cut"), "toy")) == 3, "the finished chunk was kept"
+    assert len(load_results(str(tmp_path / "cut"), "toy")) == 3, (
+        "the finished chunk was kept"
+    )
     monkeypatch.setattr(runner, "play", play)
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut")) == whole
 
@@ -90,7 +110,11 @@ if __name__ == "__main__":
 def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> None:
     script, out = tmp_path / "slow.py", tmp_path / "episodes"
     script.write_text(SLOW)
-    child = subprocess.Popen([sys.executable, str(script), str(Path(__file__).parents[3]), str(out)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, str(script), str(Path(__file__).parents[3]), str(out)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert child.stdout.readline() == "begun\n"
         until = time.monotonic() + 120
@@ -101,10 +125,14 @@ def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> N
         child.wait()
         child.stdout.close()
     assert 0 < len(load_results(str(out), "toy")) < 6, "killed between the parts"
-    assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(out)) == evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole"))
+    assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(out)) == evaluate(
+        [SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole")
+    )
 
 
-def test_evaluate__worker_dies__says_so_and_keeps_the_rest(tmp_path, monkeypatch) -> None:
+def test_evaluate__worker_dies__says_so_and_keeps_the_rest(
+    tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr(runner, "_play_in_worker", _die)
     with pytest.raises(SetupError, match=r"worker processes died.*Fix"):
         evaluate([SUITE], FAST, 1, TABLE, out_url=str(tmp_path), jobs=2)
@@ -118,14 +146,19 @@ def test_progress__half_done__says_how_long_still() -> None:
     out = io.StringIO()
     progress = Progress("evaluate", 4, out, every_s=0)
     progress.advance(2, "random on toy-v1")
-    assert re.fullmatch(r"evaluate: 2/4 episodes, \d+ s, \d+ s left \(random on toy-v1\)\n", out.getvalue())
+    assert re.fullmatch(
+        r"evaluate: 2/4 episodes, \d+ s, \d+ s left \(random on toy-v1\)\n",
+        out.getvalue(),
+    )
     assert Progress("x", 10).line(30.0) == "x: 0/10 episodes, 30 s, 300 s left"
     progress = Progress("x", 10, out, every_s=1e9)
     progress.done = 6
     assert progress.line(30.0) == "x: 6/10 episodes, 30 s, 20 s left"
 
 
-def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(tmp_path) -> None:
+def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(
+    tmp_path,
+) -> None:
     asked: list[int] = []
 
     class Counting(CentreAgent):
@@ -133,17 +166,38 @@ def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(tmp_pat
             asked.append(len(tasks))
             return super().play_many(tasks, table, seeds)
 
-    suite = replace(SUITE, tasks=tuple(make_task(TABLE, task_id=f"toy/{i}") for i in range(3)))
+    suite = replace(
+        SUITE, tasks=tuple(make_task(TABLE, task_id=f"toy/{i}") for i in range(3))
+    )
     for at_once in (1, 0):
-        evaluate([suite], [agent(f"agent-{at_once}", "d", Counting, stage="sft", tasks_at_once=at_once)], 2, TABLE, out_url=str(tmp_path))
+        evaluate(
+            [suite],
+            [
+                agent(
+                    f"agent-{at_once}",
+                    "d",
+                    Counting,
+                    stage="sft",
+                    tasks_at_once=at_once,
+                )
+            ],
+            2,
+            TABLE,
+            out_url=str(tmp_path),
+        )
     assert asked == [1, 1, 1, 3]
 
 
 def test_evaluate__parts__are_one_row_an_episode(tmp_path) -> None:
     evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path))
     rows = pq.read_table(str(tmp_path / "toy")).to_pylist()
-    assert {(r["policy"], r["seed"]) for r in rows} == {(p, s) for p in FAST for s in range(2)} and len(rows) == 4
-    assert all(len(r["regret"]) == 3 and r["table_id"] == "toy" and r["policy_version"] for r in rows)
+    assert {(r["policy"], r["seed"]) for r in rows} == {
+        (p, s) for p in FAST for s in range(2)
+    } and len(rows) == 4
+    assert all(
+        len(r["regret"]) == 3 and r["table_id"] == "toy" and r["policy_version"]
+        for r in rows
+    )
 
 
 def test_evaluate__more_seeds_later__adds_only_those(tmp_path) -> None:
@@ -153,23 +207,51 @@ def test_evaluate__more_seeds_later__adds_only_those(tmp_path) -> None:
 
 
 def test_evaluate__two_worker_processes__give_the_same_results(tmp_path) -> None:
-    alone = evaluate([SUITE], [*FAST, "moving-bowl"], 2, TABLE, out_url=str(tmp_path / "1"), jobs=1)
-    assert evaluate([SUITE], [*FAST, "moving-bowl"], 2, TABLE, out_url=str(tmp_path / "2"), jobs=2) == alone
+    alone = evaluate(
+        [SUITE], [*FAST, "moving-bowl"], 2, TABLE, out_url=str(tmp_path / "1"), jobs=1
+    )
+    assert (
+        evaluate(
+            [SUITE],
+            [*FAST, "moving-bowl"],
+            2,
+            TABLE,
+            out_url=str(tmp_path / "2"),
+            jobs=2,
+        )
+        == alone
+    )
 
 
 def test_evaluate__agent__is_made_once_and_only_when_needed(tmp_path) -> None:
     made: list[int] = []
-    contender = agent("agent-x", "digest", lambda: made.append(1) or CentreAgent(), stage="sft", traced_numbers=lambda c: (1, 2))
+    contender = agent(
+        "agent-x",
+        "digest",
+        lambda: made.append(1) or CentreAgent(),
+        stage="sft",
+        traced_numbers=lambda c: (1, 2),
+    )
     results = evaluate([SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path))
-    assert evaluate([SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path)) == results
+    assert (
+        evaluate([SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path))
+        == results
+    )
     own = [r for r in results if r.policy == "agent-x"]
     assert made == [1]
-    assert [(r.n_calls, r.malformed, r.n_numbers, r.stage) for r in own] == [(9, 1, 2, "sft")] * 2
+    assert [(r.n_calls, r.malformed, r.n_numbers, r.stage) for r in own] == [
+        (9, 1, 2, "sft")
+    ] * 2
     assert [bool(r.transcript_json) for r in own] == [True, False]
 
 
 def test_evaluate__memory_store__works_without_a_disk() -> None:
-    assert len(evaluate([SUITE], ["random"], 1, TABLE, out_url="memory://reports/episodes")) == 1
+    assert (
+        len(
+            evaluate([SUITE], ["random"], 1, TABLE, out_url="memory://reports/episodes")
+        )
+        == 1
+    )
     assert len(load_results("memory://reports/episodes", "toy")) == 1
 
 
@@ -179,21 +261,34 @@ def test_evaluate__unknown_policy__suggests_the_nearest(tmp_path) -> None:
 
 
 def test_tasks_of__split_and_protocol__are_those_asked_for() -> None:
-    tasks = tasks_of([SUITE], TABLE, setting="pool-visible", target_rows="all", split="validation", trials=2)
-    assert [(t.task_id, t.setting, t.target_rows, t.trials) for t in tasks] == [("toy/v", "pool-visible", "all", 2)]
+    tasks = tasks_of(
+        [SUITE],
+        TABLE,
+        setting="pool-visible",
+        target_rows="all",
+        split="validation",
+        trials=2,
+    )
+    assert [(t.task_id, t.setting, t.target_rows, t.trials) for t in tasks] == [
+        ("toy/v", "pool-visible", "all", 2)
+    ]
 
 
 def test_tasks_of__objectives__are_those_asked_for_alone() -> None:
     posed = {"setting": "declared", "target_rows": "all", "split": "test"}
     objective = tasks_of([SUITE], TABLE, **posed)[0].objective
-    assert tasks_of([SUITE], TABLE, objectives=[objective], **posed) == [t for t in tasks_of([SUITE], TABLE, **posed) if t.objective == objective]
+    assert tasks_of([SUITE], TABLE, objectives=[objective], **posed) == [
+        t for t in tasks_of([SUITE], TABLE, **posed) if t.objective == objective
+    ]
     with pytest.raises(UnknownNameError, match=f"unknown objective 'los'.*{objective}"):
         tasks_of([SUITE], TABLE, objectives=["los"], **posed)
 
 
 def test_tasks_of__experiments_missing_in_the_table__says_which_source() -> None:
     with pytest.raises(SnapshotError, match="source toy"):
-        tasks_of([SUITE], make_table(2), setting="declared", target_rows="all", split="test")
+        tasks_of(
+            [SUITE], make_table(2), setting="declared", target_rows="all", split="test"
+        )
 
 
 def test_evaluation_id__two_snapshots__is_refused() -> None:
@@ -204,7 +299,9 @@ def test_evaluation_id__two_snapshots__is_refused() -> None:
 
 def test_write_part__same_keys_twice__leaves_one_file(tmp_path) -> None:
     one = play(make_policy("random"), make_task(TABLE), TABLE, 0)
-    assert write_part(str(tmp_path), "toy", [one]) == write_part(str(tmp_path), "toy", [one])
+    assert write_part(str(tmp_path), "toy", [one]) == write_part(
+        str(tmp_path), "toy", [one]
+    )
     assert load_results(str(tmp_path), "toy") == {one.key: one}
 
 
@@ -229,7 +326,12 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_evaluate__killed__leaves_no_worker_behind():
-    with subprocess.Popen([sys.executable, "-c", ORPHANS], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANS],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
         workers = [int(pid) for pid in child.stdout.readline().split()]
         child.kill()
     assert len(workers) == 2
@@ -243,6 +345,8 @@ def test_evaluate__killed__leaves_no_worker_behind():
 def _lives(pid: int) -> bool:
     """Whether a process runs; one that nobody has reaped yet does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        )
     except OSError:
         return False

@@ -1,4 +1,6 @@
-"""Property-based tests say how many cases they try, not how long one may take: a busy machine is no failure."""
+"""Property-based tests say how many cases they try, not how long one may take: a busy
+machine is no failure.
+"""
 
 from hypothesis import settings
 

@@ -25,14 +25,33 @@ def charged_task(**changes):
 
 
 def test_draw__charged__shows_place_and_cost_and_no_outcome_and_changes_nothing_else():
-    drawn, free = draw(charged_task(), TABLE, 3), draw(make_task(TABLE, evidence=("toy:0",)), TABLE, 3)
-    assert [(c.experiment_id, c.cost) for c in drawn.view.charged] == [("toy:1", 1 / 256), ("toy:2", 1 / 16)]
+    drawn, free = (
+        draw(charged_task(), TABLE, 3),
+        draw(make_task(TABLE, evidence=("toy:0",)), TABLE, 3),
+    )
+    assert [(c.experiment_id, c.cost) for c in drawn.view.charged] == [
+        ("toy:1", 1 / 256),
+        ("toy:2", 1 / 16),
+    ]
     assert [len(rows) for rows in drawn.charged_rows] == [28, 28]
-    assert np.array_equal(drawn.rows, free.rows) and np.array_equal(drawn.view.evidence[0].points, free.view.evidence[0].points)
-    assert draw(charged_task().with_(charged=CHARGED[1:]), TABLE, 3).charged_rows[0].tolist() == drawn.charged_rows[1].tolist()
+    assert np.array_equal(drawn.rows, free.rows) and np.array_equal(
+        drawn.view.evidence[0].points, free.view.evidence[0].points
+    )
+    assert (
+        draw(charged_task().with_(charged=CHARGED[1:]), TABLE, 3)
+        .charged_rows[0]
+        .tolist()
+        == drawn.charged_rows[1].tolist()
+    )
 
 
-@pytest.mark.parametrize(("changes", "said"), [({"charged": ("toy:0",)}, "neither the target nor free evidence"), ({"workers": 0}, "0 workers")])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"charged": ("toy:0",)}, "neither the target nor free evidence"),
+        ({"workers": 0}, "0 workers"),
+    ],
+)
 def test_task__nonsense_about_charges__is_refused(changes, said):
     with pytest.raises(EpisodeError, match=said):
         charged_task().with_(**changes)
@@ -40,7 +59,9 @@ def test_task__nonsense_about_charges__is_refused(changes, said):
 
 def test_draw__charged_as_dear_as_the_target__is_refused():
     with pytest.raises(EpisodeError, match="charge cheaper experiments only"):
-        draw(make_task(TABLE, target="toy:1", evidence=(), charged=("toy:2",)), TABLE, 0)
+        draw(
+            make_task(TABLE, target="toy:1", evidence=(), charged=("toy:2",)), TABLE, 0
+        )
 
 
 def test_episode__charged_run__costs_its_share_and_finds_nothing_on_the_target():
@@ -50,7 +71,10 @@ def test_episode__charged_run__costs_its_share_and_finds_nothing_on_the_target()
     rows = episode.drawn.charged_rows[1]
     assert cheap.loss == TABLE.losses(2)[rows[cheap.row]] and episode.incumbent is None
     assert episode.ledger.left == 3 - 1 / 16 and episode.ledger.trials_left == 2
-    assert episode.run_candidate(4, "toy:2").status == "repeated" and episode.run_candidate(4).status == "ok"
+    assert (
+        episode.run_candidate(4, "toy:2").status == "repeated"
+        and episode.run_candidate(4).status == "ok"
+    )
     assert episode.incumbent.number == 3
 
 
@@ -66,22 +90,33 @@ def test_episode__what_is_left_pays_no_run_of_the_target__is_over():
 def test_regret_curve__charged__is_by_what_is_spent():
     episode = start(charged_task(target_rows="all"), TABLE, 0)
     order = np.argsort(episode.losses)
-    worse, best = (episode.drawn.view.space.decode(episode.points[i]) for i in (order[-2], order[0]))
+    worse, best = (
+        episode.drawn.view.space.decode(episode.points[i])
+        for i in (order[-2], order[0])
+    )
     episode.run(worse, "toy:2")
     episode.run(worse)
     episode.run(best)
-    assert episode.regret_curve().tolist() == [1.0, 1.0, 0.0], "1.06 runs are spent at the first outcome, 2.06 at the second"
+    assert episode.regret_curve().tolist() == [1.0, 1.0, 0.0], (
+        "1.06 runs are spent at the first outcome, 2.06 at the second"
+    )
 
 
 def test_episode__unknown_experiment__is_malformed_at_the_price_of_the_target():
     episode = start(charged_task(), TABLE, 0)
     here = episode.drawn.view.space.decode(episode.points[0])
-    assert [(t.status, t.cost) for t in (episode.run(here, "toy:0"), episode.run({}, "toy:2"))] == [("malformed", 1.0), ("malformed", 1 / 16)]
+    assert [
+        (t.status, t.cost)
+        for t in (episode.run(here, "toy:0"), episode.run({}, "toy:2"))
+    ] == [("malformed", 1.0), ("malformed", 1 / 16)]
 
 
 def test_episode__pending_trials__end_in_the_order_of_their_durations():
     episode = start(charged_task(workers=3), TABLE, 0)
-    a, b = (episode.drawn.view.space.decode(episode.drawn.view.candidates[i]) for i in (3, 20))
+    a, b = (
+        episode.drawn.view.space.decode(episode.drawn.view.candidates[i])
+        for i in (3, 20)
+    )
     first, second = episode.begin(a), episode.begin(b, "toy:2")
     assert episode.pending == [a, ("toy:2", b)] and episode.trials == []
     again = episode.begin(b, "toy:2")
@@ -89,7 +124,9 @@ def test_episode__pending_trials__end_in_the_order_of_their_durations():
     with pytest.raises(EpisodeError, match="3 trials are pending, as many as may be"):
         episode.begin(a)
     ended = [episode.finish() for _ in range(3)]
-    assert [t.experiment for t in ended] == ["toy:2", "toy:2", ""] and [t.status for t in ended] == ["ok", "repeated", "ok"]
+    assert [t.experiment for t in ended] == ["toy:2", "toy:2", ""] and [
+        t.status for t in ended
+    ] == ["ok", "repeated", "ok"]
     assert [t.number for t in ended] == [1, 2, 3] and episode.clock == 1.0
     assert episode.ledger.cost_flops == 2.0, "the repeat was not run twice"
     with pytest.raises(EpisodeError, match="nothing is pending"):
@@ -108,23 +145,40 @@ def test_episode__asked_for_by_ticket__is_waited_for():
     assert episode.finish().experiment == "toy:1" and episode.clock == 1.0
 
 
-@given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(-1, 35), st.sampled_from(["", *CHARGED])), max_size=40))
+@given(
+    st.integers(0, 10_000),
+    st.lists(
+        st.tuples(st.integers(-1, 35), st.sampled_from(["", *CHARGED])), max_size=40
+    ),
+)
 def test_episode__any_charged_calls__keep_the_budget_and_the_bounds(seed, calls):
     episode = start(charged_task(), TABLE, seed)
     for number, experiment in calls:
         if not episode.done:
             episode.run_candidate(number, experiment)
-    assert episode.ledger.left >= 0 and episode.ledger.left == pytest.approx(3 - sum(t.cost for t in episode.trials))
+    assert episode.ledger.left >= 0 and episode.ledger.left == pytest.approx(
+        3 - sum(t.cost for t in episode.trials)
+    )
     curve = episode.regret_curve()
-    assert len(curve) == 3 and np.all(np.diff(curve) <= 0) and np.all((curve >= 0) & (curve <= 1))
+    assert (
+        len(curve) == 3
+        and np.all(np.diff(curve) <= 0)
+        and np.all((curve >= 0) & (curve <= 1))
+    )
 
 
 def test_episode__listed_rows_of_a_charged_experiment__are_its_own():
     table = make_mixed_table()
-    episode = start(make_task(table, evidence=(), charged=("mixed:0", "mixed:1")), table, 1)
+    episode = start(
+        make_task(table, evidence=(), charged=("mixed:0", "mixed:1")), table, 1
+    )
     shown = episode.drawn.view.charged[0]
     trial = episode.run_candidate(5, "mixed:0")
-    assert (trial.row, trial.distance, trial.point) == (5, 0.0, tuple(shown.candidates[5]))
+    assert (trial.row, trial.distance, trial.point) == (
+        5,
+        0.0,
+        tuple(shown.candidates[5]),
+    )
 
 
 def test_arrays__charged_task__says_to_play_an_episode():
@@ -144,6 +198,14 @@ def test_text__charged__names_prices_and_runs_there():
 
 
 def test_suites__charged_ones__name_cheaper_experiments_and_a_budget():
-    for suite_id, source in (("steplaw-dense-charged-v1", "steplaw-dense-top-v1"), ("lab-pretraining-charged-v1", "lab-pretraining-v1")):
-        tasks, free = suites.load_suite(suite_id).tasks, suites.load_suite(source).split("test")
-        assert [(t.target, t.charged, t.evidence, t.trials) for t in tasks] == [(t.target, t.evidence, (), 10) for t in free]
+    for suite_id, source in (
+        ("steplaw-dense-charged-v1", "steplaw-dense-top-v1"),
+        ("lab-pretraining-charged-v1", "lab-pretraining-v1"),
+    ):
+        tasks, free = (
+            suites.load_suite(suite_id).tasks,
+            suites.load_suite(source).split("test"),
+        )
+        assert [(t.target, t.charged, t.evidence, t.trials) for t in tasks] == [
+            (t.target, t.evidence, (), 10) for t in free
+        ]

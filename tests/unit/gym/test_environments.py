@@ -1,4 +1,6 @@
-"""One episode, four views: Episode, scalar environment, vector environment and text give equal rewards; each on its own as well."""
+"""One episode, four views: Episode, scalar environment, vector environment and text
+give equal rewards; each on its own as well.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,26 @@ from autollm.gym.space import nearest
 from autollm.gym.task import Constraint
 from autollm.gym.text import TextEnv
 from autollm.gym.vector import LLMConfigVectorEnv
-from tests.unit.gym.tables import make_mixed_table, make_rich_table, make_table, make_task
+from tests.unit.gym.tables import (
+    make_mixed_table,
+    make_rich_table,
+    make_table,
+    make_task,
+)
 
-TOY, MIXED, RICH = make_table(noise=0.02), make_mixed_table(), make_rich_table(noise=0.02)
+TOY, MIXED, RICH = (
+    make_table(noise=0.02),
+    make_mixed_table(),
+    make_rich_table(noise=0.02),
+)
 """Tables of a grid, of a space without one, and of several metrics."""
-CHANGES = [{}, {"setting": "pool-visible"}, {"target_rows": "all"}, {"off_table": "reject", "tolerance": 0.4}, {"tolerance": 0.4}]
+CHANGES = [
+    {},
+    {"setting": "pool-visible"},
+    {"target_rows": "all"},
+    {"off_table": "reject", "tolerance": 0.4},
+    {"tolerance": 0.4},
+]
 
 
 def rewards_of(episode):
@@ -45,18 +62,37 @@ def actions_for(n, seed, trials):
     rng = np.random.default_rng(seed)
     actions = rng.integers(n, size=trials)
     actions[rng.random(trials) < 0.2] = actions[0]
-    return np.where(rng.random(trials) < 0.15, rng.choice([-1, n, n + 5]), actions).tolist()
+    return np.where(
+        rng.random(trials) < 0.15, rng.choice([-1, n, n + 5]), actions
+    ).tolist()
 
 
-BOUNDED = [{"objective": "accuracy"}, {"constraints": (Constraint("params", 800),)},
-           {"objective": "accuracy", "constraints": (Constraint("params", 950, 650),), "setting": "pool-visible"},
-           {"constraints": (Constraint("params", 800),), "off_table": "reject", "tolerance": 0.4}]
-POSED = [(TOY, c) for c in CHANGES] + [(MIXED, c) for c in CHANGES] + [(RICH, c) for c in BOUNDED]
+BOUNDED = [
+    {"objective": "accuracy"},
+    {"constraints": (Constraint("params", 800),)},
+    {
+        "objective": "accuracy",
+        "constraints": (Constraint("params", 950, 650),),
+        "setting": "pool-visible",
+    },
+    {
+        "constraints": (Constraint("params", 800),),
+        "off_table": "reject",
+        "tolerance": 0.4,
+    },
+]
+POSED = (
+    [(TOY, c) for c in CHANGES]
+    + [(MIXED, c) for c in CHANGES]
+    + [(RICH, c) for c in BOUNDED]
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(POSED), st.integers(0, 10_000), st.integers(1, 7))
-def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_vector(posed, seed, trials):
+def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_vector(
+    posed, seed, trials
+):
     table, changes = posed
     task = make_task(table, trials=trials, **changes)
     scalar, vector = LLMConfigEnv(task, table), LLMConfigVectorEnv([task, task], table)
@@ -68,18 +104,31 @@ def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_v
     stepped = steps_of(scalar, actions, seed)
     assert [s[1] for s in stepped] == wanted
     reports = [tuple(s[4]["trial"]) for s in stepped]
-    assert reports == [(t.status, t.row, t.distance, np.inf if t.row < 0 else t.loss) for t in episode.trials]
+    assert reports == [
+        (t.status, t.row, t.distance, np.inf if t.row < 0 else t.loss)
+        for t in episode.trials
+    ]
     assert [s[2] for s in stepped] == [False] * (trials - 1) + [True]
-    assert repr(scalar.episode.trials) == repr(episode.trials) and scalar.episode.ledger == episode.ledger
+    assert (
+        repr(scalar.episode.trials) == repr(episode.trials)
+        and scalar.episode.ledger == episode.ledger
+    )
     vector.reset(seed=[seed, seed + 1])
     other = actions_for(int(scalar.action_space.n), seed + 1, trials)
     for k, pair in enumerate(zip(actions, other, strict=True)):
         observation, reward, over, _, _ = vector.step(np.array(pair))
-        assert reward[0] == wanted[k] and vector.statuses()[0] == episode.trials[k].status
+        assert (
+            reward[0] == wanted[k] and vector.statuses()[0] == episode.trials[k].status
+        )
         assert over[0] == (k == trials - 1)
-        assert observation["loss"][0] == (episode.trials[k].loss if episode.trials[k].row >= 0 else np.inf)
+        assert observation["loss"][0] == (
+            episode.trials[k].loss if episode.trials[k].row >= 0 else np.inf
+        )
     assert repr(vector.episode(0).trials) == repr(episode.trials)
-    assert [c[0] for c in vector.costs()] == [episode.ledger.cost_flops, episode.ledger.cost_device_hours]
+    assert [c[0] for c in vector.costs()] == [
+        episode.ledger.cost_flops,
+        episode.ledger.cost_device_hours,
+    ]
 
 
 @settings(max_examples=25, deadline=None)
@@ -90,13 +139,26 @@ def test_views__generated_landscape__text_and_the_others_see_the_same_trials(see
     text = TextEnv(lambda: start(task, table, seed))
     text.reset()
     candidates = text.episode.drawn.view.candidates
-    can_say = np.all(np.abs(candidates - text.reference) <= 12, axis=1) if text.shortlist is None else np.ones(len(candidates), dtype=bool)
+    can_say = (
+        np.all(np.abs(candidates - text.reference) <= 12, axis=1)
+        if text.shortlist is None
+        else np.ones(len(candidates), dtype=bool)
+    )
     if not can_say.any():
         return
     actions = np.random.default_rng(seed).choice(np.flatnonzero(can_say), task.trials)
     for action in actions:
-        written = dict(zip(text._knobs, (candidates[action] - text.reference).tolist(), strict=True))
-        text.run_experiment("target", written if text.shortlist is None else {"candidate": text.shortlist.number(int(action))})
+        written = dict(
+            zip(
+                text._knobs, (candidates[action] - text.reference).tolist(), strict=True
+            )
+        )
+        text.run_experiment(
+            "target",
+            written
+            if text.shortlist is None
+            else {"candidate": text.shortlist.number(int(action))},
+        )
     rewards = [s[1] for s in steps_of(LLMConfigEnv(task, table), actions, seed)]
     assert rewards == rewards_of(text.episode)
     curve = 1 - np.cumsum(rewards)
@@ -110,30 +172,47 @@ def test_views__listed_candidates__text_and_scalar_agree():
     text.reset()
     for number in (3, 9, 3):
         text.run_experiment("target", {"candidate": text.shortlist.number(number)})
-    assert [s[1] for s in steps_of(LLMConfigEnv(task, MIXED), (3, 9, 3), 5)] == rewards_of(text.episode)
+    assert [
+        s[1] for s in steps_of(LLMConfigEnv(task, MIXED), (3, 9, 3), 5)
+    ] == rewards_of(text.episode)
 
 
-@pytest.mark.parametrize(("table", "changes"), [(TOY, c) for c in CHANGES] + [(MIXED, {})] + [(RICH, c) for c in BOUNDED])
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [(TOY, c) for c in CHANGES] + [(MIXED, {})] + [(RICH, c) for c in BOUNDED],
+)
 def test_env__gymnasium_checker__passes_without_a_warning(table, changes):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*(Box|spec|render).*")
-        check_env(LLMConfigEnv(make_task(table, **changes), table), skip_render_check=True)
+        check_env(
+            LLMConfigEnv(make_task(table, **changes), table), skip_render_check=True
+        )
 
 
 def test_env__return__is_one_minus_final_latent_regret():
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.action_space.seed(1)
-    total = sum(s[1] for s in steps_of(env, [env.action_space.sample() for _ in range(3)], 5))
+    total = sum(
+        s[1] for s in steps_of(env, [env.action_space.sample() for _ in range(3)], 5)
+    )
     assert total == pytest.approx(1 - env.episode.regret_curve(latent=True)[-1])
-    assert np.array_equal(env.episode.drawn.rows, start(make_task(TOY), TOY, 5).drawn.rows)
+    assert np.array_equal(
+        env.episode.drawn.rows, start(make_task(TOY), TOY, 5).drawn.rows
+    )
 
 
 def test_env__observations__are_the_last_trial_and_never_written_again():
     env = LLMConfigEnv(make_task(TOY, trials=4), TOY)
     seen = [env.reset(seed=2)[0], *(env.step(a)[0] for a in (5, 30, -7, 11))]
     losses = [t.loss for t in env.episode.trials]
-    wanted = [[-1, np.inf], [5, losses[0]], [30, losses[1]], [-1, np.inf], [11, losses[3]]]
+    wanted = [
+        [-1, np.inf],
+        [5, losses[0]],
+        [30, losses[1]],
+        [-1, np.inf],
+        [11, losses[3]],
+    ]
     assert np.array(seen) == pytest.approx(np.array(wanted), rel=1e-6)
     env.reset(seed=3)
     env.step(1)
@@ -146,7 +225,9 @@ def test_env__stacked_by_gymnasium__is_the_whole_play():
     assert [env.step(a)[0][:, 0].tolist() for a in (4, 5, 6)][-1] == [4, 5, 6]
 
 
-@pytest.mark.parametrize("action", [np.int64(7), np.array(7), np.array([7]), np.int32(7)])
+@pytest.mark.parametrize(
+    "action", [np.int64(7), np.array(7), np.array([7]), np.int32(7)]
+)
 def test_env__integer_in_any_dress__is_that_candidate(action):
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.reset(seed=0)
@@ -154,7 +235,9 @@ def test_env__integer_in_any_dress__is_that_candidate(action):
     assert env._actions == [7]
 
 
-@pytest.mark.parametrize("action", [-1, 35, 2.5, "7", None, np.array([1, 2]), [3], float("nan")])
+@pytest.mark.parametrize(
+    "action", [-1, 35, 2.5, "7", None, np.array([1, 2]), [3], float("nan")]
+)
 def test_env__action_that_names_no_candidate__is_malformed_and_costs_its_trial(action):
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.reset(seed=0)
@@ -185,7 +268,10 @@ def test_env__more_candidates_than_are_laid_out__answers_the_same(monkeypatch):
 def test_env__view__is_the_draw_of_its_seed():
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.reset(seed=9)
-    assert np.array_equal(env.view.evidence[0].points, start(make_task(TOY), TOY, 9).drawn.view.evidence[0].points)
+    assert np.array_equal(
+        env.view.evidence[0].points,
+        start(make_task(TOY), TOY, 9).drawn.view.evidence[0].points,
+    )
 
 
 def test_env__wrapped_by_gymnasium__plays():
@@ -197,7 +283,12 @@ def test_env__wrapped_by_gymnasium__plays():
 
 
 def test_vector__tasks_of_several_kinds_and_budgets__each_equals_its_scalar_environment():
-    tasks = [make_task(TOY, trials=1 + i % 4, task_id=f"toy/{i % 5}", **CHANGES[i % len(CHANGES)]) for i in range(40)]
+    tasks = [
+        make_task(
+            TOY, trials=1 + i % 4, task_id=f"toy/{i % 5}", **CHANGES[i % len(CHANGES)]
+        )
+        for i in range(40)
+    ]
     vector, rng = LLMConfigVectorEnv(tasks, TOY), np.random.default_rng(0)
     scalars = [LLMConfigEnv(t, TOY) for t in tasks]
     _, info = vector.reset(seed=100)
@@ -215,13 +306,22 @@ def test_vector__tasks_of_several_kinds_and_budgets__each_equals_its_scalar_envi
         actions = np.array([rng.integers(e.action_space.n) for e in scalars])
         _, reward, over, _, _ = vector.step(actions)
         stepped = [e.step(int(a)) for e, a in zip(scalars, actions, strict=True)]
-        assert reward.tolist() == [s[1] for s in stepped] and over.tolist() == [s[2] for s in stepped]
+        assert reward.tolist() == [s[1] for s in stepped] and over.tolist() == [
+            s[2] for s in stepped
+        ]
         assert vector.statuses().tolist() == [s[4]["trial"].status for s in stepped]
-    assert all(repr(vector.episode(i).trials) == repr(e.episode.trials) for i, e in enumerate(scalars))
+    assert all(
+        repr(vector.episode(i).trials) == repr(e.episode.trials)
+        for i, e in enumerate(scalars)
+    )
     flops, _ = vector.costs()
     assert flops.tolist() == [e.episode.ledger.cost_flops for e in scalars]
-    assert vector.trials_left.tolist() == [e.episode.ledger.trials_left for e in scalars]
-    assert vector.latent_regret == pytest.approx([e.episode.regret_curve(latent=True)[-1] for e in scalars])
+    assert vector.trials_left.tolist() == [
+        e.episode.ledger.trials_left for e in scalars
+    ]
+    assert vector.latent_regret == pytest.approx(
+        [e.episode.regret_curve(latent=True)[-1] for e in scalars]
+    )
 
 
 def test_vector__equal_task_and_seed__share_one_board_and_outlive_each_other():
@@ -230,7 +330,9 @@ def test_vector__equal_task_and_seed__share_one_board_and_outlive_each_other():
     assert vector._cells[0] == vector._cells[1] != vector._cells[2]
     vector.reset(seed=[9, 0, 0], options={"reset_mask": np.array([True, False, False])})
     _, reward, *_ = vector.step(np.array([7, 7, 7]))
-    assert reward.tolist() == [steps_of(LLMConfigEnv(make_task(TOY), TOY), [7], s)[0][1] for s in (9, 4, 5)]
+    assert reward.tolist() == [
+        steps_of(LLMConfigEnv(make_task(TOY), TOY), [7], s)[0][1] for s in (9, 4, 5)
+    ]
 
 
 def test_vector__no_seed__comes_from_its_own_stream():
@@ -243,7 +345,9 @@ def test_vector__no_seed__comes_from_its_own_stream():
 
 
 def test_vector__observations_and_spaces__fit():
-    vector = LLMConfigVectorEnv([make_task(TOY), make_task(TOY, setting="pool-visible")], TOY)
+    vector = LLMConfigVectorEnv(
+        [make_task(TOY), make_task(TOY, setting="pool-visible")], TOY
+    )
     assert vector.action_space.nvec.tolist() == [35, 28]
     for observation in (vector.reset(seed=0)[0], vector.step(np.array([1, -1]))[0]):
         assert vector.observation_space["loss"].contains(observation["loss"])
@@ -282,7 +386,9 @@ def test_snapping__any_number_of_coordinates__is_the_nearest_bit_for_bit(d):
     rng = np.random.default_rng(d)
     points, grid = rng.normal(size=(40, d)), rng.normal(size=(30, d))
     index, distance = Snapping(grid, points).among(np.arange(40))
-    assert list(zip(index.tolist(), distance.tolist(), strict=True)) == [nearest(points, p) for p in grid]
+    assert list(zip(index.tolist(), distance.tolist(), strict=True)) == [
+        nearest(points, p) for p in grid
+    ]
 
 
 def test_board__any_candidate__answers_as_the_episode_does():

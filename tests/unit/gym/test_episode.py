@@ -17,21 +17,36 @@ TABLE = make_table()
 def test_draw__same_seed__same_rows__other_seed__others():
     task = make_task(TABLE)
     a, b, c = (draw(task, TABLE, s) for s in (7, 7, 8))
-    assert np.array_equal(a.rows, b.rows) and np.array_equal(a.view.evidence[0].points, b.view.evidence[0].points)
+    assert np.array_equal(a.rows, b.rows) and np.array_equal(
+        a.view.evidence[0].points, b.view.evidence[0].points
+    )
     assert not np.array_equal(a.rows, c.rows)
 
 
 def test_draw__other_process_and_hash_seed__same_rows():
-    code = ("from tests.unit.gym.tables import *; from autollm.gym.task import draw; t = make_table();"
-            "print(draw(make_task(t), t, 3).rows.tolist())")
-    outputs = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": h}, capture_output=True, text=True,
-                              check=True).stdout for h in ("1", "2")}
+    code = (
+        "from tests.unit.gym.tables import *; from autollm.gym.task import draw; t = "
+        "make_table();"
+        "print(draw(make_task(t), t, 3).rows.tolist())"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": h},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for h in ("1", "2")
+    }
     assert outputs == {f"{draw(make_task(TABLE), TABLE, 3).rows.tolist()}\n"}
 
 
 def test_draw__redraw__keeps_four_fifths_of_target_and_evidence():
     drawn = draw(make_task(TABLE), TABLE, 0)
-    assert len(drawn.rows) == 28 and {len(e.points) for e in drawn.view.evidence} == {28}
+    assert len(drawn.rows) == 28 and {len(e.points) for e in drawn.view.evidence} == {
+        28
+    }
     assert len(draw(make_task(TABLE, target_rows="all"), TABLE, 0).rows) == 35
 
 
@@ -49,7 +64,9 @@ def test_task__unknown_setting__did_you_mean():
 
 
 def test_episode__best_row__zero_regret_from_then_on():
-    episode = start(make_task(TABLE, target_rows="all", setting="pool-visible"), TABLE, 0)
+    episode = start(
+        make_task(TABLE, target_rows="all", setting="pool-visible"), TABLE, 0
+    )
     order = np.argsort(episode.losses)
     for row in (order[len(order) // 2], order[0], order[1]):
         episode.run_candidate(row)
@@ -58,9 +75,14 @@ def test_episode__best_row__zero_regret_from_then_on():
 
 
 def test_episode__repeat_malformed_and_far_calls__cost_a_trial_and_are_counted():
-    episode = start(make_task(TABLE, trials=5, target_rows="all", off_table="reject"), TABLE, 0)
+    episode = start(
+        make_task(TABLE, trials=5, target_rows="all", off_table="reject"), TABLE, 0
+    )
     here = episode.drawn.view.space.decode(episode.points[0])
-    statuses = [episode.run(c).status for c in (here, here, {"learning_rate": 1}, {**here, "learning_rate": 1.0})]
+    statuses = [
+        episode.run(c).status
+        for c in (here, here, {"learning_rate": 1}, {**here, "learning_rate": 1.0})
+    ]
     assert statuses == ["ok", "repeated", "malformed", "rejected"]
     assert episode.ledger.trials_left == 1 and episode.ledger.cost_flops == 1.0
 
@@ -68,13 +90,17 @@ def test_episode__repeat_malformed_and_far_calls__cost_a_trial_and_are_counted()
 def test_episode__nothing_found__regret_one():
     episode = start(make_task(TABLE), TABLE, 0)
     episode.malformed()
-    assert episode.regret_curve().tolist() == [1, 1, 1] and episode.inference_regret() == 1
+    assert (
+        episode.regret_curve().tolist() == [1, 1, 1] and episode.inference_regret() == 1
+    )
 
 
 def test_episode__snap__is_reported_with_its_distance():
     episode = start(make_task(TABLE, target_rows="all"), TABLE, 0)
     trial = episode.run_point(episode.points[4] + [0.2, 0.0])
-    assert trial.row == 4 and trial.distance == pytest.approx(0.2) and trial.status == "ok"
+    assert (
+        trial.row == 4 and trial.distance == pytest.approx(0.2) and trial.status == "ok"
+    )
 
 
 def test_episode__after_the_end__says_so():

@@ -1,7 +1,9 @@
-"""What 50 generated landscapes say and give, word for word: prompts, tool answers, draws and regrets of checkpoints that were trained on them.
+"""What 50 generated landscapes say and give, word for word: prompts, tool answers,
+draws and regrets of checkpoints that were trained on them.
 
-A change here means that weights trained before it read another language. Such a change needs new weights, not new digests.
-(Once it did not: since architectures list their rows, a quarter of the landscapes offers other candidates, in the same words.)
+A change here means that weights trained before it read another language. Such a change
+needs new weights, not new digests. (Once it did not: since architectures list their
+rows, a quarter of the landscapes offers other candidates, in the same words.)
 """
 
 from __future__ import annotations
@@ -18,15 +20,29 @@ from autollm.gym.episode import start
 from autollm.gym.text import TextEnv
 
 TOOLS = "892bc63bc9d59abe"
-GOLDEN = {0: "65acfe15cdbea1e7", 10: "649c9daa31db94ee", 20: "41933eacf3ba8531", 30: "42428d5e6ebdf035", 40: "dd5e9276a6dd855a"}
+GOLDEN = {
+    0: "65acfe15cdbea1e7",
+    10: "649c9daa31db94ee",
+    20: "41933eacf3ba8531",
+    30: "42428d5e6ebdf035",
+    40: "dd5e9276a6dd855a",
+}
 
 
 def transcript(seed: int) -> list[str]:
-    """Everything that is said in one play of a landscape: good, repeated, malformed and far calls, then a submission."""
+    """Everything that is said in one play of a landscape: good, repeated, malformed and
+    far calls, then a submission.
+    """
     landscape = make_landscape(seed)
     env = TextEnv(lambda: start(landscape.task, landscape.table, seed))
     rng = np.random.default_rng([53, seed])
-    said = [env.reset(), env.list_candidates(), env.query_experiments("e1"), env.query_experiments("e1", 99), env.query_experiments("e77")]
+    said = [
+        env.reset(),
+        env.list_candidates(),
+        env.query_experiments("e1"),
+        env.query_experiments("e1", 99),
+        env.query_experiments("e77"),
+    ]
     cells, point = env.episode.drawn.view.candidates, None
     while not env.episode.done:
         pick = rng.random()
@@ -35,9 +51,17 @@ def transcript(seed: int) -> list[str]:
         elif pick > 0.9:
             point = point + 7.0
         said.append(thought(env))
-        arguments = run_call(env, point).arguments if pick < 0.95 else {"experiment": "target", "configuration": {"nothing": 1}}
+        arguments = (
+            run_call(env, point).arguments
+            if pick < 0.95
+            else {"experiment": "target", "configuration": {"nothing": 1}}
+        )
         said.append(env.run_experiment(**arguments))
-    said += [thought(env), env.submit(**submit_call(env).arguments), env.run_experiment("target", {})]
+    said += [
+        thought(env),
+        env.submit(**submit_call(env).arguments),
+        env.run_experiment("target", {}),
+    ]
     return said
 
 
@@ -49,27 +73,55 @@ def figures(seed: int) -> list[str]:
     episode, rng = env.episode, np.random.default_rng([59, seed])
     while not episode.done:
         episode.run_candidate(int(rng.integers(len(episode.drawn.view.candidates))))
-    said = [episode.drawn.rows.tolist(), [len(e.points) for e in episode.drawn.view.evidence], [t.status for t in episode.trials],
-            [t.row for t in episode.trials], *([f"{v:.9g}" for v in values] for values in (
-                [t.distance for t in episode.trials], [t.loss for t in episode.trials], episode.regret_curve(), episode.regret_curve(latent=True),
-                [episode.inference_regret(), env.get_reward(), episode.ledger.cost_flops], episode.drawn.view.candidates.ravel(),
-                episode.drawn.view.space.window.ravel()))]
+    said = [
+        episode.drawn.rows.tolist(),
+        [len(e.points) for e in episode.drawn.view.evidence],
+        [t.status for t in episode.trials],
+        [t.row for t in episode.trials],
+        *(
+            [f"{v:.9g}" for v in values]
+            for values in (
+                [t.distance for t in episode.trials],
+                [t.loss for t in episode.trials],
+                episode.regret_curve(),
+                episode.regret_curve(latent=True),
+                [
+                    episode.inference_regret(),
+                    env.get_reward(),
+                    episode.ledger.cost_flops,
+                ],
+                episode.drawn.view.candidates.ravel(),
+                episode.drawn.view.space.window.ravel(),
+            )
+        ),
+    ]
     return [repr(s) for s in said]
 
 
 def digest(first: int) -> str:
     """Of ten landscapes."""
-    text = "\n".join(line for seed in range(first, first + 10) for line in (*transcript(seed), *figures(seed)))
+    text = "\n".join(
+        line
+        for seed in range(first, first + 10)
+        for line in (*transcript(seed), *figures(seed))
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("first", range(0, 50, 10))
-def test_landscapes__prompts_answers_draws_and_regrets__are_what_weights_were_trained_on(first):
+def test_landscapes__prompts_answers_draws_and_regrets__are_what_weights_were_trained_on(
+    first,
+):
     assert digest(first) == GOLDEN[first]
 
 
 def test_tools__names_and_docstrings__are_what_weights_were_trained_on():
-    """Public methods of TextEnv are the tools: chat templates render their signatures and docstrings."""
-    tools = [(name, str(inspect.signature(m)), inspect.getdoc(m)) for name, m in inspect.getmembers(TextEnv, inspect.isfunction)
-             if not name.startswith("_")]
+    """Public methods of TextEnv are the tools: chat templates render their signatures
+    and docstrings.
+    """
+    tools = [
+        (name, str(inspect.signature(m)), inspect.getdoc(m))
+        for name, m in inspect.getmembers(TextEnv, inspect.isfunction)
+        if not name.startswith("_")
+    ]
     assert hashlib.sha256(repr(tools).encode()).hexdigest()[:16] == TOOLS

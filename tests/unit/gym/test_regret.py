@@ -31,7 +31,10 @@ def test_regret__flat_table__zero():
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_expected_random_regret__small_table__equals_enumeration(k):
     losses = np.array([3.0, 1.0, 2.0, 5.0, 9.0])
-    draws = [regret(losses[list(c)].min(), losses) for c in itertools.combinations(range(5), k)]
+    draws = [
+        regret(losses[list(c)].min(), losses)
+        for c in itertools.combinations(range(5), k)
+    ]
     assert expected_random_regret(losses, k) == pytest.approx(np.mean(draws))
 
 

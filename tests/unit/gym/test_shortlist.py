@@ -17,7 +17,12 @@ def opened(family, **changes):
 
 def test_shortlist__named_again__keeps_its_number():
     shortlist = Shortlist(CANDIDATES)
-    assert [shortlist.number(i) for i in (2, 0, 2, 3)] == [0, 1, 0, 2] and shortlist.indices == [2, 0, 3]
+    assert [shortlist.number(i) for i in (2, 0, 2, 3)] == [
+        0,
+        1,
+        0,
+        2,
+    ] and shortlist.indices == [2, 0, 3]
     assert shortlist.points.tolist() == CANDIDATES[[2, 0, 3]].tolist()
 
 
@@ -25,18 +30,29 @@ def test_shortlist__point__nearest_of_all_or_of_those_with_a_number():
     shortlist = Shortlist(CANDIDATES)
     shortlist.number(3)
     assert shortlist.named(np.array([0.9, 0.1])) == 0, "the only one that has a number"
-    assert shortlist.near(np.array([0.9, 0.1])) == 1 and shortlist.named(np.array([0.9, 0.1])) == 1
+    assert (
+        shortlist.near(np.array([0.9, 0.1])) == 1
+        and shortlist.named(np.array([0.9, 0.1])) == 1
+    )
 
 
 @pytest.mark.parametrize("family", ["architecture", "data_mixture"])
 def test_text__many_coordinates__prompt_names_candidates_that_can_be_run(family):
     env, prompt = opened(family)
-    assert " best candidate " in prompt and "centre candidate " in prompt and "trend candidate " in prompt
+    assert (
+        " best candidate " in prompt
+        and "centre candidate " in prompt
+        and "trend candidate " in prompt
+    )
     assert prompt.count("\nsurface candidate ") == 1 and len(env.shortlist) >= 3
     for number in range(min(3, len(env.shortlist))):
         said = env.run_experiment("target", {"candidate": number})
-        assert said.startswith(("ok at candidate ", "off_table at candidate ", "repeated at candidate "))
-    assert env.run_experiment("target", {"candidate": len(env.shortlist)}).startswith(("malformed", "error: no trials left"))
+        assert said.startswith(
+            ("ok at candidate ", "off_table at candidate ", "repeated at candidate ")
+        )
+    assert env.run_experiment("target", {"candidate": len(env.shortlist)}).startswith(
+        ("malformed", "error: no trials left")
+    )
 
 
 def test_text__no_evidence__prompt_still_names_candidates():
@@ -55,9 +71,16 @@ def test_text__listing__gives_numbers_to_what_it_shows_alone():
     env, _ = opened("architecture")
     before = len(env.shortlist)
     first = env.list_candidates()
-    shown = [int(line.split()[1]) for line in first.splitlines() if line.startswith("candidate ")]
+    shown = [
+        int(line.split()[1])
+        for line in first.splitlines()
+        if line.startswith("candidate ")
+    ]
     assert len(env.shortlist) <= before + len(shown) and env.list_candidates() == first
-    assert all(env.shortlist.near(env.episode.drawn.view.candidates[i]) == n for i, n in enumerate(shown))
+    assert all(
+        env.shortlist.near(env.episode.drawn.view.candidates[i]) == n
+        for i, n in enumerate(shown)
+    )
 
 
 def test_text__few_coordinates__has_no_numbers():

@@ -37,7 +37,9 @@ def test_smooth__noisy_bowl__is_nearer_to_the_surface_than_the_rows(n, d):
 def test_smooth__any_order_of_rows__gives_the_same(seed):
     x, _, loss = noisy_bowl(40, 3, 0.05, seed)
     order = np.random.default_rng(seed).permutation(40)
-    assert smooth(x[order], loss[order], np.ones(40)) == pytest.approx(smooth(x, loss, np.ones(40))[order])
+    assert smooth(x[order], loss[order], np.ones(40)) == pytest.approx(
+        smooth(x, loss, np.ones(40))[order]
+    )
 
 
 def test_smooth__many_rows__agrees_with_the_whole_process(monkeypatch):
@@ -68,5 +70,10 @@ def test_smooth__beyond_the_largest_table__is_left_as_it_is(monkeypatch):
 def test_smooth__mixtures__have_lengths_in_natural_units():
     table = make_mixed_table()
     loss = table.losses(0) + 0.05 * np.random.default_rng(0).normal(size=40)
-    by_step, by_unit = (smooth(table.points[0], loss, np.ones(40), g) for g in (None, MIXED.gridded))
-    assert np.corrcoef(by_unit, table.losses(0))[0, 1] > np.corrcoef(by_step, table.losses(0))[0, 1]
+    by_step, by_unit = (
+        smooth(table.points[0], loss, np.ones(40), g) for g in (None, MIXED.gridded)
+    )
+    assert (
+        np.corrcoef(by_unit, table.losses(0))[0, 1]
+        > np.corrcoef(by_step, table.losses(0))[0, 1]
+    )

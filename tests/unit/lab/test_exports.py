@@ -1,4 +1,6 @@
-"""Recorded runs through other tools' writers, read back by the tools' own readers and compared with the raw log, number by number."""
+"""Recorded runs through other tools' writers, read back by the tools' own readers and
+compared with the raw log, number by number.
+"""
 
 import importlib.util
 import json
@@ -14,14 +16,44 @@ from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import export, replay_of
 from autollm.records import RunEnd, RunHeader, RunStep
 
-HEAD = RunHeader("data_mixture-t1-0a1b2c3d4e5f", "lab-data_mixture", "data_mixture", {"mixture": {"code": 0.25, "prose": 0.75}},
-                 {"params": 11312.0, "tokens": 4096.0}, 1, model={"width": 16}, data={"sha256": "ab"}, created_at="2026-05-01T10:00:00+00:00")
-ODD = [HEAD, RunStep(1, {"train_loss": 6.24123, "grad_norm": 0.1}, 512.0, 0.25), RunStep(4, {"train_loss": float("nan")}, 2048.0, 1.5),
-       RunStep(8, {"train_loss": 123456.0, "clip_ratio": 1e-7}, 4096.0, 3.0),
-       RunEnd("diverged", {"writer_loss": float("nan"), "coder_loss": 7.125}, {"flops": 1.0}, "final loss above 6.238 nats or not finite")]
-"""Uneven metrics, a hole, steps that are not every one, a number that 32 bits cannot hold."""
-CUT = [RunHeader("rl_tuning-s1-000000000000", "lab-rl_tuning", "rl_tuning", {"learning_rate": 2.0**-9}, {"params": 1.0}, 0, model={"task": "sorting"}),
-       RunEnd("failed", {}, {"flops": 0.0}, "time limit")]
+HEAD = RunHeader(
+    "data_mixture-t1-0a1b2c3d4e5f",
+    "lab-data_mixture",
+    "data_mixture",
+    {"mixture": {"code": 0.25, "prose": 0.75}},
+    {"params": 11312.0, "tokens": 4096.0},
+    1,
+    model={"width": 16},
+    data={"sha256": "ab"},
+    created_at="2026-05-01T10:00:00+00:00",
+)
+ODD = [
+    HEAD,
+    RunStep(1, {"train_loss": 6.24123, "grad_norm": 0.1}, 512.0, 0.25),
+    RunStep(4, {"train_loss": float("nan")}, 2048.0, 1.5),
+    RunStep(8, {"train_loss": 123456.0, "clip_ratio": 1e-7}, 4096.0, 3.0),
+    RunEnd(
+        "diverged",
+        {"writer_loss": float("nan"), "coder_loss": 7.125},
+        {"flops": 1.0},
+        "final loss above 6.238 nats or not finite",
+    ),
+]
+"""Uneven metrics, a hole, steps that are not every one, a number that 32 bits cannot
+hold.
+"""
+CUT = [
+    RunHeader(
+        "rl_tuning-s1-000000000000",
+        "lab-rl_tuning",
+        "rl_tuning",
+        {"learning_rate": 2.0**-9},
+        {"params": 1.0},
+        0,
+        model={"task": "sorting"},
+    ),
+    RunEnd("failed", {}, {"flops": 0.0}, "time limit"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +65,30 @@ def runs():
 def said(records):
     """(metric, step) -> value of a raw log, as the module's page says it is written."""
     steps = [r for r in records if isinstance(r, RunStep)]
-    out = {(name, s.step): value for s in steps for name, value in {**s.metrics, "tokens": s.tokens}.items()}
-    return out | {(f"eval_{name}", steps[-1].step): value for name, value in records[-1].final.items()}
+    out = {
+        (name, s.step): value
+        for s in steps
+        for name, value in {**s.metrics, "tokens": s.tokens}.items()
+    }
+    return out | {
+        (f"eval_{name}", steps[-1].step): value
+        for name, value in records[-1].final.items()
+    }
 
 
 def same(found, records, as_kept=lambda value: value):
-    wanted = {key: as_kept(value) for key, value in said(records).items()} if len(records) > 2 else {}
+    wanted = (
+        {key: as_kept(value) for key, value in said(records).items()}
+        if len(records) > 2
+        else {}
+    )
     assert found.keys() == wanted.keys()
-    differ = {k: (found[k], wanted[k]) for k in wanted if found[k] != wanted[k] and not (math.isnan(found[k]) and math.isnan(wanted[k]))}
+    differ = {
+        k: (found[k], wanted[k])
+        for k in wanted
+        if found[k] != wanted[k]
+        and not (math.isnan(found[k]) and math.isnan(wanted[k]))
+    }
     assert not differ
 
 
@@ -50,9 +98,28 @@ def test_trainer_state__read_by_transformers__equals_the_raw_log(runs, tmp_path)
     (folder,) = export(runs, ["trainer-state"], tmp_path)
     for records in runs:
         replay = replay_of(records)
-        state = TrainerState.load_from_json(str(folder / replay.run_id / f"checkpoint-{replay.last_step}" / "trainer_state.json"))
-        same({(k, e["step"]): v for e in state.log_history for k, v in e.items() if k not in ("step", "epoch")}, records)
-        assert state.global_step == replay.last_step and state.trial_name == replay.run_id and state.trial_params == replay.params
+        state = TrainerState.load_from_json(
+            str(
+                folder
+                / replay.run_id
+                / f"checkpoint-{replay.last_step}"
+                / "trainer_state.json"
+            )
+        )
+        same(
+            {
+                (k, e["step"]): v
+                for e in state.log_history
+                for k, v in e.items()
+                if k not in ("step", "epoch")
+            },
+            records,
+        )
+        assert (
+            state.global_step == replay.last_step
+            and state.trial_name == replay.run_id
+            and state.trial_params == replay.params
+        )
 
 
 def test_mlflow__read_by_its_client__equals_the_raw_log(runs, tmp_path):
@@ -63,30 +130,63 @@ def test_mlflow__read_by_its_client__equals_the_raw_log(runs, tmp_path):
     experiments = {e.name: e.experiment_id for e in client.search_experiments()}
     for records in runs:
         (run,) = client.search_runs([experiments[records[0].source]])
-        history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        same({(m.key, m.step): m.value for points in history.values() for m in points}, records)
-        assert run.info.run_name == records[0].run_id and run.info.status == ("FAILED" if records is CUT else "FINISHED")
-        assert run.data.params["seed"] == str(records[0].seed) and run.data.tags["status"] == records[-1].status
+        history = {
+            name: client.get_metric_history(run.info.run_id, name)
+            for name in run.data.metrics
+        }
+        same(
+            {(m.key, m.step): m.value for points in history.values() for m in points},
+            records,
+        )
+        assert run.info.run_name == records[0].run_id and run.info.status == (
+            "FAILED" if records is CUT else "FINISHED"
+        )
+        assert (
+            run.data.params["seed"] == str(records[0].seed)
+            and run.data.tags["status"] == records[-1].status
+        )
     (odd,) = client.search_runs([experiments["lab-data_mixture"]])
-    assert odd.data.params["config.mixture.code"] == "0.25" and odd.info.end_time - odd.info.start_time == 3000
-    assert [m.timestamp - odd.info.start_time for m in client.get_metric_history(odd.info.run_id, "train_loss")] == [250, 1500, 3000]
+    assert (
+        odd.data.params["config.mixture.code"] == "0.25"
+        and odd.info.end_time - odd.info.start_time == 3000
+    )
+    assert [
+        m.timestamp - odd.info.start_time
+        for m in client.get_metric_history(odd.info.run_id, "train_loss")
+    ] == [250, 1500, 3000]
 
 
-def test_tensorboard__read_by_its_accumulator__equals_the_raw_log_to_32_bits(runs, tmp_path):
+def test_tensorboard__read_by_its_accumulator__equals_the_raw_log_to_32_bits(
+    runs, tmp_path
+):
     pytest.importorskip("tensorboard", reason="extra exports is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (folder,) = export(runs, ["tensorboard"], tmp_path)
     for records in runs:
-        events = EventAccumulator(str(folder / records[0].run_id), size_guidance={"scalars": 0}).Reload()
-        same({(tag, e.step): e.value for tag in events.Tags()["scalars"] for e in events.Scalars(tag)}, records, lambda v: float(np.float32(v)))
+        events = EventAccumulator(
+            str(folder / records[0].run_id), size_guidance={"scalars": 0}
+        ).Reload()
+        same(
+            {
+                (tag, e.step): e.value
+                for tag in events.Tags()["scalars"]
+                for e in events.Scalars(tag)
+            },
+            records,
+            lambda v: float(np.float32(v)),
+        )
         (params,) = events.Tensors("params/text_summary")
-        assert json.loads(params.tensor_proto.string_val[0]) == replay_of(records).params
+        assert (
+            json.loads(params.tensor_proto.string_val[0]) == replay_of(records).params
+        )
 
 
 def wandb_messages(data):
-    """Messages of a .wandb file: a LevelDB log behind seven bytes. wandb's own reader of it is compiled (wandb-core sync) and has no Python
-    interface since its `DataStore` went; the messages are its own protobuf."""
+    """Messages of a .wandb file: a LevelDB log behind seven bytes. wandb's own reader
+    of it is compiled (wandb-core sync) and has no Python interface since its
+    `DataStore` went; the messages are its own protobuf.
+    """
     assert data[:4] == b":W&B"
     at, parts = 7, b""
     while at + 7 <= len(data):
@@ -111,17 +211,34 @@ def test_wandb__read_by_its_messages__equals_the_raw_log(runs, tmp_path):
         found, config, code = {}, {}, None
         for record in map(Record.FromString, wandb_messages(path.read_bytes())):
             assert record.run.host == "" and not record.HasField("environment")
-            config |= {u.key: json.loads(u.value_json) for u in record.run.config.update}
+            config |= {
+                u.key: json.loads(u.value_json) for u in record.run.config.update
+            }
             code = record.exit.exit_code if record.HasField("exit") else code
-            items = {i.key or i.nested_key[0]: json.loads(i.value_json) for i in record.history.item}
-            found |= {(k, items["_step"]): float(v) for k, v in items.items() if not k.startswith("_")}
+            items = {
+                i.key or i.nested_key[0]: json.loads(i.value_json)
+                for i in record.history.item
+            }
+            found |= {
+                (k, items["_step"]): float(v)
+                for k, v in items.items()
+                if not k.startswith("_")
+            }
         same(found, records)
-        assert {k: config[k] for k in replay_of(records).params} == replay_of(records).params and code == (records is CUT)
+        assert {k: config[k] for k in replay_of(records).params} == replay_of(
+            records
+        ).params and code == (records is CUT)
 
 
 def test_export__package_absent__says_which_extra(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(exports, "find_spec", lambda name: None if name == "wandb" else importlib.util.find_spec(name))
-    with pytest.raises(SetupError, match=r"needs wandb. Fix: pip install -e '.\[exports\]'"):
+    monkeypatch.setattr(
+        exports,
+        "find_spec",
+        lambda name: None if name == "wandb" else importlib.util.find_spec(name),
+    )
+    with pytest.raises(
+        SetupError, match=r"needs wandb. Fix: pip install -e '.\[exports\]'"
+    ):
         export(runs, ["trainer-state", "wandb"], tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -134,7 +251,9 @@ def test_export__unknown_tool_and_folder_that_is_there__refused(runs, tmp_path):
         export([CUT], ["trainer-state"], tmp_path)
 
 
-def test_export__writer_that_dies__leaves_no_folder_and_may_be_repeated(runs, tmp_path, monkeypatch):
+def test_export__writer_that_dies__leaves_no_folder_and_may_be_repeated(
+    runs, tmp_path, monkeypatch
+):
     writer = exports.WRITERS["trainer-state"]
 
     def dying(replays, folder):
@@ -156,7 +275,28 @@ def test_replay__log_without_its_end__refused():
 
 
 def test_command__sample_of_the_archive_and_unknown_run(tmp_path, capsys):
-    cli.export("pretraining", tools="trainer-state", run="", sample=2, seed=0, here=None, out=tmp_path, home=None)
-    assert len(list((tmp_path / "trainer-state").iterdir())) == 2 and "2 runs" in capsys.readouterr().out
+    cli.export(
+        "pretraining",
+        tools="trainer-state",
+        run="",
+        sample=2,
+        seed=0,
+        here=None,
+        out=tmp_path,
+        home=None,
+    )
+    assert (
+        len(list((tmp_path / "trainer-state").iterdir())) == 2
+        and "2 runs" in capsys.readouterr().out
+    )
     with pytest.raises(UnknownNameError, match="run"):
-        cli.export("pretraining", tools="mlflow", run="pretraining-a1-8795f312718d", sample=2, seed=0, here=None, out=tmp_path, home=None)
+        cli.export(
+            "pretraining",
+            tools="mlflow",
+            run="pretraining-a1-8795f312718d",
+            sample=2,
+            seed=0,
+            here=None,
+            out=tmp_path,
+            home=None,
+        )

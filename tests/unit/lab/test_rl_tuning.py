@@ -1,4 +1,6 @@
-"""The lab's GRPO family: tasks and their checks without torch; one short run through TRL on a start model of two SFT steps."""
+"""The lab's GRPO family: tasks and their checks without torch; one short run through
+TRL on a start model of two SFT steps.
+"""
 
 import json
 import random
@@ -13,7 +15,11 @@ from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
 from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
-LEVEL = Level("s1", "train", {"task": "sorting", "width": 16, "layers": 1, "completions": COMPLETIONS_A_STEP})
+LEVEL = Level(
+    "s1",
+    "train",
+    {"task": "sorting", "width": 16, "layers": 1, "completions": COMPLETIONS_A_STEP},
+)
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)
@@ -21,26 +27,58 @@ def test_tasks__own_answer__is_right_and_well_formed_at_every_size(task):
     rng = random.Random(0)
     for size in tasks.SIZES[task] + tasks.SHIFTED[task]:
         examples = [tasks.make(task, size, rng) for _ in range(200)]
-        assert all(tasks.is_right(e.prompt, e.answer) and len(e.answer) < tasks.MAX_ANSWER for e in examples)
+        assert all(
+            tasks.is_right(e.prompt, e.answer) and len(e.answer) < tasks.MAX_ANSWER
+            for e in examples
+        )
         assert all(set(e.prompt + e.answer) <= set(tasks.ALPHABET) for e in examples)
         assert len({e.prompt for e in examples}) > 30
 
 
-@pytest.mark.parametrize(("prompt", "answer", "right", "formed"), [
-    ("S52713=", "12357", True, True), ("S52713=", "12355", False, True), ("S52713=", "1235", False, False), ("S52713=", "", False, False),
-    ("A38+47=", "58", True, True), ("A38+47=", "85", False, True), ("A38+47=", "5+8", False, False), ("A38+47=", "058", False, True),
-    ("C3,7,2=13=", "3*2+7", True, True), ("C3,7,2=13=", "3+7", False, True), ("C3,7,2=13=", "3*2+6", False, False),
-    ("C3,7,2=13=", "3*2+", False, False), ("C3,7,2=6=", "3+3", False, False), ("C9,8,2=-8=", "2-9", False, True), ("C3,7,2=13=", "3**2", False, False),
-    ("C1,9,9=90=", "1+9*9", True, True)])
+@pytest.mark.parametrize(
+    ("prompt", "answer", "right", "formed"),
+    [
+        ("S52713=", "12357", True, True),
+        ("S52713=", "12355", False, True),
+        ("S52713=", "1235", False, False),
+        ("S52713=", "", False, False),
+        ("A38+47=", "58", True, True),
+        ("A38+47=", "85", False, True),
+        ("A38+47=", "5+8", False, False),
+        ("A38+47=", "058", False, True),
+        ("C3,7,2=13=", "3*2+7", True, True),
+        ("C3,7,2=13=", "3+7", False, True),
+        ("C3,7,2=13=", "3*2+6", False, False),
+        ("C3,7,2=13=", "3*2+", False, False),
+        ("C3,7,2=6=", "3+3", False, False),
+        ("C9,8,2=-8=", "2-9", False, True),
+        ("C3,7,2=13=", "3**2", False, False),
+        ("C1,9,9=90=", "1+9*9", True, True),
+    ],
+)
 def test_tasks__answers__are_judged(prompt, answer, right, formed):
-    assert (tasks.is_right(prompt, answer), tasks.is_well_formed(prompt, answer)) == (right, formed)
+    assert (tasks.is_right(prompt, answer), tasks.is_well_formed(prompt, answer)) == (
+        right,
+        formed,
+    )
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """Start models that any success will do for."""
     folder, patch = tmp_path_factory.mktemp("starts"), pytest.MonkeyPatch()
-    patch.setattr(starts, "RECIPE", {**starts.RECIPE, "band": [0.0, 1.0], "retained_success": 0.0, "batch": 16, "check_every": 2, "max_steps": 2})
+    patch.setattr(
+        starts,
+        "RECIPE",
+        {
+            **starts.RECIPE,
+            "band": [0.0, 1.0],
+            "retained_success": 0.0,
+            "batch": 16,
+            "check_every": 2,
+            "max_steps": 2,
+        },
+    )
     patch.setattr(starts, "PROMPTS", 64)
     yield folder
     patch.undo()
@@ -49,7 +87,10 @@ def cache(tmp_path_factory):
 def test_start_model__made_once__is_found_again(cache):
     folder = starts.start_model("sorting", 16, 1, cache)
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    assert starts.start_model("sorting", 16, 1, cache) == folder and (folder / "model.safetensors").stat().st_mtime_ns == before
+    assert (
+        starts.start_model("sorting", 16, 1, cache) == folder
+        and (folder / "model.safetensors").stat().st_mtime_ns == before
+    )
 
 
 def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
@@ -60,12 +101,18 @@ def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
 
 def test_tokenizer__a_prompt__is_one_token_a_character():
     tok = starts.tokenizer()
-    assert tok.encode("C3,7=10=") == [starts.VOCABULARY[c] for c in "C3,7=10="] and tok.decode(tok.encode("A38+47=")) == "A38+47="
+    assert (
+        tok.encode("C3,7=10=") == [starts.VOCABULARY[c] for c in "C3,7=10="]
+        and tok.decode(tok.encode("A38+47=")) == "A38+47="
+    )
 
 
 def test_answer_loss__padding_and_prompt__do_not_count(cache):
     model = starts._fresh(16, 1)
-    short, long = tasks.Example("sorting", "S21=", "12"), tasks.Example("sorting", "S4321765=", "1234567")
+    short, long = (
+        tasks.Example("sorting", "S21=", "12"),
+        tasks.Example("sorting", "S4321765=", "1234567"),
+    )
     alone = [starts.answer_loss(model, [e]).item() for e in (short, long)]
     both = starts.answer_loss(model, [short, long]).item()
     assert both == pytest.approx((3 * alone[0] + 8 * alone[1]) / 11, rel=1e-4)
@@ -78,23 +125,55 @@ def length_of(prompts, completions, **_):
 def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     from autollm.lab.trainers import rl_tuning
 
-    monkeypatch.setattr(rl_tuning, "N_SCORED", {"in_task": 40, "shifted": 20, "retained": 20})
+    monkeypatch.setattr(
+        rl_tuning, "N_SCORED", {"in_task": 40, "shifted": 20, "retained": 20}
+    )
     monkeypatch.setattr(rl_tuning, "N_SAMPLED", 20)
-    monkeypatch.setattr(rl_tuning, "reward", length_of)  # a model of two SFT steps is never right
-    config = {"learning_rate": 2.0**-9, "kl_weight": 0.04, "group_size": 8, "clip_range": 0.125, "temperature": 1.0}
+    monkeypatch.setattr(
+        rl_tuning, "reward", length_of
+    )  # a model of two SFT steps is never right
+    config = {
+        "learning_rate": 2.0**-9,
+        "kl_weight": 0.04,
+        "group_size": 8,
+        "clip_range": 0.125,
+        "temperature": 1.0,
+    }
     run = Run("rl_tuning", LEVEL, config, 0)
-    first, again = (rl_tuning.train([run], rl_tuning.load(cache))[run.run_id] for _ in range(2))
+    first, again = (
+        rl_tuning.train([run], rl_tuning.load(cache))[run.run_id] for _ in range(2)
+    )
     head, *steps, end = first
-    assert isinstance(head, RunHeader) and head.model["task"] == "sorting" and isinstance(end, RunEnd) and end.status == "finished"
-    assert steps and all(isinstance(s, RunStep) and {"reward", "entropy"} <= set(s.metrics) for s in steps)
-    assert set(end.final) == {RL_TUNING.objective.name} | {m.name for m in RL_TUNING.secondary} and end.final["kl"] > 0
+    assert (
+        isinstance(head, RunHeader)
+        and head.model["task"] == "sorting"
+        and isinstance(end, RunEnd)
+        and end.status == "finished"
+    )
+    assert steps and all(
+        isinstance(s, RunStep) and {"reward", "entropy"} <= set(s.metrics)
+        for s in steps
+    )
+    assert (
+        set(end.final)
+        == {RL_TUNING.objective.name} | {m.name for m in RL_TUNING.secondary}
+        and end.final["kl"] > 0
+    )
     assert end.final == again[-1].final
     log = "".join(to_line(r) + "\n" for r in first).encode()
-    (found,) = AutollmRunReader().read(LogBytes("r.jsonl", log, "ab"), MappingChoice()).runs
-    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(found.row["config_json"]) == pytest.approx(config, rel=1e-5)
+    (found,) = (
+        AutollmRunReader().read(LogBytes("r.jsonl", log, "ab"), MappingChoice()).runs
+    )
+    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(
+        found.row["config_json"]
+    ) == pytest.approx(config, rel=1e-5)
 
 
 def test_reward__format_alone__is_paid_a_little():
     from autollm.lab.trainers.rl_tuning import FORMAT_REWARD, reward
 
-    assert reward(["S21=", "S21=", "S21="], ["12<end>", "11<end><pad>", "<end>"]) == [1 + FORMAT_REWARD, FORMAT_REWARD, 0.0]
+    assert reward(["S21=", "S21=", "S21="], ["12<end>", "11<end><pad>", "<end>"]) == [
+        1 + FORMAT_REWARD,
+        FORMAT_REWARD,
+        0.0,
+    ]

@@ -17,8 +17,16 @@ from autollm.records import RunEnd, RunHeader, RunStep, to_line
 STEPLAW_HEADER = "h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N,D/N"
 
 
-def run_lines(run_id: str = "r1", *, n_steps: int = 2, end: RunEnd | str | None = "finished", **changes) -> list[str]:
-    """Lines of one lab run: a header, `n_steps` steps of two metrics, an end unless it is None."""
+def run_lines(
+    run_id: str = "r1",
+    *,
+    n_steps: int = 2,
+    end: RunEnd | str | None = "finished",
+    **changes,
+) -> list[str]:
+    """Lines of one lab run: a header, `n_steps` steps of two metrics, an end unless it
+    is None.
+    """
     header = {
         "run_id": run_id,
         "source": "lab-pretraining",
@@ -30,9 +38,14 @@ def run_lines(run_id: str = "r1", *, n_steps: int = 2, end: RunEnd | str | None 
         "hardware": {"device": "cpu"},
         "created_at": "2026-01-01T00:00:00Z",
     } | changes
-    steps = [RunStep(10 * i, {"train_loss": 5.0 - i, "grad_norm": 1.0}, 5120.0 * i, 0.5 * i) for i in range(n_steps)]
+    steps = [
+        RunStep(10 * i, {"train_loss": 5.0 - i, "grad_norm": 1.0}, 5120.0 * i, 0.5 * i)
+        for i in range(n_steps)
+    ]
     if end == "finished":
-        end = RunEnd("finished", {"val_loss": 3.5}, {"flops": 7.5e10, "device_hours": 0.01})
+        end = RunEnd(
+            "finished", {"val_loss": 3.5}, {"flops": 7.5e10, "device_hours": 0.01}
+        )
     records = [RunHeader(**header), *steps, *([end] if end else [])]
     return [to_line(record) for record in records]
 
@@ -42,7 +55,9 @@ def run_bytes(run_id: str = "r1", **changes) -> bytes:
     return ("\n".join(run_lines(run_id, **changes)) + "\n").encode()
 
 
-def steplaw_row(name: str, *, lr="0.0009766", bs="64", loss="3.0", n="214663680", d="4000000000") -> str:
+def steplaw_row(
+    name: str, *, lr="0.0009766", bs="64", loss="3.0", n="214663680", d="4000000000"
+) -> str:
     """One row as the published table prints it."""
     return f"960,9368,15,7,{lr},{bs},100,2.9,{loss},{name},{d},{n},18.6"
 
@@ -89,7 +104,10 @@ cost = {{flops = "6 * params"}}
 
 def csv_bytes(rows: list[dict[str, Any]]) -> bytes:
     """A CSV table of rows with equal keys."""
-    lines = [",".join(rows[0]), *(",".join(str(value) for value in row.values()) for row in rows)]
+    lines = [
+        ",".join(rows[0]),
+        *(",".join(str(value) for value in row.values()) for row in rows),
+    ]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -98,7 +116,9 @@ def json_lines(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def parquet_bytes(rows: list[dict[str, Any]], row_group_size: int | None = None) -> bytes:
+def parquet_bytes(
+    rows: list[dict[str, Any]], row_group_size: int | None = None
+) -> bytes:
     """A Parquet table."""
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer, row_group_size=row_group_size)

@@ -14,7 +14,14 @@ from autollm.records import config_id
 
 STEPLAW = load_mapping("steplaw")
 LAB = load_mapping("lab-pretraining")
-ROW = {"lr": "0.0003453", "bs": "736", "N": "1073741824", "D": "100000000000", "smooth loss": "2.4", "loss": "2.41"}
+ROW = {
+    "lr": "0.0003453",
+    "bs": "736",
+    "N": "1073741824",
+    "D": "100000000000",
+    "smooth loss": "2.4",
+    "loss": "2.41",
+}
 
 
 def knob_value(rule: KnobRule, raw, **others):
@@ -24,21 +31,37 @@ def knob_value(rule: KnobRule, raw, **others):
 
 def test_build_run__step_law_row__is_in_tokens_and_half_octaves():
     run = build_run(STEPLAW, ROW)
-    assert json.loads(run["config_json"]) == {"batch_tokens": 1507330, "learning_rate": 0.000345267}
-    assert json.loads(run["fidelity_json"]) == {"params": 1073740000, "tokens": 100000000000}
+    assert json.loads(run["config_json"]) == {
+        "batch_tokens": 1507330,
+        "learning_rate": 0.000345267,
+    }
+    assert json.loads(run["fidelity_json"]) == {
+        "params": 1073740000,
+        "tokens": 100000000000,
+    }
     assert run["fidelity_label"] == "params=1.07e9,tokens=1e11"
     assert run["cost_flops"] == 6.0 * 1073741824 * 100_000_000_000  # beyond int64
-    assert (run["status"], run["objective_value"], run["secondary_json"]) == ("finished", 2.4, '{"raw_loss":2.41}')
+    assert (run["status"], run["objective_value"], run["secondary_json"]) == (
+        "finished",
+        2.4,
+        '{"raw_loss":2.41}',
+    )
     assert run["config_id"] == config_id(json.loads(run["config_json"]))
 
 
 def test_build_run__two_spellings_of_one_rate__are_one_configuration():
-    ids = {build_run(STEPLAW, ROW | {"lr": lr})["config_id"] for lr in ("0.000345", "0.0003453")}
+    ids = {
+        build_run(STEPLAW, ROW | {"lr": lr})["config_id"]
+        for lr in ("0.000345", "0.0003453")
+    }
     assert len(ids) == 1
 
 
 def test_build_run__rate_between_two_steps__is_refused_with_the_nearest():
-    with pytest.raises(RecordError, match=r"lr=0.0003 is 0.203 octaves from the nearest step 0.000345267"):
+    with pytest.raises(
+        RecordError,
+        match=r"lr=0.0003 is 0.203 octaves from the nearest step 0.000345267",
+    ):
         build_run(STEPLAW, ROW | {"lr": "3e-4"})
 
 
@@ -85,20 +108,33 @@ def lab_values(**changes):
 
 def test_build_run__lab_run_on_a_gpu__has_gpu_hours():
     run = build_run(LAB, lab_values())
-    assert (run["seed"], run["device_hours"], run["gpu_hours"], run["cost_flops"]) == (3, 0.25, 0.25, 7.5e10)
+    assert (run["seed"], run["device_hours"], run["gpu_hours"], run["cost_flops"]) == (
+        3,
+        0.25,
+        0.25,
+        7.5e10,
+    )
     assert build_run(LAB, lab_values(**{"hardware.device": "cpu"}))["gpu_hours"] is None
 
 
 def test_build_run__recorded_status__is_never_made_better():
     run = build_run(LAB, lab_values(status="diverged", status_reason="loss above 20"))
-    assert (run["status"], run["status_reason"], run["objective_value"]) == ("diverged", "loss above 20", 3.5)
+    assert (run["status"], run["status_reason"], run["objective_value"]) == (
+        "diverged",
+        "loss above 20",
+        3.5,
+    )
 
 
 def test_build_run__cost_that_is_missing_or_infinite__is_null():
     values = lab_values(**{"cost.flops": math.inf})
     del values["cost.device_hours"]
     run = build_run(LAB, values)
-    assert (run["cost_flops"], run["device_hours"], run["gpu_hours"]) == (None, None, None)
+    assert (run["cost_flops"], run["device_hours"], run["gpu_hours"]) == (
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("seed", [2**63, 1.5, "x", True])
@@ -110,14 +146,19 @@ def test_build_run__seed_that_is_no_integer__is_refused(seed):
 def test_read_knob__simplex__is_renormalized_under_short_names():
     rule = KnobRule("mix", scale="simplex", columns=("w_*",), prefix="w_")
     weights = knob_value(rule, None, w_code="0.3333", w_web="0.6665", other="9")
-    assert set(weights) == {"code", "web"} and sum(weights.values()) == pytest.approx(1.0)
+    assert set(weights) == {"code", "web"} and sum(weights.values()) == pytest.approx(
+        1.0
+    )
     with pytest.raises(RecordError, match=r"sum to 0\.7 over 2 columns"):
         knob_value(rule, None, w_code="0.3", w_web="0.4")
 
 
 def test_read_knob__list_and_categories__keep_their_types():
     assert knob_value(KnobRule("heads", "h", "list"), "4-8-12") == [4, 8, 12]
-    assert knob_value(KnobRule("bias", "b", "categorical", values=(True, False)), "True") is True
+    assert (
+        knob_value(KnobRule("bias", "b", "categorical", values=(True, False)), "True")
+        is True
+    )
     assert knob_value(KnobRule("rule", "b", "categorical"), "cosine") == "cosine"
     with pytest.raises(RecordError, match="none of the declared values"):
         knob_value(KnobRule("layers", "l", "ordinal", values=(10, 11)), "12")
@@ -126,8 +167,13 @@ def test_read_knob__list_and_categories__keep_their_types():
 def test_build_run__conditional_knob__is_there_only_where_it_is_chosen():
     rate = dataclasses.replace(STEPLAW.knobs[0], when=("batch_tokens", (1507328.0,)))
     mapping = dataclasses.replace(STEPLAW, knobs=(STEPLAW.knobs[1], rate))
-    assert set(json.loads(build_run(mapping, ROW)["config_json"])) == {"batch_tokens", "learning_rate"}
-    assert set(json.loads(build_run(mapping, ROW | {"bs": "64", "lr": ""})["config_json"])) == {"batch_tokens"}
+    assert set(json.loads(build_run(mapping, ROW)["config_json"])) == {
+        "batch_tokens",
+        "learning_rate",
+    }
+    assert set(
+        json.loads(build_run(mapping, ROW | {"bs": "64", "lr": ""})["config_json"])
+    ) == {"batch_tokens"}
 
 
 def test_read_knob__integer__is_whole():
@@ -146,4 +192,7 @@ def test_read_knob__linear_step__rounds_in_the_knobs_own_unit():
 
 def test_build_run__fidelity_and_space__come_from_the_mapping():
     narrower = dataclasses.replace(LAB, knobs=LAB.knobs[:1])
-    assert build_run(narrower, lab_values())["space_id"] != build_run(LAB, lab_values())["space_id"]
+    assert (
+        build_run(narrower, lab_values())["space_id"]
+        != build_run(LAB, lab_values())["space_id"]
+    )

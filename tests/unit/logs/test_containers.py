@@ -1,4 +1,6 @@
-"""Files, compressions and archives: unpacked in memory, within limits, nothing followed or extracted."""
+"""Files, compressions and archives: unpacked in memory, within limits, nothing followed
+or extracted.
+"""
 
 import gzip
 import io
@@ -26,7 +28,9 @@ def test_find_files__folder__is_sorted_and_leaves_hidden_ones(tmp_path):
 
 def test_find_files__hidden_parent__does_not_hide_the_folder(tmp_path):
     write(tmp_path, ".cache/runs/a.jsonl", b"x")
-    assert [f.name for f in find_files(str(tmp_path / ".cache" / "runs"))[0]] == ["a.jsonl"]
+    assert [f.name for f in find_files(str(tmp_path / ".cache" / "runs"))[0]] == [
+        "a.jsonl"
+    ]
 
 
 def test_find_files__nothing_there__says_what_was_expected(tmp_path):
@@ -34,10 +38,18 @@ def test_find_files__nothing_there__says_what_was_expected(tmp_path):
         find_files(str(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a b\n.jsonl", "...", "\u202e.jsonl", "x" * 500])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a b\n.jsonl", "...", "\u202e.jsonl", "x" * 500]
+)
 def test_clean_name__anything__is_a_plain_short_file_name(name):
     cleaned = clean_name(name)
-    assert cleaned and "/" not in cleaned and not cleaned.startswith(".") and len(cleaned) <= 120 and cleaned.isascii()
+    assert (
+        cleaned
+        and "/" not in cleaned
+        and not cleaned.startswith(".")
+        and len(cleaned) <= 120
+        and cleaned.isascii()
+    )
 
 
 def test_open_logs__compressed_files__are_the_plain_bytes(tmp_path):
@@ -54,7 +66,9 @@ def test_open_logs__not_of_that_compression__is_a_problem_not_a_crash(tmp_path, 
 
 
 def test_open_logs__cut_gzip__is_a_problem(tmp_path):
-    (log,) = logs_of(write(tmp_path, "r.jsonl.gz", gzip.compress(run_bytes(n_steps=50))[:-40]))
+    (log,) = logs_of(
+        write(tmp_path, "r.jsonl.gz", gzip.compress(run_bytes(n_steps=50))[:-40])
+    )
     assert "not a whole gzip file" in log.problem
 
 
@@ -64,11 +78,16 @@ def test_open_logs__decompresses_beyond_the_limit__is_a_problem(tmp_path, monkey
     assert "more than 1000 bytes" in log.problem
 
 
-@pytest.mark.parametrize(("suffix", "mode"), [(".tar.xz", "w:xz"), (".tar.gz", "w:gz"), (".tar", "w")])
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [(".tar.xz", "w:xz"), (".tar.gz", "w:gz"), (".tar", "w")]
+)
 def test_open_logs__archive__gives_its_regular_members_in_order(tmp_path, suffix, mode):
     members = {"v1/b.jsonl": run_bytes("b"), "v1/a.jsonl": run_bytes("a")}
     logs = logs_of(write(tmp_path, f"runs{suffix}", tar_bytes(members, mode)))
-    assert [log.name for log in logs] == [f"runs{suffix}!v1/b.jsonl", f"runs{suffix}!v1/a.jsonl"]
+    assert [log.name for log in logs] == [
+        f"runs{suffix}!v1/b.jsonl",
+        f"runs{suffix}!v1/a.jsonl",
+    ]
     assert [log.data for log in logs] == list(members.values())
 
 
@@ -81,11 +100,15 @@ def test_open_logs__links_and_climbing_names__are_neither_followed_nor_kept(tmp_
         info = tarfile.TarInfo("../../up.jsonl")
         info.size = 1
         tar.addfile(info, io.BytesIO(b"x"))
-    assert [log.name for log in logs_of(write(tmp_path, "a.tar", buffer.getvalue()))] == ["a.tar!up.jsonl"]
+    assert [
+        log.name for log in logs_of(write(tmp_path, "a.tar", buffer.getvalue()))
+    ] == ["a.tar!up.jsonl"]
 
 
 def test_open_logs__cut_archive__gives_what_came_before_and_the_problem(tmp_path):
-    whole = tar_bytes({f"{i}.jsonl": run_bytes(str(i), n_steps=80) for i in range(5)}, "w")
+    whole = tar_bytes(
+        {f"{i}.jsonl": run_bytes(str(i), n_steps=80) for i in range(5)}, "w"
+    )
     logs = logs_of(write(tmp_path, "a.tar", whole[: len(whole) // 2]))
     assert logs[0].data == run_bytes("0", n_steps=80)
     assert "broken archive" in logs[-1].problem
@@ -97,7 +120,9 @@ def test_open_logs__archive_in_name_only__is_one_problem(tmp_path, suffix):
     assert "broken archive" in log.problem
 
 
-def test_open_logs__member_beyond_the_limit__is_left_out_and_the_rest_read(tmp_path, monkeypatch):
+def test_open_logs__member_beyond_the_limit__is_left_out_and_the_rest_read(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(containers, "MAX_FILE_BYTES", 5000)
     data = tar_bytes({"big.jsonl": b"x" * 6000, "small.jsonl": b"x"})
     big, small = logs_of(write(tmp_path, "a.tar.xz", data))

@@ -30,7 +30,9 @@ def test_expression__arithmetic_and_comparisons__equals_python(text, expected):
 
 
 def test_expression__large_integers__are_floats_that_cannot_explode():
-    assert value("6 * n * d", n=1073741824.0, d=100_000_000_000.0) == pytest.approx(6.44e20, rel=1e-3)
+    assert value("6 * n * d", n=1073741824.0, d=100_000_000_000.0) == pytest.approx(
+        6.44e20, rel=1e-3
+    )
     with pytest.raises(RecordError, match="cannot compute"):
         value("9 ** 9 ** 9 ** 9")
 

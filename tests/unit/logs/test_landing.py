@@ -1,4 +1,6 @@
-"""Landing: files, folders and archives into the lake, once, all or nothing, on disk and in memory."""
+"""Landing: files, folders and archives into the lake, once, all or nothing, on disk and
+in memory.
+"""
 
 import dataclasses
 import io
@@ -14,7 +16,13 @@ from autollm.errors import BusyError, MappingError, RecordError
 from autollm.logs.bronze import Bronze
 from autollm.logs.catalog import builtin_mappings, load_mapping
 from autollm.logs.landing import bronze_path, ingest, require_bronze
-from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, tar_bytes, write
+from tests.unit.logs.raw_logs import (
+    run_bytes,
+    steplaw_bytes,
+    steplaw_row,
+    tar_bytes,
+    write,
+)
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -28,27 +36,46 @@ def lake(request, tmp_path):
 
 def rows(lake: str, table: str) -> list[dict]:
     fs, root = fsspec.core.url_to_fs(lake)
-    pattern = f"{root}/quarantine/*.parquet" if table == "quarantine" else f"{root}/bronze/batches/*/{table}.parquet"
+    pattern = (
+        f"{root}/quarantine/*.parquet"
+        if table == "quarantine"
+        else f"{root}/bronze/batches/*/{table}.parquet"
+    )
     return [
-        row for path in sorted(fs.glob(pattern)) for row in pq.read_table(io.BytesIO(fs.cat_file(path))).to_pylist()
+        row
+        for path in sorted(fs.glob(pattern))
+        for row in pq.read_table(io.BytesIO(fs.cat_file(path))).to_pylist()
     ]
 
 
 def all_files(lake: str) -> dict[str, bytes]:
     fs, root = fsspec.core.url_to_fs(lake)
-    return {path: fs.cat_file(path) for path in fs.find(root) if not path.endswith(".lock")}
+    return {
+        path: fs.cat_file(path) for path in fs.find(root) if not path.endswith(".lock")
+    }
 
 
 def test_ingest__folder_of_everything__lands_each_kind(tmp_path, lake):
     folder = tmp_path / "raw"
     write(folder, "r1.jsonl", run_bytes("r1"))
-    write(folder, "more/r2.jsonl.zst", pa.compress(run_bytes("r2"), codec="zstd", asbytes=True))
-    write(folder, "sweep.tar.xz", tar_bytes({"v1/r3.jsonl": run_bytes("r3"), "v1/MANIFEST.txt": b"about"}))
+    write(
+        folder,
+        "more/r2.jsonl.zst",
+        pa.compress(run_bytes("r2"), codec="zstd", asbytes=True),
+    )
+    write(
+        folder,
+        "sweep.tar.xz",
+        tar_bytes({"v1/r3.jsonl": run_bytes("r3"), "v1/MANIFEST.txt": b"about"}),
+    )
     write(folder, "dense_lr_bs_loss.csv", steplaw_bytes(steplaw_row("s1")))
     write(folder, "notes.txt", b"not a log")
     report = ingest([folder], lake)
     assert (report.n_runs, report.n_files_new, report.n_lines_quarantined) == (4, 4, 0)
-    assert set(report.ignored) == {"notes.txt", "sweep.tar.xz!v1/MANIFEST.txt"} and report.n_ignored == 2
+    assert (
+        set(report.ignored) == {"notes.txt", "sweep.tar.xz!v1/MANIFEST.txt"}
+        and report.n_ignored == 2
+    )
     runs = {r["run_id"]: r for r in rows(lake, "runs")}
     assert {r["raw_file"] for r in runs.values()} == {
         "r1.jsonl", "r2.jsonl.zst", "sweep.tar.xz!v1/r3.jsonl", "dense_lr_bs_loss.csv"}  # fmt: skip
@@ -69,7 +96,9 @@ def test_ingest__same_content_in_any_order_and_place__is_the_same_batch(tmp_path
     write(tmp_path / "a", "x.jsonl", run_bytes("x"))
     write(tmp_path / "a", "y.jsonl", run_bytes("y"))
     one = ingest([tmp_path / "a"], str(tmp_path / "one"))
-    two = ingest([tmp_path / "a" / "y.jsonl", tmp_path / "a" / "x.jsonl"], str(tmp_path / "two"))
+    two = ingest(
+        [tmp_path / "a" / "y.jsonl", tmp_path / "a" / "x.jsonl"], str(tmp_path / "two")
+    )
     assert one.batch_id == two.batch_id
 
 
@@ -83,24 +112,44 @@ def test_ingest__new_file_beside_old_ones__lands_alone(tmp_path, lake):
     assert second.batch_id != first.batch_id and len(rows(lake, "runs")) == 2
 
 
-def test_ingest__same_run_in_two_files__keeps_the_first_and_quarantines_the_second(tmp_path, lake):
+def test_ingest__same_run_in_two_files__keeps_the_first_and_quarantines_the_second(
+    tmp_path, lake
+):
     folder = tmp_path / "raw"
     write(folder, "a.jsonl", run_bytes("r1"))
     write(folder, "b.jsonl", run_bytes("r1", n_steps=3))
     report = ingest([folder], lake)
-    assert (report.n_runs, report.n_lines, report.n_lines_read, report.n_lines_quarantined) == (1, 9, 4, 5)
+    assert (
+        report.n_runs,
+        report.n_lines,
+        report.n_lines_read,
+        report.n_lines_quarantined,
+    ) == (1, 9, 4, 5)
     (entry,) = report.quarantined
-    assert (entry.file, entry.line, entry.n_lines) == ("b.jsonl", 1, 5) and "came first from a.jsonl" in entry.reason
+    assert (entry.file, entry.line, entry.n_lines) == (
+        "b.jsonl",
+        1,
+        5,
+    ) and "came first from a.jsonl" in entry.reason
     again = ingest([write(tmp_path, "c.jsonl", run_bytes("r1", n_steps=5))], lake)
-    assert again.n_runs == 0 and "came first from an earlier batch" in again.quarantined[0].reason
+    assert (
+        again.n_runs == 0
+        and "came first from an earlier batch" in again.quarantined[0].reason
+    )
     assert len(rows(lake, "runs")) == 1 and len(rows(lake, "quarantine")) == 2
 
 
-def test_ingest__same_run_in_two_files__keeps_lines_accounted_beside_a_bad_line(tmp_path, lake):
+def test_ingest__same_run_in_two_files__keeps_lines_accounted_beside_a_bad_line(
+    tmp_path, lake
+):
     write(tmp_path / "raw", "a.jsonl", run_bytes("r1"))
     write(tmp_path / "raw", "b.jsonl", run_bytes("r1", n_steps=3) + b"cut{\n")
     report = ingest([tmp_path / "raw"], lake)
-    assert (report.n_lines, report.n_lines_read, report.n_lines_quarantined) == (10, 4, 6)
+    assert (report.n_lines, report.n_lines_read, report.n_lines_quarantined) == (
+        10,
+        4,
+        6,
+    )
 
 
 def test_ingest__bad_files_among_good_ones__lose_nothing(tmp_path, lake):
@@ -111,7 +160,10 @@ def test_ingest__bad_files_among_good_ones__lose_nothing(tmp_path, lake):
     write(folder, "broken.jsonl.gz", b"text")
     write(folder, "broken.tar.xz", b"other text")
     report = ingest([folder], lake)
-    assert {r["run_id"]: r["status"] for r in rows(lake, "runs")} == {"good": "finished", "cut": "failed"}
+    assert {r["run_id"]: r["status"] for r in rows(lake, "runs")} == {
+        "good": "finished",
+        "cut": "failed",
+    }
     assert report.n_lines_read + report.n_lines_quarantined == report.n_lines
     assert {q["file"] for q in rows(lake, "quarantine")} == {
         "binary.jsonl", "cut.jsonl", "broken.jsonl.gz", "broken.tar.xz"}  # fmt: skip
@@ -126,9 +178,13 @@ def test_ingest__table_without_a_needed_column__writes_no_batch(tmp_path, lake):
     assert rows(lake, "files") == []
 
 
-def test_ingest__named_mapping__reads_the_named_file_whatever_it_is_called(tmp_path, lake):
+def test_ingest__named_mapping__reads_the_named_file_whatever_it_is_called(
+    tmp_path, lake
+):
     path = write(tmp_path, "export.csv", steplaw_bytes(steplaw_row("s1")))
-    with pytest.raises(MappingError, match=r"no mapping says what the columns of export\.csv mean"):
+    with pytest.raises(
+        MappingError, match=r"no mapping says what the columns of export\.csv mean"
+    ):
         ingest([path], lake)
     assert ingest([path], lake, load_mapping("steplaw")).n_runs == 1
     assert ingest([path], lake, load_mapping("steplaw")).batch_id is None
@@ -140,12 +196,16 @@ def test_ingest__source_without_a_mapping__can_land_once_it_has_one(tmp_path, la
     mine = tmp_path / "cluster.toml"
     from autollm.logs import catalog
 
-    text = (catalog.resources.files("autollm.logs") / "mappings" / "lab-pretraining.toml").read_text()
+    text = (
+        catalog.resources.files("autollm.logs") / "mappings" / "lab-pretraining.toml"
+    ).read_text()
     mine.write_text(text.replace('source = "lab-pretraining"', 'source = "cluster"'))
     assert ingest([path], lake, load_mapping(mine)).n_runs == 1
 
 
-def test_ingest__batch_of_bad_files_only__is_recorded_and_not_tried_again(tmp_path, lake):
+def test_ingest__batch_of_bad_files_only__is_recorded_and_not_tried_again(
+    tmp_path, lake
+):
     path = write(tmp_path, "r.jsonl", b"junk\n")
     assert ingest([path], lake).n_lines_quarantined == 1
     assert ingest([path], lake).batch_id is None
@@ -157,7 +217,11 @@ def test_ingest__mapping_changed_since__names_the_source_and_the_landing_folder_
     tmp_path, lake, monkeypatch
 ):
     write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
-    write(tmp_path / "raw", "b.jsonl.zst", pa.compress(run_bytes("b"), codec="zstd", asbytes=True))
+    write(
+        tmp_path / "raw",
+        "b.jsonl.zst",
+        pa.compress(run_bytes("b"), codec="zstd", asbytes=True),
+    )
     write(tmp_path / "raw", "c.tar.gz", tar_bytes({"c.jsonl": run_bytes("c")}, "w:gz"))
     assert ingest([tmp_path / "raw"], lake).stale_sources == ()
     wider = dataclasses.replace(load_mapping("lab-pretraining"), mapping_id="another")
@@ -171,7 +235,9 @@ def test_ingest__mapping_changed_since__names_the_source_and_the_landing_folder_
     assert {r["run_id"] for r in rows(lake, "runs")} == {"a", "b", "c"}
 
 
-def test_require_bronze__empty_and_filled_lake__says_the_remedy_or_nothing(tmp_path, lake):
+def test_require_bronze__empty_and_filled_lake__says_the_remedy_or_nothing(
+    tmp_path, lake
+):
     with pytest.raises(RecordError, match="autollm ingest PATH"):
         require_bronze(lake)
     ingest([write(tmp_path, "r.jsonl", run_bytes())], lake)
@@ -184,7 +250,9 @@ def test_bronze_path__local_and_remote__are_what_duckdb_takes(tmp_path):
     assert bronze_path("memory://lake") == "memory:///lake/bronze"
 
 
-def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(tmp_path, lake, monkeypatch):
+def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(
+    tmp_path, lake, monkeypatch
+):
     ingest([write(tmp_path, "a.jsonl", run_bytes("a"))], lake)
     before = {p: data for p, data in all_files(lake).items() if "/landing/" not in p}
     write_table = Bronze._write_table
@@ -201,28 +269,43 @@ def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(tmp_path, la
     assert {r["run_id"] for r in rows(lake, "runs")} == {"a"}
     monkeypatch.undo()
     assert ingest([path], lake).n_runs == 1
-    assert before.items() <= all_files(lake).items() and not [p for p in all_files(lake) if "/bronze/tmp/" in p]
+    assert before.items() <= all_files(lake).items() and not [
+        p for p in all_files(lake) if "/bronze/tmp/" in p
+    ]
 
 
 def test_ingest__left_behind_by_a_killed_one__is_cleared(tmp_path, lake):
     ingest([write(tmp_path, "a.jsonl", run_bytes("a") + b"junk\n")], lake)
     before = all_files(lake)
     fs, root = fsspec.core.url_to_fs(lake)
-    for part in ("bronze/tmp/dead/runs.parquet", "bronze/batches/dead/runs.parquet", "quarantine/dead.parquet"):
+    for part in (
+        "bronze/tmp/dead/runs.parquet",
+        "bronze/batches/dead/runs.parquet",
+        "quarantine/dead.parquet",
+    ):
         fs.makedirs(f"{root}/{part}".rsplit("/", 1)[0], exist_ok=True)
         fs.pipe_file(f"{root}/{part}", b"half a fi")
     ingest([tmp_path / "a.jsonl"], lake)
     assert all_files(lake) == before
 
 
-def test_ingest__commit_interrupted__shows_no_part_of_a_batch(tmp_path, lake, monkeypatch):
+def test_ingest__commit_interrupted__shows_no_part_of_a_batch(
+    tmp_path, lake, monkeypatch
+):
     def interrupted(*args, **kwargs):
         raise OSError("interrupted")
 
-    path, fs = write(tmp_path, "a.jsonl", run_bytes("a")), fsspec.core.url_to_fs(lake)[0]
+    path, fs = (
+        write(tmp_path, "a.jsonl", run_bytes("a")),
+        fsspec.core.url_to_fs(lake)[0],
+    )
     move = fs.mv
     monkeypatch.setattr("os.rename", interrupted)
-    monkeypatch.setattr(fs, "mv", lambda a, b: interrupted() if b.endswith("spaces.parquet") else move(a, b))
+    monkeypatch.setattr(
+        fs,
+        "mv",
+        lambda a, b: interrupted() if b.endswith("spaces.parquet") else move(a, b),
+    )
     with pytest.raises(OSError, match="interrupted"):
         ingest([path], lake)
     assert Bronze(lake).batch_ids() == []
@@ -236,7 +319,10 @@ def test_ingest__another_process_at_it__says_who(tmp_path):
     lake = str(tmp_path / "lake")
     code = f"from autollm.logs.bronze import Bronze\nwith Bronze({lake!r}).writing():\n    print('in', flush=True)\n    input()\n"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout.readline() == "in\n"
         with pytest.raises(BusyError, match=f"process {other.pid}"):

@@ -1,4 +1,6 @@
-"""What each reader makes of good and bad files; `tests/contract/test_readers.py` holds what is true of all of them."""
+"""What each reader makes of good and bad files; `tests/contract/test_readers.py` holds
+what is true of all of them.
+"""
 
 import json
 import math
@@ -14,7 +16,13 @@ from autollm.logs.reader_autollm_run import AutollmRunReader
 from autollm.logs.reader_table_csv import TableCsvReader
 from autollm.logs.reading import MAX_TEXT, ReadFile, quote, split_lines
 from autollm.records import RunEnd, RunStep, to_line
-from tests.unit.logs.raw_logs import STEPLAW_HEADER, run_bytes, run_lines, steplaw_bytes, steplaw_row
+from tests.unit.logs.raw_logs import (
+    STEPLAW_HEADER,
+    run_bytes,
+    run_lines,
+    steplaw_bytes,
+    steplaw_row,
+)
 
 
 def read_run(data: bytes) -> ReadFile:
@@ -32,24 +40,47 @@ def lines(*parts: str) -> bytes:
 def test_run_reader__whole_log__keeps_steps_as_logged():
     found = read_run(run_bytes(n_steps=3))
     (run,) = found.runs
-    assert (found.n_lines, found.bad, run.row["status"], run.row["objective_value"]) == (5, [], "finished", 3.5)
+    assert (
+        found.n_lines,
+        found.bad,
+        run.row["status"],
+        run.row["objective_value"],
+    ) == (5, [], "finished", 3.5)
     assert [(p["line"], p["step"], p["metric"]) for p in run.points[:3]] == [
         (2, 0, "grad_norm"), (2, 0, "train_loss"), (3, 10, "grad_norm")]  # fmt: skip
-    assert run.row["wall_time_s"] == 1.0 and json.loads(run.row["header_json"])["run_id"] == "r1"
+    assert (
+        run.row["wall_time_s"] == 1.0
+        and json.loads(run.row["header_json"])["run_id"] == "r1"
+    )
 
 
 def test_run_reader__uneven_and_repeated_steps__are_not_repaired():
     header, *_, end = run_lines()
-    steps = [RunStep(5, {"a": 1.0}), RunStep(5, {"a": 2.0, "b": math.nan}), RunStep(3, {"b": math.inf})]
+    steps = [
+        RunStep(5, {"a": 1.0}),
+        RunStep(5, {"a": 2.0, "b": math.nan}),
+        RunStep(3, {"b": math.inf}),
+    ]
     (run,) = read_run(lines(header, *map(to_line, steps), end)).runs
-    assert [(p["step"], p["metric"]) for p in run.points] == [(5, "a"), (5, "a"), (5, "b"), (3, "b")]
+    assert [(p["step"], p["metric"]) for p in run.points] == [
+        (5, "a"),
+        (5, "a"),
+        (5, "b"),
+        (3, "b"),
+    ]
     assert math.isnan(run.points[2]["value"]) and run.points[3]["value"] == math.inf
 
 
 def test_run_reader__no_end_record__is_a_failed_run_that_keeps_its_curve():
     (run,) = read_run(run_bytes(n_steps=4, end=None)).runs
-    assert run.row["status"] == "failed" and run.row["status_reason"].startswith("no end record")
-    assert len(run.points) == 8 and run.row["objective_value"] is None and run.row["cost_flops"] is None
+    assert run.row["status"] == "failed" and run.row["status_reason"].startswith(
+        "no end record"
+    )
+    assert (
+        len(run.points) == 8
+        and run.row["objective_value"] is None
+        and run.row["cost_flops"] is None
+    )
 
 
 def test_run_reader__truncated_last_line__quarantines_it_and_keeps_the_run():
@@ -61,13 +92,20 @@ def test_run_reader__truncated_last_line__quarantines_it_and_keeps_the_run():
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_run_reader__non_finite_objective__is_diverged(loss):
-    (run,) = read_run(run_bytes(end=RunEnd("finished", {"val_loss": loss}, {"flops": 1.0}))).runs
-    assert run.row["status"] == "diverged" and not math.isfinite(run.row["objective_value"])
+    (run,) = read_run(
+        run_bytes(end=RunEnd("finished", {"val_loss": loss}, {"flops": 1.0}))
+    ).runs
+    assert run.row["status"] == "diverged" and not math.isfinite(
+        run.row["objective_value"]
+    )
 
 
 def test_run_reader__finished_without_objective__is_failed():
     (run,) = read_run(run_bytes(end=RunEnd("finished", {"other": 1.0}))).runs
-    assert (run.row["status"], run.row["status_reason"]) == ("failed", "no objective 'final.val_loss'")
+    assert (run.row["status"], run.row["status_reason"]) == (
+        "failed",
+        "no objective 'final.val_loss'",
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,12 +114,21 @@ def test_run_reader__finished_without_objective__is_failed():
         ("not json", "not a JSON line"),
         ("[1]", "expected a JSON object, got list"),
         ('{"kind":"stop"}', "unknown kind 'stop'"),
-        ('{"kind":"step","step":1,"metrics":{"a":"high"}}', "metrics.a must be a number"),
+        (
+            '{"kind":"step","step":1,"metrics":{"a":"high"}}',
+            "metrics.a must be a number",
+        ),
         ('{"kind":"step","step":true,"metrics":{}}', "step must be an integer"),
         ('{"kind":"step","step":-1,"metrics":{}}', "step must be within"),
         ('{"kind":"step","step":%s,"metrics":{}}' % 10**30, "step must be within"),
-        ('{"kind":"step","step":1,"metrics":{"a":%s}}' % 10**400, "a number out of range"),
-        ('{"kind":"step","step":%s,"metrics":{}}' % ("1" * 5000), "a number out of range"),
+        (
+            '{"kind":"step","step":1,"metrics":{"a":%s}}' % 10**400,
+            "a number out of range",
+        ),
+        (
+            '{"kind":"step","step":%s,"metrics":{}}' % ("1" * 5000),
+            "a number out of range",
+        ),
         ('{"kind":"step","step":1,"metrics":{"a\\ud800":1}}', "half a surrogate pair"),
         ('{"kind":"step","step":1,"metrics":{},"epoch":1}', "unknown field 'epoch'"),
         ("[" * 100_000, "not a JSON line"),
@@ -90,7 +137,9 @@ def test_run_reader__finished_without_objective__is_failed():
 def test_run_reader__one_bad_line__is_set_aside_and_the_rest_read(line, reason):
     header, first, second, end = run_lines()
     found = read_run(lines(header, first, line, second, end))
-    assert [(b.line, b.n_lines) for b in found.bad] == [(3, 1)] and reason in found.bad[0].reason
+    assert [(b.line, b.n_lines) for b in found.bad] == [(3, 1)] and reason in found.bad[
+        0
+    ].reason
     assert len(found.bad[0].text) <= MAX_TEXT
     assert found.runs[0].row["status"] == "finished" and len(found.runs[0].points) == 4
 
@@ -98,30 +147,46 @@ def test_run_reader__one_bad_line__is_set_aside_and_the_rest_read(line, reason):
 def test_run_reader__non_utf8_line__names_byte_and_column():
     header, first, second, end = (line.encode() for line in run_lines())
     found = read_run(b"\n".join([header, first, b'{"a":"\xff"}', second, end]))
-    assert found.bad[0].reason == "not UTF-8: byte 0xff at column 7" and len(found.runs) == 1
+    assert (
+        found.bad[0].reason == "not UTF-8: byte 0xff at column 7"
+        and len(found.runs) == 1
+    )
 
 
 def test_run_reader__lines_out_of_place__are_quarantined_with_the_reason():
     header, step, _, end = run_lines()
     found = read_run(lines(step, header, header, step, end, step))
     assert [(b.line, b.reason) for b in found.bad] == [
-        (1, "a line before the header"), (3, "a second header: a file holds one run"), (6, "a line after the end record")]  # fmt: skip
+        (1, "a line before the header"), (3, "a second header: a file holds one run"), (6, "a line after "
+                                                                                           "the end "
+                                                                                           "record")]  # fmt: skip
     assert len(found.runs[0].points) == 2
 
 
 def test_run_reader__binary_file__is_one_clear_reason():
     found = read_run(b"\x7fELF\x00\x00" + bytes(range(256)) * 40)
-    assert found.runs == [] and [b.reason for b in found.bad] == ["binary data: a raw log is UTF-8 JSON lines"]
+    assert found.runs == [] and [b.reason for b in found.bad] == [
+        "binary data: a raw log is UTF-8 JSON lines"
+    ]
     assert found.n_lines == found.n_lines_quarantined == found.bad[0].n_lines
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"source": "elsewhere"}, "no mapping for the source 'elsewhere'. Known: lab-architecture"),
+        (
+            {"source": "elsewhere"},
+            "no mapping for the source 'elsewhere'. Known: lab-architecture",
+        ),
         ({"config": {"learning_rate": 0.0078125}}, "config.batch_tokens is missing"),
-        ({"config": {"learning_rate": 0.003, "batch_tokens": 512}}, "octaves from the nearest step"),
-        ({"config": {"learning_rate": 0.0078125, "batch_tokens": "many"}}, "must be a number, got 'many'"),
+        (
+            {"config": {"learning_rate": 0.003, "batch_tokens": 512}},
+            "octaves from the nearest step",
+        ),
+        (
+            {"config": {"learning_rate": 0.0078125, "batch_tokens": "many"}},
+            "must be a number, got 'many'",
+        ),
         ({"fidelity": {"params": 1}}, "fidelity.tokens is missing"),
         ({"seed": "zero"}, "seed must be an integer"),
     ],
@@ -134,21 +199,35 @@ def test_run_reader__header_that_does_not_fit__quarantines_the_file(changes, rea
 
 def test_run_reader__empty_file__has_no_lines_and_a_reason():
     found = read_run(b"")
-    assert (found.n_lines, found.runs) == (0, []) and "the file is empty" in found.bad[0].reason
+    assert (found.n_lines, found.runs) == (0, []) and "the file is empty" in found.bad[
+        0
+    ].reason
 
 
 def test_table_reader__published_shape__is_one_run_per_row():
-    found = read_table(steplaw_bytes(steplaw_row("a"), steplaw_row("b", loss="4.0"), ""))
+    found = read_table(
+        steplaw_bytes(steplaw_row("a"), steplaw_row("b", loss="4.0"), "")
+    )
     assert found.n_lines == 4 and not found.bad
-    assert [(r.row["run_id"], r.row["status"]) for r in found.runs] == [("a", "finished"), ("b", "diverged")]
+    assert [(r.row["run_id"], r.row["status"]) for r in found.runs] == [
+        ("a", "finished"),
+        ("b", "diverged"),
+    ]
     assert json.loads(found.runs[0].row["header_json"])["D/N"] == "18.6"
 
 
 def test_table_reader__missing_column__names_file_column_nearest_and_remedy():
-    data = steplaw_bytes(steplaw_row("a"), header=STEPLAW_HEADER.replace("smooth loss", "smooth_loss"))
+    data = steplaw_bytes(
+        steplaw_row("a"), header=STEPLAW_HEADER.replace("smooth loss", "smooth_loss")
+    )
     with pytest.raises(MappingError) as caught:
         read_table(data)
-    for part in ("dense_lr_bs_loss.csv", "'smooth loss'", "Nearest: 'smooth_loss'", "Fix:"):
+    for part in (
+        "dense_lr_bs_loss.csv",
+        "'smooth loss'",
+        "Nearest: 'smooth_loss'",
+        "Fix:",
+    ):
         assert part in str(caught.value)
 
 
@@ -165,13 +244,17 @@ def test_table_reader__bad_rows__are_set_aside_by_line():
     assert [r.row["run_id"] for r in found.runs] == ["a", "c"]
     assert [b.line for b in found.bad] == [3, 4, 5, 6, 7]
     reasons = " / ".join(b.reason for b in found.bad)
-    for part in ("3 fields, the header has 13", "lr must be a number", "the run 'a' stands in this table already",
+    for part in ("3 fields, the header has 13", "lr must be a number", "the run 'a' "
+                                                                       "stands in this "
+                                                                       "table already",
                  "run key column 'exp_name' is empty", "not a CSV record on one line"):  # fmt: skip
         assert part in reasons
 
 
 def test_table_reader__windows_text_and_quotes__are_read_as_meant():
-    data = b"\xef\xbb\xbf" + steplaw_bytes(steplaw_row('"a, ""b"""')).replace(b"\n", b"\r\n")
+    data = b"\xef\xbb\xbf" + steplaw_bytes(steplaw_row('"a, ""b"""')).replace(
+        b"\n", b"\r\n"
+    )
     (run,) = read_table(data).runs
     assert run.row["run_id"] == 'a, "b"'
 
@@ -181,13 +264,25 @@ def test_table_reader__repeated_key_as_replicas__is_numbered():
 
     from autollm.logs.catalog import load_mapping
 
-    choice = MappingChoice(dataclasses.replace(load_mapping("steplaw"), repeated_run="number"))
-    log = LogBytes("t.csv", steplaw_bytes(steplaw_row("a"), steplaw_row("a"), steplaw_row("a")), "0" * 64)
-    assert [r.row["run_id"] for r in TableCsvReader().read(log, choice).runs] == ["a", "a#2", "a#3"]
+    choice = MappingChoice(
+        dataclasses.replace(load_mapping("steplaw"), repeated_run="number")
+    )
+    log = LogBytes(
+        "t.csv",
+        steplaw_bytes(steplaw_row("a"), steplaw_row("a"), steplaw_row("a")),
+        "0" * 64,
+    )
+    assert [r.row["run_id"] for r in TableCsvReader().read(log, choice).runs] == [
+        "a",
+        "a#2",
+        "a#3",
+    ]
 
 
 def test_table_reader__unknown_table_or_double_column__is_an_error_before_any_row():
-    with pytest.raises(MappingError, match=r"no mapping says what the columns of other\.csv mean"):
+    with pytest.raises(
+        MappingError, match=r"no mapping says what the columns of other\.csv mean"
+    ):
         read_table(steplaw_bytes(), name="other.csv")
     with pytest.raises(MappingError, match="stands in the header twice"):
         read_table(steplaw_bytes(header=STEPLAW_HEADER + ",lr"))
@@ -195,7 +290,10 @@ def test_table_reader__unknown_table_or_double_column__is_an_error_before_any_ro
 
 def test_quote__any_bytes__is_short_printable_text():
     assert quote(b"\xff\x00" * 1000).encode() and len(quote(b"\xff" * 5000)) == MAX_TEXT
-    assert split_lines(b"a\r\nb\n\nc") == [b"a", b"b", b"", b"c"] and split_lines(b"") == []
+    assert (
+        split_lines(b"a\r\nb\n\nc") == [b"a", b"b", b"", b"c"]
+        and split_lines(b"") == []
+    )
 
 
 HEADER = run_lines()[0].encode()
@@ -206,7 +304,10 @@ PIECES = st.one_of(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
         lambda c: (
-            st.lists(c, max_size=3) | st.dictionaries(st.sampled_from(["kind", "step", "metrics", "final", "a"]), c)
+            st.lists(c, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["kind", "step", "metrics", "final", "a"]), c
+            )
         ),
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode()),
@@ -226,11 +327,24 @@ def test_run_reader__any_bytes__accounts_for_every_line(pieces, with_header):
 
 
 @settings(max_examples=200, deadline=None)
-@given(rows=st.lists(st.one_of(st.binary(max_size=60), st.just(steplaw_row("a").encode())), max_size=12))
+@given(
+    rows=st.lists(
+        st.one_of(st.binary(max_size=60), st.just(steplaw_row("a").encode())),
+        max_size=12,
+    )
+)
 def test_table_reader__any_rows__accounts_for_every_line(rows):
     data = b"\n".join([STEPLAW_HEADER.encode(), *rows])
     found = read_table(data)
-    n_blank = sum(not line.strip() for line in split_lines(data)) if b"\x00" not in data else 0
+    n_blank = (
+        sum(not line.strip() for line in split_lines(data))
+        if b"\x00" not in data
+        else 0
+    )
     assert found.n_lines == len(split_lines(data))
-    expected = found.n_lines - len(found.runs) - 1 - n_blank if b"\x00" not in data else found.n_lines
+    expected = (
+        found.n_lines - len(found.runs) - 1 - n_blank
+        if b"\x00" not in data
+        else found.n_lines
+    )
     assert found.n_lines_quarantined == expected

@@ -1,4 +1,6 @@
-"""The catalogue, and fetching from a mirror or a loopback server: resumed, verified, nothing false under its final name."""
+"""The catalogue, and fetching from a mirror or a loopback server: resumed, verified,
+nothing false under its final name.
+"""
 
 import contextlib
 import hashlib
@@ -13,7 +15,13 @@ from autollm.logs.catalog import MappingChoice, builtin_mappings
 from autollm.logs.fetch import fetch, sha256_of
 from autollm.logs.formats import reader_for
 from autollm.logs.markdown_tables import tables_to_csv
-from autollm.logs.sources import Source, SourceFile, catalogue, find_source, tables_below
+from autollm.logs.sources import (
+    Source,
+    SourceFile,
+    catalogue,
+    find_source,
+    tables_below,
+)
 from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import write
 
@@ -24,7 +32,13 @@ class Server:
     """A loopback server of one file, and how it misbehaves."""
 
     def __init__(self) -> None:
-        self.data, self.cut_after, self.ranges, self.status, self.requests = DATA, None, True, 200, []
+        self.data, self.cut_after, self.ranges, self.status, self.requests = (
+            DATA,
+            None,
+            True,
+            200,
+            [],
+        )
 
     def handler(self):
         server = self
@@ -37,7 +51,11 @@ class Server:
 
             def do_GET(self):
                 server.requests.append(self.headers.get("Range"))
-                start = int(re.search(r"\d+", self.headers["Range"])[0]) if self.headers.get("Range") and server.ranges else 0
+                start = (
+                    int(re.search(r"\d+", self.headers["Range"])[0])
+                    if self.headers.get("Range") and server.ranges
+                    else 0
+                )
                 if server.status != 200 or start > len(server.data):
                     self.send_response(server.status if server.status != 200 else 416)
                     self.send_header("Content-Length", "0")
@@ -46,7 +64,10 @@ class Server:
                 body = server.data[start:]
                 self.send_response(206 if start else 200)
                 if start:
-                    self.send_header("Content-Range", f"bytes {start}-{len(server.data) - 1}/{len(server.data)}")
+                    self.send_header(
+                        "Content-Range",
+                        f"bytes {start}-{len(server.data) - 1}/{len(server.data)}",
+                    )
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if server.cut_after is not None and len(body) > server.cut_after:
@@ -73,8 +94,24 @@ def server():
 
 
 def source(address: str, data: bytes = DATA, **changes) -> Source:
-    file = {"name": "table.csv", "path": "data/table.csv", "n_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} | changes
-    return Source("mine", "pretraining", "measured", "a table", "mine", address, "abc123", "MIT", "nobody", (SourceFile(**file),))
+    file = {
+        "name": "table.csv",
+        "path": "data/table.csv",
+        "n_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    } | changes
+    return Source(
+        "mine",
+        "pretraining",
+        "measured",
+        "a table",
+        "mine",
+        address,
+        "abc123",
+        "MIT",
+        "nobody",
+        (SourceFile(**file),),
+    )
 
 
 def bring(src: Source, folder, mirror=None) -> list[str]:
@@ -85,21 +122,37 @@ def left(folder) -> set[str]:
     return {p.name for p in folder.rglob("*") if p.is_file()}
 
 
-def test_fetch__from_the_network__is_kept_under_its_name_and_not_fetched_again(server, tmp_path):
+def test_fetch__from_the_network__is_kept_under_its_name_and_not_fetched_again(
+    server, tmp_path
+):
     shown = []
-    ((path, origin),) = fetch(source(server.address), tmp_path, None, lambda *args: shown.append(args))
-    assert (path, origin, path.read_bytes()) == (tmp_path / "mine" / "table.csv", "network", DATA)
-    assert shown[-1] == ("table.csv", len(DATA), len(DATA)) and bring(source(server.address), tmp_path) == ["here"]
+    ((path, origin),) = fetch(
+        source(server.address), tmp_path, None, lambda *args: shown.append(args)
+    )
+    assert (path, origin, path.read_bytes()) == (
+        tmp_path / "mine" / "table.csv",
+        "network",
+        DATA,
+    )
+    assert shown[-1] == ("table.csv", len(DATA), len(DATA)) and bring(
+        source(server.address), tmp_path
+    ) == ["here"]
     assert len(server.requests) == 1 and left(tmp_path) == {"table.csv"}
 
 
 def test_fetch__download_cut_half_way__goes_on_from_there(server, tmp_path):
     server.cut_after = 300_000
     for n_bytes in (300_000, 600_000, 900_000):
-        with pytest.raises(SourceError, match=f"broke off after {n_bytes} bytes.*run it again, it goes on from there"):
+        with pytest.raises(
+            SourceError,
+            match=f"broke off after {n_bytes} bytes.*run it again, it goes on from "
+            "there",
+        ):
             bring(source(server.address), tmp_path)
         assert left(tmp_path) == {"table.csv.part"}
-    assert bring(source(server.address), tmp_path) == ["network"] and left(tmp_path) == {"table.csv"}
+    assert bring(source(server.address), tmp_path) == ["network"] and left(
+        tmp_path
+    ) == {"table.csv"}
     assert server.requests == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
     assert (tmp_path / "mine" / "table.csv").read_bytes() == DATA
 
@@ -113,22 +166,35 @@ def test_fetch__server_that_knows_no_ranges__starts_anew(server, tmp_path):
     assert (tmp_path / "mine" / "table.csv").read_bytes() == DATA
 
 
-def test_fetch__whole_part_of_a_killed_fetch__is_checked_and_kept_without_the_network(server, tmp_path):
+def test_fetch__whole_part_of_a_killed_fetch__is_checked_and_kept_without_the_network(
+    server, tmp_path
+):
     write(tmp_path / "mine", "table.csv.part", DATA)
-    assert bring(source(server.address), tmp_path) == ["network"] and server.requests == []
+    assert (
+        bring(source(server.address), tmp_path) == ["network"] and server.requests == []
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"data": DATA[:-1] + b"x"}, r"has sha256 [0-9a-f]{64}, the catalogue says [0-9a-f]{64}: nothing was kept. Fix:"),
-        ({"data": DATA + b"more"}, "gives more than the 1024000 bytes expected: nothing was kept"),
+        (
+            {"data": DATA[:-1] + b"x"},
+            r"has sha256 [0-9a-f]{64}, the catalogue says [0-9a-f]{64}: nothing was "
+            r"kept. Fix:",
+        ),
+        (
+            {"data": DATA + b"more"},
+            "gives more than the 1024000 bytes expected: nothing was kept",
+        ),
         ({"data": DATA[:1000]}, "ended after 1000 of 1024000 bytes"),
         ({"status": 404}, "answered 404. Fix:"),
         ({"status": 503}, "answered 503. Fix:"),
     ],
 )
-def test_fetch__what_is_not_the_catalogues_file__is_refused(server, tmp_path, change, words):
+def test_fetch__what_is_not_the_catalogues_file__is_refused(
+    server, tmp_path, change, words
+):
     vars(server).update(change)
     with pytest.raises(SourceError, match=words):
         bring(source(server.address), tmp_path)
@@ -139,33 +205,57 @@ def test_fetch__what_is_not_the_catalogues_file__is_refused(server, tmp_path, ch
 
 def test_fetch__altered_file_under_the_final_name__is_replaced(server, tmp_path):
     write(tmp_path / "mine", "table.csv", b"altered")
-    assert bring(source(server.address), tmp_path) == ["network"] and (tmp_path / "mine" / "table.csv").read_bytes() == DATA
+    assert (
+        bring(source(server.address), tmp_path) == ["network"]
+        and (tmp_path / "mine" / "table.csv").read_bytes() == DATA
+    )
 
 
 def test_fetch__part_longer_than_the_file__is_started_anew(server, tmp_path):
     write(tmp_path / "mine", "table.csv.part", DATA + b"x")
     with pytest.raises(SourceError, match="has sha256"):
         bring(source(server.address), tmp_path)
-    assert left(tmp_path) == set() and bring(source(server.address), tmp_path) == ["network"]
+    assert left(tmp_path) == set() and bring(source(server.address), tmp_path) == [
+        "network"
+    ]
 
 
 def test_fetch__nobody_listens__says_where_and_what_to_do(tmp_path):
-    with pytest.raises(SourceError, match=r"http://127\.0\.0\.1:9/abc123/data/table\.csv broke off after 0 bytes.*Fix:"):
+    with pytest.raises(
+        SourceError,
+        match=r"http://127\.0\.0\.1:9/abc123/data/table\.csv broke off after 0 "
+        r"bytes.*Fix:",
+    ):
         bring(source("http://127.0.0.1:9"), tmp_path)
 
 
 def test_fetch__mirror__is_used_instead_of_the_network_and_checked(server, tmp_path):
     write(tmp_path / "mirror" / "mine", "table.csv", DATA)
-    assert bring(source(server.address), tmp_path / "home", tmp_path / "mirror") == ["mirror"] and server.requests == []
+    assert (
+        bring(source(server.address), tmp_path / "home", tmp_path / "mirror")
+        == ["mirror"]
+        and server.requests == []
+    )
     write(tmp_path / "mirror" / "mine", "table.csv", b"other")
-    with pytest.raises(SourceError, match=r"the mirror's .*table\.csv has sha256 .*nothing was kept\. Fix: put the right file there"):
+    with pytest.raises(
+        SourceError,
+        match=r"the mirror's .*table\.csv has sha256 .*nothing was kept\. Fix: put the "
+        r"right file there",
+    ):
         bring(source(server.address), tmp_path / "other", tmp_path / "mirror")
     assert left(tmp_path / "other") == set()
-    assert bring(source(server.address), tmp_path / "third", tmp_path / "empty mirror") == ["network"]
+    assert bring(
+        source(server.address), tmp_path / "third", tmp_path / "empty mirror"
+    ) == ["network"]
 
 
-def test_fetch__source_without_an_address__names_the_file_that_a_mirror_must_hold(tmp_path):
-    with pytest.raises(SourceError, match=r"Fix: AUTOLLM_DATA_DIR=FOLDER with hwgpt/hwgpt_s_surrogate\.parquet"):
+def test_fetch__source_without_an_address__names_the_file_that_a_mirror_must_hold(
+    tmp_path,
+):
+    with pytest.raises(
+        SourceError,
+        match=r"Fix: AUTOLLM_DATA_DIR=FOLDER with hwgpt/hwgpt_s_surrogate\.parquet",
+    ):
         bring(find_source("hwgpt"), tmp_path)
 
 
@@ -195,17 +285,23 @@ MARKDOWN = b"""# Report
 |---|---|
 | 4e-05 | 0.50 |
 """
-CSV = b"model,section,LR,Test NLL\r\nmaker/model-1B,Results,4e-05,0.60\r\nmaker/model-1B,Results,1e-04,0.59\r\n\"maker/model, large\",,4e-05,0.50\r\n"
+CSV = b'model,section,LR,Test NLL\r\nmaker/model-1B,Results,4e-05,0.60\r\nmaker/model-1B,Results,1e-04,0.59\r\n"maker/model, large",,4e-05,0.50\r\n'
 
 
 def test_tables_to_csv__report__is_one_table_of_the_first_ones_columns():
-    assert tables_to_csv(MARKDOWN) == CSV and tables_to_csv(b"no table\n") == b"model,section\r\n"
+    assert (
+        tables_to_csv(MARKDOWN) == CSV
+        and tables_to_csv(b"no table\n") == b"model,section\r\n"
+    )
 
 
 def test_fetch__file_that_is_made_of_a_report__is_checked_as_made(server, tmp_path):
     server.data = MARKDOWN
     made = source(server.address, CSV, path="report.md", made_by="markdown_tables")
-    assert bring(made, tmp_path) == ["network"] and (tmp_path / "mine" / "table.csv").read_bytes() == CSV
+    assert (
+        bring(made, tmp_path) == ["network"]
+        and (tmp_path / "mine" / "table.csv").read_bytes() == CSV
+    )
     server.data = MARKDOWN.replace(b"0.60", b"0.61")
     with pytest.raises(SourceError, match="nothing was kept"):
         bring(made, tmp_path / "again")
@@ -215,12 +311,21 @@ def test_catalogue__every_source__is_whole_and_has_a_mapping_that_reads_its_file
     assert list(catalogue()) == ["steplaw", "admire", "regmix", "tinker-sft", "hwgpt"]
     for src in catalogue().values():
         mapping = builtin_mappings()[src.name]
-        assert mapping.family == src.family and src.licence and src.citation and re.fullmatch("[0-9a-f]{40}", src.commit)
+        assert (
+            mapping.family == src.family
+            and src.licence
+            and src.citation
+            and re.fullmatch("[0-9a-f]{40}", src.commit)
+        )
         for file in src.files:
             assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.n_bytes > 0
-            assert not src.address or src.url(file).startswith(f"https://raw.githubusercontent.com/{src.address.split('/', 3)[-1]}/{src.commit}/")
+            assert not src.address or src.url(file).startswith(
+                f"https://raw.githubusercontent.com/{src.address.split('/', 3)[-1]}/{src.commit}/"
+            )
             reader = reader_for(file.name, MappingChoice())
-            assert reader.format == mapping.format and MappingChoice(mapping).claims(file.name, reader.format)
+            assert reader.format == mapping.format and MappingChoice(mapping).claims(
+                file.name, reader.format
+            )
     assert [s.name for s in catalogue().values() if s.rows == "surrogate"] == ["hwgpt"]
 
 
@@ -236,5 +341,10 @@ def test_catalogue__mirror__holds_the_very_files(tmp_path):
     digests = {p.name: sha256_of(p) for p in paths}
     sizes = {p.name: p.stat().st_size for p in paths}
     known = {f.name: f for s in catalogue().values() for f in s.files}
-    assert digests == {name: known[name].sha256 for name in digests} and sizes == {name: known[name].n_bytes for name in sizes}
-    assert bring(find_source("regmix"), tmp_path, root) == ["mirror"] * 8 and len(tables_below(tmp_path)) == 8
+    assert digests == {name: known[name].sha256 for name in digests} and sizes == {
+        name: known[name].n_bytes for name in sizes
+    }
+    assert (
+        bring(find_source("regmix"), tmp_path, root) == ["mirror"] * 8
+        and len(tables_below(tmp_path)) == 8
+    )

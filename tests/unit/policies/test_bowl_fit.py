@@ -1,4 +1,6 @@
-"""The joint fit: it finds what was put in, its derivative is right, and its priors hold where data say nothing."""
+"""The joint fit: it finds what was put in, its derivative is right, and its priors hold
+where data say nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ import pytest
 
 from autollm.gym.episode import start
 from autollm.gym.smoothing import squash
-from autollm.policies.bowl_fit import FAR, Bowl, Rows, _predict, _residuals, fit, gather_rows, own_centre, prior_bowl
+from autollm.policies.bowl_fit import (
+    FAR,
+    Bowl,
+    Rows,
+    _predict,
+    _residuals,
+    fit,
+    gather_rows,
+    own_centre,
+    prior_bowl,
+)
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=5)
@@ -19,47 +31,102 @@ def view_of(**changes):
     return start(make_task(TABLE, **changes), TABLE, 0).drawn.view
 
 
-def made_rows(true: Bowl, rng: np.random.Generator, noise: float = 0.0, n: int = 40) -> Rows:
+def made_rows(
+    true: Bowl, rng: np.random.Generator, noise: float = 0.0, n: int = 40
+) -> Rows:
     """Rows drawn from a known bowl."""
     n_experiments, (d, f) = len(true.a), true.slopes.shape
     z = -rng.uniform(1, 6, size=(n_experiments, f))
     c = np.repeat(np.arange(n_experiments), n)
     x = true.centre(z[c]) + rng.uniform(-2.5, 2.5, size=(len(c), d))
     rows = Rows(x, z[c], np.zeros(len(c)), c, n_experiments)
-    return Rows(x, z[c], _predict(rows, true) + noise * rng.normal(size=len(c)), c, n_experiments)
+    return Rows(
+        x,
+        z[c],
+        _predict(rows, true) + noise * rng.normal(size=len(c)),
+        c,
+        n_experiments,
+    )
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_residuals__jacobian__equals_finite_differences(d: int) -> None:
     rng = np.random.default_rng(d)
     shape = np.triu(rng.normal(size=(d, d)) * 0.3)
-    bowl = Bowl(rng.normal(size=3) * 0.1, rng.normal(size=2) * 0.1, shape, rng.normal(size=d), rng.normal(size=(d, 2)), rng.normal(size=d))
+    bowl = Bowl(
+        rng.normal(size=3) * 0.1,
+        rng.normal(size=2) * 0.1,
+        shape,
+        rng.normal(size=d),
+        rng.normal(size=(d, 2)),
+        rng.normal(size=d),
+    )
     rows = made_rows(bowl, rng, noise=0.1, n=5)
     _, jacobian = _residuals(rows, bowl)
     theta, step = bowl.pack(), 1e-6
     for j in range(len(theta)):
-        moved = [_predict(rows, bowl.moved(theta + sign * step * np.eye(len(theta))[j])) for sign in (1, -1)]
-        assert jacobian[:, j] == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-5)
+        moved = [
+            _predict(rows, bowl.moved(theta + sign * step * np.eye(len(theta))[j]))
+            for sign in (1, -1)
+        ]
+        assert jacobian[:, j] == pytest.approx(
+            (moved[0] - moved[1]) / (2 * step), abs=1e-5
+        )
 
 
 def test_fit__rows_of_a_known_bowl__finds_its_moving_centre() -> None:
     rng = np.random.default_rng(0)
-    true = Bowl(np.full(6, 0.05), np.zeros(2), np.array([[-0.3, 0.2], [0.0, -0.6]]), np.array([-9.0, 8.0]),
-                np.array([[-0.6, 0.1], [0.05, 0.4]]), np.array([0.4, -0.3]))
+    true = Bowl(
+        np.full(6, 0.05),
+        np.zeros(2),
+        np.array([[-0.3, 0.2], [0.0, -0.6]]),
+        np.array([-9.0, 8.0]),
+        np.array([[-0.6, 0.1], [0.05, 0.4]]),
+        np.array([0.4, -0.3]),
+    )
     rows = made_rows(true, rng, noise=0.05)
-    prior = Bowl(np.full(6, 0.05), np.zeros(2), np.zeros((2, 2)), np.array([-8.0, 7.0]), np.array([[-0.5, 0.0], [0.0, 0.5]]), np.zeros(2))
+    prior = Bowl(
+        np.full(6, 0.05),
+        np.zeros(2),
+        np.zeros((2, 2)),
+        np.array([-8.0, 7.0]),
+        np.array([[-0.5, 0.0], [0.0, 0.5]]),
+        np.zeros(2),
+    )
     found = fit(rows, prior)
     assert found.c0 == pytest.approx(true.c0, abs=0.2)
     assert found.slopes == pytest.approx(true.slopes, abs=0.06)
-    assert own_centre(rows, found, 2) == pytest.approx(true.centre(rows.only(2).z[0]), abs=0.15)
+    assert own_centre(rows, found, 2) == pytest.approx(
+        true.centre(rows.only(2).z[0]), abs=0.15
+    )
 
 
 def test_fit__a_few_absurd_rows__barely_move_the_centre() -> None:
     rng = np.random.default_rng(1)
-    true = Bowl(np.full(4, 0.05), np.zeros(1), np.zeros((1, 1)), np.array([2.0]), np.array([[0.3]]), np.zeros(1))
+    true = Bowl(
+        np.full(4, 0.05),
+        np.zeros(1),
+        np.zeros((1, 1)),
+        np.array([2.0]),
+        np.array([[0.3]]),
+        np.zeros(1),
+    )
     rows = made_rows(true, rng, noise=0.03)
-    spoilt = Rows(rows.x, rows.z, np.where(np.arange(len(rows.u)) % 20 == 0, 6.0, rows.u), rows.c, 4)
-    prior = Bowl(np.full(4, 0.05), np.zeros(1), np.zeros((1, 1)), np.array([1.0]), np.array([[0.0]]), np.zeros(1))
+    spoilt = Rows(
+        rows.x,
+        rows.z,
+        np.where(np.arange(len(rows.u)) % 20 == 0, 6.0, rows.u),
+        rows.c,
+        4,
+    )
+    prior = Bowl(
+        np.full(4, 0.05),
+        np.zeros(1),
+        np.zeros((1, 1)),
+        np.array([1.0]),
+        np.array([[0.0]]),
+        np.zeros(1),
+    )
     assert fit(spoilt, prior).c0 == pytest.approx(fit(rows, prior).c0, abs=0.15)
 
 
@@ -74,15 +141,23 @@ def test_fit__no_rows__is_the_prior() -> None:
 def test_fit__one_size_only__keeps_the_generic_slopes() -> None:
     view = view_of(evidence=("toy:0",))
     rows = gather_rows(view, np.random.default_rng(0))
-    assert fit(rows, prior_bowl(view, rows)).slopes == pytest.approx(np.array([[-0.5, 0.0], [0.0, 0.5]]), abs=0.05)
+    assert fit(rows, prior_bowl(view, rows)).slopes == pytest.approx(
+        np.array([[-0.5, 0.0], [0.0, 0.5]]), abs=0.05
+    )
 
 
 def test_prior_bowl__knobs_without_a_role__do_not_move() -> None:
     view = view_of()
-    assert prior_bowl(view, gather_rows(view, np.random.default_rng(0))).slopes == pytest.approx(np.array([[-0.5, 0], [0, 0.5]]))
-    space = replace(view.space, knobs=tuple(replace(k, role="") for k in view.space.knobs))
+    assert prior_bowl(
+        view, gather_rows(view, np.random.default_rng(0))
+    ).slopes == pytest.approx(np.array([[-0.5, 0], [0, 0.5]]))
+    space = replace(
+        view.space, knobs=tuple(replace(k, role="") for k in view.space.knobs)
+    )
     view = replace(view, space=space)
-    assert not prior_bowl(view, gather_rows(view, np.random.default_rng(0))).slopes.any()
+    assert not prior_bowl(
+        view, gather_rows(view, np.random.default_rng(0))
+    ).slopes.any()
 
 
 def test_gather_rows__cliff__is_mostly_left_out() -> None:

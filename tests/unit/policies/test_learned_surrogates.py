@@ -1,4 +1,5 @@
-"""Trees, the two Gaussian-process ensembles, SMAC's forest, Syne Tune's transfer: what evidence and outcomes do to them.
+"""Trees, the two Gaussian-process ensembles, SMAC's forest, Syne Tune's transfer: what
+evidence and outcomes do to them.
 
 Those of the extra `baselines` are tested where it is installed.
 """
@@ -29,29 +30,48 @@ def begin(policy_id: str, **changes):
 
 
 def told(policy, number: int, point: np.ndarray, loss: float) -> None:
-    policy.tell(Trial(number, "ok", policy.view.space.decode(point), tuple(point.tolist()), number, loss=loss))
+    policy.tell(
+        Trial(
+            number,
+            "ok",
+            policy.view.space.decode(point),
+            tuple(point.tolist()),
+            number,
+            loss=loss,
+        )
+    )
 
 
 @pytest.mark.parametrize("policy_id", ["trees", "mtgp"])
-def test_surrogate__first_proposal__is_near_the_dearest_experiment_s_optimum(policy_id: str) -> None:
+def test_surrogate__first_proposal__is_near_the_dearest_experiment_s_optimum(
+    policy_id: str,
+) -> None:
     policy, view = begin(policy_id)
     assert np.abs(view.space.encode(policy.ask()[0]) - LAST_OPTIMUM).max() <= 1.0
 
 
-def test_gp__fidelity_in_which_the_evidence_does_not_differ__does_not_cut_the_target_off() -> None:
+def test_gp__fidelity_in_which_the_evidence_does_not_differ__does_not_cut_the_target_off() -> (
+    None
+):
     policy, view = begin("gp")
     apart = [np.append(e.z, view.target_z[-1] - 20.0) for e in view.evidence]
     evidence = tuple(replace(e, z=z) for e, z in zip(view.evidence, apart, strict=True))
-    there = replace(view, evidence=evidence, target_z=np.append(view.target_z, view.target_z[-1]))
+    there = replace(
+        view, evidence=evidence, target_z=np.append(view.target_z, view.target_z[-1])
+    )
     other = make_policy("gp")
     other.reset(there, np.random.default_rng(0))
     assert other.ask(5) == policy.ask(5), "as if that coordinate were not there"
 
 
 @pytest.mark.parametrize("policy_id", ["rgpe", "syne-zeroshot"])
-def test_surrogate__first_proposal__lies_amid_the_experiments_optima(policy_id: str) -> None:
+def test_surrogate__first_proposal__lies_amid_the_experiments_optima(
+    policy_id: str,
+) -> None:
     policy, view = begin(policy_id)
-    assert np.abs(view.space.encode(policy.ask()[0]) - np.array([-8.0, 7.5])).max() <= 1.0
+    assert (
+        np.abs(view.space.encode(policy.ask()[0]) - np.array([-8.0, 7.5])).max() <= 1.0
+    )
 
 
 def test_trees__dreadful_outcomes_where_they_look__look_elsewhere() -> None:
@@ -68,24 +88,36 @@ def test_trees__flat_leaves__rows_away_from_the_tried_ones_come_earlier() -> Non
     policy, view = begin("trees")
     first = view.space.encode(policy.ask()[0])
     told(policy, 1, first, 2.4)
-    ahead = policy.scores() - policy.model.predict(policy._at(policy.candidates, view.target_z))
+    ahead = policy.scores() - policy.model.predict(
+        policy._at(policy.candidates, view.target_z)
+    )
     distance = np.linalg.norm(policy.candidates - first, axis=1)
-    assert ahead[distance == 0] == pytest.approx(0, abs=0.01) and ahead[distance >= 2] == pytest.approx(-0.2, abs=0.01)
+    assert ahead[distance == 0] == pytest.approx(0, abs=0.01) and ahead[
+        distance >= 2
+    ] == pytest.approx(-0.2, abs=0.01)
 
 
 def test_trees__few_rows__fit_nothing_and_say_so() -> None:
     policy, view = begin("trees")
-    few = replace(view.evidence[0], points=view.evidence[0].points[:7], loss=view.evidence[0].loss[:7])
+    few = replace(
+        view.evidence[0],
+        points=view.evidence[0].points[:7],
+        loss=view.evidence[0].loss[:7],
+    )
     policy.reset(replace(view, evidence=(few,)), np.random.default_rng(0))
     assert policy.model is None and "fewer than 8 rows" in policy.explain()
-    assert view.space.encode(policy.ask()[0]) == pytest.approx(view.space.window.mean(axis=0))
+    assert view.space.encode(policy.ask()[0]) == pytest.approx(
+        view.space.window.mean(axis=0)
+    )
 
 
 def test_mtgp__outcomes_of_the_target__become_a_task_of_their_own() -> None:
     policy, _ = begin("mtgp")
     assert policy.tasks == ["toy:2", "toy:1", "toy:0"], "nearest first"
     before = policy.scores().copy()
-    for number, (point, loss) in enumerate([((-8.5, 8.0), 2.45), ((-9.5, 9.0), 2.42), ((-9.0, 8.0), 2.41)], start=1):
+    for number, (point, loss) in enumerate(
+        [((-8.5, 8.0), 2.45), ((-9.5, 9.0), 2.42), ((-9.0, 8.0), 2.41)], start=1
+    ):
         told(policy, number, np.array(point), loss)
     assert policy.model.num_tasks == 4 and "3 outcomes" in policy.explain()
     assert not np.allclose(before, policy.scores())
@@ -94,11 +126,30 @@ def test_mtgp__outcomes_of_the_target__become_a_task_of_their_own() -> None:
 def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -> None:
     policy, _ = begin("rgpe")
     assert policy.weights == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
-    cheapest = np.array([-7.5, 7.0])   # the target behaves like the cheapest experiment, not like the dearest
-    for number, point in enumerate([(-10.0, 10.0), (-9.0, 9.0), (-8.5, 8.0), (-8.0, 7.0), (-7.5, 7.0), (-7.0, 6.0)], start=1):
-        told(policy, number, np.array(point), 2.0 + 0.1 * float(((np.array(point) - cheapest) ** 2).sum()))
+    cheapest = np.array(
+        [-7.5, 7.0]
+    )  # the target behaves like the cheapest experiment, not like the dearest
+    for number, point in enumerate(
+        [
+            (-10.0, 10.0),
+            (-9.0, 9.0),
+            (-8.5, 8.0),
+            (-8.0, 7.0),
+            (-7.5, 7.0),
+            (-7.0, 6.0),
+        ],
+        start=1,
+    ):
+        told(
+            policy,
+            number,
+            np.array(point),
+            2.0 + 0.1 * float(((np.array(point) - cheapest) ** 2).sum()),
+        )
     assert policy.weights.sum() == pytest.approx(1.0)
-    assert int(np.argmax(policy.weights[:-1])) == 0 and "toy:0 weighs" in policy.explain()
+    assert (
+        int(np.argmax(policy.weights[:-1])) == 0 and "toy:0 weighs" in policy.explain()
+    )
 
 
 def test_smac__outcomes__join_the_history_of_the_forest() -> None:

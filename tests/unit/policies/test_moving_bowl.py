@@ -26,14 +26,27 @@ def begin(**changes) -> tuple[MovingBowl, object]:
 
 
 def told(policy: MovingBowl, n: int, point: np.ndarray, loss: float) -> None:
-    policy.tell(Trial(n, "ok", policy.view.space.decode(point), tuple(point.tolist()), n, loss=loss))
+    policy.tell(
+        Trial(
+            n,
+            "ok",
+            policy.view.space.decode(point),
+            tuple(point.tolist()),
+            n,
+            loss=loss,
+        )
+    )
 
 
 def test_reset__optimum_moves_half_an_octave_a_step__extrapolates_it() -> None:
     policy, _ = begin()
     assert policy.target_optimum == pytest.approx(OPTIMUM, abs=0.25)
-    assert policy.optima == pytest.approx(np.array([[-7.5 - 0.5 * i, 7.0 + 0.5 * i] for i in range(4)]), abs=0.25)
-    assert policy.slopes.sum(axis=1) == pytest.approx([-0.25, 0.25], abs=0.06), "per octave along the ladder"
+    assert policy.optima == pytest.approx(
+        np.array([[-7.5 - 0.5 * i, 7.0 + 0.5 * i] for i in range(4)]), abs=0.25
+    )
+    assert policy.slopes.sum(axis=1) == pytest.approx([-0.25, 0.25], abs=0.06), (
+        "per octave along the ladder"
+    )
 
 
 def test_ask__first__is_the_candidate_nearest_to_the_extrapolated_optimum() -> None:
@@ -46,10 +59,17 @@ def test_tell__better_to_one_side__moves_the_posterior_there() -> None:
     policy, _ = begin()
     before = policy.posterior_optimum.copy()
     told(policy, 1, OPTIMUM, 2.30)
-    assert policy.posterior_optimum == pytest.approx(before), "one outcome has no reference yet"
+    assert policy.posterior_optimum == pytest.approx(before), (
+        "one outcome has no reference yet"
+    )
     told(policy, 2, OPTIMUM + np.array([0.5, 0.0]), 2.20)
     assert policy.posterior_optimum[0] > before[0] + 0.05
-    left, right = policy.predict([policy.view.space.decode(OPTIMUM + np.array([side, 0.0])) for side in (-0.5, 0.5)])[0]
+    left, right = policy.predict(
+        [
+            policy.view.space.decode(OPTIMUM + np.array([side, 0.0]))
+            for side in (-0.5, 0.5)
+        ]
+    )[0]
     assert right < left
 
 
@@ -64,9 +84,13 @@ def test_tell__trials__shrink_the_spread_of_the_particles() -> None:
 
 def test_reset__shift_sd__stays_within_its_bounds() -> None:
     policy, _ = begin()
-    assert np.all(policy.shift_sd >= 0.2 * 0.99) and np.all(policy.shift_sd <= SHIFT_SD[1])
+    assert np.all(policy.shift_sd >= 0.2 * 0.99) and np.all(
+        policy.shift_sd <= SHIFT_SD[1]
+    )
     lone, _ = begin(evidence=("toy:0",))
-    assert np.all(lone.shift_sd >= policy.shift_sd), "one experiment cannot tell its own error"
+    assert np.all(lone.shift_sd >= policy.shift_sd), (
+        "one experiment cannot tell its own error"
+    )
 
 
 def test_explain__numbers__are_the_computed_ones() -> None:
@@ -78,15 +102,24 @@ def test_explain__numbers__are_the_computed_ones() -> None:
     assert "after 1 trials" in policy.explain()
 
 
-def test_moving_bowl_gp__a_wall_beside_the_optimum__is_predicted_where_it_moved_to() -> None:
+def test_moving_bowl_gp__a_wall_beside_the_optimum__is_predicted_where_it_moved_to() -> (
+    None
+):
     losses = TABLE.columns["objective"].copy()
-    for i, points in enumerate(TABLE.points):  # half a nat, from an octave right of the optimum on
-        losses[TABLE.offsets[i] : TABLE.offsets[i + 1]] += 0.5 * (points[:, 0] - (-7.5 - 0.5 * i) > 0.75)
+    for i, points in enumerate(
+        TABLE.points
+    ):  # half a nat, from an octave right of the optimum on
+        losses[TABLE.offsets[i] : TABLE.offsets[i + 1]] += 0.5 * (
+            points[:, 0] - (-7.5 - 0.5 * i) > 0.75
+        )
     table = replace(TABLE, columns={**TABLE.columns, "objective": losses})
     true = squash(table.loss[table.offsets[4] : table.offsets[5]])
     wrong = {}
     for policy_id in ("moving-bowl", "moving-bowl-gp"):
-        view, policy = start(make_task(table), table, 0).drawn.view, make_policy(policy_id)
+        view, policy = (
+            start(make_task(table), table, 0).drawn.view,
+            make_policy(policy_id),
+        )
         policy.reset(view, np.random.default_rng(0))
         said, _ = policy.predict([view.space.decode(x) for x in table.points[4]])
         wrong[policy_id] = np.abs(said - true)[true < 1].mean()

@@ -1,4 +1,6 @@
-"""Grid search, portfolio, the published law, halving, the tools' shortlist: what each one takes first, and why."""
+"""Grid search, portfolio, the published law, halving, the tools' shortlist: what each
+one takes first, and why.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,20 @@ def begin(policy_id: str, view: TaskView | None = None, **changes):
 
 
 def complete(view: TaskView, losses: list[np.ndarray]) -> TaskView:
-    """The view with one experiment for each entry of `losses` [n_candidates], recorded at every candidate, ETA times as dear each."""
-    evidence = tuple(EvidenceTable(f"e{i}", view.target_z - len(losses) + i, view.candidates, loss, np.zeros(len(loss), bool), float(ETA**i))
-                     for i, loss in enumerate(losses))
+    """The view with one experiment for each entry of `losses` [n_candidates], recorded
+    at every candidate, ETA times as dear each.
+    """
+    evidence = tuple(
+        EvidenceTable(
+            f"e{i}",
+            view.target_z - len(losses) + i,
+            view.candidates,
+            loss,
+            np.zeros(len(loss), bool),
+            float(ETA**i),
+        )
+        for i, loss in enumerate(losses)
+    )
     return replace(view, evidence=evidence)
 
 
@@ -45,26 +58,52 @@ def asked(policy, view: TaskView, n: int) -> list[int]:
 
 def test_claim__two_points_at_one_candidate__the_second_takes_the_next() -> None:
     candidates = np.array([[0.0], [1.0], [5.0]])
-    assert claim(candidates, np.array([[0.1], [0.1], [0.0], [9.0]])).tolist() == [0, 1, 2, -1]
+    assert claim(candidates, np.array([[0.1], [0.1], [0.0], [9.0]])).tolist() == [
+        0,
+        1,
+        2,
+        -1,
+    ]
 
 
-def test_carry__recorded_and_missing_configurations__are_the_row_and_the_mean_of_its_neighbours() -> None:
-    points, values = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]), np.array([1.0, 2.0, 3.0, 6.0, 99.0])
-    assert carry(np.array([[2.0, 2.0], [1.0, 1.0]]), points, values) == pytest.approx([6.0, 3.0])
-    assert carry(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), "one row says the same everywhere"
+def test_carry__recorded_and_missing_configurations__are_the_row_and_the_mean_of_its_neighbours() -> (
+    None
+):
+    points, values = (
+        np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]),
+        np.array([1.0, 2.0, 3.0, 6.0, 99.0]),
+    )
+    assert carry(np.array([[2.0, 2.0], [1.0, 1.0]]), points, values) == pytest.approx(
+        [6.0, 3.0]
+    )
+    assert carry(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), (
+        "one row says the same everywhere"
+    )
 
 
-@given(st.lists(st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=5), st.integers(1, 7))
-def test_carry__nearest_rows__are_those_of_a_stable_sort(rows: list[list[int]], k: int) -> None:
+@given(
+    st.lists(
+        st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=5
+    ),
+    st.integers(1, 7),
+)
+def test_carry__nearest_rows__are_those_of_a_stable_sort(
+    rows: list[list[int]], k: int
+) -> None:
     values = np.array(rows, dtype=float)
-    assert lowest(values, k).tolist() == np.argsort(values, axis=1, kind="stable")[:, :k].tolist()
+    assert (
+        lowest(values, k).tolist()
+        == np.argsort(values, axis=1, kind="stable")[:, :k].tolist()
+    )
 
 
 def test_grid__first_cells__are_spread_over_the_window_whatever_the_evidence() -> None:
     policy, view = begin("grid", trials=4)
     first = view.candidates[asked(policy, view, 4)]
     middle = view.space.window.mean(axis=0)
-    assert policy.n_parts == 2 and {tuple(side) for side in (first > middle).tolist()} == {(a, b) for a in (False, True) for b in (False, True)}
+    assert policy.n_parts == 2 and {
+        tuple(side) for side in (first > middle).tolist()
+    } == {(a, b) for a in (False, True) for b in (False, True)}
     assert begin("grid", replace(view, evidence=()))[0].ask(4) == policy.ask(4)
 
 
@@ -76,17 +115,24 @@ def test_grid__many_coordinates__draws_cells_instead_of_listing_them() -> None:
 
 
 def test_ranks__equal_values__share_their_mean_rank() -> None:
-    assert ranks_of(np.array([3.0, 1.0, 3.0, 2.0, 9.0])) == pytest.approx([0.625, 0.0, 0.625, 0.25, 1.0])
+    assert ranks_of(np.array([3.0, 1.0, 3.0, 2.0, 9.0])) == pytest.approx(
+        [0.625, 0.0, 0.625, 0.25, 1.0]
+    )
 
 
-def test_portfolio__experiments_that_disagree__covers_both_after_the_common_compromise() -> None:
+def test_portfolio__experiments_that_disagree__covers_both_after_the_common_compromise() -> (
+    None
+):
     _, view = begin("portfolio", setting="pool-visible", trials=3)
     n = len(view.candidates)
     first, second = np.arange(n, dtype=float) + 10, np.arange(n, dtype=float)[::-1] + 10
-    first[5], second[5] = 2.0, 2.0     # good in both
+    first[5], second[5] = 2.0, 2.0  # good in both
     first[0], second[n - 1] = 1.0, 1.0  # best in one, worst in the other
     policy, view = begin("portfolio", complete(view, [first, second]))
-    assert asked(policy, view, 3)[0] == 5 and set(asked(policy, view, 3)[1:]) == {0, n - 1}
+    assert asked(policy, view, 3)[0] == 5 and set(asked(policy, view, 3)[1:]) == {
+        0,
+        n - 1,
+    }
     assert f"better than {1 - policy.ranks[:, 5].mean():.0%}" in policy.explain()
 
 
@@ -100,36 +146,61 @@ def test_step_law__target__takes_the_candidate_nearest_to_the_law() -> None:
     policy, view = begin("step-law")
     law = np.clip(np.log2(step_law(**view.target_fidelity)), *view.space.window)
     first = view.space.encode(policy.ask()[0])
-    assert np.linalg.norm(first - law) == pytest.approx(np.linalg.norm(view.candidates - law, axis=1).min())
+    assert np.linalg.norm(first - law) == pytest.approx(
+        np.linalg.norm(view.candidates - law, axis=1).min()
+    )
 
 
 @pytest.mark.parametrize("lacking", ["role", "unit", "tokens"])
-def test_step_law__something_it_needs_is_missing__abstains_and_says_what(lacking: str) -> None:
+def test_step_law__something_it_needs_is_missing__abstains_and_says_what(
+    lacking: str,
+) -> None:
     _, view = begin("random")
     rate, size = view.space.knobs
-    changed = {"role": replace(view, space=replace(view.space, knobs=(replace(rate, role=""), size))),
-               "unit": replace(view, space=replace(view.space, knobs=(rate, replace(size, unit="sequences")))),
-               "tokens": replace(view, target_fidelity={"params": 1e6, "steps": 1e4})}[lacking]
-    said = {"role": "learning rate .*learning_rate .no role", "unit": "batch size in tokens .*sequences", "tokens": "params, steps"}[lacking]
+    changed = {
+        "role": replace(
+            view, space=replace(view.space, knobs=(replace(rate, role=""), size))
+        ),
+        "unit": replace(
+            view,
+            space=replace(view.space, knobs=(rate, replace(size, unit="sequences"))),
+        ),
+        "tokens": replace(view, target_fidelity={"params": 1e6, "steps": 1e4}),
+    }[lacking]
+    said = {
+        "role": "learning rate .*learning_rate .no role",
+        "unit": "batch size in tokens .*sequences",
+        "tokens": "params, steps",
+    }[lacking]
     with pytest.raises(SpaceError, match=said + ".*Fix: leave policy 'step-law' out"):
         begin("step-law", changed)
 
 
 def test_rungs__costs__are_at_least_eta_apart_and_end_at_the_dearest() -> None:
     _, view = begin("random")
-    evidence = tuple(replace(view.evidence[0], experiment_id=f"e{c}", cost_flops=float(c)) for c in (1, 2, 3, 8, 10, 29))
+    evidence = tuple(
+        replace(view.evidence[0], experiment_id=f"e{c}", cost_flops=float(c))
+        for c in (1, 2, 3, 8, 10, 29)
+    )
     assert [e.experiment_id for e in rungs_of(evidence, 9)] == ["e2", "e8", "e29"]
     assert [e.experiment_id for e in rungs_of(evidence, 2)] == ["e8", "e29"]
 
 
 def test_successive_halving__every_rung__keeps_its_better_third() -> None:
-    _, view = begin("successive-halving", setting="pool-visible", target_rows="all", trials=3)
+    _, view = begin(
+        "successive-halving", setting="pool-visible", target_rows="all", trials=3
+    )
     n = len(view.candidates)
     cheap, dear = np.arange(n, dtype=float), np.arange(n, dtype=float)[::-1]
     policy, view = begin("successive-halving", complete(view, [cheap, dear]))
-    assert policy.n_started == 27 and [r.experiment_id for r in policy.rungs] == ["e0", "e1"]
+    assert policy.n_started == 27 and [r.experiment_id for r in policy.rungs] == [
+        "e0",
+        "e1",
+    ]
     started = np.sort(np.random.default_rng(0).permutation(n)[:27])
-    survivors = started[:9][::-1][:3]   # the nine lowest on the cheap rung, of those the three lowest on the dear one
+    survivors = started[:9][::-1][
+        :3
+    ]  # the nine lowest on the cheap rung, of those the three lowest on the dear one
     assert asked(policy, view, 3) == survivors.tolist()
 
 
@@ -139,7 +210,8 @@ def test_asha__rungs__promote_without_waiting_for_all() -> None:
     loss = np.arange(n, dtype=float)
     policy, view = begin("asha", complete(view, [loss, loss]))
     order = np.random.default_rng(0).permutation(n)
-    # The upper rung lets one go when it holds three, and the lower one has let three go after nine starts at most.
+    # The upper rung lets one go when it holds three, and the lower one has let three go
+    # after nine starts at most.
     assert asked(policy, view, 1)[0] in {order[:m].min() for m in range(3, 10)}
     assert len(set(asked(policy, view, n))) == n
 
@@ -148,7 +220,10 @@ def test_asha__rungs__promote_without_waiting_for_all() -> None:
 def test_halving__no_evidence__starts_at_random(policy_id: str) -> None:
     policy, view = begin(policy_id, evidence=())
     assert policy.rungs == [] and "no cheap experiment" in policy.explain()
-    assert asked(policy, view, 2) == np.random.default_rng(0).permutation(len(view.candidates))[:2].tolist()
+    assert (
+        asked(policy, view, 2)
+        == np.random.default_rng(0).permutation(len(view.candidates))[:2].tolist()
+    )
 
 
 def test_tool_follower__shortlist__takes_the_tools_in_turn() -> None:
@@ -162,4 +237,6 @@ def test_tool_follower__shortlist__takes_the_tools_in_turn() -> None:
 
 def test_tool_follower__no_evidence__pools_nothing_and_takes_the_middle() -> None:
     policy, view = begin("tool-follower", evidence=())
-    assert view.candidates[policy.firsts["pooled centre"]] == pytest.approx(view.space.window.mean(axis=0))
+    assert view.candidates[policy.firsts["pooled centre"]] == pytest.approx(
+        view.space.window.mean(axis=0)
+    )

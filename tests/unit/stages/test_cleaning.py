@@ -14,17 +14,36 @@ from autollm.stages.cleaning import clean, removable, remove_litter
 
 @pytest.fixture()
 def places(tmp_path):
-    """Snapshots s0 (oldest) ... s4, checkpoints sft-rl-c0 ... c4; s4 is published, a report cites s0 and the weights of c0."""
+    """Snapshots s0 (oldest) ... s4, checkpoints sft-rl-c0 ... c4; s4 is published, a
+    report cites s0 and the weights of c0.
+    """
     places = resolve(tmp_path).prepare()
     for i in range(5):
         write_atomic(join(places.snapshots, f"s{i}", "manifest.json"), b"{}")
-        write_atomic(str(places.checkpoints / f"sft-rl-c{i}" / "final" / "autollm.json"), json.dumps({"table_id": f"s{i}"}).encode())
-        write_atomic(str(places.checkpoints / f"sft-rl-c{i}" / "done.json"), json.dumps({"digest": f"w{i}"}).encode())
-        for folder in (tmp_path / "snapshots" / f"s{i}", places.checkpoints / f"sft-rl-c{i}"):
+        write_atomic(
+            str(places.checkpoints / f"sft-rl-c{i}" / "final" / "autollm.json"),
+            json.dumps({"table_id": f"s{i}"}).encode(),
+        )
+        write_atomic(
+            str(places.checkpoints / f"sft-rl-c{i}" / "done.json"),
+            json.dumps({"digest": f"w{i}"}).encode(),
+        )
+        for folder in (
+            tmp_path / "snapshots" / f"s{i}",
+            places.checkpoints / f"sft-rl-c{i}",
+        ):
             os.utime(folder, (1000 + i, 1000 + i))
     write_atomic(join(places.snapshots, "current.json"), b'{"table_id": "s4"}')
-    board = {"table_id": "s0", "rows": [{"stage": "sft-rl", "policy_version": "w0-code-code"}, {"stage": "", "policy_version": "1-code"}]}
-    write_atomic(join(places.reports, "e1", "leaderboard.json"), json.dumps(board).encode())
+    board = {
+        "table_id": "s0",
+        "rows": [
+            {"stage": "sft-rl", "policy_version": "w0-code-code"},
+            {"stage": "", "policy_version": "1-code"},
+        ],
+    }
+    write_atomic(
+        join(places.reports, "e1", "leaderboard.json"), json.dumps(board).encode()
+    )
     return places
 
 
@@ -33,12 +52,25 @@ def _names(items):
 
 
 def test_removable__keep_none__cited_and_published_stay(places):
-    assert _names(removable(places, 0)) == {"s1", "s2", "s3", "sft-rl-c1", "sft-rl-c2", "sft-rl-c3", "sft-rl-c4"}
+    assert _names(removable(places, 0)) == {
+        "s1",
+        "s2",
+        "s3",
+        "sft-rl-c1",
+        "sft-rl-c2",
+        "sft-rl-c3",
+        "sft-rl-c4",
+    }
 
 
 def test_removable__snapshot_that_was_played_live__stays(places):
-    write_atomic(join(places.reports, "e2", "leaderboard.json"), json.dumps({"table_id": "s1-live", "rows": []}).encode())
-    assert "s1" not in _names(removable(places, 0)) and "s2" in _names(removable(places, 0))
+    write_atomic(
+        join(places.reports, "e2", "leaderboard.json"),
+        json.dumps({"table_id": "s1-live", "rows": []}).encode(),
+    )
+    assert "s1" not in _names(removable(places, 0)) and "s2" in _names(
+        removable(places, 0)
+    )
 
 
 def test_removable__keep_two__the_newest_two_of_each_kind_stay(places):
@@ -57,7 +89,9 @@ def test_removable__champion__its_checkpoint_stays(places):
     tracker = Tracker(places)
     with tracker.run("training", "i", "n", {}, {}) as run:
         pass
-    version = tracker.register("tiny", places.checkpoints / "sft-rl-c1" / "final", "w1", run.run_id, "card", {})
+    version = tracker.register(
+        "tiny", places.checkpoints / "sft-rl-c1" / "final", "w1", run.run_id, "card", {}
+    )
     tracker.promote("tiny", version, {})
     assert {"s1", "sft-rl-c1"}.isdisjoint(_names(removable(places, 0)))
 
@@ -80,9 +114,18 @@ def test_removable__home_in_an_object_store__says_so(places, monkeypatch):
         removable(resolve("memory://x"), 0)
 
 
-def test_remove_litter__left_by_a_killed_process__goes_and_everything_else_stays(places):
-    old = [places.checkpoints / ".tmp-folder" / "weights", places.checkpoints / "sft-1" / ".tmp-done", places.local / "reports" / "e1" / ".tmp-page"]
-    young, whole = places.checkpoints / "sft-2" / ".tmp-done", places.checkpoints / "sft-1" / "done.json"
+def test_remove_litter__left_by_a_killed_process__goes_and_everything_else_stays(
+    places,
+):
+    old = [
+        places.checkpoints / ".tmp-folder" / "weights",
+        places.checkpoints / "sft-1" / ".tmp-done",
+        places.local / "reports" / "e1" / ".tmp-page",
+    ]
+    young, whole = (
+        places.checkpoints / "sft-2" / ".tmp-done",
+        places.checkpoints / "sft-1" / "done.json",
+    )
     for path in (*old, young, whole):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")

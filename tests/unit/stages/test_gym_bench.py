@@ -9,7 +9,12 @@ from autollm.cli.main import app
 from autollm.gym.snapshot import check_snapshot, freeze, open_snapshot
 from autollm.stages import gym_bench
 
-RATIOS = {"scalar_vs_dict", "lookup_vector_vs_dict", "step_vector_vs_dict", "scalar_vs_syne_tune"}
+RATIOS = {
+    "scalar_vs_dict",
+    "lookup_vector_vs_dict",
+    "step_vector_vs_dict",
+    "scalar_vs_syne_tune",
+}
 OPENING = {"open_s", "open_mb", "thousand_envs_mb"}
 
 
@@ -23,14 +28,20 @@ def test_bench__few_rounds__vectors_beat_a_dict_and_a_scalar_step_comes_near_it(
     found = gym_bench.measure_ratios(5)
     assert set(found) == RATIOS
     # A fifth of what the gym reaches: the tests' machine may be busy.
-    assert found["scalar_vs_dict"] > 0.03 and found["lookup_vector_vs_dict"] > 3 and found["step_vector_vs_dict"] > 1
+    assert (
+        found["scalar_vs_dict"] > 0.03
+        and found["lookup_vector_vs_dict"] > 3
+        and found["step_vector_vs_dict"] > 1
+    )
     assert found["scalar_vs_syne_tune"] is None or found["scalar_vs_syne_tune"] > 40
 
 
 def test_bench__without_syne_tune__is_null_and_says_why(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "syne_tune", None)
     monkeypatch.setitem(sys.modules, "syne_tune.blackbox_repository", None)
-    monkeypatch.setitem(sys.modules, "syne_tune.blackbox_repository.blackbox_tabular", None)
+    monkeypatch.setitem(
+        sys.modules, "syne_tune.blackbox_repository.blackbox_tabular", None
+    )
     assert gym_bench.measure_ratios(1)["scalar_vs_syne_tune"] is None
     assert "pip install 'autollm[baselines]'" in capsys.readouterr().err
 
@@ -38,7 +49,11 @@ def test_bench__without_syne_tune__is_null_and_says_why(monkeypatch, capsys):
 def test_bench__opening__measures_a_fresh_process(small):
     found = gym_bench.measure_opening()
     assert set(found) == OPENING
-    assert 0 < found["open_s"] < 60 and 0 < found["open_mb"] < 100 and found["thousand_envs_mb"] < 300
+    assert (
+        0 < found["open_s"] < 60
+        and 0 < found["open_mb"] < 100
+        and found["thousand_envs_mb"] < 300
+    )
 
 
 def test_bench_gym__json__is_one_object_on_stdout(small):

@@ -18,7 +18,9 @@ from autollm.stages.warehouse import hold_warehouse, writer_of
 @contextmanager
 def _other_process(code, *arguments):
     """A child that prints a line when it is ready, and then waits."""
-    child = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert child.stdout.readline().strip() == "ready"
         yield child
@@ -48,7 +50,12 @@ def test_hold__held_by_another_process__busy_names_pid_and_command(tmp_path):
     path = tmp_path / "x.lock"
     with _other_process(HOLD, str(path)) as child:
         assert is_held(path) and str(child.pid) in holder(path)
-        with pytest.raises(BusyError, match=f"the thing is in use by process {child.pid}"), hold(path, "the thing", 0.3):
+        with (
+            pytest.raises(
+                BusyError, match=f"the thing is in use by process {child.pid}"
+            ),
+            hold(path, "the thing", 0.3),
+        ):
             pass
 
 
@@ -64,7 +71,10 @@ def test_hold__holder_was_killed__is_free_at_once(tmp_path):
 
 def test_hold__released_while_waiting__goes_on(tmp_path):
     path = tmp_path / "x.lock"
-    with _other_process(HOLD.replace("60", "0.5"), str(path)), hold(path, "the thing", 20):
+    with (
+        _other_process(HOLD.replace("60", "0.5"), str(path)),
+        hold(path, "the thing", 20),
+    ):
         assert is_held(path)
 
 
@@ -86,12 +96,18 @@ def test_writer_of__open_in_another_process__named_and_free_afterwards(tmp_path)
 
 def test_hold_warehouse__open_elsewhere__busy_names_the_writer(tmp_path):
     places = resolve(tmp_path).prepare()
-    with (_other_process(WRITE, str(places.warehouse)) as child,
-          pytest.raises(BusyError, match=f"process {child.pid}"), hold_warehouse(places, 0.3)):
+    with (
+        _other_process(WRITE, str(places.warehouse)) as child,
+        pytest.raises(BusyError, match=f"process {child.pid}"),
+        hold_warehouse(places, 0.3),
+    ):
         pass
 
 
 def test_hold_warehouse__second_dbt_run__one_waits_for_the_other(tmp_path):
     places = resolve(tmp_path).prepare()
-    with _other_process(HOLD.replace("60", "0.5"), str(places.locks / "warehouse.lock")), hold_warehouse(places, 20):
+    with (
+        _other_process(HOLD.replace("60", "0.5"), str(places.locks / "warehouse.lock")),
+        hold_warehouse(places, 20),
+    ):
         assert is_held(places.locks / "warehouse.lock")

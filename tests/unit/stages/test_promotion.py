@@ -5,9 +5,25 @@ import pytest
 from autollm.stages.promotion import verdict
 
 
-def _pair(baseline="copy-nearest", k=1, difference=-0.1, policy="agent-tiny-sft-rl", measure="latent_regret"):
-    return {"suite": "s", "policy": policy, "baseline": baseline, "measure": measure, "k": k, "difference": difference,
-            "seed_low": -0.2, "seed_high": 0.0, "includes_zero": False, "n_pairs": 4}
+def _pair(
+    baseline="copy-nearest",
+    k=1,
+    difference=-0.1,
+    policy="agent-tiny-sft-rl",
+    measure="latent_regret",
+):
+    return {
+        "suite": "s",
+        "policy": policy,
+        "baseline": baseline,
+        "measure": measure,
+        "k": k,
+        "difference": difference,
+        "seed_low": -0.2,
+        "seed_high": 0.0,
+        "includes_zero": False,
+        "n_pairs": 4,
+    }
 
 
 WINS = [_pair(b, k) for b in ("copy-nearest", "pool-centre") for k in (1, 3)]
@@ -22,7 +38,10 @@ def test_verdict__better_than_every_baseline__passes():
 def test_verdict__behind_at_one_k__does_not_pass_and_says_where(lost):
     pairs = [p | {"difference": 0.02} if i == lost else p for i, p in enumerate(WINS)]
     found = verdict({"pairs": pairs}, "agent-tiny-sft-rl")
-    assert not found.passed and f"{pairs[lost]['baseline']} at k={pairs[lost]['k']}" in found.words
+    assert (
+        not found.passed
+        and f"{pairs[lost]['baseline']} at k={pairs[lost]['k']}" in found.words
+    )
 
 
 def test_verdict__several_suites__count_once_each():
@@ -30,7 +49,9 @@ def test_verdict__several_suites__count_once_each():
     found = verdict({"pairs": WINS + other}, "agent-tiny-sft-rl")
     assert found.passed and found.comparisons[0]["difference"] == pytest.approx(-0.025)
     assert found.comparisons[0]["by suite"] == "s -0.100, t +0.050"
-    assert not verdict({"pairs": WINS + [p | {"difference": 0.15} for p in other]}, "agent-tiny-sft-rl").passed
+    assert not verdict(
+        {"pairs": WINS + [p | {"difference": 0.15} for p in other]}, "agent-tiny-sft-rl"
+    ).passed
 
 
 def test_verdict__nothing_to_compare__does_not_pass():
@@ -38,5 +59,9 @@ def test_verdict__nothing_to_compare__does_not_pass():
 
 
 def test_verdict__realised_regret_and_other_agents__are_not_looked_at():
-    other = [_pair(difference=0.5, measure="regret"), _pair(difference=0.5, policy="agent-tiny-base"), _pair("moving-bowl", difference=0.5)]
+    other = [
+        _pair(difference=0.5, measure="regret"),
+        _pair(difference=0.5, policy="agent-tiny-base"),
+        _pair("moving-bowl", difference=0.5),
+    ]
     assert verdict({"pairs": WINS + other}, "agent-tiny-sft-rl").passed
