@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autollm.errors import CheckpointError, UnknownNameError
-from autollm.locks import hold, is_held
-from autollm.places import Places, silence_telemetry
-from autollm.records import flat
+from autollm.core.errors import CheckpointError, UnknownNameError
+from autollm.core.locks import hold, is_held
+from autollm.core.places import Places, silence_telemetry
+from autollm.core.records import flat
 
 silence_telemetry()
 

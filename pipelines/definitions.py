@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from autollm.places import silence_telemetry
+from autollm.core.places import silence_telemetry
 
 silence_telemetry()
 

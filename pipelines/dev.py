@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autollm.errors import BusyError
-from autollm.places import PROJECT, Places, resolve, silence_telemetry
+from autollm.core.errors import BusyError
+from autollm.core.places import PROJECT, Places, resolve, silence_telemetry
 from autollm.tracking import Tracker
 from pipelines import manifest
 from pipelines.instance import open_instance

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from autollm.places import PROJECT, Places
+from autollm.core.places import PROJECT, Places
 
 UNFINISHED = (
     dg.DagsterRunStatus.NOT_STARTED,

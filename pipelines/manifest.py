@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from autollm.errors import SetupError
-from autollm.locks import hold
-from autollm.places import DBT_PROJECT, TELEMETRY_OFF
+from autollm.core.errors import SetupError
+from autollm.core.locks import hold
+from autollm.core.places import DBT_PROJECT, TELEMETRY_OFF
 
 SOURCES = ("*.sql", "*.yml", "*.csv")
 WAIT_S = 120.0

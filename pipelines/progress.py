@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from autollm.places import Places
+    from autollm.core.places import Places
     from autollm.stages.settings import Settings
 
 FIRST_GUESS_S = {
@@ -146,7 +146,7 @@ def longest_durations(
 
 def likely_done(places: Places, settings: Settings) -> set[str]:
     """Long steps whose work is done already, as long as the snapshot stays as it is."""
-    from autollm.errors import AutoLLMError
+    from autollm.core.errors import AutoLLMError
     from autollm.gym.snapshot import published_id
     from autollm.stages import agents, judging
     from pipelines.requests import request_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autollm.places import Places
+from autollm.core.places import Places
 from autollm.stages.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 from pydantic import create_model
 
-from autollm.places import DBT_PROJECT, Places, resolve
+from autollm.core.places import DBT_PROJECT, Places, resolve
 from autollm.stages.settings import Settings, load_settings
 from pipelines.manifest import dbt_executable
 

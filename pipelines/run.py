@@ -18,10 +18,10 @@ from typing import Any
 
 import dagster as dg
 
-from autollm.errors import AutoLLMError
-from autollm.locks import hold
-from autollm.places import Places, resolve, silence_telemetry
-from autollm.processes import die_with_parent_if_asked
+from autollm.core.errors import AutoLLMError
+from autollm.core.locks import hold
+from autollm.core.places import Places, resolve, silence_telemetry
+from autollm.core.processes import die_with_parent_if_asked
 from autollm.stages.settings import Settings, load_settings
 from pipelines import groups, manifest
 from pipelines.steps.child import CHATTER
@@ -136,7 +136,7 @@ def until(asset: str, graph: Any) -> set[dg.AssetKey]:
     Raises:
         UnknownNameError: no such asset.
     """
-    from autollm.errors import UnknownNameError
+    from autollm.core.errors import UnknownNameError
 
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     if asset not in names:

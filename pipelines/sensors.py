@@ -21,7 +21,7 @@ SETTLED_S = 2.0
 )
 def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Ask for a rebuild when the inbox's files differ from those of the last request."""
-    from autollm.places import resolve
+    from autollm.core.places import resolve
     from autollm.stages.landing import files_below, fingerprint
 
     inbox = resolve().prepare().inbox

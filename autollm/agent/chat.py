@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autollm.errors import SetupError
-from autollm.records import canonical_json, content_hash
+from autollm.core.errors import SetupError
+from autollm.core.records import canonical_json, content_hash
 
 if TYPE_CHECKING:
     from autollm.agent.policy import AgentPolicy

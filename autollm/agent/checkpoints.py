@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from autollm.agent.profiles import TrainConfig
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
 
 SCHEMA = 1
 METADATA = "autollm.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from autollm.agent.profiles import TrainConfig
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
 
 
 def device_of(config: TrainConfig) -> str:

@@ -34,8 +34,8 @@ from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.agent.sft import train_sft
 from autollm.agent.trajectories import simulate_trajectories
 from autollm.agent.validation import FIRST_SEED, validation_envs
+from autollm.core.files import write_atomic
 from autollm.gym.snapshot import open_snapshot
-from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")

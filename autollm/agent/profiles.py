@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from autollm.errors import UnknownNameError
-from autollm.records import canonical_json, content_hash
+from autollm.core.errors import UnknownNameError
+from autollm.core.records import canonical_json, content_hash
 
 FOLDER = Path(__file__).parent / "profiles"
 ROOT = Path(__file__).parent.parent.parent

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
 from autollm.gym.suites import held_out
 
 

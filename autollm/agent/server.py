@@ -27,7 +27,7 @@ import httpx
 from autollm.agent.redaction import redact
 from autollm.agent.tools import tool_schemas
 from autollm.agent.transcript import Message
-from autollm.errors import GenerationError
+from autollm.core.errors import GenerationError
 
 ATTEMPTS = 3
 PARALLEL = 32

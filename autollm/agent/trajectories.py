@@ -42,13 +42,13 @@ from autollm.agent.transcript import (
     tool_message,
     user_message,
 )
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
+from autollm.core.files import write_atomic
+from autollm.core.records import content_hash
 from autollm.gym.shortlist import has_numbers
-from autollm.gym.storage import write_atomic
 from autollm.gym.table import OutcomeTable
 from autollm.gym.text import TextEnv
 from autollm.policies import make_policy
-from autollm.records import content_hash
 
 KEEP = 0.7
 """Share of the teacher's plays that are kept, those of lowest latent regret."""

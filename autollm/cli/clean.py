@@ -27,7 +27,7 @@ def clean(
     """Delete old snapshots and checkpoints; never what a champion, a current agent or a
     report cites.
     """
-    from autollm.places import resolve
+    from autollm.core.places import resolve
     from autollm.stages.cleaning import clean as delete
     from autollm.stages.cleaning import removable
 

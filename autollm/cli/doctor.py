@@ -16,7 +16,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
     """Say what is missing or unusual, with remedies; exit code 1 when something stops
     the default run.
     """
-    from autollm.places import resolve
+    from autollm.core.places import resolve
     from autollm.stages.health import examine
 
     findings = examine(resolve(home))

@@ -16,7 +16,7 @@ import typer
 from autollm.cli.options import Home, Json, split
 
 if TYPE_CHECKING:
-    from autollm.places import Places
+    from autollm.core.places import Places
     from autollm.stages.agents import Agent
     from autollm.stages.settings import Settings
 
@@ -79,8 +79,8 @@ def evaluate(
     report.html.
     """
     from autollm.agent.chat import PREFIX, parse_chat
-    from autollm.errors import ComparisonError
-    from autollm.places import resolve
+    from autollm.core.errors import ComparisonError
+    from autollm.core.places import resolve
     from autollm.stages.agents import config_of
     from autollm.stages.judging import Request, publish_report
     from autollm.stages.settings import load_settings
@@ -146,7 +146,7 @@ def contenders(
         SetupError: none of the policies named can be used here. Where some can, the
             others are left out, and stderr says why.
     """
-    from autollm.errors import SetupError, UnknownNameError
+    from autollm.core.errors import SetupError, UnknownNameError
     from autollm.evaluation.leaderboard import TRAINING
     from autollm.policies import POLICIES
     from autollm.policies.registry import why_absent
@@ -192,7 +192,7 @@ def by_reference(
     Raises:
         CheckpointError: weights that are gone, or are not those that were registered.
     """
-    from autollm.errors import CheckpointError
+    from autollm.core.errors import CheckpointError
     from autollm.stages.agents import named_agent
 
     if not reference.startswith("models:/"):

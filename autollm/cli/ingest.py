@@ -28,9 +28,9 @@ def ingest(
     """Land raw logs: each file once, unreadable lines in quarantine. `autollm run` then
     builds tables from them.
     """
+    from autollm.core.places import resolve
     from autollm.logs.catalog import load_mapping
     from autollm.logs.landing import ingest as land
-    from autollm.places import resolve
 
     places = resolve(home).prepare()
     report = land(

@@ -190,9 +190,9 @@ def page(
     """Write the page of a family: ladder, optimum over scale, rank correlation between
     levels, noise, landscapes.
     """
-    from autollm.gym.storage import join, write_atomic
+    from autollm.core.files import join, write_atomic
+    from autollm.core.places import resolve
     from autollm.lab.families import load_family
-    from autollm.places import resolve
     from autollm.stages.lab_page import describe, render
 
     known, runs = load_family(family), _runs(family, here)
@@ -218,8 +218,8 @@ def verify(
     """Train recorded runs again and compare, within the stated noise; exit code 1 when
     one disagrees.
     """
+    from autollm.core.places import resolve
     from autollm.lab.verify import verify as train_again
-    from autollm.places import resolve
 
     compared = train_again(
         family, sample, max_seconds, resolve(home).prepare().lab, seed=seed
@@ -274,7 +274,7 @@ def export(
     """
     import random
 
-    from autollm.errors import UnknownNameError
+    from autollm.core.errors import UnknownNameError
     from autollm.lab.exports import export as write
 
     known = _runs(family, here)
@@ -296,10 +296,10 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     """Per family: runs (embedded and here, each once), embedded, here, declared,
     finished, diverged, failed.
     """
+    from autollm.core.records import RunEnd, parse_record
     from autollm.lab.archive import archive_path, read_runs
     from autollm.lab.families import FAMILIES
     from autollm.lab.runner import declared
-    from autollm.records import RunEnd, parse_record
 
     out = {}
     for name, family in FAMILIES.items():
@@ -327,8 +327,8 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
 
 def _runs(family: str, here: Path | None) -> dict[str, Any]:
     """Records by run_id of a folder of logs, or of the embedded archive."""
+    from autollm.core.records import parse_record
     from autollm.lab.archive import read_runs, shipped
-    from autollm.records import parse_record
 
     if here is None:
         return read_runs(shipped(family))
@@ -339,7 +339,7 @@ def _runs(family: str, here: Path | None) -> dict[str, Any]:
 
 
 def _folder(home: str | None, family: str) -> Path:
+    from autollm.core.places import resolve
     from autollm.lab.families import load_family
-    from autollm.places import resolve
 
     return resolve(home).lab / load_family(family).name

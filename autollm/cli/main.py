@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
-from autollm.errors import AutoLLMError
-from autollm.places import silence_telemetry
+from autollm.core.errors import AutoLLMError
+from autollm.core.places import silence_telemetry
 
 
 class App(typer.Typer):

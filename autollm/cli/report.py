@@ -28,8 +28,8 @@ def report(
     ] = False,
 ) -> None:
     """Show a leaderboard and where its HTML page is."""
+    from autollm.core.places import resolve
     from autollm.evaluation.leaderboard import load
-    from autollm.places import resolve
 
     if as_json:
         print(json.dumps(load(resolve(home).home, evaluation_id)))
@@ -46,10 +46,10 @@ def show(home: str | None, evaluation_id: str | None) -> None:
     """Print a leaderboard and the place of its page."""
     from rich.console import Console
 
+    from autollm.core.files import join
+    from autollm.core.places import resolve
     from autollm.evaluation.leaderboard import load
     from autollm.evaluation.terminal import print_board
-    from autollm.gym.storage import join
-    from autollm.places import resolve
 
     places = resolve(home)
     board = load(places.home, evaluation_id)

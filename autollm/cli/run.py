@@ -30,8 +30,8 @@ def run(
     """Run the main job: raw logs to a trained, judged and registered agent. Finished
     work is skipped.
     """
-    from autollm.places import resolve
-    from autollm.processes import die_with_parent_if_asked
+    from autollm.core.places import resolve
+    from autollm.core.processes import die_with_parent_if_asked
     from autollm.stages.settings import load_settings
 
     load_settings(settings)  # a wrong name is said before anything starts

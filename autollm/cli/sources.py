@@ -41,8 +41,8 @@ def list_sources(home: Home = None, as_json: Json = False) -> None:
 
 def source_rows(home: str | None) -> list[dict[str, Any]]:
     """One dict a source of the catalogue: its entry and `state`, where its files are."""
+    from autollm.core.places import mirror, resolve
     from autollm.logs.sources import catalogue, tables_below
-    from autollm.places import mirror, resolve
 
     places, root = resolve(home), mirror()
     rows = []
@@ -61,8 +61,8 @@ def source_rows(home: str | None) -> list[dict[str, Any]]:
 
 def own_rows(home: str | None) -> list[dict[str, Any]]:
     """One dict a mapping that was added to the home."""
+    from autollm.core.places import resolve
     from autollm.logs.catalog import own_mappings
-    from autollm.places import resolve
 
     found = own_mappings(resolve(home).home)
     return [
@@ -85,10 +85,10 @@ def fetch(
     """Bring a public table into the home, checked by sha256; from AUTOLLM_DATA_DIR
     where it is there, else from the network.
     """
-    from autollm.locks import hold
+    from autollm.core.locks import hold
+    from autollm.core.places import mirror, resolve
     from autollm.logs.fetch import fetch as bring
     from autollm.logs.sources import find_source
-    from autollm.places import mirror, resolve
 
     source, places = find_source(name), resolve(home).prepare()
     with hold(places.locks / f"fetch-{source.name}.lock", f"the table {source.name}"):
@@ -169,8 +169,8 @@ def add(
     home: Home = None,
 ) -> None:
     """Keep a mapping in the home, so that `autollm ingest` finds it by file name."""
+    from autollm.core.places import resolve
     from autollm.logs.catalog import add_mapping
-    from autollm.places import resolve
 
     mapping, path = add_mapping(resolve(home).prepare().home, file, replace)
     print(

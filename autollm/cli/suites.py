@@ -46,13 +46,13 @@ def describe(
     """Write the page of a suite: size, compute, cost, noise, rank correlation between
     fidelities, bounds, licence.
     """
-    from autollm.errors import SnapshotError
+    from autollm.core.errors import SnapshotError
+    from autollm.core.files import join, write_atomic
+    from autollm.core.places import resolve
     from autollm.evaluation.suite_page import describe as describe_suite
     from autollm.evaluation.suite_page import render
     from autollm.gym.snapshot import open_snapshot
-    from autollm.gym.storage import join, write_atomic
     from autollm.gym.suites import load_suite
-    from autollm.places import resolve
 
     places, found = resolve(home), load_suite(suite)
     table = open_snapshot(places.home)
@@ -99,9 +99,9 @@ def suite_rows(home: str | None) -> list[dict[str, Any]]:
     version, family, source, description, n_tasks by split, playable (None without a
     snapshot).
     """
+    from autollm.core.places import resolve
     from autollm.gym.snapshot import open_snapshot, published_id
     from autollm.gym.suites import MASKED, load_suite, suite_ids
-    from autollm.places import resolve
 
     places = resolve(home)
     table = open_snapshot(places.home) if published_id(places.home) else None

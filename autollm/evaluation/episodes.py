@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from autollm.core import files as storage
+from autollm.core.records import content_hash
 from autollm.evaluation.protocol import EpisodeResult
-from autollm.gym import storage
-from autollm.records import content_hash
 
 _TYPES = {
     "str": pa.string(),

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import ComparisonError
+from autollm.core import files as storage
+from autollm.core.errors import ComparisonError
 from autollm.evaluation.intervals import interval, paired
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.runner import evaluation_id
 from autollm.evaluation.standings import overall, standing
-from autollm.gym import storage
 
 SCHEMA = 1
 KS = (1, 3, 5, 10)

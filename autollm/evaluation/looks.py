@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from autollm.gym import storage
+from autollm.core import files as storage
 
 
 def looks_url(home_url: str) -> str:

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from autollm.core import files as storage
 from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.bounds import bounds
 from autollm.evaluation.looks import load_looks
 from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
-from autollm.gym import storage
 from autollm.gym.suites import load_suite, suite_ids
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Task

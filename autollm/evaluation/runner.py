@@ -23,7 +23,14 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from autollm.errors import ComparisonError, SetupError, SnapshotError, UnknownNameError
+from autollm.core.errors import (
+    ComparisonError,
+    SetupError,
+    SnapshotError,
+    UnknownNameError,
+)
+from autollm.core.processes import die_with_parent
+from autollm.core.records import canonical_json, content_hash
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_part
 from autollm.evaluation.progress import Progress
@@ -39,8 +46,6 @@ from autollm.gym.suites import Suite
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Setting, TargetRows, Task
 from autollm.policies import make_policy
-from autollm.processes import die_with_parent
-from autollm.records import canonical_json, content_hash
 
 FLUSH_S = 10.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

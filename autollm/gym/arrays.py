@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from autollm.errors import SnapshotError, SpaceError
-from autollm.gym import storage
+from autollm.core import files as storage
+from autollm.core.errors import SnapshotError, SpaceError
+from autollm.core.records import canonical_json
 from autollm.gym.curves import curve_of, runs_of
 from autollm.gym.knobs import Knob
 from autollm.gym.smoothing import smooth
 from autollm.gym.space import Limit, Space
 from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriented
-from autollm.records import canonical_json
 
 SCHEMA = 3
 """2: secondary metrics as arrays; lists of several lengths by relative position. 3:

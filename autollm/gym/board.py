@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
 from autollm.gym.regret import regret
 from autollm.gym.snapping import Snapping
 from autollm.gym.table import OutcomeTable

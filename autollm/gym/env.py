@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
 from autollm.gym.board import STATUSES, make_board, n_candidates
 from autollm.gym.episode import Episode, start
 from autollm.gym.table import OutcomeTable

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import EpisodeError, SpaceError
+from autollm.core.errors import EpisodeError, SpaceError
 from autollm.gym.ground import Ground
 from autollm.gym.outcomes import Outcome, OutcomeSource, TableSource
 from autollm.gym.regret import best_so_far, regret

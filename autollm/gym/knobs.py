@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import SpaceError
+from autollm.core.errors import SpaceError
 
 ONE_COORDINATE = ("log", "linear", "integer", "ordinal")
 SCALES = (*ONE_COORDINATE, "categorical", "list", "simplex")

@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from autollm.errors import SnapshotError
-from autollm.gym import storage
+from autollm.core import files as storage
+from autollm.core.errors import SnapshotError
+from autollm.core.records import canonical_json
 from autollm.gym.arrays import SCHEMA, files_of_table, load_table, table_of_marts
 from autollm.gym.table import OutcomeTable
-from autollm.records import canonical_json
 
 MARTS = {
     "mart_gym__outcomes": ("experiment_id", "config_id"),

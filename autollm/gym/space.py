@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import SpaceError
+from autollm.core.errors import SpaceError
+from autollm.core.records import canonical_json, content_hash
 from autollm.gym.knobs import ONE_COORDINATE, SCALES, Knob, is_number
-from autollm.records import canonical_json, content_hash
 
 __all__ = ["SCALES", "Knob", "Limit", "Space", "nearest"]
 

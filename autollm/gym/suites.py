@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autollm.errors import UnknownNameError
+from autollm.core.errors import UnknownNameError
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.table import OutcomeTable
 from autollm.gym.task import Constraint, Task

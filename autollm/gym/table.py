@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import SnapshotError, UnknownNameError
+from autollm.core.errors import SnapshotError, UnknownNameError
 from autollm.gym.space import Space
 
 

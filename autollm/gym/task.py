@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from autollm.errors import EpisodeError, UnknownNameError
+from autollm.core.errors import EpisodeError, UnknownNameError
 from autollm.gym.space import Space
 from autollm.gym.table import Experiment, OutcomeTable
 

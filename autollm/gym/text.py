@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import EpisodeError, SpaceError
+from autollm.core.errors import EpisodeError, SpaceError
 from autollm.gym.episode import Episode, Trial
 from autollm.gym.shortlist import Shortlist, has_numbers
 from autollm.gym.summary import Bowl, EvidenceSummary, summarize

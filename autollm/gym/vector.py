@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
 from autollm.gym.board import REJECTED, STATUSES, make_board, n_candidates
 from autollm.gym.episode import Episode, start
 from autollm.gym.table import OutcomeTable

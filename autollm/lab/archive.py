@@ -15,9 +15,9 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
+from autollm.core.records import Record, parse_record
 from autollm.lab.families import load_family
-from autollm.records import Record, parse_record
 
 ROOT = Path(__file__).parents[2] / "data" / "lab"
 SCHEMA = 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autollm.errors import CorpusError
+from autollm.core.errors import CorpusError
 from autollm.lab.shapes import VOCABULARY
 
 if TYPE_CHECKING:

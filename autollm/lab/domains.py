@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autollm.errors import CorpusError
+from autollm.core.errors import CorpusError
 from autollm.lab.corpus import PACKAGES, package_root, train_tokenizer, write_arrays
 
 if TYPE_CHECKING:

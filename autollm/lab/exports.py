@@ -25,8 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from autollm.errors import RecordError, SetupError, UnknownNameError
-from autollm.records import Record, RunEnd, RunHeader, RunStep, flat
+from autollm.core.errors import RecordError, SetupError, UnknownNameError
+from autollm.core.records import Record, RunEnd, RunHeader, RunStep, flat
 
 FINAL = "eval_"
 """Before the name of a metric that a run ended with, as Hugging Face's Trainer names

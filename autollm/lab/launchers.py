@@ -16,8 +16,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from autollm.errors import SetupError, UnknownNameError
-from autollm.processes import die_with_parent
+from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.processes import die_with_parent
 
 LAUNCHERS = ("local", "slurm")
 POLL_S = 5.0

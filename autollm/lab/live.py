@@ -35,7 +35,9 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import AutoLLMError, EpisodeError, SetupError
+from autollm.core.errors import AutoLLMError, EpisodeError, SetupError
+from autollm.core.locks import hold
+from autollm.core.records import Record, RunEnd, parse_record
 from autollm.gym.ground import Ground, grounds_of
 from autollm.gym.outcomes import Outcome, TableSource
 from autollm.gym.snapshot import experiment_id
@@ -47,8 +49,6 @@ from autollm.lab.launchers import Launcher, LocalLauncher
 from autollm.lab.recording import digits, header, now
 from autollm.lab.runner import write_log
 from autollm.lab.spec import Config, Family, Level, Run, trainer
-from autollm.locks import hold
-from autollm.records import Record, RunEnd, parse_record
 
 SEEDS_FROM = 1000
 """Seed of the runs of episode 0; declared runs have smaller ones."""

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.records import Record, RunEnd, RunHeader, RunStep
 from autollm.lab.spec import Family, Run
-from autollm.records import Record, RunEnd, RunHeader, RunStep
 
 POINTS, POINTS_IN_FULL = 40, 200
 """Step records of a run; one run in twenty keeps the larger number."""

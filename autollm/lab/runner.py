@@ -18,10 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.records import (
+    MAX_STEPS,
+    Record,
+    RunEnd,
+    RunStep,
+    parse_record,
+    to_line,
+)
 from autollm.lab.families import FAMILIES, load_family
 from autollm.lab.launchers import Launcher, LocalLauncher
 from autollm.lab.spec import Family, Run, trainer
-from autollm.records import MAX_STEPS, Record, RunEnd, RunStep, parse_record, to_line
 
 
 @dataclass(frozen=True)

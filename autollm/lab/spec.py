@@ -16,10 +16,10 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from autollm.errors import UnknownNameError
+from autollm.core.errors import UnknownNameError
+from autollm.core.records import canonical_json, content_hash
 from autollm.gym.space import Space
 from autollm.lab.shapes import Shape
-from autollm.records import canonical_json, content_hash
 
 EXTRA_EVERY = 5
 """Extra seeds go to one cell in so many."""

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from autollm.errors import SetupError
+from autollm.core.errors import SetupError
+from autollm.core.records import canonical_json, content_hash
 from autollm.lab.tasks import (
     ALPHABET,
     MAX_ANSWER,
@@ -33,7 +34,6 @@ from autollm.lab.tasks import (
     is_right,
     make,
 )
-from autollm.records import canonical_json, content_hash
 
 PAD, END = "<pad>", "<end>"
 VOCABULARY = {token: i for i, token in enumerate((PAD, END, *ALPHABET))}

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.records import Record, RunEnd, RunHeader, canonical_json
 from autollm.gym.knobs import ONE_COORDINATE
 from autollm.lab.spec import Config, Family, Level
-from autollm.records import Record, RunEnd, RunHeader, canonical_json
 
 Cells = dict[str, dict[int, float]]
 """{configuration as JSON: {seed: loss}}, lower is better."""

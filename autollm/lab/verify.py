@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.errors import CorpusError, RecordError
+from autollm.core.errors import CorpusError, RecordError
+from autollm.core.records import Record, RunEnd, RunHeader
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.families import load_family
 from autollm.lab.spec import trainer
-from autollm.records import Record, RunEnd, RunHeader
 
 TOLERANCE_SD = 3.0
 

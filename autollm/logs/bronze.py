@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from autollm.errors import BusyError
+from autollm.core.errors import BusyError
 
 _TEXT, _REAL, _COUNT = pa.string(), pa.float64(), pa.int64()
 

@@ -14,10 +14,10 @@ from fnmatch import fnmatchcase as fnmatch
 from functools import lru_cache
 from typing import Any
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
+from autollm.core.records import canonical_json, content_hash, parse_number
 from autollm.logs.expressions import Expression
 from autollm.logs.mapping import SOURCE_NAME, KnobRule, Lookup, Mapping, Quantity
-from autollm.records import canonical_json, content_hash, parse_number
 
 Row = dict[str, Any]
 _MAX_INT64 = 2**63

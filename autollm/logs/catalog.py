@@ -15,7 +15,7 @@ from pathlib import Path
 
 import fsspec
 
-from autollm.errors import MappingError, UnknownNameError
+from autollm.core.errors import MappingError, UnknownNameError
 from autollm.logs.containers import plain_name
 from autollm.logs.mapping import Mapping
 from autollm.logs.mapping_file import parse_mapping

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs.columns import Column, determines, simplex_groups
 from autollm.logs.landing_checks import HIGHER, LOWER
 

@@ -28,7 +28,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
 
 MAX_FILE_BYTES = 256 * 2**20
 """Of one log, or of a table inside an archive, after decompression."""

@@ -18,7 +18,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autollm.errors import MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
 
 MAX_CHARACTERS = 500
 Value = float | bool

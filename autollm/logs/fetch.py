@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from autollm.errors import SourceError
+from autollm.core.errors import SourceError
 from autollm.logs.markdown_tables import tables_to_csv
 from autollm.logs.sources import Source, SourceFile
 

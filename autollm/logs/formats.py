@@ -6,7 +6,7 @@ unique.
 
 from __future__ import annotations
 
-from autollm.errors import UnknownNameError
+from autollm.core.errors import UnknownNameError
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import plain_name
 from autollm.logs.reader_autollm_run import AutollmRunReader

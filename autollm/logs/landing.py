@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
 from autollm.logs.bronze import Batch, Bronze
 from autollm.logs.catalog import MappingChoice, own_mappings
 from autollm.logs.containers import find_files

@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase as fnmatch
 from functools import cached_property
 from typing import Any
 
+from autollm.core.records import canonical_json, content_hash
 from autollm.logs.expressions import Expression
-from autollm.records import canonical_json, content_hash
 
 SCALES = ("log", "linear", "integer", "ordinal", "categorical", "simplex", "list")
 DIRECTIONS = ("min", "max")

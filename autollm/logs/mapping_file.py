@@ -15,7 +15,8 @@ import tomllib
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
+from autollm.core.records import STATUSES, content_hash
 from autollm.logs.expressions import parse_expression
 from autollm.logs.mapping import (
     DIRECTIONS,
@@ -31,7 +32,6 @@ from autollm.logs.mapping import (
     StatusRule,
     TablePart,
 )
-from autollm.records import STATUSES, content_hash
 
 SCHEMA = "autollm.mapping/1"
 

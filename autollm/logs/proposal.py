@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs.catalog import MappingChoice, builtin_mappings
 from autollm.logs.column_roles import assign_roles
 from autollm.logs.columns import MAX_ROWS, Sample, columns_of

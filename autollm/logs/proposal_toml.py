@@ -12,7 +12,7 @@ import keyword
 import math
 import re
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs.column_roles import PARAMS, RATE, SIZE, TOKENS, Roles, plain
 from autollm.logs.columns import Column, two_clusters
 from autollm.logs.containers import plain_name

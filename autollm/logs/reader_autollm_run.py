@@ -1,7 +1,7 @@
 """Reader of raw run logs (`autollm.run/1`): one run per file, a header line, step
 lines, an end line.
 
-What does not belong here: the schema of a line (`autollm.records`), what a
+What does not belong here: the schema of a line (`autollm.core.records`), what a
 configuration means (mapping files). A run without an end line was killed: it is kept as
 `failed`. Steps and their numbers are kept as logged.
 
@@ -14,7 +14,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
+from autollm.core.records import (
+    Record,
+    RunEnd,
+    RunHeader,
+    RunStep,
+    canonical_json,
+    parse_record,
+)
 from autollm.logs.canonical import build_run
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
@@ -28,14 +36,6 @@ from autollm.logs.reading import (
     quote,
     split_lines,
     whole_file,
-)
-from autollm.records import (
-    Record,
-    RunEnd,
-    RunHeader,
-    RunStep,
-    canonical_json,
-    parse_record,
 )
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from autollm.errors import MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
 from autollm.logs.containers import LogBytes, LogFile
 from autollm.logs.reading import (
     binary_problem,

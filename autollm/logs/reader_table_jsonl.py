@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
 from autollm.logs.containers import LogBytes, LogFile
 from autollm.logs.reading import (
     binary_problem,

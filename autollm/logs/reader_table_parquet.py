@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autollm.errors import MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
 from autollm.logs.containers import LogBytes, LogFile
 from autollm.logs.reader_table_jsonl import flatten
 from autollm.logs.reading import BadLines, ReadFile

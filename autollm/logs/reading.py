@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes, LogFile
 

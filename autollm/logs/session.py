@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import fsspec
 
+from autollm.core.records import content_hash
 from autollm.logs.bronze import Batch, Bronze
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import (
@@ -32,7 +33,6 @@ from autollm.logs.landing_checks import EarlierRuns, SourceChecks, source_warnin
 from autollm.logs.mapping import Mapping
 from autollm.logs.pairs import Held, Waiting, hold
 from autollm.logs.reading import BadLines, ReadFile
-from autollm.records import content_hash
 
 SAY_EVERY_S = 10.0
 """How often a long file says how far it is."""

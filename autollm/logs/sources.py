@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from autollm.errors import UnknownNameError
+from autollm.core.errors import UnknownNameError
 
 
 @dataclass(frozen=True)

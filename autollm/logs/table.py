@@ -17,14 +17,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from autollm.errors import MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
+from autollm.core.records import canonical_json
 from autollm.logs.canonical import build_run, key_text
 from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.containers import LogBytes, LogFile, plain_name
 from autollm.logs.mapping import Mapping
 from autollm.logs.reading import BadLines, ReadFile, RunRow, merge, quote
 from autollm.logs.seen import Seen
-from autollm.records import canonical_json
 
 CHUNK_ROWS = 10_000
 """Rows that are in memory at once."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-from autollm.errors import SetupError, UnknownNameError
+from autollm.core.errors import SetupError, UnknownNameError
 from autollm.policies.base import Policy
 
 POLICIES: dict[str, str] = {

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from autollm.errors import SpaceError
+from autollm.core.errors import SpaceError
 from autollm.gym.task import TaskView
 from autollm.policies.base import RankingPolicy, describe
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from autollm.agent.profiles import TrainConfig, load_profile
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
+from autollm.core.files import write_atomic
+from autollm.core.places import Places
 from autollm.gym.snapshot import published_id
-from autollm.gym.storage import write_atomic
-from autollm.places import Places
 from autollm.stages.identity import code_digest, folder_digest, identity
 from autollm.stages.settings import Settings
 

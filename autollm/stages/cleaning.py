@@ -14,9 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from autollm.errors import SetupError
-from autollm.gym.snapshot import published_id
-from autollm.gym.storage import (
+from autollm.core.errors import SetupError
+from autollm.core.files import (
     exists,
     is_local,
     join,
@@ -25,9 +24,10 @@ from autollm.gym.storage import (
     read_bytes,
     remove,
 )
+from autollm.core.locks import hold
+from autollm.core.places import Places
+from autollm.gym.snapshot import published_id
 from autollm.gym.table import LIVE
-from autollm.locks import hold
-from autollm.places import Places
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"

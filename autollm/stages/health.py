@@ -16,10 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from autollm.gym.snapshot import check_snapshot, published_id
-from autollm.locks import holder, is_held
-from autollm.logs.sources import tables_below
-from autollm.places import (
+from autollm.core.locks import holder, is_held
+from autollm.core.places import (
     DBT_PROJECT,
     PROJECT,
     TELEMETRY_OFF,
@@ -27,6 +25,8 @@ from autollm.places import (
     embedded_archives,
     public_tables,
 )
+from autollm.gym.snapshot import check_snapshot, published_id
+from autollm.logs.sources import tables_below
 
 FREE_GB, MEMORY_GB = 3.0, 4.0
 PINNED = (

@@ -16,7 +16,7 @@ from typing import Any
 
 import autollm
 from autollm.agent.profiles import TrainConfig
-from autollm.records import canonical_json, content_hash
+from autollm.core.records import canonical_json, content_hash
 
 PACKAGE = Path(autollm.__file__).parent
 PARTS_OF = {

@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 from autollm.agent.chat import ChatModel
 from autollm.agent.profiles import TrainConfig
-from autollm.errors import SnapshotError
+from autollm.core.errors import SnapshotError
+from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.places import Places
+from autollm.core.records import canonical_json, content_hash
 from autollm.evaluation import contenders, leaderboard
 from autollm.evaluation.contenders import Contender
 from autollm.evaluation.looks import record_look
@@ -22,12 +25,9 @@ from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate
 from autollm.gym.snapshot import open_snapshot
-from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.gym.suites import Suite, load_suite
 from autollm.gym.table import OutcomeTable
 from autollm.lab.live import MAX_SECONDS, LiveLab, level_of
-from autollm.places import Places
-from autollm.records import canonical_json, content_hash
 from autollm.stages.agents import Agent
 from autollm.stages.identity import code_digest
 from autollm.stages.version import commit

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from autollm.core.records import Record
 from autollm.evaluation.landscape_plots import (
     Landscape,
     landscape_pictures,
@@ -24,7 +25,6 @@ from autollm.evaluation.landscape_plots import (
 from autollm.evaluation.pages import page
 from autollm.lab.spec import Family
 from autollm.lab.summary import level_means, rank_correlations, shown, summarize
-from autollm.records import Record
 
 Runs = Mapping[str, list[Record]]
 """Records by run_id, as archive.read_runs gives them."""

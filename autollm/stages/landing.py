@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from autollm.errors import RecordError
-from autollm.gym.storage import exists, join, read_bytes, write_atomic
-from autollm.locks import hold
+from autollm.core.errors import RecordError
+from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.locks import hold
+from autollm.core.places import Places, embedded_archives, public_tables
+from autollm.core.records import canonical_json, content_hash
 from autollm.logs.bronze import Bronze
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest, require_bronze
 from autollm.logs.sources import tables_below
-from autollm.places import Places, embedded_archives, public_tables
-from autollm.records import canonical_json, content_hash
 from autollm.stages.settings import Settings
 
 WAIT_S = 120.0

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from autollm.errors import CheckpointError
-from autollm.places import Places
+from autollm.core.errors import CheckpointError
+from autollm.core.places import Places
 from autollm.stages.agents import SFT_RL, Agent, current_agents
 from autollm.stages.settings import Settings
 

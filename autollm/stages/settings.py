@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autollm.agent.curriculum import TRAIN_SUITES
-from autollm.errors import SetupError, UnknownNameError
+from autollm.core.errors import SetupError, UnknownNameError
 from autollm.gym.suites import load_suite
 
 POLICIES = [

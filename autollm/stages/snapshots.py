@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from autollm.errors import SnapshotError
+from autollm.core.errors import SnapshotError
+from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.places import Places
 from autollm.gym import snapshot
-from autollm.gym.storage import exists, join, read_bytes, write_atomic
 from autollm.gym.suites import load_suite, suite_ids
-from autollm.places import Places
 from autollm.stages.landing import fingerprint, landed_fingerprint, sources
 from autollm.stages.playable import left_out, playable_marts
 from autollm.stages.settings import Settings

@@ -18,10 +18,10 @@ from autollm.agent.trajectories import (
     load_trajectories,
     simulate_trajectories,
 )
+from autollm.core.locks import hold
+from autollm.core.places import Places
 from autollm.gym.snapshot import open_snapshot
 from autollm.gym.table import OutcomeTable
-from autollm.locks import hold
-from autollm.places import Places
 from autollm.stages import agents
 from autollm.stages.agents import SFT, Done, Work
 from autollm.stages.identity import folder_digest, resolved

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from functools import cache
 
-from autollm.places import PROJECT
+from autollm.core.places import PROJECT
 
 
 @cache

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autollm.errors import BusyError
-from autollm.locks import POLL_S, hold
-from autollm.places import Places
+from autollm.core.errors import BusyError
+from autollm.core.locks import POLL_S, hold
+from autollm.core.places import Places
 
 WAIT_S = 180.0
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from autollm.errors import AutoLLMError
-from autollm.places import Places, resolve, silence_telemetry
-from autollm.processes import die_with_parent
+from autollm.core.errors import AutoLLMError
+from autollm.core.places import Places, resolve, silence_telemetry
+from autollm.core.processes import die_with_parent
 from autollm.stages.settings import Settings
 
 CHATTER = "AUTOLLM_CHATTER"

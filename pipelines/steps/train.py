@@ -8,7 +8,7 @@ from typing import Any
 
 from dagster_pipes import PipesContext
 
-from autollm.places import Places
+from autollm.core.places import Places
 from autollm.stages.settings import Settings
 from pipelines.steps.child import markdown, run_step
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.errors import SetupError, SpaceError, UnknownNameError
+from autollm.core.errors import SetupError, SpaceError, UnknownNameError
 from autollm.evaluation.protocol import play as judged
 from autollm.gym.episode import Episode, Trial, start
 from autollm.gym.smoothing import smooth

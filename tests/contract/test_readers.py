@@ -13,7 +13,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs.catalog import MappingChoice, load_mapping
 from autollm.logs.containers import LogBytes
 from autollm.logs.formats import READERS

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autollm.core.records import RunEnd
 from autollm.logs.landing import ingest
 from autollm.logs.sources import tables_below
-from autollm.records import RunEnd
 from tests.dbt.projects import PROJECT, Home
 from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write

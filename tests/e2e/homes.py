@@ -24,12 +24,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from autollm.core.places import PROJECT, Places, resolve
+from autollm.core.records import RunHeader, to_line
 from autollm.evaluation.leaderboard import latest_id, load
 from autollm.gym.snapshot import MARTS, published_id
 from autollm.lab.archive import read_runs, shipped
 from autollm.logs.bronze import Bronze
-from autollm.places import PROJECT, Places, resolve
-from autollm.records import RunHeader, to_line
 
 SETTINGS = Path(__file__).with_name("tiny.toml")
 BRONZE_KEYS = {

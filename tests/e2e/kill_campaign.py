@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from autollm.errors import AutoLLMError
+from autollm.core.errors import AutoLLMError
+from autollm.core.places import resolve
 from autollm.evaluation.leaderboard import latest_id, load
 from autollm.gym.snapshot import check_snapshot, published_id
 from autollm.logs.bronze import Bronze
-from autollm.places import resolve
 from autollm.stages.cleaning import LITTER_S
 from tests.e2e.homes import Ended, Facts, Kill, drop_logs, litter, look, run_job
 

@@ -16,11 +16,11 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
+from autollm.core.places import Places, resolve
 from autollm.evaluation import leaderboard
 from autollm.gym import snapshot
 from autollm.gym.suites import load_suite
 from autollm.logs.bronze import Bronze
-from autollm.places import Places, resolve
 from autollm.stages.agents import config_of
 from autollm.stages.judging import Request, publish_report
 from autollm.stages.landing import land

@@ -12,7 +12,7 @@ import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.utils import make_new_run_id
 
-from autollm.places import resolve
+from autollm.core.places import resolve
 from pipelines import instance as own
 from pipelines.instance import STARTED_BY, open_instance, reconcile
 

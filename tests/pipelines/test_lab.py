@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from autollm.core.places import resolve
 from autollm.lab import runner
 from autollm.lab.families import FAMILIES
-from autollm.places import resolve
 from pipelines.assets import lab
 from pipelines.definitions import defs
 from pipelines.jobs import MAIN, REBUILD, SWEEP

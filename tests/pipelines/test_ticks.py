@@ -10,7 +10,7 @@ import time
 import dagster as dg
 import pytest
 
-from autollm.places import Places, resolve
+from autollm.core.places import Places, resolve
 from autollm.stages.landing import land
 from autollm.stages.settings import load_settings
 from autollm.stages.snapshots import build_candidate, publish_candidate

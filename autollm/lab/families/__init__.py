@@ -7,7 +7,7 @@ A new family is those two files, a line here, and a mapping file
 
 from __future__ import annotations
 
-from autollm.errors import UnknownNameError
+from autollm.core.errors import UnknownNameError
 from autollm.lab.families.architecture import ARCHITECTURE
 from autollm.lab.families.data_mixture import DATA_MIXTURE
 from autollm.lab.families.optimizer import OPTIMIZER

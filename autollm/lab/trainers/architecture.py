@@ -10,6 +10,7 @@ import time
 import numpy as np
 import torch
 
+from autollm.core.records import Record
 from autollm.lab.corpus import Corpus, load
 from autollm.lab.families.architecture import ARCHITECTURE, n_steps, peak_rate, shape_of
 from autollm.lab.model import StackedDecoder
@@ -18,7 +19,6 @@ from autollm.lab.shapes import CONTEXT, Shape
 from autollm.lab.spec import Run
 from autollm.lab.stack import DIVERGED_ABOVE, Batch, Recipe, fit, gather, validate
 from autollm.lab.trainers.pretraining import order
-from autollm.records import Record
 
 __all__ = ["load", "train"]
 

@@ -14,6 +14,7 @@ import math
 import numpy as np
 import torch
 
+from autollm.core.records import Record
 from autollm.lab.designs import largest_remainders
 from autollm.lab.domains import Domains, load
 from autollm.lab.families.data_mixture import (
@@ -27,7 +28,6 @@ from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Run, shape_of
 from autollm.lab.stack import DIVERGED_ABOVE, Recipe, fit, gather, validate
-from autollm.records import Record
 
 __all__ = ["load", "sequence_starts", "train"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from autollm.core.records import Record
 from autollm.lab.corpus import Corpus, load
 from autollm.lab.families.optimizer import OPTIMIZER
 from autollm.lab.spec import Run
 from autollm.lab.trainers.pretraining import train_as
-from autollm.records import Record
 
 __all__ = ["load", "train"]
 

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 
+from autollm.core.records import Record
 from autollm.lab.corpus import Corpus, load
 from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.model import StackedDecoder
@@ -16,7 +17,6 @@ from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Config, Family, Run, shape_of
 from autollm.lab.stack import DIVERGED_ABOVE, Curve, Recipe, fit, gather, validate
-from autollm.records import Record
 
 __all__ = ["load", "order", "train", "train_as"]
 

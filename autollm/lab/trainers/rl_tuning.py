@@ -28,6 +28,7 @@ from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
+from autollm.core.records import Record, RunStep
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, PASSES, RL_TUNING
 from autollm.lab.recording import digits, end, header, now, thinned
 from autollm.lab.spec import Level, Run
@@ -41,7 +42,6 @@ from autollm.lab.tasks import (
     is_well_formed,
     make,
 )
-from autollm.records import Record, RunStep
 
 FORMAT_REWARD = 0.2
 N_SCORED = {"in_task": 2000, "shifted": 1000, "retained": 1000}

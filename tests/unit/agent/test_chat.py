@@ -14,7 +14,7 @@ import pytest
 from autollm.agent.chat import INSTRUCTIONS, KEY_VARIABLE, make_chat_agent, parse_chat
 from autollm.agent.server import OpenAIGenerator, retry_after_s
 from autollm.agent.transcript import parse_turn, user_message
-from autollm.errors import GenerationError, SetupError
+from autollm.core.errors import GenerationError, SetupError
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

@@ -9,7 +9,7 @@ from autollm.agent.generation import TransformersGenerator, make_generator
 from autollm.agent.profiles import load_profile
 from autollm.agent.server import OpenAIGenerator
 from autollm.agent.transcript import parse_turn, user_message
-from autollm.errors import GenerationError
+from autollm.core.errors import GenerationError
 
 ASK = [user_message("pretraining trials 3\ntrend 0.5 -0.5")]
 # A whole play, recorded from a running vLLM server (version and flags stand in the

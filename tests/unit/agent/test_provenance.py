@@ -12,7 +12,7 @@ from autollm.agent.trajectories import (
     load_trajectories,
     simulate_trajectories,
 )
-from autollm.errors import CheckpointError
+from autollm.core.errors import CheckpointError
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.suites import FOLDER, held_out, load_suite
 

@@ -11,7 +11,7 @@ from autollm.agent.sft import train_sft
 from autollm.agent.tokenizer import CHAT_TEMPLATE
 from autollm.agent.trainer_state import last_complete
 from autollm.agent.trajectories import simulate_trajectories
-from autollm.errors import CheckpointError, UnknownNameError
+from autollm.core.errors import CheckpointError, UnknownNameError
 
 
 class Kept:

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from autollm.cli.evaluate import contenders
 from autollm.cli.main import app
 from autollm.cli.suites import origin_of
-from autollm.errors import SetupError
+from autollm.core.errors import SetupError
+from autollm.core.places import resolve
 from autollm.evaluation import leaderboard
 from autollm.gym.suites import suite_ids
-from autollm.places import resolve
 from autollm.policies import registry
 from autollm.stages.settings import load_settings
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autollm.cli.main import app
-from autollm.errors import AutoLLMError
+from autollm.core.errors import AutoLLMError
 from autollm.logs.mapping_file import parse_mapping
 from autollm.logs.sources import catalogue
 from tests.unit.logs.raw_logs import csv_bytes, sweep_mapping, write

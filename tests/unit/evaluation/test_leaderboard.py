@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from autollm.errors import ComparisonError
+from autollm.core.errors import ComparisonError
 from autollm.evaluation import leaderboard
 from autollm.evaluation.looks import load_looks, looks_url, record_look
 from autollm.evaluation.protocol import EpisodeResult, Player, play

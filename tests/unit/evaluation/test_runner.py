@@ -16,7 +16,13 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import ComparisonError, SetupError, SnapshotError, UnknownNameError
+from autollm.core.errors import (
+    ComparisonError,
+    SetupError,
+    SnapshotError,
+    UnknownNameError,
+)
+from autollm.core.files import list_names
 from autollm.evaluation import runner
 from autollm.evaluation.contenders import agent, registered
 from autollm.evaluation.episodes import load_results, write_part
@@ -24,7 +30,6 @@ from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import play
 from autollm.evaluation.runner import evaluate, evaluation_id, tasks_of
 from autollm.gym.episode import start
-from autollm.gym.storage import list_names
 from autollm.gym.suites import Suite
 from autollm.policies import make_policy
 from tests.unit.gym.tables import make_table, make_task

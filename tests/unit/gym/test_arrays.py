@@ -5,10 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import SnapshotError
-from autollm.gym import arrays, storage
+from autollm.core import files as storage
+from autollm.core.errors import SnapshotError
+from autollm.core.records import canonical_json
+from autollm.gym import arrays
 from autollm.gym.knobs import Knob
-from autollm.records import canonical_json
 from tests.unit.gym.tables import make_mixed_table, make_table
 from tests.unit.gym.test_snapshot import write_marts
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.landscapes import make_landscape
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
 from autollm.gym import env as env_module
 from autollm.gym.board import make_board
 from autollm.gym.env import LLMConfigEnv

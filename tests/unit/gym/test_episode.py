@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.errors import EpisodeError, SpaceError, UnknownNameError
+from autollm.core.errors import EpisodeError, SpaceError, UnknownNameError
 from autollm.gym.episode import Outcome, TableSource, start
 from autollm.gym.task import draw
 from tests.unit.gym.tables import make_table, make_task

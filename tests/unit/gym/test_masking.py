@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from autollm.errors import SpaceError, UnknownNameError
+from autollm.core.errors import SpaceError, UnknownNameError
 from autollm.evaluation.protocol import play
 from autollm.gym import suites
 from autollm.gym.masking import masked_space

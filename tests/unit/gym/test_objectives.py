@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.errors import EpisodeError, SnapshotError, SpaceError, UnknownNameError
+from autollm.core.errors import (
+    EpisodeError,
+    SnapshotError,
+    SpaceError,
+    UnknownNameError,
+)
 from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
 from autollm.gym import suites
 from autollm.gym.episode import start

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
 from autollm.gym.env import LLMConfigEnv
 from autollm.gym.episode import start
 from autollm.gym.masking import masked_view

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import SnapshotError, UnknownNameError
-from autollm.gym import snapshot, storage
+from autollm.core import files as storage
+from autollm.core.errors import SnapshotError, UnknownNameError
+from autollm.core.records import canonical_json, config_id
+from autollm.gym import snapshot
 from autollm.gym.episode import start
 from autollm.gym.suites import held_out, load_suite, suite_ids
 from autollm.gym.table import Metric
-from autollm.records import canonical_json, config_id
 from tests.unit.gym.tables import make_table, make_task
 
 SPACE_JSON = canonical_json(

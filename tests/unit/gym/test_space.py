@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.errors import SpaceError
+from autollm.core.errors import SpaceError
 from autollm.gym import space as space_module
 from autollm.gym.space import Knob, Limit, Space, nearest
 from tests.unit.gym.tables import MIXED, SPACE, mixed_configuration

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from autollm.cli import lab as cli
-from autollm.errors import RecordError, SetupError, UnknownNameError
+from autollm.core.errors import RecordError, SetupError, UnknownNameError
+from autollm.core.records import RunEnd, RunHeader, RunStep
 from autollm.lab import exports
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import export, replay_of
-from autollm.records import RunEnd, RunHeader, RunStep
 
 HEAD = RunHeader(
     "data_mixture-t1-0a1b2c3d4e5f",

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from autollm.agent.curriculum import TRAIN_SUITES
-from autollm.errors import CorpusError
+from autollm.core.errors import CorpusError
+from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.gym.snapshot import experiment_id
 from autollm.gym.suites import load_suite
 from autollm.lab import domains, summary
@@ -34,7 +35,6 @@ from autollm.lab.verify import seed_spread
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
-from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
 MIX = Level(
     "t1",

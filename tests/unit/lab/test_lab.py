@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from autollm.cli.lab import seconds
-from autollm.errors import CorpusError, RecordError, UnknownNameError
-from autollm.lab import archive, corpus, families, runner, summary, verify
-from autollm.lab.corpus import Corpus
-from autollm.lab.families.pretraining import PRETRAINING
-from autollm.lab.launchers import SubmititLauncher
-from autollm.lab.spec import Level, Run
-from autollm.lab.trainers import pretraining
-from autollm.lab.trainers.pretraining import train
-from autollm.records import (
+from autollm.core.errors import CorpusError, RecordError, UnknownNameError
+from autollm.core.records import (
     RunEnd,
     RunHeader,
     RunStep,
@@ -23,6 +16,13 @@ from autollm.records import (
     parse_record,
     to_line,
 )
+from autollm.lab import archive, corpus, families, runner, summary, verify
+from autollm.lab.corpus import Corpus
+from autollm.lab.families.pretraining import PRETRAINING
+from autollm.lab.launchers import SubmititLauncher
+from autollm.lab.spec import Level, Run
+from autollm.lab.trainers import pretraining
+from autollm.lab.trainers.pretraining import train
 
 CELLS = [
     {"learning_rate": 2.0**r, "batch_tokens": 2**b}

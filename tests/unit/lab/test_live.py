@@ -13,7 +13,9 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 
-from autollm.errors import BusyError, EpisodeError, SetupError
+from autollm.core.errors import BusyError, EpisodeError, SetupError
+from autollm.core.places import PROJECT
+from autollm.core.records import RunEnd, RunHeader, parse_record
 from autollm.gym.env import LLMConfigEnv
 from autollm.gym.episode import start
 from autollm.gym.task import Constraint
@@ -27,8 +29,6 @@ from autollm.lab.trainers import architecture, data_mixture, pretraining
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
-from autollm.places import PROJECT
-from autollm.records import RunEnd, RunHeader, parse_record
 from tests.unit.gym.tables import make_table, make_task
 from tests.unit.lab import live_tables
 from tests.unit.lab.live_tables import (
@@ -551,7 +551,7 @@ def test_live__run_that_another_evaluation_holds__is_waited_for_and_then_refused
 _HOLD = """
 import sys, time
 from pathlib import Path
-from autollm.locks import hold
+from autollm.core.locks import hold
 with hold(Path(sys.argv[1]), "it"):
     print("held", flush=True)
     time.sleep(600)

@@ -7,13 +7,13 @@ import random
 
 import pytest
 
+from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.lab import starts, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.spec import Level, Run
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
-from autollm.records import RunEnd, RunHeader, RunStep, to_line
 
 LEVEL = Level(
     "s1",

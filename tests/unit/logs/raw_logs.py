@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autollm.records import RunEnd, RunHeader, RunStep, to_line
+from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 
 STEPLAW_HEADER = "h,ffnh,numh,numl,lr,bs,ti,loss,smooth loss,exp_name,D,N,D/N"
 

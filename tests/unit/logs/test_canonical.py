@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
+from autollm.core.records import config_id
 from autollm.logs.canonical import RunFields, build_run, read_knob
 from autollm.logs.catalog import load_mapping
 from autollm.logs.mapping import KnobRule
-from autollm.records import config_id
 
 STEPLAW = load_mapping("steplaw")
 LAB = load_mapping("lab-pretraining")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from autollm.errors import MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
 from autollm.logs.expressions import MAX_CHARACTERS, parse_expression
 
 

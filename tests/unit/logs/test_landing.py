@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import BusyError, MappingError, RecordError
+from autollm.core.errors import BusyError, MappingError, RecordError
 from autollm.logs.bronze import Bronze
 from autollm.logs.catalog import builtin_mappings, load_mapping
 from autollm.logs.landing import bronze_path, ingest, require_bronze

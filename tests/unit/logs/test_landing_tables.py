@@ -9,7 +9,7 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.errors import MappingError, UnknownNameError
+from autollm.core.errors import MappingError, UnknownNameError
 from autollm.logs import bronze, containers
 from autollm.logs.catalog import load_mapping, own_mappings
 from autollm.logs.landing import ingest

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from autollm.errors import MappingError, UnknownNameError
+from autollm.core.errors import MappingError, UnknownNameError
 from autollm.lab.families import FAMILIES
 from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
 from autollm.logs.mapping_file import parse_mapping

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs import columns as columns_module
 from autollm.logs import containers
 from autollm.logs.columns import (

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
+from autollm.core.records import RunEnd, RunStep, to_line
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes
 from autollm.logs.reader_autollm_run import AutollmRunReader
 from autollm.logs.reader_table_csv import TableCsvReader
 from autollm.logs.reading import MAX_TEXT, ReadFile, quote, split_lines
-from autollm.records import RunEnd, RunStep, to_line
 from tests.unit.logs.raw_logs import (
     STEPLAW_HEADER,
     run_bytes,

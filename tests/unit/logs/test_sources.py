@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from autollm.errors import SourceError, UnknownNameError
+from autollm.core.errors import SourceError, UnknownNameError
 from autollm.logs.catalog import MappingChoice, builtin_mappings
 from autollm.logs.fetch import fetch, sha256_of
 from autollm.logs.formats import reader_for

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autollm.errors import MappingError
+from autollm.core.errors import MappingError
 from autollm.logs import reading
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes, LogFile

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.errors import SpaceError
+from autollm.core.errors import SpaceError
 from autollm.gym.episode import start
 from autollm.gym.task import EvidenceTable, TaskView
 from autollm.policies import make_policy

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from autollm.errors import BusyError, SetupError
-from autollm.gym.storage import join, write_atomic
-from autollm.locks import hold
-from autollm.places import resolve
+from autollm.core.errors import BusyError, SetupError
+from autollm.core.files import join, write_atomic
+from autollm.core.locks import hold
+from autollm.core.places import resolve
 from autollm.stages.cleaning import clean, removable, remove_litter
 
 

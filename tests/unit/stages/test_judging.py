@@ -7,11 +7,11 @@ import pytest
 
 from autollm.agent.chat import parse_chat
 from autollm.agent.profiles import load_profile
-from autollm.errors import EpisodeError
+from autollm.core.errors import EpisodeError
+from autollm.core.places import resolve
 from autollm.evaluation.runner import evaluate
 from autollm.gym.suites import Suite
 from autollm.lab.families import FAMILIES
-from autollm.places import resolve
 from autollm.stages import judging
 from autollm.stages.agents import Agent
 from autollm.stages.judging import Request, chat_contender, identity_of

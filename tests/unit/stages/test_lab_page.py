@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from autollm.core.records import RunEnd, RunHeader
 from autollm.lab.families.data_mixture import DATA_MIXTURE, TARGETS, mixtures
 from autollm.lab.families.pretraining import PRETRAINING
-from autollm.records import RunEnd, RunHeader
 from autollm.stages.lab_page import describe, landscapes, render
 from tests.unit.evaluation.test_report import Tags
 

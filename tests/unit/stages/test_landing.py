@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from autollm.errors import SnapshotError
-from autollm.gym.storage import join, write_atomic
-from autollm.places import public_tables, resolve
+from autollm.core.errors import SnapshotError
+from autollm.core.files import join, write_atomic
+from autollm.core.places import public_tables, resolve
 from autollm.stages import snapshots
 from autollm.stages.landing import sources
 from autollm.stages.settings import Settings

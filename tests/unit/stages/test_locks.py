@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import duckdb
 import pytest
 
-from autollm.errors import BusyError
-from autollm.locks import hold, holder, is_held
-from autollm.places import resolve
+from autollm.core.errors import BusyError
+from autollm.core.locks import hold, holder, is_held
+from autollm.core.places import resolve
 from autollm.stages.warehouse import hold_warehouse, writer_of
 
 
@@ -33,7 +33,7 @@ def _other_process(code, *arguments):
 HOLD = """
 import sys, time
 from pathlib import Path
-from autollm.locks import hold
+from autollm.core.locks import hold
 with hold(Path(sys.argv[1]), "it"):
     print("ready", flush=True)
     time.sleep(60)

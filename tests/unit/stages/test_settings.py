@@ -2,8 +2,8 @@
 
 import pytest
 
-from autollm.errors import SetupError, UnknownNameError
-from autollm.places import TELEMETRY_OFF, resolve
+from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.places import TELEMETRY_OFF, resolve
 from autollm.stages.settings import Settings, load_settings
 
 

@@ -5,9 +5,9 @@ import sqlite3
 
 import pytest
 
-from autollm.errors import BusyError, CheckpointError, UnknownNameError
-from autollm.places import resolve
-from autollm.records import flat
+from autollm.core.errors import BusyError, CheckpointError, UnknownNameError
+from autollm.core.places import resolve
+from autollm.core.records import flat
 from autollm.tracking import MAX_POINTS, DataUsed, Tracker
 
 

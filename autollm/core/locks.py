@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autollm.errors import BusyError
+from autollm.core.errors import BusyError
 
 POLL_S = 0.2
 

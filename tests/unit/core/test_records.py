@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.errors import RecordError, UnknownNameError
-from autollm.records import (
+from autollm.core.errors import RecordError, UnknownNameError
+from autollm.core.records import (
     RunEnd,
     RunHeader,
     RunStep,

@@ -13,9 +13,9 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autollm.gym.storage import is_local, join, local_path
+from autollm.core.files import is_local, join, local_path
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 DBT_PROJECT = PROJECT / "dbt_project"
 EMBEDDED = PROJECT / "data" / "lab"
 TELEMETRY_OFF = {

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from autollm.errors import RecordError
+from autollm.core.errors import RecordError
 
 SCHEMA = "autollm.run/1"
 STATUSES = ("finished", "diverged", "failed")
