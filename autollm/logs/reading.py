@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 from autollm.core.errors import RecordError
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.containers import LogBytes, LogFile
+from autollm.logs.relation import BadLines
 
 MAX_TEXT = 500
 """Characters of a bad line that quarantine keeps; the raw file keeps all of it."""
@@ -28,18 +29,6 @@ MAX_LINE_BYTES = 16 * 2**20
 them is ever in memory.
 """
 _CHUNK_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class BadLines:
-    """Lines that could not be used: from `line` (1-based; 0: not known by lines),
-    `n_lines` of them.
-    """
-
-    line: int
-    n_lines: int
-    reason: str
-    text: str
 
 
 @dataclass(frozen=True)
