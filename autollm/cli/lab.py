@@ -17,14 +17,17 @@ app = typer.Typer(
     help="The lab: real small experiments on this machine.", no_args_is_help=True
 )
 Family = Annotated[str, typer.Argument(help="Lab family.")]
+Sweep = Annotated[
+    str, typer.Option(help="ladder, far (validation) or fresh (sealed test levels).")
+]
+LEVEL_HELP = "Only this level, of the ladder or beside it; default the ladder."
+LOGS_HELP = "Folder of the raw logs; default <home>/lab/<family>."
 
 
 @app.command()
 def run(
     family: Family = "pretraining",
-    level: Annotated[
-        str | None, typer.Option(help="Only this level of the ladder.")
-    ] = None,
+    level: Annotated[str | None, typer.Option(help=LEVEL_HELP)] = None,
     budget: Annotated[
         str | None,
         typer.Option(help="Start nothing new after this time: 2h, 30m, 600s."),
@@ -41,10 +44,7 @@ def run(
     launcher: Annotated[
         str, typer.Option(help="local (processes here) or slurm (one job a stack).")
     ] = "local",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the raw logs; default <home>/lab/<family>."),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help=LOGS_HELP)] = None,
     home: Home = None,
 ) -> None:
     """Train what is not recorded yet; resumable at any time. `autollm ingest` lands the
@@ -212,6 +212,7 @@ def verify(
     ] = 5,
     max_seconds: Annotated[float, typer.Option(help="Time for all of them.")] = 120.0,
     seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
+    sweep: Sweep = "ladder",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -219,11 +220,11 @@ def verify(
     one disagrees.
     """
     from autollm.core.places import resolve
+    from autollm.lab.archive import shipped
     from autollm.lab.verify import verify as train_again
 
-    compared = train_again(
-        family, sample, max_seconds, resolve(home).prepare().lab, seed=seed
-    )
+    cache, archive = resolve(home).prepare().lab, shipped(family, sweep=sweep)
+    compared = train_again(family, sample, max_seconds, cache, archive, seed)
     if as_json:
         print(json.dumps([{**vars(c), "agrees": c.agrees} for c in compared]))
     else:
@@ -238,13 +239,18 @@ def verify(
 
 
 @app.command()
-def pack(family: Family = "pretraining", home: Home = None) -> None:
-    """Write the archive that ships with the project from the logs in
+def pack(
+    family: Family = "pretraining",
+    sweep: Sweep = "ladder",
+    here: Annotated[Path | None, typer.Option(help=LOGS_HELP)] = None,
+    home: Home = None,
+) -> None:
+    """Write an archive that ships with the project from the logs in
     <home>/lab/<family>.
     """
     from autollm.lab.archive import pack as write
 
-    print(write(family, _folder(home, family)))
+    print(write(family, here or _folder(home, family), sweep=sweep))
 
 
 @app.command()
@@ -297,18 +303,16 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     finished, diverged, failed.
     """
     from autollm.core.records import RunEnd, parse_record
-    from autollm.lab.archive import archive_path, read_runs
+    from autollm.lab.archive import archives, read_runs
     from autollm.lab.families import FAMILIES
     from autollm.lab.runner import declared
 
     out = {}
     for name, family in FAMILIES.items():
-        archive = archive_path(name)
-        ends = (
-            {run_id: records[-1] for run_id, records in read_runs(archive).items()}
-            if archive.exists()
-            else {}
-        )
+        embedded = [read_runs(archive) for archive in archives(name)]
+        ends = {
+            run_id: records[-1] for runs in embedded for run_id, records in runs.items()
+        }
         paths = sorted(_folder(home, name).glob("*.jsonl"))
         here = {p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths}
         statuses = [

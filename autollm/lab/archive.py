@@ -18,51 +18,90 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.core.records import Record, parse_record
 from autollm.lab.families import load_family
+from autollm.lab.spec import LADDER, SWEEPS
 
 ROOT = Path(__file__).parents[2] / "data" / "lab"
 SCHEMA = 1
+ADDED_VERSION = 1
+"""Of the archives beside a family's ladder."""
 
 
-def archive_path(family_name: str, root: Path = ROOT) -> Path:
-    """Where the recorded runs of a family's present version ship."""
-    return root / f"{family_name}-v{load_family(family_name).version}.tar.xz"
+def archive_path(family_name: str, root: Path = ROOT, sweep: str = LADDER) -> Path:
+    """Where the recorded runs of a family's present version ship: its ladder's, or a
+    sweep's.
+    """
+    family = load_family(family_name)
+    if sweep == LADDER:
+        return root / f"{family_name}-v{family.version}.tar.xz"
+    return root / f"{family_name}-{sweep}-v{ADDED_VERSION}.tar.xz"
 
 
-def shipped(family_name: str, root: Path = ROOT) -> Path:
+def shipped(family_name: str, root: Path = ROOT, sweep: str = LADDER) -> Path:
     """The same, when it is there.
 
     Raises:
         RecordError: it is not.
     """
-    path = archive_path(family_name, root)
+    path = archive_path(family_name, root, sweep)
     if not path.exists():
+        runs, packs = commands(family_name, sweep)
         raise RecordError(
-            f"no recorded runs of {family_name} under {root}. Fix: autollm lab run "
-            f"{family_name}; autollm lab pack {family_name}"
+            f"no recorded runs of {family_name} ({sweep}) under {root}. Fix: {runs}; "
+            f"{packs}"
         )
     return path
 
 
-def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
-    """Write the archive of all logs in `logs_dir` and its entry in the manifest;
-    returns the archive's path.
+def archives(family_name: str, root: Path = ROOT) -> list[Path]:
+    """Those of a family's archives that are there, the ladder's first."""
+    paths = [archive_path(family_name, root, sweep) for sweep in SWEEPS]
+    return [path for path in paths if path.exists()]
+
+
+def commands(family_name: str, sweep: str = LADDER) -> list[str]:
+    """What makes an archive: the sweeps of its levels, then packing."""
+    if sweep == LADDER:
+        return [f"autollm lab run {family_name}", f"autollm lab pack {family_name}"]
+    levels = [level.name for level in load_family(family_name).sweep_levels(sweep)]
+    runs = "; ".join(f"autollm lab run {family_name} --level {name}" for name in levels)
+    return [runs, f"autollm lab pack {family_name} --sweep {sweep}"]
+
+
+def pack(
+    family_name: str, logs_dir: str | Path, root: Path = ROOT, sweep: str = LADDER
+) -> Path:
+    """Write the archive of a sweep's logs in `logs_dir` and its manifest entry; returns
+    its path.
+
+    Logs of the family's other sweeps may lie beside them. A far or fresh sweep is
+    packed whole.
 
     Raises:
-        RecordError: there is no log, or one of a run that the family does not declare.
+        RecordError: there is no log, or one of a run that the family does not declare,
+            or a run of a far or fresh sweep is missing.
     """
-    paths = sorted(Path(logs_dir).glob("*.jsonl"))
+    family, every = load_family(family_name), sorted(Path(logs_dir).glob("*.jsonl"))
+    known = family.known()
+    paths = [
+        p for p in every if p.stem not in known or known[p.stem].level.sweep == sweep
+    ]
     if not paths:
         raise RecordError(
-            f"no *.jsonl under {logs_dir}. Fix: autollm lab run {family_name}"
+            f"no *.jsonl under {logs_dir}. Fix: {commands(family_name, sweep)[0]}"
         )
-    family = load_family(family_name)
-    known = family.known()
     strange = [p.name for p in paths if p.stem not in known]
     if strange:
         raise RecordError(
             f"{len(strange)} logs under {logs_dir} are of no run that {family_name} "
             f"v{family.version} declares, such as "
             f"{strange[0]}. Fix: move them elsewhere, then pack again."
+        )
+    n_declared = sum(map(family.n_runs, family.sweep_levels(sweep)))
+    if sweep != LADDER and len(paths) < n_declared:
+        raise RecordError(
+            f"{logs_dir} holds {len(paths)} of the {n_declared} runs of {family_name} "
+            f"({sweep}), and "
+            f"such a level ships whole. Fix: {commands(family_name, sweep)[0]}"
         )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -71,10 +110,10 @@ def pack(family_name: str, logs_dir: str | Path, root: Path = ROOT) -> Path:
             entry = tarfile.TarInfo(f"{family_name}/{path.name}")
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    target = archive_path(family_name, root)
+    target = archive_path(family_name, root, sweep)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME))
-    _write_manifest(target, family_name, len(paths))
+    _write_manifest(target, commands(family_name, sweep), len(paths))
     return target
 
 
@@ -99,7 +138,7 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
     return runs
 
 
-def _write_manifest(archive: Path, family_name: str, n_runs: int) -> None:
+def _write_manifest(archive: Path, made_by: list[str], n_runs: int) -> None:
     path = archive.parent / "manifest.json"
     manifest: dict[str, Any] = (
         json.loads(path.read_text())
@@ -109,9 +148,6 @@ def _write_manifest(archive: Path, family_name: str, n_runs: int) -> None:
     manifest["archives"][archive.name] = {
         "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
         "runs": n_runs,
-        "commands": [
-            f"autollm lab run {family_name}",
-            f"autollm lab pack {family_name}",
-        ],
+        "commands": made_by,
     }
     path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")

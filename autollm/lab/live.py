@@ -312,7 +312,7 @@ def level_of(experiment: Experiment, task_id: str) -> tuple[Family, Level]:
     """
     name, _, group = experiment.source.removeprefix("lab-").partition("/")
     family = FAMILIES.get(name) if experiment.source.startswith("lab-") else None
-    for level in family.levels if family else ():
+    for level in family.every_level if family else ():
         same_group = not group or group in level.settings.values()
         if (
             same_group

@@ -39,7 +39,10 @@ def header(
 ) -> RunHeader:
     """The header of a run; `sha256` names its data, `packages` what its numbers depend
     on.
+
+    It names the clock of its device hours unless that is the wall's.
     """
+    clock = {} if run.level.clock == "wall" else {"clock": run.level.clock}
     return RunHeader(
         run_id=run.run_id,
         source=f"lab-{run.family}",
@@ -49,7 +52,7 @@ def header(
         seed=run.seed,
         model=dict(model),
         data={"sha256": sha256},
-        hardware={"device": "cpu", "name": cpu_name(), "count": 1},
+        hardware={"device": "cpu", "name": cpu_name(), "count": 1, **clock},
         versions={name: version(name) for name in packages},
         created_at=started,
     )
@@ -133,7 +136,7 @@ def language_model_log(
     judged: str = "",
 ) -> list[Record]:
     """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are
-    the stack's wall time divided by its runs.
+    the stack's time by its level's clock, divided by its runs.
 
     `judged`: the final loss that says whether the run diverged (above `limit`), unless
     it is the objective.
@@ -147,10 +150,9 @@ def language_model_log(
         )
         for i, step in enumerate(curve.steps)
     ]
-    cost = {
-        "flops": flops_a_token * curve.steps[-1] * batch_tokens,
-        "device_hours": curve.wall_s[-1] / n_runs / 3600,
-    }
+    spent_s = curve.wall_s[-1] if run.level.clock == "wall" else curve.processor_s
+    flops = flops_a_token * curve.steps[-1] * batch_tokens
+    cost = {"flops": flops, "device_hours": spent_s / n_runs / 3600}
     full = {**final, "train_loss": curve.losses[-1, row]}
     diverged = (
         ""

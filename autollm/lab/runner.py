@@ -51,7 +51,7 @@ def run_family(
     cache_dir: str | Path | None = None,
     launcher: Launcher | None = None,
 ) -> SweepReport:
-    """Train what is missing of a family (or of one level) into
+    """Train what is missing of a family's ladder (or of one level) into
     `out_dir`/<run_id>.jsonl.
 
     Args:
@@ -190,8 +190,8 @@ def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def declared(family: Family) -> int:
-    """Runs of the whole sweep."""
-    return sum(family.n_runs(level) for level in family.levels)
+    """Runs of all sweeps."""
+    return sum(family.n_runs(level) for level in family.every_level)
 
 
 def _end(path: Path) -> Any:

@@ -23,6 +23,11 @@ from autollm.lab.shapes import Shape
 
 EXTRA_EVERY = 5
 """Extra seeds go to one cell in so many."""
+LADDER, FAR, FRESH = "ladder", "far", "fresh"
+SWEEPS = (LADDER, FAR, FRESH)
+"""What is trained and packed together: a family's ladder, its far validation levels,
+its sealed test levels.
+"""
 Config = dict[str, Any]
 
 
@@ -34,7 +39,9 @@ class Level:
     run's id. `part`: which part of the family's design is trained here. `seeds` are
     trained for every cell, `extra_seeds` for one cell in EXTRA_EVERY (their spread is
     the noise estimate), `best_third_seeds` for the third of the cells that was best
-    with the first seed.
+    with the first seed. `sweep`: one of SWEEPS. `clock`: what a run's device hours are
+    read from, `wall` or `processor` (that of the training process: a machine that does
+    other work beside it does not raise it).
     """
 
     name: str
@@ -44,6 +51,8 @@ class Level:
     seeds: tuple[int, ...] = (0,)
     extra_seeds: tuple[int, ...] = ()
     best_third_seeds: tuple[int, ...] = ()
+    sweep: str = LADDER
+    clock: str = "wall"
 
     @property
     def n_seeds_near_best(self) -> int:
@@ -94,6 +103,7 @@ class Family:
             most `stack_size` at once.
         allows: whether a level can train a configuration of the space at all; those of
             the design it can.
+        added: levels of the other sweeps, each sweep in an archive of its own.
     """
 
     name: str
@@ -108,6 +118,22 @@ class Family:
     stack_key: Callable[[Run], Any]
     stack_size: int = 16
     allows: Callable[[Level, Config], bool] = lambda level, config: True
+    added: tuple[Level, ...] = ()
+
+    @property
+    def every_level(self) -> tuple[Level, ...]:
+        """Of all sweeps, the ladder first."""
+        return (*self.levels, *self.added)
+
+    def sweep_levels(self, sweep: str) -> tuple[Level, ...]:
+        """Levels of one sweep.
+
+        Raises:
+            UnknownNameError: no such sweep.
+        """
+        if sweep not in SWEEPS:
+            raise UnknownNameError("sweep", sweep, SWEEPS)
+        return tuple(level for level in self.every_level if level.sweep == sweep)
 
     def level(self, name: str) -> Level:
         """A level by name.
@@ -115,7 +141,7 @@ class Family:
         Raises:
             UnknownNameError: no such level.
         """
-        by_name = {level.name: level for level in self.levels}
+        by_name = {level.name: level for level in self.every_level}
         if name not in by_name:
             raise UnknownNameError("level", name, by_name)
         return by_name[name]
@@ -163,13 +189,14 @@ class Family:
         """Every run that the sweep may train, by its id: replicas of the best third may
         be of any cell.
         """
+        levels = self.every_level
         every = (
-            Run(self.name, lv, c, s)
-            for lv in self.levels
-            for c in self.design(lv)
-            for s in (*lv.seeds, *lv.best_third_seeds)
+            Run(self.name, level, config, seed)
+            for level in levels
+            for config in self.design(level)
+            for seed in (*level.seeds, *level.best_third_seeds)
         )
-        declared = [run for lv in self.levels for run in self.runs(lv)]
+        declared = [run for lv in levels for run in self.runs(lv)]
         return {run.run_id: run for run in (*declared, *every)}
 
     def loss(self, final: Mapping[str, float]) -> float:
@@ -192,6 +219,18 @@ class Family:
             size = -(-len(group) // -(-len(group) // self.stack_size))
             out += [group[i : i + size] for i in range(0, len(group), size)]
         return out
+
+
+def added_level(
+    name: str,
+    sweep: str,
+    settings: Mapping[str, Any],
+    part: str,
+    seeds: tuple[int, ...] = (0, 1, 2),
+) -> Level:
+    """A level beside the ladder: every seed for every cell, cost in processor time."""
+    split = "test" if sweep == FRESH else "validation"
+    return Level(name, split, settings, part, seeds, sweep=sweep, clock="processor")
 
 
 def shape_of(level: Level) -> Shape:

@@ -40,14 +40,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Curve:
-    """Train losses [points, runs] at `steps` [points], wall seconds there, and whether
-    the stack ran out of time.
+    """Train losses [points, runs] at `steps` [points], wall seconds there, whether the
+    stack ran out of time, and processor seconds of this process.
     """
 
     steps: list[int]
     losses: np.ndarray
     wall_s: list[float]
     timed_out: bool
+    processor_s: float
 
 
 def fit(
@@ -63,6 +64,7 @@ def fit(
     optimizer = _optimizer(model, recipes)
     every = max(1, n_steps // POINTS_IN_FULL)
     steps, losses, wall_s, start = [], [], [], time.perf_counter()
+    processor_start = time.process_time()
     running, since = torch.zeros(model.runs), 0
     for step in range(n_steps):
         loss = model.losses(*batch_of(step))
@@ -78,8 +80,11 @@ def fit(
             wall_s.append(time.perf_counter() - start)
             running, since = torch.zeros(model.runs), 0
             if wall_s[-1] > max_seconds:
-                return Curve(steps, np.array(losses), wall_s, True)
-    return Curve(steps, np.array(losses), wall_s, False)
+                processor_s = time.process_time() - processor_start
+                return Curve(steps, np.array(losses), wall_s, True, processor_s)
+    return Curve(
+        steps, np.array(losses), wall_s, False, time.process_time() - processor_start
+    )
 
 
 @torch.no_grad()

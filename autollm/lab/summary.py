@@ -67,11 +67,8 @@ def summarize(
         header, end = records[0], records[-1]
         if isinstance(header, RunHeader) and isinstance(end, RunEnd):
             by_level.setdefault(header.run_id.split("-")[1], []).append((header, end))
-    return [
-        _level(family, level, by_level[level.name], objective)
-        for level in family.levels
-        if level.name in by_level
-    ]
+    levels = [level for level in family.every_level if level.name in by_level]
+    return [_level(family, level, by_level[level.name], objective) for level in levels]
 
 
 def cells_of(
@@ -192,7 +189,7 @@ def level_means(
             k: float(np.mean(list(v.values())))
             for k, v in cells_of(family, by_level[lv.name], objective).items()
         }
-        for lv in family.levels
+        for lv in family.every_level
         if lv.name in by_level
     }
 

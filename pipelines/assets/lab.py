@@ -17,7 +17,7 @@ from pipelines.resources import JobSettings
 LEVELS = {
     f"{family.name}.{level.name}": (family, level)
     for family in FAMILIES.values()
-    for level in family.levels
+    for level in family.every_level
 }
 """By partition key."""
 

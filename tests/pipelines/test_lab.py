@@ -33,10 +33,9 @@ def tiny(monkeypatch, tmp_path):
 
 def test_partitions__every_level_of_every_family__has_one():
     keys = set(lab.lab_runs.partitions_def.get_partition_keys())
+    families = FAMILIES.values()
     assert keys == {
-        f"{family.name}.{level.name}"
-        for family in FAMILIES.values()
-        for level in family.levels
+        f"{f.name}.{level.name}" for f in families for level in f.every_level
     }
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
 from autollm.lab.shapes import Shape
-from autollm.lab.spec import Config, Family, Level, Metric, Run
+from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Metric, Run, added_level
 
 DEPTHS, WIDTHS, HEADS, RATIOS = (
     (1, 2, 3, 4, 6),
@@ -170,6 +170,15 @@ def _level(
     )
 
 
+def _added(name: str, sweep: str, param_budget: int, flop_budget: float) -> Level:
+    settings = {
+        "param_budget": param_budget,
+        "flop_budget": flop_budget,
+        "batch_tokens": 1024,
+    }
+    return added_level(name, sweep, settings, "first")
+
+
 ARCHITECTURE = Family(
     name="architecture",
     version=2,
@@ -216,4 +225,5 @@ ARCHITECTURE = Family(
     allows=lambda level, config: (
         shape_of(config).total_params <= level.settings["param_budget"]
     ),
+    added=(_added("far1", FAR, 60_000, 2.3e11), _added("fresh1", FRESH, 120_000, 3e11)),
 )

@@ -14,7 +14,17 @@ import math
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
 from autollm.lab.designs import even_points, largest_remainders
-from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_tokens
+from autollm.lab.spec import (
+    FAR,
+    FRESH,
+    Config,
+    Family,
+    Level,
+    Metric,
+    added_level,
+    flops,
+    params_and_tokens,
+)
 
 DOMAINS = ("arithmetic", "code", "dialogue", "prose", "structured", "tests")
 TARGETS: dict[str, dict[str, float]] = {
@@ -71,6 +81,12 @@ def _rounded(amounts: list[float]) -> dict[str, float]:
     return {name: count / GRID for name, count in zip(DOMAINS, counts, strict=True)}
 
 
+def _settings(
+    width: int, layers: int, tokens: int, rate_log2: float
+) -> dict[str, float]:
+    return {"width": width, "layers": layers, "tokens": tokens, "rate_log2": rate_log2}
+
+
 def _level(
     name: str,
     split: str,
@@ -83,12 +99,7 @@ def _level(
     """`seeds` are of every cell: each target has a best third of its own. One seed
     leaves some cells a second one.
     """
-    settings = {
-        "width": width,
-        "layers": layers,
-        "tokens": tokens,
-        "rate_log2": rate_log2,
-    }
+    settings = _settings(width, layers, tokens, rate_log2)
     return Level(
         name,
         split,
@@ -128,4 +139,12 @@ DATA_MIXTURE = Family(
     fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: 0,
+    added=(
+        added_level(
+            "far1", FAR, _settings(32, 3, 35 * 2**14, -6.5), "shared", (0, 1, 2, 3)
+        ),
+        added_level(
+            "fresh1", FRESH, _settings(48, 1, 52 * 2**14, -7.0), "shared", (0, 1, 2, 3)
+        ),
+    ),
 )

@@ -10,7 +10,17 @@ from __future__ import annotations
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
 from autollm.lab.designs import even_cells
-from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_tokens
+from autollm.lab.spec import (
+    FAR,
+    FRESH,
+    Config,
+    Family,
+    Level,
+    Metric,
+    added_level,
+    flops,
+    params_and_tokens,
+)
 
 RATES = tuple(2.0**r for r in range(-12, -3))
 BATCHES = tuple(2**b for b in range(6, 12))
@@ -74,4 +84,12 @@ OPTIMIZER = Family(
     fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: -run.config["batch_tokens"],
+    added=(
+        added_level(
+            "far1", FAR, {"width": 64, "layers": 1, "tokens": 21 * 2**16}, "first"
+        ),
+        added_level(
+            "fresh1", FRESH, {"width": 96, "layers": 2, "tokens": 11 * 2**16}, "first"
+        ),
+    ),
 )

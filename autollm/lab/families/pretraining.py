@@ -8,7 +8,17 @@ import numpy as np
 
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
-from autollm.lab.spec import Config, Family, Level, Metric, flops, params_and_tokens
+from autollm.lab.spec import (
+    FAR,
+    FRESH,
+    Config,
+    Family,
+    Level,
+    Metric,
+    added_level,
+    flops,
+    params_and_tokens,
+)
 
 RATES = tuple(2.0**r for r in np.arange(-9.0, -4.4, 0.5).tolist())
 BATCHES = tuple(2**b for b in range(6, 12))
@@ -16,13 +26,23 @@ MIDDLE = ((4, 3), (5, 2))
 """Two cells of the checkerboard's other colour, rate and batch: with them a target has
 32.
 """
+MIDDLE_OF_OTHER = ((4, 2), (5, 3))
+"""Two cells of the first colour, for the levels that have the other one."""
 
 
 def design(level: Level) -> list[Config]:
     """`full`: every cell of the grid, rates slowest; `checkerboard`: every other one of
-    the full range, at a test level two more.
+    the full range, at a test level two more; `other`: the checkerboard's other colour,
+    and two more.
     """
     grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
+    if level.part == "other":
+        other = [
+            (i, j) for i, j in grid if (i + j) % 2 == 1 or (i, j) in MIDDLE_OF_OTHER
+        ]
+        return [
+            {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in other
+        ]
     kept = [
         (i, j)
         for i, j in grid
@@ -90,4 +110,12 @@ PRETRAINING = Family(
     fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: -run.config["batch_tokens"],
+    added=(
+        added_level(
+            "far1", FAR, {"width": 80, "layers": 1, "tokens": 29 * 2**15}, "other"
+        ),
+        added_level(
+            "fresh1", FRESH, {"width": 80, "layers": 2, "tokens": 33 * 2**15}, "other"
+        ),
+    ),
 )

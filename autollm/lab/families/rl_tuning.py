@@ -15,7 +15,7 @@ from typing import Any
 from autollm.gym.knobs import Knob
 from autollm.gym.space import Space
 from autollm.lab.designs import even_cells
-from autollm.lab.spec import Config, Family, Level, Metric
+from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Metric, added_level
 from autollm.lab.tasks import TASKS
 
 RATES = tuple(2.0**r for r in range(-15, -6))
@@ -28,6 +28,10 @@ the clip range would do nothing.
 N_INNER, N_CHEAP, N_WHOLE = 32, 24, 16
 """Cells inside the window at a test level, the first of them that every cheaper level
 has, and cells over the whole window everywhere.
+"""
+N_ADDED = 16
+"""Cells inside the window at a level beside the ladder: with those over the whole
+window 32.
 """
 TOKENS_A_COMPLETION = 18.0
 """Prompt and answer, about: for FLOPs, which order the levels."""
@@ -58,7 +62,9 @@ def design(level: Level) -> list[Config]:
         "group_size": GROUPS[1:],
         "clip_range": CLIPS[:-1],
     }
-    first = even_cells(inner, N_INNER if level.part == "full" else N_CHEAP)
+    first = even_cells(
+        inner, {"full": N_INNER, "first": N_CHEAP, "added": N_ADDED}[level.part]
+    )
     return first + even_cells(whole, N_INNER + N_WHOLE)[N_INNER:]
 
 
@@ -99,6 +105,11 @@ def _ladder(task: str) -> list[Level]:
     ]
 
 
+def _added(name: str, sweep: str, task: str, width: int, completions: int) -> Level:
+    settings = {"task": task, "width": width, "layers": 2, "completions": completions}
+    return added_level(name, sweep, settings, "added")
+
+
 RL_TUNING = Family(
     name="rl_tuning",
     version=2,
@@ -128,4 +139,8 @@ RL_TUNING = Family(
     flops=flops,
     stack_key=lambda run: 0,
     stack_size=1,
+    added=(
+        _added("far1", FAR, "arithmetic", 80, 11_904),
+        _added("fresh1", FRESH, "sorting", 80, 16_512),
+    ),
 )

@@ -86,7 +86,7 @@ def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
     started, folder, task = now(), data.of(run.level), run.level.settings["task"]
     disable_progress_bar()
     model, reference = (AutoModelForCausalLM.from_pretrained(folder) for _ in range(2))
-    watch = _Watch(max_seconds)
+    watch, processor_start = _Watch(max_seconds), time.process_time()
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore")
         trainer = GRPOTrainer(
@@ -100,7 +100,11 @@ def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         history = trainer.state.log_history
-    seconds = time.perf_counter() - watch.start
+    wall_s, processor_s = (
+        time.perf_counter() - watch.start,
+        time.process_time() - processor_start,
+    )
+    seconds = wall_s if run.level.clock == "wall" else processor_s
     steps = [_step(entry) for entry in history if "reward" in entry]
     finite = all(bool(p.isfinite().all()) for p in model.parameters())
     final = score(model, reference, task) if finite and not watch.timed_out else {}
