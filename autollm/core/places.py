@@ -152,16 +152,6 @@ def embedded_archives() -> list[Path]:
     return sorted(EMBEDDED.glob("*.tar.xz"))
 
 
-def public_tables() -> list[Path]:
-    """Public tables that are at hand: files of the catalogue under AUTOLLM_DATA_DIR.
-    Empty when that is unset or holds none.
-    """
-    from autollm.logs.sources import tables_below
-
-    root = mirror()
-    return tables_below(root) if root else []
-
-
 def mirror() -> Path | None:
     """The folder that AUTOLLM_DATA_DIR names: a local copy of the public tables."""
     root = os.environ.get("AUTOLLM_DATA_DIR")

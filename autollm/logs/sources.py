@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autollm.core.errors import UnknownNameError
+from autollm.core.places import mirror
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,11 @@ def tables_below(root: Path, sources: Iterable[Source] | None = None) -> list[Pa
         root / source.folder / file.name for source in chosen for file in source.files
     )
     return [path for path in paths if path.is_file()]
+
+
+def public_tables() -> list[Path]:
+    """Public tables that are at hand: files of the catalogue under AUTOLLM_DATA_DIR.
+    Empty when that is unset or holds none.
+    """
+    root = mirror()
+    return tables_below(root) if root else []

@@ -23,10 +23,9 @@ from autollm.core.places import (
     TELEMETRY_OFF,
     Places,
     embedded_archives,
-    public_tables,
 )
 from autollm.gym.snapshot import check_snapshot, published_id
-from autollm.logs.sources import tables_below
+from autollm.logs.sources import public_tables, tables_below
 
 FREE_GB, MEMORY_GB = 3.0, 4.0
 PINNED = (

@@ -13,12 +13,12 @@ from pathlib import Path
 from autollm.core.errors import RecordError
 from autollm.core.files import exists, join, read_bytes, write_atomic
 from autollm.core.locks import hold
-from autollm.core.places import Places, embedded_archives, public_tables
+from autollm.core.places import Places, embedded_archives
 from autollm.core.records import canonical_json, content_hash
 from autollm.logs.bronze import Bronze
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest, require_bronze
-from autollm.logs.sources import tables_below
+from autollm.logs.sources import public_tables, tables_below
 from autollm.stages.settings import Settings
 
 WAIT_S = 120.0

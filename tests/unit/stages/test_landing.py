@@ -6,7 +6,8 @@ import pytest
 
 from autollm.core.errors import SnapshotError
 from autollm.core.files import join, write_atomic
-from autollm.core.places import public_tables, resolve
+from autollm.core.places import resolve
+from autollm.logs.sources import public_tables
 from autollm.stages import snapshots
 from autollm.stages.landing import sources
 from autollm.stages.settings import Settings
