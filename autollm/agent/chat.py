@@ -19,7 +19,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from autollm.core.errors import SetupError
 from autollm.core.records import canonical_json, content_hash
@@ -87,8 +87,13 @@ def parse_chat(spec: str) -> ChatModel:
         SetupError: not of that form, or an address that holds credentials or a query.
     """
     model, _, url = spec.removeprefix(PREFIX).partition("@http")
-    parts = urlsplit(f"http{url}")
-    if not model or parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _parts(f"http{url}")
+    if (
+        not model
+        or parts is None
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+    ):
         raise SetupError(
             "a chat policy is chat:MODEL@URL, such as "
             "chat:qwen3-4b@http://127.0.0.1:8000; the one given has no model or no "
@@ -107,18 +112,37 @@ def parse_chat(spec: str) -> ChatModel:
     )
 
 
+def _parts(url: str) -> SplitResult | None:
+    """An address taken apart; None where it is none, such as http://[::1."""
+    import httpx  # a tenth of a second that only chat models cost
+
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+        parts.port  # noqa: B018  a number beyond 65535 is said here
+    except (ValueError, httpx.InvalidURL):
+        return None
+    return parts
+
+
 def make_chat_agent(
     chat: ChatModel, environment: Mapping[str, str] = os.environ
 ) -> AgentPolicy:
     """The model as an agent that plays whole episodes, greedily.
 
     Raises:
-        SetupError: a key would cross the network unencrypted.
+        SetupError: a key that no header can carry, or that would cross the network
+            unencrypted.
     """
     from autollm.agent.policy import AgentPolicy
     from autollm.agent.server import OpenAIGenerator
 
-    key = environment.get(KEY_VARIABLE, "")
+    key = environment.get(KEY_VARIABLE, "").strip()
+    if not key.isascii() or not key.isprintable():
+        raise SetupError(
+            f"{KEY_VARIABLE} holds characters that no header can carry. Fix: set it to "
+            "the key alone."
+        )
     parts = urlsplit(chat.url)
     if key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise SetupError(

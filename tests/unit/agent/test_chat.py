@@ -1,7 +1,10 @@
 """A chat model behind a real (local, small) HTTP server plays through the text view."""
 
+import contextlib
+import gzip
 import itertools
 import json
+import socket
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +15,7 @@ import httpx
 import pytest
 
 from autollm.agent.chat import INSTRUCTIONS, KEY_VARIABLE, make_chat_agent, parse_chat
-from autollm.agent.server import OpenAIGenerator, retry_after_s
+from autollm.agent.server import MAX_BODY_BYTES, OpenAIGenerator, retry_after_s
 from autollm.agent.transcript import parse_turn, user_message
 from autollm.core.errors import GenerationError, SetupError
 from tests.unit.gym.tables import make_table, make_task
@@ -310,10 +313,7 @@ def test_generator__content_of_another_shape__is_read_as_text(content, said):
 
 @pytest.mark.parametrize("header", ["", "soon", "-5", "١"])
 def test_retry_after__what_cannot_be_read__asks_for_nothing(header):
-    assert (
-        retry_after_s(httpx.Response(429, headers={"retry-after": header.encode()}))
-        is None
-    )
+    assert retry_after_s(httpx.Headers({"retry-after": header.encode()})) is None
 
 
 def test_parse_chat__model_and_address__are_normalized():
@@ -353,3 +353,113 @@ def test_make_chat_agent__key_over_plain_http__is_refused_except_on_this_machine
         assert (
             make_chat_agent(parse_chat(spec), {KEY_VARIABLE: KEY}).policy_id == "chat:m"
         )
+
+
+def raw_endpoint(*chunks, pause_s=0.0):
+    """A server on a free port that writes these bytes, pausing between them, and closes;
+    returns its address and a function that ends it.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def serve():
+        while not over.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                for chunk in chunks:
+                    connection.sendall(chunk)
+                    if pause_s and over.wait(pause_s):
+                        return
+
+    def end():
+        over.set()
+        listener.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", end
+
+
+def failure_of(*chunks, pause_s=0.0, timeout_s=5.0):
+    """What asking such a server ends in."""
+    url, end = raw_endpoint(*chunks, pause_s=pause_s)
+    try:
+        generator, _ = asked(url, timeout_s=timeout_s, attempts=2)
+        with pytest.raises(GenerationError) as failure:
+            generator.generate([[user_message("go")]])
+    finally:
+        end()
+    return str(failure.value)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_chat__bytes_that_trickle__end_at_the_deadline_of_the_call(part):
+    endless = [b"x-a: b\r\n"] * 200 if part == "headers" else [b" "] * 200
+    head = HEAD if part == "headers" else HEAD + b"content-length: 900\r\n\r\n"
+    said = failure_of(head, *endless, pause_s=0.05, timeout_s=0.4)
+    assert "failed 2 times" in said and "no whole answer within 0.4 s" in said
+
+
+def test_chat__body_beyond_the_limit__is_refused_unread():
+    flood = b"x" * 2**20
+    said = failure_of(HEAD + b"content-length: 524288000\r\n\r\n", *[flood] * 500)
+    assert f"more than {MAX_BODY_BYTES:,} bytes" in said
+
+
+def test_chat__small_body_that_unpacks_beyond_the_limit__is_refused():
+    packed = gzip.compress(b" " * (2 * MAX_BODY_BYTES))
+    head = HEAD + b"content-encoding: gzip\r\n"
+    said = failure_of(head + b"content-length: %d\r\n\r\n" % len(packed), packed)
+    assert f"more than {MAX_BODY_BYTES:,} bytes" in said
+
+
+def test_chat__broken_gzip__is_tried_again_then_said():
+    head = HEAD + b"content-encoding: gzip\r\ncontent-length: 8\r\n\r\n"
+    said = failure_of(head + b"notgzip!")
+    assert "failed 2 times" in said and "DecodingError" in said
+
+
+def test_chat__number_of_five_thousand_digits__is_no_answer():
+    with endpoint((200, {}, '{"choices": ' + "9" * 5000 + "}")) as (url, _):
+        generator, _ = asked(url, attempts=2)
+        with pytest.raises(GenerationError, match="answer is not JSON"):
+            generator.generate([[user_message("go")]])
+
+
+def test_chat__half_a_surrogate_pair__becomes_text_that_can_be_written():
+    body = '{"choices": [{"message": {"content": "a\\ud800b"}}]}'
+    with endpoint((200, {}, body)) as (url, seen):
+        generator, _ = asked(url)
+        assert generator.generate([[user_message("lone \udc00")]]) == ["a?b"]
+    assert seen[0][2]["messages"][1]["content"] == "lone \udc00"
+
+
+@pytest.mark.parametrize("listed", ["[[1]]", '[{"id": null}, 7, "x"]', "{}"])
+def test_check__strange_list_of_models__is_said(listed):
+    def answer(_):
+        return httpx.Response(200, text='{"data": ' + listed + "}")
+
+    generator = OpenAIGenerator("http://x", "m", transport=httpx.MockTransport(answer))
+    with pytest.raises(GenerationError, match="expected 'm'"):
+        generator.check()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://h:99999", "http://h:x", "http://\x00"]
+)
+def test_parse_chat__address_that_is_none__is_refused(url):
+    with pytest.raises(SetupError, match="chat:MODEL@URL"):
+        parse_chat(f"chat:m@{url}")
+
+
+@pytest.mark.parametrize("key", ["gehe\u00edm" * 3, "a" * 20 + "\nX-Evil: 1"])
+def test_make_chat_agent__key_that_no_header_can_carry__is_refused(key):
+    with pytest.raises(SetupError, match=KEY_VARIABLE) as refused:
+        make_chat_agent(parse_chat("chat:m@http://127.0.0.1:1"), {KEY_VARIABLE: key})
+    assert key not in str(refused.value)
