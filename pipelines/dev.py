@@ -18,13 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autollm.core.errors import BusyError
-from autollm.core.places import PROJECT, Places, resolve, silence_telemetry
+from autollm.core.files import write_atomic
+from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.tracking import Tracker
 from pipelines import manifest
 from pipelines.instance import open_instance
 from pipelines.run import hold_home, reconcile_all
 
 HOST = "127.0.0.1"
+CODE_PORT = 4266
+"""Where the search for the code server's port begins; beside the others, seldom used."""
 STOP_S = 20.0
 
 
@@ -40,52 +43,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     places = _prepared(resolve(options.home).prepare())
     dagster_port = free_port(options.dagster_port)
-    mlflow_port = free_port(options.mlflow_port, taken=dagster_port)
+    mlflow_port = free_port(options.mlflow_port, taken=(dagster_port,))
+    code_port = free_port(CODE_PORT, taken=(dagster_port, mlflow_port))
     print(
-        f"Dagster  http://{HOST}:{dagster_port}   assets, runs, schedules\nMLflow   "
-        f"http://{HOST}:{mlflow_port}   trainings, models\n"
-        f"home     {places.home}\nCtrl-C stops both.",
+        f"Dagster  http://{HOST}:{dagster_port}   assets, runs, schedules\n"
+        f"MLflow   http://{HOST}:{mlflow_port}   trainings, models\n"
+        f"home     {places.home}\n"
+        "Ctrl-C stops both.",
         flush=True,
     )
-    return _serve(
-        [dagster_command(dagster_port), mlflow_command(places, mlflow_port)],
-        places.dagster,
-    )
+    workspace = write_workspace(places, code_port)
+    commands = [
+        code_server_command(code_port),
+        webserver_command(workspace, dagster_port),
+        daemon_command(workspace),
+        mlflow_command(places, mlflow_port),
+    ]
+    return _serve(commands, places.dagster)
 
 
-def free_port(first: int, taken: int | None = None) -> int:
-    """The first free port from `first` on."""
+def free_port(first: int, taken: Sequence[int] = ()) -> int:
+    """The first free port from `first` on that is not one of `taken`."""
     for port in range(first, first + 200):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if (
-                port != taken
-                and probe.connect_ex((HOST, port)) != 0
-                and _can_bind(port)
-            ):
-                return port
+        if port not in taken and _answers_nobody(port) and _can_bind(port):
+            return port
     raise SystemExit(
         f"no free port from {first} to {first + 199} on {HOST}. Fix: --dagster-port or "
         "--mlflow-port."
     )
 
 
-def dagster_command(port: int) -> list[str]:
-    """Webserver, daemon and code location."""
-    return [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(PROJECT / "workspace.yaml"),
-        "-h",
-        HOST,
-        "-p",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
+def write_workspace(places: Places, code_port: int) -> Path:
+    """The file by which web server and daemon share one process with our code."""
+    path = places.dagster / "workspace.yaml"
+    text = (
+        "load_from:\n"
+        f"  - grpc_server: {{host: {HOST}, port: {code_port}, location_name: autollm}}\n"
+    )
+    write_atomic(str(path), text.encode())
+    return path
+
+
+def code_server_command(port: int) -> list[str]:
+    """Our definitions, loaded once for both web server and daemon."""
+    place = ["-h", HOST, "-p", str(port), "--log-level", "warning"]
+    module = ["-m", "pipelines.definitions", "--location-name", "autollm"]
+    return [sys.executable, "-m", "dagster", "code-server", "start", *place, *module]
+
+
+def webserver_command(workspace: Path, port: int) -> list[str]:
+    """Dagster's pages, for its own pages alone."""
+    place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
+    levels = ["--uvicorn-log-level", "warning", "--dagster-log-level", "warning"]
+    return [sys.executable, "-m", "pipelines.webserver", *place, *levels]
+
+
+def daemon_command(workspace: Path) -> list[str]:
+    """Schedules, sensors and queued runs."""
+    daemon = str(Path(sys.executable).with_name("dagster-daemon"))
+    return [daemon, "run", "--workspace", str(workspace), "--log-level", "warning"]
 
 
 def mlflow_command(places: Places, port: int) -> list[str]:
@@ -135,16 +151,15 @@ def _serve(commands: Sequence[Sequence[str]], cwd: Path) -> int:
         signal.SIGTERM,
     ):  # before the children start: an ignored signal would stay ignored in them
         signal.signal(number, _interrupt)
-    children = [
-        subprocess.Popen(command, start_new_session=True, cwd=cwd)
-        for command in commands
-    ]
+    children = []
+    for command in commands:
+        children.append(subprocess.Popen(command, start_new_session=True, cwd=cwd))
     try:
         while all(c.poll() is None for c in children):
             _pause(children)
         ended = next(c for c in children if c.poll() is not None)
         print(
-            f"{' '.join(map(str, ended.args[2:4]))} ended with code {ended.returncode}",
+            f"{' '.join(ended.args[:5])} ended with code {ended.returncode}",
             file=sys.stderr,
         )
         return 1
@@ -178,6 +193,11 @@ def _stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+
+
+def _answers_nobody(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) != 0
 
 
 def _can_bind(port: int) -> bool:
