@@ -82,6 +82,7 @@ class Relation:
         bad: What could not be read.
         n_lines: Physical lines (records of a binary file) read and set aside.
         notes: What a person should know: resumed, sampled, forked, restarted.
+        directions: "min" or "max" of a result, where the tool itself says it.
     """
 
     format: str
@@ -92,6 +93,7 @@ class Relation:
     bad: tuple[BadLines, ...] = ()
     n_lines: int = 0
     notes: tuple[str, ...] = ()
+    directions: Mapping[str, Literal["min", "max"]] = field(default_factory=dict)
 
     @property
     def n_lines_bad(self) -> int:

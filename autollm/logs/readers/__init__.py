@@ -1,0 +1,73 @@
+"""Readers of other tools' logs: one small file a tool, each turns bytes into a relation
+(autollm.logs.relation) and knows nothing of mappings.
+
+What is recognized, and the rule for each case, is told in docs/your-logs.md. In the order
+in which they are asked: the first reader whose `matches` says yes reads the file. Run
+folders are asked before files, from the outermost folder inwards.
+
+Invariant: bytes in, relation or RecordError out; nothing that the bytes say is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
+from autollm.logs.readers.hydra import HydraJobReader
+from autollm.logs.readers.lightning import LightningFolderReader
+from autollm.logs.readers.optuna_trials import OptunaJournalReader
+from autollm.logs.readers.ray_tune import RaySweepReader, RayTrialReader
+from autollm.logs.readers.sqlite_stores import SqliteStoreReader
+from autollm.logs.readers.tensorboard import (
+    TensorboardFileReader,
+    TensorboardFolderReader,
+)
+from autollm.logs.readers.text_log import (
+    TextFormat,
+    TextLogFolderReader,
+    TextLogReader,
+    own_formats,
+)
+from autollm.logs.readers.trainer_state import TrainerFolderReader, TrainerStateReader
+from autollm.logs.readers.wandb_offline import WandbFolderReader, WandbOfflineReader
+from autollm.logs.relation import FileReader, FolderReader
+
+
+def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
+    """Readers of run folders. `own`: a user's text formats (`own_formats`)."""
+    return (
+        WandbFolderReader(),
+        TrainerFolderReader(),
+        RaySweepReader(),
+        RayTrialReader(),
+        HydraJobReader(),
+        LightningFolderReader(),
+        TensorboardFolderReader(),
+        TextLogFolderReader(own),
+    )
+
+
+def file_readers(own: Sequence[TextFormat] = ()) -> tuple[FileReader, ...]:
+    """Readers of single files; tables of runs (CSV, JSON lines, Parquet) come after
+    them. `own`: a user's text formats.
+    """
+    return (
+        WandbOfflineReader(),
+        SqliteStoreReader(),
+        TensorboardFileReader(),
+        TrainerStateReader(),
+        OptunaJournalReader(),
+        CurveJsonlReader(),
+        CurveCsvReader(),
+        TextLogReader(own),
+    )
+
+
+def home_formats(home: Path) -> tuple[TextFormat, ...]:
+    """A home's own text formats, `<home>/readers/*.toml`.
+
+    Raises:
+        RecordError: one of them is wrong.
+    """
+    return own_formats(home / "readers")

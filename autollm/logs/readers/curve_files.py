@@ -1,0 +1,426 @@
+"""Files that are curves: CSV and JSON lines with a column that counts, chart downloads
+of W&B (`RUN - METRIC`, `__MIN`, `__MAX`), scalar downloads of TensorBoard (`Wall time,
+Step,Value`), Ray Tune's `result.json` and `progress.csv`.
+
+Rules
+- A second header in mid-file (a logger that was restarted, or that learnt a new metric)
+  holds from its line on, and is named in a note.
+- A line with another number of fields than the header above it is set aside.
+- A chart's `__MIN` and `__MAX` columns are the spread of what W&B averaged: they are left
+  out, and a note says that the values are averages.
+
+Invariant: every line is a header, points, blank, or set aside by its number.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.curves import (
+    CurveCollector,
+    CurveLayout,
+    as_numbers,
+    find_layout,
+    named_layout,
+)
+from autollm.logs.readers.documents import parse_object
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    flat_cells,
+    metric_role,
+    number,
+    whole_number,
+)
+from autollm.logs.reading import decode_line, iter_lines
+from autollm.logs.relation import OpenedFile, Relation
+
+_DELIMITERS = (",", "\t", ";", "|")
+_MAX_SNIFFED = 200  # rows that decide whether a file is a curve
+_SPREADS = ("__MIN", "__MAX")
+_BOARD_HEADER = ["wall time", "step", "value"]
+_BOARD_NAME = re.compile(r"(?:run-)?(?P<run>.+?)-tag-(?P<tag>.+)\.csv$")
+_BOM = b"\xef\xbb\xbf"
+
+
+def plain_stem(name: str) -> str:
+    """A file's name without folders and suffixes: what a curve's run is called when
+    nothing else names it.
+    """
+    base = name.replace("!", "/").rsplit("/", 1)[-1]
+    return re.sub(r"(\.[A-Za-z]{1,6}){1,2}$", "", base) or base
+
+
+def cells_of(line: bytes, delimiter: str) -> list[str]:
+    """The cells of one physical line.
+
+    Raises:
+        RecordError: it is no whole record.
+    """
+    try:
+        rows = csv.reader([decode_line(line)], delimiter=delimiter, strict=True)
+        return [text.strip() for text in next(rows, [])]
+    except csv.Error as error:
+        raise RecordError(f"not a record on one line: {error}") from None
+
+
+def _delimiter(header: bytes) -> str:
+    counts = [header.count(mark.encode()) for mark in _DELIMITERS]
+    return _DELIMITERS[counts.index(max(counts))]
+
+
+def _whole_lines(head: bytes) -> list[bytes]:
+    """The lines of a head that are there to their end."""
+    lines = head.removeprefix(_BOM).split(b"\n")
+    return [line.removesuffix(b"\r") for line in lines[:-1] if line.strip()]
+
+
+class CurveCsvReader:
+    """Delimited text whose rows are steps."""
+
+    format = "curve-csv"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """See `FileReader.matches`."""
+        if b"\x00" in head:
+            return False
+        lines = _whole_lines(head if head.endswith(b"\n") else head + b"\n")
+        if len(lines) < 2:
+            return False
+        delimiter = _delimiter(lines[0])
+        try:
+            header = cells_of(lines[0], delimiter)
+        except RecordError:
+            return False
+        if is_chart(header) or is_board(header) or _holds_numbers(header):
+            return True
+        rows = _sniffed_rows(header, delimiter, lines[1 : _MAX_SNIFFED + 1])
+        return find_layout(header, rows) is not None
+
+    def read(self, opened: OpenedFile) -> Iterable[Relation]:
+        """See `FileReader.read`."""
+        builder = RelationBuilder(self.format, "run")
+        with opened.open() as stream:
+            read_csv_curve(builder, iter_lines(stream), opened.name)
+        return [builder.relation()]
+
+
+def _sniffed_rows(
+    header: Sequence[str], delimiter: str, lines: Sequence[bytes]
+) -> list[dict[str, Any]]:
+    rows = []
+    for line in lines:
+        try:
+            cells = cells_of(line, delimiter)
+        except RecordError:
+            continue
+        if len(cells) == len(header):
+            rows.append(dict(zip(header, as_numbers(cells), strict=True)))
+    return rows
+
+
+def is_chart(header: Sequence[str]) -> bool:
+    """Whether the columns are those of a W&B chart download."""
+    n_named = sum(" - " in name for name in header[1:])
+    n_spread = sum(name.endswith(_SPREADS) for name in header[1:])
+    return n_named == len(header) - 1 and n_spread * 3 == 2 * n_named > 0
+
+
+def is_board(header: Sequence[str]) -> bool:
+    """Whether the columns are those of a TensorBoard scalar download."""
+    return [name.lower() for name in header] == _BOARD_HEADER
+
+
+def read_csv_curve(
+    builder: RelationBuilder,
+    lines: Iterator[bytes],
+    name: str,
+    run: str = "",
+    settings: Mapping[str, Any] | None = None,
+    file: str = "",
+) -> Mapping[str, Any]:
+    """The lines of a delimited curve into a builder; gives the last row read.
+
+    Args:
+        name: The file's name.
+        run: Names the run where no column does; the file's name otherwise.
+        settings: Cells of the run's row.
+        file: The path inside a run folder; "" for a file of its own.
+
+    Raises:
+        RecordError: the first line is no header, or the rows are no curve.
+    """
+    first = next(lines, None)
+    if first is None:
+        raise RecordError("an empty file")
+    builder.n_lines += 1
+    delimiter = _delimiter(first)
+    header = cells_of(first.removeprefix(_BOM), delimiter)
+    _check_header(header)
+    table = _Rows(builder, header, delimiter, file)
+    if is_chart(header):
+        _read_chart(builder, table, lines, name)
+    elif is_board(header):
+        _read_board(builder, table, lines, name)
+    else:
+        rows = table.rows(lines)
+        first_rows = list(itertools.islice(rows, _MAX_SNIFFED))
+        layout = _layout_of(header, [row for _, row in first_rows])
+        collector = CurveCollector(builder, layout, run or plain_stem(name))
+        for line, row in itertools.chain(first_rows, rows):
+            collector.add(row, line)
+        collector.finish(file or name, settings)
+    return table.last_row
+
+
+def _layout_of(
+    header: Sequence[str], first_rows: Sequence[Mapping[str, Any]]
+) -> CurveLayout:
+    layout = named_layout(header, first_rows)
+    if layout is None:
+        raise RecordError(
+            f"no column counts steps among {', '.join(header)[:200]}. Expected step, "
+            "epoch, iteration or the like. Fix: name the column that counts `step`."
+        )
+    return layout
+
+
+def _check_header(header: Sequence[str]) -> None:
+    if _holds_numbers(header):
+        raise RecordError(
+            "the first line holds numbers, so the file has no header (a logger that was "
+            "resumed wrote none). Fix: put the header line back, or land the folder "
+            "with its result.json."
+        )
+
+
+def _holds_numbers(header: Sequence[str]) -> bool:
+    filled = [text for text in header if text]
+    return len(filled) > 1 and all(number_text(text) for text in filled)
+
+
+def number_text(text: str) -> bool:
+    """Whether a cell is a number, a truth value or a hexadecimal id, as rows hold and
+    headers do not.
+    """
+    if text in ("True", "False", "true", "false"):
+        return True
+    return bool(re.fullmatch(r"[-+\d.eE_:]+|nan|[0-9a-f]{5,}_\d+", text))
+
+
+class _Rows:
+    """Lines of a table under its header of the moment."""
+
+    def __init__(
+        self, builder: RelationBuilder, header: list[str], delimiter: str, file: str
+    ) -> None:
+        self._builder = builder
+        self.header = header
+        self.last_row: Mapping[str, Any] = {}
+        self._delimiter = delimiter
+        self._file = file
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line number and cells by column of each row that can be used."""
+        for line_number, line in enumerate(lines, start=2):
+            self._builder.n_lines += 1
+            row = self._row(line_number, line)
+            if row is not None:
+                self.last_row = row
+                yield line_number, row
+
+    def _row(self, line_number: int, line: bytes) -> dict[str, Any] | None:
+        if not line.strip():
+            return None
+        try:
+            cells = cells_of(line, self._delimiter)
+        except RecordError as error:
+            self._builder.add_bad(line_number, str(error), line, file=self._file)
+            return None
+        if self._is_header(cells):
+            self._builder.note(
+                f"line {line_number} is a second header: it holds from there"
+            )
+            self.header = cells
+            return None
+        if len(cells) != len(self.header):
+            reason = f"{len(cells)} fields, the header has {len(self.header)}"
+            self._builder.add_bad(line_number, reason, line, file=self._file)
+            return None
+        return dict(zip(self.header, as_numbers(cells), strict=True))
+
+    def _is_header(self, cells: Sequence[str]) -> bool:
+        if not cells or cells[0] != self.header[0] or not cells[0]:
+            return False
+        return not any(number_text(text) for text in cells if text)
+
+
+def _read_chart(
+    builder: RelationBuilder, table: _Rows, lines: Iterable[bytes], name: str
+) -> None:
+    axis = table.header[0]
+    builder.roles.update({"run": "key"})
+    results: dict[str, dict[str, float]] = {}
+    first_line: dict[str, int] = {}
+    for line, row in table.rows(lines):
+        at = number(row.get(axis))
+        step = whole_number(at)
+        is_time = "time" in axis.lower()
+        for column, raw in row.items():
+            value = number(raw)
+            if column == axis or column.endswith(_SPREADS) or value is None:
+                continue
+            run, _, metric = column.rpartition(" - ")
+            first_line.setdefault(run, line)
+            results.setdefault(run, {})
+            if metric == "_step":
+                continue
+            results[run][metric] = value
+            wall_time_s = at if is_time else None
+            builder.add_point(
+                run, metric, value, None if is_time else step, None, wall_time_s, line
+            )
+    for run, values in results.items():
+        _add_curve_run(builder, run, values, name, first_line[run])
+    builder.note(
+        "a chart's download: W&B averages it to at most some hundred points a run; the "
+        "full history is in the run files and behind wandb:ENTITY/PROJECT"
+    )
+
+
+def _read_board(
+    builder: RelationBuilder, table: _Rows, lines: Iterable[bytes], name: str
+) -> None:
+    found = _BOARD_NAME.search(name.replace("!", "/").rsplit("/", 1)[-1])
+    run = found["run"] if found else plain_stem(name)
+    metric = found["tag"] if found else "value"
+    wall_name, step_name, value_name = table.header
+    started_s = None
+    results: dict[str, float] = {}
+    first_line = 0
+    for line, row in table.rows(lines):
+        value = number(row[value_name])
+        at_s = number(row[wall_name])
+        if value is None:
+            builder.add_bad(line, "no number in the column Value", str(row))
+            continue
+        started_s = at_s if started_s is None else started_s
+        first_line = first_line or line
+        wall_time_s = None if at_s is None or started_s is None else at_s - started_s
+        step = whole_number(row[step_name])
+        builder.add_point(run, metric, value, step, None, wall_time_s, line)
+        results[metric] = value
+    _add_curve_run(builder, run, results, name, first_line)
+    builder.note("a TensorBoard download: the board thins long curves to 1,000 points")
+
+
+def _add_curve_run(
+    builder: RelationBuilder,
+    run: str,
+    results: Mapping[str, float],
+    file: str,
+    line: int,
+) -> None:
+    cells: dict[str, Any] = {"run": run}
+    builder.roles["run"] = "key"
+    for metric, value in results.items():
+        cells[f"metrics.{metric}"] = value
+        builder.roles[f"metrics.{metric}"] = metric_role(metric)
+    builder.add_run(cells, file, line)
+
+
+class CurveJsonlReader:
+    """JSON lines whose objects are steps, Ray Tune's `result.json` among them."""
+
+    format = "curve-jsonl"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """See `FileReader.matches`."""
+        if not head.lstrip().startswith(b"{") or b'"kind"' in head[:200]:
+            return False
+        rows = []
+        for line in _whole_lines(head)[:_MAX_SNIFFED]:
+            try:
+                rows.append(flat_row(parse_object(line, "a line")))
+            except RecordError:
+                return False
+        if not rows:
+            return False
+        if "training_iteration" in rows[0]:
+            return True
+        return find_layout(list(rows[0]), rows) is not None
+
+    def read(self, opened: OpenedFile) -> Iterable[Relation]:
+        """See `FileReader.read`."""
+        builder = RelationBuilder(self.format, "run")
+        with opened.open() as stream:
+            read_jsonl_curve(builder, iter_lines(stream), opened.name)
+        return [builder.relation()]
+
+
+def flat_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A logged object without its settings, nested metrics joined by `/`."""
+    out: dict[str, Any] = {}
+    for name, value in record.items():
+        if name == "config":
+            continue
+        if isinstance(value, dict):
+            for inner, content in flat_cells(value).items():
+                out[f"{name}/{inner.replace('.', '/')}"] = content
+        elif not isinstance(value, list):
+            out[name] = value
+    return out
+
+
+def read_jsonl_curve(
+    builder: RelationBuilder,
+    lines: Iterable[bytes],
+    name: str,
+    run: str = "",
+    settings: Mapping[str, Any] | None = None,
+    file: str = "",
+) -> dict[str, Any]:
+    """The lines of a curve in JSON into a builder; gives the last object read.
+
+    See `read_csv_curve`. `config` inside the objects is settings too.
+
+    Raises:
+        RecordError: no object counts steps.
+    """
+    collector: CurveCollector | None = None
+    known: dict[str, Any] = dict(settings or {})
+    last: dict[str, Any] = {}
+    for line_number, line in enumerate(lines, start=1):
+        builder.n_lines += 1
+        if not line.strip():
+            continue
+        try:
+            record = parse_object(decode_line(line), "a line")
+            row = flat_row(record)
+            if isinstance(record.get("config"), dict):
+                known |= flat_cells(record["config"], "config.")
+        except RecordError as error:
+            builder.add_bad(line_number, str(error), line, file=file)
+            continue
+        if collector is None:
+            layout = _json_layout(row, bool(run))
+            collector = CurveCollector(builder, layout, run or plain_stem(name))
+        collector.add(row, line_number)
+        last = record
+    if collector is None:
+        raise RecordError("no line is an object that counts steps")
+    for column in known:
+        if column.startswith("config."):
+            builder.roles[column] = "setting"
+    collector.finish(file or name, known)
+    return last
+
+
+def _json_layout(row: Mapping[str, Any], is_named: bool) -> CurveLayout:
+    layout = _layout_of([*row], [])
+    run = "trial_id" if "trial_id" in row and not is_named else ""
+    return CurveLayout(layout.step, run, layout.time)

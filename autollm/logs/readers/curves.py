@@ -1,0 +1,267 @@
+"""Curves: what a run logged over its steps, as rows of cells, one run or several.
+
+A table is a curve, and no table of runs, when a column that counts (`step`, `epoch`,
+`iteration` ...) grows from row to row while what stands beside it is numbers. A column
+that names runs and stays the same while the count grows makes several curves.
+
+Rules
+- Every filled cell of a row is a point at that row's step; empty cells are none.
+- Where the count goes back, the run was restarted: all points stay, with their lines,
+  and the later line counts where a step comes again.
+- The last value of each metric is the run's result, `metrics.<name>`.
+
+Invariant: a row becomes points, or is set aside by its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    cell,
+    metric_role,
+    number,
+    whole_number,
+)
+
+STEP_NAMES = (
+    "step",
+    "_step",
+    "global_step",
+    "trainer/global_step",
+    "train/global_step",
+    "training_iteration",
+    "iteration",
+    "iter",
+    "iters",
+    "update",
+    "batch",
+    "epoch",
+)
+"""Columns that count, the finest first: the first one that is there is the step."""
+_TIME_NAMES = frozenset(
+    {"_runtime", "time_total_s", "wall_time_s", "wall_time", "elapsed_s", "elapsed"}
+)
+_RUN_NAMES = frozenset(
+    {"run", "run_id", "run_name", "trial_id", "trial", "name", "exp"}
+)
+_PASSED_OVER = frozenset(
+    {
+        "_timestamp",
+        "timestamp",
+        "date",
+        "datetime",
+        "time",
+        "pid",
+        "hostname",
+        "node_ip",
+        "done",
+        "checkpoint_dir_name",
+        "should_checkpoint",
+        "time_this_iter_s",
+        "time_since_restore",
+        "iterations_since_restore",
+        "timesteps_since_restore",
+        "warmup_time",
+        "experiment_tag",
+        "experiment_id",
+        "episodes_total",
+        "timesteps_total",
+    }
+)
+"""Bookkeeping of Ray Tune, W&B and others: moments, hosts, processes."""
+_MIN_ROWS = 3
+_MIN_GROWING = 0.8
+"""Of neighbouring rows; the others are restarts, or rows of one step."""
+
+
+@dataclass(frozen=True)
+class CurveLayout:
+    """Which column is what. `run` and `time` are "" where there is none."""
+
+    step: str
+    run: str = ""
+    time: str = ""
+
+    def is_metric(self, name: str) -> bool:
+        """Whether the column may hold values of a metric."""
+        taken = (self.step, self.run, self.time)
+        return name not in taken and name.lower() not in _PASSED_OVER
+
+
+def named_layout(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> CurveLayout | None:
+    """The layout by the columns' names; None where none counts.
+
+    Args:
+        names: The columns.
+        rows: The first rows, numbers as numbers: they tell whether a column names runs.
+    """
+    by_name = {name.strip().lower(): name for name in reversed(names)}
+    step = next((by_name[n] for n in STEP_NAMES if n in by_name), None)
+    if step is None:
+        return None
+    time = next((by_name[n] for n in sorted(_TIME_NAMES) if n in by_name), "")
+    return CurveLayout(step, _run_column(by_name, rows), time)
+
+
+def find_layout(
+    names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> CurveLayout | None:
+    """The layout of a curve; None when the rows are no curve. See `named_layout`."""
+    layout = named_layout(names, rows)
+    if layout is None or len(rows) < _MIN_ROWS:
+        return None
+    metrics = [name for name in names if layout.is_metric(name)]
+    if not _grows(layout, rows) or not _are_measured(metrics, rows):
+        return None
+    return layout
+
+
+def _run_column(by_name: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A column that names runs and comes again from row to row."""
+    for lower in sorted(_RUN_NAMES & by_name.keys()):
+        values = {str(row.get(by_name[lower])) for row in rows}
+        if len(values) * 2 <= len(rows):
+            return by_name[lower]
+    return ""
+
+
+def _grows(layout: CurveLayout, rows: Sequence[Mapping[str, Any]]) -> bool:
+    last: dict[str, float] = {}
+    n_pairs = 0
+    n_growing = 0
+    for row in rows:
+        step = number(row.get(layout.step))
+        if step is None:
+            continue
+        run = str(row.get(layout.run, ""))
+        if run in last and step != last[run]:
+            n_pairs += 1
+            n_growing += step > last[run]
+        last[run] = step
+    return n_pairs >= _MIN_ROWS - 1 and n_growing >= _MIN_GROWING * n_pairs
+
+
+def _are_measured(metrics: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether there are metrics, and text stands only where it does not change."""
+    n_measured = 0
+    for name in metrics:
+        filled = [row[name] for row in rows if row.get(name) not in (None, "")]
+        n_numbers = sum(number(value) is not None for value in filled)
+        if filled and n_numbers == len(filled):
+            n_measured += len({str(value) for value in filled}) > 1
+        elif n_numbers < len(filled) and len({str(value) for value in filled}) > 1:
+            return False
+    return n_measured > 0
+
+
+@dataclass
+class _Curve:
+    line: int
+    cells: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, float] = field(default_factory=dict)
+    last_step: float | None = None
+    n_restarts: int = 0
+    wall_time_s: float | None = None
+
+
+class CurveCollector:
+    """Rows of a curve, in order, into a builder.
+
+    Args:
+        builder: Where runs and points go; its key is set to `run`.
+        layout: Which column is what.
+        name: Names the run where no column does.
+    """
+
+    def __init__(
+        self, builder: RelationBuilder, layout: CurveLayout, name: str
+    ) -> None:
+        self._builder = builder
+        self._layout = layout
+        self._name = name
+        self._curves: dict[str, _Curve] = {}
+        builder.key = "run"
+        builder.roles["run"] = "key"
+
+    def add(self, row: Mapping[str, Any], line: int) -> None:
+        """One row: cells by column, numbers as numbers."""
+        layout = self._layout
+        run = str(cell(row.get(layout.run)) or self._name) if layout.run else self._name
+        curve = self._curves.setdefault(run, _Curve(line))
+        step = number(row.get(layout.step))
+        if step is not None and curve.last_step is not None and step < curve.last_step:
+            curve.n_restarts += 1
+            self._builder.note(
+                f"{run}: at line {line} {layout.step} goes back from "
+                f"{curve.last_step:g} to {step:g}: the run was restarted; the later "
+                "line of a step counts"
+            )
+        curve.last_step = step if step is not None else curve.last_step
+        metrics = self._metrics(curve, row)
+        wall_time_s = number(row.get(layout.time)) if layout.time else None
+        if wall_time_s is not None:
+            curve.wall_time_s = wall_time_s
+        whole_step = whole_number(row.get(layout.step))
+        self._builder.add_row(run, metrics, whole_step, wall_time_s, line)
+
+    def _metrics(self, curve: _Curve, row: Mapping[str, Any]) -> dict[str, float]:
+        metrics = {}
+        for name, value in row.items():
+            if value is None or value == "" or not self._layout.is_metric(name):
+                continue
+            as_number = number(value)
+            if as_number is None:
+                curve.cells[name] = cell(value)
+            else:
+                metrics[name] = as_number
+        curve.results.update(metrics)
+        return metrics
+
+    def finish(
+        self, file: str, settings: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Adds the runs' rows, with `settings` (cells by column) in each; gives them."""
+        rows = []
+        for run, curve in self._curves.items():
+            cells = {"run": run, **(settings or {}), **curve.cells}
+            for name, value in curve.results.items():
+                cells[f"metrics.{name}"] = value
+                self._builder.roles[f"metrics.{name}"] = metric_role(name)
+            whole_step = whole_number(curve.last_step)
+            cells["last_step"] = curve.last_step if whole_step is None else whole_step
+            self._builder.roles["last_step"] = "measured"
+            if curve.wall_time_s is not None:
+                cells["runtime_s"] = curve.wall_time_s
+                self._builder.roles["runtime_s"] = "cost"
+            self._builder.add_run(cells, file, curve.line)
+            rows.append(cells)
+        return rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was added."""
+        return not self._curves
+
+
+def as_numbers(cells: Iterable[str]) -> list[Any]:
+    """Cells of a text table: what reads as a number is one, the rest stays text."""
+    out: list[Any] = []
+    for text in cells:
+        stripped = text.strip()
+        out.append(_as_number(stripped))
+    return out
+
+
+def _as_number(text: str) -> Any:
+    if "_" in text:  # Python reads the trial 36656_00000 as a number
+        return text
+    try:
+        return int(text) if text.lstrip("+-").isdecimal() else float(text)
+    except ValueError:
+        return text

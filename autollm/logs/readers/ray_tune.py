@@ -1,0 +1,150 @@
+"""Ray Tune folders: a whole sweep, or one trial of it, from `result.json` (a JSON object a
+line) or `progress.csv`, and `params.json`. Pickles (`params.pkl`, `error.pkl`, what
+`experiment_state-*.json` holds of them) are never opened.
+
+Rules
+- The step is `training_iteration`, the wall time `time_total_s`, both as logged.
+- `result.json` is read where both are there: after a resume `progress.csv` may have no
+  header.
+- How a trial ended stands in the sweep's newest `experiment_state-*.json`, in Tune's own
+  words. Without it a trial with an error file is `ERROR`, one whose last row says `done`
+  is `TERMINATED`, and of the others nothing is said: function trainables leave no mark.
+
+Invariant: one trial folder, one run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.documents import parse_object
+from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.run_folders import add_curve, add_settings, read_config
+from autollm.logs.readers.trainer_state import plain_name
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
+
+_SETTINGS = "params.json"
+_HISTORIES = ("result.json", "progress.csv")
+_ERRORS = ("error.txt", "error.pkl")
+_STATE = re.compile(r"experiment_state-[^/]+\.json")
+_TRIAL_FILES = frozenset({_SETTINGS, *_HISTORIES, *_ERRORS})
+
+
+class RaySweepReader:
+    """A sweep's folder."""
+
+    format = "ray-tune"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        states = [path for path in listing if _STATE.fullmatch(path)]
+        if not states:
+            return ()
+        claimed = [max(states)]
+        for path in listing:
+            folder, _, name = path.rpartition("/")
+            if folder and "/" not in folder and name in _TRIAL_FILES:
+                claimed.append(path)
+        return tuple(claimed)
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`."""
+        builder = _new_builder()
+        trials: dict[str, dict[str, OpenedFile]] = {}
+        statuses: dict[str, str] = {}
+        for path, file in sorted(opened.files.items()):
+            folder, _, name = path.rpartition("/")
+            if folder:
+                trials.setdefault(folder, {})[name] = file
+            else:
+                statuses = _statuses(builder, read_config(builder, file))
+        for folder, files in trials.items():
+            if not set(files) & set(_HISTORIES):
+                builder.note(f"{folder}: neither result.json nor progress.csv is there")
+                continue
+            if not _add_trial(builder, files, folder, _status_of(folder, statuses)):
+                builder.note(f"{folder}: no history can be read, so it is no run")
+        return [builder.relation()]
+
+
+class RayTrialReader:
+    """A trial's folder by itself."""
+
+    format = "ray-tune"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        here = _TRIAL_FILES & set(listing)
+        if _SETTINGS not in here or not here & set(_HISTORIES):
+            return ()
+        return tuple(sorted(here))
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`.
+
+        Raises:
+            RecordError: neither history is a curve.
+        """
+        builder = _new_builder()
+        if not _add_trial(builder, opened.files, plain_name(opened.name), ""):
+            raise RecordError(
+                f"{opened.name}: neither result.json nor progress.csv is a curve"
+            )
+        return [builder.relation()]
+
+
+def _new_builder() -> RelationBuilder:
+    builder = RelationBuilder("ray-tune", "run")
+    builder.roles.update({"run": "key", "trial_id": "label", "state": "status"})
+    return builder
+
+
+def _add_trial(
+    builder: RelationBuilder, files: Mapping[str, OpenedFile], run: str, status: str
+) -> bool:
+    """One trial; whether one of its histories is a curve."""
+    cells: dict[str, Any] = {}
+    if _SETTINGS in files:
+        add_settings(builder, cells, files[_SETTINGS], "config.")
+    if not status and any(name in files for name in _ERRORS):
+        status = "ERROR"
+    for name in _HISTORIES:
+        if name not in files:
+            continue
+        last = add_curve(builder, files[name], run, cells)
+        if last is None:
+            continue
+        is_done = last.get("done") in (True, "True", "true")
+        builder.amend_run({"state": status or ("TERMINATED" if is_done else None)})
+        return True
+    return False
+
+
+def _statuses(builder: RelationBuilder, state: Mapping[str, Any]) -> dict[str, str]:
+    """Status by trial id and by trial folder: each trial is a pair of JSON texts."""
+    out: dict[str, str] = {}
+    trials = state.get("trial_data")
+    for entry in trials if isinstance(trials, list) else []:
+        text = entry[0] if isinstance(entry, list) and entry else entry
+        try:
+            trial = parse_object(text, "a trial") if isinstance(text, str) else {}
+        except RecordError as error:
+            builder.note(f"the experiment's state: {error}")
+            continue
+        for name in ("relative_logdir", "trial_id"):
+            if isinstance(trial.get(name), str):
+                out[trial[name]] = str(trial.get("status"))
+    return out
+
+
+def _status_of(folder: str, statuses: Mapping[str, str]) -> str:
+    """By the folder's name, which is the trial's, or holds its id."""
+    if folder in statuses:
+        return statuses[folder]
+    for name, status in statuses.items():
+        if f"_{name}_" in f"_{folder}_":
+            return status
+    return ""

@@ -1,0 +1,348 @@
+"""Building relations: runs as dictionaries in, typed Arrow columns out; points a chunk at
+a time; and what cannot be read.
+
+A column whose cells are all whole numbers is int64, all numbers float64; one that mixes
+numbers and text is text, each number in its shortest spelling. Truth values are the text
+`true` and `false`, lists and empty objects are JSON text, None is a null.
+
+Invariant: nothing is lost between what a reader adds and what `relation()` gives.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, Literal
+
+import pyarrow as pa
+
+from autollm.core.errors import RecordError
+from autollm.core.records import canonical_json
+from autollm.logs.reading import quote
+from autollm.logs.relation import (
+    FILE_COLUMN,
+    LINE_COLUMN,
+    POINTS_SCHEMA,
+    BadLines,
+    OpenedFile,
+    Relation,
+    Role,
+)
+
+MAX_DOCUMENT_BYTES = 256 * 2**20
+"""Of a file that has to be held whole (JSON documents, binary logs)."""
+MAX_COLUMNS = 10_000
+"""Of one run: more names are a fault of the log, and would make tables quadratic."""
+MAX_DEPTH = 20
+"""Of nested settings; what is deeper stands as JSON text in one cell."""
+_CHUNK_POINTS = 65_536
+_MAX_INT64 = 2**63 - 1
+_MAX_EXACT = 2**53  # whole numbers up to here are exact in float64
+_MAX_BAD = 1_000  # entries of one file; the rest is counted in a last one
+
+TOKEN_METRICS = frozenset(
+    {
+        "tokens",
+        "n_tokens",
+        "num_tokens",
+        "total_tokens",
+        "tokens_seen",
+        "train_tokens",
+        "train/tokens",
+        "train/total_tokens",
+        "consumed_tokens",
+        "consumed_train_tokens",
+        "num_input_tokens_seen",
+        "train/num_input_tokens_seen",
+        "throughput/total_tokens",
+        "trainer/tokens",
+    }
+)
+"""Metrics that count the tokens seen so far. One of them in a logged row is the `tokens`
+of that row's points; it stays a metric as well."""
+
+
+_MEASURED = re.compile(
+    r"(^|[/_. ])(lr|lrm|learning[ _]rate.*|grad[ _]?norm.*|loss scale|mfu.*|epoch|step"
+    r"|.*(per_second|tok/sec|throughput.*|runtime|memory.*|_ms|\(ms\)|time)"
+    r"|consumed samples|global batch size|number of .* iterations|time_this_iter_s"
+    r"|num_tokens|num_input_tokens_seen)$",
+    re.IGNORECASE,
+)
+"""Metrics that say how a run went on its machine, or what it was set to at a step, and
+not what it gave."""
+
+
+def metric_role(name: str) -> Role:
+    """`measured` for counts, clocks, rates and throughput by their usual names, else
+    `result`.
+    """
+    is_count = name in TOKEN_METRICS or _MEASURED.search(name) is not None
+    return "measured" if is_count else "result"
+
+
+def clean_text(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair is spelt out as an escape."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
+def cell(value: Any) -> str | int | float | None:
+    """A value as one cell: see the module."""
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return value if abs(value) <= _MAX_INT64 else str(value)
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, (list, tuple, dict)):
+        return clean_text(canonical_json(value, digits=None))
+    return clean_text(str(value))
+
+
+def flat_cells(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as cells by dotted name.
+
+    Raises:
+        RecordError: more than MAX_COLUMNS names.
+    """
+    out: dict[str, Any] = {}
+    _flatten(values, prefix, out, MAX_DEPTH)
+    return out
+
+
+def _flatten(
+    values: Mapping[Any, Any], prefix: str, out: dict[str, Any], depth: int
+) -> None:
+    for name, value in values.items():
+        full = prefix + clean_text(str(name))
+        if isinstance(value, Mapping) and value and depth:
+            _flatten(value, f"{full}.", out, depth - 1)
+        else:
+            out[full] = cell(value)
+        if len(out) > MAX_COLUMNS:
+            raise RecordError(
+                f"more than {MAX_COLUMNS} names in one run. Expected settings and "
+                "results. Fix: log large objects as files, not as settings."
+            )
+
+
+def number(value: Any) -> float | None:
+    """A metric's value as a number: numbers, and the spellings of non-finite ones that
+    JSON writers use; None for anything else, truth values included.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, str) and value.strip().lower().lstrip("+-") in _NON_FINITE:
+        return float(value.strip())
+    return None
+
+
+_NON_FINITE = ("nan", "inf", "infinity")
+
+
+def whole_number(value: Any) -> int | None:
+    """A step as a whole number; None where it is none."""
+    as_float = number(value)
+    if as_float is None or not as_float.is_integer():
+        return None
+    return int(value) if abs(as_float) <= _MAX_INT64 else None
+
+
+class RelationBuilder:
+    """Collects what a reader finds in one file or folder.
+
+    Args:
+        format: The reader's name.
+        key: The column that names a run; "" when none does.
+    """
+
+    def __init__(self, format: str, key: str = "") -> None:
+        self.format = format
+        self.key = key
+        self.roles: dict[str, Role] = {}
+        self.directions: dict[str, Literal["min", "max"]] = {}
+        self.notes: list[str] = []
+        self.n_lines = 0
+        self._runs: list[dict[str, Any]] = []
+        self._bad: list[BadLines] = []
+        self._n_more_bad = 0
+        self._points: list[pa.RecordBatch] = []
+        self._waiting: list[tuple[Any, ...]] = []
+
+    def add_run(self, cells: Mapping[str, Any], file: str, line: int = 0) -> None:
+        """One run: cells by column, where it stands."""
+        self._runs.append({**cells, FILE_COLUMN: clean_text(file), LINE_COLUMN: line})
+
+    def amend_run(self, cells: Mapping[str, Any]) -> None:
+        """Cells of the last run that are known only after its history."""
+        self._runs[-1].update(cells)
+
+    def add_point(
+        self,
+        run_key: str,
+        metric: str,
+        value: float,
+        step: int | None = None,
+        tokens: float | None = None,
+        wall_time_s: float | None = None,
+        line: int = 0,
+    ) -> None:
+        """One logged value, as logged."""
+        name = clean_text(metric)
+        self._waiting.append((run_key, name, step, tokens, wall_time_s, value, line))
+        if len(self._waiting) >= _CHUNK_POINTS:
+            self._flush()
+
+    def add_row(
+        self,
+        run_key: str,
+        metrics: Mapping[str, Any],
+        step: int | None,
+        wall_time_s: float | None = None,
+        line: int = 0,
+    ) -> None:
+        """Values that were logged together. What is no number is no point."""
+        tokens = None
+        for name in TOKEN_METRICS & metrics.keys():
+            tokens = number(metrics[name])
+        for name, raw in metrics.items():
+            value = number(raw)
+            if value is not None:
+                self.add_point(run_key, name, value, step, tokens, wall_time_s, line)
+
+    def add_bad(
+        self,
+        line: int,
+        reason: str,
+        text: bytes | str,
+        n_lines: int = 1,
+        file: str = "",
+    ) -> None:
+        """Lines that could not be used."""
+        if len(self._bad) >= _MAX_BAD:
+            self._n_more_bad += n_lines
+            return
+        self._bad.append(BadLines(line, n_lines, reason, quote(text), file))
+
+    def drop_bad(self, file: str) -> None:
+        """Forget the lines set aside of a file that is set aside as a whole."""
+        self._bad = [part for part in self._bad if part.file != file]
+
+    def note(self, text: str) -> None:
+        """Something that a person should know, said once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def relation(self) -> Relation:
+        """What was collected."""
+        self._flush()
+        points = None
+        if self._points:
+            points = pa.Table.from_batches(self._points, POINTS_SCHEMA)
+        runs = table_of(self._runs)
+        roles = {n: role for n, role in self.roles.items() if n in runs.column_names}
+        bad = list(self._bad)
+        if self._n_more_bad:
+            reason = f"more lines of the {_MAX_BAD} kinds before could not be read"
+            bad.append(BadLines(0, self._n_more_bad, reason, ""))
+        return Relation(
+            self.format,
+            runs,
+            points,
+            self.key,
+            roles,
+            tuple(bad),
+            self.n_lines,
+            tuple(self.notes),
+            self.directions,
+        )
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        columns = zip(*self._waiting, strict=True)
+        arrays = []
+        for values, field in zip(columns, POINTS_SCHEMA, strict=True):
+            arrays.append(pa.array(values, field.type))
+        self._points.append(pa.RecordBatch.from_arrays(arrays, schema=POINTS_SCHEMA))
+        self._waiting = []
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a typed table; columns in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    columns = {}
+    for name in names:
+        columns[name] = column_of([row.get(name) for row in rows])
+    if LINE_COLUMN in columns:
+        columns[LINE_COLUMN] = columns[LINE_COLUMN].cast(pa.int64())
+    return pa.table(columns)
+
+
+def column_of(cells: Sequence[Any]) -> pa.Array:
+    """Cells as int64, float64 or text: the narrowest that loses nothing."""
+    kinds = {type(value) for value in cells} - {type(None)}
+    if kinds == {int}:
+        return pa.array(cells, pa.int64())
+    if kinds and kinds <= {int, float} and _are_exact(cells):
+        return pa.array([_as_float(value) for value in cells], pa.float64())
+    return pa.array([_as_text(value) for value in cells], pa.string())
+
+
+def _are_exact(cells: Iterable[Any]) -> bool:
+    return all(not isinstance(v, int) or abs(v) <= _MAX_EXACT for v in cells)
+
+
+def _as_float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return repr(value)
+
+
+def read_whole(opened: OpenedFile, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        RecordError: there are more than `limit`.
+    """
+    with opened.open() as stream:
+        data = _read_upto(stream, limit + 1)
+    if len(data) > limit:
+        raise RecordError(
+            f"{opened.name} holds more than {limit} bytes. Expected at most that for a "
+            "file that is read whole. Fix: split it, or export it as CSV or JSON lines."
+        )
+    return data
+
+
+def _read_upto(stream: IO[bytes], limit: int) -> bytes:
+    """Up to `limit` bytes; a stream may give fewer at a time than it is asked for."""
+    parts = []
+    left = limit
+    while left and (part := stream.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def count_lines(data: bytes) -> int:
+    """Physical lines; a last one without an end counts."""
+    return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))

@@ -1,0 +1,215 @@
+"""Run folders of Hugging Face's Trainer and of TRL: `trainer_state.json` at the top or in
+`checkpoint-<step>/`, and the configuration files beside it. Pickles
+(`training_args.bin`, `optimizer.pt`) are never opened.
+
+    config.json -> config.*      training_args.json|yaml -> args.*      log_history -> points
+
+Rules
+- Of several states the one that got furthest counts; the earlier ones are its beginning.
+- Rows keep the step that the Trainer logged; several rows of one step are one another's
+  complement (training, evaluation).
+- The last value of each metric is the run's result, `metrics.<name>`.
+- The state is `finished` where the Trainer's closing row or the last planned step is
+  there, else `running`: a killed run looks like one in flight.
+- The Trainer logs no clock: wall time is that of its closing row.
+
+Invariant: one folder, one run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.curve_files import plain_stem
+from autollm.logs.readers.documents import parse_object
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    cell,
+    count_lines,
+    flat_cells,
+    metric_role,
+    number,
+    read_whole,
+    whole_number,
+)
+from autollm.logs.readers.run_folders import add_results, add_settings, read_config
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
+
+_STATE = "trainer_state.json"
+_CHECKPOINT = re.compile(r"checkpoint-\d+/trainer_state\.json$")
+_CONFIGS = {
+    "config.json": "config.",
+    "training_args.json": "args.",
+    "training_args.yaml": "args.",
+    "training_args.yml": "args.",
+    "adapter_config.json": "adapter.",
+}
+_RESULTS = "all_results.json"
+_CLOSING = frozenset({"train_runtime", "train_loss", "total_flos"})
+_COSTS: dict[str, Role] = {"train_runtime": "cost", "total_flos": "cost"}
+
+
+class TrainerFolderReader:
+    """A Trainer's output folder."""
+
+    format = "trainer-state"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        states = [p for p in listing if p == _STATE or _CHECKPOINT.fullmatch(p)]
+        if not states:
+            return ()
+        beside = [p for p in listing if p in _CONFIGS or p == _RESULTS]
+        if "config.json" not in beside:
+            last = max(states, key=_checkpoint_step).rpartition("/")[0]
+            beside += [p for p in listing if last and p == f"{last}/config.json"]
+        return tuple(states + beside)
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`.
+
+        Raises:
+            RecordError: no state can be read.
+        """
+        builder = RelationBuilder(self.format, "run")
+        states = {}
+        cells: dict[str, Any] = {}
+        said: dict[str, Any] = {}
+        for path, file in sorted(opened.files.items()):
+            name = path.rpartition("/")[2]
+            if name == _STATE:
+                state = read_config(builder, file)
+                if isinstance(state.get("log_history"), list):
+                    states[path] = state
+            elif name == _RESULTS:
+                add_results(builder, said, read_config(builder, file))
+            else:
+                add_settings(builder, cells, file, _CONFIGS[name])
+        if not states:
+            raise RecordError(f"{opened.name}: no trainer_state.json can be read")
+        path = max(states, key=lambda p: (_reached(states[p]), "/" not in p))
+        run = plain_name(opened.name)
+        add_state(builder, states[path], {**cells, **said}, run, path)
+        return [builder.relation()]
+
+
+class TrainerStateReader:
+    """A `trainer_state.json` by itself."""
+
+    format = "trainer-state"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """See `FileReader.matches`."""
+        is_named = name.endswith(_STATE)
+        return is_named or (head.lstrip()[:1] == b"{" and b'"log_history"' in head)
+
+    def read(self, opened: OpenedFile) -> Iterable[Relation]:
+        """See `FileReader.read`."""
+        builder = RelationBuilder(self.format, "run")
+        data = read_whole(opened)
+        state = parse_object(data, opened.name)
+        builder.n_lines = count_lines(data)
+        if not isinstance(state.get("log_history"), list):
+            raise RecordError(f"{opened.name} has no list log_history")
+        add_state(builder, state, {}, plain_stem(opened.name), opened.name)
+        return [builder.relation()]
+
+
+def plain_name(path: str) -> str:
+    """A folder's name: the last part of its path."""
+    return path.replace("!", "/").rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def _checkpoint_step(path: str) -> int:
+    found = re.match(r"checkpoint-(\d+)/", path)
+    return int(found[1]) if found else -1
+
+
+def _reached(state: Mapping[str, Any]) -> tuple[int, int]:
+    history = state.get("log_history")
+    n_rows = len(history) if isinstance(history, list) else 0
+    return whole_number(state.get("global_step")) or 0, n_rows
+
+
+def add_state(
+    builder: RelationBuilder,
+    state: Mapping[str, Any],
+    known: Mapping[str, Any],
+    run: str,
+    file: str,
+) -> None:
+    """One state as a run's row and history.
+
+    Args:
+        known: Cells that other files gave.
+        run: Names the run where the state does not (`trial_name`).
+    """
+    name = state.get("trial_name")
+    run = str(cell(name)) if isinstance(name, str) and name else run
+    builder.roles.update({"run": "key", "state": "status", "last_step": "measured"})
+    cells: dict[str, Any] = {"run": run, **known}
+    trial = state.get("trial_params")
+    if isinstance(trial, dict):
+        for column, content in flat_cells(trial, "trial.").items():
+            cells[column] = content
+            builder.roles[column] = "setting"
+    results, is_closed = _add_history(builder, state["log_history"], run, file)
+    for metric, value in results.items():
+        column = f"metrics.{metric}"
+        cells[column] = value
+        builder.roles[column] = _role(metric)
+    last_step = whole_number(state.get("global_step"))
+    planned = whole_number(state.get("max_steps"))
+    has_all = bool(planned) and last_step is not None and last_step >= planned
+    cells["state"] = "finished" if is_closed or has_all else "running"
+    cells["last_step"] = last_step
+    cells["planned_steps"] = planned
+    cells["total_flos"] = number(state.get("total_flos"))
+    cells["train_batch_size"] = whole_number(state.get("train_batch_size"))
+    builder.roles["planned_steps"] = "measured"
+    builder.roles["total_flos"] = "cost"
+    builder.roles["train_batch_size"] = "setting"
+    _note_direction(builder, known)
+    builder.add_run(cells, file)
+
+
+def _role(metric: str) -> Role:
+    if metric in _COSTS:
+        return _COSTS[metric]
+    return metric_role(metric)
+
+
+def _add_history(
+    builder: RelationBuilder, history: Sequence[Any], run: str, file: str
+) -> tuple[dict[str, float], bool]:
+    """The rows as points; the last value of each metric, and whether the Trainer's
+    closing row is among them.
+    """
+    results: dict[str, float] = {}
+    is_closed = False
+    for index, row in enumerate(history, start=1):
+        if not isinstance(row, dict):
+            builder.note(f"{file}: row {index} of log_history is no object: left out")
+            continue
+        step = whole_number(row.get("step"))
+        metrics = {name: value for name, value in row.items() if name != "step"}
+        is_closed = is_closed or row.keys() >= _CLOSING
+        for metric, raw in metrics.items():
+            value = number(raw)
+            if value is not None:
+                results[metric] = value
+        builder.add_row(run, metrics, step, line=index)
+    return results, is_closed
+
+
+def _note_direction(builder: RelationBuilder, known: Mapping[str, Any]) -> None:
+    """What the arguments say of their best model's metric."""
+    metric = known.get("args.metric_for_best_model")
+    greater = known.get("args.greater_is_better")
+    if not isinstance(metric, str) or greater not in ("true", "false"):
+        return
+    name = metric if metric.startswith("eval_") else f"eval_{metric}"
+    builder.directions[f"metrics.{name}"] = "max" if greater == "true" else "min"

@@ -1,0 +1,352 @@
+"""Weights & Biases run files (`run-<id>.wandb`), offline or synced, one run or the whole
+`wandb/` folder.
+
+The file is LevelDB's log format: blocks of 32 KiB hold pieces (checksum, length, kind),
+one or several pieces a record, and each record is one protocol buffer `Record` of
+wandb_internal.proto. Field numbers below are that schema's; wandb itself is not needed.
+
+Rules
+- `_step`, `_runtime` and every value stand as logged, record after record; the line of a
+  point is its record's number. History is the full one, never sampled.
+- The state follows the exit record: 0 is `finished`, anything else `failed`, none
+  `running` (the run is in flight, or its file was cut short).
+- Files of one run id in one folder are one run that was resumed: their records follow
+  one another by start time, and the last exit counts. Where a step comes again, both
+  points stay; the later line counts.
+- A run forked from another says from which (`forked_from`, `forked_at_step`).
+
+Invariant: every record of a file is read or set aside by its number.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.documents import parse_json
+from autollm.logs.readers.protobuf import (
+    Message,
+    integer,
+    message,
+    messages,
+    parse_message,
+    real,
+    text,
+    texts,
+)
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    cell,
+    flat_cells,
+    metric_role,
+    number,
+    read_whole,
+    whole_number,
+)
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
+
+_FILE_HEADER = b":W&B"
+_FILE_HEADER_BYTES = 7  # ":W&B", a magic number, a version
+_BLOCK_BYTES = 32_768
+_PIECE_HEADER = struct.Struct("<IHB")  # crc32, length, kind
+_WHOLE = 1
+_FIRST = 2
+_MIDDLE = 3
+_LAST = 4
+_RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
+_INTERNAL = frozenset({"_wandb", "wandb_version"})
+
+ROLES: dict[str, Role] = {
+    "run_id": "key",
+    "run_name": "label",
+    "project": "label",
+    "group": "label",
+    "job_type": "label",
+    "tags": "label",
+    "notes": "label",
+    "sweep_id": "label",
+    "created": "time",
+    "state": "status",
+    "runtime_s": "cost",
+    "last_step": "measured",
+    "forked_from": "trunk",
+    "forked_at_step": "measured",
+}
+
+
+def frame_records(data: bytes) -> Iterator[tuple[bytes | None, str]]:
+    """The records of a LevelDB log after the file's header: each as its bytes, or as
+    None with what is wrong with it. A damaged piece costs its record; where not even
+    its length can be trusted, reading goes on at the next block.
+    """
+    at = _FILE_HEADER_BYTES
+    parts: list[bytes] | None = None
+    while at < len(data):
+        n_left = _BLOCK_BYTES - at % _BLOCK_BYTES
+        if n_left < _PIECE_HEADER.size:
+            at += n_left
+            continue
+        piece, kind, at, problem = _piece(data, at, n_left)
+        if problem:
+            yield None, problem
+            parts = None
+        elif kind in (_WHOLE, _FIRST):
+            if parts is not None:
+                yield None, "a record without its end"
+            parts = None if kind == _WHOLE else [piece]
+            if kind == _WHOLE:
+                yield piece, ""
+        elif parts is None:
+            if kind == _LAST:
+                yield None, "a record without its beginning"
+        else:
+            parts.append(piece)
+            if kind == _LAST:
+                yield b"".join(parts), ""
+                parts = None
+    if parts is not None:
+        yield None, "a record without its end: the file is cut short"
+
+
+def _piece(data: bytes, at: int, n_left: int) -> tuple[bytes, int, int, str]:
+    """The piece at `at`: its bytes, kind, where the next one begins, what is wrong."""
+    if at + _PIECE_HEADER.size > len(data):
+        return b"", 0, len(data), "a record without its end: the file is cut short"
+    checksum, n_bytes, kind = _PIECE_HEADER.unpack_from(data, at)
+    start = at + _PIECE_HEADER.size
+    if kind not in (_WHOLE, _FIRST, _MIDDLE, _LAST) or n_bytes > n_left:
+        return (
+            b"",
+            0,
+            at + n_left,
+            "no record begins here: the rest of the block is lost",
+        )
+    end = start + n_bytes
+    if end > len(data):
+        return b"", 0, len(data), "a record without its end: the file is cut short"
+    if zlib.crc32(data[at + 6 : end]) != checksum:
+        return b"", 0, end, "a record whose checksum is wrong"
+    return data[start:end], kind, end, ""
+
+
+@dataclass
+class _Segment:
+    """What one file says of its run."""
+
+    file: str
+    run_id: str = ""
+    labels: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    started_s: float = 0.0
+    exit_code: int | None = None
+    trunk: tuple[str, float | None] = ("", None)
+    is_resumed: bool = False
+
+
+class WandbOfflineReader:
+    """One `.wandb` file."""
+
+    format = "wandb-offline"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """See `FileReader.matches`."""
+        return head.startswith(_FILE_HEADER)
+
+    def read(self, opened: OpenedFile) -> Iterable[Relation]:
+        """See `FileReader.read`."""
+        return [_read([opened])]
+
+
+class WandbFolderReader:
+    """A folder of run folders, so that resumed runs are one."""
+
+    format = "wandb-offline"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        return tuple(path for path in listing if _RUN_FILE.search(path))
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`."""
+        return [_read([opened.files[path] for path in sorted(opened.files)])]
+
+
+def _read(files: Sequence[OpenedFile]) -> Relation:
+    builder = RelationBuilder("wandb-offline", "run_id")
+    builder.roles.update(ROLES)
+    segments: dict[str, list[_Segment]] = {}
+    for opened in files:
+        segment = _segment(opened, builder)
+        if segment is not None:
+            segments.setdefault(segment.run_id, []).append(segment)
+    for parts in segments.values():
+        parts.sort(key=lambda part: part.started_s)
+        _add_run(builder, parts)
+    return builder.relation()
+
+
+def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
+    """One file's records, each read or set aside; None where no run record is among
+    them.
+    """
+    segment = _Segment(opened.name)
+    first_number = builder.n_lines
+    n_bad = 0
+    data = read_whole(opened)
+    for record, problem in frame_records(data):
+        builder.n_lines += 1
+        reason = problem
+        if record is not None:
+            try:
+                _take(segment, parse_message(record), builder.n_lines)
+            except RecordError as error:
+                reason = str(error)
+        if reason:
+            builder.add_bad(builder.n_lines, reason, record or b"", file=opened.name)
+            n_bad += 1
+    if segment.run_id:
+        return segment
+    n_unread = builder.n_lines - first_number - n_bad
+    reason = "no record says which run this is: the file is cut short at its beginning"
+    builder.add_bad(first_number + 1, reason, b"", n_unread, opened.name)
+    builder.note(f"{opened.name}: {reason}")
+    return None
+
+
+def _take(segment: _Segment, record: Message, line: int) -> None:
+    """One record into its segment. Kinds that say nothing of settings or results
+    (files, telemetry, console output, system statistics) are passed over.
+    """
+    if 2 in record:  # history
+        row = _items(message(record, 2), 1)
+        if row:
+            segment.history.append((line, row))
+    elif 3 in record:  # summary
+        _update(segment.summary, message(record, 3))
+    elif 5 in record:  # config
+        _update(segment.config, message(record, 5))
+    elif 17 in record:
+        _take_run(segment, message(record, 17))
+    elif 18 in record:
+        segment.exit_code = integer(message(record, 18), 1)
+
+
+def _take_run(segment: _Segment, run: Message) -> None:
+    segment.run_id = segment.run_id or text(run, 1)
+    started = message(run, 17)
+    segment.started_s = integer(started, 1)
+    branch = message(run, 23)
+    if branch:
+        segment.trunk = (text(branch, 1), real(branch, 2))
+    segment.is_resumed = bool(integer(run, 18))
+    labels = {
+        "run_name": text(run, 8),
+        "project": text(run, 3),
+        "group": text(run, 6),
+        "job_type": text(run, 7),
+        "tags": ", ".join(texts(run, 10)),
+        "notes": text(run, 9),
+        "sweep_id": text(run, 12),
+        "created": _moment(segment.started_s),
+    }
+    segment.labels = {name: value or None for name, value in labels.items()}
+    _update(segment.config, message(run, 4))
+    _update(segment.summary, message(run, 5))
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _update(values: dict[str, Any], record: Message) -> None:
+    """ConfigRecord and SummaryRecord: updates (1) and removals (2) of keys."""
+    for name, value in _items(record, 1).items():
+        values[name] = value
+    for item in messages(record, 2):
+        values.pop(_name(item), None)
+
+
+def _items(record: Message, field_number: int) -> dict[str, Any]:
+    out = {}
+    for item in messages(record, field_number):
+        out[_name(item)] = parse_json(text(item, 16) or "null")
+    return out
+
+
+def _name(item: Message) -> str:
+    return text(item, 1) or ".".join(texts(item, 2))
+
+
+def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
+    first = parts[0]
+    last = parts[-1]
+    if len(parts) > 1 or last.is_resumed:
+        builder.note(
+            f"{first.run_id}: resumed, {len(parts)} files follow one another; where a "
+            "step comes again, the later point counts"
+        )
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    for part in parts:
+        config.update(part.config)
+        summary.update(part.summary)
+        for line, row in part.history:
+            _add_history(builder, first.run_id, line, row)
+    cells = {"run_id": first.run_id, **first.labels, "state": _state(last)}
+    trunk, at_step = first.trunk
+    if trunk:
+        cells["forked_from"] = trunk
+        cells["forked_at_step"] = at_step
+        builder.note(f"{first.run_id}: forked from {trunk} at step {at_step}")
+    cells["runtime_s"] = number(summary.pop("_runtime", None))
+    cells["last_step"] = whole_number(summary.pop("_step", None))
+    summary.pop("_timestamp", None)
+    _add_cells(builder, cells, "config.", config)
+    _add_cells(builder, cells, "summary.", summary)
+    builder.add_run(cells, last.file)
+
+
+def _state(last: _Segment) -> str:
+    if last.exit_code is None:
+        return "running"
+    return "failed" if last.exit_code else "finished"
+
+
+def _add_cells(
+    builder: RelationBuilder,
+    cells: dict[str, Any],
+    prefix: str,
+    values: dict[str, Any],
+) -> None:
+    for name, value in values.items():
+        if name in _INTERNAL or name.startswith("_wandb."):
+            continue
+        found = {prefix + name: cell(value)}
+        if isinstance(value, dict) and value:
+            found = flat_cells(value, f"{prefix}{name}.")
+        for column, content in found.items():
+            is_setting = prefix == "config."
+            as_number = None if is_setting else number(content)
+            cells[column] = content if as_number is None else as_number
+            role = "setting" if is_setting else metric_role(column.removeprefix(prefix))
+            builder.roles[column] = role
+
+
+def _add_history(
+    builder: RelationBuilder, run_id: str, line: int, row: dict[str, Any]
+) -> None:
+    step = whole_number(row.pop("_step", None))
+    wall_time_s = number(row.pop("_runtime", None))
+    row.pop("_timestamp", None)
+    builder.add_row(run_id, flat_cells(row), step, wall_time_s, line)

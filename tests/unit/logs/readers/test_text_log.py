@@ -1,0 +1,108 @@
+import math
+
+import pytest
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.text_log import (
+    TextLogReader,
+    format_of,
+    own_formats,
+    parse_format,
+    shipped_formats,
+)
+from tests.unit.logs.readers.opened import FIXTURES, Opened, curve_of, read_file
+
+LOGS = FIXTURES / "text_logs"
+OWN = """
+schema = "autollm.text_log/1"
+format = "ours"
+recognize = ["[train] at {step}"]
+[[points]]
+line = "[train] at {step} after {wall_time_ms}ms: nll={nll} ({tokens} tokens)"
+"""
+
+
+def test_megatron__arguments_and_intervals__are_a_run_with_its_restart():
+    relation = read_file(TextLogReader(), LOGS / "megatron.log")
+    (row,) = relation.runs.to_pylist()
+    assert (row["args.hidden_size"], row["args.lr"]) == ("1024", "0.00015")
+    assert row["args.tokenizer_model"] == "None"
+    assert "args.using" not in row
+    losses = curve_of(relation, "megatron", "lm loss")
+    assert [step for step, _ in losses] == [100, 200, 200, 300]
+    assert losses[0][1] == 6.412345 and math.isnan(losses[-1][1])
+    assert curve_of(relation, "megatron", "validation lm loss value") == [
+        (100, 6.398765),
+        (200, 4.987654),
+    ]
+    assert relation.roles["metrics.lm loss"] == "result"
+    assert relation.roles["metrics.learning rate"] == "measured"
+    assert relation.n_lines == 26 and not relation.bad
+
+
+def test_nanochat__steps_and_results__are_read():
+    relation = read_file(TextLogReader(), LOGS / "nanochat.log")
+    (row,) = relation.runs.to_pylist()
+    assert (row["args.depth"], row["args.n_params"]) == ("20", 560_988_160)
+    assert row["metrics.min_val/bpb"] == 1.1234
+    assert curve_of(relation, "nanochat", "loss")[1] == (10, 9.812345)
+
+
+@pytest.mark.parametrize(
+    "line, metric, value",
+    [
+        ("step:125/1390 val_loss:3.7722 train_time:17500ms", "val_loss", 3.7722),
+        ("s:250 tel:3.9981", "val_loss", 3.9981),
+        (
+            "[titan] step: 10  loss:  8.2125  grad_norm:  1.5  memory: 30.1GiB(38%)",
+            "loss",
+            8.2125,
+        ),
+    ],
+)
+def test_shipped_formats__one_line_of_each__is_recognized(line, metric, value):
+    (relation,) = TextLogReader().read(Opened("train.log", line.encode()))
+    assert curve_of(relation, "train", metric)[0][1] == value
+
+
+def test_own_format__a_file_in_the_home__goes_before_the_shipped_ones(tmp_path):
+    (tmp_path / "ours.toml").write_text(OWN)
+    reader = TextLogReader(own_formats(tmp_path))
+    line = b"12:01 [train] at 1,000 after 2500ms: nll=2.5 (1,048,576 tokens)\n"
+    assert reader.matches("x.txt", line)
+    (relation,) = reader.read(Opened("x.txt", line))
+    (point,) = [p for p in relation.points.to_pylist() if p["metric"] == "nll"]
+    assert (point["step"], point["tokens"]) == (1000, 1_048_576.0)
+    assert (point["value"], point["wall_time_s"]) == (2.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("schema =", "not TOML"),
+        ('format = "Ours!"', "format"),
+        ("recognize = []", "recognize"),
+        ('colour = "red"', "colour"),
+    ],
+)
+def test_own_format__a_wrong_file__is_an_error_that_names_the_field(change, said):
+    name = change.split(" =")[0]
+    lines = [line for line in OWN.splitlines() if not line.startswith(f"{name} =")]
+    text = "\n".join([change, *lines])
+    with pytest.raises(RecordError, match=said):
+        parse_format(text.encode(), "ours.toml")
+
+
+def test_formats__prose__is_none_of_them():
+    text = (
+        b"We trained for 1000 steps: train loss was 2.3 and fell.\nIn step 5 it rose.\n"
+    )
+    assert format_of(text, shipped_formats()) is None
+
+
+def test_formats__a_line_made_to_backtrack__ends_at_once():
+    """A regular expression with nested repeats would take longer than the universe."""
+    line = b"step 1: train loss " + b"1" * 4000 + b",111" * 900 + b"x, val loss 2\n"
+    text = line * 5 + b"step 2: train loss 2.0, val loss 2.1\n"
+    (relation,) = TextLogReader().read(Opened("t.log", text))
+    assert curve_of(relation, "t", "val/loss") == [(2, 2.1)]
