@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from autollm.core.errors import CheckpointError, UnknownNameError
 from autollm.core.locks import hold, is_held
@@ -62,7 +64,9 @@ class Tracker:
 
     def __init__(self, places: Places):
         self.places = places.prepare()
-        self.uri = _uri(_made_store(places))
+        database = _made_store(places)
+        _follow(database, (places.mlflow / "artifacts").as_uri())
+        self.uri = store_uri(database)
         self.client = MlflowClient(self.uri)
 
     def experiment(self, name: str) -> str:
@@ -375,7 +379,7 @@ class RunWriter:
     """Writes finished runs of elsewhere into one experiment of a store of their own."""
 
     def __init__(self, database: Path, experiment: str):
-        self.client = MlflowClient(_uri(database))
+        self.client = MlflowClient(store_uri(database))
         found = self.client.get_experiment_by_name(experiment)
         self.experiment_id = (
             found.experiment_id if found else self.client.create_experiment(experiment)
@@ -431,13 +435,32 @@ def _made_store(places: Places) -> Path:
             for left in path.parent.glob("mlflow.db.new*"):
                 left.unlink()
             making = path.with_name("mlflow.db.new")
-            MlflowClient(_uri(making)).search_experiments(max_results=1)
+            MlflowClient(store_uri(making)).search_experiments(max_results=1)
             making.replace(path)
     return path
 
 
-def _uri(database: Path) -> str:
-    return f"sqlite:///{database}"
+def _follow(database: Path, artifacts: str) -> None:
+    """Turn artifact addresses of a home that was moved to `artifacts`, its address now:
+    MLflow stores them whole.
+    """
+    marker = "/mlflow/artifacts/"
+    with closing(sqlite3.connect(database, timeout=STORE_WAIT_S)) as store, store:
+        for table, column in (
+            ("experiments", "artifact_location"),
+            ("runs", "artifact_uri"),
+        ):
+            store.execute(
+                f"update {table} set {column} = ? || "
+                f"substr({column}, instr({column}, ?) + ?) "
+                f"where instr({column}, ?) > 0 and instr({column}, ?) <> 1",
+                (artifacts, marker, len(marker) - 1, marker, f"{artifacts}/"),
+            )
+
+
+def store_uri(database: Path) -> str:
+    """The address of a SQLite store; SQLAlchemy takes `?` and `%` for its own marks."""
+    return f"sqlite:///{quote(str(database))}"
 
 
 def run_path(run: TrackedRun) -> str:

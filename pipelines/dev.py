@@ -20,7 +20,7 @@ from pathlib import Path
 from autollm.core.errors import BusyError
 from autollm.core.files import write_atomic
 from autollm.core.places import Places, resolve, silence_telemetry
-from autollm.tracking import Tracker
+from autollm.tracking import Tracker, store_uri
 from pipelines import manifest
 from pipelines.instance import open_instance
 from pipelines.run import hold_home, reconcile_all
@@ -111,7 +111,7 @@ def mlflow_command(places: Places, port: int) -> list[str]:
         "mlflow",
         "server",
         "--backend-store-uri",
-        f"sqlite:///{places.mlflow / 'mlflow.db'}",
+        store_uri(places.mlflow / "mlflow.db"),
         "--default-artifact-root",
         (places.mlflow / "artifacts").as_uri(),
         "--host",

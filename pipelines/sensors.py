@@ -11,7 +11,9 @@ import dagster as dg
 from pipelines.jobs import REBUILD
 
 SETTLED_S = 2.0
-"""A file that changed less than this ago may still be written."""
+"""A file that changed less than this ago, or dates itself into the future, may still be
+written: it counts once it has looked the same at two ticks.
+"""
 
 
 @dg.sensor(
@@ -28,11 +30,14 @@ def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     files = files_below(inbox)
     if not files:
         return dg.SkipReason(f"{inbox} is empty")
-    if max(f.stat().st_mtime for f in files) > time.time() - SETTLED_S:
-        return dg.SkipReason("a file in the inbox is still being written")
     now = fingerprint([inbox])
-    if now == context.cursor:
+    requested, _, waiting = (context.cursor or "").partition(" ")
+    if now == requested:
         return dg.SkipReason(f"the {len(files)} files in the inbox have been seen")
+    newest_s = max(f.stat().st_mtime for f in files)
+    if newest_s > time.time() - SETTLED_S and now != waiting:
+        context.update_cursor(f"{requested} {now}")
+        return dg.SkipReason("a file in the inbox may still be written")
     context.update_cursor(now)
     return dg.RunRequest(
         run_key=now, tags={"autollm/reason": f"{len(files)} files in the inbox"}

@@ -10,6 +10,7 @@ import os
 import tempfile
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 
 def is_local(url: str) -> bool:
@@ -24,13 +25,23 @@ def local_path(url: str) -> str:
     return url.removeprefix("file://")
 
 
+def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URL, and the path in it.
+
+    fsspec reads `a::b` as a chain of two file systems; of a local path it is a name.
+    """
+    if is_local(url):
+        return LocalFileSystem(), os.path.abspath(local_path(url))
+    return fsspec.core.url_to_fs(url)
+
+
 def join(url: str, *parts: str) -> str:
     """URL of something below `url`."""
     return "/".join([url.rstrip("/"), *parts])
 
 
 def exists(url: str) -> bool:
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem_of(url)
     return fs.exists(path)
 
 
@@ -40,7 +51,7 @@ def read_bytes(url: str) -> bytes:
     Raises:
         FileNotFoundError: nothing there.
     """
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem_of(url)
     return fs.cat_file(path)
 
 
@@ -49,7 +60,7 @@ def write_atomic(url: str, data: bytes) -> None:
     one beside them and an fsync.
     """
     if not is_local(url):
-        fs, path = fsspec.core.url_to_fs(url)
+        fs, path = filesystem_of(url)
         fs.pipe_file(path, data)
         return
     path = local_path(url)
@@ -69,7 +80,7 @@ def write_atomic(url: str, data: bytes) -> None:
 
 def list_names(url: str) -> list[str]:
     """Sorted names directly below `url`; empty when there is nothing."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem_of(url)
     if not fs.exists(path):
         return []
     return sorted(
@@ -79,5 +90,5 @@ def list_names(url: str) -> list[str]:
 
 def remove(url: str) -> None:
     """Delete a file or folder."""
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = filesystem_of(url)
     fs.rm(path, recursive=True)

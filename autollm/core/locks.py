@@ -1,98 +1,95 @@
-"""Locks between processes on one machine: one file each, held by the kernel, so that a
-killed holder leaves none behind.
+"""Locks between processes on one machine: one file each, held by the kernel (filelock),
+so that a killed holder leaves none behind.
 
-The file tells who holds it. What does not belong here: what is locked.
-Invariant: whether a lock is free is asked of the kernel, never of the file's text.
+A file beside the lock tells who holds it. Invariant: whether a lock is free is asked of
+the kernel, never of that file.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from autollm.core.errors import BusyError
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.2
+"""A person does not notice it, and a waiting process costs nothing."""
 
 
 @contextmanager
 def hold(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock `path` while the block runs; `what` is named in the refusal of
-    others.
+    """Hold the lock `path` while the block runs; `what` is named in the refusal of others.
 
     Raises:
-        BusyError: somebody else still holds it after `wait_s` seconds; the message
-            names who and since when.
+        BusyError: somebody else still holds it after `wait_s` seconds; the message names
+            who and since when.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        _acquire(file.fileno(), path, what, wait_s)
-        file.seek(0)
-        file.truncate()
-        file.write(json.dumps(_me()))
-        file.flush()
-        try:
-            yield
-        finally:
-            file.seek(0)
-            file.truncate()
+    lock = FileLock(path, poll_interval=POLL_S)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _wait(lock, path, what, wait_s)
+    told = _holder_file(path)
+    try:
+        told.write_text(json.dumps(_me()))
+        yield
+    finally:
+        told.unlink(missing_ok=True)
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock."""
     if not path.exists():
         return False
-    with path.open("a+") as file:
-        return not _try(file.fileno())
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def holder(path: Path) -> str:
     """Who holds a lock, in words; `another process` when it has not said so yet."""
     try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError):
+        raw = json.loads(_holder_file(path).read_text())
+        return f"process {raw['pid']} ({raw['command']}, since {raw['since']})"
+    except (OSError, ValueError, LookupError, TypeError):
         return "another process"
-    return f"process {raw['pid']} ({raw['command']}, since {raw['since']})"
 
 
-def _acquire(handle: int, path: Path, what: str, wait_s: float) -> None:
-    end = time.monotonic() + wait_s
-    told = False
-    while not _try(handle):
-        if time.monotonic() >= end:
-            raise BusyError(
-                f"{what} is in use by {holder(path)}; waited {wait_s:.0f} s. "
-                "Fix: wait until it is done, or stop that process, then run this again."
-            )
-        if not told:
-            print(
-                f"waiting up to {wait_s:.0f} s for {what}, in use by {holder(path)}",
-                file=sys.stderr,
-                flush=True,
-            )
-            told = True
-        time.sleep(POLL_S)
-
-
-def _try(handle: int) -> bool:
+def _wait(lock: FileLock, path: Path, what: str, wait_s: float) -> None:
+    if wait_s > 0:
+        log.warning(
+            "waiting up to %.0f s for %s, in use by %s", wait_s, what, holder(path)
+        )
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        raise BusyError(
+            f"{what} is in use by {holder(path)}; waited {wait_s:.0f} s. "
+            "Fix: wait until it is done, or stop that process, then run this again."
+        ) from None
+
+
+def _holder_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.holder")
 
 
 def _me() -> dict[str, str | int]:
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    return {
-        "pid": os.getpid(),
-        "command": command or "python",
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "command": command or "python", "since": since}

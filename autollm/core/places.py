@@ -13,6 +13,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autollm.core.errors import SetupError
 from autollm.core.files import is_local, join, local_path
 
 PROJECT = Path(__file__).parents[2]
@@ -129,8 +130,13 @@ class Places:
 
 
 def resolve(home: str | Path | None = None) -> Places:
-    """The places of a home: the argument, else AUTOLLM_HOME, else ./var."""
+    """The places of a home: the argument, else AUTOLLM_HOME, else ./var.
+
+    Raises:
+        SetupError: a name under which not every store can live.
+    """
     chosen = str(home or os.environ.get("AUTOLLM_HOME") or "var")
+    _check_name(chosen)
     if is_local(chosen):
         folder = Path(local_path(chosen)).expanduser().resolve()
         return Places(str(folder), folder)
@@ -138,6 +144,21 @@ def resolve(home: str | Path | None = None) -> Places:
         chosen.rstrip("/"),
         Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve(),
     )
+
+
+def _check_name(home: str) -> None:
+    """That every store can live under this name.
+
+    Raises:
+        SetupError: a question mark (the address of Dagster's database ends there), a
+            character that no screen shows, or bytes that are no UTF-8.
+    """
+    for character in home:
+        if character == "?" or not character.isprintable():
+            raise SetupError(
+                f"the home {home!r} holds {character!r}, which a database's address "
+                "cannot hold. Fix: choose a name without it (AUTOLLM_HOME, --home)."
+            )
 
 
 def silence_telemetry(environment: MutableMapping[str, str] | None = None) -> None:

@@ -11,9 +11,8 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
-import fsspec
-
 from autollm.core import files as storage
+from autollm.core.files import filesystem_of
 
 
 def looks_url(home_url: str) -> str:
@@ -49,7 +48,7 @@ def record_look(
             os.close(handle)
         return look
     before = storage.read_bytes(url) if storage.exists(url) else b""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = filesystem_of(url)
     filesystem.pipe_file(path, before + line)
     return look
 

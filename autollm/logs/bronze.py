@@ -17,14 +17,15 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from autollm.core.errors import BusyError
+from autollm.core.files import filesystem_of
+from autollm.core.locks import hold
 
 _TEXT, _REAL, _COUNT = pa.string(), pa.float64(), pa.int64()
 
@@ -110,6 +111,8 @@ QUARANTINE_SCHEMA = _schema(
 )
 
 
+WAIT_S = 120.0
+"""An ingest of a night's logs takes seconds; who waits longer wants to know."""
 SPILL_ROWS = 20_000
 """Rows of a table that wait in memory; more of them wait in files of a temporary
 folder.
@@ -184,7 +187,7 @@ class Bronze:
     """The bronze and quarantine folders of one lake (an fsspec URL or a local path)."""
 
     def __init__(self, lake: str):
-        self.fs, self.root = fsspec.core.url_to_fs(str(lake))
+        self.fs, self.root = filesystem_of(str(lake))
         self.root = self.root.rstrip("/")
         self.batches = f"{self.root}/bronze/batches"
         self._temporary = f"{self.root}/bronze/tmp"
@@ -217,37 +220,21 @@ class Bronze:
                     )
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, wait_s: float = WAIT_S) -> Iterator[None]:
         """Hold the lake for one ingest, and clear what a killed one left behind.
 
         The lock is the operating system's and ends with its process; a lake that is not
         a local folder has none.
 
         Raises:
-            BusyError: another process ingests into this lake.
+            BusyError: another process still ingests into this lake after `wait_s`.
         """
-        with self._locked() if self.is_local else contextlib.nullcontext():
+        if not self.is_local:
             self._clear_leftovers()
             yield
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        import fcntl
-
-        os.makedirs(f"{self.root}/bronze", exist_ok=True)
-        with open(f"{self.root}/bronze/.lock", "a+", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise BusyError(
-                    f"another ingest (process {lock.read().strip() or 'unknown'}) is "
-                    "writing to "
-                    f"{self.root}/bronze. Wait for it to end, then run again."
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            return
+        with hold(Path(self.root, "bronze", ".lock"), f"the lake {self.root}", wait_s):
+            self._clear_leftovers()
             yield
 
     def _clear_leftovers(self) -> None:

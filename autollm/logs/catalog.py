@@ -13,9 +13,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import fsspec
-
 from autollm.core.errors import MappingError, UnknownNameError
+from autollm.core.files import filesystem_of
 from autollm.logs.containers import plain_name
 from autollm.logs.mapping import Mapping
 from autollm.logs.mapping_file import parse_mapping
@@ -43,7 +42,7 @@ def own_mappings(home: str) -> dict[str, Mapping]:
     Raises:
         MappingError: a file there is no mapping, or its source has another mapping too.
     """
-    fs, folder = fsspec.core.url_to_fs(mappings_folder(home))
+    fs, folder = filesystem_of(mappings_folder(home))
     found: dict[str, Mapping] = {}
     for path in sorted(fs.glob(f"{folder}/*.toml")):
         mapping = parse_mapping(_text(fs.cat_file(path), path), path)
@@ -105,7 +104,7 @@ def add_mapping(
             f"{path}: files '*.jsonl' would claim every run log. Fix: a pattern that "
             "names the table, such as 'sweep_*.jsonl'."
         )
-    fs, folder = fsspec.core.url_to_fs(mappings_folder(home))
+    fs, folder = filesystem_of(mappings_folder(home))
     target = f"{folder}/{mapping.source}.toml"
     fs.makedirs(folder, exist_ok=True)
     fs.pipe_file(f"{target}.part", _bytes(path))

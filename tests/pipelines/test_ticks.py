@@ -117,10 +117,28 @@ def test_inbox_sensor__file_that_is_being_written__waits(places):
     context = dg.build_sensor_context()
     tick = inbox_sensor(context)
     assert (
-        isinstance(tick, dg.SkipReason)
-        and "being written" in tick.skip_message
-        and context.cursor is None
+        isinstance(tick, dg.SkipReason) and "may still be written" in tick.skip_message
     )
+
+
+def test_inbox_sensor__file_dated_in_the_future__counts_once_it_rests(places):
+    drop(places, "run.jsonl", age_s=-86400)
+    first = dg.build_sensor_context()
+    assert isinstance(inbox_sensor(first), dg.SkipReason)
+    second = dg.build_sensor_context(cursor=first.cursor)
+    assert isinstance(inbox_sensor(second), dg.RunRequest)
+    third = dg.build_sensor_context(cursor=second.cursor)
+    assert isinstance(inbox_sensor(third), dg.SkipReason)
+    assert "have been seen" in inbox_sensor(third).skip_message
+
+
+def test_inbox_sensor__file_from_the_future_still_growing__waits_on(places):
+    drop(places, "run.jsonl", age_s=-86400)
+    first = dg.build_sensor_context()
+    inbox_sensor(first)
+    drop(places, "run.jsonl", b"{}\n{}\n", age_s=-86400)
+    second = dg.build_sensor_context(cursor=first.cursor)
+    assert isinstance(inbox_sensor(second), dg.SkipReason)
 
 
 def test_inbox_sensor__dropped_log_then_unchanged_folder__runs_once_then_skips(places):

@@ -82,7 +82,7 @@ def test_hold__released__leaves_no_name_behind(tmp_path):
     path = tmp_path / "x.lock"
     with hold(path, "the thing"):
         pass
-    assert path.read_text() == "" and not is_held(path)
+    assert holder(path) == "another process" and not is_held(path)
 
 
 def test_writer_of__open_in_another_process__named_and_free_afterwards(tmp_path):
