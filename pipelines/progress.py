@@ -147,7 +147,7 @@ def longest_durations(
 def likely_done(places: Places, settings: Settings) -> set[str]:
     """Long steps whose work is done already, as long as the snapshot stays as it is."""
     from autollm.core.errors import AutoLLMError
-    from autollm.gym.snapshot import published_id
+    from autollm.gym.tables.snapshot import published_id
     from autollm.stages import agents, judging
     from pipelines.requests import request_of
 

@@ -19,7 +19,7 @@ def nightly_rebuild(
 ) -> dg.RunRequest | dg.SkipReason:
     """Rebuild when a source or the dbt project changed since the published snapshot."""
     from autollm.core.places import resolve
-    from autollm.gym.snapshot import published_id
+    from autollm.gym.tables.snapshot import published_id
     from autollm.stages.settings import load_settings
     from autollm.stages.snapshots import is_current
     from pipelines.manifest import project_digest

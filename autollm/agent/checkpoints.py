@@ -141,9 +141,9 @@ def digest(folder: str | Path) -> str:
 
 
 def code_digest() -> str:
-    """16 hex digits over the code of agent/ and gym/."""
+    """16 hex digits over the code of agent/, core/ and gym/."""
     out = hashlib.sha256()
-    for part in ("agent", "gym"):
+    for part in ("agent", "core", "gym"):
         for path in sorted((PACKAGE / part).rglob("*.py")):
             out.update(
                 path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes()

@@ -23,8 +23,8 @@ os.environ.setdefault(
 
 from trl import GRPOTrainer
 
-from autollm.gym.episode import Episode
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks.episode import Episode
 
 
 class TrainingEnv(TextEnv):

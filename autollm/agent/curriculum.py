@@ -16,10 +16,10 @@ import numpy as np
 
 from autollm.agent.landscapes import Landscape, make_landscape
 from autollm.agent.provenance import assert_no_held_out
-from autollm.gym.episode import Episode, start
-from autollm.gym.suites import load_suite
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.episode import Episode, start
+from autollm.gym.tasks.suites import load_suite
+from autollm.gym.tasks.task import Task
 
 Row = dict[str, Any]
 TRAIN_SUITES = (

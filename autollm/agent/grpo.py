@@ -39,7 +39,7 @@ from autollm.agent.trainer_state import (
     last_complete,
     lora_config,
 )
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
 
 
 def train_grpo(

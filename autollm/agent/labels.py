@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.gym.episode import Episode
-from autollm.gym.regret import regret
+from autollm.gym.tasks.episode import Episode
+from autollm.gym.tasks.regret import regret
 
 SLACK = 0.1
 """Regret above the incumbent's that still counts as a gain, so that something is worth

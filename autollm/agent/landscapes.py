@@ -41,11 +41,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.gym.knobs import SIMPLEX_UNIT
-from autollm.gym.shortlist import SPOKEN_COORDINATES
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
-from autollm.gym.task import Task
+from autollm.core.knobs import SIMPLEX_UNIT, Knob
+from autollm.core.space import Space
+from autollm.gym.environments.shortlist import SPOKEN_COORDINATES
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.tasks.task import Task
 
 KNOB_NAMES = {
     "rate": ("learning_rate", "lr", "peak_lr", "step_size", "max_lr", "eta"),

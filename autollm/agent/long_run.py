@@ -35,8 +35,8 @@ from autollm.agent.sft import train_sft
 from autollm.agent.trajectories import simulate_trajectories
 from autollm.agent.validation import FIRST_SEED, validation_envs
 from autollm.core.files import write_atomic
-from autollm.gym.snapshot import open_snapshot
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tables.snapshot import open_snapshot
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
 RL_ARMS = ("sft-rl", "sft-random")

@@ -23,10 +23,10 @@ from autollm.agent.transcript import (
     traced_numbers,
     user_message,
 )
-from autollm.gym.episode import Episode, start
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.episode import Episode, start
+from autollm.gym.tasks.task import Task
 
 FREE_TURNS = 4
 """Turns beyond one a trial and the submission: free tools may be called that often,

@@ -30,9 +30,9 @@ from autollm.agent.transcript import (
     tool_message,
     user_message,
 )
-from autollm.gym.episode import start
-from autollm.gym.shortlist import Shortlist
-from autollm.gym.text import LIMIT, QUARTERS, TextEnv, suggested
+from autollm.gym.environments.shortlist import Shortlist
+from autollm.gym.environments.text import LIMIT, QUARTERS, TextEnv, suggested
+from autollm.gym.tasks.episode import start
 
 N_QUARTERS = int(2 * LIMIT * QUARTERS) + 1
 """Distinct numbers that the text view says."""

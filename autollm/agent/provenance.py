@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from autollm.core.errors import CheckpointError
-from autollm.gym.suites import held_out
+from autollm.gym.tasks.suites import held_out
 
 
 def assert_no_held_out(targets: Iterable[str], where: str) -> None:

@@ -28,7 +28,7 @@ from transformers import PreTrainedTokenizerFast
 from autollm.agent.landscapes import FAMILIES, FIDELITY_NAMES, KNOB_NAMES
 from autollm.agent.practice import N_NUMBERS
 from autollm.agent.transcript import END, TOOLS
-from autollm.gym.text import LIMIT, QUARTERS, numbers
+from autollm.gym.environments.text import LIMIT, QUARTERS, numbers
 
 VOCABULARY = 1024
 PAD = "<|pad|>"

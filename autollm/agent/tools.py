@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers.utils import get_json_schema
 
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
 
 RESERVED = ("reset", "get_reward")
 

@@ -45,10 +45,10 @@ from autollm.agent.transcript import (
 from autollm.core.errors import CheckpointError
 from autollm.core.files import write_atomic
 from autollm.core.records import content_hash
-from autollm.gym.shortlist import has_numbers
-from autollm.gym.table import OutcomeTable
-from autollm.gym.text import TextEnv
-from autollm.policies import make_policy
+from autollm.gym.environments.shortlist import has_numbers
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.policies.registry import make_policy
 
 KEEP = 0.7
 """Share of the teacher's plays that are kept, those of lowest latent regret."""

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.gym.text import TextEnv, spoken, spoken_trial
+from autollm.gym.environments.text import TextEnv, spoken, spoken_trial
 
 Message = dict[str, Any]
 CALL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)

@@ -18,10 +18,10 @@ import numpy as np
 from autollm.agent.curriculum import TRAIN_SUITES, far_tasks, train_tasks
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.policy import AgentPolicy, Play, play, traced_share
-from autollm.gym.episode import start
-from autollm.gym.snapshot import open_snapshot
-from autollm.gym.task import Task
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tables.snapshot import open_snapshot
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.task import Task
 
 FIRST_SEED = 2_000_000_000
 TRIALS = 3

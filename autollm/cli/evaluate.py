@@ -148,8 +148,7 @@ def contenders(
     """
     from autollm.core.errors import SetupError, UnknownNameError
     from autollm.evaluation.leaderboard import TRAINING
-    from autollm.policies import POLICIES
-    from autollm.policies.registry import why_absent
+    from autollm.policies.registry import POLICIES, why_absent
     from autollm.stages.agents import current_agents
 
     trained = {a.policy_id: a for a in current_agents(places, settings)}

@@ -51,8 +51,8 @@ def describe(
     from autollm.core.places import resolve
     from autollm.evaluation.suite_page import describe as describe_suite
     from autollm.evaluation.suite_page import render
-    from autollm.gym.snapshot import open_snapshot
-    from autollm.gym.suites import load_suite
+    from autollm.gym.tables.snapshot import open_snapshot
+    from autollm.gym.tasks.suites import load_suite
 
     places, found = resolve(home), load_suite(suite)
     table = open_snapshot(places.home)
@@ -100,8 +100,8 @@ def suite_rows(home: str | None) -> list[dict[str, Any]]:
     snapshot).
     """
     from autollm.core.places import resolve
-    from autollm.gym.snapshot import open_snapshot, published_id
-    from autollm.gym.suites import MASKED, load_suite, suite_ids
+    from autollm.gym.tables.snapshot import open_snapshot, published_id
+    from autollm.gym.tasks.suites import MASKED, load_suite, suite_ids
 
     places = resolve(home)
     table = open_snapshot(places.home) if published_id(places.home) else None

@@ -218,13 +218,6 @@ def _canonical(value: Any, digits: int | None) -> Any:
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
-def config_id(config: dict[str, Any]) -> str:
-    """First 16 hex digits of the sha256 of the canonical JSON: equal configurations
-    have equal ids.
-    """
-    return content_hash(canonical_json(config))
-
-
 def content_hash(text: str | bytes, length: int = 16) -> str:
     """First `length` hex digits of a sha256."""
     data = text.encode() if isinstance(text, str) else text

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from autollm.gym.regret import expected_random_regret, regret
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task, feasible_rows
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.drawing import feasible_rows
+from autollm.gym.tasks.regret import expected_random_regret, regret
+from autollm.gym.tasks.task import Task
 
 
 def bounds(

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import autollm
 from autollm.evaluation.protocol import Player
-from autollm.gym.episode import Episode
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
-from autollm.policies import policy_version
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.episode import Episode
+from autollm.gym.tasks.task import Task
+from autollm.policies.registry import policy_version
 
-SOURCES = ("policies/*.py", "gym/*.py")
+SOURCES = ("policies/**/*.py", "gym/**/*.py", "core/*.py")
 """Code that decides what a registered policy proposes and how that is scored."""
 
 

@@ -16,11 +16,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from autollm.core.knobs import ONE_COORDINATE, Knob, is_number
+from autollm.core.space import Space
 from autollm.evaluation.plots import COLOURS, MARKS, STYLE, svg_text
-from autollm.gym.knobs import ONE_COORDINATE, Knob, is_number
-from autollm.gym.space import Space
-from autollm.gym.summary import fit_bowl
-from autollm.gym.table import OutcomeTable
+from autollm.gym.environments.summary import fit_bowl
+from autollm.gym.tables.outcome_table import OutcomeTable
 
 BEST_ROWS = 3
 """Rows whose centre stands for the optimum of a mixture: one row alone is luck, and too

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from autollm.gym.episode import Episode, start
-from autollm.gym.regret import regret
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
-from autollm.gym.trial import read_proposal
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.episode import Episode, start
+from autollm.gym.tasks.regret import regret
+from autollm.gym.tasks.task import Task
+from autollm.gym.tasks.trial import read_proposal
 from autollm.policies.base import Policy
 
 

@@ -23,9 +23,9 @@ from autollm.evaluation.looks import load_looks
 from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
-from autollm.gym.suites import load_suite, suite_ids
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Task
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.suites import load_suite, suite_ids
+from autollm.gym.tasks.task import Task
 
 STAGES = ("base", "rl", "sft", "sft-rl")
 """Of an agent's training, the furthest last."""

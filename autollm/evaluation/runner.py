@@ -42,10 +42,10 @@ from autollm.evaluation.protocol import (
     play,
     result_of,
 )
-from autollm.gym.suites import Suite
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import Setting, TargetRows, Task
-from autollm.policies import make_policy
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.suites import Suite
+from autollm.gym.tasks.task import Setting, TargetRows, Task
+from autollm.policies.registry import make_policy
 
 FLUSH_S = 10.0
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -17,8 +17,8 @@ from scipy.stats import spearmanr
 from autollm.evaluation.bounds import bounds, row_noise_sd
 from autollm.evaluation.leaderboard import KS
 from autollm.evaluation.pages import page
-from autollm.gym.suites import Suite
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.suites import Suite
 
 MIN_COMMON = 5
 """Configurations that two experiments must share before their order is compared."""

@@ -1,8 +1,9 @@
 """LLMConfig-Gym: multi-fidelity look-up environments over published outcome tables.
 
-    space -> table -> task -> episode -> env (gymnasium) | text (tools for a language model)
-    snapshot: marts in, immutable arrays out        suites: versioned lists of tasks
+    tables/         outcome tables, and the snapshots that they are opened from
+    tasks/          what is asked: tasks, suites, what a policy may see, one play of a task
+    environments/   skins over a play: gymnasium, vectors of thousands, text for a model
 
-Needs numpy, pyarrow, fsspec and gymnasium alone: no Dagster, no dbt, no torch, no
-network.
+Needs numpy, pyarrow, fsspec, gymnasium and pydantic alone: no scipy, no DuckDB, no
+torch, no network. Snapshots are made in autollm/snapshots/.
 """

@@ -35,15 +35,16 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError, EpisodeError, SetupError
+from autollm.core.ids import experiment_id
 from autollm.core.locks import hold
 from autollm.core.records import Record, RunEnd, parse_record
-from autollm.gym.ground import Ground, grounds_of
-from autollm.gym.outcomes import Outcome, TableSource
-from autollm.gym.snapshot import experiment_id
-from autollm.gym.space import Space, nearest
-from autollm.gym.table import Experiment, OutcomeTable
-from autollm.gym.task import Draw
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
+from autollm.gym.tasks.drawing import Draw
+from autollm.gym.tasks.ground import Ground, grounds_of
+from autollm.gym.tasks.outcomes import Outcome, TableSource
 from autollm.lab.families import FAMILIES
 from autollm.lab.launchers import Launcher, LocalLauncher
 from autollm.lab.recording import digits, header, now

@@ -18,7 +18,7 @@ from typing import Any
 
 from autollm.core.errors import UnknownNameError
 from autollm.core.records import canonical_json, content_hash
-from autollm.gym.space import Space
+from autollm.core.space import Space
 from autollm.lab.shapes import Shape
 
 EXTRA_EVERY = 5

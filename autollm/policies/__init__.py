@@ -1,29 +1,13 @@
-"""Everything that proposes the next configuration, behind one ask/tell interface; one
-file each.
+"""Everything that proposes the next configuration, behind one ask/tell interface
+(base.py), and the table of all by id (registry.py).
 
-    from autollm.policies import make_policy, availability policy =
-    make_policy("moving-bowl"); policy.reset(view, rng); policy.ask();
-    policy.tell(trial)
+    rules/           no model: copies, laws, controls
+    surrogates/      a model of the cheap experiments: the moving bowl, processes, trees
+    multifidelity/   what may pay for cheap runs: halvings, and a process over fidelities
+    peers/           other libraries' methods
 
 Imports the gym alone; heavy libraries are loaded when a policy that needs them is made.
-`availability()` says which policies this machine can make, and why not the others.
+
+    from autollm.policies.registry import availability, make_policy
+    policy = make_policy("moving-bowl"); policy.reset(view, rng); policy.ask()
 """
-
-from autollm.policies.base import Policy, RankingPolicy
-from autollm.policies.registry import (
-    POLICIES,
-    availability,
-    make_policy,
-    policy_version,
-    why_absent,
-)
-
-__all__ = [
-    "POLICIES",
-    "Policy",
-    "RankingPolicy",
-    "availability",
-    "make_policy",
-    "policy_version",
-    "why_absent",
-]

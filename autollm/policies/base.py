@@ -17,9 +17,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from autollm.gym.episode import Proposal, Trial
-from autollm.gym.space import Space, nearest
-from autollm.gym.task import TaskView
+from autollm.core.distances import nearest
+from autollm.core.space import Space
+from autollm.gym.tasks.episode import Proposal, Trial
+from autollm.gym.tasks.view import TaskView
 
 Configuration = dict[str, Any]
 

@@ -22,7 +22,7 @@ from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.core.errors import CheckpointError
 from autollm.core.files import write_atomic
 from autollm.core.places import Places
-from autollm.gym.snapshot import published_id
+from autollm.gym.tables.snapshot import published_id
 from autollm.stages.identity import code_digest, folder_digest, identity
 from autollm.stages.settings import Settings
 

@@ -26,8 +26,8 @@ from autollm.core.files import (
 )
 from autollm.core.locks import hold
 from autollm.core.places import Places
-from autollm.gym.snapshot import published_id
-from autollm.gym.table import LIVE
+from autollm.gym.tables.outcome_table import LIVE
+from autollm.gym.tables.snapshot import published_id
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"

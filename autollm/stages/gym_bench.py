@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from autollm.gym import snapshot
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
-from autollm.gym.task import Task
-from autollm.gym.vector import LLMConfigVectorEnv
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.vector import LLMConfigVectorEnv
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.tasks.task import Task
+from autollm.snapshots import building
 
 BATCH = 4096
 N_TASKS, N_SEEDS, TRIALS = 13, 20, 5
@@ -255,7 +256,7 @@ def measure_opening() -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as home:
         n_experiments, n_rows = LARGE
-        snapshot.freeze(grid_table(n_experiments, (n_rows // 25, 25)), home)
+        building.freeze(grid_table(n_experiments, (n_rows // 25, 25)), home)
         done = subprocess.run(
             [sys.executable, "-c", _OPEN, home],
             capture_output=True,
@@ -267,8 +268,8 @@ def measure_opening() -> dict[str, float]:
 
 _OPEN = """
 import json, os, resource, sys, time
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.snapshot import open_snapshot
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.tables.snapshot import open_snapshot
 from autollm.stages.gym_bench import N_TASKS, TRIALS, tasks_of
 
 def peak_mb():

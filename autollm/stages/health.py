@@ -24,7 +24,7 @@ from autollm.core.places import (
     Places,
     embedded_archives,
 )
-from autollm.gym.snapshot import check_snapshot, published_id
+from autollm.gym.tables.snapshot import check_snapshot, published_id
 from autollm.logs.sources import public_tables, tables_below
 
 FREE_GB, MEMORY_GB = 3.0, 4.0

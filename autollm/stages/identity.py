@@ -55,9 +55,9 @@ def resolved(stage: str, config: TrainConfig) -> dict[str, Any]:
 
 @cache
 def code_digest() -> str:
-    """16 hex digits over the code of agent/ and gym/."""
+    """16 hex digits over the code of agent/, core/ and gym/."""
     digest = hashlib.sha256()
-    for part in ("agent", "gym"):
+    for part in ("agent", "core", "gym"):
         for path in sorted((PACKAGE / part).rglob("*.py")):
             digest.update(
                 path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes()

@@ -24,9 +24,9 @@ from autollm.evaluation.looks import record_look
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate
-from autollm.gym.snapshot import open_snapshot
-from autollm.gym.suites import Suite, load_suite
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tables.snapshot import open_snapshot
+from autollm.gym.tasks.suites import Suite, load_suite
 from autollm.lab.live import MAX_SECONDS, LiveLab, level_of
 from autollm.stages.agents import Agent
 from autollm.stages.identity import code_digest

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from autollm.gym.snapshot import MARTS
-from autollm.gym.space import SCALES
+from autollm.core.knobs import SCALES
+from autollm.snapshots.building import MARTS
 
 
 def left_out(marts: Path) -> dict[str, str]:

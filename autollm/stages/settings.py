@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autollm.agent.curriculum import TRAIN_SUITES
 from autollm.core.errors import SetupError, UnknownNameError
-from autollm.gym.suites import load_suite
+from autollm.gym.tasks.suites import load_suite
 
 POLICIES = [
     "oracle",
@@ -74,7 +74,7 @@ class Settings(BaseModel):
             UnknownNameError: an unknown suite, policy or stage, with the nearest known
                 one.
         """
-        from autollm.policies import POLICIES as known_policies
+        from autollm.policies.registry import POLICIES as known_policies
 
         for suite in (*self.train_suites, *self.test_suites):
             load_suite(suite)

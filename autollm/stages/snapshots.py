@@ -1,7 +1,7 @@
 """From marts to the published snapshot, in steps that a kill may separate: build,
 check, publish.
 
-What does not belong here: the files of a snapshot (gym/snapshot.py), dbt.
+What does not belong here: the files of a snapshot (snapshots/), dbt.
 Invariant: the pointer moves only after every check of the candidate passed.
 """
 
@@ -13,8 +13,9 @@ from typing import Any
 from autollm.core.errors import SnapshotError
 from autollm.core.files import exists, join, read_bytes, write_atomic
 from autollm.core.places import Places
-from autollm.gym import snapshot
-from autollm.gym.suites import load_suite, suite_ids
+from autollm.gym.tables import snapshot
+from autollm.gym.tasks.suites import load_suite, suite_ids
+from autollm.snapshots import building
 from autollm.stages.landing import fingerprint, landed_fingerprint, sources
 from autollm.stages.playable import left_out, playable_marts
 from autollm.stages.settings import Settings
@@ -31,10 +32,10 @@ def build_candidate(places: Places) -> str:
     `left_out_of_candidate`.
 
     Raises:
-        SnapshotError: see gym.snapshot.build.
+        SnapshotError: see snapshots.building.build.
     """
     marts, lack = playable_marts(places.marts, places.marts / "playable")
-    table_id = snapshot.build(str(marts), places.home)
+    table_id = building.build(str(marts), places.home)
     note = {"table_id": table_id} | ({"left_out": lack} if lack else {})
     write_atomic(join(places.snapshots, "candidate.json"), json.dumps(note).encode())
     return table_id
@@ -120,7 +121,7 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
     """
     table_id, before = candidate_id(places), snapshot.published_id(places.home)
     if table_id != before:
-        snapshot.publish(places.home, table_id)
+        building.publish(places.home, table_id)
     origin = {
         "table_id": table_id,
         "inputs": landed_fingerprint(places),

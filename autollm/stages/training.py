@@ -20,8 +20,8 @@ from autollm.agent.trajectories import (
 )
 from autollm.core.locks import hold
 from autollm.core.places import Places
-from autollm.gym.snapshot import open_snapshot
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tables.snapshot import open_snapshot
 from autollm.stages import agents
 from autollm.stages.agents import SFT, Done, Work
 from autollm.stages.identity import folder_digest, resolved

@@ -31,7 +31,7 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
     """The agent's latent regret is below that of its baselines at k = 1 and k = 3, in
     the mean over validation suites.
     """
-    from autollm.gym.snapshot import open_snapshot
+    from autollm.gym.tables.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
     from autollm.stages.promotion import verdict
 
@@ -101,7 +101,7 @@ def _judge(
     split: str,
 ) -> Iterator[Any]:
     """A child process, unless this very evaluation is done."""
-    from autollm.gym.snapshot import open_snapshot
+    from autollm.gym.tables.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
 
     places, loaded = settings.places, settings.load()

@@ -38,7 +38,7 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
     """Alias `champion`, moved to the candidate if it beats its baselines on validation
     tasks; else it stays.
     """
-    from autollm.gym.snapshot import open_snapshot
+    from autollm.gym.tables.snapshot import open_snapshot
     from autollm.stages.judging import finished, identity_of
     from autollm.stages.promotion import promote, register_candidate, verdict
 

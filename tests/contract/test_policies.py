@@ -14,20 +14,21 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import SetupError, SpaceError, UnknownNameError
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.evaluation.protocol import play as judged
-from autollm.gym.episode import Episode, Trial, start
-from autollm.gym.smoothing import smooth
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
-from autollm.gym.task import EvidenceTable, TaskView
-from autollm.policies import (
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.tasks.episode import Episode, Trial, start
+from autollm.gym.tasks.view import EvidenceTable, TaskView
+from autollm.policies.base import Policy
+from autollm.policies.registry import (
     POLICIES,
-    Policy,
     availability,
     make_policy,
     policy_version,
     why_absent,
 )
+from autollm.snapshots.smoothing import smooth
 from tests.unit.gym.tables import make_table, make_task, with_curves
 
 TABLE = make_table(noise=0.02)

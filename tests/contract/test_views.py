@@ -12,10 +12,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from autollm.evaluation.protocol import Player, result_of
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.episode import start
-from autollm.gym.text import TextEnv
-from autollm.gym.vector import LLMConfigVectorEnv
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.environments.vector import LLMConfigVectorEnv
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import FAMILIES, make_family_table, make_task, with_curves
 
 TABLES = {family: make_family_table(family) for family in FAMILIES}

@@ -27,9 +27,10 @@ import pyarrow.parquet as pq
 from autollm.core.places import PROJECT, Places, resolve
 from autollm.core.records import RunHeader, to_line
 from autollm.evaluation.leaderboard import latest_id, load
-from autollm.gym.snapshot import MARTS, published_id
+from autollm.gym.tables.snapshot import published_id
 from autollm.lab.archive import read_runs, shipped
 from autollm.logs.bronze import Bronze
+from autollm.snapshots.building import MARTS
 
 SETTINGS = Path(__file__).with_name("tiny.toml")
 BRONZE_KEYS = {

@@ -18,9 +18,10 @@ import pytest
 
 from autollm.core.places import Places, resolve
 from autollm.evaluation import leaderboard
-from autollm.gym import snapshot
-from autollm.gym.suites import load_suite
+from autollm.gym.tables import snapshot
+from autollm.gym.tasks.suites import load_suite
 from autollm.logs.bronze import Bronze
+from autollm.snapshots import building
 from autollm.stages.agents import config_of
 from autollm.stages.judging import Request, publish_report
 from autollm.stages.landing import land
@@ -254,13 +255,13 @@ def test_stages__home_in_memory__give_what_the_local_home_holds(home, facts, mem
     fsspec.filesystem("memory").put(
         str(home / "marts"), marts.removeprefix("memory:/"), recursive=True
     )
-    table_id = snapshot.build(marts, memory.home)
+    table_id = building.build(marts, memory.home)
     assert table_id == facts.table_id
     assert (
         check_complete(memory, table_id) == []
         and check_held_out(memory, table_id) == []
     )
-    snapshot.publish(memory.home, table_id)
+    building.publish(memory.home, table_id)
 
     assert all(
         load_suite(s).missing(snapshot.open_snapshot(memory.home)) == []

@@ -18,8 +18,8 @@ from pipelines import jobs
 from pipelines.manifest import project_digest
 from pipelines.schedules import nightly_rebuild
 from pipelines.sensors import SETTLED_S, inbox_sensor
-from tests.unit.gym.test_snapshot import write_marts
 from tests.unit.logs.raw_logs import run_bytes
+from tests.unit.snapshots.test_building import write_marts
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import itertools
 import math
 from functools import cache
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Metric, Run, added_level
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.lab.designs import even_points, largest_remainders
 from autollm.lab.spec import (
     FAR,

@@ -7,8 +7,8 @@ among themselves. In the gym it belongs to that family.
 
 from __future__ import annotations
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.lab.designs import even_cells
 from autollm.lab.spec import (
     FAR,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.lab.spec import (
     FAR,
     FRESH,

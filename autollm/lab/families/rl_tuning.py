@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 from autollm.lab.designs import even_cells
 from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Metric, added_level
 from autollm.lab.tasks import TASKS

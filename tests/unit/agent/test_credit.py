@@ -16,8 +16,8 @@ from autollm.agent.credit import (
 from autollm.agent.grpo import train_grpo
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.profiles import load_profile
-from autollm.gym.episode import start
-from autollm.gym.text import spoken
+from autollm.gym.environments.text import spoken
+from autollm.gym.tasks.episode import start
 
 
 def opened(seed: int = 3, trials: int = 3) -> TrainingEnv:

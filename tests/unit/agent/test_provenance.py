@@ -13,8 +13,8 @@ from autollm.agent.trajectories import (
     simulate_trajectories,
 )
 from autollm.core.errors import CheckpointError
-from autollm.gym.snapshot import experiment_id
-from autollm.gym.suites import FOLDER, held_out, load_suite
+from autollm.core.ids import experiment_id
+from autollm.gym.tasks.suites import FOLDER, held_out, load_suite
 
 
 def test_assert_no_held_out__test_target__is_named():
@@ -56,7 +56,7 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
 
 
 def test_train_splits__every_shipped_suite__hold_no_held_out_target():
-    from autollm.gym.suites import suite_ids
+    from autollm.gym.tasks.suites import suite_ids
 
     targets = {t.target for s in suite_ids() for t in load_suite(s).split("train")}
     assert targets and not targets & held_out()

@@ -16,8 +16,8 @@ from autollm.agent.transcript import (
     thought,
     traced_numbers,
 )
-from autollm.gym.episode import start
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks.episode import start
 
 NAMES = st.text(st.sampled_from('abcxyz_0189é "\\{}'), min_size=1, max_size=8)
 QUARTERS = st.integers(-48, 48).map(lambda q: q / 4)

@@ -13,7 +13,7 @@ from autollm.cli.suites import origin_of
 from autollm.core.errors import SetupError
 from autollm.core.places import resolve
 from autollm.evaluation import leaderboard
-from autollm.gym.suites import suite_ids
+from autollm.gym.tasks.suites import suite_ids
 from autollm.policies import registry
 from autollm.stages.settings import load_settings
 

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import RecordError, UnknownNameError
+from autollm.core.ids import config_id
 from autollm.core.records import (
     RunEnd,
     RunHeader,
     RunStep,
     canonical_json,
-    config_id,
     parse_record,
     to_line,
 )

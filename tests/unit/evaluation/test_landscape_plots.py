@@ -2,13 +2,13 @@ import re
 
 import numpy as np
 
+from autollm.core.space import Space
 from autollm.evaluation.landscape_plots import (
     Landscape,
     landscape_pictures,
     moving_optimum,
     shares_over_compute,
 )
-from autollm.gym.space import Space
 from tests.unit.gym.tables import MIXED, SPACE, make_mixed_table, make_table
 
 MIX = Space((MIXED.knobs[3],))

@@ -14,8 +14,8 @@ from autollm.evaluation import leaderboard
 from autollm.evaluation.looks import load_looks, looks_url, record_look
 from autollm.evaluation.protocol import EpisodeResult, Player, play
 from autollm.evaluation.terminal import print_board, short
-from autollm.gym.task import Task
-from autollm.policies import make_policy
+from autollm.gym.tasks.task import Task
+from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

@@ -13,10 +13,10 @@ from autollm.evaluation.protocol import (
     play,
     result_of,
 )
-from autollm.gym.episode import start
-from autollm.gym.regret import expected_random_regret
-from autollm.policies import make_policy
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.regret import expected_random_regret
 from autollm.policies.base import RankingPolicy
+from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

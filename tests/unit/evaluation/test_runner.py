@@ -29,9 +29,9 @@ from autollm.evaluation.episodes import load_results, write_part
 from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import play
 from autollm.evaluation.runner import evaluate, evaluation_id, tasks_of
-from autollm.gym.episode import start
-from autollm.gym.suites import Suite
-from autollm.policies import make_policy
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.suites import Suite
+from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

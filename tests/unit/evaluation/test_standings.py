@@ -9,7 +9,7 @@ import pytest
 
 from autollm.evaluation.protocol import EpisodeResult, play
 from autollm.evaluation.standings import overall, standing
-from autollm.policies import make_policy
+from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

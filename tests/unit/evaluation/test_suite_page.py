@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autollm.evaluation.suite_page import describe, rank_correlation, render
-from autollm.gym.suites import Suite
+from autollm.gym.tasks.suites import Suite
 from tests.unit.evaluation.test_report import EVIL, Tags
 from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 

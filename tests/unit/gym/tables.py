@@ -8,10 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.gym.smoothing import smooth
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable, oriented
-from autollm.gym.task import Task
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import (
+    COLUMNS,
+    Experiment,
+    Metric,
+    OutcomeTable,
+    oriented,
+)
+from autollm.gym.tasks.task import Task
+from autollm.snapshots.smoothing import smooth
 
 SPACE = Space(
     (

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import EpisodeError
-from autollm.gym import suites
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.episode import start
-from autollm.gym.task import draw
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks import suites
+from autollm.gym.tasks.drawing import draw
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 
 TABLE = make_table(noise=0.02)

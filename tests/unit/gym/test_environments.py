@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.landscapes import make_landscape
+from autollm.core.distances import nearest
 from autollm.core.errors import EpisodeError
-from autollm.gym import env as env_module
-from autollm.gym.board import make_board
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.episode import start
-from autollm.gym.snapping import Snapping
-from autollm.gym.space import nearest
-from autollm.gym.task import Constraint
-from autollm.gym.text import TextEnv
-from autollm.gym.vector import LLMConfigVectorEnv
+from autollm.gym.environments import scalar as env_module
+from autollm.gym.environments.board import make_board
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.environments.vector import LLMConfigVectorEnv
+from autollm.gym.tables.snapping import Snapping
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.task import Constraint
 from tests.unit.gym.tables import (
     make_mixed_table,
     make_rich_table,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import EpisodeError, SpaceError, UnknownNameError
-from autollm.gym.episode import Outcome, TableSource, start
-from autollm.gym.task import draw
+from autollm.gym.tasks.drawing import draw
+from autollm.gym.tasks.episode import Outcome, TableSource, start
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table()
@@ -25,7 +25,7 @@ def test_draw__same_seed__same_rows__other_seed__others():
 
 def test_draw__other_process_and_hash_seed__same_rows():
     code = (
-        "from tests.unit.gym.tables import *; from autollm.gym.task import draw; t = "
+        "from tests.unit.gym.tables import *; from autollm.gym.tasks.drawing import draw; t = "
         "make_table();"
         "print(draw(make_task(t), t, 3).rows.tolist())"
     )

@@ -16,8 +16,8 @@ import pytest
 
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.transcript import run_call, submit_call, thought
-from autollm.gym.episode import start
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks.episode import start
 
 TOOLS = "88a13ac8a86e54e5"
 GOLDEN = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.gym.episode import TableSource, start
+from autollm.gym.tasks.episode import TableSource, start
 from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 
 TABLES = {"grid": make_table(noise=0.02), "mixed": make_mixed_table()}

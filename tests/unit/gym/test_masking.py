@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import SpaceError, UnknownNameError
+from autollm.core.knobs import Knob
+from autollm.core.space import Limit, Space
 from autollm.evaluation.protocol import play
-from autollm.gym import suites
-from autollm.gym.masking import masked_space
-from autollm.gym.space import Knob, Limit, Space
-from autollm.gym.task import Constraint, draw
-from autollm.policies import POLICIES, make_policy, why_absent
+from autollm.gym.tasks import suites
+from autollm.gym.tasks.drawing import draw
+from autollm.gym.tasks.masking import masked_space
+from autollm.gym.tasks.task import Constraint
+from autollm.policies.registry import POLICIES, make_policy, why_absent
 from tests.unit.gym.tables import (
     MIXED,
     SPACE,

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.gym.board import n_candidates
-from autollm.gym.episode import start
-from autollm.gym.summary import summarize
-from autollm.gym.task import draw
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.board import n_candidates
+from autollm.gym.environments.summary import summarize
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks.drawing import draw
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import MIXED, make_mixed_table, make_table, make_task
 
 TABLE = make_mixed_table()

@@ -16,11 +16,12 @@ from autollm.core.errors import (
     UnknownNameError,
 )
 from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
-from autollm.gym import suites
-from autollm.gym.episode import start
-from autollm.gym.regret import expected_random_regret, regret
-from autollm.gym.task import Constraint, draw, feasible_rows
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks import suites
+from autollm.gym.tasks.drawing import draw, feasible_rows
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.regret import expected_random_regret, regret
+from autollm.gym.tasks.task import Constraint
 from tests.unit.gym.tables import make_rich_table, make_table, make_task
 
 TABLE = make_rich_table()

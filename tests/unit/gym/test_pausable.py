@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import EpisodeError
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.episode import start
-from autollm.gym.masking import masked_view
-from autollm.gym.suites import load_suite
-from autollm.gym.task import draw
-from autollm.gym.text import TextEnv
-from autollm.gym.trial import read_proposal
-from autollm.gym.vector import LLMConfigVectorEnv
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.environments.vector import LLMConfigVectorEnv
+from autollm.gym.tasks.drawing import draw
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.masking import masked_view
+from autollm.gym.tasks.suites import load_suite
+from autollm.gym.tasks.trial import read_proposal
 from tests.unit.gym.tables import make_table, make_task, with_curves
 
 TABLE = with_curves(make_table(noise=0.02))

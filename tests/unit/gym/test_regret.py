@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.gym.regret import best_so_far, expected_random_regret, regret
-from autollm.gym.table import oriented
+from autollm.gym.tables.outcome_table import oriented
+from autollm.gym.tasks.regret import best_so_far, expected_random_regret, regret
 
 LOSSES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30).map(np.array)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from autollm.gym.episode import start
-from autollm.gym.shortlist import Shortlist
-from autollm.gym.text import TextEnv, spoken
+from autollm.gym.environments.shortlist import Shortlist
+from autollm.gym.environments.text import TextEnv, spoken
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import make_family_table, make_table, make_task
 
 CANDIDATES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])

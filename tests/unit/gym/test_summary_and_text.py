@@ -3,9 +3,9 @@ import re
 import numpy as np
 import pytest
 
-from autollm.gym.episode import start
-from autollm.gym.summary import fit_bowl, summarize
-from autollm.gym.text import TextEnv, quarter
+from autollm.gym.environments.summary import fit_bowl, summarize
+from autollm.gym.environments.text import TextEnv, quarter
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table()

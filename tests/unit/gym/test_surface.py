@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from autollm.gym.episode import start
-from autollm.gym.summary import summarize
-from autollm.gym.surface import APART, MAX_ROWS, Surface
+from autollm.gym.environments.summary import summarize
+from autollm.gym.environments.surface import APART, MAX_ROWS, Surface
+from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 
 TABLE = make_table()

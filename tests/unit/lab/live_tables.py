@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.gym.snapshot import experiment_id
-from autollm.gym.suites import Suite
-from autollm.gym.table import COLUMNS, Experiment, Metric, OutcomeTable
-from autollm.gym.task import Task
+from autollm.core.ids import experiment_id
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, Metric, OutcomeTable
+from autollm.gym.tasks.suites import Suite
+from autollm.gym.tasks.task import Task
 from autollm.lab import families
 from autollm.lab.corpus import Corpus
 from autollm.lab.domains import Domains

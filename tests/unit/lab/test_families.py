@@ -11,9 +11,9 @@ import torch
 
 from autollm.agent.curriculum import TRAIN_SUITES
 from autollm.core.errors import CorpusError
+from autollm.core.ids import experiment_id
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
-from autollm.gym.snapshot import experiment_id
-from autollm.gym.suites import load_suite
+from autollm.gym.tasks.suites import load_suite
 from autollm.lab import domains, summary
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.corpus import Corpus

@@ -16,10 +16,10 @@ import pytest
 from autollm.core.errors import BusyError, EpisodeError, SetupError
 from autollm.core.places import PROJECT
 from autollm.core.records import RunEnd, RunHeader, parse_record
-from autollm.gym.env import LLMConfigEnv
-from autollm.gym.episode import start
-from autollm.gym.task import Constraint
-from autollm.gym.text import TextEnv
+from autollm.gym.environments.scalar import LLMConfigEnv
+from autollm.gym.environments.text import TextEnv
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.task import Constraint
 from autollm.lab import families, starts
 from autollm.lab.families import FAMILIES
 from autollm.lab.families.architecture import shape_of
@@ -177,7 +177,7 @@ def test_live__submitted_without_a_trial__is_trained_to_be_judged(tiny, tmp_path
 
 def start_trial(launcher, folder):
     """A trial that found what the last run that was asked for ended with."""
-    from autollm.gym.episode import Trial
+    from autollm.gym.tasks.episode import Trial
 
     return Trial(
         1, "ok", None, loss=records(folder, launcher.asked[-1])[-1].final["val_loss"]

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from autollm.core.errors import RecordError
-from autollm.core.records import config_id
+from autollm.core.ids import config_id
 from autollm.logs.canonical import RunFields, build_run, read_knob
 from autollm.logs.catalog import load_mapping
 from autollm.logs.mapping import KnobRule

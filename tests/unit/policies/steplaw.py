@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.gym.smoothing import smooth
-from autollm.gym.snapshot import experiment_id
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import COLUMNS, Experiment, OutcomeTable
+from autollm.core.ids import experiment_id
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
+from autollm.snapshots.smoothing import smooth
 
 SKIP = "the public Step Law table is absent: set AUTOLLM_DATA_DIR"
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.gym.episode import start
-from autollm.gym.smoothing import squash
-from autollm.policies.bowl_fit import (
+from autollm.gym.tables.squashing import squash
+from autollm.gym.tasks.episode import start
+from autollm.policies.surrogates.bowl_fit import (
     FAR,
     Bowl,
     Rows,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from autollm.evaluation.protocol import play
-from autollm.gym.episode import start
-from autollm.gym.trial import read_proposal
-from autollm.policies import POLICIES, make_policy, why_absent
-from autollm.policies.climbing import sizes_of
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.trial import read_proposal
+from autollm.policies.multifidelity.climbing import sizes_of
+from autollm.policies.registry import POLICIES, make_policy, why_absent
 from tests.unit.gym.tables import SPACE, make_mixed_table, make_table, make_task
 
 TABLE, MIXED = make_table(noise=0.02), make_mixed_table()

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.gym.episode import Trial, start
-from autollm.policies import make_policy, why_absent
+from autollm.gym.tasks.episode import Trial, start
+from autollm.policies.registry import make_policy, why_absent
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=4, noise=0.01)

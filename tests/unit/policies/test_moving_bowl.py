@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.gym.episode import Trial, start
-from autollm.gym.smoothing import squash
-from autollm.policies import make_policy
-from autollm.policies.moving_bowl import SHIFT_SD, MovingBowl
+from autollm.gym.tables.squashing import squash
+from autollm.gym.tasks.episode import Trial, start
+from autollm.policies.registry import make_policy
+from autollm.policies.surrogates.moving_bowl import SHIFT_SD, MovingBowl
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=5, noise=0.01)

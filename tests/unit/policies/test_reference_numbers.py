@@ -13,8 +13,8 @@ import pytest
 from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import play
-from autollm.gym.suites import load_suite
-from autollm.policies import make_policy
+from autollm.gym.tasks.suites import load_suite
+from autollm.policies.registry import make_policy
 from tests.unit.policies.steplaw import SKIP, csv_path, load_table
 
 pytestmark = [pytest.mark.data, pytest.mark.skipif(csv_path() is None, reason=SKIP)]

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import SpaceError
-from autollm.gym.episode import start
-from autollm.gym.task import EvidenceTable, TaskView
-from autollm.policies import make_policy
+from autollm.gym.tasks.episode import start
+from autollm.gym.tasks.view import EvidenceTable, TaskView
 from autollm.policies.base import claim
-from autollm.policies.carrying import carry, lowest
-from autollm.policies.halving import ETA, rungs_of
-from autollm.policies.portfolio import ranks_of
-from autollm.policies.step_law import step_law
+from autollm.policies.multifidelity.halving import ETA, rungs_of
+from autollm.policies.registry import make_policy
+from autollm.policies.rules.carrying import carry, lowest
+from autollm.policies.rules.portfolio import ranks_of
+from autollm.policies.rules.step_law import step_law
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=4)

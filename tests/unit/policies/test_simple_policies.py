@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.gym.episode import Trial, start
-from autollm.gym.space import Knob, Space
-from autollm.gym.task import Constraint
-from autollm.policies import make_policy
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.tasks.episode import Trial, start
+from autollm.gym.tasks.task import Constraint
 from autollm.policies.base import neighbour_gap
-from autollm.policies.spread import expected_spread
+from autollm.policies.registry import make_policy
+from autollm.policies.surrogates.spread import expected_spread
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=4)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from autollm.evaluation.protocol import play
-from autollm.gym.episode import Trial, start
-from autollm.policies import make_policy, why_absent
-from autollm.policies.climbing import Rung, costs_from
-from autollm.policies.stopping import MIN_WHOLE, mean_up_to
+from autollm.gym.tasks.episode import Trial, start
+from autollm.policies.multifidelity.climbing import Rung, costs_from
+from autollm.policies.multifidelity.stopping import MIN_WHOLE, mean_up_to
+from autollm.policies.registry import make_policy, why_absent
 from tests.unit.gym.tables import make_table, make_task, with_curves
 from tests.unit.policies.test_climbing import CLIMBERS, played
 

@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from autollm.cli.main import app
-from autollm.gym.snapshot import check_snapshot, freeze, open_snapshot
+from autollm.gym.tables.snapshot import check_snapshot, open_snapshot
+from autollm.snapshots.building import freeze
 from autollm.stages import gym_bench
 
 RATIOS = {

@@ -10,7 +10,7 @@ from autollm.agent.profiles import load_profile
 from autollm.core.errors import EpisodeError
 from autollm.core.places import resolve
 from autollm.evaluation.runner import evaluate
-from autollm.gym.suites import Suite
+from autollm.gym.tasks.suites import Suite
 from autollm.lab.families import FAMILIES
 from autollm.stages import judging
 from autollm.stages.agents import Agent

@@ -1,0 +1,1 @@
+"""Skins over an episode: gymnasium environments, and text with its tools."""

@@ -1,0 +1,71 @@
+"""The arrays of a snapshot, memory-mapped when it is opened.
+
+    experiments.json    what the dense experiment ids stand for, and the declared spaces
+    arrays/*.npy        offsets, points, the columns of outcome_table.COLUMNS, metrics and
+                        curves, rows of one experiment side by side
+
+snapshots/arrays.py makes and writes them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+
+from autollm.core import files as storage
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, Metric, OutcomeTable
+
+SCHEMA = 3
+"""2: secondary metrics as arrays; lists of several lengths by relative position. 3:
+learning curves.
+"""
+
+
+def load_table(folder: str, table_id: str) -> OutcomeTable:
+    """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped,
+    read-only.
+    """
+    raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
+    spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
+    experiments = tuple(
+        Experiment(
+            **{
+                **e,
+                "space": spaces[e["space"]],
+                "metrics": tuple(Metric(*m) for m in e["metrics"]),
+                "signal": Metric(*e["signal"]) if e["signal"] else None,
+            }
+        )
+        for e in raw["experiments"]
+    )
+    offsets = _load(folder, "offsets")
+    flat = _load(folder, "points")
+    widths = np.array([len(e.space) for e in experiments])
+    starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
+    points = tuple(
+        flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths)
+    )
+    columns = {name: _load(folder, name) for name in COLUMNS}
+    return OutcomeTable(
+        table_id,
+        experiments,
+        offsets,
+        columns,
+        points,
+        _load(folder, "metric_values"),
+        _load(folder, "metric_latents"),
+        _load(folder, "curve_offsets"),
+        _load(folder, "curve_points"),
+    )
+
+
+def _load(folder: str, name: str) -> np.ndarray:
+    url = storage.join(folder, "arrays", f"{name}.npy")
+    if storage.is_local(url):
+        return np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False)
+    array = np.load(io.BytesIO(storage.read_bytes(url)), allow_pickle=False)
+    array.setflags(write=False)
+    return array

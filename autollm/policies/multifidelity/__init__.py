@@ -1,0 +1,1 @@
+"""Policies that may pay for cheap runs."""

@@ -1,0 +1,61 @@
+"""Hyperband: successive halvings that start on every rung of the ladder, so that no
+rung has to be trusted.
+
+Tasks that charge cheap experiments or let runs be paused have a ladder; on any other
+the one bracket that is left is the one on the target alone, which is random search.
+What does not belong here: the ladder and a single halving (climbing.py).
+
+Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter
+optimization" (JMLR 2018). Own code: schedulers of libraries want to run the trials
+themselves.
+"""
+
+from __future__ import annotations
+
+from autollm.policies.multifidelity.climbing import (
+    Bracket,
+    Climber,
+    Move,
+    costs_from,
+    said,
+    sizes_of,
+)
+
+
+class Hyperband(Climber):
+    """Attribute after reset where there is a ladder: `brackets`, the one that starts
+    lowest first. All get the same share of the budget; one that its share does not pay
+    leaves it to the others.
+    """
+
+    policy_id = "hyperband"
+
+    def plan(self) -> None:
+        n, trials = len(self.ladder), self.view.trials
+        firsts = [
+            f for f in range(n) if sizes_of(costs_from(self.ladder, f), trials / n, 1)
+        ] or [n - 1]
+        self.brackets, used = [], 0
+        for first in firsts:
+            order = self.ladder[first].order
+            sizes = sizes_of(
+                costs_from(self.ladder, first), trials / len(firsts), len(order)
+            )
+            self.brackets.append(
+                Bracket(
+                    first,
+                    sizes,
+                    [order[(used + i) % len(order)] for i in range(sizes[0])],
+                )
+            )
+            used += sizes[0]
+
+    def move(self, running: list[set[int]]) -> Move | None:
+        answers = [bracket.move(self, running) for bracket in self.brackets]
+        moves = [a for a in answers if not isinstance(a, str)]
+        return moves[0] if moves else None if "wait" in answers else self.last(running)
+
+    def explain(self) -> str:
+        if not self.climbs:
+            return super().explain()
+        return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {said(self.ladder)}"

@@ -1,0 +1,1 @@
+"""Other libraries' methods behind the same interface."""

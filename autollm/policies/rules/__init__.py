@@ -1,0 +1,1 @@
+"""Policies without a model: copies, laws, controls."""

@@ -1,0 +1,1 @@
+"""Policies that model the cheap experiments and extrapolate."""

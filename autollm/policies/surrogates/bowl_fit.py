@@ -1,0 +1,348 @@
+"""One bowl, fitted jointly to all cheap experiments, whose optimum moves with scale.
+
+    u = a_c + exp(g . z) * sum_j (y_j^2 + k_j y_j^3 / (1 + |y_j|)),   y = R (x - c0 - S z)
+
+x: configuration in natural units; z: log2 fidelity relative to the target; u: squashed
+loss of experiment c (squashing.squash). R (shape, upper triangular; diagonal beyond
+FULL_SHAPE coordinates) and k (skew, |k| < 0.9, so the bowl keeps one minimum at y = 0)
+are shared by all experiments. Fitting jointly is what matters: an optimum per
+experiment first and a law afterwards is twice as far off. What does not belong here:
+what to try next (moving_bowl.py).
+
+Invariant: priors make every fit solvable, down to a single row; with no row the fit is
+the prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from autollm.gym.tables.squashing import squash
+from autollm.gym.tasks.view import TaskView
+
+FAR = 1.6
+"""Rows with a larger u lie on the cliff, which is no part of a bowl."""
+DROP_FAR = 0.7
+"""Share of those rows that a fit leaves out."""
+MAX_ROWS = 4000
+"""Rows that a fit uses at most, drawn at random."""
+FULL_SHAPE = 8
+"""With more coordinates (mixtures, per-layer lists) rows could not determine how they
+interact.
+"""
+REACH = 1.5
+"""Octaves of fidelity, see Rows.nearness."""
+GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
+"""Prior octaves of the optimum per octave of fidelity: a rate falls with the root of
+size, a batch grows with that of data.
+"""
+SLOPE_SD, SHARPNESS_SD, SKEW_SD, FLOOR_SD, SHAPE_SD = 0.25, 0.1, 0.5, 0.3, 1.0
+"""Prior standard deviations of S, g, k, a and of log R's diagonal (its off-diagonal:
+half of it).
+"""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Evidence rows side by side. x [n, d], z [n, f], u [n], c [n] (experiment number),
+    n_experiments.
+    """
+
+    x: np.ndarray
+    z: np.ndarray
+    u: np.ndarray
+    c: np.ndarray
+    n_experiments: int
+
+    def without(self, experiment: int) -> Rows:
+        return self._where(self.c != experiment)
+
+    def only(self, experiment: int) -> Rows:
+        return self._where(self.c == experiment)
+
+    def _where(self, keep: np.ndarray) -> Rows:
+        return Rows(
+            self.x[keep], self.z[keep], self.u[keep], self.c[keep], self.n_experiments
+        )
+
+    @cached_property
+    def nearness(self) -> np.ndarray:
+        """Weight [n] of each row's experiment: 1 for the nearest to the target, a half
+        one REACH further away.
+
+        Laws bend over many octaves; what is near says more about the slope at the
+        target.
+        """
+        distance = np.linalg.norm(self.z, axis=1)
+        return 1 / (1 + ((distance - distance.min(initial=np.inf)) / REACH) ** 2)
+
+
+@dataclass
+class Bowl:
+    """Parameters. a [n_experiments], g [f], shape [d, d] upper triangular with log
+    diagonal, c0 [d], slopes [d, f], k [d].
+    """
+
+    a: np.ndarray
+    g: np.ndarray
+    shape: np.ndarray
+    c0: np.ndarray
+    slopes: np.ndarray
+    k: np.ndarray
+    upper: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        d = len(self.c0)
+        self.upper = np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
+
+    @property
+    def root(self) -> np.ndarray:
+        """R [d, d]."""
+        out = np.triu(self.shape, 1)
+        np.fill_diagonal(out, np.exp(np.clip(np.diag(self.shape), -6, 6)))
+        return out
+
+    @property
+    def skew(self) -> np.ndarray:
+        return 0.9 * np.tanh(self.k)
+
+    def centre(self, z: np.ndarray) -> np.ndarray:
+        """Optimum at fidelity z [..., f] relative to the target: [..., d]."""
+        return self.c0 + z @ self.slopes.T
+
+    def height(
+        self, x: np.ndarray, centre: np.ndarray, z: np.ndarray | float = 0.0
+    ) -> np.ndarray:
+        """u above the floor at x [..., d] for optimum `centre` [..., d]."""
+        y = (x - centre) @ self.root.T
+        return np.exp(z @ self.g if isinstance(z, np.ndarray) else 0.0) * np.sum(
+            y**2 + self.skew * _cubic(y), axis=-1
+        )
+
+    def heights(self, x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        """u above the floor at every x [n, d] for every optimum of `centres` [p, d]:
+        [p, n]; `height`, one coordinate at a time.
+        """
+        root = self.root
+        out = np.zeros((len(centres), len(x)))
+        for at, optimum, skew in zip(
+            (x @ root.T).T, (centres @ root.T).T, self.skew, strict=True
+        ):
+            y = at - optimum[:, None]
+            square = y * y
+            size = np.abs(y)
+            out += square
+            out += skew * square * y / (1 + size)
+        return out
+
+    def pack(self) -> np.ndarray:
+        return np.concatenate(
+            [
+                self.a,
+                self.g,
+                self.shape[self.upper],
+                self.c0,
+                self.slopes.ravel(),
+                self.k,
+            ]
+        )
+
+    def moved(self, theta: np.ndarray) -> Bowl:
+        """The bowl of parameter vector `theta` (as `pack` orders them)."""
+        d, f = self.slopes.shape
+        sizes = np.cumsum([len(self.a), f, len(self.upper[0]), d, d * f])
+        a, g, upper, c0, slopes, k = np.split(theta, sizes)
+        shape = np.zeros((d, d))
+        shape[self.upper] = upper
+        return Bowl(a, g, shape, c0, slopes.reshape(d, f), k)
+
+
+def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
+    """The evidence as one table of at most MAX_ROWS rows; most rows on the cliff are
+    left out at random.
+    """
+    d, f = len(view.space), len(view.target_z)
+    parts: list[tuple[np.ndarray, ...]] = [
+        (np.empty((0, d)), np.empty((0, f)), np.empty(0), np.empty(0, dtype=int))
+    ]
+    for c, e in enumerate(view.evidence):
+        u = squash(e.loss)
+        keep = (u <= FAR) | (rng.random(len(u)) >= DROP_FAR)
+        n = int(keep.sum())
+        parts.append(
+            (
+                e.points[keep],
+                np.tile(e.z - view.target_z, (n, 1)),
+                u[keep],
+                np.full(n, c),
+            )
+        )
+    x, z, u, c = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(u) > MAX_ROWS:
+        drawn = np.sort(rng.permutation(len(u))[:MAX_ROWS])
+        x, z, u, c = x[drawn], z[drawn], u[drawn], c[drawn]
+    return Rows(x, z, u, c, len(view.evidence))
+
+
+def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
+    """Where a fit starts and what it is ridged to: generic slopes through the best
+    rows, a width of a third of the window.
+    """
+    d, f = len(view.space), len(view.target_z)
+    slopes = np.zeros((d, f))
+    for j, knob in enumerate(view.space.knobs):
+        if knob.role in GENERIC_SLOPE:
+            name, slope = GENERIC_SLOPE[knob.role]
+            fallback = 0 if knob.role == "rate" else f - 1
+            slopes[
+                j,
+                view.fidelity_names.index(name)
+                if name in view.fidelity_names
+                else fallback,
+            ] = slope
+    good = (
+        rows.u <= np.quantile(rows.u, 0.1) if len(rows.u) else np.empty(0, dtype=bool)
+    )
+    c0 = (
+        (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
+        if good.any()
+        else view.space.window.mean(axis=0)
+    )
+    extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
+    shape = np.diag(-np.log(extent / 3))
+    return Bowl(
+        np.full(rows.n_experiments, 0.05), np.zeros(f), shape, c0, slopes, np.zeros(d)
+    )
+
+
+def fit(
+    rows: Rows, prior: Bowl, begin: Bowl | None = None, n_iterations: int = 25
+) -> Bowl:
+    """Robust damped least squares from `begin` (default: the prior)."""
+    precision, mean = _precision(prior), prior.pack()
+    bowl, damping = begin or prior, 1e-2
+    cost = np.inf
+    for _ in range(n_iterations):
+        residual, jacobian = _residuals(rows, bowl)
+        weight = _weights(rows.u, residual) * rows.nearness
+        gap = bowl.pack() - mean
+        gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
+        gradient = jacobian.T @ (weight * residual) + precision * gap
+        before = weight @ residual**2 + precision @ gap**2
+        for _ in range(6):
+            step = np.linalg.solve(gram + damping * np.diag(np.diag(gram)), gradient)
+            trial = bowl.moved(bowl.pack() - step)
+            after = (
+                weight @ (_predict(rows, trial) - rows.u) ** 2
+                + precision @ (trial.pack() - mean) ** 2
+            )
+            if after <= before:
+                break
+            damping *= 5
+        else:
+            break
+        bowl, damping = trial, max(damping / 5, 1e-6)
+        if abs(cost - after) < 1e-4 * after:
+            break
+        cost = after
+    return bowl
+
+
+def own_centre(
+    rows: Rows, bowl: Bowl, experiment: int, n_iterations: int = 8
+) -> np.ndarray:
+    """Optimum [d] of one experiment alone, with the joint shape and a weak pull (one
+    natural unit) to the joint optimum.
+    """
+    own = rows.only(experiment)
+    joint = bowl.centre(own.z[0]) if len(own.u) else bowl.c0
+    centre, floor = joint.copy(), float(bowl.a[experiment])
+    root, skew = bowl.root, bowl.skew
+    for _ in range(n_iterations if len(own.u) else 0):
+        y = (own.x - centre) @ root.T
+        sharp = np.exp(own.z @ bowl.g)[:, None]
+        residual = floor + sharp[:, 0] * np.sum(y**2 + skew * _cubic(y), axis=1) - own.u
+        jacobian = np.column_stack(
+            [np.ones(len(y)), -sharp * (2 * y + skew * _cubic_slope(y)) @ root]
+        )
+        weight = _weights(own.u, residual)
+        precision = np.array([1 / FLOOR_SD**2, *np.ones(len(centre))])
+        gap = np.array([floor - 0.05, *(centre - joint)])
+        gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
+        step = np.linalg.solve(gram, jacobian.T @ (weight * residual) + precision * gap)
+        step *= min(1.0, 1.0 / max(np.abs(step[1:]).max(), 1e-12))
+        floor, centre = floor - step[0], centre - step[1:]
+    return centre
+
+
+def left_over(rows: Rows, bowl: Bowl) -> np.ndarray:
+    """u of the rows less what the bowl says, [n]."""
+    return rows.u - _predict(rows, bowl)
+
+
+def _cubic(y: np.ndarray) -> np.ndarray:
+    return y**3 / (1 + np.abs(y))
+
+
+def _cubic_slope(y: np.ndarray) -> np.ndarray:
+    size = np.abs(y)
+    return (3 * size**2 + 2 * size**3) / (1 + size) ** 2
+
+
+def _weights(u: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Precision of each row: noise grows with u, and outliers count less (Cauchy)."""
+    sd = 0.1 + 0.2 * u
+    return 1 / (sd**2 + (residual / 1.5) ** 2)
+
+
+def _predict(rows: Rows, bowl: Bowl) -> np.ndarray:
+    return bowl.a[rows.c] + bowl.height(rows.x, bowl.centre(rows.z), rows.z)
+
+
+def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction minus u [n], and its derivative [n, n_parameters] in the order of
+    `pack`.
+    """
+    n = len(rows.u)
+    root, skew = bowl.root, bowl.skew
+    offset = rows.x - bowl.centre(rows.z)
+    y = offset @ root.T
+    sharp = np.exp(rows.z @ bowl.g)
+    height = sharp * np.sum(y**2 + skew * _cubic(y), axis=1)
+    slope = sharp[:, None] * (2 * y + skew * _cubic_slope(y))  # du/dy
+    i, j = bowl.upper
+    by_shape = slope[:, i] * offset[:, j] * np.where(i == j, np.diag(root)[i], 1.0)
+    by_centre = -slope @ root
+    by_slopes = (by_centre[:, :, None] * rows.z[:, None, :]).reshape(
+        n, bowl.slopes.size
+    )
+    by_skew = sharp[:, None] * _cubic(y) * 0.9 * (1 - np.tanh(bowl.k) ** 2)
+    by_floor = np.zeros((n, len(bowl.a)))
+    by_floor[np.arange(n), rows.c] = 1.0
+    jacobian = np.concatenate(
+        [by_floor, height[:, None] * rows.z, by_shape, by_centre, by_slopes, by_skew],
+        axis=1,
+    )
+    return bowl.a[rows.c] + height - rows.u, jacobian
+
+
+def _precision(prior: Bowl) -> np.ndarray:
+    """1 / variance of every parameter's prior, in the order of `pack`; the optimum
+    itself is nearly free (4 natural units).
+    """
+    d, f = prior.slopes.shape
+    shape = np.where(prior.upper[0] == prior.upper[1], SHAPE_SD, 0.5 * SHAPE_SD)
+    sd = np.concatenate(
+        [
+            np.full(len(prior.a), FLOOR_SD),
+            np.full(f, SHARPNESS_SD),
+            shape,
+            np.full(d, 4.0),
+            np.full(d * f, SLOPE_SD),
+            np.full(d, SKEW_SD),
+        ]
+    )
+    return 1 / sd**2

@@ -1,0 +1,57 @@
+"""How far apart losses lie at the target, guessed from the evidence: the unit in which
+trials are compared.
+
+Policies model u, the squashed loss (squashing.squash). Of the target neither minimum
+nor median is known, so its outcomes are counted from the first one, in units of the
+expected spread.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autollm.core.distances import nearest
+from autollm.gym.tables.squashing import squash
+from autollm.gym.tasks.view import TaskView
+
+RIDGE = 4.0
+"""On the slopes of log spread, in squared octaves of fidelity: two close sizes say
+little about a far one.
+"""
+
+
+def expected_spread(view: TaskView) -> float:
+    """median - min at the target, objective's unit: a ridged line in log2 fidelity
+    through those of the evidence.
+
+    1.0 where no evidence has any spread.
+    """
+    spreads = np.array([np.median(e.loss) - np.min(e.loss) for e in view.evidence])
+    known = spreads > 0
+    if not known.any():
+        return 1.0
+    y = np.log(spreads[known])
+    z = np.array([e.z - view.target_z for e in view.evidence])[known]
+    x = z - z.mean(axis=0)
+    slope = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    return float(
+        np.exp(np.clip(y.mean() - z.mean(axis=0) @ slope, y.min() - 1, y.max() + 1))
+    )
+
+
+def first_u(view: TaskView, point: np.ndarray) -> float:
+    """u that the dearest experiment shows nearest to `point` [d]: what the target's
+    first outcome counts as; 0 without evidence.
+    """
+    if not view.evidence:
+        return 0.0
+    dearest = view.evidence[-1]
+    return float(squash(dearest.loss)[nearest(dearest.points, point)[0]])
+
+
+def u_from_first(losses: np.ndarray, first: float, spread: float) -> np.ndarray:
+    """u of the target's outcomes [k] in the order of the trials, the first one being
+    `first`; `spread` in the objective's unit.
+    """
+    u = first + (losses - losses[:1]) / spread
+    return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))

@@ -1,0 +1,69 @@
+"""Learning curves of a snapshot: from the logged points of every run to one curve a
+cell.
+
+A cell's curve is that of its longest run, the first by id among equals: a mean over
+replicas would show a run that nobody made, and a run that was cut says less. What does
+not belong here: what of a curve an episode shows (gym/tasks/episode.py).
+
+Invariant: points stand as they were recorded; nothing is interpolated, non-finite
+values are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+POINT = ("experiment_id", "config_id", "run_id", "step", "value")
+"""Columns of fct_learning_curves that curves are made of."""
+Cell = tuple[str, str]
+"""Experiment and configuration."""
+Runs = dict[str, list[dict[str, Any]]]
+"""Logged points by run."""
+
+
+def runs_of(logged: pa.Table, signals: set[tuple[str, str]]) -> dict[Cell, Runs]:
+    """Logged points of the signals (source, metric), in the order of their steps, by
+    cell.
+    """
+    out: dict[Cell, Runs] = {}
+    for source, metric in sorted(signals):
+        found = logged.filter(
+            pc.and_(
+                pc.equal(logged["source"], source), pc.equal(logged["metric"], metric)
+            )
+        )
+        for point in (
+            found.sort_by([("step", "ascending"), ("line", "ascending")])
+            .select(POINT)
+            .to_pylist()
+        ):
+            out.setdefault((point["experiment_id"], point["config_id"]), {}).setdefault(
+                point["run_id"], []
+            ).append(point)
+    return out
+
+
+def curve_of(cell: dict[str, Any], runs: Runs) -> np.ndarray:
+    """The curve of a row of mart_gym__outcomes, float64 [n, 2]: share of the run's
+    steps and value; empty where no run logged anything.
+
+    A run of a diverged cell may have been cut: it went as far through its steps as its
+    FLOPs say.
+    """
+    if not runs:
+        return np.empty((0, 2))
+    points = runs[min(runs, key=lambda run: (-runs[run][-1]["step"], run))]
+    steps, values = (
+        np.array([p[name] for p in points], dtype=float) for name in ("step", "value")
+    )
+    reached = (
+        min(1.0, (cell["cost_flops"] or math.inf) / cell["compute_flops"])
+        if cell["status"] == "diverged"
+        else 1.0
+    )
+    return np.column_stack([reached * steps / max(steps[-1], 1), values])
