@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autollm.core import space as space_module
 from autollm.core.distances import nearest
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import Knob
+from autollm.core.knobs import SCALES, Knob
 from autollm.core.space import Limit, Space
 from tests.unit.gym.tables import MIXED, SPACE, mixed_configuration
 
@@ -22,7 +22,7 @@ NAMES = st.sampled_from(["adam", "sgd", "lion", "ä", "x y", ""])
 @st.composite
 def knobs(draw, name="k"):
     """Any knob of its own, with levels in the form that snapshots keep."""
-    scale = draw(st.sampled_from(space_module.SCALES))
+    scale = draw(st.sampled_from(SCALES))
     if scale == "log":
         octaves = sorted(draw(st.sets(st.integers(-20, 20), min_size=1, max_size=6)))
         return Knob(

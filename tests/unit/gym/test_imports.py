@@ -10,6 +10,7 @@ ALLOWED = {"numpy", "pyarrow", "fsspec", "gymnasium", "pydantic"}
 THEIR_OWN_NEEDS = {
     "annotated_types",
     "cloudpickle",
+    "cython_runtime",
     "farama_notifications",
     "pydantic_core",
     "typing_extensions",
