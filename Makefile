@@ -30,7 +30,6 @@ $(READY): pyproject.toml constraints.txt
 	echo "make: setting up $(VENV) with $$($$python --version), a few minutes and about 2 GB of packages" >&2; \
 	[ -x $(VENV)/bin/python ] && $(VENV)/bin/python -c '' 2>/dev/null || $$python -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -e '.[dev]' -c constraints.txt
-	@$(VENV)/bin/python -m pipelines.manifest
 	@touch $@
 
 clean:

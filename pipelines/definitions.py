@@ -1,8 +1,8 @@
 """`defs`: everything that Dagster shows and runs. Loading it imports no torch,
 transformers, trl or mlflow.
 
-What does not belong here: work; assets import what they call when they run. Invariant:
-importing has no effect on the disk.
+Assets import what they call when they run. Invariant: importing does no work, except
+that dbt's manifest is made anew where the project changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def build() -> dg.Definitions:
     """All definitions.
 
     Raises:
-        SetupError: the dbt manifest is missing.
+        SetupError: dbt cannot parse the project.
     """
     from pipelines.assets import agent, evaluation, gym, lab, logs, promotion
     from pipelines.assets.warehouse import build_dbt_assets

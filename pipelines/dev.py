@@ -21,8 +21,8 @@ from autollm.core.errors import BusyError
 from autollm.core.files import write_atomic
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.tracking import Tracker, store_uri
-from pipelines import manifest
-from pipelines.instance import open_instance
+from pipelines.dbt_project import prepared_project
+from pipelines.instance import install, open_instance
 from pipelines.run import hold_home, reconcile_all
 
 HOST = "127.0.0.1"
@@ -131,7 +131,8 @@ def _prepared(places: Places) -> Places:
         places.environment()
         | {"PYTHONWARNINGS": "ignore", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     )
-    manifest.prepare()
+    install(places)  # dagster-dbt reads the instance's settings, too
+    prepared_project(places)
     Tracker(places)  # the UI wants its database
     with (
         contextlib.suppress(BusyError),

@@ -10,7 +10,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TextIO
+
+import dagster as dg
 
 if TYPE_CHECKING:
     from autollm.core.places import Places
@@ -29,24 +32,42 @@ FIRST_GUESS_S = {
 OTHER_GUESS_S = 2.0
 DONE_S = 0.5
 TICK_S = 15.0
+POLL_S = 0.5
+"""Half a second late is not noticed, and an empty look costs a millisecond."""
 
 
 class StepProgress:
-    """Takes a run's events; while open, a thread says every TICK_S seconds how far it
-    is.
+    """While open, a thread follows a run's events and says every TICK_S seconds how far
+    it is; at its end, where the time went.
+
+    Args:
+        steps: keys of the steps that will run, in order. done: those that will find
+            their work finished.
     """
 
-    def __init__(self, instance: Any, out: TextIO | None = None):
-        self._instance, self._out = instance, out or sys.stderr
-        self._steps: list[str] = []
-        self._expected: dict[str, float] = {}
-        self._begin = self._step_begin = time.monotonic()
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        run_id: str,
+        steps: list[str],
+        done: Collection[str] = (),
+        out: TextIO | None = None,
+    ):
+        self._instance = instance
+        self._run_id = run_id
+        self._steps = steps
+        self._out = out or sys.stderr
+        self._expected = {s: FIRST_GUESS_S.get(s, OTHER_GUESS_S) for s in steps}
+        self._expected |= longest_durations(instance, steps)
+        self._expected |= dict.fromkeys(done, DONE_S)
+        self._began_s = time.time()
+        self._said_s = self._began_s
+        self._step_began_s = self._began_s
         self._current: str | None = None
-        self._done: list[str] = []
+        self._seconds: dict[str, float] = {}
+        self._cursor: str | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-        self.succeeded = False
-        self.run_id = ""
+        self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> StepProgress:
         self._thread.start()
@@ -55,77 +76,74 @@ class StepProgress:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._read()
+        if self._seconds:
+            self._say(f"where the time went: {self.spent()}")
 
-    def plan(self, steps: list[str], run_id: str, done: set[str] = frozenset()) -> None:
-        """Say what will run; steps are named by their keys, in order, `done` are those
-        that will find their work finished.
-        """
-        self._steps, self.run_id = steps, run_id
-        first = {s: FIRST_GUESS_S.get(s, OTHER_GUESS_S) for s in steps}
-        self._expected = (
-            first
-            | longest_durations(self._instance, steps)
-            | {s: DONE_S for s in steps if s in done}
-        )
+    def spent(self) -> str:
+        """Seconds of each finished step, the longest first; quick ones together."""
+        named = sorted(self._seconds.items(), key=lambda pair: -pair[1])
+        long = [f"{step} {seconds:.0f} s" for step, seconds in named if seconds >= 1]
+        quick_s = sum(seconds for _, seconds in named if seconds < 1)
+        n_quick = len(named) - len(long)
+        return ", ".join([*long, f"{n_quick} others {quick_s:.1f} s"])
 
-    def take(self, event: Any) -> None:
-        """Follow one Dagster event."""
-        kind, step = event.event_type.name, event.step_key
-        if kind == "STEP_START" and step in self._expected:
-            self._current, self._step_begin = step, time.monotonic()
-            self._say(f"step {self._number(step)}/{len(self._steps)} {step} ...")
-        elif kind == "STEP_SUCCESS" and step in self._expected:
-            self._done.append(step)
-            self._say(
-                f"step {self._number(step)}/{len(self._steps)} {step} done in "
-                f"{self._in_step_s:.0f} s"
-            )
+    def take(self, event: dg.DagsterEvent, at_s: float) -> None:
+        """Follow one event of Dagster, which happened `at_s` seconds after 1970."""
+        step = event.step_key or ""
+        kind = event.event_type.name
+        number = f"{self._steps.index(step) + 1}/" if step in self._steps else ""
+        if kind == "STEP_START" and number:
+            self._current = step
+            self._step_began_s = at_s
+            self._say(f"step {number}{len(self._steps)} {step} ...")
+        elif kind == "STEP_SUCCESS" and number:
+            self._seconds[step] = at_s - self._step_began_s
             self._current = None
-        elif kind in ("STEP_FAILURE", "STEP_SKIPPED"):
-            self._say(
-                f"step {step} "
-                f"{'failed' if kind == 'STEP_FAILURE' else 'skipped'}{_reason(event)}"
-            )
-        elif kind in ("RUN_SUCCESS", "RUN_FAILURE", "RUN_CANCELED"):
-            self.succeeded = kind == "RUN_SUCCESS"
+            seconds = self._seconds[step]
+            self._say(f"step {number}{len(self._steps)} {step} done in {seconds:.0f} s")
+        elif kind == "STEP_FAILURE":
+            self._say(f"step {step} failed{_reason(event)}")
+        elif kind == "STEP_SKIPPED":
+            self._say(f"step {step} skipped")
+
+    def _follow(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self._read()
+            if self._current and time.time() - self._said_s >= TICK_S:
+                number = self._steps.index(self._current) + 1
+                step = f"step {number}/{len(self._steps)} {self._current}"
+                self._say(f"{step}: {self._in_step_s:.0f} s")
+
+    def _read(self) -> None:
+        """The run's events since the last look."""
+        found = self._instance.get_records_for_run(self._run_id, self._cursor)
+        self._cursor = found.cursor
+        for record in found.records:
+            entry = record.event_log_entry
+            if entry.dagster_event is not None:
+                self.take(entry.dagster_event, entry.timestamp)
 
     @property
     def _in_step_s(self) -> float:
-        return time.monotonic() - self._step_begin
+        return time.time() - self._step_began_s
 
     @property
     def left_s(self) -> float:
         """Estimate of the seconds that are left."""
-        later = sum(
-            s
-            for name, s in self._expected.items()
-            if name not in self._done and name != self._current
-        )
-        current = (
-            max(self._expected.get(self._current, 0.0) - self._in_step_s, 0.0)
-            if self._current
-            else 0.0
-        )
-        return later + current
-
-    def _number(self, step: str) -> int:
-        return self._steps.index(step) + 1
+        left_s = 0.0
+        for step, seconds in self._expected.items():
+            if step == self._current:
+                left_s += max(seconds - self._in_step_s, 0.0)
+            elif step not in self._seconds:
+                left_s += seconds
+        return left_s
 
     def _say(self, text: str) -> None:
-        elapsed = time.monotonic() - self._begin
-        print(
-            f"[{_clock(elapsed)}, about {_clock(self.left_s)} left] {text}",
-            file=self._out,
-            flush=True,
-        )
-
-    def _tick(self) -> None:
-        while not self._stop.wait(TICK_S):
-            if self._current:
-                self._say(
-                    f"step {self._number(self._current)}/{len(self._steps)} "
-                    f"{self._current}: {self._in_step_s:.0f} s"
-                )
+        self._said_s = time.time()
+        elapsed = _clock(self._said_s - self._began_s)
+        left = _clock(self.left_s)
+        print(f"[{elapsed}, about {left} left] {text}", file=self._out, flush=True)
 
 
 def longest_durations(
@@ -154,21 +172,14 @@ def likely_done(places: Places, settings: Settings) -> set[str]:
     table_id = published_id(places.home)
     if table_id is None:
         return set()
-    done = (
-        {"trajectories"}
-        if (
-            agents.trajectories_folder(places, settings, table_id)
-            / "trajectories.jsonl"
-        ).exists()
-        else set()
-    )
+    done = set()
+    folder = agents.trajectories_folder(places, settings, table_id)
+    if (folder / "trajectories.jsonl").exists():
+        done.add("trajectories")
     for step, stage in (("agent_sft", agents.SFT), ("agent_rl", agents.SFT_RL)):
         try:
-            done |= (
-                {step}
-                if agents.done_of(agents.work_of(places, settings, stage))
-                else set()
-            )
+            if agents.done_of(agents.work_of(places, settings, stage)):
+                done.add(step)
         except AutoLLMError:
             return done
     for step, split in (
@@ -178,7 +189,8 @@ def likely_done(places: Places, settings: Settings) -> set[str]:
         found = judging.finished(
             places, judging.identity_of(request_of(places, settings, split), table_id)
         )
-        done |= {step} if found else set()
+        if found:
+            done.add(step)
     return done
 
 

@@ -15,7 +15,7 @@ from pydantic import create_model
 
 from autollm.core.places import DBT_PROJECT, Places, resolve
 from autollm.stages.settings import Settings, load_settings
-from pipelines.manifest import dbt_executable
+from pipelines.dbt_project import dbt_executable
 
 
 class _JobSettings(dg.ConfigurableResource):

@@ -12,8 +12,8 @@ import argparse
 import contextlib
 import os
 import sys
+import uuid
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -23,7 +23,8 @@ from autollm.core.locks import hold
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.core.processes import die_with_parent_if_asked
 from autollm.stages.settings import Settings, load_settings
-from pipelines import groups, manifest
+from pipelines import groups
+from pipelines.dbt_project import prepared_project
 from pipelines.steps.child import CHATTER
 
 WAIT_S = 30.0
@@ -73,22 +74,14 @@ def run(
     chatter = places.dagster / "console.log"
     os.environ.update(places.environment() | QUIET | {CHATTER: str(chatter)})
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-    manifest.prepare()
 
     from pipelines.instance import open_instance
-    from pipelines.progress import StepProgress
 
     with open_instance(places) as instance:
         reconcile_all(places, instance)
-        progress = StepProgress(instance)
-        with (
-            chatter.open("a") as log,
-            contextlib.redirect_stdout(log),
-            progress,
-        ):  # dbt tells every test
-            for event in _events(instance, places, settings, job_name, to, progress):
-                progress.take(event)
-    return progress.succeeded
+        with chatter.open("a") as log, contextlib.redirect_stdout(log):
+            prepared_project(places)
+            return _execute(instance, places, settings, job_name, to)
 
 
 def hold_home(
@@ -147,40 +140,38 @@ def until(asset: str, graph: Any) -> set[dg.AssetKey]:
     return selection.resolve(graph)
 
 
-def _events(
+def _execute(
     instance: dg.DagsterInstance,
     places: Places,
     settings: Settings,
     job_name: str,
     to: str | None,
-    progress: Any,
-) -> Iterator[Any]:
-    from dagster._core.definitions.job_base import InMemoryJob
-    from dagster._core.execution.api import create_execution_plan, execute_run_iterator
-
+) -> bool:
+    """The job, or the part of it up to an asset; what dbt and others print goes to this
+    process's stdout.
+    """
     from pipelines.definitions import defs
     from pipelines.instance import STARTED_BY
-    from pipelines.progress import likely_done
+    from pipelines.progress import StepProgress, likely_done
 
-    job, keys = defs.resolve_job_def(job_name), None
-    if to:
-        keys = until(to, defs.resolve_asset_graph())
+    job = defs.resolve_job_def(job_name)
+    keys = until(to, defs.resolve_asset_graph()) if to else None
+    if keys:
         job = job.get_subset(asset_selection=keys)
-    config = {
-        "resources": {"settings": {"config": settings.model_dump()}},
-        "loggers": CONSOLE,
-    }
-    run = instance.create_run_for_job(
-        job_def=job,
-        run_config=config,
-        tags={STARTED_BY: "autollm run"},
-        asset_selection=frozenset(keys) if keys else None,
-    )
-    steps = create_execution_plan(job, run_config=config).get_all_steps_in_topo_order()
-    progress.plan(
-        [step.key for step in steps], run.run_id, likely_done(places, settings)
-    )
-    return execute_run_iterator(InMemoryJob(job), run, instance)
+    steps = [node.name for node in job.nodes_in_topological_order]
+    run_id = str(uuid.uuid4())
+    with StepProgress(instance, run_id, steps, likely_done(places, settings)):
+        result = job.execute_in_process(
+            run_config={
+                "resources": {"settings": {"config": settings.model_dump()}},
+                "loggers": CONSOLE,
+            },
+            instance=instance,
+            run_id=run_id,
+            tags={STARTED_BY: "autollm run"},
+            raise_on_error=False,
+        )
+    return result.success
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def nightly_rebuild(
     from autollm.gym.tables.snapshot import published_id
     from autollm.stages.settings import load_settings
     from autollm.stages.snapshots import is_current
-    from pipelines.manifest import project_digest
+    from pipelines.dbt_project import project_digest
 
     places = resolve().prepare()
     if is_current(places, load_settings(), project_digest()):

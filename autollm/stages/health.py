@@ -18,7 +18,6 @@ from typing import Literal
 
 from autollm.core.locks import holder, is_held
 from autollm.core.places import (
-    DBT_PROJECT,
     PROJECT,
     TELEMETRY_OFF,
     Places,
@@ -64,7 +63,6 @@ def examine(places: Places) -> list[Finding]:
         _disk,
         _gpu,
         _git,
-        _manifest,
         _lab_archive,
         _base_checkpoint,
         _public_tables,
@@ -187,16 +185,6 @@ def _git(_: Places) -> Finding:
         "ok" if known else "note",
         commit(),
         "" if known else "runs will not name the commit that they came from",
-    )
-
-
-def _manifest(_: Places) -> Finding:
-    there = (DBT_PROJECT / "target" / "manifest.json").exists()
-    return Finding(
-        "dbt manifest",
-        "ok" if there else "note",
-        "there" if there else "missing",
-        "" if there else "python -m pipelines.manifest",
     )
 
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from autollm.evaluation.markdown import markdown
 from pipelines import groups
-from pipelines.manifest import project_digest
+from pipelines.dbt_project import project_digest
 from pipelines.resources import JobSettings
 
 MARTS = (

@@ -9,7 +9,9 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
-from pipelines import groups, manifest
+from autollm.core.places import resolve
+from pipelines import groups
+from pipelines.dbt_project import prepared_project
 from pipelines.resources import JobSettings
 
 
@@ -28,11 +30,12 @@ def build_dbt_assets() -> dg.AssetsDefinition:
     """The models as assets.
 
     Raises:
-        SetupError: the manifest is missing.
+        SetupError: dbt cannot parse the project.
     """
+    project = prepared_project(resolve().prepare())
 
     @dbt_assets(
-        manifest=manifest.require(),
+        manifest=project.manifest_path,
         name="dbt_build",
         dagster_dbt_translator=Translator(),
         pool="warehouse",
@@ -46,7 +49,7 @@ def build_dbt_assets() -> dg.AssetsDefinition:
         os.environ.update(places.environment())
         with hold_warehouse(places):
             yield from dbt.cli(
-                ["build"], context=context, target_path=places.dbt_target
+                ["build"], context=context, target_path=places.dbt_target / "build"
             ).stream()
 
     return dbt_build

@@ -15,7 +15,7 @@ from autollm.stages.landing import land
 from autollm.stages.settings import load_settings
 from autollm.stages.snapshots import build_candidate, publish_candidate
 from pipelines import jobs
-from pipelines.manifest import project_digest
+from pipelines.dbt_project import project_digest
 from pipelines.schedules import nightly_rebuild
 from pipelines.sensors import SETTLED_S, inbox_sensor
 from tests.unit.logs.raw_logs import run_bytes
@@ -101,7 +101,7 @@ def test_nightly_rebuild__new_log__asks_for_a_run_with_its_reason(places, table_
 def test_nightly_rebuild__dbt_project_changed__asks_for_a_run(
     places, table_id, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.manifest.project_digest", lambda: "another")
+    monkeypatch.setattr("pipelines.dbt_project.project_digest", lambda: "another")
     assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
 
 
