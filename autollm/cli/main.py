@@ -37,6 +37,7 @@ def build() -> App:
         evaluate,
         ingest,
         lab,
+        recommend,
         report,
         run,
         sources,
@@ -51,8 +52,9 @@ def build() -> App:
         help="Turn logs of cheap training runs into a gym, and a research agent that "
         "configures expensive ones.",
     )
-    for module in (run, ingest, evaluate, report, doctor, clean):
+    for module in (run, ingest, recommend, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
+    app.command()(recommend.check)
     app.add_typer(lab.app, name="lab")
     app.add_typer(sources.app, name="sources")
     app.add_typer(bench.app, name="bench")

@@ -13,6 +13,8 @@
     |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
     |- GenerationError   the generation back end failed or answered nonsense        (agent)
     |- ComparisonError   scores that may not stand side by side                     (evaluation)
+    |- AdviceError       no honest answer to a question about the next run        (advisor)
+    |- QuestionError     a question that lacks a coordinate, or names what is unknown (advisor)
     |- BusyError         somebody else holds a lock that this step needs            (locks)
     `- SetupError        something on this machine is missing or cannot be used     (pipelines, cli)
 
@@ -86,6 +88,23 @@ class ComparisonError(AutoLLMError):
     """Scores of different snapshots, suite versions or off-table modes in one
     comparison.
     """
+
+
+class AdviceError(AutoLLMError):
+    """There is no honest answer: the logs cannot be read, or do not say what is
+    better. `code` names the reason, `remedy` the one action, `about` the column.
+    """
+
+    def __init__(self, code: str, text: str, remedy: str = "", about: str = ""):
+        super().__init__(f"{text} Fix: {remedy}" if remedy else text)
+        self.code = code
+        self.text = text
+        self.remedy = remedy
+        self.about = about
+
+
+class QuestionError(AutoLLMError):
+    """A question that lacks a coordinate of its target, or names what nobody knows."""
 
 
 class BusyError(AutoLLMError):

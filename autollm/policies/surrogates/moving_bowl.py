@@ -117,6 +117,12 @@ class MovingBowl(RankingPolicy):
         mean = self.weights @ u
         return mean, np.sqrt(np.maximum(self.weights @ (u - mean) ** 2, 0.0))
 
+    def sampled(self, points: np.ndarray) -> np.ndarray:
+        """u of points [n, d] under every particle, [n_particles, n], to be weighed by
+        `weights`: the joint distribution that `predict` gives mean and sd of.
+        """
+        return self._heights(points)
+
     @property
     def posterior_optimum(self) -> np.ndarray:
         """Mean of the particles' optima [d]: the target optimum as evidence and trials

@@ -1,0 +1,12 @@
+"""From a user's own logs to the next expensive run.
+
+    evidence.py      logs in: the one module that knows autollm.logs
+    marts.py         the dbt models' SQL, run in memory
+    question.py      what is asked: a target that nobody ran, as a TaskView
+    response.py      what each experiment could have reached, and where
+    laws.py          how optima move with scale; loss_law.py: what the target can reach
+    decide.py        which configurations, backtested on the user's own history
+    recommend.py     all of it put together; answer.py: the shape of the answer
+
+Importing this package loads none of them.
+"""

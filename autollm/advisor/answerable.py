@@ -1,0 +1,268 @@
+"""What the logs can answer: one row a question, with the cheapest runs that would change
+the answer.
+
+What does not belong here: warnings (doubts.py). Invariant: `yes` only where a number
+with an interval stands behind it; every row says because of what.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from autollm.advisor.answer import Answerable, Help
+from autollm.advisor.laws import Law
+from autollm.advisor.study import Study
+
+QUESTIONS = {"rate": "learning rate", "size": "batch size"}
+LEAST_LEVELS = 3
+
+
+def can_answer(study: Study) -> tuple[Answerable, ...]:
+    """The table, in the order of the contract: rate, batch, other knobs, mixture, size
+    and tokens, achievable outcome, noise.
+    """
+    rows = [_knob_row(study, role, name) for role, name in QUESTIONS.items()]
+    rows += _other_rows(study)
+    rows.append(_mixture_row(study))
+    rows += [_size_row(study), _outcome_row(study), _noise_row(study)]
+    return tuple(row for row in rows if row is not None)
+
+
+def _knob_row(study: Study, role: str, question: str) -> Answerable:
+    knobs = [k for k in study.question.space.knobs if _is(k, role)]
+    if not knobs:
+        return Answerable(
+            question, "no", "it does not vary in your runs, or is no knob"
+        )
+    return _of_knobs(study, question, [k.name for k in knobs])
+
+
+def _is(knob: Any, role: str) -> bool:
+    """Whether a knob is the learning rate, or the batch: by role, and by its name where
+    several knobs have the role.
+    """
+    word = {"rate": ("lr", "learning", "rate"), "size": ("batch", "bs")}[role]
+    return any(w in knob.name.lower() for w in word) and knob.role in ("", role)
+
+
+def _other_rows(study: Study) -> list[Answerable]:
+    others = []
+    for knob in study.question.space.knobs:
+        if knob.scale != "simplex" and not any(_is(knob, r) for r in QUESTIONS):
+            others.append(knob.name)
+    return [_of_knobs(study, "other knobs", others)] if others else []
+
+
+def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
+    """Yes where every law is told, partly where some optimum is seen, else no."""
+    laws = [law for law in study.laws if law.knob in names]
+    seen = [n for n in names if n in study.response.names]
+    native = ", ".join(study.native(n) for n in names)
+    if not seen:
+        because = f"no experiment tried three values of {native}: its optimum is unseen"
+        return Answerable(question, "no", because, tuple(_more_values(study, names)))
+    if study.is_prior:
+        because = f"{native} has an optimum at one scale; nothing says how it moves"
+        return Answerable(question, "partly", because, tuple(_another_level(study)))
+    unknown = [law for law in laws if law.verdict == "unknown"]
+    if unknown or len(seen) < len(names):
+        because = "; ".join(_said(study, law) for law in laws[:4])
+        help_ = (*_beyond_edges(study, seen), *_another_level(study))
+        return Answerable(question, "partly", because, help_[:3])
+    because = "; ".join(_said(study, law) for law in laws[:4])
+    return Answerable(question, "yes", because, tuple(_beyond_edges(study, seen)[:2]))
+
+
+def _said(study: Study, law: Law) -> str:
+    """A law in words."""
+    knob = study.native(law.knob)
+    per = study.native(law.per)
+    if law.exponent is None:
+        return f"{knob} against {per}: {law.because}"
+    return (
+        f"{knob} {law.verdict}: {law.exponent:+.2f} ({law.low:+.2f} to {law.high:+.2f}) "
+        f"an octave of {per}"
+    )
+
+
+def _mixture_row(study: Study) -> Answerable | None:
+    mixtures = [k for k in study.question.space.knobs if k.scale == "simplex"]
+    if not mixtures:
+        return None
+    n = len(study.question.levels)
+    shared = _rank_agreement(study)
+    if n < 2:
+        because = (
+            "mixtures were tried at one scale; nothing says how the best one moves"
+        )
+        return Answerable("mixture", "partly", because, tuple(_another_level(study)))
+    if shared is None:
+        because = f"{n} scales, and no mixtures in common to compare their order"
+        return Answerable("mixture", "partly", because)
+    because = f"over {n} scales, common mixtures keep their order (rank correlation "
+    because += f"{shared:.2f})"
+    return Answerable("mixture", "yes" if shared > 0.7 else "partly", because)
+
+
+def _rank_agreement(study: Study) -> float | None:
+    """Spearman's correlation of losses of the configurations that the two most
+    expensive levels with at least 8 in common share.
+    """
+    from scipy.stats import spearmanr
+
+    for second in range(len(study.rows) - 2, -1, -1):
+        a, b = study.rows[-1], study.rows[second]
+        index = {tuple(np.round(p, 6)): i for i, p in enumerate(a.points)}
+        pairs = []
+        for j, point in enumerate(b.points):
+            i = index.get(tuple(np.round(point, 6)))
+            if i is not None:
+                pairs.append((a.loss[i], b.loss[j]))
+        if len(pairs) >= 8:
+            return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    return None
+
+
+def _size_row(study: Study) -> Answerable:
+    question = "size and tokens"
+    law, ladder = study.loss_law, study.ladder
+    if ladder.collinear:
+        told = " and ".join(study.native(n) for n in ladder.collinear)
+        because = f"{told} grow together: their exponents cannot be told apart"
+        return Answerable(question, "no", because, tuple(_off_the_ray(study)))
+    if law is None or law.form != "sum":
+        n = len(study.question.levels)
+        because = (
+            f"{n} levels; parameters and tokens each need a term, from 6 levels on"
+        )
+        if study.question.view.direction == "max":
+            because = "the objective is a benchmark, no loss"
+        return Answerable(question, "no", because, tuple(_another_level(study)))
+    a, b = (law.parameters[f"exponent_{n}"] for n in ladder.names)
+    because = f"loss falls with both: exponents {a:.2f} and {b:.2f}; no advice on the "
+    because += "split is made yet"
+    return Answerable(question, "partly", because)
+
+
+def _outcome_row(study: Study) -> Answerable:
+    question, law = "achievable outcome", study.loss_law
+    if study.question.view.direction == "max":
+        because = (
+            "a benchmark is not forecast from benchmarks; name the loss as objective"
+        )
+        return Answerable(question, "no", because)
+    if law is None:
+        n = len(study.question.levels)
+        because = f"{n} levels; a law of loss needs {LEAST_LEVELS} that fall with scale"
+        return Answerable(question, "no", because, tuple(_another_level(study)))
+    low, high = law.forecast.interval()
+    because = (
+        f"{law.n_levels} levels give {law.forecast.mean:.4g} ({low:.4g} to {high:.4g})"
+    )
+    if law.is_bound:
+        because += "; some optima lie beyond what was tried: an upper bound"
+        return Answerable(question, "partly", because, tuple(_beyond_edges(study)[:2]))
+    wide = study.distance.along is not None and study.distance.along > 4
+    return Answerable(question, "partly" if wide else "yes", because)
+
+
+def _noise_row(study: Study) -> Answerable:
+    noise = study.noise
+    if noise.origin == "replicas":
+        return Answerable("noise", "yes", f"replicas differ by {noise.sd:.2g} (sd)")
+    help_ = tuple(_repeat(study))
+    if noise.origin == "residual":
+        because = f"no repeats: rows scatter by {noise.sd:.2g} around the fit, a bound"
+        return Answerable("noise", "partly", because, help_)
+    return Answerable("noise", "no", "no repeats, and too few rows for a fit", help_)
+
+
+def _help(study: Study, point: np.ndarray, level: int, **changes: float) -> Help:
+    """A run at `point` at the fidelity of a level, some coordinates changed."""
+    experiment = study.question.table.experiments[study.question.levels[level]]
+    fidelity = experiment.fidelity | changes
+    shown = {study.native(n): float(f"{v:.3g}") for n, v in fidelity.items()}
+    configuration = study.names.show(study.question.space.decode(point))
+    z = np.log2(np.array(list(fidelity.values())))
+    return Help(configuration, cost_at(study, z, level), shown)
+
+
+def cost_at(study: Study, z: np.ndarray, level: int) -> dict[str, float | None]:
+    """Cost of a run at z: that of the level, times what its compute differs."""
+    from autollm.advisor.question import compute_at
+
+    table = study.question.table
+    experiments = [table.experiments[e] for e in study.question.levels]
+    flops = compute_at(experiments, z)
+    here = experiments[level].compute_flops
+    hours = table.column("cost_device_hours", study.question.levels[level])
+    known = hours[np.isfinite(hours)]
+    if flops is None or not len(known):
+        return {"flops": flops, "device_hours": None}
+    return {"flops": flops, "device_hours": float(np.median(known)) * flops / here}
+
+
+def _at_optimum(study: Study, level: int) -> np.ndarray:
+    """The best row's point of a level, its fitted coordinates at their optimum."""
+    rows = study.rows[level]
+    point = rows.points[int(np.argmin(rows.loss))].copy()
+    if len(study.response.columns) == study.question.space.gridded.sum():
+        point[list(study.response.columns)] = study.response.levels[level].optimum
+    return point
+
+
+def _repeat(study: Study) -> list[Help]:
+    return [_help(study, _at_optimum(study, 0), 0)]
+
+
+def _another_level(study: Study) -> list[Help]:
+    """The best configuration at one more level, the cheapest that would tell: a quarter
+    of one scale's coordinates; of several, what lies between the ends where they are
+    far apart, else half of the cheapest one's.
+    """
+    experiments = [study.question.table.experiments[e] for e in study.question.levels]
+    first, last = experiments[0].fidelity, experiments[-1].fidelity
+    changes = {}
+    for name, value in first.items():
+        if len(experiments) == 1:
+            changes[name] = value / 4
+        elif not math.isclose(value, last[name], rel_tol=1e-6):
+            far = last[name] > 8 * value
+            changes[name] = math.sqrt(value * last[name]) if far else value / 2
+    return [_help(study, _at_optimum(study, 0), 0, **changes)]
+
+
+def _more_values(study: Study, names: list[str]) -> list[Help]:
+    """A run one step away from the cheapest level's best one in the first knob."""
+    knob = study.question.space.knobs[study.question.space.names.index(names[0])]
+    if len(study.question.space.coordinates) != len(study.question.space.knobs):
+        return []
+    point = _at_optimum(study, 0)
+    point[study.question.space.slices[knob.name]] += 1.0
+    return [_help(study, point, 0)]
+
+
+def _beyond_edges(study: Study, names: list[str] | None = None) -> list[Help]:
+    """A run one natural unit beyond the rows, at every level whose optimum lies there,
+    the cheapest first.
+    """
+    found = []
+    for level, fitted in enumerate(study.response.levels):
+        for j, name in enumerate(study.response.names):
+            if fitted.edge[j] and (names is None or name in names):
+                point = _at_optimum(study, level)
+                point[study.response.columns[j]] += fitted.edge[j]
+                found.append(_help(study, point, level))
+    return found
+
+
+def _off_the_ray(study: Study) -> list[Help]:
+    """The one run off the ray that would tell two exponents apart: four times the last
+    coordinate at the cheapest level.
+    """
+    name = study.ladder.collinear[-1]
+    here = study.question.table.experiments[study.question.levels[0]].fidelity
+    return [_help(study, _at_optimum(study, 0), 0, **{name: 4 * here[name]})]

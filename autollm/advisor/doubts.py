@@ -1,0 +1,314 @@
+"""Warnings: what a person should know before following an advice, each by its code.
+
+What does not belong here: what to do about it beyond one sentence (answerable.py names
+runs). Invariant: a doubt is a function of the study alone, and has a test that raises
+it and one that does not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from autollm.advisor.answer import Warn
+from autollm.advisor.study import Study, own
+
+FEW_ROWS = 12
+"""Runs of a level: a bowl of two knobs has six parameters, and noise needs as many."""
+FAR_ALONG, FAR_ACROSS = 4.0, 2.0
+"""Standard deviations of the levels."""
+NOISY = 0.33
+"""Noise over median - best: a third of the spread hides the order of good rows."""
+EFFORT = 0.7
+"""Rank correlation of rows and compute from which effort changes with scale."""
+UNEVEN = 2.0
+"""Most over fewest rows of an experiment, from which the raw best is another thing."""
+CONTRADICTION = 6.0
+"""Replicas this many pooled sd apart contradict each other."""
+CONTEXT = (
+    "parametrization",
+    "optimizer",
+    "schedule",
+    "scheduler",
+    "tokenizer",
+    "dataset",
+)
+
+
+def doubts(study: Study) -> tuple[Warn, ...]:
+    """All that apply, in a fixed order."""
+    found: list[Warn] = []
+    for rule in RULES:
+        found += rule(study)
+    return tuple(found)
+
+
+def one_scale(study: Study) -> Iterator[Warn]:
+    if study.is_prior:
+        yield Warn(
+            "one-scale",
+            "all runs are of one scale: how optima move with scale is the library's "
+            "prior (rates fall with the root of size, batches grow with data), not "
+            "your evidence.",
+        )
+
+
+def few_rows(study: Study) -> Iterator[Warn]:
+    few = [r.label for r in study.rows if len(r.loss) < FEW_ROWS]
+    if few:
+        yield Warn(
+            "few-rows",
+            f"{len(few)} of {len(study.rows)} experiments have fewer than {FEW_ROWS} "
+            f"configurations ({', '.join(few[:3])}): their optima are loose.",
+        )
+
+
+def edge(study: Study) -> Iterator[Warn]:
+    for j, name in enumerate(study.response.names):
+        sides = [level.edge[j] for level in study.response.levels]
+        n = sum(1 for side in sides if side)
+        if n and (n >= len(sides) / 3 or sides[-1]):
+            where = "above" if sum(sides) > 0 else "below"
+            yield Warn(
+                "edge",
+                f"the optimum of {study.native(name)} lies {where} what was "
+                f"tried in {n} of {len(sides)} experiments: a bound, not a value.",
+            )
+
+
+def collinear(study: Study) -> Iterator[Warn]:
+    if study.ladder.collinear:
+        told = " and ".join(study.native(n) for n in study.ladder.collinear)
+        yield Warn(
+            "collinear",
+            f"{told} grow together in your runs: what each does alone is not "
+            "identified. One run off the ray would tell (see what the logs can answer).",
+        )
+
+
+def together(study: Study) -> Iterator[Warn]:
+    """Two numeric knobs that changed together in every experiment."""
+    space = study.question.space
+    columns = list(np.flatnonzero(space.gridded))
+    for a, i in enumerate(columns):
+        for j in columns[a + 1 :]:
+            tied = [
+                _rank_correlation(r.points[:, i], r.points[:, j]) for r in study.rows
+            ]
+            tied = [abs(t) for t in tied if t is not None]
+            if tied and min(tied) > 0.95:
+                pair = " and ".join(study.native(space.coordinates[k]) for k in (i, j))
+                yield Warn(
+                    "together",
+                    f"{pair} changed together in every experiment: the fit cannot say "
+                    "which of them mattered.",
+                )
+
+
+def effort(study: Study) -> Iterator[Warn]:
+    n = [len(r.loss) for r in study.rows]
+    tied = _rank_correlation(np.array(n), np.arange(len(n)))
+    uneven = max(n) >= UNEVEN * min(n)
+    if len(n) >= 3 and uneven and tied is not None and abs(tied) > EFFORT:
+        yield Warn(
+            "effort",
+            f"runs per experiment change with cost, from {n[0]} at the cheapest to "
+            f"{n[-1]} at the most expensive: a raw best of many lies lower than a best "
+            "of few. The advice compares fitted minima instead.",
+        )
+
+
+def failures_deleted(study: Study) -> Iterator[Warn]:
+    """No diverged or failed run although rates span two octaves above the optimum."""
+    statuses = {run["status"] for run in study.evidence.runs}
+    if statuses - {"finished"} or len(study.evidence.runs) < 30:
+        return
+    for j, name in enumerate(study.response.names):
+        if name not in study.question.space.names:  # a part of a mixture or list
+            continue
+        knob = study.question.space.knobs[study.question.space.names.index(name)]
+        if knob.role != "rate" or knob.scale != "log":
+            continue
+        above = [
+            r.points[:, study.response.columns[j]].max() - level.optimum[j]
+            for r, level in zip(study.rows, study.response.levels, strict=True)
+        ]
+        steps = np.median(
+            [_lopsided(r.points[:, study.response.columns[j]]) for r in study.rows]
+        )
+        if min(above) > 0 and max(above) >= 1 and steps < 0.6:
+            yield Warn(
+                "failures-deleted",
+                f"no run diverged, and high values of {study.native(name)} have "
+                "fewer runs than low ones: were failed runs deleted? Then the cliff "
+                "is not in the evidence.",
+            )
+
+
+def contradiction(study: Study) -> Iterator[Warn]:
+    sd = study.evidence.sd_replicas
+    if not sd:
+        return
+    cells: dict[tuple[str, str], list[float]] = {}
+    for run in study.evidence.runs:
+        value = run["objective_value"]
+        if run["status"] == "finished" and value is not None and np.isfinite(value):
+            cells.setdefault((run["experiment_id"], run["config_id"]), []).append(value)
+    ranges = {cell: max(v) - min(v) for cell, v in cells.items() if len(v) > 1}
+    typical = float(np.median(list(ranges.values()))) if ranges else 0.0
+    bad = [
+        c
+        for c, wide in ranges.items()
+        if len(ranges) >= 3 and wide > CONTRADICTION * typical > 0
+    ]
+    if bad:
+        worst = max(bad, key=ranges.__getitem__)
+        yield Warn(
+            "replicas",
+            f"{len(bad)} configurations were repeated with results that contradict each "
+            f"other, the worst by {ranges[worst]:.3g} where {typical:.3g} is usual. Was "
+            "something changed between them?",
+        )
+
+
+def noisy(study: Study) -> Iterator[Warn]:
+    sd = study.noise.sd
+    if (
+        sd is not None
+        and study.noise.origin == "replicas"
+        and sd > NOISY * study.spread
+    ):
+        yield Warn(
+            "noise",
+            f"one run's noise ({sd:.2g}) is large against what choices change "
+            f"({study.spread:.2g} from median to best): repeat before you believe a "
+            "difference.",
+        )
+
+
+def context(study: Study) -> Iterator[Warn]:
+    """A setting that is no knob and changes with fidelity."""
+    space = set(study.question.space.names)
+    columns = {study.evidence.columns.get(name, name) for name in space}
+    rows = [r for r in study.evidence.runs if r["cells"]]
+    for name in dict.fromkeys(n for r in rows for n in r["cells"]):
+        word = name.lower().rsplit(".", 1)[-1]
+        if name in columns or not any(w in word for w in CONTEXT):
+            continue
+        by_level: dict[str, set[str]] = {}
+        for run in rows:
+            value = json.dumps(run["cells"].get(name), default=str)
+            by_level.setdefault(run["experiment_id"], set()).add(value)
+        values = set().union(*by_level.values())
+        if len(values) > 1 and max(map(len, by_level.values())) == 1:
+            yield Warn(
+                "confounded",
+                f"{name} changes with scale and never within one: what it does and what "
+                "scale does cannot be told apart.",
+            )
+        elif len(values) > 1:
+            yield Warn(
+                "context",
+                f"{name} has {len(values)} values and is pooled: knobs may mean "
+                "different things under each. Fix: name it in --knobs, or split the runs.",
+            )
+
+
+def direction(study: Study) -> Iterator[Warn]:
+    """Larger scales ought to be better."""
+    typical = np.array([np.median(rows.loss) for rows in study.rows])
+    tied = _correlation(study.octaves, typical)
+    if tied is not None and tied > 0.8:
+        yield Warn(
+            "direction",
+            f"{study.native(study.question.view.objective)} gets worse with scale if "
+            f"{study.question.view.direction} is better. Is it the other way? Fix: "
+            f"--objective NAME:{'max' if study.sign > 0 else 'min'}.",
+        )
+
+
+def far(study: Study) -> Iterator[Warn]:
+    along, across = study.distance.along, study.distance.across
+    if along is not None and along > FAR_ALONG:
+        yield Warn(
+            "far-along",
+            f"the target lies {along:.1f} standard deviations beyond the middle of your "
+            "levels: errors of exponents multiply.",
+        )
+    if across is not None and across > FAR_ACROSS:
+        yield Warn(
+            "far-across",
+            f"the target lies {across:.1f} standard deviations off the line of your "
+            "levels (another ratio of its coordinates): little speaks for that side.",
+        )
+
+
+def disagree(study: Study) -> Iterator[Warn]:
+    """The decider and the textbook's line are more than one step apart."""
+    for j, name in enumerate(study.response.names):
+        trend = study.trends.get(name)
+        if trend is None or j >= len(study.optimum):
+            continue
+        gap = abs(
+            float(np.clip(trend.at_target, *_window(study, j))) - study.optimum[j]
+        )
+        if gap > max(1.0, 2 * trend.sd):
+            yield Warn(
+                "disagree",
+                f"two ways to read your runs put {study.native(name)} "
+                f"{gap:.1f} natural units apart (octaves of a log knob).",
+            )
+
+
+def unproven(study: Study) -> Iterator[Warn]:
+    tests = own(study.backtests)
+    if tests and np.mean([b.regret for b in tests]) > 0.3:
+        yield Warn(
+            "backtests",
+            f"on {len(tests)} hidden experiments of your own the advice lost "
+            f"{np.mean([b.regret for b in tests]):.0%} of what separates the median from "
+            "the best.",
+        )
+
+
+def _window(study: Study, j: int) -> np.ndarray:
+    return study.question.space.window[:, study.response.columns[j]]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    a = np.asarray(a, dtype=float)
+    b = np.asarray(b, dtype=float)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's, equal values sharing a rank."""
+    return _correlation(*(np.unique(v, return_inverse=True)[1] for v in (a, b)))
+
+
+def _lopsided(values: np.ndarray) -> float:
+    """Runs at the highest value over runs at the lowest."""
+    rounded = np.round(values, 3)
+    return float(np.sum(rounded == rounded.max()) / np.sum(rounded == rounded.min()))
+
+
+RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
+    one_scale,
+    few_rows,
+    edge,
+    collinear,
+    together,
+    effort,
+    failures_deleted,
+    contradiction,
+    noisy,
+    context,
+    direction,
+    far,
+    disagree,
+    unproven,
+)

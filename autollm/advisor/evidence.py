@@ -1,0 +1,322 @@
+"""A user's logs as evidence: one source's runs as an outcome table, with the names that
+its columns have in the user's own files.
+
+The one module of the advisor that knows `autollm.logs`. Everything happens in a
+temporary folder that is removed: nothing of the user's is written anywhere. What does
+not belong here: what is asked of the evidence (question.py).
+
+Invariant: every run that landed is counted, also those without an outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from autollm.advisor.marts import build_marts
+from autollm.core.errors import AdviceError, AutoLLMError, UnknownNameError
+from autollm.core.records import content_hash
+from autollm.gym.table import OutcomeTable
+
+MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said of the logs; what is said is never guessed over. Empty: not
+    said.
+    """
+
+    objective: str = ""
+    knobs: tuple[str, ...] = ()
+    fidelity: Mapping[str, str] = field(default_factory=dict)
+    mapping: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One source.
+
+    Attributes:
+        table: its experiments with an outcome, cheapest first.
+        runs: every landed run as stg_runs has it, and `cells`, its raw cells.
+        columns: canonical name -> the user's column, of knobs, fidelities, objective.
+        notes: (code, text) of what was guessed while reading.
+        constants: columns that have one value in every run.
+    """
+
+    source: str
+    table: OutcomeTable
+    runs: tuple[dict[str, Any], ...]
+    columns: dict[str, str]
+    notes: tuple[tuple[str, str], ...] = ()
+    constants: dict[str, Any] = field(default_factory=dict)
+    sd_replicas: float | None = None
+    """Pooled sd of replicas of one configuration, objective's unit; None without any."""
+
+    @property
+    def table_id(self) -> str:
+        return self.table.table_id
+
+    @cached_property
+    def experiment_runs(self) -> dict[str, list[dict[str, Any]]]:
+        """Runs by experiment id."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in self.runs:
+            found.setdefault(run["experiment_id"], []).append(run)
+        return found
+
+    def native(self, name: str) -> str:
+        """The user's own name of a knob, fidelity or objective."""
+        return self.columns.get(name) or name
+
+
+def read_evidence(paths: Iterable[str | Path], said: Said, home: str = "") -> Evidence:
+    """Read log files, tables or folders of them. `home`: where own mappings lie.
+
+    Raises:
+        AdviceError: nothing could be read, or more than one source and none was named.
+        FileNotFoundError: a path does not exist.
+    """
+    with tempfile.TemporaryDirectory(prefix="autollm-advice-") as lake:
+        mapping, notes = _land([str(p) for p in paths], lake, said, home)
+        bronze = f"{lake}/bronze"
+        marts = build_marts(bronze, MARTS)
+        cells = _raw_cells(bronze)
+    return evidence_of_marts(marts, said.source, cells, _columns(mapping), notes)
+
+
+def evidence_of_marts(
+    marts: dict[str, pa.Table],
+    source: str,
+    cells: Mapping[tuple[str, str], dict[str, Any]],
+    columns: dict[str, str],
+    notes: tuple[tuple[str, str], ...] = (),
+) -> Evidence:
+    """Evidence from marts (MARTS) of any bronze.
+
+    Raises:
+        AdviceError: no run has an outcome, or several sources and none was named.
+    """
+    outcomes = marts["mart_gym__outcomes"]
+    source = _one_source(outcomes, source)
+    mine = {name: _of_source(mart, source) for name, mart in marts.items()}
+    outcomes = _with_compute(mine["mart_gym__outcomes"])
+    table = _outcome_table(outcomes, mine)
+    runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
+    for run in runs:
+        run["cells"] = cells.get((run["source"], run["run_id"]), {})
+    return Evidence(
+        source,
+        table,
+        tuple(runs),
+        columns,
+        notes,
+        _constants([r["cells"] for r in runs]),
+        _replica_sd(outcomes),
+    )
+
+
+def _land(
+    paths: list[str], lake: str, said: Said, home: str
+) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    """Land files in a lake; the mapping that read them, where it is one, and notes."""
+    from autollm.logs.catalog import load_mapping
+    from autollm.logs.landing import ingest
+
+    notes: tuple[tuple[str, str], ...] = ()
+    mapping = load_mapping(said.mapping, home or lake) if said.mapping else None
+    if mapping is None:
+        mapping, notes = _known_or_proposed(paths, said, home or lake)
+    try:
+        report = ingest(paths, lake, mapping)
+    except FileNotFoundError:
+        raise
+    except AutoLLMError as error:
+        raise AdviceError("unreadable", str(error)) from error
+    if report.n_runs == 0:
+        first = f" First problem: {report.quarantined[0].reason}" * bool(
+            report.quarantined
+        )
+        raise AdviceError(
+            "unreadable",
+            f"no run could be read from {', '.join(paths)}.{first}",
+            "autollm sources inspect FILE, correct the mapping it proposes, then --as "
+            "MAPPING.",
+        )
+    if report.n_lines_quarantined:
+        lines = report.n_lines_quarantined
+        first = f", for example: {report.quarantined[0].reason}"
+        notes += (("set-aside", f"{lines} lines could not be read{first}"),)
+    return mapping, notes
+
+
+def _known_or_proposed(
+    paths: list[str], said: Said, home: str
+) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    """A mapping of the catalogue or the home that claims the file, else a proposed one;
+    None for folders and run logs, which landing knows by itself.
+    """
+    from autollm.logs.catalog import builtin_mappings, own_mappings
+    from autollm.logs.containers import plain_name
+
+    if len(paths) != 1 or not Path(paths[0]).is_file():
+        return None, ()
+    name = plain_name(Path(paths[0]).name)
+    nothing_said = not (said.objective or said.knobs or said.fidelity)
+    for known in (*own_mappings(home).values(), *builtin_mappings().values()):
+        if nothing_said and name in known.files:
+            return known, (
+                ("mapping", f"{name} is read by the mapping {known.source}"),
+            )
+    if _is_run_log(paths[0]):
+        return None, ()
+    return _proposed(paths[0], said)
+
+
+def _proposed(path: str, said: Said) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    from autollm.logs.mapping_file import parse_mapping
+    from autollm.logs.proposal import propose
+
+    try:
+        found = propose(path, said.objective or None)
+    except AutoLLMError as error:
+        raise AdviceError("unreadable", str(error)) from error
+    _require_direction(found.columns, said)
+    mapping = parse_mapping(found.toml, f"the mapping proposed for {path}")
+    return mapping, tuple(("proposed", note) for note in found.notes)
+
+
+def _require_direction(columns: Iterable[Mapping[str, Any]], said: Said) -> None:
+    """Raises:
+    AdviceError: which direction of the objective is better was guessed from nothing.
+    """
+    for column in columns:
+        guessed = column["role"] == "objective" and column["why"].startswith("guessed")
+        if guessed and ":" not in said.objective:
+            name = column["name"]
+            raise AdviceError(
+                "direction",
+                f"whether lower or higher {name} is better cannot be told.",
+                f"--objective {name}:min or --objective {name}:max.",
+                name,
+            )
+
+
+def _is_run_log(path: str) -> bool:
+    if not path.endswith((".jsonl", ".jsonl.zst")):
+        return False
+    return path.endswith(".zst") or b'"autollm.run/1"' in Path(path).read_bytes()[:4096]
+
+
+def _raw_cells(bronze: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Raw cells of every run, by source and run."""
+    found = {}
+    for path in sorted(Path(bronze).glob("batches/*/runs.parquet")):
+        columns = pq.read_table(path, columns=["source", "run_id", "header_json"])
+        for row in columns.to_pylist():
+            cells = json.loads(row["header_json"] or "{}")
+            found[row["source"], row["run_id"]] = cells
+    return found
+
+
+def _columns(mapping: Any) -> dict[str, str]:
+    """Canonical name -> column of the user's; derived columns have no name of theirs."""
+    if mapping is None:
+        return {}
+    quantities = (*mapping.knobs, *mapping.fidelity, mapping.objective)
+    made = {*mapping.derived, *mapping.lookup_of}
+    return {q.name: q.column for q in quantities if q.column not in made and q.column}
+
+
+def _one_source(outcomes: pa.Table, source: str) -> str:
+    counts = {
+        c["values"]: c["counts"] for c in outcomes["source"].value_counts().to_pylist()
+    }
+    if not counts:
+        raise AdviceError(
+            "unreadable",
+            "no run has an outcome.",
+            "name the objective's column, --objective NAME:min, or correct the status "
+            "rules of the mapping.",
+        )
+    if source and source not in counts:
+        raise UnknownNameError("source", source, counts)
+    if len(counts) > 1 and not source:
+        listed = ", ".join(f"{n} ({counts[n]} rows)" for n in sorted(counts)[:12])
+        raise AdviceError(
+            "several-sources",
+            f"{len(counts)} groups of runs whose outcomes may not be compared: {listed}.",
+            "--source NAME.",
+        )
+    return source or next(iter(counts))
+
+
+def _of_source(mart: pa.Table, source: str) -> pa.Table:
+    """Rows of a source without what names the landing."""
+    kept = mart.filter(pa.compute.equal(mart["source"], source))
+    return kept.drop_columns(["batch_id"]) if "batch_id" in kept.column_names else kept
+
+
+def _with_compute(outcomes: pa.Table) -> pa.Table:
+    """Compute of every experiment; where the mapping gives none, the product of its
+    fidelities orders them.
+    """
+    known = outcomes["compute_flops"].to_pylist()
+    if None not in known:
+        return outcomes
+    products = [
+        float(np.prod(list(json.loads(text).values())))
+        for text in outcomes["fidelity_json"].to_pylist()
+    ]
+    at = outcomes.column_names.index("compute_flops")
+    return outcomes.set_column(at, "compute_flops", pa.array(products, pa.float64()))
+
+
+def _outcome_table(outcomes: pa.Table, marts: dict[str, pa.Table]) -> OutcomeTable:
+    from autollm.gym.arrays import table_of_marts
+
+    keys = [("experiment_id", "ascending"), ("config_id", "ascending")]
+    outcomes = outcomes.sort_by(keys)
+    table_id = content_hash(
+        json.dumps(outcomes.to_pylist(), sort_keys=True, default=str)
+    )
+    try:
+        return table_of_marts(
+            table_id, outcomes, marts["dim_spaces"], marts["fct_learning_curves"]
+        )
+    except AutoLLMError as error:
+        raise AdviceError("unreadable", str(error)) from error
+
+
+def _constants(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Cells that have one value in every row, and are no text of a path's length."""
+    if not rows or not rows[0]:
+        return {}
+    found = {}
+    for name, value in rows[0].items():
+        plain = isinstance(value, (str, int, float, bool)) and len(str(value)) <= 60
+        if plain and value != "" and all(row.get(name) == value for row in rows):
+            found[name] = value
+    return found
+
+
+def _replica_sd(outcomes: pa.Table) -> float | None:
+    """Pooled sd within configurations that were run more than once and never diverged."""
+    total, freedom = 0.0, 0
+    columns = ["objective_sd", "n_replicas", "n_diverged"]
+    for row in outcomes.select(columns).to_pylist():
+        if row["objective_sd"] is not None and row["n_diverged"] == 0:
+            total += (row["n_replicas"] - 1) * row["objective_sd"] ** 2
+            freedom += row["n_replicas"] - 1
+    return float(np.sqrt(total / freedom)) if freedom else None

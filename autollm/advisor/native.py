@@ -1,0 +1,170 @@
+"""Configurations in the user's own column names and units, and back.
+
+A knob that the mapping derived from a column (tokens from sequences) is told in that
+column's unit where the two are proportional in every run. Parts of a mixture are told
+by their columns. What does not belong here: files to write (written.py).
+
+Invariant: `read(show(c)) == c` for every configuration of the space, to the rounding of
+whole numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autollm.core.errors import QuestionError
+from autollm.core.values import parse_number
+from autollm.gym.knobs import Knob, is_number
+from autollm.gym.space import Space
+
+SAME = 1e-3
+"""Relative spread of a ratio that is one unit: canonical values keep six digits, and
+published tables print rates with four."""
+MOST_RUNS = 400
+NUMERIC = ("log", "linear", "integer")
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A knob in the user's words: column, and canonical value per native unit."""
+
+    column: str
+    factor: float = 1.0
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Names:
+    """Spellings by knob, of parts of mixtures by `knob.part`."""
+
+    space: Space
+    spellings: dict[str, Spelling]
+
+    def show(self, configuration: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration by the user's columns."""
+        shown: dict[str, Any] = {}
+        for name, value in configuration.items():
+            if isinstance(value, Mapping):
+                for part, weight in value.items():
+                    shown[self.spelling(f"{name}.{part}").column] = _round(weight)
+            else:
+                spelling = self.spelling(name)
+                shown[spelling.column] = _native(value, spelling)
+        return shown
+
+    def value(self, knob: str, value: Any) -> Any:
+        """One canonical value in the user's unit."""
+        return _native(value, self.spelling(knob))
+
+    def read(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """The configuration that a flat object of the user's columns (or canonical
+        names) says; other keys are ignored.
+
+        Raises:
+            QuestionError: a knob is missing, or its value is of another kind.
+        """
+        return {knob.name: self._read(knob, written) for knob in self.space.knobs}
+
+    def _read(self, knob: Knob, written: Mapping[str, Any]) -> Any:
+        if knob.scale == "simplex":
+            parts = {
+                p: self._found(f"{knob.name}.{p}", p, written) for p in knob.levels
+            }
+            weights = {p: float(parse_number(v) or 0.0) for p, v in parts.items()}
+            total = sum(weights.values())
+            if total <= 0:
+                raise QuestionError(f"the weights of {knob.name} sum to {total:g}")
+            return {p: w / total for p, w in weights.items()}
+        raw = self._found(knob.name, knob.name, written)
+        if knob.scale not in NUMERIC:
+            return raw
+        number = parse_number(raw)
+        if number is None:
+            raise QuestionError(f"{knob.name}={raw!r} is no number")
+        return float(number) * self.spelling(knob.name).factor
+
+    def _found(self, name: str, canonical: str, written: Mapping[str, Any]) -> Any:
+        column = self.spelling(name).column
+        for key in (column, canonical):
+            if key in written:
+                return written[key]
+        tails = [k for k in written if k.rsplit(".", 1)[-1] in (column, canonical)]
+        if len(tails) == 1:  # optimizer.lr for lr
+            return written[tails[0]]
+        raise QuestionError(
+            f"the configuration lacks {column}. It has: {', '.join(map(str, written))}. "
+            f"Fix: add {column}."
+        )
+
+    def spelling(self, name: str) -> Spelling:
+        return self.spellings.get(name) or Spelling(name)
+
+
+def names_of(
+    space: Space, columns: Mapping[str, str], runs: Iterable[Mapping[str, Any]]
+) -> Names:
+    """Spellings from the mapping's columns, and from runs (config_json, cells)."""
+    runs = list(runs)[:MOST_RUNS]
+    configs = [json.loads(run["config_json"]) for run in runs]
+    cells = [run.get("cells", {}) for run in runs]
+    spellings: dict[str, Spelling] = {}
+    for knob in space.knobs:
+        if knob.scale == "simplex":
+            for part in knob.levels:
+                key = f"{knob.name}.{part}"
+                spellings[key] = Spelling(columns.get(key, str(part)))
+        elif knob.scale in NUMERIC:
+            values = [c.get(knob.name) for c in configs]
+            spellings[knob.name] = _measured(
+                columns.get(knob.name), values, cells, knob
+            )
+        else:
+            spellings[knob.name] = Spelling(columns.get(knob.name, knob.name))
+    return Names(space, spellings)
+
+
+def _measured(
+    column: str | None, values: list[Any], cells: list[Mapping[str, Any]], knob: Knob
+) -> Spelling:
+    """The column that is proportional to the knob in every run, the mapping's first."""
+    candidates = [column] if column else list(cells[0]) if cells else []
+    for name in candidates:
+        native = [parse_number(row.get(name)) for row in cells]
+        pairs = zip(values, native, strict=True)
+        known = [(v, n) for v, n in pairs if is_number(v) and n]
+        ratios = [v / n for v, n in known]
+        several = len({n for _, n in known}) > 1 or column
+        if len(known) < len(cells) or not ratios or not several:
+            continue
+        steady = max(ratios) - min(ratios) <= SAME * max(map(abs, ratios))
+        snapped = column and knob.step and max(ratios) < 1.5 * min(ratios)
+        if steady or snapped:
+            middle = sorted(ratios)[len(ratios) // 2]
+            whole = all(float(n).is_integer() for _, n in known)
+            return Spelling(
+                name, 1.0 if snapped and not steady else _neat(middle), whole
+            )
+    return Spelling(column or knob.name)
+
+
+def _neat(ratio: float) -> float:
+    """A ratio that is nearly a whole number, or one over it, is that."""
+    for candidate in (round(ratio), 1 / round(1 / ratio) if ratio < 1 else 0):
+        if candidate and math.isclose(candidate, ratio, rel_tol=SAME):
+            return float(candidate)
+    return ratio
+
+
+def _native(value: Any, spelling: Spelling) -> Any:
+    if not is_number(value):
+        return value
+    native = value / spelling.factor
+    return round(native) if spelling.whole else _round(native)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")

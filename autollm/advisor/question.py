@@ -1,0 +1,190 @@
+"""A question: which configuration at a target that nobody ran, as a task without a
+target table.
+
+`TaskView` is what policies read; here it is made from evidence alone. What does not
+belong here: reading logs (evidence.py), answering (recommend.py). Invariant: equal
+evidence and target give an equal view, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autollm.gym.knobs import Knob
+from autollm.gym.space import Space
+from autollm.gym.table import Experiment, OutcomeTable
+from autollm.gym.task import EvidenceTable, TaskView
+
+MOST_ROWS = 300
+"""Rows of a view. A cold start on 1,000 runs has to end in 20 s on two cores; the bowl
+of 2 knobs has about 20 parameters, and more rows moved its optimum by less than .05
+octaves on Step Law's tables."""
+N_DRAWS = 2000
+"""Seeded draws among the candidates of spaces without a grid."""
+N_BEST = 20
+"""Evidence designs whose neighbours are candidates."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. `compute_flops`: of one run at the target, None where the evidence
+    does not say how it grows. `levels`: dense ids of the evidence's experiments.
+    """
+
+    table: OutcomeTable
+    levels: tuple[int, ...]
+    fidelity: dict[str, float]
+    compute_flops: float | None
+    view: TaskView
+
+    @property
+    def space(self) -> Space:
+        return self.view.space
+
+    @property
+    def target_z(self) -> np.ndarray:
+        return self.view.target_z
+
+
+def make_question(
+    table: OutcomeTable,
+    levels: Sequence[int],
+    fidelity: dict[str, float],
+    trials: int = 3,
+    space: Space | None = None,
+    pool: np.ndarray | None = None,
+) -> Question:
+    """The question at `fidelity` from the experiments `levels` of a table.
+
+    `space`: another window than the evidence's own. `pool` [n, d]: candidates, where
+    they are known (a backtest lists the hidden experiment's rows).
+    """
+    first = table.experiments[levels[0]]
+    space = space or first.space
+    z = np.log2(np.array(list(fidelity.values())))
+    evidence = tuple(_evidence(table, e, len(levels)) for e in levels)
+    evidence = tuple(sorted(evidence, key=lambda t: (t.cost_flops, t.experiment_id)))
+    listed = pool is not None or space.grid is None
+    candidates = pool
+    if candidates is None:
+        candidates = space.grid if space.grid is not None else designs(space, evidence)
+    view = TaskView(
+        "question",
+        "declared",
+        first.family,
+        space,
+        tuple(fidelity),
+        z,
+        evidence,
+        candidates,
+        listed,
+        trials,
+        first.objective,
+        first.direction,
+        dict(fidelity),
+    )
+    compute = compute_at([table.experiments[e] for e in levels], z)
+    return Question(table, tuple(levels), dict(fidelity), compute, view)
+
+
+def _evidence(table: OutcomeTable, e: int, n_levels: int) -> EvidenceTable:
+    here = table.experiments[e]
+    rows = _representative(
+        table.loss[table.offsets[e] : table.offsets[e + 1]], n_levels
+    )
+    return EvidenceTable(
+        here.experiment_id,
+        here.z,
+        table.points[e][rows],
+        table.losses(e)[rows],
+        table.column("diverged", e)[rows],
+        here.compute_flops,
+    )
+
+
+def _representative(loss: np.ndarray, n_levels: int) -> np.ndarray:
+    """Row numbers, ascending, of at most this level's share of MOST_ROWS: the better
+    half of them whole, so that the optimum is kept; the rest evenly by rank, so that
+    minimum and median stay what they are.
+    """
+    share = max(MOST_ROWS // n_levels, 12)
+    if len(loss) <= share:
+        return np.arange(len(loss))
+    order = np.argsort(loss, kind="stable")
+    evenly = np.unique(np.linspace(0, len(loss) - 1, share).round().astype(int))
+    return np.sort(order[evenly])
+
+
+def compute_at(experiments: Sequence[Experiment], z: np.ndarray) -> float | None:
+    """FLOPs of a run at z [n_fidelity]: log compute is linear in log fidelity (6 N D is).
+
+    None where compute varies in another way, or not at all with the coordinates that
+    differ at z.
+    """
+    here = np.array([e.z for e in experiments])
+    flops = np.array([e.compute_flops for e in experiments], dtype=float)
+    if not np.all(np.isfinite(flops) & (flops > 0)):
+        return None
+    names = tuple(experiments[0].fidelity)
+    ratio = flops / (6 * 2.0 ** here.sum(axis=1))
+    if set(names) == {"params", "tokens"} and np.ptp(ratio) < 1e-3 * ratio.max():
+        return float(ratio.mean() * 6 * 2.0 ** z.sum())
+    design = np.column_stack([np.ones(len(here)), here])
+    beta, _, rank, _ = np.linalg.lstsq(design, np.log2(flops), rcond=None)
+    off = z - here.mean(axis=0)
+    spanned = _in_span(here - here.mean(axis=0), off)
+    misfit = np.abs(design @ beta - np.log2(flops)).max()
+    if rank < 1 or not spanned or misfit > 0.5:  # octaves: no product of coordinates
+        return None
+    return float(2.0 ** (beta[0] + z @ beta[1:]))
+
+
+def _in_span(rows: np.ndarray, direction: np.ndarray) -> bool:
+    """Whether a direction [f] lies in the row space of rows [n, f]."""
+    fitted = np.linalg.lstsq(rows.T, direction, rcond=1e-9)[0]
+    return bool(np.abs(rows.T @ fitted - direction).max() < 1e-6)
+
+
+def designs(space: Space, evidence: Sequence[EvidenceTable]) -> np.ndarray:
+    """Candidates of a space without a grid, float64 [n, d]: the evidence's designs,
+    what lies between two of the best, and seeded draws near all of them.
+    """
+    points = np.unique(np.concatenate([e.points for e in evidence]), axis=0)
+    best = np.concatenate([e.points[np.argsort(e.loss)[:N_BEST]] for e in evidence])
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(len(best), size=(N_DRAWS // 2, 2))
+    share = rng.random((N_DRAWS // 2, 1))
+    between = share * best[pairs[:, 0]] + (1 - share) * best[pairs[:, 1]]
+    near = points[rng.integers(len(points), size=N_DRAWS // 2)]
+    spread = points.std(axis=0)
+    strewn = near + 0.5 * spread * rng.normal(size=near.shape)
+    strewn = np.clip(strewn, *space.window)
+    drawn = [space.encode(space.decode(p)) for p in np.concatenate([between, strewn])]
+    return np.unique(np.concatenate([points, drawn]), axis=0)
+
+
+def widened(space: Space, outward: np.ndarray) -> Space:
+    """The space with one more level for every numeric knob whose sign in `outward`
+    [n_knobs] is not 0: below (-1) or above (+1) the window.
+    """
+    knobs = [
+        _longer(knob, int(side)) if side else knob
+        for knob, side in zip(space.knobs, outward, strict=True)
+    ]
+    return replace(space, knobs=tuple(knobs))
+
+
+def _longer(knob: Knob, side: int) -> Knob:
+    levels = list(knob.levels)
+    if knob.scale not in ("log", "linear", "integer") or len(levels) < 2:
+        return knob
+    edge, inner = (levels[-1], levels[-2]) if side > 0 else (levels[0], levels[1])
+    further = edge * edge / inner if knob.scale == "log" else edge + (edge - inner)
+    if knob.scale != "log" and further * edge < 0:  # no sign that nobody ran
+        return knob
+    further = float(f"{further:.9g}")
+    longer = [*levels, further] if side > 0 else [further, *levels]
+    return replace(knob, levels=tuple(longer))

@@ -1,0 +1,375 @@
+"""What each experiment could have reached, and where: one quadratic response per
+experiment, all of them with the same curvature.
+
+    u = a_e + b_e . x + x' H x          x: natural units, centred; u: squashed loss
+
+a, b and H enter linearly, so that one least squares gives them with their covariance;
+b_e = b + its own deviation, ridged; H is shared and made positive definite. The minimum
+of the fitted response is what an experiment could have reached: the raw best of n rows
+is not, since the best of 40 lies lower than the best of 5 of the same thing. Its
+variance is that of a prediction at the optimum (envelope theorem), so that it knows how
+many runs it rests on. Source: G. Box, K. Wilson, "On the experimental attainment of
+optimum conditions" (1951), with robust weights as in policies/bowl_fit.py.
+
+What does not belong here: how optima or minima move with scale (laws.py, loss_law.py).
+Invariant: an optimum lies within its experiment's own rows; where the fit puts it
+beyond, `edge` says on which side, and the minimum is an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autollm.gym.smoothing import squash
+from autollm.gym.space import Space
+
+FAR = 1.6
+"""Rows with a larger u lie on the cliff, which is no part of a bowl (bowl_fit.FAR)."""
+FULL_SHAPE = 6
+"""With more coordinates only the diagonal of H is fitted: rows could not determine how
+they interact."""
+N_PASSES = 6
+SCALE_SD = 0.3
+"""Prior sd of an experiment's curvature over the common one, as a share."""
+OUTLIER = 3.0
+"""Robust standard deviations from which a residual counts half."""
+SHARED = 10
+"""Rows that an experiment's own scatter is shrunk by towards that of all."""
+LEAST_CURVATURE = 0.02
+"""Least eigenvalue of H, in units of 1 / extent^2: positive definite, nearly flat."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One experiment's evidence: z [f], points [n, d] in natural units, loss [n]."""
+
+    label: str
+    z: np.ndarray
+    points: np.ndarray
+    loss: np.ndarray
+    diverged: np.ndarray
+
+
+@dataclass(frozen=True)
+class Level:
+    """One experiment's response.
+
+    Attributes:
+        optimum, optimum_sd, edge: [n_coordinates of `Response.names`], natural units;
+            edge is -1 or 1 where the optimum lies below or above the experiment's rows.
+        reached, reached_sd: minimum of the response, as loss, and its standard error.
+        raw_best: the lowest recorded loss. scale: loss units of one u.
+    """
+
+    label: str
+    z: np.ndarray
+    n_rows: int
+    optimum: np.ndarray
+    optimum_sd: np.ndarray
+    edge: np.ndarray
+    reached: float
+    reached_sd: float
+    raw_best: float
+    scale: float
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether the optimum lies between the experiment's own rows in every knob."""
+        return not self.edge.any()
+
+
+@dataclass(frozen=True)
+class Response:
+    """All experiments. `names`: coordinates of numbers that have an optimum; `columns`:
+    their places in a point; `residual_sd`: of good rows around the fit, in u.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[int, ...]
+    levels: tuple[Level, ...]
+    curvature: np.ndarray = field(repr=False)
+    residual_sd: float = 0.0
+
+
+def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
+    """Fit all experiments together; they need one row each, and no minimum number."""
+    columns = _curved(space, experiments)
+    fit = _Fit(space, experiments, columns)
+    fit.step()
+    for _ in range(N_PASSES - 1):
+        if columns:
+            fit.sharpen()
+        fit.step()
+    levels = [fit.level(e) for e in range(len(experiments))]
+    told = fit.told
+    names = tuple(space.coordinates[j] for j in told)
+    places = [columns.index(j) for j in told]
+    curvature = fit.curvature[np.ix_(places, places)]
+    return Response(names, tuple(told), tuple(levels), curvature, fit.residual_sd)
+
+
+def _curved(space: Space, experiments: Sequence[Rows]) -> list[int]:
+    """Coordinates with at least three values in some experiment: two show no bend."""
+    found = []
+    for j in range(len(space)):
+        most = max(len(np.unique(np.round(e.points[:, j], 6))) for e in experiments)
+        if most >= 3:
+            found.append(j)
+    return found
+
+
+class _Fit:
+    """The least squares: design, weights, parameters and their covariance."""
+
+    def __init__(self, space: Space, experiments: Sequence[Rows], columns: list[int]):
+        self._experiments, self._columns = experiments, columns
+        self._scales = [_scale(e.loss) for e in experiments]
+        self._best = [float(np.min(e.loss)) for e in experiments]
+        self._loss, self._x, self._c = self._gather()
+        self._rescale(np.ones(len(experiments)))
+        self._centre = self._x[self._u <= 1].mean(axis=0)
+        self._x = self._x - self._centre
+        self._spanned = np.ptp(self._x, axis=0) > 0
+        d = len(columns)
+        i, j = np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
+        self._pairs = i, j
+        extent = np.ptp(space.window, axis=0)[columns]
+        self._extent = np.maximum(extent, 1e-6)
+        self._told = [k for k, column in enumerate(columns) if space.gridded[column]]
+        self._weight = np.ones(len(self._u))
+        self.residual_sd = 0.0
+
+    @property
+    def told(self) -> list[int]:
+        """Coordinates whose optimum means something: a number's own. A part of a
+        mixture cannot move alone.
+        """
+        return [self._columns[k] for k in self._told]
+
+    def _gather(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Losses above the best [n], points [n, d_all] and experiment numbers [n] of the
+        good rows.
+        """
+        keep = [squash(e.loss) <= FAR for e in self._experiments]
+        rows = list(zip(self._experiments, keep, strict=True))
+        u = np.concatenate([e.loss[k] - e.loss.min() for e, k in rows])
+        x = np.concatenate([e.points[k] for e, k in rows])
+        c = np.concatenate([np.full(int(k.sum()), n) for n, k in enumerate(keep)])
+        return u, x, c
+
+    def _rescale(self, factors: np.ndarray) -> None:
+        """Multiply the loss units of one u, by experiment."""
+        self._scales = [s * f for s, f in zip(self._scales, factors, strict=True)]
+        self._u = self._loss / np.array(self._scales)[self._c]
+
+    def sharpen(self) -> None:
+        """Let each experiment's own curvature, shrunk to the common one, set its scale:
+        a median of few rows is a poor unit.
+        """
+        curved = self._x[:, self._columns]
+        height = np.einsum("ni,ij,nj->n", curved, self.curvature, curved)
+        factors = []
+        for e in range(len(self._experiments)):
+            mine = self._c == e
+            design = np.column_stack([np.ones(mine.sum()), curved[mine], height[mine]])
+            mean = np.append(np.zeros(design.shape[1] - 1), 1.0)
+            precision = np.append(np.full(design.shape[1] - 1, 1e-3), 1 / SCALE_SD**2)
+            weight = self._weight[mine] / self._variance
+            beta, _ = _solve(design, self._u[mine], weight, mean, precision)
+            factors.append(float(np.clip(beta[-1], 0.5, 2.0)))
+        self._rescale(np.array(factors))
+
+    def _rows(self, x: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """Design [n, p] of centred points [n, d_all] of experiments [n]: floors, common
+        slopes, own slopes, curvature.
+        """
+        one_hot = np.eye(len(self._experiments))[c]
+        curved = x[:, self._columns]
+        i, j = self._pairs
+        own = (one_hot[:, :, None] * curved[:, None, :]).reshape(len(x), -1)
+        squares = curved[:, i] * curved[:, j]
+        return np.concatenate([one_hot, x[:, self._spanned], own, squares], axis=1)
+
+    def _prior(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and precision of the parameters: floors and common slopes nearly free,
+        own slopes within 1 u a natural unit, curvature about 4 u across the window.
+        """
+        i, j = self._pairs
+        n, d = len(self._experiments), len(self._columns)
+        shape = 4 / (self._extent[i] * self._extent[j])
+        mean_shape = np.where(i == j, shape, 0.0)
+        n_common = int(self._spanned.sum())
+        mean = np.concatenate([np.zeros(n + n_common + n * d), mean_shape])
+        sd = np.concatenate(
+            [np.full(n, 1.0), np.full(n_common, 1.0), np.ones(n * d), 2 * shape]
+        )
+        return mean, 1 / sd**2
+
+    def step(self) -> None:
+        """One reweighted least squares, then H is made positive definite and the rest
+        refitted to it.
+        """
+        design = self._rows(self._x, self._c)
+        mean, precision = self._prior()
+        theta, covariance = _solve(design, self._u, self._weight, mean, precision)
+        n_shape = len(self._pairs[0])
+        curvature = self._positive(theta[len(theta) - n_shape :])
+        shape = curvature[self._pairs] * np.where(
+            self._pairs[0] == self._pairs[1], 1, 2
+        )
+        if n_shape and np.abs(shape - theta[-n_shape:]).max() > 1e-12:
+            rest = self._u - design[:, -n_shape:] @ shape
+            head, _ = _solve(
+                design[:, :-n_shape],
+                rest,
+                self._weight,
+                mean[:-n_shape],
+                precision[:-n_shape],
+            )
+            theta = np.concatenate([head, shape])
+        residual = self._u - design @ theta
+        good = self._u <= 1
+        freedom = max(good.sum() - len(self._experiments), 1)
+        self.residual_sd = float(np.sqrt(np.sum(residual[good] ** 2) / freedom))
+        # by the fitted u: by the recorded one, lucky rows would weigh more
+        sd = self.residual_sd + 0.1 * np.clip(self._u - residual, 0.1, 2)
+        scaled = residual / sd
+        typical = max(1.48 * float(np.median(np.abs(scaled))), 1e-6)
+        trust = 1 / (1 + (scaled / (OUTLIER * typical)) ** 2)  # Cauchy, as bowl_fit
+        n_free = max(trust.sum() - self._n_used(precision, covariance), 1.0)
+        self._variance = max(float(trust @ scaled**2) / n_free, 1e-12)
+        self._weight = trust / sd**2
+        self._theta, self._covariance = theta, covariance * self._variance
+        self.curvature = curvature
+        self._share = self._misfit_shares(trust * scaled**2)
+
+    @staticmethod
+    def _n_used(precision: np.ndarray, covariance: np.ndarray) -> float:
+        """Parameters that the rows determine, and not the prior."""
+        return len(precision) - float(precision @ np.diag(covariance))
+
+    def _misfit_shares(self, squares: np.ndarray) -> np.ndarray:
+        """Variance of each experiment's residuals over that of all [n_experiments],
+        shrunk to 1 as if SHARED rows more had the common one.
+        """
+        common = max(float(squares.mean()), 1e-12)
+        n = len(self._experiments)
+        own = np.bincount(self._c, weights=squares, minlength=n)
+        counts = np.bincount(self._c, minlength=n)
+        free = np.maximum(counts - 1 - len(self._columns), 1)
+        inflated = own / common * counts / free
+        return (SHARED + inflated) / (SHARED + counts)
+
+    def _positive(self, entries: np.ndarray) -> np.ndarray:
+        d = len(self._columns)
+        matrix = np.zeros((d, d))
+        matrix[self._pairs] = entries
+        matrix = (matrix + matrix.T) / 2
+        unit = self._extent[:, None] * self._extent
+        values, vectors = np.linalg.eigh(matrix * unit)
+        values = np.maximum(values, LEAST_CURVATURE)
+        return (vectors * values) @ vectors.T / unit
+
+    def level(self, e: int) -> Level:
+        """The response of experiment `e`."""
+        here = self._experiments[e]
+        x = here.points - self._centre
+        best = int(np.argmin(here.loss))
+        at = x[best].copy()
+        optimum = self._optimum(e)
+        curved = x[:, self._columns]
+        low, high = curved.min(axis=0), curved.max(axis=0)
+        edge = (optimum > high + 1e-9).astype(int) - (optimum < low - 1e-9).astype(int)
+        if len(self._columns) <= FULL_SHAPE:
+            optimum_inside = self._within(optimum, low, high)
+            at[self._columns] = optimum_inside
+            row = self._rows(at[None], np.array([e]))[0]
+        else:  # mixtures, lists: a point between rows need not exist
+            rows = self._rows(x, np.full(len(x), e))
+            row = rows[int(np.argmin(rows @ self._theta))]
+        u = float(row @ self._theta)
+        variance = self._share[e] * (row @ self._covariance @ row)
+        sd = float(np.sqrt(max(variance, 0.0)))
+        scale = self._scales[e]
+        return Level(
+            here.label,
+            here.z,
+            len(here.loss),
+            (np.clip(optimum, low, high) + self._centre[self._columns])[self._told],
+            self._optimum_sd(e, optimum)[self._told],
+            edge[self._told],
+            self._best[e] + scale * u,
+            scale * sd,
+            self._best[e],
+            scale,
+        )
+
+    def _slopes(self, e: int) -> np.ndarray:
+        """b_e [d]."""
+        n, d = len(self._experiments), len(self._columns)
+        common = np.zeros(len(self._spanned))
+        n_common = int(self._spanned.sum())
+        common[self._spanned] = self._theta[n : n + n_common]
+        own = self._theta[n + n_common :][e * d : (e + 1) * d]
+        return common[self._columns] + own
+
+    def _optimum(self, e: int) -> np.ndarray:
+        if not self._columns:
+            return np.empty(0)
+        return -0.5 * np.linalg.solve(self.curvature, self._slopes(e))
+
+    def _within(
+        self, optimum: np.ndarray, low: np.ndarray, high: np.ndarray
+    ) -> np.ndarray:
+        """Minimum of the bowl around `optimum` within a box, by coordinate descent."""
+        x = np.clip(optimum, low, high)
+        for _ in range(20 if len(x) > 1 else 1):
+            for j in range(len(x)):
+                pull = self.curvature[j] @ (x - optimum) - self.curvature[j, j] * (
+                    x[j] - optimum[j]
+                )
+                best = optimum[j] - pull / self.curvature[j, j]
+                x[j] = np.clip(best, low[j], high[j])
+        return x
+
+    def _optimum_sd(self, e: int, optimum: np.ndarray) -> np.ndarray:
+        """Delta method: c = -H^-1 b / 2, so dc = -H^-1 (db / 2 + dH c)."""
+        n, d = len(self._experiments), len(self._columns)
+        if not d:
+            return np.empty(0)
+        places = np.cumsum(self._spanned) - 1
+        n_common = int(self._spanned.sum())
+        gradient = np.zeros((d, len(self._theta)))
+        for k, column in enumerate(self._columns):
+            gradient[k, n + places[column]] += 0.5 * self._spanned[column]
+            gradient[k, n + n_common + e * d + k] = 0.5
+        start = n + n_common + n * d
+        for m, (i, j) in enumerate(zip(*self._pairs, strict=True)):
+            gradient[i, start + m] += 0.5 * optimum[j]
+            gradient[j, start + m] += 0.5 * optimum[i]
+        jacobian = -np.linalg.solve(self.curvature, gradient)
+        variance = np.sum((jacobian @ self._covariance) * jacobian, axis=1)
+        return np.sqrt(np.maximum(self._share[e] * variance, 0.0))
+
+
+def _scale(loss: np.ndarray) -> float:
+    """Loss units of one u: median - best; 1 where all are equal."""
+    spread = float(np.median(loss) - np.min(loss))
+    return spread if spread > 0 else 1.0
+
+
+def _solve(
+    design: np.ndarray,
+    u: np.ndarray,
+    weight: np.ndarray,
+    mean: np.ndarray,
+    precision: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean [p] and covariance [p, p] for unit weight variance."""
+    gram = (design * weight[:, None]).T @ design + np.diag(precision)
+    moment = design.T @ (weight * u) + precision * mean
+    covariance = np.linalg.inv(gram)
+    return covariance @ moment, covariance

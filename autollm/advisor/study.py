@@ -1,0 +1,249 @@
+"""Everything computed from evidence and a question, once, for all parts of the answer.
+
+What does not belong here: the answer's words. Invariant: equal evidence and question
+give an equal study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from autollm.advisor.decide import (
+    DECIDER,
+    Backtest,
+    backtest,
+    hidden_experiments,
+    ready,
+)
+from autollm.advisor.divergence import Divergence, fit_divergence
+from autollm.advisor.evidence import Evidence
+from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
+from autollm.advisor.loss_law import LossLaw, fit_loss_law
+from autollm.advisor.native import Names, names_of
+from autollm.advisor.question import Question, make_question, widened
+from autollm.advisor.response import Response, Rows, fit_response
+from autollm.policies.spread import expected_spread
+
+OTHERS = ("power-law", "copy-nearest", "pool-centre")
+"""Policies that are backtested beside the decider: the textbook, the habit, the
+control. They take no part in the decision."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """sd of one run's outcome; origin: replicas, residual (an upper bound), or none."""
+
+    sd: float | None
+    origin: str
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Of the target from the levels, along their main axis and across it, in standard
+    deviations of the levels; None where they do not differ.
+    """
+
+    along: float | None
+    across: float | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """`rows`, `response.levels`: in the order of `question.levels`."""
+
+    evidence: Evidence
+    question: Question
+    rows: tuple[Rows, ...]
+    response: Response
+    ladder: Ladder
+    octaves: np.ndarray
+    laws: tuple[Law, ...]
+    trends: dict[str, Trend]
+    loss_law: LossLaw | None
+    divergence: Divergence
+    noise: Noise
+    distance: Distance
+    backtests: tuple[Backtest, ...]
+    policy: Any
+
+    @property
+    def is_prior(self) -> bool:
+        """Whether the levels do not differ, so that nothing says how optima move."""
+        return len(self.question.levels) < 2
+
+    @cached_property
+    def names(self) -> Names:
+        return names_of(self.question.space, self.evidence.columns, self.evidence.runs)
+
+    def native(self, name: str) -> str:
+        """The user's own word for a knob, fidelity or objective."""
+        if name in self.names.spellings:
+            return self.names.spelling(name).column
+        return self.evidence.native(name)
+
+    @cached_property
+    def spread(self) -> float:
+        """Loss units of one u at the target."""
+        return expected_spread(self.question.view)
+
+    @property
+    def sign(self) -> float:
+        """-1 where the objective is to be maximized: losses are negated outcomes."""
+        return -1.0 if self.question.view.direction == "max" else 1.0
+
+    @cached_property
+    def optimum(self) -> np.ndarray:
+        """The decider's optimum at the target, in the response's coordinates."""
+        point = getattr(self.policy, "target_optimum", None)
+        if point is None:
+            point = self.question.space.window.mean(axis=0)
+        return point[list(self.response.columns)]
+
+    @property
+    def optimism(self) -> float:
+        """u that the decider's own picks lost beyond what it expected, averaged over its
+        backtests and shrunk as if four more had shown none.
+        """
+        own = [b for b in self.backtests if b.policy == DECIDER]
+        gaps = [b.u - b.predicted for b in own if np.isfinite(b.predicted)]
+        return max(float(np.sum(gaps)) / (len(gaps) + 4), 0.0)
+
+
+def study(
+    evidence: Evidence,
+    fidelity: dict[str, float],
+    trials: int = 3,
+    with_backtests: bool = True,
+) -> Study:
+    """Fit everything."""
+    table = evidence.table
+    levels = list(range(len(table.experiments)))
+    rows = tuple(rows_of(evidence, e) for e in levels)
+    question = make_question(table, levels, fidelity, trials)
+    response = fit_response(question.space, rows)
+    z = np.array([r.z for r in rows])
+    octaves = octaves_of(question, z)
+    ladder = ladder_of(tuple(fidelity), z, question.target_z, octaves)
+    laws, trends = knob_laws(response, ladder)
+    outward = _outward(question, response, trends)
+    if outward.any():
+        space = widened(question.space, outward)
+        question = make_question(table, levels, fidelity, trials, space)
+    return Study(
+        evidence,
+        question,
+        rows,
+        response,
+        ladder,
+        octaves,
+        laws,
+        trends,
+        _loss_law(question, response, ladder, octaves),
+        fit_divergence(rows, response),
+        _noise(evidence, response),
+        distance_of(z, question.target_z),
+        _backtests(question) if with_backtests else (),
+        ready(DECIDER, question.view),
+    )
+
+
+def rows_of(evidence: Evidence, e: int) -> Rows:
+    """All rows of one experiment."""
+    table = evidence.table
+    return Rows(
+        table.experiments[e].label,
+        table.experiments[e].z,
+        table.points[e],
+        table.losses(e),
+        table.column("diverged", e),
+    )
+
+
+def octaves_of(question: Question, z: np.ndarray) -> np.ndarray:
+    """log2 compute of the levels relative to the target [n]; where compute at the
+    target is not known, the sum of log2 coordinates.
+    """
+    experiments = [question.table.experiments[e] for e in question.levels]
+    if question.compute_flops is None:
+        return (z - question.target_z).sum(axis=1)
+    flops = np.array([e.compute_flops for e in experiments])
+    return np.log2(flops / question.compute_flops)
+
+
+def distance_of(z: np.ndarray, target_z: np.ndarray) -> Distance:
+    """Leverage: the target in standard deviations of the levels along their first
+    principal axis, and across it (the rest, in the same unit where the levels do not
+    spread there, so that leaving a ray counts).
+    """
+    offset = target_z - z.mean(axis=0)
+    if len(z) < 2 or not np.ptp(z, axis=0).any():
+        return Distance(None, None)
+    _, values, axes = np.linalg.svd(z - z.mean(axis=0), full_matrices=True)
+    sd = np.zeros(len(target_z))
+    sd[: len(values)] = values / np.sqrt(len(z))
+    turned = axes @ offset
+    across_sd = np.maximum(sd[1:], 0.25 * sd[0])
+    across = float(np.linalg.norm(turned[1:] / across_sd)) if len(sd) > 1 else 0.0
+    return Distance(float(abs(turned[0]) / sd[0]), across)
+
+
+def _outward(
+    question: Question, response: Response, trends: dict[str, Trend]
+) -> np.ndarray:
+    """Sign a knob [n_knobs]: on which side of the window its optimum at the target lies:
+    by its law, else by most levels and the most expensive one.
+    """
+    space = question.space
+    sides = np.zeros(len(space.knobs), dtype=int)
+    for i, knob in enumerate(space.knobs):
+        if knob.name not in response.names:
+            continue
+        trend = trends.get(knob.name)
+        low, high = knob.window[:, 0]
+        if trend is not None:
+            sides[i] = int(trend.at_target > high) - int(trend.at_target < low)
+            continue
+        j = response.names.index(knob.name)
+        edges = np.array([level.edge[j] for level in response.levels])
+        if abs(edges.sum()) > len(edges) / 2 and edges[-1] == np.sign(edges.sum()):
+            sides[i] = int(edges[-1])
+    return sides
+
+
+def _loss_law(
+    question: Question, response: Response, ladder: Ladder, octaves: np.ndarray
+) -> LossLaw | None:
+    """None also where the objective is to be maximized: a benchmark is no loss, and its
+    ceiling is not a power law's floor.
+    """
+    if question.view.direction == "max":
+        return None
+    return fit_loss_law(response.levels, ladder, octaves)
+
+
+def _noise(evidence: Evidence, response: Response) -> Noise:
+    if evidence.sd_replicas is not None and evidence.sd_replicas > 0:
+        return Noise(evidence.sd_replicas, "replicas")
+    dearest = response.levels[-1]
+    if response.residual_sd > 0 and response.columns:
+        return Noise(response.residual_sd * dearest.scale, "residual")
+    return Noise(None, "none")
+
+
+def _backtests(question: Question) -> tuple[Backtest, ...]:
+    table, levels = question.table, question.levels
+    hidden = hidden_experiments(table, levels)
+    found: list[Backtest | None] = []
+    for policy in (DECIDER, *OTHERS):
+        found += [backtest(table, levels, h, policy) for h in hidden]
+    return tuple(b for b in found if b is not None)
+
+
+def own(backtests: Sequence[Backtest]) -> list[Backtest]:
+    """The decider's."""
+    return [b for b in backtests if b.policy == DECIDER]

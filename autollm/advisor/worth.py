@@ -1,0 +1,185 @@
+"""What a configuration is worth at the target: its outcome, its regret, the compute that
+would buy back what it loses, and the range of each knob that loses almost nothing.
+
+u (regret in units of median - best) becomes loss by the spread expected at the target;
+loss becomes compute by the slope of the loss law. Where there is no law, neither
+outcome nor compute is given, and the reason is. What does not belong here: which
+configuration to take (decide.py).
+
+Invariant: every interval holds what the policy's particles, the law, the optimism seen
+in backtests and one run's noise leave open.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from autollm.advisor.answer import Interval
+from autollm.advisor.loss_law import Forecast
+from autollm.advisor.study import Study
+from autollm.gym.knobs import Knob
+
+LEVEL = 0.9
+WASTE = 0.01
+"""Of compute, that an acceptable range may cost."""
+N_STEPS = 81
+"""Places of a knob that are tried for its range."""
+NO_LAW = "no law of loss with compute: fewer than three levels that fall with scale"
+NO_BENCHMARK = "a benchmark is not forecast from benchmarks (unforecastable)"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Of one configuration at the target."""
+
+    predicted: Interval | None
+    expected_regret: Interval
+    compute_equivalent: float | None
+    excess: Interval | None
+    """Loss beyond the best that the target can reach."""
+
+
+def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
+    """From draws of u [n_samples], to be weighed by weights."""
+    mean = float(weights @ u) + study.optimism
+    low, high = quantiles(u, weights)
+    regret = Interval(
+        min(mean, 1.0), min(low, 1.0), min(high + study.optimism, 1.0), LEVEL
+    )
+    law = study.loss_law
+    if law is None:
+        return Worth(None, regret, None, None)
+    excess = study.spread * unsquashed(mean)
+    sd_u = math.sqrt(max(float(weights @ (u - weights @ u) ** 2), 0.0))
+    noise = study.noise.sd or 0.0
+    sd = math.sqrt(law.forecast.sd**2 + (study.spread * sd_u) ** 2 + noise**2)
+    at = law.forecast.mean + excess
+    bounds = Forecast(at, sd, law.forecast.df).interval(LEVEL)
+    outcome = sorted(study.sign * bound for bound in bounds)
+    lost = Interval(
+        excess,
+        study.spread * unsquashed(low),
+        study.spread * unsquashed(high + study.optimism),
+        LEVEL,
+    )
+    predicted = Interval(study.sign * at, *outcome, LEVEL)
+    return Worth(predicted, regret, compute_factor(study, excess), lost)
+
+
+def quantiles(u: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Of u [n_samples] at the tails of LEVEL."""
+    order = np.argsort(u)
+    below = np.cumsum(weights[order])
+    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * below[-1]
+    places = np.minimum(np.searchsorted(below, tails), len(u) - 1)
+    low, high = u[order][places]
+    return float(low), float(high)
+
+
+def unsquashed(u: float) -> float:
+    """u as a share of median - best: identity below 1, exponential above, as
+    gym.smoothing.unsquash."""
+    return u if u <= 1 else math.exp(min(u, 10.0) - 1)
+
+
+def compute_factor(study: Study, excess: float) -> float | None:
+    """How many times less compute reaches the same loss at the best configuration: what
+    the run wastes. 1: nothing.
+    """
+    law = study.loss_law
+    if law is None or law.slope >= 0:
+        return None
+    reducible = law.forecast.mean - law.parameters["E"]
+    if reducible <= 0:
+        return None
+    per_octave = -law.slope / reducible
+    octaves = math.log1p(max(excess, 0.0) / reducible) / per_octave
+    return float(2.0 ** min(octaves, 60.0))
+
+
+def affordable_u(study: Study) -> float | None:
+    """u that costs WASTE of the compute; None without a law."""
+    law = study.loss_law
+    if law is None or law.slope >= 0:
+        return None
+    return -law.slope * math.log2(1 + WASTE) / study.spread
+
+
+def acceptable(study: Study, point: np.ndarray, u_allowed: float) -> dict[str, list]:
+    """By the user's column: the range around a point [d] that adds at most `u_allowed`
+    to the expected u, the other knobs held; categories for those that have no order.
+    """
+    found: dict[str, list] = {}
+    base = float(study.policy.weights @ study.policy.sampled(point[None])[:, 0])
+    for knob, where in study.question.space.slices.items():
+        entry = study.question.space.knobs[study.question.space.names.index(knob)]
+        if entry.scale == "simplex":
+            found |= _parts(study, entry, point, where, base + u_allowed)
+        elif entry.scale in ("log", "linear", "integer", "ordinal"):
+            column = study.names.spelling(knob).column
+            found[column] = _range(study, entry, point, where.start, base + u_allowed)
+        elif entry.scale == "categorical":
+            column = study.names.spelling(knob).column
+            found[column] = _categories(study, entry, point, where, base + u_allowed)
+    return found
+
+
+def _expected(study: Study, points: np.ndarray) -> np.ndarray:
+    return study.policy.weights @ study.policy.sampled(points)
+
+
+def _range(study: Study, knob: Knob, point: np.ndarray, j: int, most: float) -> list:
+    low, high = knob.window[:, 0]
+    at = np.unique(np.append(np.linspace(low, high, N_STEPS), point[j]))
+    if knob.scale in ("integer", "ordinal"):
+        at = np.unique(np.append(knob.grid, point[j]))
+    points = np.tile(point, (len(at), 1))
+    points[:, j] = at
+    allowed = _expected(study, points) <= most + 1e-12
+    here = int(np.argmin(np.abs(at - point[j])))
+    first, last = here, here
+    while first > 0 and allowed[first - 1]:
+        first -= 1
+    while last < len(at) - 1 and allowed[last + 1]:
+        last += 1
+    ends = [knob.decode(float(at[i])) for i in (first, last)]
+    return [study.names.value(knob.name, value) for value in ends]
+
+
+def _categories(
+    study: Study, knob: Knob, point: np.ndarray, where: slice, most: float
+) -> list:
+    points = np.tile(point, (len(knob.levels), 1))
+    points[:, where] = np.array([knob.encode(level) for level in knob.levels])
+    allowed = _expected(study, points) <= most + 1e-12
+    return [level for level, ok in zip(knob.levels, allowed, strict=True) if ok]
+
+
+def _parts(
+    study: Study, knob: Knob, point: np.ndarray, where: slice, most: float
+) -> dict[str, list]:
+    """A range a part, the other parts keeping their proportions."""
+    weights = knob.decode(point[where])
+    shares = np.linspace(0, 1, N_STEPS)
+    found = {}
+    for part, weight in weights.items():
+        rest = max(1 - weight, 1e-9)
+        at = np.unique(np.append(shares, weight))
+        points = np.tile(point, (len(at), 1))
+        for i, share in enumerate(at):
+            moved = {p: w * (1 - share) / rest for p, w in weights.items()}
+            moved[part] = share
+            points[i, where] = knob.encode(moved)
+        allowed = _expected(study, points) <= most + 1e-12
+        here = int(np.argmin(np.abs(at - weight)))
+        first, last = here, here
+        while first > 0 and allowed[first - 1]:
+            first -= 1
+        while last < len(at) - 1 and allowed[last + 1]:
+            last += 1
+        column = study.names.spelling(f"{knob.name}.{part}").column
+        found[column] = [float(f"{at[i]:.4g}") for i in (first, last)]
+    return found

@@ -1,0 +1,168 @@
+"""Configurations as files: what other tools take in, and a user's plan read back.
+
+| style     | what it is                                                          |
+|-----------|---------------------------------------------------------------------|
+| yaml      | nested where a column has dots (`optimizer.lr`), Hydra's way        |
+| dotted    | YAML, one key a line, dots kept                                     |
+| sweep     | a Weights & Biases sweep over all recommendations                   |
+| overrides | `lr=0.001 batch=256`, a line a recommendation                       |
+| json      | the first recommendation's object                                   |
+
+What does not belong here: which configuration. Invariant: keys are the user's own
+columns, without the prefixes of trackers (`config.`, `params.`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autollm.core.errors import QuestionError, SetupError
+
+STYLES = ("yaml", "dotted", "sweep", "overrides", "json")
+PREFIX = re.compile(r"^(config|params|hparams)[./]")
+"""Trackers put it before what the user called the setting."""
+PLAIN_KEY = re.compile(r"[A-Za-z_][\w.\-/]*")
+
+
+def style_of(path: str) -> str:
+    """The style that a file's name asks for: `.json`, `.txt` or `.sh` (overrides), a
+    name with `sweep`, else yaml.
+    """
+    name = Path(path).name.lower()
+    if name.endswith(".json"):
+        return "json"
+    if name.endswith((".txt", ".sh")):
+        return "overrides"
+    return "sweep" if "sweep" in name else "yaml"
+
+
+def render(
+    configurations: Sequence[Mapping[str, Any]],
+    style: str,
+    objective: str = "",
+    direction: str = "min",
+) -> str:
+    """The text of a file; every style but sweep and overrides holds the first one.
+
+    Raises:
+        QuestionError: no such style.
+    """
+    if style not in STYLES:
+        raise QuestionError(f"no style {style!r}. Known: {', '.join(STYLES)}.")
+    cleaned = [{PREFIX.sub("", k): v for k, v in c.items()} for c in configurations]
+    first = cleaned[0]
+    if style == "json":
+        return json.dumps(first, indent=2) + "\n"
+    if style == "overrides":
+        lines = [" ".join(f"{k}={_bare(v)}" for k, v in c.items()) for c in cleaned]
+        return "\n".join(lines) + "\n"
+    if style == "sweep":
+        return _yaml(_sweep(cleaned, objective, direction))
+    return _yaml(first if style == "dotted" else _nested(first))
+
+
+def _sweep(
+    configurations: Sequence[Mapping[str, Any]], objective: str, direction: str
+) -> dict[str, Any]:
+    """A grid over the values of each key; the method `grid` tries their combinations."""
+    parameters = {}
+    for key in configurations[0]:
+        values = list(dict.fromkeys(c[key] for c in configurations))
+        one = len(values) == 1
+        parameters[key] = {"value": values[0]} if one else {"values": values}
+    goal = {"min": "minimize", "max": "maximize"}[direction]
+    metric = {"name": PREFIX.sub("", objective), "goal": goal}
+    return {"method": "grid", "metric": metric, "parameters": parameters}
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"optimizer.lr": 1}` as `{"optimizer": {"lr": 1}}`; a key that is also a branch
+    stays dotted.
+    """
+    out: dict[str, Any] = {}
+    for key, value in flat.items():
+        *branches, leaf = key.split(".")
+        at = out
+        for branch in branches:
+            at = at.setdefault(branch, {})
+            if not isinstance(at, dict):
+                break
+        if isinstance(at, dict) and not isinstance(at.get(leaf), dict):
+            at[leaf] = value
+        else:
+            out[key] = value
+    return out
+
+
+def _yaml(value: Mapping[str, Any], indent: int = 0) -> str:
+    """YAML whose scalars and lists are JSON, which YAML 1.2 contains."""
+    lines = []
+    for key, item in value.items():
+        shown = key if PLAIN_KEY.fullmatch(key) else json.dumps(key)
+        if isinstance(item, Mapping):
+            lines.append(f"{' ' * indent}{shown}:\n{_yaml(item, indent + 2)}")
+        else:
+            lines.append(f"{' ' * indent}{shown}: {_scalar(item)}\n")
+    return "".join(lines)
+
+
+def _scalar(value: Any) -> str:
+    """As JSON, but 1e-05 with the dot that YAML 1.1 readers need to see a number."""
+    text = json.dumps(value)
+    if isinstance(value, float) and "e" in text and "." not in text:
+        return text.replace("e", ".0e")
+    return text
+
+
+def _bare(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_plan(path: str | Path) -> dict[str, Any]:
+    """A configuration file (YAML or JSON) as a flat object, nesting joined by dots;
+    W&B's `{key: {value: x}}` is x.
+
+    Raises:
+        FileNotFoundError: nothing there. QuestionError: no object of settings.
+        SetupError: it is YAML, and no reader of it is installed.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError:
+        raw = _read_yaml(text, str(path))
+    if not isinstance(raw, Mapping):
+        raise QuestionError(
+            f"{path} holds no object of settings, but {type(raw).__name__}"
+        )
+    return dict(_flat(raw, ""))
+
+
+def _read_yaml(text: str, path: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise SetupError(
+            f"{path} is YAML. Fix: pip install pyyaml, or give the plan as JSON."
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise QuestionError(f"{path} is no YAML: {error}") from None
+
+
+def _flat(raw: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in raw.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and set(value) <= {"value", "desc"} and value:
+            found.append((name, value.get("value")))
+        elif isinstance(value, Mapping):
+            found += _flat(value, f"{name}.")
+        else:
+            found.append((name, value))
+    return found

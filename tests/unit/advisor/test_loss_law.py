@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from autollm.advisor.laws import ladder_of
+from autollm.advisor.loss_law import fit_loss_law
+from autollm.advisor.response import Level
+from tests.unit.advisor.sweeps import LEVELS, best_loss
+
+
+def levels_of(losses, edge=0) -> list[Level]:
+    none = np.zeros(1)
+    return [
+        Level("e", none, 30, none, none, np.array([edge]), float(y), 0.001, y, 0.05)
+        for y in losses
+    ]
+
+
+def law_of(places, losses, target, edge=0):
+    z = np.log2(np.array(places))
+    target_z = np.log2(np.array(target))
+    octaves = (z - target_z).sum(axis=1)
+    ladder = ladder_of(("params", "tokens"), z, target_z, octaves)
+    return fit_loss_law(levels_of(losses, edge), ladder, octaves)
+
+
+def test_fit_loss_law__chinchilla_losses__target_within_the_interval():
+    target = (7e9, 1.4e11)
+    law = law_of(LEVELS, [best_loss(*p) for p in LEVELS], target)
+    low, high = law.forecast.interval()
+    assert law.form == "sum"
+    assert low < best_loss(*target) < high
+    assert law.forecast.mean == pytest.approx(best_loss(*target), abs=0.06)
+
+
+def test_fit_loss_law__further_target__wider_interval():
+    losses = [best_loss(*p) for p in LEVELS]
+    near = law_of(LEVELS, losses, (1.6e9, 6e10)).forecast
+    far = law_of(LEVELS, losses, (5e10, 1e12)).forecast
+    assert far.sd > 2 * near.sd
+
+
+def test_fit_loss_law__two_levels__no_forecast():
+    places = LEVELS[:2]
+    assert law_of(places, [best_loss(*p) for p in places], (7e9, 1.4e11)) is None
+
+
+def test_fit_loss_law__rising_loss__no_forecast():
+    losses = [2 + 0.1 * i for i in range(len(LEVELS))]
+    assert law_of(LEVELS, losses, (7e9, 1.4e11)) is None
+
+
+def test_fit_loss_law__unbracketed_minima__is_a_bound():
+    losses = [best_loss(*p) for p in LEVELS]
+    assert law_of(LEVELS, losses, (7e9, 1.4e11), edge=1).is_bound
+    assert not law_of(LEVELS, losses, (7e9, 1.4e11)).is_bound
+
+
+def test_fit_loss_law__three_floors__lower_floors_forecast_lower():
+    law = law_of(LEVELS, [best_loss(*p) for p in LEVELS], (7e9, 1.4e11))
+    floors = sorted(law.at_floors)
+    means = [law.at_floors[f] for f in floors]
+    assert len(floors) == 3 and means == sorted(means)
+    assert law.slope < 0
+
+
+def test_fit_loss_law__scattered_levels__wider_than_smooth_ones():
+    rng = np.random.default_rng(0)
+    losses = np.array([best_loss(*p) for p in LEVELS])
+    smooth = law_of(LEVELS, losses, (1.6e9, 6e10)).forecast
+    rough = law_of(LEVELS, losses + 0.05 * rng.normal(size=6), (1.6e9, 6e10)).forecast
+    assert rough.sd > 1.5 * smooth.sd

@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from autollm.advisor.native import names_of
+from autollm.core.errors import QuestionError
+from autollm.gym.space import Knob, Space
+
+SPACE = Space(
+    (
+        Knob("learning_rate", "log", (0.001, 0.002)),
+        Knob("batch_tokens", "log", (65536, 131072)),
+        Knob("optimizer", "categorical", ("adamw", "muon")),
+        Knob("mix", "simplex", ("code", "web")),
+    )
+)
+
+
+def runs():
+    for lr, bs in ((0.001, 32), (0.002, 64), (0.001, 64)):
+        config = {"learning_rate": lr, "batch_tokens": bs * 2048, "optimizer": "adamw"}
+        config["mix"] = {"code": 0.25, "web": 0.75}
+        yield {"config_json": json.dumps(config), "cells": {"lr": lr, "bs": str(bs)}}
+
+
+NAMES = names_of(
+    SPACE, {"learning_rate": "lr", "mix.code": "w_code", "mix.web": "w_web"}, runs()
+)
+CONFIGURATION = {
+    "learning_rate": 0.002,
+    "batch_tokens": 131072,
+    "optimizer": "muon",
+    "mix": {"code": 0.5, "web": 0.5},
+}
+SHOWN = {"lr": 0.002, "bs": 64, "optimizer": "muon", "w_code": 0.5, "w_web": 0.5}
+
+
+def test_show__derived_knob__is_told_in_the_unit_of_its_column():
+    assert NAMES.show(CONFIGURATION) == SHOWN
+
+
+def test_read__what_was_shown__is_the_configuration():
+    assert NAMES.read(SHOWN) == CONFIGURATION
+
+
+def test_read__canonical_names_and_nesting__both_work():
+    nested = {"optim.lr": "2e-3", "batch_tokens": 64, "optimizer": "muon"}
+    found = NAMES.read(nested | {"code": 1, "web": 1})
+    assert found["learning_rate"] == 0.002 and found["mix"] == {"code": 0.5, "web": 0.5}
+
+
+def test_read__knob_missing__is_named():
+    with pytest.raises(QuestionError, match="lacks lr"):
+        NAMES.read({"bs": 64})

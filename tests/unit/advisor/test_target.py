@@ -1,0 +1,62 @@
+import pytest
+
+from autollm.advisor.target import parse_target, resolve_target
+from autollm.core.errors import QuestionError
+from autollm.gym.space import Knob, Space
+from autollm.gym.table import Experiment
+
+SPACE = Space((Knob("lr", "log", (0.001, 0.002)),))
+COLUMNS = {"params": "P", "tokens": "T"}
+
+
+def experiment(params, tokens) -> Experiment:
+    fidelity = {"params": params, "tokens": tokens}
+    flops = 6 * params * tokens
+    return Experiment("e", "e", "s", "f", fidelity, flops, "loss", "min", SPACE)
+
+
+def resolve(text, *experiments):
+    return resolve_target(parse_target(text), experiments, COLUMNS)
+
+
+TWO = (experiment(1e8, 2e9), experiment(2e8, 8e9))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "params=7e9,tokens=1.4e11",
+        "P=7B, T=140B",
+        "p=7000M,tokens=1.4e11",
+        "params=7B,tokens_per_param=20",
+        "T=140B,T/P=20",
+    ],
+)
+def test_resolve_target__as_people_write_it__is_one_target(text):
+    target, _ = resolve(text, *TWO)
+    assert target == {"params": 7e9, "tokens": pytest.approx(1.4e11)}
+
+
+def test_resolve_target__constant_coordinate__is_filled_in_and_said():
+    target, assumptions = resolve(
+        "params=7B", experiment(1e8, 2e9), experiment(2e8, 2e9)
+    )
+    assert target["tokens"] == 2e9
+    (filled,) = [a for a in assumptions if a.origin == "guessed"]
+    assert "T = 2e+09" in filled.text
+
+
+def test_resolve_target__varying_coordinate_missing__is_a_question_error():
+    with pytest.raises(QuestionError, match="lacks T, which varies"):
+        resolve("params=7B", *TWO)
+
+
+def test_resolve_target__unknown_coordinate__names_the_known():
+    with pytest.raises(QuestionError, match=r"no coordinate 'depth'.*params"):
+        resolve("depth=12", *TWO)
+
+
+@pytest.mark.parametrize("text", ["params", "params=big", "params=-3", "params=0"])
+def test_parse_target__no_positive_number__is_a_question_error(text):
+    with pytest.raises(QuestionError, match="no coordinate"):
+        parse_target(text)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from autollm.cli.main import app
+from tests.unit.advisor.sweeps import rows_of, write_csv
+
+TARGET = ("--target", "params=1.6B,tokens=60B")
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A sweep in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    return write_csv(tmp_path / "logs" / "runs.csv", rows_of()[::2])
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_recommend__json__only_json_on_stdout_and_nothing_written(table, tmp_path):
+    done = call("recommend", table, *TARGET, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["schema"] == "autollm.recommendation/1"
+    assert [p.name for p in tmp_path.iterdir()] == ["logs"]
+
+
+def test_recommend__terminal__shows_configuration_answers_and_decider(table):
+    done = call("recommend", table, *TARGET, "--trials", 2)
+    assert done.exit_code == 0, done.output
+    for words in (
+        "lr =",
+        "What your logs can answer",
+        "Decided by",
+        "achievable outcome",
+    ):
+        assert words in done.stdout
+
+
+def test_recommend__write__a_file_with_the_users_keys(table, tmp_path):
+    done = call("recommend", table, *TARGET, "--write", tmp_path / "next.yaml")
+    assert done.exit_code == 0, done.output
+    lines = (tmp_path / "next.yaml").read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["lr", "batch_size"]
+
+
+def test_recommend__coordinate_missing__exit_2_and_the_error_object(table):
+    done = call("recommend", table, "--target", "params=7B", "--json")
+    assert done.exit_code == 2
+    assert "tokens" in json.loads(done.stdout)["error"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("a,b\n1,2\n", "unreadable"),
+        ("lr,metric_x\n" + "0.1,5\n0.2,7\n" * 5, "direction"),
+    ],
+)
+def test_recommend__no_honest_answer__exit_3_and_the_error_object(
+    tmp_path, content, code
+):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    done = call("recommend", path, *TARGET, "--json")
+    assert done.exit_code == 3
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == code and error["remedy"]
+
+
+def test_recommend__no_such_file__exit_3(tmp_path):
+    done = call("recommend", tmp_path / "nothing.csv", *TARGET)
+    assert done.exit_code == 3 and "nothing.csv" in done.stderr
+
+
+def test_check__plan_file__verdict_and_distance(table, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"optim": {"lr": 0.01, "batch_size": 512}}))
+    done = call("check", plan, table, *TARGET, "--json")
+    assert done.exit_code == 0, done.output
+    checked = json.loads(done.stdout)["checked"]
+    assert checked["verdict"] in ("wasteful", "risky")
+    assert checked["distance_to_optimum"]["lr"] > 1.5
+
+
+def test_check__plan_without_a_knob__exit_2_and_names_it(table, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"lr": 0.01}')
+    done = call("check", plan, table, *TARGET)
+    assert done.exit_code == 2 and "lacks batch_size" in done.stderr
