@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from autollm.advisor.question import Question, make_question
+from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError
-from autollm.gym.regret import regret
-from autollm.gym.space import nearest
-from autollm.gym.table import OutcomeTable
-from autollm.gym.task import TaskView
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.regret import regret
+from autollm.gym.tasks.view import TaskView
 
 DECIDER = "moving-bowl"
 LEAST_LEVELS = 3

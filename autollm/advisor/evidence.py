@@ -25,9 +25,13 @@ import pyarrow.parquet as pq
 from autollm.advisor.marts import build_marts
 from autollm.core.errors import AdviceError, AutoLLMError, UnknownNameError
 from autollm.core.records import content_hash
-from autollm.gym.table import OutcomeTable
+from autollm.gym.tables.outcome_table import OutcomeTable
 
 MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
+
+INSPECT = (
+    "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def _land(
     except FileNotFoundError:
         raise
     except AutoLLMError as error:
-        raise AdviceError("unreadable", str(error)) from error
+        raise _unreadable(error) from error
     if report.n_runs == 0:
         first = f" First problem: {report.quarantined[0].reason}" * bool(
             report.quarantined
@@ -151,8 +155,7 @@ def _land(
         raise AdviceError(
             "unreadable",
             f"no run could be read from {', '.join(paths)}.{first}",
-            "autollm sources inspect FILE, correct the mapping it proposes, then --as "
-            "MAPPING.",
+            INSPECT,
         )
     if report.n_lines_quarantined:
         lines = report.n_lines_quarantined
@@ -191,7 +194,7 @@ def _proposed(path: str, said: Said) -> tuple[Any, tuple[tuple[str, str], ...]]:
     try:
         found = propose(path, said.objective or None)
     except AutoLLMError as error:
-        raise AdviceError("unreadable", str(error)) from error
+        raise _unreadable(error) from error
     _require_direction(found.columns, said)
     mapping = parse_mapping(found.toml, f"the mapping proposed for {path}")
     return mapping, tuple(("proposed", note) for note in found.notes)
@@ -217,6 +220,12 @@ def _is_run_log(path: str) -> bool:
     if not path.endswith((".jsonl", ".jsonl.zst")):
         return False
     return path.endswith(".zst") or b'"autollm.run/1"' in Path(path).read_bytes()[:4096]
+
+
+def _unreadable(error: AutoLLMError) -> AdviceError:
+    """An error of reading, its remedy apart."""
+    text, _, remedy = str(error).partition(" Fix: ")
+    return AdviceError("unreadable", text, remedy or INSPECT)
 
 
 def _raw_cells(bronze: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -284,7 +293,7 @@ def _with_compute(outcomes: pa.Table) -> pa.Table:
 
 
 def _outcome_table(outcomes: pa.Table, marts: dict[str, pa.Table]) -> OutcomeTable:
-    from autollm.gym.arrays import table_of_marts
+    from autollm.snapshots.arrays import table_of_marts
 
     keys = [("experiment_id", "ascending"), ("config_id", "ascending")]
     outcomes = outcomes.sort_by(keys)
@@ -296,7 +305,7 @@ def _outcome_table(outcomes: pa.Table, marts: dict[str, pa.Table]) -> OutcomeTab
             table_id, outcomes, marts["dim_spaces"], marts["fct_learning_curves"]
         )
     except AutoLLMError as error:
-        raise AdviceError("unreadable", str(error)) from error
+        raise _unreadable(error) from error
 
 
 def _constants(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from autollm.core.errors import QuestionError
+from autollm.core.knobs import Knob, is_number
+from autollm.core.space import Space
 from autollm.core.values import parse_number
-from autollm.gym.knobs import Knob, is_number
-from autollm.gym.space import Space
 
 SAME = 1e-3
 """Relative spread of a ratio that is one unit: canonical values keep six digits, and

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autollm.gym.knobs import Knob
-from autollm.gym.space import Space
-from autollm.gym.table import Experiment, OutcomeTable
-from autollm.gym.task import EvidenceTable, TaskView
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
+from autollm.gym.tasks.view import EvidenceTable, TaskView
 
 MOST_ROWS = 300
 """Rows of a view. A cold start on 1,000 runs has to end in 20 s on two cores; the bowl

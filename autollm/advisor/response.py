@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autollm.gym.smoothing import squash
-from autollm.gym.space import Space
+from autollm.core.space import Space
+from autollm.gym.tables.squashing import squash
 
 FAR = 1.6
 """Rows with a larger u lie on the cliff, which is no part of a bowl (bowl_fit.FAR)."""

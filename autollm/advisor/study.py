@@ -27,7 +27,7 @@ from autollm.advisor.loss_law import LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
 from autollm.advisor.question import Question, make_question, widened
 from autollm.advisor.response import Response, Rows, fit_response
-from autollm.policies.spread import expected_spread
+from autollm.policies.surrogates.spread import expected_spread
 
 OTHERS = ("power-law", "copy-nearest", "pool-centre")
 """Policies that are backtested beside the decider: the textbook, the habit, the

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from autollm.advisor.answer import Assumption
 from autollm.core.errors import QuestionError
 from autollm.core.values import parse_number
-from autollm.gym.table import Experiment
+from autollm.gym.tables.outcome_table import Experiment
 
 RATIO = re.compile(r"(\w+?)s?(?:_per_|/)(\w+)")
 """`tokens_per_param`, `D/N`: the first coordinate is that many times the second."""

@@ -20,7 +20,7 @@ import numpy as np
 from autollm.advisor.answer import Interval
 from autollm.advisor.loss_law import Forecast
 from autollm.advisor.study import Study
-from autollm.gym.knobs import Knob
+from autollm.core.knobs import Knob
 
 LEVEL = 0.9
 WASTE = 0.01

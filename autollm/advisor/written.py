@@ -112,6 +112,8 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> str:
 
 def _scalar(value: Any) -> str:
     """As JSON, but 1e-05 with the dot that YAML 1.1 readers need to see a number."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_scalar, value))}]"
     text = json.dumps(value)
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")

@@ -4,7 +4,8 @@ import pytest
 
 from autollm.advisor.native import names_of
 from autollm.core.errors import QuestionError
-from autollm.gym.space import Knob, Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 
 SPACE = Space(
     (

@@ -1,7 +1,8 @@
 import numpy as np
 
 from autollm.advisor.response import Rows, fit_response
-from autollm.gym.space import Knob, Space
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
 
 SPACE = Space(
     (

@@ -2,8 +2,9 @@ import pytest
 
 from autollm.advisor.target import parse_target, resolve_target
 from autollm.core.errors import QuestionError
-from autollm.gym.space import Knob, Space
-from autollm.gym.table import Experiment
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+from autollm.gym.tables.outcome_table import Experiment
 
 SPACE = Space((Knob("lr", "log", (0.001, 0.002)),))
 COLUMNS = {"params": "P", "tokens": "T"}
