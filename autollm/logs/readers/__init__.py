@@ -16,6 +16,7 @@ from pathlib import Path
 from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
+from autollm.logs.readers.mlflow_store import MlflowFetchedReader, MlflowFolderReader
 from autollm.logs.readers.optuna_trials import OptunaJournalReader
 from autollm.logs.readers.ray_tune import RaySweepReader, RayTrialReader
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
@@ -30,6 +31,7 @@ from autollm.logs.readers.text_log import (
     own_formats,
 )
 from autollm.logs.readers.trainer_state import TrainerFolderReader, TrainerStateReader
+from autollm.logs.readers.wandb_api import WandbFetchedReader
 from autollm.logs.readers.wandb_offline import WandbFolderReader, WandbOfflineReader
 from autollm.logs.relation import FileReader, FolderReader
 
@@ -37,6 +39,9 @@ from autollm.logs.relation import FileReader, FolderReader
 def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
     """Readers of run folders. `own`: a user's text formats (`own_formats`)."""
     return (
+        WandbFetchedReader(),
+        MlflowFetchedReader(),
+        MlflowFolderReader(),
         WandbFolderReader(),
         TrainerFolderReader(),
         RaySweepReader(),

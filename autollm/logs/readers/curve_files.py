@@ -173,6 +173,8 @@ def read_csv_curve(
         collector = CurveCollector(builder, layout, run or plain_stem(name))
         for line, row in itertools.chain(first_rows, rows):
             collector.add(row, line)
+        if collector.is_empty:
+            raise RecordError("no row under the header can be used")
         collector.finish(file or name, settings)
     return table.last_row
 

@@ -183,7 +183,12 @@ class RelationBuilder:
 
     def add_run(self, cells: Mapping[str, Any], file: str, line: int = 0) -> None:
         """One run: cells by column, where it stands."""
-        self._runs.append({**cells, FILE_COLUMN: clean_text(file), LINE_COLUMN: line})
+        row: dict[str, Any] = {}
+        for name, value in cells.items():
+            row[clean_text(name)] = value
+        row[FILE_COLUMN] = clean_text(file)
+        row[LINE_COLUMN] = line
+        self._runs.append(row)
 
     def amend_run(self, cells: Mapping[str, Any]) -> None:
         """Cells of the last run that are known only after its history."""
@@ -201,7 +206,8 @@ class RelationBuilder:
     ) -> None:
         """One logged value, as logged."""
         name = clean_text(metric)
-        self._waiting.append((run_key, name, step, tokens, wall_time_s, value, line))
+        run = clean_text(run_key)
+        self._waiting.append((run, name, step, tokens, wall_time_s, value, line))
         if len(self._waiting) >= _CHUNK_POINTS:
             self._flush()
 
@@ -252,7 +258,10 @@ class RelationBuilder:
         if self._points:
             points = pa.Table.from_batches(self._points, POINTS_SCHEMA)
         runs = table_of(self._runs)
-        roles = {n: role for n, role in self.roles.items() if n in runs.column_names}
+        roles: dict[str, Role] = {}
+        for name, role in self.roles.items():
+            if clean_text(name) in runs.column_names:
+                roles[clean_text(name)] = role
         bad = list(self._bad)
         if self._n_more_bad:
             reason = f"more lines of the {_MAX_BAD} kinds before could not be read"

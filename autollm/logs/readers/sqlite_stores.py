@@ -31,6 +31,13 @@ in circles.
 _LOCK_BYTES = slice(18, 20)
 """File format versions; 2 is write-ahead logging, which a copy in memory cannot do."""
 
+_BROKEN = (
+    sqlite3.Error,
+    sqlite3.Warning,
+    OverflowError,
+    MemoryError,
+    UnicodeDecodeError,  # the message of an error that quotes the file
+)
 Row = Mapping[str, Any]
 
 
@@ -110,7 +117,7 @@ def _opened(data: bytes) -> Iterator[Database]:
             connection.execute("pragma cell_size_check = on")
             connection.text_factory = _decode
             yield Database(connection)
-    except (sqlite3.Error, sqlite3.Warning, OverflowError, MemoryError) as error:
+    except _BROKEN as error:
         raise RecordError(f"a damaged SQLite database: {error}") from None
 
 

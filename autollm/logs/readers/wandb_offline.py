@@ -60,7 +60,7 @@ _FIRST = 2
 _MIDDLE = 3
 _LAST = 4
 _RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
-_INTERNAL = frozenset({"_wandb", "wandb_version"})
+INTERNAL = frozenset({"_wandb", "wandb_version"})
 
 ROLES: dict[str, Role] = {
     "run_id": "key",
@@ -302,7 +302,7 @@ def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
         config.update(part.config)
         summary.update(part.summary)
         for line, row in part.history:
-            _add_history(builder, first.run_id, line, row)
+            add_history(builder, first.run_id, line, row)
     cells = {"run_id": first.run_id, **first.labels, "state": _state(last)}
     trunk, at_step = first.trunk
     if trunk:
@@ -312,8 +312,8 @@ def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     cells["runtime_s"] = number(summary.pop("_runtime", None))
     cells["last_step"] = whole_number(summary.pop("_step", None))
     summary.pop("_timestamp", None)
-    _add_cells(builder, cells, "config.", config)
-    _add_cells(builder, cells, "summary.", summary)
+    add_cells(builder, cells, "config.", config)
+    add_cells(builder, cells, "summary.", summary)
     builder.add_run(cells, last.file)
 
 
@@ -323,14 +323,15 @@ def _state(last: _Segment) -> str:
     return "failed" if last.exit_code else "finished"
 
 
-def _add_cells(
+def add_cells(
     builder: RelationBuilder,
     cells: dict[str, Any],
     prefix: str,
     values: dict[str, Any],
 ) -> None:
+    """Settings (`config.`) or results (`summary.`) into a run's cells."""
     for name, value in values.items():
-        if name in _INTERNAL or name.startswith("_wandb."):
+        if name in INTERNAL or name.startswith("_wandb."):
             continue
         found = {prefix + name: cell(value)}
         if isinstance(value, dict) and value:
@@ -343,9 +344,10 @@ def _add_cells(
             builder.roles[column] = role
 
 
-def _add_history(
+def add_history(
     builder: RelationBuilder, run_id: str, line: int, row: dict[str, Any]
 ) -> None:
+    """One logged row as points; takes W&B's own columns out of it."""
     step = whole_number(row.pop("_step", None))
     wall_time_s = number(row.pop("_runtime", None))
     row.pop("_timestamp", None)

@@ -1,0 +1,209 @@
+"""Damage to files, for fuzzing readers: cuts, flipped bytes, pieces put elsewhere.
+
+    python -m tests.unit.logs.readers.mutations --inputs 100000 [--only wandb]
+
+runs the campaign (`make campaign`); the tests run 500 inputs a reader.
+"""
+
+import argparse
+import itertools
+import random
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from autollm.core.errors import AutoLLMError
+from autollm.logs.readers import file_readers, folder_readers
+from autollm.logs.relation import OpenedFolder
+from tests.unit.logs.readers.opened import (
+    FIXTURES,
+    Opened,
+    listing_of,
+    opened_file,
+)
+
+MAX_SECONDS = 20.0
+"""No mutated fixture of a few kB may take longer; a catastrophic pattern takes for ever."""
+
+
+def mutated(data, rng):
+    """One damaged copy of some bytes."""
+    out = bytearray(data)
+    kind = rng.randrange(5)
+    if kind == 0:
+        return bytes(out[: rng.randrange(len(out) + 1)])
+    if kind == 1:
+        for _ in range(rng.randrange(1, 20)):
+            if out:
+                out[rng.randrange(len(out))] = rng.randrange(256)
+        return bytes(out)
+    start = rng.randrange(len(out) + 1)
+    end = min(len(out), start + rng.randrange(1, 200))
+    piece = bytes(out[start:end])
+    if kind == 2:
+        del out[start:end]
+    elif kind == 3:
+        at = rng.randrange(len(out) + 1)
+        out[at:at] = piece * rng.randrange(1, 4)
+    else:
+        out[start:end] = rng.choice(ODD)
+    return bytes(out)
+
+
+ODD = (
+    b"\x00",
+    b"\xff\xfe",
+    b"NaN",
+    b"1e999",
+    b"9" * 5000,
+    b"[" * 3000,
+    b'{"a":' * 2000,
+    b"\n\n\n",
+    b'"',
+    b"\\ud800",
+    b"null",
+    b"-",
+    b"*a",
+    b"&a",
+    b"!!python/object/apply:os.system [x]",
+    b"true",
+    b"{}",
+    b"[]",
+    b"''",
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One reader and one input of its own."""
+
+    name: str
+    reader: object
+    opened: object
+
+    def read(self, rng):
+        """Reads a damaged input; checks that everything is accounted for.
+
+        Errors of the house are what should happen; any other is the caller's to see.
+        """
+        damaged = self._damaged(rng)
+        try:
+            for relation in self.reader.read(damaged):
+                check(relation)
+        except AutoLLMError:
+            return False
+        return True
+
+    def _damaged(self, rng):
+        if isinstance(self.opened, Opened):
+            return Opened(self.opened.name, mutated(self.opened.data, rng))
+        files = dict(self.opened.files)
+        for path in rng.sample(sorted(files), min(len(files), rng.randrange(1, 3))):
+            files[path] = Opened(path, mutated(files[path].data, rng))
+        return OpenedFolder(self.opened.name, files)
+
+
+def check(relation):
+    """What every relation must hold."""
+    assert relation.n_lines >= relation.n_lines_bad >= 0, relation.bad
+    assert set(relation.roles) <= set(relation.runs.column_names)
+    if relation.runs.num_rows:
+        assert {"_file", "_line"} <= set(relation.runs.column_names)
+        assert not relation.key or relation.key in relation.runs.column_names
+    if relation.points is not None:
+        relation.points.validate(full=True)
+    relation.runs.validate(full=True)
+
+
+FOLDERS = (
+    "wandb",
+    "transformers/resumed",
+    "ray/sweep",
+    "hydra/multirun/0",
+    "lightning/sweep/version_0",
+    "tensorboard/lr-0.01",
+    "tensorboard/keras",
+    "text_logs/nanogpt-run",
+    "mlflow/mlruns",
+)
+FILES = (
+    "mlflow/mlflow.db.gz",
+    "optuna/optuna.db.gz",
+    "optuna/journal.log",
+    "text_logs/megatron.log",
+    "text_logs/nanochat.log",
+    "transformers/finished/trainer_state.json",
+    "lightning/sweep/version_0/metrics.csv",
+)
+
+
+def subjects():
+    """A reader and an input each: every folder and file reader is among them."""
+    found = []
+    for place in FOLDERS:
+        listing = listing_of(FIXTURES / place)
+        reader = next(r for r in folder_readers() if r.matches_folder(listing))
+        files = {}
+        for path in reader.matches_folder(listing):
+            files[path] = opened_file(FIXTURES / place / path, path)
+        found.append(Subject(place, reader, OpenedFolder(place, files)))
+    for place in FILES:
+        opened = opened_file(FIXTURES / place)
+        head = opened.data[: 2**16]
+        reader = next(r for r in file_readers() if r.matches(opened.name, head))
+        found.append(Subject(place, reader, opened))
+    for path in sorted((FIXTURES / "wandb").glob("*finished1/*.wandb")):
+        opened = opened_file(path)
+        found.append(Subject("wandb-file", file_readers()[0], opened))
+    result = next((FIXTURES / "ray").glob("sweep/*/result.json"))
+    opened = opened_file(result)
+    reader = next(r for r in file_readers() if r.matches("result.json", opened.data))
+    found.append(Subject("ray/result.json", reader, opened))
+    return found
+
+
+def campaign(n_inputs, only=""):
+    """Reads `n_inputs` damaged inputs a file reader, a tenth of them a folder reader;
+    prints what came out, raises what is not the house's.
+    """
+    for subject in subjects():
+        if only not in subject.name:
+            continue
+        is_folder = isinstance(subject.opened, OpenedFolder)
+        n_here = n_inputs // 10 if is_folder else n_inputs
+        n_read = 0
+        slowest = 0.0
+        for seed in range(n_here):
+            started = time.perf_counter()
+            try:
+                n_read += subject.read(random.Random(seed))
+            except Exception:
+                print(f"{subject.name}: seed {seed}", file=sys.stderr)
+                raise
+            slowest = max(slowest, time.perf_counter() - started)
+        print(
+            f"{subject.name}: {n_here} inputs, {n_read} read, {n_here - n_read} set "
+            f"aside whole, the slowest {slowest:.2f} s",
+            flush=True,
+        )
+
+
+def first_bytes_match(n_inputs):
+    """Asks every reader whether damaged heads are its own; none may raise."""
+    readers = file_readers()
+    heads = []
+    for place in FILES:
+        heads.append(opened_file(FIXTURES / place))
+    for seed, opened in zip(range(n_inputs), itertools.cycle(heads), strict=False):
+        head = mutated(opened.data[: 2**16], random.Random(seed))
+        for reader in readers:
+            assert reader.matches(opened.name, head) in (True, False)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=Path(__file__).name)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    campaign(options.inputs, options.only)
