@@ -1,5 +1,6 @@
 # make run   set up what is missing, then raw logs -> judged agent (autollm run)
 # make test  set up what is missing, then the whole test suite
+# make campaign  100,000 damaged inputs a file reader, 10,000 a folder reader (hours)
 # make dev   Dagster UI and MLflow UI on loopback, with the history of `make run`
 # make clean remove the virtual environment (var/, the state folder, stays)
 SHELL := /bin/sh
@@ -7,13 +8,16 @@ VENV := .venv
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: run test dev clean setup
+.PHONY: run test dev clean setup campaign
 
 run: $(READY)
 	@AUTOLLM_DIE_WITH_PARENT=1 $(VENV)/bin/autollm run $(ARGS)
 
 test: $(READY)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+campaign: $(READY)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.unit.logs.readers.mutations $(ARGS)
 
 dev: $(READY)
 	@$(VENV)/bin/python -m pipelines.dev $(ARGS)
