@@ -165,20 +165,21 @@ def longest_durations(
 def likely_done(places: Places, settings: Settings) -> set[str]:
     """Long steps whose work is done already, as long as the snapshot stays as it is."""
     from autollm.core.errors import AutoLLMError
-    from autollm.gym.tables.snapshot import published_id
+    from autollm.gym.tables.snapshot import open_snapshot
     from autollm.stages import agents, judging
     from pipelines.requests import request_of
 
-    table_id = published_id(places.home)
-    if table_id is None:
-        return set()
-    done = set()
-    folder = agents.trajectories_folder(places, settings, table_id)
+    done: set[str] = set()
+    try:
+        table = open_snapshot(places.home)
+    except AutoLLMError:
+        return done
+    folder = agents.trajectories_folder(places, settings, table)
     if (folder / "trajectories.jsonl").exists():
         done.add("trajectories")
     for step, stage in (("agent_sft", agents.SFT), ("agent_rl", agents.SFT_RL)):
         try:
-            if agents.done_of(agents.work_of(places, settings, stage)):
+            if agents.done_of(agents.work_on(table, places, settings, stage)):
                 done.add(step)
         except AutoLLMError:
             return done
@@ -186,10 +187,7 @@ def likely_done(places: Places, settings: Settings) -> set[str]:
         ("validation_scores", "validation"),
         ("held_out_scores", "test"),
     ):
-        found = judging.finished(
-            places, judging.identity_of(request_of(places, settings, split), table_id)
-        )
-        if found:
+        if judging.finished(places, request_of(places, settings, split), table):
             done.add(step)
     return done
 

@@ -17,14 +17,10 @@ from pathlib import Path
 
 import torch
 
-from autollm.agent.checkpoints import (
-    Checkpoint,
-    digest,
-    load_checkpoint,
-    save_checkpoint,
-)
+from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from autollm.agent.pretrain import adopt
 from autollm.agent.provenance import training_targets
+from autollm.core.identity import checkpoint_digest
 
 
 @torch.no_grad()
@@ -39,7 +35,7 @@ def average(folders: Sequence[str | Path], out: str | Path) -> Path:
     other, metadata, digests = (
         copy.deepcopy(mean.model),
         [mean.metadata],
-        [digest(f) for f in folders],
+        [checkpoint_digest(f) for f in folders],
     )
     for n, folder in enumerate(folders[1:], start=2):
         one = load_checkpoint(folder)

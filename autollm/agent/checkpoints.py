@@ -8,13 +8,11 @@ checkpoint computes what the saved one did, and no pickle is ever read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from autollm.agent.profiles import TrainConfig
 from autollm.core.errors import CheckpointError
 
 SCHEMA = 1
 METADATA = "autollm.json"
-PACKAGE = Path(__file__).parent.parent
 
 
 @dataclass
@@ -122,44 +118,3 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
             "Fix: train it again."
         )
     return metadata
-
-
-def digest(folder: str | Path) -> str:
-    """16 hex digits over the weights and the metadata of a checkpoint; of the name
-    alone for a hub id.
-    """
-    out = hashlib.sha256()
-    named = (METADATA, "tokenizer.json", "config.json")
-    files = sorted(
-        p
-        for p in Path(folder).glob("*")
-        if p.suffix == ".safetensors" or p.name in named
-    )
-    for path in files:
-        out.update(path.name.encode() + path.read_bytes())
-    return (out if files else hashlib.sha256(str(folder).encode())).hexdigest()[:16]
-
-
-def code_digest() -> str:
-    """16 hex digits over the code of agent/, core/ and gym/."""
-    out = hashlib.sha256()
-    for part in ("agent", "core", "gym"):
-        for path in sorted((PACKAGE / part).rglob("*.py")):
-            out.update(
-                path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes()
-            )
-    return out.hexdigest()[:16]
-
-
-def identity(config: TrainConfig, table_id: str, seed: int) -> str:
-    """Identity of a training: equal identities mean equal work, which is then skipped."""
-    parts = {
-        "config": config.digest,
-        "base": digest(config.base_path),
-        "table_id": table_id,
-        "seed": seed,
-        "torch": version("torch"),
-        "trl": version("trl"),
-        "code": code_digest(),
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

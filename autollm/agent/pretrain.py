@@ -25,17 +25,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from autollm.agent.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
-from autollm.agent.checkpoints import (
-    Checkpoint,
-    digest,
-    load_checkpoint,
-    save_checkpoint,
-)
+from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from autollm.agent.model import build_model, n_parameters
 from autollm.agent.muon import Muon
 from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
 from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, value_ids
+from autollm.core.identity import checkpoint_digest
 
 TOKENIZER_SEEDS = range(999_999_000, 1_000_000_000)
 VALIDATION_CHUNK = 1_000_000
@@ -304,7 +300,7 @@ def save_base(run: Pretraining, folder: Path) -> Path:
         "table_id": None,
         "parents": [
             *run.before.get("parents", []),
-            *([digest(run.config.start)] if run.config.start else []),
+            *([checkpoint_digest(run.config.start)] if run.config.start else []),
         ],
         "parameters": n_parameters(run.model),
         "lessons": [*earlier, lesson],

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autollm.core.errors import UnknownNameError
-from autollm.core.records import canonical_json, content_hash
 
 FOLDER = Path(__file__).parent / "profiles"
 ROOT = Path(__file__).parent.parent.parent
@@ -69,6 +68,11 @@ class SftConfig(Strict):
     log_every: int = 10
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
+
+    @property
+    def n_conversations(self) -> int:
+        """How many conversations the stage sees."""
+        return self.steps * self.batch_size * self.gradient_accumulation
 
 
 class GrpoConfig(Strict):
@@ -149,10 +153,6 @@ class TrainConfig(Strict):
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
     generation: GenerationConfig = GenerationConfig()
-
-    @property
-    def digest(self) -> str:
-        return content_hash(canonical_json(self.model_dump(mode="json"), digits=9))
 
     @property
     def base_path(self) -> str:

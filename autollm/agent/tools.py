@@ -8,23 +8,15 @@ Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from typing import Any
 
 from transformers.utils import get_json_schema
 
-from autollm.gym.environments.text import TextEnv
-
-RESERVED = ("reset", "get_reward")
+from autollm.gym.environments.text import tools
 
 
 @cache
 def tool_schemas() -> tuple[dict[str, Any], ...]:
     """JSON schemas of the tools, in the order in which TRL lists them."""
-    methods = inspect.getmembers(TextEnv, predicate=inspect.isfunction)
-    return tuple(
-        get_json_schema(m)
-        for name, m in methods
-        if name not in RESERVED and not name.startswith("_")
-    )
+    return tuple(map(get_json_schema, tools().values()))

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from autollm.agent.checkpoints import Checkpoint, digest, read_metadata, save_checkpoint
+from autollm.agent.checkpoints import Checkpoint, read_metadata, save_checkpoint
 from autollm.agent.devices import device_of
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.provenance import assert_no_held_out, training_targets
+from autollm.core.identity import checkpoint_digest
 
 
 class MetricLog(Protocol):
@@ -121,7 +122,7 @@ def finish(
     before = read_metadata(base)
     experiments = sorted({*training_targets(before), *metadata.get("experiments", [])})
     assert_no_held_out(experiments, f"the {metadata['stage']} stage")
-    parents = [*before.get("parents", []), digest(base)]
+    parents = [*before.get("parents", []), checkpoint_digest(base)]
     words = "; ".join(
         dict.fromkeys([str(before.get("trained_on")), str(metadata.get("trained_on"))])
     )

@@ -123,10 +123,7 @@ def simulate_trajectories(
     """As many conversations as the SFT stage of `config` will see (or
     `n_conversations`), in a fixed random order.
     """
-    total = (
-        n_conversations
-        or config.sft.steps * config.sft.batch_size * config.sft.gradient_accumulation
-    )
+    total = n_conversations or config.sft.n_conversations
     rng = np.random.default_rng([31, config.seed])
     tasks = train_tasks(suites, table)
     n_practice = total if not tasks else round(total * config.sft.practice_share)

@@ -1,28 +1,26 @@
 """Who takes part in an evaluation: registered policies, and agents that are handed in.
 
 An agent plays its own episodes in batches (`play_many`); evaluation judges the episodes
-and knows nothing else of it. Invariant: a contender's version changes whenever its play
-could, so that stored scores are never another contender's.
+and knows nothing else of it. Invariant: a contender's identity changes whenever its play
+could, so that stored scores are never another contender's; and with nothing else, so
+that a new policy leaves the scores of all others where they are.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
-import autollm
+from autollm.core.identity import code_digest, identity_of
 from autollm.evaluation.protocol import Player
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.episode import Episode
 from autollm.gym.tasks.task import Task
-from autollm.policies.registry import policy_version
+from autollm.policies.registry import REGISTRY, module_of, policy_version
 
-SOURCES = ("policies/**/*.py", "gym/**/*.py", "core/*.py")
-"""Code that decides what a registered policy proposes and how that is scored."""
+JUDGE = "autollm.evaluation.protocol"
+"""The module that plays and scores an episode, whoever plays."""
 
 
 class Play(Protocol):
@@ -67,13 +65,29 @@ class Contender:
         return self.player.policy_id
 
 
-def registered(policy_id: str) -> Contender:
-    """A policy of the registry; its version names the code too.
+def registered(policy_id: str, modules: Sequence[str] = ()) -> Contender:
+    """A policy of the registry.
+
+    Args:
+        modules: what else decides an outcome, such as the lab's where plays are live.
 
     Raises:
         UnknownNameError: no policy of that id.
     """
-    return Contender(Player(policy_id, f"{policy_version(policy_id)}-{code_digest()}"))
+    identity = policy_identity(policy_id, modules)
+    return Contender(
+        Player(policy_id, str(policy_version(policy_id)), identity=identity)
+    )
+
+
+def policy_identity(policy_id: str, modules: Sequence[str] = ()) -> str:
+    """16 hex digits over all that decides the play of a registered policy, which is not
+    loaded for it.
+
+    Raises:
+        UnknownNameError: no policy of that id.
+    """
+    return code_digest([JUDGE, module_of(policy_id), *modules], REGISTRY)
 
 
 def agent(
@@ -85,26 +99,27 @@ def agent(
     decoding: str = "greedy",
     traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None,
     tasks_at_once: int = 0,
+    modules: Sequence[str] = (),
+    reads: Mapping[str, Any] | None = None,
 ) -> Contender:
-    """An agent; `version` is the digest of its checkpoint (the digest of the gym's code
-    is added).
+    """An agent.
+
+    Args:
+        version: digest of its checkpoint.
+        modules: those that play it.
+        reads: texts and settings that its play hangs on besides, by value.
     """
+    identity = identity_of(
+        {
+            "version": version,
+            "code": code_digest([JUDGE, *modules], REGISTRY),
+            "decoding": decoding,
+            "reads": reads or {},
+        }
+    )
     return Contender(
-        Player(policy_id, f"{version}-{code_digest()}", stage, decoding),
+        Player(policy_id, version, stage, decoding, identity),
         make_agent,
         traced_numbers,
         tasks_at_once,
     )
-
-
-@cache
-def code_digest() -> str:
-    """8 hex digits over the source of policies and gym."""
-    root = Path(autollm.__file__).parent
-    digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for path in sorted(root.glob(pattern)):
-            digest.update(
-                path.relative_to(root).as_posix().encode() + path.read_bytes()
-            )
-    return digest.hexdigest()[:8]

@@ -1,10 +1,11 @@
-"""Judged episodes on disk: Parquet parts, one folder a snapshot, each part written once
-and whole.
+"""Judged episodes on disk: Parquet parts, one folder a task as it was posed on its
+rows, each part written once and whole.
 
-    <out_url>/<table_id>/part-<hash of its keys>.parquet
+    <out_url>/<task_digest>/part-<hash of its keys>.parquet
 
-What does not belong here: playing, means. Invariant: a key stands in the answer at most
-once, whatever was killed.
+A part of another schema (an older version's) answers nothing, and so do folders by
+snapshot, which older versions wrote. What does not belong here: playing, means.
+Invariant: a key stands in the answer at most once, whatever was killed.
 """
 
 from __future__ import annotations
@@ -31,39 +32,45 @@ _TYPES = {
 }
 SCHEMA = pa.schema(
     [(f.name, _TYPES[f.type]) for f in fields(EpisodeResult)],
-    metadata={"schema": "autollm.episodes/1"},
+    metadata={"schema": "autollm.episodes/2"},
 )
 
 
-def write_part(out_url: str, table_id: str, results: Sequence[EpisodeResult]) -> str:
-    """Write results of one snapshot as a new part; returns its URL."""
+def write_parts(out_url: str, results: Sequence[EpisodeResult]) -> list[str]:
+    """Write results as new parts, one a task; returns their URLs."""
+    by_task: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        by_task.setdefault(result.task_digest, []).append(result)
+    return [_write_part(out_url, digest, own) for digest, own in by_task.items()]
+
+
+def load_results(
+    out_url: str, task_digests: Iterable[str]
+) -> dict[tuple[Any, ...], EpisodeResult]:
+    """All judged episodes of tasks by key."""
+    out: dict[tuple[Any, ...], EpisodeResult] = {}
+    for digest in dict.fromkeys(task_digests):
+        folder = storage.join(out_url, digest)
+        for name in storage.list_names(folder):
+            if name.startswith("part-") and name.endswith(".parquet"):
+                found = _read_part(storage.join(folder, name))
+                out.update((r.key, r) for r in found)
+    return out
+
+
+def _write_part(out_url: str, digest: str, results: list[EpisodeResult]) -> str:
     name = content_hash("\n".join(sorted(repr(r.key) for r in results)))
     buffer = io.BytesIO()
-    pq.write_table(
-        pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA),
-        buffer,
-        compression="zstd",
-    )
-    url = storage.join(out_url, table_id, f"part-{name}.parquet")
+    rows = pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA)
+    pq.write_table(rows, buffer, compression="zstd")
+    url = storage.join(out_url, digest, f"part-{name}.parquet")
     storage.write_atomic(url, buffer.getvalue())
     return url
 
 
-def load_results(out_url: str, table_id: str) -> dict[tuple[Any, ...], EpisodeResult]:
-    """All judged episodes of a snapshot by key. Parts of another schema (an older
-    version's) are left aside.
-    """
-    folder = storage.join(out_url, table_id)
-    out: dict[tuple[Any, ...], EpisodeResult] = {}
-    for name in storage.list_names(folder):
-        if not (name.startswith("part-") and name.endswith(".parquet")):
-            continue
-        part = pq.read_table(io.BytesIO(storage.read_bytes(storage.join(folder, name))))
-        if part.schema.equals(SCHEMA):
-            out.update(_by_key(part.to_pylist()))
-    return out
-
-
-def _by_key(rows: Iterable[dict[str, Any]]) -> dict[tuple[Any, ...], EpisodeResult]:
-    results = (EpisodeResult(**row) for row in rows)
-    return {r.key: r for r in results}
+def _read_part(url: str) -> list[EpisodeResult]:
+    part = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    said = (part.schema.metadata or {}).get(b"schema")
+    if said != SCHEMA.metadata[b"schema"] or not part.schema.equals(SCHEMA):
+        return []
+    return [EpisodeResult(**row) for row in part.to_pylist()]

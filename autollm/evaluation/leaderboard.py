@@ -92,7 +92,7 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
     evaluation_id(results)
     for what, key, value in (
         ("versions of suite", "suite", "suite_version"),
-        ("versions of policy", "policy", "policy_version"),
+        ("versions of policy", "policy", "policy_identity"),
         ("off-table modes in suite", "suite", "off_table_mode"),
         ("budgets in suite", "suite", "trials"),
     ):
@@ -186,6 +186,8 @@ def _row(own: list[EpisodeResult], k: int) -> dict[str, Any]:
         "table_id": first.table_id,
         "policy": first.policy,
         "policy_version": first.policy_version,
+        "policy_identity": first.policy_identity,
+        "live": first.live,
         "stage": first.stage,
         "setting": first.setting,
         "target_rows": first.target_rows,

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.identity import identity_of
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.episode import Episode, start
 from autollm.gym.tasks.regret import regret
@@ -28,6 +29,10 @@ from autollm.policies.base import Policy
 class EpisodeResult:
     """A judged episode. Lists hold one value per trial of the task (k = 1 ... trials).
 
+    table_id: the snapshot that it stands on. task_digest: what was asked, and the rows
+    that could be read (see task_digest). live: outcomes were trained, not looked up.
+    policy_version: its own version, or the digest of its weights; policy_identity: all
+    that decides its play.
     raw_gap: best found minus the best row, objective's unit (below 0 where a live run
     beat it). rank: of the best found, 1 is the best. oracle_regret: what the smoothed
     oracle gets on the same draw. n_calls, malformed, repeated, off_table: counts.
@@ -37,6 +42,8 @@ class EpisodeResult:
     """
 
     table_id: str
+    task_digest: str
+    live: bool
     suite: str
     suite_version: int
     task_id: str
@@ -49,6 +56,7 @@ class EpisodeResult:
     trials: int
     policy: str
     policy_version: str
+    policy_identity: str
     stage: str
     decoding: str
     seed: int
@@ -74,20 +82,7 @@ class EpisodeResult:
     @property
     def key(self) -> tuple[Any, ...]:
         """Identity: work of equal key is done once."""
-        return (
-            self.table_id,
-            self.suite,
-            self.suite_version,
-            self.task_id,
-            self.setting,
-            self.target_rows,
-            self.off_table_mode,
-            self.masked,
-            self.trials,
-            self.policy,
-            self.policy_version,
-            self.seed,
-        )
+        return (self.task_digest, self.policy, self.policy_identity, self.seed)
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,12 +90,15 @@ class EpisodeResult:
 
 @dataclass(frozen=True)
 class Player:
-    """Who played, as the leaderboard names it."""
+    """Who played, as the leaderboard names it; `identity`: 16 hex digits over all that
+    decides how it plays.
+    """
 
     policy_id: str
     version: str = "1"
     stage: str = ""
     decoding: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,22 +112,19 @@ class Calls:
     transcript: list[dict[str, Any]] = field(default_factory=list)
 
 
-def key_of(task: Task, table_id: str, player: Player, seed: int) -> tuple[Any, ...]:
+def task_digest(task: Task, table: OutcomeTable) -> str:
+    """16 hex digits over a task as it is posed, and over what can be read of its
+    experiments: equal however many others the table holds.
+    """
+    rows = table.digest((task.target, *task.evidence, *task.charged))
+    return identity_of({"task": asdict(task), "rows": rows, "live": table.live})
+
+
+def key_of(
+    task: Task, table: OutcomeTable, player: Player, seed: int
+) -> tuple[Any, ...]:
     """The key that the result of this episode will have."""
-    return (
-        table_id,
-        task.suite_id,
-        task.suite_version,
-        task.task_id,
-        task.setting,
-        task.target_rows,
-        task.off_table,
-        task.masked,
-        task.trials,
-        player.policy_id,
-        player.version,
-        seed,
-    )
+    return (task_digest(task, table), player.policy_id, player.identity, seed)
 
 
 def play(
@@ -181,6 +176,8 @@ def result_of(
     first = next((t for t in trials if not t.experiment and t.share == 1), None)
     return EpisodeResult(
         table_id=episode.table.table_id,
+        task_digest=task_digest(task, episode.table),
+        live=episode.table.live,
         suite=task.suite_id,
         suite_version=task.suite_version,
         task_id=task.task_id,
@@ -193,6 +190,7 @@ def result_of(
         trials=task.trials,
         policy=player.policy_id,
         policy_version=player.version,
+        policy_identity=player.identity,
         stage=player.stage,
         decoding=player.decoding,
         seed=drawn.seed,

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -32,7 +32,7 @@ from autollm.core.errors import (
 from autollm.core.processes import die_with_parent
 from autollm.core.records import canonical_json, content_hash
 from autollm.evaluation.contenders import Contender, registered
-from autollm.evaluation.episodes import load_results, write_part
+from autollm.evaluation.episodes import load_results, write_parts
 from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import (
     Calls,
@@ -41,6 +41,7 @@ from autollm.evaluation.protocol import (
     key_of,
     play,
     result_of,
+    task_digest,
 )
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import Suite
@@ -100,16 +101,10 @@ def evaluate(
         trials=trials,
         objectives=objectives,
     )
-    wanted = [
-        key_of(task, table.table_id, c.player, seed)
-        for task in tasks
-        for c in field
-        for seed in seeds
-    ]
-    known = load_results(out_url, table.table_id)
-    left = _left(tasks, field, seeds, table.table_id, known)
+    known = load_results(out_url, (task_digest(task, table) for task in tasks))
+    left = _left(tasks, field, seeds, table, known)
     progress = Progress("evaluate", sum(len(c.seeds) for c in left))
-    writer = _Writer(out_url, table.table_id, progress)
+    writer = _Writer(out_url, progress)
     try:
         for results in _play_policies(
             [c for c in left if c.contender.make_agent is None], table, jobs
@@ -123,7 +118,14 @@ def evaluate(
     finally:
         writer.flush()
     known |= {r.key: r for r in writer.results}
-    return [known[key] for key in wanted]
+    out = []
+    for task in tasks:
+        for contender in field:
+            for seed in seeds:
+                found = known[key_of(task, table, contender.player, seed)]
+                # it may have been played on an older snapshot with the same rows
+                out.append(replace(found, table_id=table.table_id))
+    return out
 
 
 def tasks_of(
@@ -168,7 +170,7 @@ def evaluation_id(results: Sequence[EpisodeResult]) -> str:
     which protocol.
 
     Raises:
-        ComparisonError: results of several snapshots.
+        ComparisonError: results of several snapshots, or recorded beside live ones.
     """
     tables = {r.table_id for r in results}
     if len(tables) > 1:
@@ -177,6 +179,11 @@ def evaluation_id(results: Sequence[EpisodeResult]) -> str:
             "be compared. "
             "Evaluate all of them on one."
         )
+    if len({r.live for r in results}) > 1:
+        raise ComparisonError(
+            "recorded results and live ones may not be compared: a live outcome was "
+            "trained anew. Evaluate all of them with --live, or none."
+        )
     return content_hash(canonical_json(sorted(repr(r.key) for r in results)))
 
 
@@ -184,7 +191,7 @@ def _left(
     tasks: Sequence[Task],
     field: Sequence[Contender],
     seeds: tuple[int, ...],
-    table_id: str,
+    table: OutcomeTable,
     known: dict[tuple[Any, ...], EpisodeResult],
 ) -> list[Chunk]:
     chunks = []
@@ -193,7 +200,7 @@ def _left(
             missing = tuple(
                 s
                 for s in seeds
-                if key_of(task, table_id, contender.player, s) not in known
+                if key_of(task, table, contender.player, s) not in known
             )
             if missing:
                 chunks.append(Chunk(contender, task, missing))
@@ -318,8 +325,9 @@ def _one_thread_each() -> Iterator[None]:
 class _Writer:
     """Collects results and writes a part every FLUSH_S seconds."""
 
-    def __init__(self, out_url: str, table_id: str, progress: Progress):
-        self.out_url, self.table_id, self.progress = out_url, table_id, progress
+    def __init__(self, out_url: str, progress: Progress):
+        self.out_url = out_url
+        self.progress = progress
         self.results: list[EpisodeResult] = []
         self._waiting: list[EpisodeResult] = []
         self._written_s = time.monotonic()
@@ -336,5 +344,5 @@ class _Writer:
 
     def flush(self) -> None:
         if self._waiting:
-            write_part(self.out_url, self.table_id, self._waiting)
+            write_parts(self.out_url, self._waiting)
         self._waiting, self._written_s = [], time.monotonic()

@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.identity import Registry
 from autollm.policies.base import Policy
 
 POLICIES: dict[str, str] = {
@@ -43,6 +44,8 @@ POLICIES: dict[str, str] = {
     "oracle": "autollm.policies.rules.oracle:Oracle",
 }
 """Policy id -> `module:Class`."""
+REGISTRY = Registry(__name__, ("make_policy",), POLICIES)
+"""What identities have to know: who names a policy here hangs on its code."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "mtgp": ("botorch", "gpytorch"),
     "rgpe": ("botorch", "gpytorch"),
@@ -90,6 +93,17 @@ def make_policy(policy_id: str) -> Policy:
 def policy_version(policy_id: str) -> int:
     """Version of a registered policy: it changes when its proposals do."""
     return _load(policy_id).version
+
+
+def module_of(policy_id: str) -> str:
+    """Dotted name of the module that a registered policy is written in.
+
+    Raises:
+        UnknownNameError: no policy of that id.
+    """
+    if policy_id not in POLICIES:
+        raise UnknownNameError("policy", policy_id, POLICIES)
+    return POLICIES[policy_id].partition(":")[0]
 
 
 def _load(policy_id: str) -> type:

@@ -5,8 +5,9 @@ work that would make it.
                                          /done.json  what making it gave; written last
     <home>/checkpoints/agents-<profile>.json         pointer: stage -> checkpoint
 
-What does not belong here: torch. Invariant: `done.json` exists only for work that is
-whole, tracked and closed.
+What does not belong here: torch. Invariants: `done.json` exists only for work that is
+whole, tracked and closed; whatever could change the weights changes the identity of
+their training.
 """
 
 from __future__ import annotations
@@ -15,18 +16,33 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autollm.agent.curriculum import train_tasks
 from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.core.errors import CheckpointError
 from autollm.core.files import write_atomic
+from autollm.core.identity import checkpoint_digest, code_digest, identity_of
 from autollm.core.places import Places
-from autollm.gym.tables.snapshot import published_id
-from autollm.stages.identity import code_digest, folder_digest, identity
+from autollm.gym.environments.text import tool_texts
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tables.snapshot import open_snapshot
+from autollm.policies.registry import REGISTRY
 from autollm.stages.settings import Settings
 
-BASE, SFT, SFT_RL = "base", "sft", "sft-rl"
+BASE = "base"
+SFT = "sft"
+SFT_RL = "sft-rl"
+CODE = {SFT: "autollm.agent.sft", SFT_RL: "autollm.agent.grpo"}
+"""The module that trains a stage."""
+TRAJECTORIES = "autollm.agent.trajectories"
+SECTIONS = ("sft", "grpo", "generation")
+SECTIONS_OF = {SFT: ("sft",), SFT_RL: ("sft", "grpo")}
+"""Sections of a configuration that a stage hangs on. What stands in no section concerns
+all of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -76,11 +92,6 @@ class Agent:
     reference: str = ""
     mlflow_run: str = ""
 
-    @property
-    def version(self) -> str:
-        """Changes with the weights and with the code that plays them."""
-        return f"{self.digest}-{code_digest()[:8]}"
-
 
 def config_of(settings: Settings) -> TrainConfig:
     """The resolved training configuration.
@@ -94,39 +105,101 @@ def config_of(settings: Settings) -> TrainConfig:
     )
 
 
-def trajectories_folder(places: Places, settings: Settings, table_id: str) -> Path:
-    """Where the trajectories of this configuration and snapshot lie."""
-    return (
-        places.checkpoints
-        / f"trajectories-{identity('trajectories', config_of(settings), table_id, '')}"
+def resolved(stage: str, config: TrainConfig) -> dict[str, Any]:
+    """The part of a configuration that decides a stage's outcome (its seed included)."""
+    left_out = set(SECTIONS) - set(SECTIONS_OF[stage])
+    return config.model_dump(mode="json", exclude=left_out)
+
+
+def trajectories_identity(settings: Settings, table: OutcomeTable) -> str:
+    """16 hex digits over all that the trajectories hang on: how many of which kind, the
+    tasks and rows that are played, and the code of the plays, their teacher's included.
+    """
+    config = config_of(settings)
+    return identity_of(
+        {
+            "conversations": config.sft.n_conversations,
+            "practice_share": config.sft.practice_share,
+            "seed": config.seed,
+            "data": _data_read(settings, table),
+            "code": code_digest([TRAJECTORIES], REGISTRY),
+        }
     )
+
+
+def trajectories_folder(
+    places: Places, settings: Settings, table: OutcomeTable
+) -> Path:
+    """Where the trajectories of this configuration and snapshot lie."""
+    identity = trajectories_identity(settings, table)
+    return places.checkpoints / f"trajectories-{identity}"
+
+
+def training_identity(
+    settings: Settings, table: OutcomeTable, stage: str, base: str
+) -> str:
+    """16 hex digits that name the work of one stage (contracts.md, Places and
+    commands). `base`: folder or hub id that it starts from.
+    """
+    data = (
+        trajectories_identity(settings, table)
+        if stage == SFT
+        else _data_read(settings, table)
+    )
+    return identity_of(
+        {
+            "stage": stage,
+            "config": resolved(stage, config_of(settings)),
+            "base": checkpoint_digest(base),
+            "data": data,
+            "tools": tool_texts(),
+            "torch": version("torch"),
+            "trl": version("trl"),
+            "code": code_digest([CODE[stage]], REGISTRY),
+        }
+    )
+
+
+def _data_read(settings: Settings, table: OutcomeTable) -> dict[str, Any]:
+    """Training tasks by value, and the digest of the rows that they show."""
+    tasks = train_tasks(settings.train_suites, table)
+    experiments = sorted({e for t in tasks for e in (t.target, *t.evidence)})
+    return {
+        "tasks": [dataclasses.asdict(task) for task in tasks],
+        "rows": table.digest(experiments),
+    }
 
 
 def work_of(places: Places, settings: Settings, stage: str) -> Work:
     """What has to be done for a stage on the published snapshot.
 
     Raises:
-        CheckpointError: no snapshot, or the stage before is not finished.
+        SnapshotError: none is published, or it is damaged. CheckpointError: the stage
+            before is not finished.
     """
-    table_id = published_id(places.home)
-    if table_id is None:
-        raise CheckpointError(
-            f"no snapshot is published under {places.home}: there is nothing to train "
-            "on. Fix: autollm run."
-        )
+    return work_on(open_snapshot(places.home), places, settings, stage)
+
+
+def work_on(
+    table: OutcomeTable, places: Places, settings: Settings, stage: str
+) -> Work:
+    """The same on an opened snapshot.
+
+    Raises:
+        CheckpointError: the stage before is not finished.
+    """
     config = config_of(settings)
-    base = (
-        config.base_path if stage == SFT else str(work_of(places, settings, SFT).final)
-    )
+    base = config.base_path
+    if stage == SFT_RL:
+        base = str(work_on(table, places, settings, SFT).final)
     if not Path(base).exists() and stage == SFT_RL:
         raise CheckpointError(
             f"{base} is missing: the stage {SFT} of this configuration is not "
             "finished. Fix: materialize agent_sft first."
         )
-    key = identity(stage, config, table_id, folder_digest(base))
-    return Work(
-        stage, key, config, table_id, base, places.checkpoints / f"{stage}-{key}"
-    )
+    identity = training_identity(settings, table, stage, base)
+    out = places.checkpoints / f"{stage}-{identity}"
+    return Work(stage, identity, config, table.table_id, base, out)
 
 
 def done_of(work: Work) -> Done | None:
@@ -172,7 +245,7 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
             f"agent-{settings.profile}-{BASE}",
             BASE,
             Path(config.base_path),
-            folder_digest(config.base_path),
+            checkpoint_digest(config.base_path),
         )
     for stage, entry in _read_pointer(_pointer(places, settings.profile)).items():
         folder = places.local / entry["checkpoint"]
@@ -205,7 +278,11 @@ def named_agent(
         json.loads(metadata.read_text()).get("stage") if metadata.exists() else None
     )
     return Agent(
-        policy_id, stage or written or BASE, folder, folder_digest(folder), reference
+        policy_id,
+        stage or written or BASE,
+        folder,
+        checkpoint_digest(folder),
+        reference,
     )
 
 

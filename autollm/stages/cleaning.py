@@ -26,7 +26,6 @@ from autollm.core.files import (
 )
 from autollm.core.locks import hold
 from autollm.core.places import Places
-from autollm.gym.tables.outcome_table import LIVE
 from autollm.gym.tables.snapshot import published_id
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
@@ -98,13 +97,15 @@ def remove_litter(places: Places) -> list[str]:
 
 
 def cited(places: Places) -> tuple[set[str], set[str]]:
-    """table_ids and checkpoint digests that leaderboards stand on."""
+    """table_ids and checkpoint digests that leaderboards stand on. Boards of schema 1
+    said `live` and the digest of the code within these names.
+    """
     tables, digests = set(), set()
     for name in list_names(places.reports):
         url = join(places.reports, name, "leaderboard.json")
         if exists(url):
             board = json.loads(read_bytes(url))
-            tables.add(board["table_id"].removesuffix(LIVE))
+            tables.add(board["table_id"].removesuffix("-live"))
             digests |= {
                 row["policy_version"].split("-")[0]
                 for row in board["rows"]

@@ -8,7 +8,7 @@ repeated.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,21 +16,28 @@ from autollm.agent.chat import ChatModel
 from autollm.agent.profiles import TrainConfig
 from autollm.core.errors import SnapshotError
 from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.identity import code_digest, identity_of
 from autollm.core.places import Places
-from autollm.core.records import canonical_json, content_hash
 from autollm.evaluation import contenders, leaderboard
 from autollm.evaluation.contenders import Contender
 from autollm.evaluation.looks import record_look
-from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.protocol import EpisodeResult, task_digest
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate
+from autollm.gym.environments.text import tool_texts
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.gym.tasks.suites import Suite, load_suite
 from autollm.lab.live import MAX_SECONDS, LiveLab, level_of
+from autollm.policies.registry import REGISTRY
 from autollm.stages.agents import Agent
-from autollm.stages.identity import code_digest
 from autollm.stages.version import commit
+
+LIVE_CODE = ("autollm.lab.live",)
+"""Modules that make the outcomes of a live play."""
+AGENT_CODE = ("autollm.agent.policy", "autollm.agent.generation")
+"""Modules that play a checkpoint."""
+CHAT_CODE = ("autollm.agent.chat",)
 
 
 @dataclass(frozen=True)
@@ -124,31 +131,66 @@ def playable(
     ]
 
 
-def identity_of(request: Request, table_id: str) -> str:
-    """16 hex digits over snapshot, suites, contenders and the code that plays and
-    judges.
+def evaluation_identity(request: Request, table: OutcomeTable) -> str:
+    """16 hex digits over the tasks and the rows that they show, the contenders, and the
+    code that plays and judges.
     """
-    parts = {
-        "table_id": table_id,
-        "suites": {s: load_suite(s).version for s in request.suites},
-        "policies": list(request.policies),
-        "agents": {a.policy_id: a.version for a in (*request.agents, *request.chats)},
-        "seeds": request.n_seeds,
-        "split": request.split,
-        "objectives": list(request.objectives),
-        "setting": request.setting,
-        "target_rows": request.target_rows,
-        "code": contenders.code_digest(),
-        "generation": request.config.generation.model_dump(mode="json"),
-        "skip_missing": request.skip_missing,
-    }
-    return content_hash(canonical_json(parts))
+    tasks = {}
+    for suite in playable(request.suites, table, True)[0]:
+        for task in suite.split(request.split):
+            tasks[f"{suite.suite_id} {task.task_id}"] = task_digest(task, table)
+    return identity_of(
+        {
+            "suites": list(request.suites),
+            "tasks": tasks,
+            "contenders": identities_of(request),
+            "seeds": request.n_seeds,
+            "split": request.split,
+            "objectives": list(request.objectives),
+            "setting": request.setting,
+            "target_rows": request.target_rows,
+            "skip_missing": request.skip_missing,
+            "code": code_digest(["autollm.evaluation.leaderboard"], REGISTRY),
+        }
+    )
 
 
-def finished(places: Places, identity: str) -> Judged | None:
-    """A finished evaluation."""
-    url = join(places.reports, "judged", f"{identity}.json")
+def identities_of(request: Request) -> dict[str, str]:
+    """Who plays, with the identity of each; no policy and no weights are loaded."""
+    modules = LIVE_CODE if request.live else ()
+    out = {p: contenders.policy_identity(p, modules) for p in request.policies}
+    for agent in _agents_of(request):
+        out[agent.policy_id] = agent.player.identity
+    return out
+
+
+def field_of(request: Request) -> list[Contender]:
+    """Everybody who plays."""
+    modules = LIVE_CODE if request.live else ()
+    return [
+        *(contenders.registered(p, modules) for p in request.policies),
+        *_agents_of(request),
+    ]
+
+
+def _agents_of(request: Request) -> Iterator[Contender]:
+    modules = LIVE_CODE if request.live else ()
+    for chat in request.chats:
+        yield chat_contender(chat, modules)
+    for agent in request.agents:
+        yield contender(agent, request.config, modules)
+
+
+def finished(places: Places, request: Request, table: OutcomeTable) -> Judged | None:
+    """A finished evaluation of this request on these rows; it may have been judged on
+    an older snapshot that shows the same ones.
+    """
+    url = _judged_url(places, evaluation_identity(request, table))
     return Judged(**json.loads(read_bytes(url))) if exists(url) else None
+
+
+def _judged_url(places: Places, identity: str) -> str:
+    return join(places.reports, "judged", f"{identity}.json")
 
 
 def play(
@@ -162,14 +204,9 @@ def play(
             nothing may be left out.
     """
     suites, left_out = playable(request.suites, table, request.skip_missing)
-    field = [
-        *request.policies,
-        *map(chat_contender, request.chats),
-        *(contender(a, request.config) for a in request.agents),
-    ]
     results = evaluate(
         suites,
-        field,
+        field_of(request),
         request.n_seeds,
         table,
         out_url=places.episodes,
@@ -218,8 +255,8 @@ def judge(
     from autollm.tracking import Tracker
 
     table = open_table(places, request)
-    identity = identity_of(request, table.table_id)
-    known = finished(places, identity)
+    identity = evaluation_identity(request, table)
+    known = finished(places, request, table)
     if known is not None:
         return known
     results, left_out = play(places, request, table)
@@ -271,7 +308,7 @@ def judge(
         board,
     )
     write_atomic(
-        join(places.reports, "judged", f"{identity}.json"),
+        _judged_url(places, identity),
         json.dumps(asdict(judged)).encode(),
     )
     return judged
@@ -286,7 +323,7 @@ def publish_report(places: Places, request: Request) -> Published:
     shown = replace(
         request, suites=tuple(s for s in request.suites if s not in left_out)
     )
-    if finished(places, identity_of(request, table.table_id)) is None:
+    if finished(places, request, table) is None:
         _note_look(
             places,
             shown,
@@ -295,7 +332,9 @@ def publish_report(places: Places, request: Request) -> Published:
     return publish(results, table, places.home, command=shown.command, commit=commit())
 
 
-def contender(agent: Agent, config: TrainConfig) -> Contender:
+def contender(
+    agent: Agent, config: TrainConfig, modules: Sequence[str] = ()
+) -> Contender:
     """An agent as a row of the leaderboard; its weights are loaded only if it has
     something to play.
     """
@@ -313,15 +352,20 @@ def contender(agent: Agent, config: TrainConfig) -> Contender:
     )
     return contenders.agent(
         agent.policy_id,
-        agent.version,
+        agent.digest,
         make,
         stage=agent.stage,
         decoding=decoding,
         traced_numbers=_traced,
+        modules=[*AGENT_CODE, *modules],
+        reads={
+            "tools": tool_texts(),
+            "generation": config.generation.model_dump(mode="json"),
+        },
     )
 
 
-def chat_contender(chat: ChatModel) -> Contender:
+def chat_contender(chat: ChatModel, modules: Sequence[str] = ()) -> Contender:
     """A chat model as a row of the leaderboard. Its plays cost money: they are stored
     task by task.
     """
@@ -333,12 +377,14 @@ def chat_contender(chat: ChatModel) -> Contender:
 
     return contenders.agent(
         chat.policy_id,
-        f"{chat.version}-{code_digest()[:8]}",
+        chat.version,
         make,
         stage="chat",
         decoding="greedy",
         traced_numbers=_traced,
         tasks_at_once=1,
+        modules=[*CHAT_CODE, *modules],
+        reads={"tools": tool_texts()},
     )
 
 

@@ -18,13 +18,13 @@ from autollm.agent.trajectories import (
     load_trajectories,
     simulate_trajectories,
 )
+from autollm.core.identity import checkpoint_digest
 from autollm.core.locks import hold
 from autollm.core.places import Places
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.stages import agents
-from autollm.stages.agents import SFT, Done, Work
-from autollm.stages.identity import folder_digest, resolved
+from autollm.stages.agents import SFT, Done, Work, resolved
 from autollm.stages.settings import Settings
 from autollm.stages.steps_log import StepLog
 from autollm.stages.version import commit
@@ -40,7 +40,7 @@ def make_trajectories(places: Places, settings: Settings) -> tuple[TrajectorySet
     they had to be made.
     """
     table = open_snapshot(places.home)
-    folder = agents.trajectories_folder(places, settings, table.table_id)
+    folder = agents.trajectories_folder(places, settings, table)
     with hold(
         places.locks / f"{folder.name}.lock", f"the trajectories {folder.name}", WAIT_S
     ):
@@ -114,7 +114,7 @@ def _train(
         for step, metrics in numbers_before(work.out / "metrics.jsonl"):
             run.log(metrics, step)
         final = _run_stage(places, settings, work, table, logs)
-        digest = folder_digest(final)
+        digest = checkpoint_digest(final)
         seconds = time.monotonic() - begin
         metrics = {f"last_{k}": v for k, v in logs[1].last.items()}
         run.final({"seconds": seconds})
@@ -178,7 +178,7 @@ def _data(
     ]
     if work.stage == SFT:
         trajectories, _ = make_trajectories(places, settings)
-        folder = agents.trajectories_folder(places, settings, table.table_id)
+        folder = agents.trajectories_folder(places, settings, table)
         used.append(
             DataUsed(
                 "trajectories",

@@ -32,17 +32,12 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
     the mean over validation suites.
     """
     from autollm.gym.tables.snapshot import open_snapshot
-    from autollm.stages.judging import finished, identity_of
+    from autollm.stages.judging import finished
     from autollm.stages.promotion import verdict
 
     places, loaded = settings.places, settings.load()
-    judged = finished(
-        places,
-        identity_of(
-            request_of(places, loaded, "validation"),
-            open_snapshot(places.home).table_id,
-        ),
-    )
+    request = request_of(places, loaded, "validation")
+    judged = finished(places, request, open_snapshot(places.home))
     if judged is None:
         return dg.AssetCheckResult(
             passed=False,
@@ -102,15 +97,11 @@ def _judge(
 ) -> Iterator[Any]:
     """A child process, unless this very evaluation is done."""
     from autollm.gym.tables.snapshot import open_snapshot
-    from autollm.stages.judging import finished, identity_of
+    from autollm.stages.judging import finished
 
     places, loaded = settings.places, settings.load()
-    judged = finished(
-        places,
-        identity_of(
-            request_of(places, loaded, split), open_snapshot(places.home).table_id
-        ),
-    )
+    request = request_of(places, loaded, split)
+    judged = finished(places, request, open_snapshot(places.home))
     if judged is None:
         command = [sys.executable, "-m", "pipelines.steps.evaluate"]
         ran = pipes.run(

@@ -39,26 +39,24 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
     tasks; else it stays.
     """
     from autollm.gym.tables.snapshot import open_snapshot
-    from autollm.stages.judging import finished, identity_of
+    from autollm.stages.judging import finished
     from autollm.stages.promotion import promote, register_candidate, verdict
 
     places, loaded = settings.places, settings.load()
     agent, version = register_candidate(places, loaded)
-    table_id = open_snapshot(places.home).table_id
-    judged = finished(
-        places, identity_of(request_of(places, loaded, "validation"), table_id)
-    )
+    table = open_snapshot(places.home)
+    judged = finished(places, request_of(places, loaded, "validation"), table)
     if judged is None:
         return dg.MaterializeResult(
             metadata={"promoted": False, "verdict": "validation is not scored yet"}
         )
     found = verdict(judged.board, agent.policy_id)
-    promoted = promote(places, loaded, version, found, table_id)
+    promoted = promote(places, loaded, version, found, table.table_id)
     return dg.MaterializeResult(
         metadata={
             "promoted": promoted,
             "version": version,
             "verdict": found.words,
-            "table_id": table_id,
+            "table_id": table.table_id,
         }
     )

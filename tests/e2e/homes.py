@@ -27,10 +27,13 @@ import pyarrow.parquet as pq
 from autollm.core.places import PROJECT, Places, resolve
 from autollm.core.records import RunHeader, to_line
 from autollm.evaluation.leaderboard import latest_id, load
-from autollm.gym.tables.snapshot import published_id
+from autollm.evaluation.protocol import task_digest
+from autollm.gym.tables.snapshot import open_snapshot, published_id
+from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.lab.archive import read_runs, shipped
 from autollm.logs.bronze import Bronze
 from autollm.snapshots.building import MARTS
+from autollm.stages.settings import Settings
 
 SETTINGS = Path(__file__).with_name("tiny.toml")
 BRONZE_KEYS = {
@@ -162,6 +165,9 @@ def drop_logs(home: Path, *names: str) -> None:
         (inbox / f"{name}.jsonl").write_bytes(data)
 
 
+VERSIONS = ("policy_version", "policy_identity")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a home holds: rows of every table, how many of them repeat a key, states of
@@ -194,10 +200,10 @@ def look(home: Path) -> Facts:
         },
         mlflow=mlflow,
         dagster=_dagster(places),
-        scores=[
-            {k: v for k, v in row.items() if k != "policy_version"} for row in board
-        ],
-        policy_versions={f"{row['policy']} {row['policy_version']}" for row in board},
+        scores=[{k: v for k, v in row.items() if k not in VERSIONS} for row in board],
+        policy_versions={
+            " ".join(row[k] for k in ("policy", *VERSIONS)) for row in board
+        },
         candidate_digest=candidate,
         litter=litter(home),
     )
@@ -233,11 +239,29 @@ def _mart_keys(places: Places) -> dict[str, list[Hashable]]:
 
 
 def _score_keys(places: Places) -> dict[str, list[Hashable]]:
-    columns = ["suite", "task_id", "setting", "policy", "policy_version", "seed"]
-    parts = sorted(
-        (Path(places.episodes) / str(published_id(places.home))).glob("part-*.parquet")
-    )
-    return {"episodes": [row for part in parts for row in _rows(part, columns)]}
+    """Of the episodes that stand on the published snapshot's rows."""
+    columns = ["suite", "task_id", "setting", "policy", "policy_identity", "seed"]
+    rows = []
+    for digest in sorted(_tasks_played(places)):
+        for part in sorted((Path(places.episodes) / digest).glob("part-*.parquet")):
+            rows += _rows(part, columns)
+    return {"episodes": rows}
+
+
+def _tasks_played(places: Places) -> set[str]:
+    """Digests of all tasks of all suites as the main job poses them."""
+    if published_id(places.home) is None:
+        return set()
+    table = open_snapshot(places.home)
+    settings = Settings()
+    out = set()
+    for suite in map(load_suite, suite_ids()):
+        for task in () if suite.missing(table) else suite.tasks:
+            posed = task.with_(
+                setting=settings.setting, target_rows=settings.target_rows
+            )
+            out.add(task_digest(posed, table))
+    return out
 
 
 def _rows(path: Path, columns: Iterable[str]) -> list[Hashable]:

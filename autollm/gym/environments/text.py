@@ -16,6 +16,7 @@ Invariant: no text holds an outcome of the target other than those of spent tria
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,10 @@ LIMIT of it beyond the median.
 """
 PENALTY = 0.1
 """Of the reward, for each malformed, repeated, rejected or off-table call."""
+
+
+RESERVED = ("reset", "get_reward")
+"""Public methods of the view that are no tools: TRL calls them."""
 
 
 def quarter(value: float) -> float:
@@ -295,6 +300,18 @@ class TextEnv:
 
     def _scaled(self, difference: float) -> np.ndarray:
         return np.array([TENTHS * difference / self.summary.spread])
+
+
+def tools() -> dict[str, Callable[..., str]]:
+    """The tools by name, in the order in which TRL lists them."""
+    methods = inspect.getmembers(TextEnv, predicate=inspect.isfunction)
+    known = [m for m in methods if m[0] not in RESERVED and not m[0].startswith("_")]
+    return dict(known)
+
+
+def tool_texts() -> dict[str, str]:
+    """What a model reads of each tool: its docstring."""
+    return {name: inspect.getdoc(method) or "" for name, method in tools().items()}
 
 
 def suggested(env: TextEnv) -> int:

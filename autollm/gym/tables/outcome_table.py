@@ -12,14 +12,16 @@ Invariant: arrays are never written after construction.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from autollm.core.errors import SnapshotError, UnknownNameError
+from autollm.core.records import canonical_json, content_hash
 from autollm.core.space import Space
 
 
@@ -66,8 +68,6 @@ class Experiment:
         return np.log2(np.array(list(self.fidelity.values()), dtype=float))
 
 
-LIVE = "-live"
-"""Ends the id of a table whose outcomes come from elsewhere."""
 COLUMNS: dict[str, Any] = {
     "objective": np.float64,  # mean over replicas, the source's own unit
     "noise_sd": np.float64,  # of the mean; NaN where there is one replica
@@ -128,12 +128,27 @@ class OutcomeTable:
         return self._index[experiment_id]
 
     def answered_by(self, answers: Callable[[Any, OutcomeTable], Any]) -> OutcomeTable:
-        """The same experiments with outcomes from elsewhere, under another id: such
+        """The same experiments with outcomes from elsewhere: then it is `live`, and its
         scores never stand beside recorded ones.
 
         `answers`: (draw, table) -> OutcomeSource.
         """
-        return replace(self, table_id=self.table_id + LIVE, answers=answers)
+        return replace(self, answers=answers)
+
+    @property
+    def live(self) -> bool:
+        """Whether outcomes come from elsewhere than these rows."""
+        return self.answers is not None
+
+    def digest(self, experiment_ids: Iterable[str]) -> str:
+        """16 hex digits over all that a play of these experiments can read: what they
+        are, their rows, metrics and curves. In the order given.
+
+        Raises:
+            UnknownNameError: one is not in this table.
+        """
+        found = [self._digest_of(self.index(e)) for e in experiment_ids]
+        return content_hash("\n".join(found))
 
     def __contains__(self, experiment_id: str) -> bool:
         return experiment_id in self._index
@@ -225,6 +240,29 @@ class OutcomeTable:
         i = self.offsets[experiment] + row
         return self.curve_points[self.curve_offsets[i] : self.curve_offsets[i + 1]]
 
+    def _digest_of(self, experiment: int) -> str:
+        """64 hex digits over one experiment, as it lies in memory."""
+        if experiment not in self._digests:
+            here = self.experiments[experiment]
+            first, end = self.offsets[experiment], self.offsets[experiment + 1]
+            digest = hashlib.sha256(_said_of(here).encode())
+            for name in sorted(self.columns):
+                digest.update(np.ascontiguousarray(self.columns[name][first:end]).data)
+            digest.update(np.ascontiguousarray(self.points[experiment]).data)
+            for metric in here.metrics:
+                for values in (self.metric_values, self.metric_latents):
+                    digest.update(self._block(values, experiment, metric.name).data)
+            if len(self.curve_offsets):
+                ends = self.curve_offsets[first : end + 1]
+                digest.update(np.diff(ends).data)
+                digest.update(self.curve_points[ends[0] : ends[-1]].data)
+            self._digests[experiment] = digest.hexdigest()
+        return self._digests[experiment]
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        return {}
+
     @cached_property
     def _metric_losses(self) -> dict[tuple[int, str], np.ndarray]:
         return {}
@@ -268,6 +306,16 @@ class OutcomeTable:
                 f"objective of {here.label}", objective, here.objectives
             )
         return here.objectives[objective]
+
+
+def _said_of(experiment: Experiment) -> str:
+    """All of an experiment but its rows, as text."""
+    facts = {f.name: getattr(experiment, f.name) for f in fields(experiment)}
+    facts["space"] = experiment.space.to_json()
+    facts["metrics"] = [[m.name, m.direction] for m in experiment.metrics]
+    signal = experiment.signal
+    facts["signal"] = [signal.name, signal.direction] if signal else None
+    return canonical_json(facts, digits=None)
 
 
 def oriented(objective: np.ndarray, direction: str) -> np.ndarray:

@@ -6,11 +6,11 @@ import torch
 from autollm.agent.averaging import average
 from autollm.agent.checkpoints import (
     Checkpoint,
-    digest,
     load_checkpoint,
     save_checkpoint,
 )
 from autollm.agent.model import build_model
+from autollm.core.identity import checkpoint_digest
 from tests.unit.agent.conftest import SMALL
 
 
@@ -77,7 +77,7 @@ def test_average__provenance__holds_what_any_of_them_was_trained_on(
 ):
     metadata = load_checkpoint(average([random_base, other], tmp_path / "out")).metadata
     assert metadata["experiments"] == ["seen:1"] and metadata["averaged"] == [
-        digest(random_base),
-        digest(other),
+        checkpoint_digest(random_base),
+        checkpoint_digest(other),
     ]
-    assert metadata["parents"] == sorted(["p", digest(random_base), digest(other)])
+    assert metadata["parents"] == sorted(["p", *metadata["averaged"]])

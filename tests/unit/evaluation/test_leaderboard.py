@@ -25,6 +25,8 @@ CONTRACT = {
     "table_id",
     "policy",
     "policy_version",
+    "policy_identity",
+    "live",
     "stage",
     "setting",
     "target_rows",
@@ -168,7 +170,8 @@ def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
     [
         ("table_id", "other", "snapshots"),
         ("suite_version", 2, "versions of suite"),
-        ("policy_version", "2", "versions of policy"),
+        ("policy_identity", "2", "versions of policy"),
+        ("live", True, "recorded results and live ones"),
         ("off_table_mode", "reject", "off-table modes"),
         ("trials", 3, "budgets"),
     ],

@@ -89,7 +89,7 @@ def test_result_of__agent_calls__are_counted_as_given() -> None:
         result.n_numbers,
         result.stage,
     ) == (7, 2, 3, 4, "sft")
-    assert result.key == key_of(task, "toy", player, 5)
+    assert result.key == key_of(task, TABLE, player, 5)
     assert result.raw_gap[0] >= 0 and result.rank[0] >= 1
 
 

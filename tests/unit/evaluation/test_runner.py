@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,9 +26,9 @@ from autollm.core.errors import (
 from autollm.core.files import list_names
 from autollm.evaluation import runner
 from autollm.evaluation.contenders import agent, registered
-from autollm.evaluation.episodes import load_results, write_part
+from autollm.evaluation.episodes import load_results, write_parts
 from autollm.evaluation.progress import Progress
-from autollm.evaluation.protocol import play
+from autollm.evaluation.protocol import play, task_digest
 from autollm.evaluation.runner import evaluate, evaluation_id, tasks_of
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.suites import Suite
@@ -43,6 +44,8 @@ SUITE = Suite(
     "",
     (make_task(TABLE), make_task(TABLE, task_id="toy/v", split="validation")),
 )
+POSED = {"setting": "declared", "target_rows": "redraw"}
+DIGEST = task_digest(SUITE.tasks[0].with_(**POSED), TABLE)
 FAST = ["random", "copy-nearest"]
 
 
@@ -67,10 +70,10 @@ class CentreAgent:
 
 def test_evaluate__run_twice__plays_nothing_again(tmp_path, monkeypatch) -> None:
     first = evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path))
-    parts = list_names(str(tmp_path / "toy"))
+    parts = list_names(str(tmp_path / DIGEST))
     monkeypatch.setattr(runner, "play", lambda *_: pytest.fail("played again"))
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path)) == first
-    assert list_names(str(tmp_path / "toy")) == parts
+    assert list_names(str(tmp_path / DIGEST)) == parts
     assert [(r.policy, r.seed) for r in first] == [
         (p, s) for p in FAST for s in range(3)
     ]
@@ -91,7 +94,7 @@ def test_evaluate__killed_midway__goes_on_with_what_is_missing(
     monkeypatch.setattr(runner, "play", dying)
     with pytest.raises(KeyboardInterrupt):
         evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut"))
-    assert len(load_results(str(tmp_path / "cut"), "toy")) == 3, (
+    assert len(load_results(str(tmp_path / "cut"), [DIGEST])) == 3, (
         "the finished chunk was kept"
     )
     monkeypatch.setattr(runner, "play", play)
@@ -123,13 +126,13 @@ def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> N
     try:
         assert child.stdout.readline() == "begun\n"
         until = time.monotonic() + 120
-        while not load_results(str(out), "toy") and time.monotonic() < until:
+        while not load_results(str(out), [DIGEST]) and time.monotonic() < until:
             time.sleep(0.02)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    assert 0 < len(load_results(str(out), "toy")) < 6, "killed between the parts"
+    assert 0 < len(load_results(str(out), [DIGEST])) < 6, "killed between the parts"
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(out)) == evaluate(
         [SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole")
     )
@@ -195,7 +198,7 @@ def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(
 
 def test_evaluate__parts__are_one_row_an_episode(tmp_path) -> None:
     evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path))
-    rows = pq.read_table(str(tmp_path / "toy")).to_pylist()
+    rows = pq.read_table(str(tmp_path / DIGEST)).to_pylist()
     assert {(r["policy"], r["seed"]) for r in rows} == {
         (p, s) for p in FAST for s in range(2)
     } and len(rows) == 4
@@ -208,7 +211,7 @@ def test_evaluate__parts__are_one_row_an_episode(tmp_path) -> None:
 def test_evaluate__more_seeds_later__adds_only_those(tmp_path) -> None:
     evaluate([SUITE], ["random"], 2, TABLE, out_url=str(tmp_path))
     assert len(evaluate([SUITE], ["random"], 5, TABLE, out_url=str(tmp_path))) == 5
-    assert len(load_results(str(tmp_path), "toy")) == 5
+    assert len(load_results(str(tmp_path), [DIGEST])) == 5
 
 
 def test_evaluate__two_worker_processes__give_the_same_results(tmp_path) -> None:
@@ -257,7 +260,7 @@ def test_evaluate__memory_store__works_without_a_disk() -> None:
         )
         == 1
     )
-    assert len(load_results("memory://reports/episodes", "toy")) == 1
+    assert len(load_results("memory://reports/episodes", [DIGEST])) == 1
 
 
 def test_evaluate__unknown_policy__suggests_the_nearest(tmp_path) -> None:
@@ -304,15 +307,39 @@ def test_evaluation_id__two_snapshots__is_refused() -> None:
 
 def test_write_part__same_keys_twice__leaves_one_file(tmp_path) -> None:
     one = play(make_policy("random"), make_task(TABLE), TABLE, 0)
-    assert write_part(str(tmp_path), "toy", [one]) == write_part(
-        str(tmp_path), "toy", [one]
+    assert write_parts(str(tmp_path), [one]) == write_parts(str(tmp_path), [one])
+    assert load_results(str(tmp_path), [one.task_digest]) == {one.key: one}
+
+
+def test_evaluate__another_snapshot_with_the_same_rows__plays_nothing_again(
+    tmp_path, monkeypatch
+) -> None:
+    first = evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path))
+    monkeypatch.setattr(runner, "play", lambda *_: pytest.fail("played again"))
+    later = replace(TABLE, table_id="later")
+    again = evaluate([SUITE], FAST, 2, later, out_url=str(tmp_path))
+    assert again == [replace(r, table_id="later") for r in first]
+    assert evaluation_id(again) == evaluation_id(first)
+
+
+def test_evaluate__rows_that_changed_under_the_same_id__do_not_answer(tmp_path) -> None:
+    columns = dict(TABLE.columns)
+    columns["objective"] = columns["objective"] + 0.5 * (
+        np.arange(TABLE.offsets[-1]) % 7
     )
-    assert load_results(str(tmp_path), "toy") == {one.key: one}
+    damaged = replace(TABLE, columns=columns)
+    wrong = evaluate([SUITE], ["random"], 3, damaged, out_url=str(tmp_path))
+    right = evaluate([SUITE], ["random"], 3, TABLE, out_url=str(tmp_path))
+    assert [r.regret for r in wrong] != [r.regret for r in right]
+    assert right == evaluate([SUITE], ["random"], 3, TABLE, out_url=str(tmp_path / "2"))
 
 
-def test_registered__version__names_policy_and_code() -> None:
-    version = registered("random").player.version
-    assert version.startswith("1-") and len(version) == 10
+def test_registered__identities__are_the_policys_own(tmp_path) -> None:
+    found = [registered(p).player for p in ("random", "copy-nearest", "copy-largest")]
+    assert {p.version for p in found} <= {"1", "2", "3"}
+    assert found[0].identity != found[1].identity
+    live = registered("random", ["autollm.lab.live"]).player
+    assert live.identity != found[0].identity
 
 
 ORPHANS = """

@@ -148,7 +148,7 @@ def test_live__better_than_every_recorded_row__regret_is_zero_and_the_gap_negati
         and result.raw_gap[0] < 0
         and result.rank[0] == 1
     )
-    assert result.table_id == "tiny-live"
+    assert result.live and result.table_id == "tiny"
 
 
 def test_live__submitted_without_a_trial__is_trained_to_be_judged(tiny, tmp_path):
@@ -465,8 +465,8 @@ def test_live__evaluated_twice__trains_once(tiny, tmp_path):
     launcher, idle = Inline(), Inline()
     first = evaluate_live(tmp_path, tmp_path / "a", launcher)
     assert len({r.run_id for r in launcher.asked}) == len(launcher.asked) and {
-        r.table_id for r in first
-    } == {"tiny-live"}
+        r.live for r in first
+    } == {True}
     again = evaluate_live(tmp_path, tmp_path / "b", idle)
     assert again == first and not idle.asked
 

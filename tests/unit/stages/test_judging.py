@@ -14,7 +14,7 @@ from autollm.gym.tasks.suites import Suite
 from autollm.lab.families import FAMILIES
 from autollm.stages import judging
 from autollm.stages.agents import Agent
-from autollm.stages.judging import Request, chat_contender, identity_of
+from autollm.stages.judging import Request, chat_contender, evaluation_identity
 from tests.unit.agent.test_chat import SUBMIT, TABLE, endpoint, run
 from tests.unit.gym.tables import make_task
 from tests.unit.lab.live_tables import TINY, table_of, task_of
@@ -48,7 +48,7 @@ def test_request__chat_and_trainings__command_names_them_as_they_were_named() ->
 
 def test_identity__other_chat_address__is_another_evaluation() -> None:
     found = {
-        identity_of(replace(REQUEST, chats=chats), "t")
+        evaluation_identity(replace(REQUEST, chats=chats), TABLE)
         for chats in ((), (CHAT,), (parse_chat("chat:m@http://127.0.0.1:8"),))
     }
     assert len(found) == 3
@@ -94,7 +94,7 @@ def test_open_table__live_suite_of_no_lab_family__is_refused_before_anything_is_
         judging.open_table(places, replace(REQUEST, live=True))
 
 
-def test_open_table__live_suite_of_the_lab__table_has_an_id_of_its_own(
+def test_open_table__live_suite_of_the_lab__table_says_that_it_is_live(
     tmp_path, monkeypatch
 ) -> None:
     table = table_of("pretraining")
@@ -121,7 +121,8 @@ def test_open_table__live_suite_of_the_lab__table_has_an_id_of_its_own(
         resolve(tmp_path), replace(REQUEST, live=True, max_seconds=7)
     )
     assert (
-        live.table_id == "tiny-live"
+        live.live
+        and live.table_id == table.table_id
         and live.answers.max_seconds == 7
         and live.answers.logs_dir == resolve(tmp_path).inbox / "live"
     )
