@@ -15,9 +15,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autollm.core.errors import UnknownNameError
+from autollm.core.places import PROJECT
 
 FOLDER = Path(__file__).parent / "profiles"
-ROOT = Path(__file__).parent.parent.parent
 
 
 class Strict(BaseModel):
@@ -156,10 +156,11 @@ class TrainConfig(Strict):
 
     @property
     def base_path(self) -> str:
-        """A folder beside the package when there is one of that name, else the name as
-        given (a folder or a hub id).
+        """A folder that ships with the project when there is one of that name, else the
+        name as given (a folder or a hub id).
         """
-        return str(ROOT / self.base) if (ROOT / self.base).exists() else self.base
+        shipped = PROJECT / self.base
+        return str(shipped) if shipped.exists() else self.base
 
 
 def profile_names() -> list[str]:

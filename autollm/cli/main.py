@@ -8,12 +8,33 @@ line on stderr and exit code 1; a wrong command line is code 2.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from autollm import __version__
 from autollm.core.errors import AutoLLMError
+from autollm.core.extras import naming_extra
 from autollm.core.places import silence_telemetry
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"autollm {__version__}")
+        raise typer.Exit
+
+
+def about(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which it is."
+        ),
+    ] = False,
+) -> None:
+    """Turn logs of cheap training runs into a gym, and a research agent that configures
+    expensive ones.
+    """
 
 
 class App(typer.Typer):
@@ -22,7 +43,8 @@ class App(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         silence_telemetry()
         try:
-            return super().__call__(*args, **kwargs)
+            with naming_extra("this command"):
+                return super().__call__(*args, **kwargs)
         except (AutoLLMError, FileNotFoundError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
@@ -49,9 +71,8 @@ def build() -> App:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Turn logs of cheap training runs into a gym, and a research agent that "
-        "configures expensive ones.",
     )
+    app.callback()(about)
     for module in (run, ingest, recommend, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.command()(recommend.check)

@@ -13,6 +13,17 @@ import typer
 
 from autollm.cli.options import Home
 
+NEEDS = (
+    "dagster",
+    "dagster_dbt",
+    "dbt",
+    "mlflow",
+    "optuna",
+    "torch",
+    "transformers",
+    "trl",
+)
+
 
 def run(
     home: Home = None,
@@ -30,10 +41,12 @@ def run(
     """Run the main job: raw logs to a trained, judged and registered agent. Finished
     work is skipped.
     """
+    from autollm.core.extras import require
     from autollm.core.places import resolve
     from autollm.core.processes import die_with_parent_if_asked
     from autollm.stages.settings import load_settings
 
+    require(NEEDS, "`autollm run`")
     load_settings(settings)  # a wrong name is said before anything starts
     die_with_parent_if_asked()
     code = run_child(

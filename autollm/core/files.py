@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import TYPE_CHECKING
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 def is_local(url: str) -> bool:
@@ -25,11 +26,15 @@ def local_path(url: str) -> str:
     return url.removeprefix("file://")
 
 
-def filesystem_of(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def filesystem_of(url: str) -> tuple[AbstractFileSystem, str]:
     """The file system of a URL, and the path in it.
 
     fsspec reads `a::b` as a chain of two file systems; of a local path it is a name.
     """
+    # Late: fsspec takes longer to import than a command needs to show its help.
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
     if is_local(url):
         return LocalFileSystem(), os.path.abspath(local_path(url))
     return fsspec.core.url_to_fs(url)

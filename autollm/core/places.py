@@ -16,7 +16,9 @@ from pathlib import Path
 from autollm.core.errors import SetupError
 from autollm.core.files import is_local, join, local_path
 
-PROJECT = Path(__file__).parents[2]
+_SHIPPED = Path(__file__).parents[1] / "_shipped"
+PROJECT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
+"""What lies beside the package: the checkout, or the copy in a wheel (setup.py)."""
 DBT_PROJECT = PROJECT / "dbt_project"
 EMBEDDED = PROJECT / "data" / "lab"
 TELEMETRY_OFF = {

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.core.places import EMBEDDED
 from autollm.core.records import Record, parse_record
 from autollm.lab.families import load_family
 from autollm.lab.spec import LADDER, SWEEPS
 
-ROOT = Path(__file__).parents[2] / "data" / "lab"
+ROOT = EMBEDDED
 SCHEMA = 1
 ADDED_VERSION = 1
 """Of the archives beside a family's ladder."""

@@ -21,11 +21,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from autollm.core.errors import RecordError, SetupError, UnknownNameError
+from autollm.core.errors import RecordError, UnknownNameError
+from autollm.core.extras import require
 from autollm.core.records import Record, RunEnd, RunHeader, RunStep, flat
 
 FINAL = "eval_"
@@ -112,12 +112,7 @@ def export(
     for tool in tools:
         if tool not in WRITERS:
             raise UnknownNameError("tool", tool, WRITERS)
-        missing = [package for package in NEEDS[tool] if find_spec(package) is None]
-        if missing:
-            raise SetupError(
-                f"writing as {tool} needs {missing[0]}. Fix: pip install -e "
-                "'.[exports]' -c constraints.txt"
-            )
+        require(NEEDS[tool], f"writing as {tool}")
         if (out_dir / tool).exists():
             raise RecordError(
                 f"{out_dir / tool} is there already. Fix: name another folder with "

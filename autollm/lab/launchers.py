@@ -16,7 +16,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.errors import UnknownNameError
+from autollm.core.extras import naming_extra
 from autollm.core.processes import die_with_parent
 
 LAUNCHERS = ("local", "slurm")
@@ -80,13 +81,8 @@ class SubmititLauncher:
         poll_s: float = POLL_S,
         **parameters: Any,
     ):
-        try:
+        with naming_extra("launcher 'slurm'"):
             import submitit
-        except ImportError:
-            raise SetupError(
-                "launcher 'slurm' needs submitit. Fix: pip install -e '.[slurm]' -c "
-                "constraints.txt"
-            ) from None
         self.slots, self._poll_s = slots, poll_s
         self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         self._executor.update_parameters(

@@ -259,7 +259,13 @@ def trainer(family_name: str) -> ModuleType:
 
     and what a run becomes depends on its own (configuration, level, seed) alone,
     whatever it is stacked with.
+
+    Raises:
+        SetupError: torch, or another package of the extra `lab`, is not installed.
     """
     from importlib import import_module
 
-    return import_module(f"autollm.lab.trainers.{family_name}")
+    from autollm.core.extras import naming_extra
+
+    with naming_extra(f"training runs of the lab's family {family_name!r}"):
+        return import_module(f"autollm.lab.trainers.{family_name}")

@@ -8,9 +8,9 @@ from an endpoint or a checkpoint.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 
 from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.extras import absent, absent_text, naming_extra
 from autollm.core.identity import Registry
 from autollm.policies.base import Policy
 
@@ -47,13 +47,16 @@ POLICIES: dict[str, str] = {
 REGISTRY = Registry(__name__, ("make_policy",), POLICIES)
 """What identities have to know: who names a policy here hangs on its code."""
 NEEDS: dict[str, tuple[str, ...]] = {
+    "bohb": ("optuna",),
     "mtgp": ("botorch", "gpytorch"),
+    "optuna-gp": ("optuna",),
+    "optuna-tpe": ("optuna",),
     "rgpe": ("botorch", "gpytorch"),
     "smac": ("smac", "ConfigSpace"),
     "syne-zeroshot": ("syne_tune", "xgboost"),
     "syne-quantile": ("syne_tune", "xgboost"),
 }
-"""Modules of the extra `baselines` that a policy cannot do without."""
+"""Modules of an extra that a policy cannot do without."""
 
 
 def why_absent(policy_id: str) -> str:
@@ -64,15 +67,8 @@ def why_absent(policy_id: str) -> str:
     """
     if policy_id not in POLICIES:
         raise UnknownNameError("policy", policy_id, POLICIES)
-    absent = [
-        module for module in NEEDS.get(policy_id, ()) if find_spec(module) is None
-    ]
-    return (
-        f"policy {policy_id!r} needs {' and '.join(absent)}, not installed here. Fix: "
-        "pip install 'autollm[baselines]'."
-        if absent
-        else ""
-    )
+    missing = absent(NEEDS.get(policy_id, ()))
+    return absent_text(missing, f"policy {policy_id!r}") if missing else ""
 
 
 def availability() -> dict[str, str]:
@@ -111,4 +107,5 @@ def _load(policy_id: str) -> type:
     if reason:
         raise SetupError(reason)
     module, name = POLICIES[policy_id].split(":")
-    return getattr(import_module(module), name)
+    with naming_extra(f"policy {policy_id!r}"):
+        return getattr(import_module(module), name)

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.errors import SetupError
+from autollm.core.extras import naming_extra
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.environments.scalar import LLMConfigEnv
@@ -122,12 +124,8 @@ def measure_ratios(n_rounds: int = 200) -> dict[str, float | None]:
     }
     try:
         clocks["syne_tune"] = syne_tune_clock(table)
-    except ImportError as error:
-        print(
-            f"scalar_vs_syne_tune is null: {error}. Fix: pip install "
-            "'autollm[baselines]', and run again.",
-            file=sys.stderr,
-        )
+    except SetupError as error:
+        print(f"scalar_vs_syne_tune is null: {error}", file=sys.stderr)
     seconds = dict.fromkeys(clocks, float("inf"))
     for _ in range(n_rounds):
         for name, clock in clocks.items():
@@ -222,11 +220,12 @@ def syne_tune_clock(table: OutcomeTable) -> Iterator[float]:
     experiment.
 
     Raises:
-        ImportError: syne-tune is not installed.
+        SetupError: syne-tune is not installed.
     """
-    import pandas as pd
-    from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular
-    from syne_tune.config_space import randint, uniform
+    with naming_extra("the comparison with Syne Tune"):
+        import pandas as pd
+        from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular
+        from syne_tune.config_space import randint, uniform
 
     space, losses = (
         table.experiments[-1].space,

@@ -393,7 +393,7 @@ def test_make_policy__unknown_id__suggests_the_nearest() -> None:
 
 def test_make_policy__extra_not_installed__names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(
-        "autollm.policies.registry.find_spec",
+        "autollm.core.extras.find_spec",
         lambda module: None if module == "syne_tune" else object(),
     )
     with pytest.raises(
