@@ -18,6 +18,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "syne_tune": "syne-tune",
     "threadpoolctl": "scikit-learn",
+    "yaml": "pyyaml",
 }
 """Modules that are not called as the distribution that brings them (at times as another
 one's dependency).
