@@ -23,7 +23,7 @@ DISTRIBUTIONS = {
 """Modules that are not called as the distribution that brings them (at times as another
 one's dependency).
 """
-INDIRECT = {"pandas": "syne-tune"}
+INDIRECT = {"pandas": "syne-tune", "requests": "mlflow", "sqlalchemy": "mlflow"}
 """Modules that another distribution of the extra brings."""
 
 
