@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import dagster as dg
 
+from autollm.core.refusals import sentence_in
+
 if TYPE_CHECKING:
     from autollm.core.places import Places
     from autollm.stages.settings import Settings
@@ -201,4 +203,6 @@ def _reason(event: Any) -> str:
     error = getattr(data, "error", None)
     while error is not None and error.cause is not None:
         error = error.cause
-    return f": {error.message.strip()}" if error is not None else ""
+    if error is None:
+        return ""
+    return f": {sentence_in(error.message) or error.message.strip()}"

@@ -22,6 +22,7 @@ from autollm.core.errors import AutoLLMError
 from autollm.core.locks import hold
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.core.processes import die_with_parent_if_asked
+from autollm.core.refusals import sentence_of
 from autollm.stages.settings import Settings, load_settings
 from pipelines import groups
 from pipelines.dbt_project import prepared_project
@@ -59,6 +60,12 @@ def main(arguments: list[str] | None = None) -> int:
             return 0 if run(places, settings, options.job, options.to) else 1
     except AutoLLMError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        said = sentence_of(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         return 2
 
 

@@ -16,6 +16,7 @@ from autollm import __version__
 from autollm.core.errors import AutoLLMError
 from autollm.core.extras import naming_extra
 from autollm.core.places import silence_telemetry
+from autollm.core.refusals import sentence_of
 
 
 def _say_version(asked: bool) -> None:
@@ -45,8 +46,11 @@ class App(typer.Typer):
         try:
             with naming_extra("this command"):
                 return super().__call__(*args, **kwargs)
-        except (AutoLLMError, FileNotFoundError) as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (AutoLLMError, OSError) as error:
+            said = sentence_of(error) if isinstance(error, OSError) else str(error)
+            if said is None:
+                raise
+            print(f"error: {said}", file=sys.stderr)
             raise SystemExit(1) from None
 
 

@@ -20,6 +20,17 @@ from autollm.core.locks import POLL_S, hold
 from autollm.core.places import Places
 
 WAIT_S = 180.0
+"""Three builds of a large warehouse."""
+MAGIC = b"DUCK"
+"""Bytes 8 to 11 of every DuckDB file."""
+DAMAGE = (
+    "not a valid DuckDB database file",
+    "Corrupt database file",
+    "Could not read enough bytes from file",
+    "Failed to load metadata pointer",
+    "Serialization Error",
+)
+"""Words of DuckDB 2 about empty, cut and altered files (flipped bytes, tried)."""
 
 
 @contextmanager
@@ -44,6 +55,29 @@ def hold_warehouse(places: Places, wait_s: float = WAIT_S) -> Iterator[None]:
                 )
             time.sleep(POLL_S)
         yield
+
+
+def is_damage(said: str) -> bool:
+    """Whether DuckDB's words are about a file whose bytes are not what it wrote."""
+    return any(words in said for words in DAMAGE)
+
+
+def set_aside(warehouse: Path) -> Path:
+    """Move a damaged warehouse, with what DuckDB keeps beside it, out of the way: the
+    next build makes it anew from the lake. Returns where it lies now.
+    """
+    aside = warehouse.with_suffix(".damaged")
+    warehouse.replace(aside)
+    Path(f"{warehouse}.wal").unlink(missing_ok=True)
+    return aside
+
+
+def is_no_database(warehouse: Path) -> bool:
+    """Whether there is a file that does not begin as DuckDB's do."""
+    if not warehouse.exists():
+        return False
+    with warehouse.open("rb") as file:
+        return file.read(12)[8:] != MAGIC
 
 
 def writer_of(warehouse: Path) -> str | None:

@@ -7,9 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DbtCliResource,
+    dbt_assets,
+)
 
-from autollm.core.places import resolve
+from autollm.core.errors import SetupError
+from autollm.core.places import Places, resolve
 from pipelines import groups
 from pipelines.dbt_project import prepared_project
 from pipelines.resources import JobSettings
@@ -43,13 +48,46 @@ def build_dbt_assets() -> dg.AssetsDefinition:
     def dbt_build(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: JobSettings
     ) -> Iterator[Any]:
-        from autollm.stages.warehouse import hold_warehouse
+        from autollm.stages.warehouse import hold_warehouse, is_no_database, set_aside
 
         places = settings.places
         os.environ.update(places.environment())
         with hold_warehouse(places):
-            yield from dbt.cli(
-                ["build"], context=context, target_path=places.dbt_target / "build"
-            ).stream()
+            if is_no_database(places.warehouse):
+                aside = set_aside(places.warehouse)
+                context.log.warning(f"no DuckDB file, made anew; it is {aside} now")
+            yield from _built(context, dbt, places)
 
     return dbt_build
+
+
+def _built(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, places: Places
+) -> Iterator[Any]:
+    """The events of `dbt build`.
+
+    Raises:
+        SetupError: the warehouse is damaged; it was set aside. DagsterDbtError: dbt's
+            own words about anything else.
+    """
+    import duckdb
+
+    from autollm.stages.warehouse import is_damage, set_aside
+
+    folder = places.dbt_target / "build"
+    try:  # dagster-dbt opens the file, too: its own connection comes first
+        build = dbt.cli(
+            ["build"], context=context, target_path=folder, raise_on_error=False
+        )
+        yield from build.stream()
+        error = build.get_error()
+    except duckdb.Error as refused:
+        error = refused
+    if error is None:
+        return
+    if not is_damage(str(error)):
+        raise error
+    raise SetupError(
+        f"{places.warehouse} is damaged; it is {set_aside(places.warehouse)} now. "
+        "Fix: run this again, it will be made anew from the lake."
+    ) from None

@@ -18,6 +18,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from autollm.core.errors import AutoLLMError
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.core.processes import die_with_parent
+from autollm.core.refusals import sentence_of
 from autollm.stages.settings import Settings
 
 CHATTER = "AUTOLLM_CHATTER"
@@ -34,9 +35,12 @@ def run_step(step: Callable[[Places, Settings, PipesContext], dict[str, Any]]) -
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
             metadata = step(resolve().prepare(), settings, pipes)
-        except AutoLLMError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            pipes.log.error(str(error))
+        except (AutoLLMError, OSError) as error:
+            said = sentence_of(error) if isinstance(error, OSError) else str(error)
+            if said is None:
+                raise
+            print(f"error: {said}", file=sys.stderr, flush=True)
+            pipes.log.error(said)
             raise SystemExit(1) from error
         pipes.report_asset_materialization(metadata=metadata)
 

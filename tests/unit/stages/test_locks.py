@@ -12,7 +12,13 @@ import pytest
 from autollm.core.errors import BusyError
 from autollm.core.locks import hold, holder, is_held
 from autollm.core.places import resolve
-from autollm.stages.warehouse import hold_warehouse, writer_of
+from autollm.stages.warehouse import (
+    hold_warehouse,
+    is_damage,
+    is_no_database,
+    set_aside,
+    writer_of,
+)
 
 
 @contextmanager
@@ -111,3 +117,33 @@ def test_hold_warehouse__second_dbt_run__one_waits_for_the_other(tmp_path):
         hold_warehouse(places, 20),
     ):
         assert is_held(places.locks / "warehouse.lock")
+
+
+def flipped(data, at):
+    return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: bytes(4096),
+        lambda data: data[: len(data) // 2],
+        lambda data: flipped(data, 5000),
+        lambda data: flipped(data, 12288),
+        lambda data: flipped(data, len(data) - 3000),
+    ],
+    ids=["empty", "zeros", "cut", "header", "block", "end"],
+)
+def test_is_damage__words_of_duckdb_about_altered_files__are_known(tmp_path, damage):
+    warehouse = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("create table t as select range as n from range(300000)")
+    assert not is_no_database(warehouse)
+    warehouse.write_bytes(damage(warehouse.read_bytes()))
+    with pytest.raises(duckdb.Error) as said:
+        with duckdb.connect(str(warehouse)) as connection:
+            connection.execute("select sum(n) from t")
+    assert is_no_database(warehouse) or is_damage(str(said.value))
+    aside = set_aside(warehouse)
+    assert aside.exists() and not warehouse.exists()
