@@ -160,6 +160,8 @@ def read_csv_curve(
     builder.n_lines += 1
     delimiter = _delimiter(first)
     header = cells_of(first.removeprefix(_BOM), delimiter)
+    if not any(header):
+        raise RecordError("the first line is blank: expected a header")
     _check_header(header)
     table = _Rows(builder, header, delimiter, file)
     if is_chart(header):

@@ -1,10 +1,11 @@
 """Weights & Biases projects (`wandb:ENTITY/PROJECT`), over the server's GraphQL API, with
-the two queries that the pinned client (wandb 0.31) asks; wandb itself is not needed.
+the queries that the pinned client (wandb 0.31) asks; wandb itself is not needed.
 
-The list of runs comes first, page by page. A history is asked for by windows of steps:
-the server thins what holds more than MAX_ROWS rows, so a window that comes back full is
-halved and asked again, until every window came back whole. Where the rows do not add up
-to the server's own count, a note says so.
+The list of runs comes first, page by page. The server keeps older history in Parquet
+files, which come whole; newer rows are asked for by windows of steps. It thins what holds
+more than MAX_ROWS rows, so a window that comes back full is halved and asked again, until
+every window came back whole. Where the rows do not add up to the server's own count, a
+note says so.
 
 The key is WANDB_API_KEY, or the server's entry in the netrc file. It goes into one header
 and nowhere else: no message, no file and no URL holds it.
@@ -14,6 +15,7 @@ Invariant: what is written is the full history, or says that it is not.
 
 from __future__ import annotations
 
+import io
 import json
 import netrc
 import os
@@ -26,6 +28,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from autollm.core.errors import RecordError, SetupError, SourceError
 from autollm.logs.readers.documents import parse_object
@@ -62,6 +66,10 @@ HISTORY_QUERY = """query HistoryPage($entity: String!, $project: String!, $run: 
  $minStep: Int64!, $maxStep: Int64!, $pageSize: Int!) {
  project(name: $project, entityName: $entity) { run(name: $run) {
   history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize) } } }"""
+PARQUET_QUERY = """query RunParquetHistory($entity: String!, $project: String!,
+ $runName: String!, $liveKeys: [String!]!) {
+ project(name: $project, entityName: $entity) { run(name: $runName) {
+  parquetHistory(liveKeys: $liveKeys) { parquetUrls liveData } } } }"""
 
 
 class WandbServer:
@@ -96,9 +104,8 @@ class WandbServer:
                 "`wandb login`, which writes it into the netrc file."
             )
         self._sleep = sleep
-        self._client = httpx.Client(
-            auth=("api", found), timeout=_TIMEOUT_S, follow_redirects=False
-        )
+        self._auth = httpx.BasicAuth("api", found)
+        self._client = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False)
 
     def ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The `data` of an answer; waits and asks again while the server is busy.
@@ -106,17 +113,41 @@ class WandbServer:
         Raises:
             SourceError: no answer, or one that says why not.
         """
+        body = {"query": query, "variables": dict(variables)}
+        url = f"{self.base_url}/graphql"
+
+        def post() -> httpx.Response:
+            return self._whole("POST", url, json=body, auth=self._auth)
+
+        return _data_of(self._persist(post), self.base_url)
+
+    def download(self, url: str) -> bytes:
+        """A file that the server points to. The key is not sent: the address, of an
+        object store often, is signed.
+
+        Raises:
+            SourceError: it does not come.
+        """
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise SourceError("a history file whose address is no http(s)")
+        answer = self._persist(lambda: self._whole("GET", url))
+        if answer.status_code != 200:
+            raise SourceError(f"a history file: status {answer.status_code}")
+        return answer.content
+
+    def _persist(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        """The answer; asks again, after waits, while the server is busy."""
         problem = ""
         for attempt in range(_MAX_TRIES):
             if attempt:
                 self._sleep(_wait_s(attempt, problem))
             try:
-                answer = self._post(query, variables)
+                answer = send()
             except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}"
+                problem = type(error).__name__
                 continue
             if answer.status_code not in _AGAIN:
-                return _data_of(answer, self.base_url)
+                return answer
             after = answer.headers.get("retry-after", "")
             problem = f"status {answer.status_code} {after}"
         raise SourceError(
@@ -124,10 +155,9 @@ class WandbServer:
             "Fix: run the same command again later; what came is kept."
         )
 
-    def _post(self, query: str, variables: Mapping[str, Any]) -> httpx.Response:
-        body = {"query": query, "variables": dict(variables)}
-        url = f"{self.base_url}/graphql"
-        with self._client.stream("POST", url, json=body) as answer:
+    def _whole(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """An answer of at most _MAX_ANSWER_BYTES."""
+        with self._client.stream(method, url, **options) as answer:
             data = bytearray()
             for part in answer.iter_bytes():
                 data += part
@@ -136,10 +166,9 @@ class WandbServer:
                         f"an answer of more than {_MAX_ANSWER_BYTES} bytes. Fix: land "
                         "the run files or an export instead."
                     )
+            after = answer.headers.get("retry-after", "")
             return httpx.Response(
-                answer.status_code,
-                headers={"retry-after": answer.headers.get("retry-after", "")},
-                content=bytes(data),
+                answer.status_code, headers={"retry-after": after}, content=bytes(data)
             )
 
     def close(self) -> None:
@@ -275,7 +304,11 @@ def _history(
     def fetch() -> list[dict[str, Any]]:
         variables = {**names, "run": run["name"], "pageSize": MAX_ROWS}
         last = _last_step(run)
-        rows = full_history(server, variables, 0, last + 1)
+        rows = stored_history(server, names, run["name"])
+        first = 0
+        for row in rows:
+            first = max(first, (whole_number(row.get("_step")) or 0) + 1)
+        rows += full_history(server, variables, first, last + 1)
         expected = run.get("historyLineCount")
         if isinstance(expected, int) and expected != len(rows):
             rows.append({"_n_expected": expected, "_n_rows": len(rows)})
@@ -296,6 +329,47 @@ def _last_step(run: Mapping[str, Any]) -> int:
     if last is None:
         last = whole_number(run.get("historyLineCount"))
     return max(0, last or 0)
+
+
+def stored_history(
+    server: WandbServer, names: Mapping[str, str], run_id: str
+) -> list[dict[str, Any]]:
+    """The rows that the server keeps in files, by step; none where it keeps none.
+
+    Raises:
+        SourceError: a file does not come, or is no Parquet.
+    """
+    asked = {**names, "runName": run_id, "liveKeys": ["_step"]}
+    try:
+        data = server.ask(PARQUET_QUERY, asked)
+    except SourceError as error:
+        if "parquetHistory" in str(error):  # a server from before such files
+            return []
+        raise
+    try:
+        urls = data["project"]["run"]["parquetHistory"]["parquetUrls"] or []
+    except (KeyError, TypeError) as error:
+        raise SourceError(f"the list of history files lacks {error}") from None
+    rows: list[dict[str, Any]] = []
+    for url in urls:
+        rows += _parquet_rows(server.download(str(url)))
+    return sorted(rows, key=lambda row: whole_number(row.get("_step")) or 0)
+
+
+def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        records = table.to_pylist()
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise SourceError(f"a history file is no Parquet: {str(error)[:200]}") from None
+    rows = []
+    for record in records:
+        filled = {}
+        for name, value in record.items():
+            if isinstance(value, (int, float, str, bool)):
+                filled[name] = value
+        rows.append(filled)
+    return rows
 
 
 def full_history(

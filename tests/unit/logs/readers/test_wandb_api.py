@@ -1,6 +1,9 @@
 import json
 import logging
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -50,6 +53,48 @@ def test_fetch__a_project__gives_settings_results_and_the_full_history(tmp_path)
     assert steps == list(range(0, 25_000, 10))
     assert len(curve_of(relation, "short", "loss")) == 3
     assert not relation.notes and not relation.bad
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_fetch__history_in_files__comes_whole_and_without_the_key(tmp_path, is_old):
+    project = project_of()
+    project.in_files = {} if is_old else {"long": 1_800}
+    project.is_old = is_old
+    relation = fetched(project, tmp_path)
+    steps = [step for step, _ in curve_of(relation, "long", "loss")]
+    assert steps == list(range(0, 25_000, 10))
+    assert not relation.notes
+
+
+CLIENT = """
+import wandb
+api = wandb.Api(overrides={"base_url": %r, "entity": "team"}, api_key=%r, timeout=20)
+for run in api.runs("team/sweep"):
+    rows = list(run.scan_history())
+    print(run.id, run.state, run.config["lr"], len(rows), sep=",")
+"""
+
+
+def test_stub__the_pinned_client_itself__reads_the_same_from_it(tmp_path):
+    pytest.importorskip("wandb", reason="extra exports is not installed")
+    project = project_of(n_rows=300)
+    with serving(project) as url:
+        env = {**os.environ, "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+        env |= {"WANDB_CACHE_DIR": str(tmp_path), "WANDB_API_KEY": KEY}
+        done = subprocess.run(
+            [sys.executable, "-c", CLIENT % (url, KEY)],
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=tmp_path,
+            check=True,
+        )
+    told = {row.split(",")[0]: row.split(",")[1:] for row in done.stdout.split()}
+    assert told == {
+        "long": ["finished", "0.001", "300"],
+        "none": ["crashed", "0.003", "0"],
+        "short": ["running", "0.002", "3"],
+    }
 
 
 def test_fetch__a_second_time__asks_for_no_history(tmp_path):

@@ -1,11 +1,15 @@
-"""A W&B server on loopback that answers the two queries of the pinned client, and thins a
+"""A W&B server on loopback that answers the queries of the pinned client, and thins a
 history beyond the asked number of rows, as the real one does."""
 
 import base64
+import io
 import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -15,6 +19,9 @@ class Project:
 
     def __init__(self, runs):
         self.runs = runs
+        self.in_files = {}
+        self.is_old = False
+        self.url = ""
         self.asked = []
         self.failures = []
         self.lock = threading.Lock()
@@ -22,7 +29,31 @@ class Project:
     def answer(self, query, variables):
         if "HistoryPage" in query:
             return self._history(variables)
+        if "RunHistoryKeys" in query:
+            keys = self.runs[variables["name"]][0]["historyKeys"]
+            return {"project": {"run": {"historyKeys": keys}}}
+        if "viewer" in query:  # the pinned client asks who it is, ours does not
+            return {"viewer": {"id": "u1", "username": "user", "entity": "team"}}
+        if "ParquetHistory" in query:
+            return self._parquet(variables["runName"])
         return self._runs(variables)
+
+    def _parquet(self, name):
+        if self.is_old:
+            return None
+        urls = [f"{self.url}/{name}.parquet"] if name in self.in_files else []
+        n_live = self.in_files.get(name, 0)
+        live = [{"_step": row["_step"]} for row in self.runs[name][1][n_live:]]
+        stored = {"parquetUrls": urls, "liveData": live[:1]}
+        return {"project": {"run": {"parquetHistory": stored}}}
+
+    def file_of(self, path):
+        """The rows of a run that were put into a file."""
+        name = path.strip("/").removesuffix(".parquet")
+        rows = self.runs[name][1][: self.in_files[name]]
+        out = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), out)
+        return out.getvalue()
 
     def _runs(self, variables):
         names = sorted(self.runs)
@@ -39,7 +70,8 @@ class Project:
         _, history = self.runs[variables["run"]]
         low = variables["minStep"]
         high = variables["maxStep"]
-        rows = [row for row in history if low <= row["_step"] < high]
+        live = history[self.in_files.get(variables["run"], 0) :]
+        rows = [row for row in live if low <= row["_step"] < high]
         n_rows = variables["pageSize"]
         if len(rows) > n_rows:  # thinned, without a word
             rows = [rows[i * len(rows) // n_rows] for i in range(n_rows)]
@@ -62,8 +94,19 @@ def serving(project):
                 status = 401
             data = {}
             if status == 200:
-                data = {"data": project.answer(body["query"], body["variables"])}
-            content = json.dumps(data).encode()
+                data = {
+                    "data": project.answer(body["query"], body.get("variables") or {})
+                }
+            if "data" in data and data["data"] is None:
+                said = 'Cannot query field "parquetHistory" on type "Run".'
+                data = {"errors": [{"message": said}]}
+            self._answer(status, json.dumps(data).encode())
+
+        def do_GET(self):
+            assert "authorization" not in self.headers
+            self._answer(200, project.file_of(self.path))
+
+        def _answer(self, status, content):
             self.send_response(status)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
@@ -75,8 +118,9 @@ def serving(project):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
+    project.url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield project.url
     finally:
         server.shutdown()
         server.server_close()
