@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from autollm.agent.redaction import redact
 from autollm.agent.tools import tool_schemas
 from autollm.agent.transcript import Message
 from autollm.core.errors import GenerationError
+from autollm.core.redaction import redact
 
 ATTEMPTS = 3
 PARALLEL = 32
