@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from autollm.advisor.answer import Warn
-from autollm.advisor.study import Study, own
+from autollm.advisor.study import Study
 
 FEW_ROWS = 12
 """Runs of a level: a bowl of two knobs has six parameters, and noise needs as many."""
@@ -263,7 +263,7 @@ def disagree(study: Study) -> Iterator[Warn]:
 
 
 def unproven(study: Study) -> Iterator[Warn]:
-    tests = own(study.backtests)
+    tests = study.own_backtests
     if tests and np.mean([b.regret for b in tests]) > 0.3:
         yield Warn(
             "backtests",

@@ -22,6 +22,8 @@ MOST_ROWS = 300
 """Rows of a view. A cold start on 1,000 runs has to end in 20 s on two cores; the bowl
 of 2 knobs has about 20 parameters, and more rows moved its optimum by less than .05
 octaves on Step Law's tables."""
+MOST_CANDIDATES = 20_000
+"""Of a grid; 400 draws of each take 64 MB."""
 N_DRAWS = 2000
 """Seeded draws among the candidates of spaces without a grid."""
 N_BEST = 20
@@ -70,7 +72,10 @@ def make_question(
     listed = pool is not None or space.grid is None
     candidates = pool
     if candidates is None:
-        candidates = space.grid if space.grid is not None else designs(space, evidence)
+        gridded = space.grid is not None
+        candidates = (
+            _thinned(space.grid, evidence) if gridded else designs(space, evidence)
+        )
     view = TaskView(
         "question",
         "declared",
@@ -140,6 +145,17 @@ def compute_at(experiments: Sequence[Experiment], z: np.ndarray) -> float | None
     if rank < 1 or not spanned or misfit > 0.5:  # octaves: no product of coordinates
         return None
     return float(2.0 ** (beta[0] + z @ beta[1:]))
+
+
+def _thinned(grid: np.ndarray, evidence: Sequence[EvidenceTable]) -> np.ndarray:
+    """A grid of at most MOST_CANDIDATES points; of a larger one a seeded share, and the
+    evidence's own designs.
+    """
+    if len(grid) <= MOST_CANDIDATES:
+        return grid
+    drawn = np.random.default_rng(0).choice(len(grid), MOST_CANDIDATES, replace=False)
+    points = np.concatenate([grid[np.sort(drawn)], *(e.points for e in evidence)])
+    return np.unique(points, axis=0)
 
 
 def _in_span(rows: np.ndarray, direction: np.ndarray) -> bool:

@@ -21,10 +21,10 @@ from autollm.advisor.answer import (
 )
 from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
-from autollm.advisor.decide import DECIDER, PRICE_OF_DIVERGENCE, choose
+from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
 from autollm.advisor.doubts import doubts
 from autollm.advisor.evidence import Evidence, Said, read_evidence
-from autollm.advisor.study import Study, own, study
+from autollm.advisor.study import Study, study
 from autollm.advisor.target import parse_target, resolve_target
 from autollm.advisor.worth import (
     NO_BENCHMARK,
@@ -146,12 +146,14 @@ def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
     for i, point in enumerate(choice.points):
         u = found.policy.sampled(point[None])[:, 0]
         here = worth(found, u, choice.weights)
-        listed.append(_proposal(found, i, point, here, choice.probability_best[i]))
+        p_best = choice.probability_best
+        told = None if p_best is None else float(p_best[i])
+        listed.append(_proposal(found, i, point, here, told))
     return tuple(listed)
 
 
 def _proposal(
-    found: Study, i: int, point: np.ndarray, here: Worth, p_best: float
+    found: Study, i: int, point: np.ndarray, here: Worth, p_best: float | None
 ) -> Proposal:
     space = found.question.space
     p = found.divergence.probability(point[None], found.optimum)
@@ -163,6 +165,8 @@ def _proposal(
         missing |= dict.fromkeys(names, reason)
     if p is None:
         missing["p_diverge"] = found.divergence.because
+    if p_best is None:
+        missing["probability_best"] = "the rule orders candidates and gives no odds"
     return Proposal(
         i + 1,
         found.names.show(space.decode(point)),
@@ -197,12 +201,12 @@ def _decided_by(found: Study) -> dict[str, Any]:
         for b in found.backtests
     ]
     return {
-        "policy": DECIDER,
-        "weights": {DECIDER: 1.0},
+        "policy": found.policy.policy_id,
+        "weights": {found.policy.policy_id: 1.0},
         "own_share": 0.0,
         "because": "the library's rule; your own backtests are shown, and decide "
         "nothing: few of them mislead",
-        "optimism": found.optimism if own(found.backtests) else None,
+        "optimism": found.optimism if found.own_backtests else None,
         "backtest": tests,
     }
 

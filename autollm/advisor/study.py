@@ -6,7 +6,6 @@ give an equal study.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.decide import (
-    DECIDER,
     Backtest,
     backtest,
+    decider_of,
     hidden_experiments,
     ready,
 )
@@ -29,7 +28,7 @@ from autollm.advisor.question import Question, make_question, widened
 from autollm.advisor.response import Response, Rows, fit_response
 from autollm.policies.surrogates.spread import expected_spread
 
-OTHERS = ("power-law", "copy-nearest", "pool-centre")
+OTHERS = ("moving-bowl", "power-law", "copy-nearest", "pool-centre")
 """Policies that are backtested beside the decider: the textbook, the habit, the
 control. They take no part in the decision."""
 
@@ -105,12 +104,16 @@ class Study:
         return point[list(self.response.columns)]
 
     @property
+    def own_backtests(self) -> list[Backtest]:
+        """The decider's."""
+        return [b for b in self.backtests if b.policy == self.policy.policy_id]
+
+    @property
     def optimism(self) -> float:
         """u that the decider's own picks lost beyond what it expected, averaged over its
         backtests and shrunk as if four more had shown none.
         """
-        own = [b for b in self.backtests if b.policy == DECIDER]
-        gaps = [b.u - b.predicted for b in own if np.isfinite(b.predicted)]
+        gaps = [b.u - b.predicted for b in self.own_backtests]
         return max(float(np.sum(gaps)) / (len(gaps) + 4), 0.0)
 
 
@@ -148,7 +151,7 @@ def study(
         _noise(evidence, response),
         distance_of(z, question.target_z),
         _backtests(question) if with_backtests else (),
-        ready(DECIDER, question.view),
+        ready(decider_of(question.space), question.view),
     )
 
 
@@ -239,11 +242,6 @@ def _backtests(question: Question) -> tuple[Backtest, ...]:
     table, levels = question.table, question.levels
     hidden = hidden_experiments(table, levels)
     found: list[Backtest | None] = []
-    for policy in (DECIDER, *OTHERS):
+    for policy in dict.fromkeys((decider_of(question.space), *OTHERS)):
         found += [backtest(table, levels, h, policy) for h in hidden]
     return tuple(b for b in found if b is not None)
-
-
-def own(backtests: Sequence[Backtest]) -> list[Backtest]:
-    """The decider's."""
-    return [b for b in backtests if b.policy == DECIDER]

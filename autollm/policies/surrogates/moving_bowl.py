@@ -56,6 +56,8 @@ class MovingBowl(RankingPolicy):
     """
 
     policy_id = "moving-bowl"
+    draws_differ = True
+    """Of `sampled`: particles put the optimum at different places."""
 
     def prepare(self) -> None:
         view = self.view
