@@ -65,8 +65,8 @@ def test_choose__price_of_divergence__moves_away_from_the_cliff():
     view = question_of_hidden(TABLE, LEVELS, 5).view
     policy = ready("moving-bowl", view)
     plain = choose(policy, view, 1).points[0]
-    p = np.where(view.candidates[:, 0] >= plain[0] - 1e-9, 0.9, 0.0)
-    assert choose(policy, view, 1, p).points[0][0] < plain[0]
+    p = np.where(view.candidates[:, 1] >= plain[1] - 1e-9, 0.9, 0.0)
+    assert choose(policy, view, 1, p).points[0][1] < plain[1]
 
 
 def test_carried__picks__are_the_best_rows_of_the_nearest_experiment_in_order():
