@@ -395,36 +395,58 @@ def read_jsonl_curve(
     Raises:
         RecordError: no object counts steps.
     """
-    collector: CurveCollector | None = None
     known: dict[str, Any] = dict(settings or {})
-    last: dict[str, Any] = {}
-    for line_number, line in enumerate(lines, start=1):
-        builder.n_lines += 1
-        if not line.strip():
-            continue
-        try:
-            record = parse_object(decode_line(line), "a line")
-            row = flat_row(record)
-            if isinstance(record.get("config"), dict):
-                known |= flat_cells(record["config"], "config.")
-        except RecordError as error:
-            builder.add_bad(line_number, str(error), line, file=file)
-            continue
-        if collector is None:
-            layout = _json_layout(row, bool(run))
-            collector = CurveCollector(builder, layout, run or plain_stem(name))
-        collector.add(row, line_number)
-        last = record
-    if collector is None:
+    reading = _JsonRows(builder, known, file)
+    rows = reading.rows(lines)
+    first_rows = list(itertools.islice(rows, _MAX_SNIFFED))
+    if not first_rows:
         raise RecordError("no line is an object that counts steps")
+    layout = _json_layout([row for _, row in first_rows], bool(run))
+    collector = CurveCollector(builder, layout, run or plain_stem(name))
+    for line, row in itertools.chain(first_rows, rows):
+        collector.add(row, line)
     for column in known:
         if column.startswith("config."):
             builder.roles[column] = "setting"
     collector.finish(file or name, known)
-    return last
+    return reading.last
 
 
-def _json_layout(row: Mapping[str, Any], is_named: bool) -> CurveLayout:
-    layout = _layout_of([*row], [])
-    run = "trial_id" if "trial_id" in row and not is_named else ""
+class _JsonRows:
+    """Objects of a JSON-lines curve; `config` inside them goes to `known`."""
+
+    def __init__(
+        self, builder: RelationBuilder, known: dict[str, Any], file: str
+    ) -> None:
+        self._builder = builder
+        self._known = known
+        self._file = file
+        self.last: dict[str, Any] = {}
+
+    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line number and flat object of each line that can be used."""
+        for line_number, line in enumerate(lines, start=1):
+            self._builder.n_lines += 1
+            if not line.strip():
+                continue
+            try:
+                record = parse_object(decode_line(line), "a line")
+                row = flat_row(record)
+                if isinstance(record.get("config"), dict):
+                    self._known |= flat_cells(record["config"], "config.")
+            except RecordError as error:
+                self._builder.add_bad(line_number, str(error), line, file=self._file)
+                continue
+            self.last = record
+            yield line_number, row
+
+
+def _json_layout(rows: Sequence[Mapping[str, Any]], is_named: bool) -> CurveLayout:
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    layout = _layout_of([*names], rows)
+    if is_named:
+        return CurveLayout(layout.step, "", layout.time)
+    run = "trial_id" if "trial_id" in names else layout.run
     return CurveLayout(layout.step, run, layout.time)

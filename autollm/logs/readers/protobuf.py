@@ -30,16 +30,24 @@ def parse_message(data: bytes) -> Message:
     """
     fields: Message = {}
     at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    end = len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:  # most tags and lengths are one byte, so that is asked here
+            tag, at = _varint(data, at - 1)
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(data, at)
         else:
-            n_bytes, at = _length(data, at, kind)
+            if kind == _LENGTH and at < end and data[at] < 0x80:
+                n_bytes = data[at]
+                at += 1
+            else:
+                n_bytes, at = _length(data, at, kind)
             value = data[at : at + n_bytes]
             at += n_bytes
-            if at > len(data):
+            if at > end:
                 raise RecordError("a message that is cut short")
         fields.setdefault(tag >> 3, []).append(value)
     return fields

@@ -23,9 +23,6 @@ from tests.unit.logs.readers.opened import (
     opened_file,
 )
 
-MAX_SECONDS = 20.0
-"""No mutated fixture of a few kB may take longer; a catastrophic pattern takes for ever."""
-
 
 def mutated(data, rng):
     """One damaged copy of some bytes."""

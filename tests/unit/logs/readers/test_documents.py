@@ -41,7 +41,8 @@ def test_yaml__what_tools_write__is_plain_data():
         (b"- 1\n", "expected a mapping"),
         (b"a: !!int x\n", "not YAML"),
         (b"x: " + b"y" * 300_000, "expected at most"),
-        (b"[" * 20_000, "not YAML"),
+        (b"[" * 20_000, "nests more than 200 brackets"),
+        (b"a: 1\na: 2\n", "'a' stands twice"),
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
