@@ -7,7 +7,6 @@
     |- SnapshotError     a published snapshot is missing, incomplete or altered     (gym)
     |- UnknownNameError  no suite, policy, profile ... of that name                 (registries)
     |- SpaceError        a configuration does not belong to its space               (gym)
-    |  `- OffTableError  a valid configuration without a recorded outcome           (gym)
     |- EpisodeError      a call that an episode cannot take (finished, no budget)   (gym)
     |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
     |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
@@ -62,10 +61,6 @@ class UnknownNameError(AutoLLMError, LookupError):
 
 class SpaceError(AutoLLMError, ValueError):
     """A configuration does not belong to its space."""
-
-
-class OffTableError(SpaceError):
-    """A valid configuration without a recorded outcome."""
 
 
 class EpisodeError(AutoLLMError):

@@ -93,7 +93,6 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
     for what, key, value in (
         ("versions of suite", "suite", "suite_version"),
         ("versions of policy", "policy", "policy_identity"),
-        ("off-table modes in suite", "suite", "off_table_mode"),
         ("budgets in suite", "suite", "trials"),
     ):
         for name in sorted({getattr(r, key) for r in results}):

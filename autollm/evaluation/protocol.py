@@ -51,7 +51,6 @@ class EpisodeResult:
     split: str
     setting: str
     target_rows: str
-    off_table_mode: str
     masked: bool
     trials: int
     policy: str
@@ -146,7 +145,7 @@ def play(
     ) as raised:  # any policy's own fault is its result; the other episodes go on
         error = f"{type(raised).__name__}: {raised}"
         while not episode.done:
-            episode.malformed() if episode.can_begin else episode.finish()
+            episode.malformed()
     return result_of(
         episode, player or Player(policy.policy_id, str(policy.version)), error=error
     )
@@ -158,12 +157,12 @@ def _play_out(policy: Policy, episode: Episode) -> None:
     if policy.sees_target:
         policy.reset_with_target(episode)
     while not episode.done:
-        proposals = policy.ask(1, episode.pending) if episode.can_begin else []
+        proposals = policy.ask(1)
         if proposals:
             experiment, configuration, until = read_proposal(proposals[0])
-            episode.begin(configuration, experiment, until)
-        else:  # a policy that names nothing while trials are pending waits for one; else it has nothing to say, which costs a trial
-            policy.tell(episode.finish() if episode.n_pending else episode.malformed())
+            policy.tell(episode.run(configuration, experiment, until))
+        else:  # it has nothing to say, which costs a trial
+            policy.tell(episode.malformed())
 
 
 def result_of(
@@ -185,7 +184,6 @@ def result_of(
         split=task.split,
         setting=task.setting,
         target_rows=task.target_rows,
-        off_table_mode=task.off_table,
         masked=task.masked,
         trials=task.trials,
         policy=player.policy_id,
@@ -204,9 +202,7 @@ def result_of(
         n_calls=calls.n_calls,
         malformed=calls.malformed,
         repeated=sum(t.status == "repeated" for t in trials),
-        off_table=sum(
-            t.status in ("off_table", "rejected", "infeasible") for t in trials
-        ),
+        off_table=sum(t.status in ("off_table", "infeasible") for t in trials),
         cost_flops=episode.ledger.cost_flops,
         cost_device_hours=episode.ledger.cost_device_hours,
         trials_json=json.dumps(
@@ -253,6 +249,6 @@ def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
     gap, rank = np.full(n, float(np.median(losses)) - best), np.full(n, len(losses))
     for k, index in enumerate(episode.incumbents()):
         if index >= 0:
-            found = episode.judged(episode.trials[index])
+            found = episode.comparable_loss(episode.trials[index])
             gap[k], rank[k] = found - best, 1 + int(np.sum(losses < found))
     return gap, rank

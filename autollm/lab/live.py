@@ -43,8 +43,8 @@ from autollm.core.records import Record, RunEnd, parse_record
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.drawing import Draw
-from autollm.gym.tasks.ground import Ground, grounds_of
 from autollm.gym.tasks.outcomes import Outcome, TableSource
+from autollm.gym.tasks.playable import PlayableExperiment, playable_experiments
 from autollm.lab.families import FAMILIES
 from autollm.lab.launchers import Launcher, LocalLauncher
 from autollm.lab.recording import digits, header, now
@@ -62,7 +62,7 @@ open.
 
 @dataclass
 class LiveLab:
-    """Trains runs and makes the outcome source of a draw (`OutcomeTable.answered_by`).
+    """Trains runs and makes the outcome source of a draw (`OutcomeTable.with_outcomes_from`).
 
     Attributes:
         logs_dir: folder of the raw logs. cache_dir: corpora and start models.
@@ -163,20 +163,22 @@ class LiveSource:
         self.recorded = TableSource(table, drawn.task.objective)
         self.losses = table.losses(drawn.target, drawn.task.objective)
 
-    def grounds(self, drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
+    def playable(
+        self, drawn: Draw, table: OutcomeTable
+    ) -> dict[str, PlayableExperiment]:
         """The recorded rows of charged experiments; of the target, whatever its level
         can train.
         """
         return {
-            **grounds_of(drawn, table),
-            "": self.ground,
-            drawn.task.target: self.ground,
+            **playable_experiments(drawn, table),
+            "": self.level_experiment,
+            drawn.task.target: self.level_experiment,
         }
 
     @cached_property
-    def ground(self) -> LiveGround:
-        return LiveGround(
-            **vars(grounds_of(self.drawn, self.table)[""]),
+    def level_experiment(self) -> LiveExperiment:
+        return LiveExperiment(
+            **vars(playable_experiments(self.drawn, self.table)[""]),
             space=self.experiment.space,
             family=self.family,
             level=self.level,
@@ -204,7 +206,7 @@ class LiveSource:
         """Of a charged experiment's recorded run; live runs have none."""
         return self.recorded.curve(experiment, row)
 
-    def judged(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
         """The best recorded configuration's value, and how much worse than that one a
         run with the same seed was.
         """
@@ -232,7 +234,7 @@ class LiveSource:
         return self._outcome(end)
 
     def _run(self, row: int) -> Run:
-        point = self.ground.at(row)
+        point = self.level_experiment.at(row)
         return Run(
             self.family.name,
             self.level,
@@ -261,7 +263,7 @@ class LiveSource:
 
 
 @dataclass(frozen=True)
-class LiveGround(Ground):
+class LiveExperiment(PlayableExperiment):
     """A level as a place to try things: recorded rows in play stand first, then what
     else was proposed, in that order.
     """

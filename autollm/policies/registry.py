@@ -16,7 +16,6 @@ from autollm.policies.base import Policy
 
 POLICIES: dict[str, str] = {
     "random": "autollm.policies.rules.random:RandomPolicy",
-    "grid": "autollm.policies.rules.grid:GridSearch",
     "pool-centre": "autollm.policies.rules.pool_centre:PoolCentre",
     "copy-nearest": "autollm.policies.rules.copying:CopyNearest",
     "copy-largest": "autollm.policies.rules.copying:CopyLargest",
@@ -33,10 +32,7 @@ POLICIES: dict[str, str] = {
     "hyperband": "autollm.policies.multifidelity.hyperband:Hyperband",
     "bohb": "autollm.policies.multifidelity.bohb:Bohb",
     "mf-gp": "autollm.policies.multifidelity.mf_gp:MultiFidelityGP",
-    "median-stopping": "autollm.policies.multifidelity.stopping:MedianStopping",
     "optuna-tpe": "autollm.policies.peers.optuna_samplers:OptunaTPE",
-    "optuna-gp": "autollm.policies.peers.optuna_samplers:OptunaGP",
-    "mtgp": "autollm.policies.peers.mtgp:MultiTaskGPPolicy",
     "rgpe": "autollm.policies.peers.rgpe:RankingEnsemble",
     "smac": "autollm.policies.peers.smac_forest:SmacForest",
     "syne-zeroshot": "autollm.policies.peers.syne_tune_transfer:ZeroShot",
@@ -48,8 +44,6 @@ REGISTRY = Registry(__name__, ("make_policy",), POLICIES)
 """What identities have to know: who names a policy here hangs on its code."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "bohb": ("optuna",),
-    "mtgp": ("botorch", "gpytorch"),
-    "optuna-gp": ("optuna",),
     "optuna-tpe": ("optuna",),
     "rgpe": ("botorch", "gpytorch"),
     "smac": ("smac", "ConfigSpace"),

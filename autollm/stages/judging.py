@@ -236,7 +236,7 @@ def open_table(places: Places, request: Request) -> OutcomeTable:
         for t in suite.split(request.split)
     ):
         level_of(table.experiments[table.index(task.target)], task.task_id)
-    return table.answered_by(
+    return table.with_outcomes_from(
         LiveLab(
             places.inbox / "live",
             places.lab,

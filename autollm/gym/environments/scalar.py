@@ -1,7 +1,7 @@
 """The scalar gymnasium environment: actions are numbers of candidates, observations
 what the last trial gave.
 
-A skin over board.py that computes nothing in `step`: every candidate's answer,
+A skin over candidate_outcomes.py that computes nothing in `step`: every candidate's answer,
 observation included, is laid out at reset. What the play looks like as an Episode
 (ledger, trials, regret curves) is made from the actions when it is asked for. How to
 look at the evidence is a policy's own choice, so it stands beside the observation as
@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 
 from autollm.core.errors import EpisodeError
-from autollm.gym.environments.board import STATUSES, make_board, n_candidates
+from autollm.gym.environments.candidate_outcomes import STATUSES, lay_out, n_candidates
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import Draw, draw
 from autollm.gym.tasks.episode import Episode, start
@@ -76,12 +76,12 @@ class LLMConfigEnv(gymnasium.Env):
         """
         super().reset(seed=seed)
         self._seed = seed if seed is not None else int(self.np_random.integers(2**31))
-        self._board = make_board(self._task, self._table, self._seed)
+        self._laid_out = lay_out(self._task, self._table, self._seed)
         self._played: dict[Any, Cell] = {}
         self._cells = (
-            self._lay_out(slice(None)) if len(self._board.row) <= LAID_OUT else {}
+            self._lay_out(slice(None)) if len(self._laid_out.row) <= LAID_OUT else {}
         )
-        self._seen = bytearray(len(self._board.rows))
+        self._seen = bytearray(len(self._laid_out.rows))
         self._best, self._regret, self._left = float("inf"), 1.0, self._task.trials
         self._actions: list[int] = []
         self._drawn: Draw | None = None
@@ -152,19 +152,21 @@ class LLMConfigEnv(gymnasium.Env):
             and action.dtype.kind in "iu"
         ):
             return self.step(int(action.item()))
-        board = self._board
-        known = isinstance(action, (int, np.integer)) and 0 <= action < len(board.row)
+        laid_out = self._laid_out
+        known = isinstance(action, (int, np.integer)) and 0 <= action < len(
+            laid_out.row
+        )
         number = int(action) if known else -1
-        if known and board.row[number] >= 0:
+        if known and laid_out.row[number] >= 0:
             self._cells |= self._lay_out(slice(number, number + 1))
             return self.step(number)
         self._actions.append(number)
         self._left -= 1
         report = (
             Report(
-                STATUSES[board.status[number]],
+                STATUSES[laid_out.status[number]],
                 -1,
-                float(board.distance[number]),
+                float(laid_out.distance[number]),
                 np.inf,
             )
             if known
@@ -182,18 +184,23 @@ class LLMConfigEnv(gymnasium.Env):
         """Candidate -> (row, loss, latent regret as incumbent, observation, report),
         where there is an outcome.
         """
-        board = self._board
-        numbers, rows = np.arange(len(board.row))[candidates], board.row[candidates]
-        observations = list(
-            np.column_stack([numbers, board.loss[rows]]).astype(np.float32)
+        laid_out = self._laid_out
+        numbers, rows = (
+            np.arange(len(laid_out.row))[candidates],
+            laid_out.row[candidates],
         )
-        losses, rows = board.loss[rows].tolist(), rows.tolist()
-        names = [STATUSES[code] for code in board.status[candidates].tolist()]
-        reports = map(Report, names, rows, board.distance[candidates].tolist(), losses)
+        observations = list(
+            np.column_stack([numbers, laid_out.loss[rows]]).astype(np.float32)
+        )
+        losses, rows = laid_out.loss[rows].tolist(), rows.tolist()
+        names = [STATUSES[code] for code in laid_out.status[candidates].tolist()]
+        reports = map(
+            Report, names, rows, laid_out.distance[candidates].tolist(), losses
+        )
         cells = zip(
             rows,
             losses,
-            board.regret[rows].tolist(),
+            laid_out.regret[rows].tolist(),
             observations,
             reports,
             strict=True,

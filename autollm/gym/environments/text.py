@@ -45,7 +45,7 @@ TENTHS = 10
 LIMIT of it beyond the median.
 """
 PENALTY = 0.1
-"""Of the reward, for each malformed, repeated, rejected or off-table call."""
+"""Of the reward, for each malformed, repeated, infeasible or off-table call."""
 
 
 RESERVED = ("reset", "get_reward")

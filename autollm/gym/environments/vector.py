@@ -1,9 +1,9 @@
 """Thousands of tasks at once, of any suites, as flat arrays over one shared table: a
 step is two gathers and some arithmetic.
 
-Each environment points at a board (board.py); environments of equal (task, seed) share
-one. By cell (a board's candidates side by side) stands a slot, by slot the outcome of a
-row: its loss and the latent regret of having it as incumbent. What does not belong
+Each environment points at what its draw answers (candidate_outcomes.py); environments
+of equal (task, seed) share that. By cell (one for every candidate) stands a slot, by
+slot the outcome of a row: its loss and the latent regret of having it as incumbent. What does not belong
 here: evidence (`view`), text. Invariant: rewards are those of LLMConfigEnv and Episode,
 bit for bit.
 """
@@ -19,7 +19,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from autollm.core.errors import EpisodeError
-from autollm.gym.environments.board import REJECTED, STATUSES, make_board, n_candidates
+from autollm.gym.environments.candidate_outcomes import (
+    INFEASIBLE,
+    STATUSES,
+    lay_out,
+    n_candidates,
+)
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import draw, target_rows
 from autollm.gym.tasks.episode import Episode, start
@@ -45,8 +50,8 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
 
     def __init__(self, tasks: Sequence[Task], table: OutcomeTable):
         self.tasks, self.table, self.num_envs = tuple(tasks), table, len(tasks)
-        self._boards = _Boards(self.tasks, table)
-        self._n_candidates = self._boards.n_candidates
+        self._shared = _SharedOutcomes(self.tasks, table)
+        self._n_candidates = self._shared.n_candidates
         self._fewest = int(self._n_candidates.min())
         spaces, n = gymnasium.spaces, self.num_envs
         self.single_action_space = spaces.Discrete(int(self._n_candidates.max()))
@@ -105,7 +110,7 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
                 f"environments, got {seeds.shape} and {mask.shape}."
             )
         which = np.flatnonzero(mask)
-        self._cells[which] = self._boards.exchange(which, seeds[which])
+        self._cells[which] = self._shared.exchange(which, seeds[which])
         self._seeds[which], self._best[which], self._regret[which] = (
             seeds[which],
             np.inf,
@@ -144,14 +149,14 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
                 actions,
             )
         cell = actions + self._cells
-        slot = self._boards.slot.take(cell, mode="clip")
+        slot = self._shared.slot.take(cell, mode="clip")
         repeated = np.zeros(self.num_envs, dtype=bool)
         for earlier, _ in self._past:
             repeated |= earlier == slot
-        if some_unknown or self._boards.some_rejected:
+        if some_unknown or self._shared.some_infeasible:
             repeated &= slot != 0
         self._past.append((slot, cell))
-        outcome = self._boards.outcome.take(slot, mode="clip")
+        outcome = self._shared.outcome.take(slot, mode="clip")
         loss = (
             outcome.real.copy()
         )  # side by side: the comparisons take a third of the time
@@ -194,14 +199,14 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         flops, hours = np.zeros(self.num_envs), np.zeros(self.num_envs)
         for k, (slot, _) in enumerate(self._past):
             counts = (slot > 0) & ~self._repeated(k)
-            row = self._boards.row[np.maximum(slot, 0)]
+            row = self._shared.row[np.maximum(slot, 0)]
             for total, name in ((flops, "cost_flops"), (hours, "cost_device_hours")):
                 total += np.where(counts, self.table.columns[name][row], 0.0)
         return flops, hours
 
     def statuses(self) -> np.ndarray:
         """How the last step's trials are counted (Trial.status), str [num_envs]."""
-        code = self._boards.status[self._past[-1][1]]
+        code = self._shared.status[self._past[-1][1]]
         return NAMES[
             np.where((code == 0) & self._repeated(len(self._past) - 1), REPEATED, code)
         ]
@@ -241,10 +246,10 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         )
 
 
-class _Boards:
-    """Boards in flat arrays. There are as many regions as environments, each for the
-    boards of one task; environments of equal task and seed share one, and a board that
-    nobody plays stays until its region is needed.
+class _SharedOutcomes:
+    """What draws answer, in flat arrays. There are as many regions as environments, each
+    for the draws of one task; environments of equal task and seed share one, and a draw
+    that nobody plays stays until its region is needed.
 
     By cell (a region's candidates, then one for every malformed call): `slot` int32, 0
     where there is no outcome, and `status` uint8. By slot: `outcome` complex128, loss +
@@ -283,8 +288,8 @@ class _Boards:
             np.zeros(slots[-1], np.int64),
         )
         self.outcome[0] = complex(np.inf, 1.0)
-        self.some_rejected = False
-        self._held, self._users = (
+        self.some_infeasible = False
+        self._region_of_environment, self._users = (
             np.full(len(tasks), -1),
             np.zeros(len(tasks), np.int64),
         )  # region of an environment, users of a region
@@ -296,15 +301,15 @@ class _Boards:
         self._region_of: dict[tuple[int, int], int] = {}
 
     def exchange(self, which: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-        """Give these environments the boards of their new seeds; returns the first cell
+        """Give these environments the draws of their new seeds; returns the first cell
         of each.
         """
-        before = self._held[which]
+        before = self._region_of_environment[which]
         np.subtract.at(self._users, before[before >= 0], 1)
-        held = {region: key for key, region in self._region_of.items()}
+        key_of = {region: key for key, region in self._region_of.items()}
         for region in np.unique(before[before >= 0]).tolist():
             if not self._users[region]:
-                self._spare[self._task_of[region]][region] = held[region]
+                self._spare[self._task_of[region]][region] = key_of[region]
         known, seed_number = np.unique(seeds, return_inverse=True)
         keys, key_number = np.unique(
             self._task_of[which] * len(known) + seed_number, return_inverse=True
@@ -316,12 +321,12 @@ class _Boards:
             ],
             dtype=np.int64,
         )
-        self._held[which] = regions[key_number]
-        np.add.at(self._users, self._held[which], 1)
-        return self._first_cell[self._held[which]]
+        self._region_of_environment[which] = regions[key_number]
+        np.add.at(self._users, self._region_of_environment[which], 1)
+        return self._first_cell[self._region_of_environment[which]]
 
     def _occupy(self, number: int, seed: int) -> int:
-        """The region that holds this board, laid out in a spare one where there is none
+        """The region that holds this draw, laid out in a spare one where there is none
         yet.
         """
         region = self._region_of.get((number, seed))
@@ -341,16 +346,19 @@ class _Boards:
             int(self._first_cell[region]),
             int(self._first_slot[region]),
         )
-        board = make_board(task, self._table, seed)
-        n, n_rows = len(board.row), len(board.rows)
+        laid_out = lay_out(task, self._table, seed)
+        n, n_rows = len(laid_out.row), len(laid_out.rows)
         self.slot[cell : cell + n], self.slot[cell + n] = (
-            np.where(board.row >= 0, slot + board.row, 0),
+            np.where(laid_out.row >= 0, slot + laid_out.row, 0),
             0,
         )
-        self.status[cell : cell + n], self.status[cell + n] = board.status, MALFORMED
-        self.some_rejected |= bool((board.status >= REJECTED).any())
+        self.status[cell : cell + n], self.status[cell + n] = laid_out.status, MALFORMED
+        self.some_infeasible |= bool((laid_out.status == INFEASIBLE).any())
         here = slice(slot, slot + n_rows)
-        self.outcome.real[here], self.outcome.imag[here] = board.loss, board.regret
+        self.outcome.real[here], self.outcome.imag[here] = (
+            laid_out.loss,
+            laid_out.regret,
+        )
         self.row[here] = (
-            self._table.offsets[self._table.index(task.target)] + board.rows
+            self._table.offsets[self._table.index(task.target)] + laid_out.rows
         )

@@ -96,7 +96,7 @@ class OutcomeTable:
             curve_offsets[i]:curve_offsets[i + 1]; empty where no source has a signal.
         curve_points: float64 [n_points, 2], share of the run's steps and value of the
             signal, in the source's own unit.
-        answers: makes the outcome source of a draw, where outcomes come from elsewhere
+        make_source: makes the outcome source of a draw, where outcomes come from elsewhere
             than these rows (a live gym); None: they do not.
     """
 
@@ -111,7 +111,7 @@ class OutcomeTable:
         default_factory=lambda: np.empty(0, dtype=np.int64)
     )
     curve_points: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
-    answers: Callable[[Any, OutcomeTable], Any] | None = None
+    make_source: Callable[[Any, OutcomeTable], Any] | None = None
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -127,18 +127,20 @@ class OutcomeTable:
             raise UnknownNameError("experiment", experiment_id, self._index)
         return self._index[experiment_id]
 
-    def answered_by(self, answers: Callable[[Any, OutcomeTable], Any]) -> OutcomeTable:
+    def with_outcomes_from(
+        self, make_source: Callable[[Any, OutcomeTable], Any]
+    ) -> OutcomeTable:
         """The same experiments with outcomes from elsewhere: then it is `live`, and its
         scores never stand beside recorded ones.
 
-        `answers`: (draw, table) -> OutcomeSource.
+        `make_source`: (draw, table) -> OutcomeSource.
         """
-        return replace(self, answers=answers)
+        return replace(self, make_source=make_source)
 
     @property
     def live(self) -> bool:
         """Whether outcomes come from elsewhere than these rows."""
-        return self.answers is not None
+        return self.make_source is not None
 
     def digest(self, experiment_ids: Iterable[str]) -> str:
         """16 hex digits over all that a play of these experiments can read: what they

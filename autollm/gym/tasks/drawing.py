@@ -94,7 +94,6 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
         experiment.fidelity,
         task.constraints,
         charged,
-        task.workers,
         task.pausable,
     )
     if task.masked:

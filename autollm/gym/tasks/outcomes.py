@@ -1,7 +1,7 @@
 """Who says what a configuration gave: the table, live training, or a person; an episode
 asks through one protocol.
 
-What does not belong here: the recorded rows in play (ground.py), what is charged for a
+What does not belong here: the recorded rows in play (playable.py), what is charged for a
 call (episode.py). Invariant: a source is asked once a call, and once more where a
 choice was submitted that had not been tried.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import Draw
-from autollm.gym.tasks.ground import Ground, grounds_of
+from autollm.gym.tasks.playable import PlayableExperiment, playable_experiments
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Outcome:
 class OutcomeSource(Protocol):
     """Anything that can say what a configuration gave."""
 
-    def grounds(self, drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
+    def playable(
+        self, drawn: Draw, table: OutcomeTable
+    ) -> dict[str, PlayableExperiment]:
         """What may be run in an episode, by experiment id; the target under the empty
         name and under its own.
         """
@@ -46,14 +48,14 @@ class OutcomeSource(Protocol):
 
     def outcome(self, experiment: int, row: int) -> Outcome:
         """Outcome of a row (id within the experiment's table, or beyond its last one
-        where a ground gave such an id).
+        where a playable experiment gave such an id).
         """
         ...
 
-    def judged(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
         """What an outcome on the target counts as on the scale of `values`, the
         recorded (or smoothed) losses of the rows in play, [n_rows]. `place`: as the
-        target's ground numbers it.
+        target numbers it in play.
         """
         ...
 
@@ -72,9 +74,11 @@ class TableSource:
     table: OutcomeTable
     objective: str = ""
 
-    def grounds(self, drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
+    def playable(
+        self, drawn: Draw, table: OutcomeTable
+    ) -> dict[str, PlayableExperiment]:
         """The recorded rows in play."""
-        return grounds_of(drawn, table)
+        return playable_experiments(drawn, table)
 
     def outcome(self, experiment: int, row: int) -> Outcome:
         c, i = self.table.columns, self.table.offsets[experiment] + row
@@ -94,6 +98,6 @@ class TableSource:
         )
         return points * (1.0, -1.0) if signal and signal.direction == "max" else points
 
-    def judged(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
         """The row's own value."""
         return float(values[place])

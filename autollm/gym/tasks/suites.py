@@ -3,7 +3,7 @@ gym/suites/.
 
 Nothing is computed at load: a file names every experiment by its fidelity, every task
 by its target, its free `evidence` and what is `charged` (then `trials` is the budget,
-in runs of the target; `workers` may be pending); `pausable`: runs may be paused.
+in runs of the target); `pausable`: runs may be paused.
 `objectives` makes a task of each named metric, `[constraint]` (metric, max, min) bounds
 what is feasible on the targets. A wider family gets a new file with a new version.
 """
@@ -165,7 +165,6 @@ def _task(
         target=ids[entry["target"]],
         evidence=tuple(ids[e] for e in entry.get("evidence", ())),
         charged=tuple(ids[e] for e in entry.get("charged", ())),
-        workers=raw.get("workers", 1),
         pausable=raw.get("pausable", False),
         trials=raw.get("trials", 5),
         tolerance=raw.get("tolerance", 1.0),

@@ -48,9 +48,9 @@ class Task:
 
     `objective`: a metric of the experiments; empty: their own objective. `charged`:
     cheap experiments that may be run too, each at its cost relative to a run of the
-    target; `trials` is then the whole budget, in runs of the target. `workers`: trials
-    that may be pending at once. `pausable`: runs may be paused at a share of their
-    steps and gone on with, each stretch charged by its share.
+    target; `trials` is then the whole budget, in runs of the target. `pausable`: runs
+    may be paused at a share of their steps and gone on with, each stretch charged by
+    its share.
     """
 
     task_id: str
@@ -62,13 +62,11 @@ class Task:
     trials: int = 5
     setting: Setting = "declared"
     target_rows: TargetRows = "redraw"
-    off_table: Literal["nearest", "reject"] = "nearest"
     tolerance: float = 1.0
     masked: bool = False
     objective: str = ""
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[str, ...] = ()
-    workers: int = 1
     pausable: bool = False
 
     def __post_init__(self) -> None:
@@ -77,14 +75,9 @@ class Task:
                 f"{self.task_id}: {experiment} is charged, so it can be neither the "
                 "target nor free evidence."
             )
-        if self.workers < 1:
-            raise EpisodeError(
-                f"{self.task_id}: {self.workers} workers, expected at least 1."
-            )
         for name, value, known in (
             ("setting", self.setting, ("declared", "pool-visible")),
             ("target_rows", self.target_rows, ("redraw", "all")),
-            ("off_table mode", self.off_table, ("nearest", "reject")),
         ):
             if value not in known:
                 raise UnknownNameError(name, value, known)

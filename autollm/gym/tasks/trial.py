@@ -33,8 +33,7 @@ class Trial:
     """One spent trial.
 
     `status`: ok, paused, repeated, off_table (further than the tolerance from any row),
-    rejected (off_table in a `reject` task), infeasible (the nearest row, or the run,
-    breaks a constraint of the task), malformed. `proposed` is the point that was asked
+    infeasible (the nearest row, or the run, breaks a constraint of the task), malformed. `proposed` is the point that was asked
     for, `point` and `row` what was evaluated after snapping (row -1: nothing was),
     `distance` the snap in natural units. `loss` is NaN where there is no outcome.
     `experiment`: a charged one's id, empty for the target; `cost`: of the budget, a run

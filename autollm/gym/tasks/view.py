@@ -71,5 +71,4 @@ class TaskView:
     target_fidelity: dict[str, float]
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[ChargedTable, ...] = ()
-    workers: int = 1
     pausable: bool = False

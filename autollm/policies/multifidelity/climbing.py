@@ -2,7 +2,7 @@
 runs of the episode, paid from its one budget.
 
 A `Climber` holds the ladder and what every rung gave; its subclasses say which
-candidate to run where (halving.py, hyperband.py, stopping.py). Rungs are shares of the
+candidate to run where (halving.py, hyperband.py, bohb.py). Rungs are shares of the
 target's runs where these may be paused, below them charged experiments, each at least
 ETA times as dear as the one below. On a task that has neither it is random search, or
 what scores() say. What does not belong here: free evidence, which has no price to

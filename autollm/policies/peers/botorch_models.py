@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from botorch.fit import fit_gpytorch_mll
-from botorch.models import MultiTaskGP, SingleTaskGP
+from botorch.models import SingleTaskGP
 from botorch.models.gpytorch import GPyTorchModel
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
@@ -33,24 +33,8 @@ def fit_single(x: np.ndarray, y: np.ndarray, seed: int) -> SingleTaskGP:
         return _fitted(SingleTaskGP(_tensor(x), _tensor(y)[:, None]))
 
 
-def fit_tasks(x: np.ndarray, y: np.ndarray, task: np.ndarray, seed: int) -> MultiTaskGP:
-    """A process over several tasks at once, `task` int [n]: covariance of inputs times
-    that of tasks.
-    """
-    with _seeded(seed):
-        return _fitted(
-            MultiTaskGP(
-                _tensor(np.column_stack([x, task])),
-                _tensor(y)[:, None],
-                task_feature=-1,
-            )
-        )
-
-
 def posterior(model: GPyTorchModel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [n] and covariance [n, n] of u at inputs [n, d]; those of a multi-task model
-    end with the task's number.
-    """
+    """Mean [n] and covariance [n, n] of u at inputs [n, d]."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = model.posterior(_tensor(x))

@@ -1,7 +1,7 @@
-"""Optuna's samplers, with the evidence handed over by `add_trial`: the tree-structured
-Parzen estimator and the Gaussian process.
+"""Optuna's tree-structured Parzen estimator, with the evidence handed over by
+`add_trial`.
 
-They know no fidelity: rows of cheap experiments become finished trials of one study,
+It knows no fidelity: rows of cheap experiments become finished trials of one study,
 with squashed losses so that experiments are comparable. A suggestion is moved to the
 nearest candidate that is not spent. What does not belong here: Optuna's own storage,
 pruners or logging. Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et
@@ -26,8 +26,6 @@ from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_
 
 WORST_U = 6.0
 """Of a trial without an outcome."""
-GP_ROWS = 100
-"""Rows that the Gaussian process is given: its cost grows with their cube."""
 
 
 class OptunaTPE(RankingPolicy):
@@ -36,16 +34,14 @@ class OptunaTPE(RankingPolicy):
     policy_id = "optuna-tpe"
 
     def prepare(self) -> None:
-        self.study = study_of(self.make_sampler(int(self.rng.integers(2**31))))
-        self.study.add_trials(finished(self.view.space, self.handed_over()))
+        seed = int(self.rng.integers(2**31))
+        self.study = study_of(optuna.samplers.TPESampler(seed=seed))
+        self.study.add_trials(finished(self.view.space, self._evidence()))
         self._suggestions: list[np.ndarray] = []
         self.spread = expected_spread(self.view)
 
-    def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.TPESampler(seed=seed)
-
-    def handed_over(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Points [d] and u of the evidence rows that the study starts with."""
+    def _evidence(self) -> Iterator[tuple[np.ndarray, float]]:
+        """Points [d] and u of the rows that the study starts with."""
         for e in self.view.evidence:
             yield from zip(e.points, squash(e.loss), strict=True)
 
@@ -105,24 +101,6 @@ class OptunaTPE(RankingPolicy):
             self.study.sampler = self._other_sampler if self._suggestions else own
             self._suggestions.append(suggest(self.study, self.view.space))
         self.study.sampler = own
-
-
-class OptunaGP(OptunaTPE):
-    """The Gaussian-process sampler on the rows of the dearest experiments, at most
-    GP_ROWS of them.
-    """
-
-    policy_id = "optuna-gp"
-
-    def make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.GPSampler(seed=seed)
-
-    def handed_over(self) -> Iterator[tuple[np.ndarray, float]]:
-        left = GP_ROWS
-        for e in reversed(self.view.evidence):
-            chosen = np.sort(self.rng.permutation(len(e.loss))[:left])
-            yield from zip(e.points[chosen], squash(e.loss)[chosen], strict=True)
-            left -= len(chosen)
 
 
 def study_of(sampler: optuna.samplers.BaseSampler) -> optuna.Study:

@@ -172,7 +172,6 @@ def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
         ("suite_version", 2, "versions of suite"),
         ("policy_identity", "2", "versions of policy"),
         ("live", True, "recorded results and live ones"),
-        ("off_table_mode", "reject", "off-table modes"),
         ("trials", 3, "budgets"),
     ],
 )

@@ -45,16 +45,9 @@ def test_draw__charged__shows_place_and_cost_and_no_outcome_and_changes_nothing_
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"charged": ("toy:0",)}, "neither the target nor free evidence"),
-        ({"workers": 0}, "0 workers"),
-    ],
-)
-def test_task__nonsense_about_charges__is_refused(changes, said):
-    with pytest.raises(EpisodeError, match=said):
-        charged_task().with_(**changes)
+def test_task__charged_evidence__is_refused():
+    with pytest.raises(EpisodeError, match="neither the target nor free evidence"):
+        charged_task().with_(charged=("toy:0",))
 
 
 def test_draw__charged_as_dear_as_the_target__is_refused():
@@ -109,40 +102,6 @@ def test_episode__unknown_experiment__is_malformed_at_the_price_of_the_target():
         (t.status, t.cost)
         for t in (episode.run(here, "toy:0"), episode.run({}, "toy:2"))
     ] == [("malformed", 1.0), ("malformed", 1 / 16)]
-
-
-def test_episode__pending_trials__end_in_the_order_of_their_durations():
-    episode = start(charged_task(workers=3), TABLE, 0)
-    a, b = (
-        episode.drawn.view.space.decode(episode.drawn.view.candidates[i])
-        for i in (3, 20)
-    )
-    first, second = episode.begin(a), episode.begin(b, "toy:2")
-    assert episode.pending == [a, ("toy:2", b)] and episode.trials == []
-    again = episode.begin(b, "toy:2")
-    assert not episode.can_begin
-    with pytest.raises(EpisodeError, match="3 trials are pending, as many as may be"):
-        episode.begin(a)
-    ended = [episode.finish() for _ in range(3)]
-    assert [t.experiment for t in ended] == ["toy:2", "toy:2", ""] and [
-        t.status for t in ended
-    ] == ["ok", "repeated", "ok"]
-    assert [t.number for t in ended] == [1, 2, 3] and episode.clock == 1.0
-    assert episode.ledger.cost_flops == 2.0, "the repeat was not run twice"
-    with pytest.raises(EpisodeError, match="nothing is pending"):
-        episode.finish()
-    assert (first, second, again) == (1, 2, 3)
-
-
-def test_episode__asked_for_by_ticket__is_waited_for():
-    episode = start(charged_task(workers=2), TABLE, 0)
-    a = episode.drawn.view.space.decode(episode.drawn.view.candidates[3])
-    slow = episode.begin(a)
-    episode.begin(a, "toy:1")
-    assert episode.finish(slow).experiment == "" and episode.clock == 1.0
-    with pytest.raises(EpisodeError, match="trial 1 is not pending"):
-        episode.finish(slow)
-    assert episode.finish().experiment == "toy:1" and episode.clock == 1.0
 
 
 @given(

@@ -17,7 +17,7 @@ from autollm.agent.landscapes import make_landscape
 from autollm.core.distances import nearest
 from autollm.core.errors import EpisodeError
 from autollm.gym.environments import scalar as env_module
-from autollm.gym.environments.board import make_board
+from autollm.gym.environments.candidate_outcomes import lay_out
 from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
@@ -41,7 +41,6 @@ CHANGES = [
     {},
     {"setting": "pool-visible"},
     {"target_rows": "all"},
-    {"off_table": "reject", "tolerance": 0.4},
     {"tolerance": 0.4},
 ]
 
@@ -77,7 +76,6 @@ BOUNDED = [
     },
     {
         "constraints": (Constraint("params", 800),),
-        "off_table": "reject",
         "tolerance": 0.4,
     },
 ]
@@ -394,8 +392,11 @@ def test_snapping__any_number_of_coordinates__is_the_nearest_bit_for_bit(d):
 def test_board__any_candidate__answers_as_the_episode_does():
     for table, changes in POSED:
         task = make_task(table, trials=40, **changes)
-        board, episode = make_board(task, table, 3), start(task, table, 3)
-        for i in range(len(board.row)):
+        laid_out, episode = lay_out(task, table, 3), start(task, table, 3)
+        for i in range(len(laid_out.row)):
             trial = episode.run_candidate(i)
-            assert (trial.row, trial.distance) == (board.row[i], board.distance[i])
-            assert trial.row < 0 or trial.loss == board.loss[trial.row]
+            assert (trial.row, trial.distance) == (
+                laid_out.row[i],
+                laid_out.distance[i],
+            )
+            assert trial.row < 0 or trial.loss == laid_out.loss[trial.row]

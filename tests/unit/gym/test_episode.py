@@ -75,16 +75,14 @@ def test_episode__best_row__zero_regret_from_then_on():
 
 
 def test_episode__repeat_malformed_and_far_calls__cost_a_trial_and_are_counted():
-    episode = start(
-        make_task(TABLE, trials=5, target_rows="all", off_table="reject"), TABLE, 0
-    )
+    episode = start(make_task(TABLE, trials=5, target_rows="all"), TABLE, 0)
     here = episode.drawn.view.space.decode(episode.points[0])
     statuses = [
         episode.run(c).status
         for c in (here, here, {"learning_rate": 1}, {**here, "learning_rate": 1.0})
     ]
-    assert statuses == ["ok", "repeated", "malformed", "rejected"]
-    assert episode.ledger.trials_left == 1 and episode.ledger.cost_flops == 1.0
+    assert statuses == ["ok", "repeated", "malformed", "off_table"]
+    assert episode.ledger.trials_left == 1 and episode.ledger.cost_flops == 2.0
 
 
 def test_episode__nothing_found__regret_one():

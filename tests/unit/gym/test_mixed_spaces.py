@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.gym.environments.board import n_candidates
+from autollm.gym.environments.candidate_outcomes import n_candidates
 from autollm.gym.environments.summary import summarize
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks.drawing import draw

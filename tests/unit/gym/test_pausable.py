@@ -17,7 +17,6 @@ from autollm.gym.tasks.drawing import draw
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.masking import masked_view
 from autollm.gym.tasks.suites import load_suite
-from autollm.gym.tasks.trial import read_proposal
 from tests.unit.gym.tables import make_table, make_task, with_curves
 
 TABLE = with_curves(make_table(noise=0.02))
@@ -59,11 +58,9 @@ def test_episode__paused_run__shows_its_curve_costs_its_share_and_finds_nothing(
     assert [value for _, value in trial.signal] == TABLE.curve(
         3, int(episode.drawn.rows[trial.row])
     )[:5, 1].tolist()
-    assert (
-        episode.ledger.left == pytest.approx(2.73)
-        and episode.ledger.cost_flops == pytest.approx(0.27)
-        and episode.clock == 0.27
-    )
+    assert episode.ledger.left == pytest.approx(
+        2.73
+    ) and episode.ledger.cost_flops == pytest.approx(0.27)
     assert episode.regret_curve().tolist() == [1.0, 1.0, 1.0]
 
 
@@ -116,7 +113,7 @@ def test_episode__rest_pays_no_new_run__paused_ones_may_be_finished_and_then_it_
     episode, best = begun(trials=2)
     episode.run(best[1], until=0.5)
     episode.run(best[3])
-    assert episode.ledger.trials_left == 0 and not episode.done and episode.can_begin
+    assert episode.ledger.trials_left == 0 and not episode.done
     for configuration, share in ((best[0], 0.1), (best[3], 1.0), (best[1], 0.5)):
         with pytest.raises(EpisodeError, match="go on with a paused run"):
             episode.run(configuration, until=share)
@@ -176,7 +173,7 @@ def test_episode__diverged_run__shows_its_curve_to_where_it_broke():
         c
         for c in best
         if TABLE.column("diverged", 3)[
-            episode.grounds[""].nearest(episode.drawn.view.space.encode(c))[0]
+            episode.playable[""].nearest(episode.drawn.view.space.encode(c))[0]
         ]
     )
     trial = episode.run(worst, until=0.6)
@@ -205,24 +202,6 @@ def test_episode__signal_with_more_is_better__is_turned():
     )
 
 
-def test_episode__pending_stretches_of_one_run__end_one_after_the_other():
-    episode, best = begun(workers=3)
-    for until in (0.25, 0.5):
-        episode.begin(best[0], until=until)
-    episode.begin(best[1], until=0.3)
-    assert [read_proposal(p) for p in episode.pending] == [
-        ("", best[0], 0.25),
-        ("", best[0], 0.5),
-        ("", best[1], 0.3),
-    ]
-    assert [(t.share, t.cost) for t in (episode.finish() for _ in range(3))] == [
-        (0.25, 0.25),
-        (0.3, 0.3),
-        (0.5, 0.25),
-    ]
-    assert episode.clock == 0.5
-
-
 def test_episode__charged_experiment__may_be_paused_at_its_own_price():
     episode, best = begun(charged=("toy:2",))
     assert (
@@ -232,7 +211,7 @@ def test_episode__charged_experiment__may_be_paused_at_its_own_price():
     assert episode.incumbent is None
     episode, _ = begun(charged=("toy:2",))
     cheap, dear = (
-        episode.drawn.view.space.decode(episode.grounds[experiment].points[1])
+        episode.drawn.view.space.decode(episode.playable[experiment].points[1])
         for experiment in ("toy:2", "")
     )
     assert episode.run(cheap, "toy:2").row == episode.run(dear, until=0.5).row == 1

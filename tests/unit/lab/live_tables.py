@@ -165,7 +165,7 @@ def lab_in(folder, launcher, **changes):
 def evaluate_live(folder, out, launcher):
     from autollm.evaluation.runner import evaluate
 
-    table = table_of("pretraining").answered_by(lab_in(folder, launcher))
+    table = table_of("pretraining").with_outcomes_from(lab_in(folder, launcher))
     suite = Suite("tiny-v1", 1, "pretraining", "lab-pretraining", "", (task_of(table),))
     return evaluate(
         [suite],

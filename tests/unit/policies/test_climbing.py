@@ -26,13 +26,10 @@ def played(policy_id, task=TASK, table=TABLE, seed=0):
     episode, policy = start(task, table, seed), make_policy(policy_id)
     policy.reset(episode.drawn.view, np.random.default_rng(episode.drawn.policy_seed))
     while not episode.done:
-        asked = policy.ask(1, episode.pending)
-        assert policy.ask(1, episode.pending) == asked, "asking changes nothing"
-        if asked and episode.can_begin:
-            experiment, configuration, until = read_proposal(asked[0])
-            episode.begin(configuration, experiment, until)
-        if not asked or not episode.can_begin:
-            policy.tell(episode.finish())
+        asked = policy.ask()
+        assert policy.ask() == asked, "asking changes nothing"
+        experiment, configuration, until = read_proposal(asked[0])
+        policy.tell(episode.run(configuration, experiment, until))
     return episode, policy
 
 
@@ -44,10 +41,9 @@ def test_sizes_of__budget__is_never_overdrawn_and_nearly_used():
     assert sizes_of([1 / 9, 1 / 3, 1.0], 400.0, 30) == [30, 10, 4]
 
 
-@pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("policy_id", CLIMBERS)
-def test_climber__charged__spends_the_budget_and_ends_on_the_target(policy_id, workers):
-    episode, policy = played(policy_id, TASK.with_(workers=workers))
+def test_climber__charged__spends_the_budget_and_ends_on_the_target(policy_id):
+    episode, policy = played(policy_id)
     assert {t.experiment for t in episode.trials} == {"", "toy:1", "toy:2"}
     assert (
         0 <= episode.ledger.left < 1

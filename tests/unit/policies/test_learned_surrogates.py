@@ -42,11 +42,8 @@ def told(policy, number: int, point: np.ndarray, loss: float) -> None:
     )
 
 
-@pytest.mark.parametrize("policy_id", ["trees", "mtgp"])
-def test_surrogate__first_proposal__is_near_the_dearest_experiment_s_optimum(
-    policy_id: str,
-) -> None:
-    policy, view = begin(policy_id)
+def test_trees__first_proposal__is_near_the_dearest_experiment_s_optimum() -> None:
+    policy, view = begin("trees")
     assert np.abs(view.space.encode(policy.ask()[0]) - LAST_OPTIMUM).max() <= 1.0
 
 
@@ -111,18 +108,6 @@ def test_trees__few_rows__fit_nothing_and_say_so() -> None:
     )
 
 
-def test_mtgp__outcomes_of_the_target__become_a_task_of_their_own() -> None:
-    policy, _ = begin("mtgp")
-    assert policy.tasks == ["toy:2", "toy:1", "toy:0"], "nearest first"
-    before = policy.scores().copy()
-    for number, (point, loss) in enumerate(
-        [((-8.5, 8.0), 2.45), ((-9.5, 9.0), 2.42), ((-9.0, 8.0), 2.41)], start=1
-    ):
-        told(policy, number, np.array(point), loss)
-    assert policy.model.num_tasks == 4 and "3 outcomes" in policy.explain()
-    assert not np.allclose(before, policy.scores())
-
-
 def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -> None:
     policy, _ = begin("rgpe")
     assert policy.weights == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
@@ -168,10 +153,3 @@ def test_syne_quantile__trials__draw_another_sample_each() -> None:
     told(policy, 1, view.candidates[3], 2.0)
     assert not np.array_equal(first, policy.scores())
     assert np.corrcoef(first, policy.scores())[0, 1] > 0.3, "both around the same mean"
-
-
-def test_optuna_gp__study__starts_with_the_dearest_rows_alone() -> None:
-    policy, view = begin("optuna-gp")
-    values = [t.value for t in policy.study.get_trials(deepcopy=False)]
-    assert len(values) == min(100, sum(len(e.loss) for e in view.evidence))
-    assert policy.explain().startswith("GPSampler over")

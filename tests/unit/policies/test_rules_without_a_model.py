@@ -97,23 +97,6 @@ def test_carry__nearest_rows__are_those_of_a_stable_sort(
     )
 
 
-def test_grid__first_cells__are_spread_over_the_window_whatever_the_evidence() -> None:
-    policy, view = begin("grid", trials=4)
-    first = view.candidates[asked(policy, view, 4)]
-    middle = view.space.window.mean(axis=0)
-    assert policy.n_parts == 2 and {
-        tuple(side) for side in (first > middle).tolist()
-    } == {(a, b) for a in (False, True) for b in (False, True)}
-    assert begin("grid", replace(view, evidence=()))[0].ask(4) == policy.ask(4)
-
-
-def test_grid__many_coordinates__draws_cells_instead_of_listing_them() -> None:
-    policy, _ = begin("grid", trials=3)
-    policy.n_parts = 2
-    cells = policy._cells(40)
-    assert cells.shape[1] == 40 and len(np.unique(cells, axis=0)) == len(cells) >= 3
-
-
 def test_ranks__equal_values__share_their_mean_rank() -> None:
     assert ranks_of(np.array([3.0, 1.0, 3.0, 2.0, 9.0])) == pytest.approx(
         [0.625, 0.0, 0.625, 0.25, 1.0]

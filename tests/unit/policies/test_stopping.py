@@ -1,5 +1,5 @@
 """Early stopping where runs may be paused: halving, Hyperband and ASHA over shares of a
-run, median stopping; what others do there.
+run; what others do there.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ import pytest
 from autollm.evaluation.protocol import play
 from autollm.gym.tasks.episode import Trial, start
 from autollm.policies.multifidelity.climbing import Rung, costs_from
-from autollm.policies.multifidelity.stopping import MIN_WHOLE, mean_up_to
 from autollm.policies.registry import make_policy, why_absent
 from tests.unit.gym.tables import make_table, make_task, with_curves
 from tests.unit.policies.test_climbing import CLIMBERS, played
 
 TABLE = with_curves(make_table(noise=0.02))
 TASK = make_task(TABLE, evidence=(), pausable=True, trials=4, target_rows="all")
-STOPPERS = [*CLIMBERS, "median-stopping"]
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("policy_id", STOPPERS)
-def test_stopper__pausable__pauses_goes_on_and_spends_the_budget(policy_id, workers):
-    episode, policy = played(policy_id, TASK.with_(workers=workers), TABLE)
+@pytest.mark.parametrize("policy_id", CLIMBERS)
+def test_climber__pausable__pauses_goes_on_and_spends_the_budget(policy_id):
+    episode, policy = played(policy_id, TASK, TABLE)
     whole = [t for t in episode.trials if t.share == 1]
     assert (
         len(whole) >= 1
@@ -46,9 +43,9 @@ def test_stopper__pausable__pauses_goes_on_and_spends_the_budget(policy_id, work
     ), "nothing is paid for twice"
 
 
-@pytest.mark.parametrize("policy_id", STOPPERS)
+@pytest.mark.parametrize("policy_id", CLIMBERS)
 @pytest.mark.parametrize("setting", ["declared", "pool-visible"])
-def test_stopper__redrawn_rows__never_asks_for_what_is_not_paid(policy_id, setting):
+def test_climber__redrawn_rows__never_asks_for_what_is_not_paid(policy_id, setting):
     for seed in range(6):
         result = play(
             make_policy(policy_id),
@@ -143,79 +140,6 @@ def test_climber__charged_and_pausable__has_cheaper_experiments_below_the_shares
         "on the rungs toy:1 -> 0.11 of a run -> 0.33 of a run and the target"
         in policy.explain()
     )
-
-
-def told(policy, curves):
-    """Tell whole runs with these curves."""
-    for i, curve in enumerate(curves):
-        point = tuple(TASK_GRID[i].tolist())
-        policy.tell(
-            Trial(
-                i + 1,
-                "ok",
-                {},
-                point,
-                i,
-                loss=curve[-1][1],
-                proposed=point,
-                signal=tuple(curve),
-            )
-        )
-
-
-def test_median_stopping__rule__is_the_published_one():
-    policy = make_policy("median-stopping")
-    policy.reset(
-        start(TASK.with_(trials=9), TABLE, 0).drawn.view, np.random.default_rng(0)
-    )
-    told(
-        policy,
-        [[(0.1, 8.0), (0.2, 4.0), (1.0, 1.0)], [(0.1, 6.0), (0.2, 2.0), (1.0, 1.0)]],
-    )
-    point = tuple(TASK_GRID[9].tolist())
-
-    def paused(*values):
-        return Trial(
-            9,
-            "paused",
-            {},
-            point,
-            9,
-            proposed=point,
-            share=0.2,
-            signal=tuple(zip((0.1, 0.2), values, strict=True)),
-        )
-
-    assert len(policy.whole) < MIN_WHOLE and not policy.falls_behind(
-        paused(99.0, 99.0)
-    ), "nothing is left before three whole runs"
-    told(policy, [[(0.1, 9.0), (0.2, 9.0), (1.0, 0.5)]])
-    # means up to .2: 6, 4, 9; their median is 6
-    assert (
-        policy.falls_behind(paused(6.5, 7.0))
-        and not policy.falls_behind(paused(5.9, 70.0))
-        and not policy.falls_behind(paused(9.0, 6.0))
-    )
-    assert policy.falls_behind(paused(float("nan"), float("nan")))
-    policy.tell(paused(6.5, 7.0))
-    assert policy.n_left == 1 and not policy.going
-    policy.tell(paused(1.0, 1.0))
-    assert [r for r, _ in policy.going] == [2] and policy.ask()[0][2] == pytest.approx(
-        0.3
-    )
-
-
-def test_mean_up_to__nothing_or_not_finite__is_infinite():
-    assert mean_up_to(((0.1, 2.0), (0.2, 4.0), (0.3, 90.0)), 0.2) == 3.0
-    assert (
-        mean_up_to((), 0.5) == mean_up_to(((0.1, float("nan")),), 0.5) == float("inf")
-    )
-
-
-def test_median_stopping__nothing_can_be_paused__is_random_search():
-    table = make_table(noise=0.02)
-    episode, policy = played("median-stopping", make_task(table, trials=4), table)
-    assert len({t.row for t in episode.trials}) == 4 and "at random" in policy.explain()
 
 
 @pytest.mark.parametrize(

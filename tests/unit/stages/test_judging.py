@@ -123,6 +123,6 @@ def test_open_table__live_suite_of_the_lab__table_says_that_it_is_live(
     assert (
         live.live
         and live.table_id == table.table_id
-        and live.answers.max_seconds == 7
-        and live.answers.logs_dir == resolve(tmp_path).inbox / "live"
+        and live.make_source.max_seconds == 7
+        and live.make_source.logs_dir == resolve(tmp_path).inbox / "live"
     )

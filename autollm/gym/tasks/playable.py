@@ -20,7 +20,7 @@ from autollm.gym.tasks.drawing import Draw, rows_to_snap_to
 
 
 @dataclass(frozen=True)
-class Ground:
+class PlayableExperiment:
     """One experiment of an episode.
 
     Attributes:
@@ -70,12 +70,14 @@ class Ground:
         return self.table_points[self.snapped_to]
 
 
-def grounds_of(drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
+def playable_experiments(
+    drawn: Draw, table: OutcomeTable
+) -> dict[str, PlayableExperiment]:
     """What an episode may run, by experiment id; the target under the empty name and
     its own.
     """
     task, view = drawn.task, drawn.view
-    target = Ground(
+    target = PlayableExperiment(
         "",
         drawn.target,
         drawn.rows,
@@ -88,7 +90,7 @@ def grounds_of(drawn: Draw, table: OutcomeTable) -> dict[str, Ground]:
     out = {"": target, task.target: target}
     for shown, rows in zip(view.charged, drawn.charged_rows, strict=True):
         e = table.index(shown.experiment_id)
-        out[shown.experiment_id] = Ground(
+        out[shown.experiment_id] = PlayableExperiment(
             shown.experiment_id,
             e,
             rows,

@@ -20,13 +20,13 @@ from autollm.gym.tasks.drawing import declared_grid, rows_to_snap_to, target_row
 from autollm.gym.tasks.regret import regret
 from autollm.gym.tasks.task import Task
 
-OK, OFF_TABLE, REJECTED, INFEASIBLE = range(4)
-STATUSES = ("ok", "off_table", "rejected", "infeasible")
+OK, OFF_TABLE, INFEASIBLE = range(3)
+STATUSES = ("ok", "off_table", "infeasible")
 """Names of a candidate's status by its code, as Trial has them."""
 
 
 @dataclass(frozen=True)
-class Board:
+class CandidateOutcomes:
     """Rows in play: ids `rows`, `loss` and `regret` (latent, of having that row as
     incumbent), [n_rows]. Candidates: index into those `row` (-1: no outcome), snap
     `distance`, `status` code, [n_candidates].
@@ -40,8 +40,8 @@ class Board:
     status: np.ndarray
 
 
-def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
-    """The board of (task, seed).
+def lay_out(task: Task, table: OutcomeTable, seed: int) -> CandidateOutcomes:
+    """What the target of (task, seed) answers to every candidate.
 
     Raises:
         UnknownNameError: the target is not in the table, or has no such objective or
@@ -49,7 +49,7 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
             experiments or lets runs be paused, or outcomes come from elsewhere than the
             table.
     """
-    if table.answers is not None:
+    if table.make_source is not None:
         raise EpisodeError(
             f"{task.task_id} is played live, and the array environments lay out "
             "recorded outcomes. "
@@ -78,13 +78,8 @@ def make_board(task: Task, table: OutcomeTable, seed: int) -> Board:
         else _snapped(task, table, rows, grid)
     )
     status = np.where(distance > task.tolerance + 1e-9, OFF_TABLE, OK)
-    if task.off_table == "reject":
-        row, status = (
-            np.where(status == OFF_TABLE, -1, row),
-            np.where(status == OFF_TABLE, REJECTED, OK),
-        )
-    status = np.where((row < 0) & (status != REJECTED), INFEASIBLE, status)
-    return Board(
+    status = np.where(row < 0, INFEASIBLE, status)
+    return CandidateOutcomes(
         rows,
         table.losses(target, task.objective)[rows],
         np.asarray(regret(latent, latent)),
