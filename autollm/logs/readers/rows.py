@@ -37,10 +37,18 @@ MAX_COLUMNS = 10_000
 MAX_DEPTH = 20
 """Of nested settings; what is deeper stands as JSON text in one cell."""
 _CHUNK_POINTS = 65_536
+_CHECKPOINT_PART = re.compile(
+    r"(checkpoints?|ckpts?|weights|latest|last|final|best)?([-_.]?(step|iter|epoch|global_step)?"
+    r"[-_=]?\d+)?(\.(pt|pth|ckpt|bin|safetensors))?",
+    re.IGNORECASE,
+)
 _MAX_INT64 = 2**63 - 1
 _MAX_EXACT = 2**53  # whole numbers up to here are exact in float64
 _MAX_BAD = 1_000  # entries of one file; the rest is counted in a last one
 
+FORKED_FROM = "forked_from"
+"""Column of the run that a run directly began from; `TRUNK` is made from it."""
+TRUNK = "trunk"
 TOKEN_METRICS = frozenset(
     {
         "tokens",
@@ -254,6 +262,7 @@ class RelationBuilder:
     def relation(self) -> Relation:
         """What was collected."""
         self._flush()
+        self._name_trunks()
         points = None
         if self._points:
             points = pa.Table.from_batches(self._points, POINTS_SCHEMA)
@@ -277,6 +286,25 @@ class RelationBuilder:
             tuple(self.notes),
             self.directions,
         )
+
+    def _name_trunks(self) -> None:
+        """The run from which a lineage began, for each run that was forked: a fork of a
+        fork goes back to the first that is among these runs.
+        """
+        parents: dict[str, str] = {}
+        for row in self._runs:
+            if row.get(FORKED_FROM):
+                parents[str(row.get(self.key))] = str(row[FORKED_FROM])
+        for row in self._runs:
+            trunk = row.get(FORKED_FROM)
+            seen = {str(row.get(self.key))}
+            while trunk in parents and parents[trunk] not in seen:
+                seen.add(trunk)
+                trunk = parents[trunk]
+            if trunk:
+                row[TRUNK] = trunk
+                self.roles[TRUNK] = "trunk"
+                self.roles[FORKED_FROM] = "label"
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -324,6 +352,14 @@ def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return repr(value)
+
+
+def run_of_checkpoint(path: str) -> str:
+    """The run that a checkpoint's path belongs to: the folder that holds it."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part]
+    while parts and _CHECKPOINT_PART.fullmatch(parts[-1]):
+        parts.pop()
+    return parts[-1] if parts else ""
 
 
 def read_whole(opened: OpenedFile, limit: int = MAX_DOCUMENT_BYTES) -> bytes:

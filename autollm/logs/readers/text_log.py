@@ -49,7 +49,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
-from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.rows import FORKED_FROM, RelationBuilder, run_of_checkpoint
 from autollm.logs.readers.run_folders import add_settings
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
@@ -381,6 +381,9 @@ class _Text:
             return False
         for column in self._cells:
             self._builder.roles[column] = "setting"
+        loaded = str(self._cells.get("args.load", "None"))
+        if loaded not in ("None", str(self._cells.get("args.save"))):
+            self._cells[FORKED_FROM] = run_of_checkpoint(loaded)  # Megatron's --load
         for column in self._found:
             self._builder.roles[column] = "result"
         self._collector.finish(self._file, {**known, **self._cells, **self._found})

@@ -11,6 +11,8 @@ Rules
 - The last value of each metric is the run's result, `metrics.<name>`.
 - The state is `finished` where the Trainer's closing row or the last planned step is
   there, else `running`: a killed run looks like one in flight.
+- A run that began from another one's checkpoint (`resume_from_checkpoint`) was forked
+  from it; from its own it was resumed.
 - The Trainer logs no clock: wall time is that of its closing row.
 
 Invariant: one folder, one run.
@@ -26,6 +28,7 @@ from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.rows import (
+    FORKED_FROM,
     RelationBuilder,
     cell,
     count_lines,
@@ -33,6 +36,7 @@ from autollm.logs.readers.rows import (
     metric_role,
     number,
     read_whole,
+    run_of_checkpoint,
     whole_number,
 )
 from autollm.logs.readers.run_folders import add_results, add_settings, read_config
@@ -151,6 +155,9 @@ def add_state(
     run = str(cell(name)) if isinstance(name, str) and name else run
     builder.roles.update({"run": "key", "state": "status", "last_step": "measured"})
     cells: dict[str, Any] = {"run": run, **known}
+    resumed = known.get("args.resume_from_checkpoint")
+    if isinstance(resumed, str) and run_of_checkpoint(resumed) not in ("", run):
+        cells[FORKED_FROM] = run_of_checkpoint(resumed)
     trial = state.get("trial_params")
     if isinstance(trial, dict):
         for column, content in flat_cells(trial, "trial.").items():

@@ -41,6 +41,7 @@ from autollm.logs.readers.protobuf import (
     texts,
 )
 from autollm.logs.readers.rows import (
+    FORKED_FROM,
     RelationBuilder,
     cell,
     flat_cells,
@@ -75,7 +76,6 @@ ROLES: dict[str, Role] = {
     "state": "status",
     "runtime_s": "cost",
     "last_step": "measured",
-    "forked_from": "trunk",
     "forked_at_step": "measured",
 }
 
@@ -306,7 +306,7 @@ def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     cells = {"run_id": first.run_id, **first.labels, "state": _state(last)}
     trunk, at_step = first.trunk
     if trunk:
-        cells["forked_from"] = trunk
+        cells[FORKED_FROM] = trunk
         cells["forked_at_step"] = at_step
         builder.note(f"{first.run_id}: forked from {trunk} at step {at_step}")
     cells["runtime_s"] = number(summary.pop("_runtime", None))

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -7,6 +8,7 @@ from autollm.core.statuses import status_of
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.ray_tune import RaySweepReader, RayTrialReader
+from autollm.logs.readers.rows import run_of_checkpoint
 from autollm.logs.readers.run_folders import parse_config
 from autollm.logs.readers.tensorboard import TensorboardFolderReader
 from autollm.logs.readers.text_log import TextLogFolderReader
@@ -67,6 +69,38 @@ def test_trainer_folder__trl__reads_its_tokens():
     relation = read_folder(TrainerFolderReader(), FIXTURES / "transformers" / "trl-sft")
     assert relation.points["tokens"][0].as_py() == 64.0
     assert one_run(relation)["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    "path, trunk",
+    [
+        ("out/trunk-run/checkpoint-400", "trunk-run"),
+        ("out/annealed/checkpoint-4", None),
+        (None, None),
+    ],
+)
+def test_trainer_folder__begun_from_another_run__is_of_its_lineage(path, trunk):
+    state = b'{"global_step": 1, "max_steps": 1, "log_history": [{"step":1,"loss":2}]}'
+    args = json.dumps({"resume_from_checkpoint": path}).encode()
+    files = {
+        "trainer_state.json": Opened("trainer_state.json", state),
+        "training_args.json": Opened("training_args.json", args),
+    }
+    (relation,) = TrainerFolderReader().read(OpenedFolder("annealed", files))
+    assert one_run(relation).get("trunk") == trunk
+
+
+@pytest.mark.parametrize(
+    "path, run",
+    [
+        ("/ckpt/base/iter_0001000", "base"),
+        ("runs/base/checkpoints/step-100.ckpt", "base"),
+        ("base", "base"),
+        ("checkpoint-3", ""),
+    ],
+)
+def test_run_of_checkpoint__paths_of_tools__name_the_run(path, run):
+    assert run_of_checkpoint(path) == run
 
 
 def test_trainer_folder__pickles__are_not_claimed():

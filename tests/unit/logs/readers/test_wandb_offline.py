@@ -103,4 +103,17 @@ def test_wandb_file__a_forked_run__names_its_trunk():
     (relation,) = WandbOfflineReader().read(Opened("run-child.wandb", data))
     (row,) = relation.runs.to_pylist()
     assert (row["forked_from"], row["forked_at_step"]) == ("parent", 400.0)
-    assert relation.roles["forked_from"] == "trunk"
+    assert (row["trunk"], relation.roles["trunk"]) == ("parent", "trunk")
+
+
+def test_wandb_folder__a_fork_of_a_fork__belongs_to_the_first_run():
+    from autollm.logs.relation import OpenedFolder
+    from tests.unit.logs.readers.wandb_files import framed, run_record
+
+    files = {}
+    for run_id, trunk in (("a", ""), ("b", "a"), ("c", "b"), ("x", "y"), ("y", "x")):
+        path = f"run-1-{run_id}/run-{run_id}.wandb"
+        files[path] = Opened(path, framed([run_record(run_id, trunk, 4.0)]))
+    (relation,) = WandbFolderReader().read(OpenedFolder("wandb", files))
+    trunks = {row["run_id"]: row["trunk"] for row in relation.runs.to_pylist()}
+    assert trunks == {"a": None, "b": "a", "c": "a", "x": "y", "y": "x"}
