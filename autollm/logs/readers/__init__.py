@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
+from autollm.logs.readers.curve_files import CurveCsvReader
+from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.mlflow_store import MlflowFetchedReader, MlflowFolderReader

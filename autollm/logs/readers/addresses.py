@@ -19,7 +19,8 @@ from pathlib import Path
 from autollm.core.errors import SourceError
 from autollm.core.records import content_hash
 from autollm.logs.readers.mlflow_store import fetch_mlflow
-from autollm.logs.readers.wandb_api import WandbServer, fetch_wandb
+from autollm.logs.readers.wandb_api import fetch_wandb
+from autollm.logs.readers.wandb_server import WandbServer
 
 _TOOLS = ("wandb:", "mlflow:")
 _FILES = ("sqlite:///", "file://")

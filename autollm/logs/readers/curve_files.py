@@ -1,6 +1,6 @@
-"""Files that are curves: CSV and JSON lines with a column that counts, chart downloads
+"""Files that are curves: CSV with a column that counts, chart downloads
 of W&B (`RUN - METRIC`, `__MIN`, `__MAX`), scalar downloads of TensorBoard (`Wall time,
-Step,Value`), Ray Tune's `result.json` and `progress.csv`.
+Step,Value`), Ray Tune's `progress.csv`.
 
 Rules
 - A second header in mid-file (a logger that was restarted, or that learnt a new metric)
@@ -28,10 +28,8 @@ from autollm.logs.readers.curves import (
     find_layout,
     named_layout,
 )
-from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.rows import (
     RelationBuilder,
-    flat_cells,
     metric_role,
     number,
     whole_number,
@@ -40,7 +38,7 @@ from autollm.logs.reading import decode_line, iter_lines
 from autollm.logs.relation import OpenedFile, Relation
 
 _DELIMITERS = (",", "\t", ";", "|")
-_MAX_SNIFFED = 200  # rows that decide whether a file is a curve
+MAX_SNIFFED = 200  # rows that decide whether a file is a curve
 _SPREADS = ("__MIN", "__MAX")
 _BOARD_HEADER = ["wall time", "step", "value"]
 _BOARD_NAME = re.compile(r"(?:run-)?(?P<run>.+?)-tag-(?P<tag>.+)\.csv$")
@@ -73,7 +71,7 @@ def _delimiter(header: bytes) -> str:
     return _DELIMITERS[counts.index(max(counts))]
 
 
-def _whole_lines(head: bytes) -> list[bytes]:
+def whole_lines(head: bytes) -> list[bytes]:
     """The lines of a head that are there to their end."""
     lines = head.removeprefix(_BOM).split(b"\n")
     return [line.removesuffix(b"\r") for line in lines[:-1] if line.strip()]
@@ -88,7 +86,7 @@ class CurveCsvReader:
         """See `FileReader.matches`."""
         if b"\x00" in head:
             return False
-        lines = _whole_lines(head if head.endswith(b"\n") else head + b"\n")
+        lines = whole_lines(head if head.endswith(b"\n") else head + b"\n")
         if len(lines) < 2:
             return False
         delimiter = _delimiter(lines[0])
@@ -98,7 +96,7 @@ class CurveCsvReader:
             return False
         if is_chart(header) or is_board(header) or _holds_numbers(header):
             return True
-        rows = _sniffed_rows(header, delimiter, lines[1 : _MAX_SNIFFED + 1])
+        rows = _sniffed_rows(header, delimiter, lines[1 : MAX_SNIFFED + 1])
         return find_layout(header, rows) is not None
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
@@ -170,8 +168,8 @@ def read_csv_curve(
         _read_board(builder, table, lines, name)
     else:
         rows = table.rows(lines)
-        first_rows = list(itertools.islice(rows, _MAX_SNIFFED))
-        layout = _layout_of(header, [row for _, row in first_rows])
+        first_rows = list(itertools.islice(rows, MAX_SNIFFED))
+        layout = layout_of(header, [row for _, row in first_rows])
         collector = CurveCollector(builder, layout, run or plain_stem(name))
         for line, row in itertools.chain(first_rows, rows):
             collector.add(row, line)
@@ -181,9 +179,14 @@ def read_csv_curve(
     return table.last_row
 
 
-def _layout_of(
+def layout_of(
     header: Sequence[str], first_rows: Sequence[Mapping[str, Any]]
 ) -> CurveLayout:
+    """The layout by names.
+
+    Raises:
+        RecordError: no column counts steps.
+    """
     layout = named_layout(header, first_rows)
     if layout is None:
         raise RecordError(
@@ -335,118 +338,3 @@ def _add_curve_run(
         cells[f"metrics.{metric}"] = value
         builder.roles[f"metrics.{metric}"] = metric_role(metric)
     builder.add_run(cells, file, line)
-
-
-class CurveJsonlReader:
-    """JSON lines whose objects are steps, Ray Tune's `result.json` among them."""
-
-    format = "curve-jsonl"
-
-    def matches(self, name: str, head: bytes) -> bool:
-        """See `FileReader.matches`."""
-        if not head.lstrip().startswith(b"{") or b'"kind"' in head[:200]:
-            return False
-        rows = []
-        for line in _whole_lines(head)[:_MAX_SNIFFED]:
-            try:
-                rows.append(flat_row(parse_object(line, "a line")))
-            except RecordError:
-                return False
-        if not rows:
-            return False
-        if "training_iteration" in rows[0]:
-            return True
-        return find_layout(list(rows[0]), rows) is not None
-
-    def read(self, opened: OpenedFile) -> Iterable[Relation]:
-        """See `FileReader.read`."""
-        builder = RelationBuilder(self.format, "run")
-        with opened.open() as stream:
-            read_jsonl_curve(builder, iter_lines(stream), opened.name)
-        return [builder.relation()]
-
-
-def flat_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A logged object without its settings, nested metrics joined by `/`."""
-    out: dict[str, Any] = {}
-    for name, value in record.items():
-        if name == "config":
-            continue
-        if isinstance(value, dict):
-            for inner, content in flat_cells(value).items():
-                out[f"{name}/{inner.replace('.', '/')}"] = content
-        elif not isinstance(value, list):
-            out[name] = value
-    return out
-
-
-def read_jsonl_curve(
-    builder: RelationBuilder,
-    lines: Iterable[bytes],
-    name: str,
-    run: str = "",
-    settings: Mapping[str, Any] | None = None,
-    file: str = "",
-) -> dict[str, Any]:
-    """The lines of a curve in JSON into a builder; gives the last object read.
-
-    See `read_csv_curve`. `config` inside the objects is settings too.
-
-    Raises:
-        RecordError: no object counts steps.
-    """
-    known: dict[str, Any] = dict(settings or {})
-    reading = _JsonRows(builder, known, file)
-    rows = reading.rows(lines)
-    first_rows = list(itertools.islice(rows, _MAX_SNIFFED))
-    if not first_rows:
-        raise RecordError("no line is an object that counts steps")
-    layout = _json_layout([row for _, row in first_rows], bool(run))
-    collector = CurveCollector(builder, layout, run or plain_stem(name))
-    for line, row in itertools.chain(first_rows, rows):
-        collector.add(row, line)
-    for column in known:
-        if column.startswith("config."):
-            builder.roles[column] = "setting"
-    collector.finish(file or name, known)
-    return reading.last
-
-
-class _JsonRows:
-    """Objects of a JSON-lines curve; `config` inside them goes to `known`."""
-
-    def __init__(
-        self, builder: RelationBuilder, known: dict[str, Any], file: str
-    ) -> None:
-        self._builder = builder
-        self._known = known
-        self._file = file
-        self.last: dict[str, Any] = {}
-
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Line number and flat object of each line that can be used."""
-        for line_number, line in enumerate(lines, start=1):
-            self._builder.n_lines += 1
-            if not line.strip():
-                continue
-            try:
-                record = parse_object(decode_line(line), "a line")
-                row = flat_row(record)
-                if isinstance(record.get("config"), dict):
-                    self._known |= flat_cells(record["config"], "config.")
-            except RecordError as error:
-                self._builder.add_bad(line_number, str(error), line, file=self._file)
-                continue
-            self.last = record
-            yield line_number, row
-
-
-def _json_layout(rows: Sequence[Mapping[str, Any]], is_named: bool) -> CurveLayout:
-    names: dict[str, None] = {}
-    for row in rows:
-        names.update(dict.fromkeys(row))
-    layout = _layout_of([*names], rows)
-    if is_named:
-        return CurveLayout(layout.step, "", layout.time)
-    run = "trial_id" if "trial_id" in names else layout.run
-    return CurveLayout(layout.step, run, layout.time)

@@ -193,14 +193,17 @@ class RelationBuilder:
         """One run: cells by column, where it stands."""
         row: dict[str, Any] = {}
         for name, value in cells.items():
-            row[clean_text(name)] = value
+            is_text = isinstance(value, str)
+            row[clean_text(name)] = clean_text(value) if is_text else value
         row[FILE_COLUMN] = clean_text(file)
         row[LINE_COLUMN] = line
         self._runs.append(row)
 
     def amend_run(self, cells: Mapping[str, Any]) -> None:
         """Cells of the last run that are known only after its history."""
-        self._runs[-1].update(cells)
+        file = self._runs[-1][FILE_COLUMN]
+        line = self._runs[-1][LINE_COLUMN]
+        self.add_run({**self._runs.pop(), **cells}, file, line)
 
     def add_point(
         self,

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import read_csv_curve, read_jsonl_curve
+from autollm.logs.readers.curve_files import read_csv_curve
+from autollm.logs.readers.curve_jsonl import read_jsonl_curve
 from autollm.logs.readers.documents import (
     MAX_YAML_BYTES,
     parse_literal,

@@ -168,6 +168,18 @@ def add_state(
         column = f"metrics.{metric}"
         cells[column] = value
         builder.roles[column] = _role(metric)
+    _add_end(builder, cells, state, is_closed)
+    _note_direction(builder, known)
+    builder.add_run(cells, file)
+
+
+def _add_end(
+    builder: RelationBuilder,
+    cells: dict[str, Any],
+    state: Mapping[str, Any],
+    is_closed: bool,
+) -> None:
+    """How far the run got, and what it took."""
     last_step = whole_number(state.get("global_step"))
     planned = whole_number(state.get("max_steps"))
     has_all = bool(planned) and last_step is not None and last_step >= planned
@@ -179,8 +191,6 @@ def add_state(
     builder.roles["planned_steps"] = "measured"
     builder.roles["total_flos"] = "cost"
     builder.roles["train_batch_size"] = "setting"
-    _note_direction(builder, known)
-    builder.add_run(cells, file)
 
 
 def _role(metric: str) -> Role:

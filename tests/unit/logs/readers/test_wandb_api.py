@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from autollm.core.errors import SetupError, SourceError
-from autollm.logs.readers import wandb_api
+from autollm.logs.readers import wandb_server
 from autollm.logs.readers.addresses import fetched_folder, is_address, local_path
-from autollm.logs.readers.wandb_api import WandbFetchedReader, WandbServer, fetch_wandb
+from autollm.logs.readers.wandb_api import WandbFetchedReader, fetch_wandb
+from autollm.logs.readers.wandb_server import WandbServer
 from tests.unit.logs.readers.opened import curve_of, read_folder, runs_of
 from tests.unit.logs.readers.wandb_stub import KEY, Project, node, serving
 
@@ -169,8 +170,8 @@ def test_server__netrc__holds_the_key(monkeypatch, tmp_path):
     path = tmp_path / "netrc"
     path.write_text("machine wandb.example\n login user\n password abc123\n")
     monkeypatch.setenv("NETRC", str(path))
-    assert wandb_api.find_key("https://wandb.example") == "abc123"
-    assert wandb_api.find_key("https://other.example") == ""
+    assert wandb_server.find_key("https://wandb.example") == "abc123"
+    assert wandb_server.find_key("https://other.example") == ""
 
 
 @pytest.mark.parametrize(
