@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autollm.core.errors import CheckpointError, UnknownNameError
+from autollm.core.errors import CheckpointError, SetupError, UnknownNameError
 from autollm.core.locks import hold, is_held
 from autollm.core.places import Places, silence_telemetry
 from autollm.core.records import flat
@@ -60,11 +60,16 @@ class DataUsed:
 
 
 class Tracker:
-    """The store of one home."""
+    """The store of one home.
+
+    Raises:
+        SetupError: the database is damaged, or a newer MLflow wrote it.
+    """
 
     def __init__(self, places: Places):
         self.places = places.prepare()
         database = _made_store(places)
+        _check_store(database)
         _follow(database, (places.mlflow / "artifacts").as_uri())
         self.uri = store_uri(database)
         self.client = MlflowClient(self.uri)
@@ -428,16 +433,36 @@ def _made_store(places: Places) -> Path:
     whose making was cut off.
     """
     path = places.mlflow / "mlflow.db"
-    if path.exists():
+    if path.exists() and path.stat().st_size:
         return path
     with hold(places.locks / "mlflow-store.lock", "the MLflow store", STORE_WAIT_S):
-        if not path.exists():
+        if not path.exists() or not path.stat().st_size:
             for left in path.parent.glob("mlflow.db.new*"):
                 left.unlink()
             making = path.with_name("mlflow.db.new")
             MlflowClient(store_uri(making)).search_experiments(max_results=1)
             making.replace(path)
     return path
+
+
+def _check_store(database: Path) -> None:
+    """That the database is whole; a few milliseconds.
+
+    Raises:
+        SetupError: it is not.
+    """
+    try:
+        with closing(sqlite3.connect(database, timeout=STORE_WAIT_S)) as store:
+            (found,) = store.execute("pragma quick_check(1)").fetchone()
+            store.execute("select count(*) from experiments").fetchone()
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise SetupError(
+            f"{database} is damaged: {found}. Fix: move it away. The next autollm run "
+            "makes an empty one; trained and judged work stays done, its curves are "
+            "in the old file."
+        )
 
 
 def _follow(database: Path, artifacts: str) -> None:

@@ -8,7 +8,6 @@ checkpoint computes what the saved one did, and no pickle is ever read.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,10 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from autollm.agent.checkpoint_files import check_files, read_metadata, write_metadata
 from autollm.core.errors import CheckpointError
-
-SCHEMA = 1
-METADATA = "autollm.json"
 
 
 @dataclass
@@ -52,11 +50,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     try:
         checkpoint.model.save_pretrained(temporary)
         checkpoint.tokenizer.save_pretrained(temporary)
-        (temporary / METADATA).write_text(
-            json.dumps(
-                {"schema": SCHEMA, **checkpoint.metadata}, indent=1, sort_keys=True
-            )
-        )
+        write_metadata(temporary, checkpoint.metadata)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(temporary, folder)
@@ -73,48 +67,20 @@ def load_checkpoint(
     stage `base` of its own name.
 
     Raises:
-        CheckpointError: nothing there, a broken file, or a schema of another version.
+        CheckpointError: nothing there, a broken or altered file, or a schema of another
+            version.
     """
     metadata = read_metadata(folder)
+    check_files(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder))
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder} cannot be loaded: {error}. Expected a folder with config.json, "
             "*.safetensors and a "
             "tokenizer. Fix: train it again, or name another checkpoint."
         ) from error
     return Checkpoint(model.to(device), tokenizer, metadata)
-
-
-def read_metadata(folder: str | Path) -> dict[str, Any]:
-    """The metadata alone; that of an unmarked base model where there is none.
-
-    Raises:
-        CheckpointError: unreadable, or of another schema version.
-    """
-    path = Path(folder) / METADATA
-    if not path.exists():
-        return {
-            "schema": SCHEMA,
-            "stage": "base",
-            "trained_on": f"unknown to autollm ({folder})",
-            "experiments": [],
-            "table_id": None,
-            "parents": [],
-        }
-    try:
-        metadata = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"{path} is not JSON: {error}. Fix: train the checkpoint again."
-        ) from error
-    if metadata.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}. "
-            "Fix: train it again."
-        )
-    return metadata

@@ -20,7 +20,8 @@ from datasets import Dataset
 from trl import GRPOConfig as TrlGrpoConfig
 from trl import GRPOTrainer
 
-from autollm.agent.checkpoints import load_checkpoint, read_metadata
+from autollm.agent.checkpoint_files import read_metadata
+from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.credit import RandomRewardEnv, TrainingEnv, TurnCreditTrainer
 from autollm.agent.curriculum import (
     TRAIN_SUITES,

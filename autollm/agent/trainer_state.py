@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from peft import LoraConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from autollm.agent.checkpoints import Checkpoint, read_metadata, save_checkpoint
+from autollm.agent.checkpoint_files import read_metadata
+from autollm.agent.checkpoints import Checkpoint, save_checkpoint
 from autollm.agent.devices import device_of
 from autollm.agent.profiles import TrainConfig
 from autollm.agent.provenance import assert_no_held_out, training_targets

@@ -88,10 +88,15 @@ def load_trajectories(folder: str | Path) -> TrajectorySet:
         raise CheckpointError(
             f"{path} is missing. Fix: simulate the trajectories first."
         )
-    head, *lines = path.read_text().splitlines()
-    trajectories = TrajectorySet(
-        [json.loads(line) for line in lines], json.loads(head)["metadata"]
-    )
+    try:
+        head, *lines = path.read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        trajectories = TrajectorySet(rows, json.loads(head)["metadata"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}. Fix: autollm run, which simulates the "
+            "trajectories again."
+        ) from error
     check_trajectories(trajectories)
     return trajectories
 

@@ -1,7 +1,7 @@
 """Judged episodes on disk: Parquet parts, one folder a task as it was posed on its
 rows, each part written once and whole.
 
-    <out_url>/<task_digest>/part-<hash of its keys>.parquet
+    <out_url>/<task_digest>/part-<digest of its bytes>.parquet
 
 A part of another schema (an older version's) answers nothing, and so do folders by
 snapshot, which older versions wrote. What does not belong here: playing, means.
@@ -11,6 +11,7 @@ Invariant: a key stands in the answer at most once, whatever was killed.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -22,6 +23,7 @@ from autollm.core import files as storage
 from autollm.core.records import content_hash
 from autollm.evaluation.protocol import EpisodeResult
 
+log = logging.getLogger(__name__)
 _TYPES = {
     "str": pa.string(),
     "int": pa.int64(),
@@ -59,17 +61,25 @@ def load_results(
 
 
 def _write_part(out_url: str, digest: str, results: list[EpisodeResult]) -> str:
-    name = content_hash("\n".join(sorted(repr(r.key) for r in results)))
     buffer = io.BytesIO()
     rows = pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA)
     pq.write_table(rows, buffer, compression="zstd")
-    url = storage.join(out_url, digest, f"part-{name}.parquet")
-    storage.write_atomic(url, buffer.getvalue())
+    data = buffer.getvalue()
+    url = storage.join(out_url, digest, f"part-{content_hash(data)}.parquet")
+    storage.write_atomic(url, data)
     return url
 
 
 def _read_part(url: str) -> list[EpisodeResult]:
-    part = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    """Results of a part; none where it is damaged: it is removed, and its episodes are
+    played again.
+    """
+    data = storage.read_bytes(url)
+    if not url.endswith(f"part-{content_hash(data)}.parquet"):
+        log.warning("%s was altered: its episodes are played again.", url)
+        storage.remove(url)
+        return []
+    part = pq.read_table(io.BytesIO(data))
     said = (part.schema.metadata or {}).get(b"schema")
     if said != SCHEMA.metadata[b"schema"] or not part.schema.equals(SCHEMA):
         return []

@@ -1,5 +1,5 @@
 """The leaderboard: means with intervals per suite, policy and k, paired differences,
-standings. Format: `leaderboard.json`, schema 1.
+standings. Format: `leaderboard.json`, schema 2.
 
 Policies `NAME#1`, `NAME#2` ... are trainings of one agent that differ in their seed:
 each has its rows, and `trainings` says how all of them did together, with an interval
@@ -12,7 +12,6 @@ off-table mode.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +19,17 @@ import numpy as np
 
 from autollm.core import files as storage
 from autollm.core.errors import ComparisonError
+from autollm.core.sealed import read_sealed, write_sealed
 from autollm.evaluation.intervals import interval, paired
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.runner import evaluation_id
 from autollm.evaluation.standings import overall, standing
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: a policy's identity and whether plays were live stand in fields of their own; 1
+said them within `policy_version` and `table_id`.
+"""
+WRITTEN_AGAIN = "run the command of that evaluation again, or remove its folder."
 KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
 BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
@@ -112,10 +116,7 @@ def write(board: dict[str, Any], home_url: str) -> str:
     `reports/latest` at it; returns the folder's URL.
     """
     folder = storage.join(home_url, "reports", board["evaluation_id"])
-    storage.write_atomic(
-        storage.join(folder, "leaderboard.json"),
-        json.dumps(board, indent=1, allow_nan=False).encode(),
-    )
+    write_sealed(storage.join(folder, "leaderboard.json"), board)
     return folder
 
 
@@ -138,8 +139,8 @@ def load(home_url: str, evaluation_id: str | None = None) -> dict[str, Any]:
     """A written leaderboard, the latest by default.
 
     Raises:
-        ComparisonError: nothing was evaluated yet, or there is no leaderboard of that
-            id.
+        ComparisonError: nothing was evaluated yet, there is no leaderboard of that id,
+            or it is damaged.
     """
     chosen = evaluation_id or latest_id(home_url)
     url = storage.join(home_url, "reports", chosen or "none", "leaderboard.json")
@@ -148,7 +149,7 @@ def load(home_url: str, evaluation_id: str | None = None) -> dict[str, Any]:
             f"no leaderboard {chosen or ''} under {home_url}. Fix: autollm evaluate "
             "--suite ... --policies ..."
         )
-    return json.loads(storage.read_bytes(url))
+    return read_sealed(url, ComparisonError, WRITTEN_AGAIN, SCHEMA)
 
 
 def score_matrix(

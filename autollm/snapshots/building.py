@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 
 import pyarrow as pa
 import pyarrow.csv
@@ -16,9 +15,10 @@ import pyarrow.parquet as pq
 
 from autollm.core import files as storage
 from autollm.core.errors import SnapshotError
+from autollm.core.sealed import write_sealed
 from autollm.gym.tables.arrays import SCHEMA
 from autollm.gym.tables.outcome_table import OutcomeTable
-from autollm.gym.tables.snapshot import check_snapshot
+from autollm.gym.tables.snapshot import REBUILD, check_snapshot
 from autollm.snapshots.arrays import files_of_table, table_of_marts
 
 MARTS = {
@@ -36,8 +36,8 @@ def build(marts_url: str, home_url: str) -> str:
     """Write the snapshot of the marts under `marts_url`, without publishing it; returns
     its table_id.
 
-    Identical marts give the same table_id on every machine, and an existing snapshot is
-    left as it is.
+    Identical marts give the same table_id on every machine. An existing snapshot is
+    left as it is; a damaged one is written again, to the same bytes.
 
     Raises:
         SnapshotError: a mart is missing or empty, a configuration is not of its space,
@@ -50,7 +50,7 @@ def build(marts_url: str, home_url: str) -> str:
         )
     table_id = _content_id(marts)
     folder = storage.join(home_url, "snapshots", table_id)
-    if storage.exists(storage.join(folder, "manifest.json")):
+    if not check_snapshot(home_url, table_id):
         return table_id
     files = {
         f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()
@@ -96,10 +96,10 @@ def publish(home_url: str, table_id: str) -> None:
     if problems:
         raise SnapshotError(
             f"snapshot {table_id} is not published: {'; '.join(problems)}. "
-            f"Remove snapshots/{table_id} and materialize `snapshot` again."
+            f"Fix: {REBUILD}"
         )
-    pointer = json.dumps({"schema": SCHEMA, "table_id": table_id}).encode()
-    storage.write_atomic(storage.join(home_url, "snapshots", "current.json"), pointer)
+    pointer = storage.join(home_url, "snapshots", "current.json")
+    write_sealed(pointer, {"schema": SCHEMA, "table_id": table_id})
 
 
 def _write(
@@ -118,10 +118,7 @@ def _write(
     try:
         for name, data in files.items():
             storage.write_atomic(storage.join(folder, name), data)
-        storage.write_atomic(
-            storage.join(folder, "manifest.json"),
-            json.dumps(manifest, indent=1).encode(),
-        )
+        write_sealed(storage.join(folder, "manifest.json"), manifest)
     except OSError as error:
         raise SnapshotError(
             f"snapshot {table_id} could not be written: {error}. The published "
@@ -137,7 +134,12 @@ def _read_mart(marts_url: str, name: str, keys: tuple[str, ...]) -> pa.Table:
             f"mart {name} is missing under {marts_url}. Fix: materialize the dbt "
             "models first."
         )
-    table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    try:
+        table = pq.read_table(io.BytesIO(storage.read_bytes(url)))
+    except (pa.ArrowException, OSError) as error:
+        raise SnapshotError(
+            f"mart {url} is damaged: {error}. Fix: autollm run, which exports it anew."
+        ) from error
     if "batch_id" in table.column_names:  # names the landing, not the content
         table = table.drop_columns(["batch_id"])
     return table.sort_by([(k, "ascending") for k in keys]).combine_chunks()

@@ -13,28 +13,33 @@ their training.
 from __future__ import annotations
 
 import dataclasses
-import json
+import logging
 import os
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from autollm.agent.checkpoint_files import check_files, read_metadata
 from autollm.agent.curriculum import train_tasks
 from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.core.errors import CheckpointError
-from autollm.core.files import write_atomic
 from autollm.core.identity import checkpoint_digest, code_digest, identity_of
 from autollm.core.places import Places
+from autollm.core.sealed import read_sealed, write_sealed
 from autollm.gym.environments.text import tool_texts
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.policies.registry import REGISTRY
 from autollm.stages.settings import Settings
 
+log = logging.getLogger(__name__)
 BASE = "base"
 SFT = "sft"
 SFT_RL = "sft-rl"
+SCHEMA = 1
+REWRITTEN = "autollm run, which finds the trained stages and writes it anew."
 CODE = {SFT: "autollm.agent.sft", SFT_RL: "autollm.agent.grpo"}
 """The module that trains a stage."""
 TRAJECTORIES = "autollm.agent.trajectories"
@@ -192,6 +197,8 @@ def work_on(
     base = config.base_path
     if stage == SFT_RL:
         base = str(work_on(table, places, settings, SFT).final)
+        if Path(base).exists():
+            check_files(base)
     if not Path(base).exists() and stage == SFT_RL:
         raise CheckpointError(
             f"{base} is missing: the stage {SFT} of this configuration is not "
@@ -207,37 +214,56 @@ def done_of(work: Work) -> Done | None:
     path = work.out / "done.json"
     if not path.exists() or not work.final.exists():
         return None
-    return Done(**json.loads(path.read_text()))
+    try:
+        done = Done(**read_sealed(str(path), CheckpointError, REWRITTEN))
+        check_files(work.final, done.digest)
+    except (CheckpointError, TypeError):
+        return None
+    return done
+
+
+def discard_damaged(work: Work) -> None:
+    """Remove what a finished stage left when it is not what was saved: training would
+    take it for done.
+    """
+    if not work.final.exists():
+        return
+    try:
+        check_files(work.final)
+        if (work.out / "done.json").exists():
+            read_sealed(str(work.out / "done.json"), CheckpointError, REWRITTEN)
+    except CheckpointError as error:
+        log.warning("%s. It is trained again.", str(error).partition(". Fix:")[0])
+        shutil.rmtree(work.out)
 
 
 def record_done(work: Work, done: Done) -> None:
-    write_atomic(
-        str(work.out / "done.json"),
-        json.dumps(dataclasses.asdict(done), indent=1).encode(),
-    )
+    write_sealed(str(work.out / "done.json"), dataclasses.asdict(done))
 
 
 def point_to(places: Places, settings: Settings, done: Done) -> None:
     """Make a finished stage the current one of its profile."""
     path = _pointer(places, settings.profile)
-    stages = _read_pointer(path)
+    try:
+        stages = read_pointer(path)
+    except CheckpointError:  # damaged: every stage of the run writes its own entry
+        stages = {}
     stages[done.stage] = {
         "checkpoint": done.checkpoint,
         "digest": done.digest,
         "identity": done.identity,
         "mlflow_run": done.mlflow_run,
     }
-    write_atomic(
-        str(path),
-        json.dumps(
-            {"schema": 1, "profile": settings.profile, "stages": stages}, indent=1
-        ).encode(),
-    )
+    fields = {"schema": SCHEMA, "profile": settings.profile, "stages": stages}
+    write_sealed(str(path), fields)
 
 
 def current_agents(places: Places, settings: Settings) -> list[Agent]:
     """The agents that evaluations score: the base checkpoint, and every stage that was
     trained last; those that exist.
+
+    Raises:
+        CheckpointError: the pointer is damaged.
     """
     config, found = config_of(settings), {}
     if Path(config.base_path).exists():
@@ -247,7 +273,7 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
             Path(config.base_path),
             checkpoint_digest(config.base_path),
         )
-    for stage, entry in _read_pointer(_pointer(places, settings.profile)).items():
+    for stage, entry in read_pointer(_pointer(places, settings.profile)).items():
         folder = places.local / entry["checkpoint"]
         if folder.exists():
             found[stage] = Agent(
@@ -273,17 +299,8 @@ def named_agent(
             f"{folder} is no checkpoint: config.json is missing. "
             "Expected a folder with config.json, *.safetensors and a tokenizer."
         )
-    metadata = folder / "autollm.json"
-    written = (
-        json.loads(metadata.read_text()).get("stage") if metadata.exists() else None
-    )
-    return Agent(
-        policy_id,
-        stage or written or BASE,
-        folder,
-        checkpoint_digest(folder),
-        reference,
-    )
+    chosen = stage or read_metadata(folder).get("stage") or BASE
+    return Agent(policy_id, chosen, folder, checkpoint_digest(folder), reference)
 
 
 def relative(places: Places, path: Path) -> str:
@@ -294,5 +311,16 @@ def _pointer(places: Places, profile: str) -> Path:
     return places.checkpoints / f"agents-{profile}.json"
 
 
-def _read_pointer(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())["stages"] if path.exists() else {}
+def read_pointer(path: Path) -> dict[str, Any]:
+    """stage -> checkpoint, digest, identity and MLflow run.
+
+    Raises:
+        CheckpointError: damaged, or a newer version wrote it.
+    """
+    if not path.exists():
+        return {}
+    fields = read_sealed(str(path), CheckpointError, REWRITTEN, SCHEMA)
+    stages = fields.get("stages")
+    if not isinstance(stages, dict):
+        raise CheckpointError(f"{path} is damaged: no stages. Fix: {REWRITTEN}")
+    return stages

@@ -8,25 +8,27 @@ before.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from autollm.core.errors import SetupError
+from autollm.agent.checkpoint_files import read_metadata
+from autollm.core.errors import CheckpointError, ComparisonError, SetupError
 from autollm.core.files import (
     exists,
     is_local,
     join,
     list_names,
     local_path,
-    read_bytes,
     remove,
 )
 from autollm.core.locks import hold
 from autollm.core.places import Places
+from autollm.core.sealed import read_sealed
+from autollm.evaluation import leaderboard
 from autollm.gym.tables.snapshot import published_id
+from autollm.stages.agents import read_pointer
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"
@@ -104,7 +106,7 @@ def cited(places: Places) -> tuple[set[str], set[str]]:
     for name in list_names(places.reports):
         url = join(places.reports, name, "leaderboard.json")
         if exists(url):
-            board = json.loads(read_bytes(url))
+            board = read_sealed(url, ComparisonError, leaderboard.WRITTEN_AGAIN)
             tables.add(board["table_id"].removesuffix("-live"))
             digests |= {
                 row["policy_version"].split("-")[0]
@@ -152,7 +154,11 @@ def _kind(path: Path) -> str:
 
 def _digest(folder: Path) -> str:
     done = folder / "done.json"
-    return json.loads(done.read_text())["digest"] if done.exists() else ""
+    """That of a finished stage; empty where nothing says it, or is damaged."""
+    try:
+        return read_sealed(str(done), CheckpointError, "")["digest"]
+    except (CheckpointError, FileNotFoundError, KeyError):
+        return ""
 
 
 def _in_use(places: Places) -> set[str]:
@@ -161,10 +167,8 @@ def _in_use(places: Places) -> set[str]:
     """
     named = set()
     for pointer in places.checkpoints.glob("agents-*.json"):
-        named |= {
-            entry["checkpoint"]
-            for entry in json.loads(pointer.read_text())["stages"].values()
-        }
+        stages = read_pointer(pointer)
+        named |= {entry["checkpoint"] for entry in stages.values()}
     if (places.mlflow / "mlflow.db").exists():
         from autollm.tracking import Tracker
 
@@ -176,9 +180,9 @@ def _named_by_registry(places: Places) -> set[str]:
     """Snapshots that checkpoints in use were trained on."""
     out = set()
     for checkpoint in _in_use(places):
-        metadata = places.local / checkpoint / "autollm.json"
-        if metadata.exists():
-            out.add(json.loads(metadata.read_text()).get("table_id"))
+        folder = places.local / checkpoint
+        if folder.exists():
+            out.add(read_metadata(folder).get("table_id"))
     return out
 
 

@@ -7,17 +7,19 @@ repeated.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from autollm.agent.chat import ChatModel
+from autollm.agent.checkpoint_files import check_files
 from autollm.agent.profiles import TrainConfig
-from autollm.core.errors import SnapshotError
-from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.errors import ComparisonError, SnapshotError
+from autollm.core.files import exists, join
 from autollm.core.identity import code_digest, identity_of
 from autollm.core.places import Places
+from autollm.core.sealed import read_sealed, write_sealed
 from autollm.evaluation import contenders, leaderboard
 from autollm.evaluation.contenders import Contender
 from autollm.evaluation.looks import record_look
@@ -33,6 +35,7 @@ from autollm.policies.registry import REGISTRY
 from autollm.stages.agents import Agent
 from autollm.stages.version import commit
 
+log = logging.getLogger(__name__)
 LIVE_CODE = ("autollm.lab.live",)
 """Modules that make the outcomes of a live play."""
 AGENT_CODE = ("autollm.agent.policy", "autollm.agent.generation")
@@ -186,7 +189,13 @@ def finished(places: Places, request: Request, table: OutcomeTable) -> Judged | 
     an older snapshot that shows the same ones.
     """
     url = _judged_url(places, evaluation_identity(request, table))
-    return Judged(**json.loads(read_bytes(url))) if exists(url) else None
+    if not exists(url):
+        return None
+    try:
+        return Judged(**read_sealed(url, ComparisonError, "judge again."))
+    except ComparisonError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _judged_url(places: Places, identity: str) -> str:
@@ -307,10 +316,7 @@ def judge(
         run.experiment_id,
         board,
     )
-    write_atomic(
-        _judged_url(places, identity),
-        json.dumps(asdict(judged)).encode(),
-    )
+    write_sealed(_judged_url(places, identity), asdict(judged))
     return judged
 
 
@@ -343,6 +349,7 @@ def contender(
         from autollm.agent.generation import make_generator
         from autollm.agent.policy import AgentPolicy
 
+        check_files(agent.folder, agent.digest)
         return AgentPolicy(agent.policy_id, make_generator(config, str(agent.folder)))
 
     decoding = (

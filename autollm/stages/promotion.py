@@ -7,12 +7,12 @@ a function of a validation leaderboard.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from autollm.agent.checkpoint_files import check_files, read_metadata
 from autollm.core.errors import CheckpointError
 from autollm.core.places import Places
 from autollm.stages.agents import SFT_RL, Agent, current_agents
@@ -74,11 +74,12 @@ def register_candidate(places: Places, settings: Settings) -> tuple[Agent, str]:
     version.
 
     Raises:
-        CheckpointError: none was trained.
+        CheckpointError: none was trained, or its weights were altered.
     """
     from autollm.tracking import Tracker
 
     agent = final_agent(places, settings)
+    check_files(agent.folder, agent.digest)
     tags = {"stage": agent.stage, "policy_id": agent.policy_id}
     return agent, Tracker(places).register(
         settings.profile,
@@ -121,8 +122,7 @@ def final_agent(places: Places, settings: Settings) -> Agent:
 
 def model_card(agent: Agent) -> str:
     """What a person wants to know before using the checkpoint, as Markdown."""
-    path = agent.folder / "autollm.json"
-    metadata = json.loads(path.read_text()) if path.exists() else {}
+    metadata = read_metadata(agent.folder)
     experiments = metadata.get("experiments") or []
     return "\n".join(
         [

@@ -7,12 +7,12 @@ Invariant: the pointer moves only after every check of the candidate passed.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from autollm.core.errors import SnapshotError
-from autollm.core.files import exists, join, read_bytes, write_atomic
+from autollm.core.files import exists, join
 from autollm.core.places import Places
+from autollm.core.sealed import read_sealed, write_sealed
 from autollm.gym.tables import snapshot
 from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.snapshots import building
@@ -37,14 +37,14 @@ def build_candidate(places: Places) -> str:
     marts, lack = playable_marts(places.marts, places.marts / "playable")
     table_id = building.build(str(marts), places.home)
     note = {"table_id": table_id} | ({"left_out": lack} if lack else {})
-    write_atomic(join(places.snapshots, "candidate.json"), json.dumps(note).encode())
+    write_sealed(join(places.snapshots, "candidate.json"), note)
     return table_id
 
 
 def left_out_of_candidate(places: Places) -> dict[str, str]:
     """Sources that are in the marts and not in the candidate, with the reason."""
     url = join(places.snapshots, "candidate.json")
-    return json.loads(read_bytes(url)).get("left_out", {}) if exists(url) else {}
+    return _read_note(url).get("left_out", {}) if exists(url) else {}
 
 
 def candidate_id(places: Places) -> str:
@@ -59,7 +59,11 @@ def candidate_id(places: Places) -> str:
             f"no snapshot was built under {places.home}. Fix: materialize `snapshot` "
             "first (autollm run)."
         )
-    return json.loads(read_bytes(url))["table_id"]
+    return _read_note(url)["table_id"]
+
+
+def _read_note(url: str) -> dict[str, Any]:
+    return read_sealed(url, SnapshotError, snapshot.REBUILD)
 
 
 def check_complete(places: Places, table_id: str) -> list[str]:
@@ -70,7 +74,7 @@ def check_complete(places: Places, table_id: str) -> list[str]:
     if problems:
         return problems
     table = snapshot.open_snapshot(places.home, table_id)
-    manifest = json.loads(read_bytes(join(places.snapshots, table_id, "manifest.json")))
+    manifest = _read_note(join(places.snapshots, table_id, "manifest.json"))
     n_rows, n_mart = int(table.offsets[-1]), manifest["rows"]["mart_gym__outcomes"]
     if n_rows != n_mart:
         problems.append(f"arrays hold {n_rows} outcomes, the mart holds {n_mart}")
@@ -119,7 +123,8 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
     Raises:
         SnapshotError: it is not complete; the pointer stays.
     """
-    table_id, before = candidate_id(places), snapshot.published_id(places.home)
+    table_id = candidate_id(places)
+    before = _published_before(places)
     if table_id != before:
         building.publish(places.home, table_id)
     origin = {
@@ -129,8 +134,18 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
         "schema": snapshot.SCHEMA,
         **_lack(left_out_of_candidate(places)),
     }
-    write_atomic(join(places.snapshots, ORIGIN), json.dumps(origin).encode())
+    write_sealed(join(places.snapshots, ORIGIN), origin)
     return table_id, table_id != before
+
+
+def _published_before(places: Places) -> str | None:
+    """What the pointer names; None where it is damaged, since it is about to be
+    written.
+    """
+    try:
+        return snapshot.published_id(places.home)
+    except SnapshotError:
+        return None
 
 
 def is_current(places: Places, settings: Settings, built_by: str) -> bool:
@@ -138,16 +153,20 @@ def is_current(places: Places, settings: Settings, built_by: str) -> bool:
     project.
     """
     url = join(places.snapshots, ORIGIN)
-    if not exists(url) or snapshot.published_id(places.home) is None:
+    published = _published_before(places)
+    if not exists(url) or published is None:
         return False
     origin = {
-        "table_id": snapshot.published_id(places.home),
+        "table_id": published,
         "inputs": fingerprint(sources(places, settings)),
         "built_by": built_by,
         "schema": snapshot.SCHEMA,
         **_lack(left_out(places.marts)),
     }
-    return json.loads(read_bytes(url)) == origin
+    try:
+        return _read_note(url) == origin
+    except SnapshotError:  # a damaged note says nothing: build again
+        return False
 
 
 def _lack(sources_left_out: dict[str, str]) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ identity is done is not repeated, and one process at a time works on an identity
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from autollm.agent.trajectories import (
     load_trajectories,
     simulate_trajectories,
 )
+from autollm.core.errors import CheckpointError
 from autollm.core.identity import checkpoint_digest
 from autollm.core.locks import hold
 from autollm.core.places import Places
@@ -32,6 +34,7 @@ from autollm.stages.version import commit
 if TYPE_CHECKING:
     from autollm.tracking import DataUsed
 
+log = logging.getLogger(__name__)
 WAIT_S = 10.0
 
 
@@ -45,7 +48,10 @@ def make_trajectories(places: Places, settings: Settings) -> tuple[TrajectorySet
         places.locks / f"{folder.name}.lock", f"the trajectories {folder.name}", WAIT_S
     ):
         if (folder / "trajectories.jsonl").exists():
-            return load_trajectories(folder), False
+            try:
+                return load_trajectories(folder), False
+            except CheckpointError as error:
+                log.warning("%s. They are made again.", error)
         made = simulate_trajectories(
             agents.config_of(settings), table, settings.train_suites
         )
@@ -72,7 +78,10 @@ def train(
         f"the training {stage} {work.identity}",
         WAIT_S,
     ):
-        done = agents.done_of(work) or _train(places, settings, work, tags or {})
+        done = agents.done_of(work)
+        if done is None:
+            agents.discard_damaged(work)
+            done = _train(places, settings, work, tags or {})
     agents.point_to(places, settings, done)
     return done
 

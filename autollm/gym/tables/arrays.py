@@ -24,6 +24,11 @@ learning curves.
 """
 
 
+def is_opened(name: str) -> bool:
+    """Whether `load_table` reads this file of a snapshot."""
+    return name == "experiments.json" or name.startswith("arrays/")
+
+
 def load_table(folder: str, table_id: str) -> OutcomeTable:
     """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped,
     read-only.

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from autollm.agent import long_run, pretrain
-from autollm.agent.checkpoints import load_checkpoint, read_metadata
+from autollm.agent.checkpoint_files import read_metadata
+from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.pretrain import PretrainConfig, schedule
 
 

@@ -4,7 +4,8 @@ import shutil
 import pytest
 import torch
 
-from autollm.agent.checkpoints import load_checkpoint, read_metadata
+from autollm.agent.checkpoint_files import read_metadata
+from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.grpo import RandomRewardEnv, build_rows, train_grpo
 from autollm.agent.profiles import LoraSettings, load_profile, profile_names
 from autollm.agent.sft import train_sft

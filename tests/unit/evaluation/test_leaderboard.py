@@ -265,3 +265,17 @@ def test_print_board__eighty_columns__shows_every_policy_with_interval() -> None
 )
 def test_short__numbers__are_three_decimals(value: float | None, text: str) -> None:
     assert short(value) == text
+
+
+def test_load__damaged_leaderboard__says_so(tmp_path) -> None:
+    board = leaderboard.build(results({"random": ""}), command="c", commit="d")
+    leaderboard.write(board, str(tmp_path))
+    id_ = board["evaluation_id"]
+    assert leaderboard.load(str(tmp_path), id_) == json.loads(json.dumps(board))
+    path = tmp_path / "reports" / id_ / "leaderboard.json"
+    path.write_text(path.read_text().replace('"regret_mean": 0.', '"regret_mean": 1.'))
+    with pytest.raises(ComparisonError, match=r"leaderboard\.json is damaged.*Fix"):
+        leaderboard.load(str(tmp_path), id_)
+    path.write_text('{"schema": 99}')
+    with pytest.raises(ComparisonError, match="a newer autollm wrote it"):
+        leaderboard.load(str(tmp_path), id_)

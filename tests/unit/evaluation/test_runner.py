@@ -334,6 +334,18 @@ def test_evaluate__rows_that_changed_under_the_same_id__do_not_answer(tmp_path) 
     assert right == evaluate([SUITE], ["random"], 3, TABLE, out_url=str(tmp_path / "2"))
 
 
+def test_evaluate__damaged_part__is_played_again(tmp_path, caplog) -> None:
+    first = evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path))
+    (part,) = (tmp_path / DIGEST).glob("part-*.parquet")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 4
+    part.write_bytes(bytes(data))
+    assert evaluate([SUITE], FAST, 2, TABLE, out_url=str(tmp_path)) == first
+    assert "was altered: its episodes are played again" in caplog.text
+    part.write_bytes(b"")
+    assert load_results(str(tmp_path), [DIGEST]) == {} and not part.exists()
+
+
 def test_registered__identities__are_the_policys_own(tmp_path) -> None:
     found = [registered(p).player for p in ("random", "copy-nearest", "copy-largest")]
     assert {p.version for p in found} <= {"1", "2", "3"}

@@ -12,6 +12,7 @@ from autollm.core import files as storage
 from autollm.core.errors import SnapshotError, UnknownNameError
 from autollm.core.ids import config_id
 from autollm.core.records import canonical_json
+from autollm.core.sealed import write_sealed
 from autollm.gym.tables import snapshot
 from autollm.gym.tables.outcome_table import Metric
 from autollm.gym.tasks.episode import start
@@ -135,6 +136,13 @@ def write_marts(folder, shuffle=None, batch="b1"):
     for name, mart in marts.items():
         pq.write_table(mart, folder / f"{name}.parquet")
     return str(folder)
+
+
+def write_schema(url: str, schema: int) -> None:
+    """A manifest as another version would have written it."""
+    fields = json.loads(storage.read_bytes(url))
+    del fields["sha256"]
+    write_sealed(url, {**fields, "schema": schema})
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -265,12 +273,9 @@ def test_snapshot__no_signal__has_no_curves(home, tmp_path):
 def test_snapshot__made_before_curves__says_to_build_it_again(home, tmp_path):
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     url = storage.join(home, "snapshots", table_id, "manifest.json")
-    storage.write_atomic(
-        url, json.dumps({**json.loads(storage.read_bytes(url)), "schema": 2}).encode()
-    )
+    write_schema(url, 2)
     with pytest.raises(
-        SnapshotError,
-        match=r"has schema 2, this version reads 3\. Fix: materialize `snapshot` again",
+        SnapshotError, match=r"has schema 2, this version reads 3\. Fix: autollm run"
     ):
         snapshot.open_snapshot(home, table_id)
 
@@ -308,6 +313,77 @@ def test_snapshot__deleted_manifest__clear_error_and_rebuild_restores_it(
         snapshot.open_snapshot(home)
     assert building.build(marts, home) == table_id
     assert snapshot.open_snapshot(home).table_id == table_id
+
+
+def flipped(data: bytes, n_bits: int = 400) -> bytes:
+    """The same bytes with bits flipped in their second half."""
+    out = bytearray(data)
+    for i in range(n_bits):
+        out[-1 - (i * 7) % (len(out) // 2)] ^= 1 << i % 8
+    return bytes(out)
+
+
+OPENED = ["arrays/objective.npy", "arrays/offsets.npy", "experiments.json"]
+
+
+@pytest.mark.parametrize("name", OPENED)
+@pytest.mark.parametrize("damage", [flipped, lambda _: b""], ids=["bits", "empty"])
+def test_snapshot__damaged_file__is_not_opened_and_a_build_mends_it(
+    home, tmp_path, name, damage
+):
+    marts = write_marts(tmp_path / "marts")
+    table_id = building.build(marts, home)
+    building.publish(home, table_id)
+    good = snapshot.open_snapshot(home)
+    url = storage.join(home, "snapshots", table_id, name)
+    storage.write_atomic(url, damage(storage.read_bytes(url)))
+    with pytest.raises(SnapshotError, match=rf"{name} was altered.*Fix: autollm run"):
+        snapshot.open_snapshot(home)
+    assert building.build(marts, home) == table_id
+    ids = [e.experiment_id for e in good.experiments]
+    assert snapshot.open_snapshot(home).digest(ids) == good.digest(ids)
+
+
+def test_snapshot__damaged_mart__is_not_read(home, tmp_path):
+    table_id = building.build(write_marts(tmp_path / "marts"), home)
+    whole = snapshot.read_mart(home, table_id, "dim_spaces")
+    url = storage.join(home, "snapshots", table_id, "marts", "dim_spaces.parquet")
+    assert whole == storage.read_bytes(url)
+    storage.write_atomic(url, flipped(whole, 3))
+    with pytest.raises(SnapshotError, match=r"dim_spaces\.parquet was altered"):
+        snapshot.read_mart(home, table_id, "dim_spaces")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"table_id": 3}'])
+def test_snapshot__damaged_pointer__says_so_and_publishing_mends_it(
+    home, tmp_path, data
+):
+    table_id = building.build(write_marts(tmp_path / "marts"), home)
+    pointer = storage.join(home, "snapshots", "current.json")
+    storage.write_atomic(pointer, data)
+    with pytest.raises(SnapshotError, match=r"current\.json is damaged.*Fix: autollm"):
+        snapshot.open_snapshot(home)
+    building.publish(home, table_id)
+    assert snapshot.open_snapshot(home).table_id == table_id
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"null"])
+def test_snapshot__damaged_manifest__says_so(home, tmp_path, data):
+    marts = write_marts(tmp_path / "marts")
+    table_id = building.build(marts, home)
+    manifest = storage.join(home, "snapshots", table_id, "manifest.json")
+    storage.write_atomic(manifest, data)
+    with pytest.raises(SnapshotError, match=r"manifest\.json is damaged"):
+        snapshot.open_snapshot(home, table_id)
+    assert building.build(marts, home) == table_id
+    assert snapshot.open_snapshot(home, table_id).table_id == table_id
+
+
+def test_build__damaged_export__names_the_mart(tmp_path):
+    marts = write_marts(tmp_path / "marts")
+    (tmp_path / "marts" / "dim_configs.parquet").write_bytes(b"")
+    with pytest.raises(SnapshotError, match=r"dim_configs\.parquet is damaged.*Fix"):
+        building.build(marts, str(tmp_path / "home"))
 
 
 def test_snapshot__disk_full__old_one_still_stands(tmp_path, monkeypatch):
@@ -355,10 +431,8 @@ def test_snapshot__nothing_published__says_what_to_run(home):
 def test_snapshot__other_schema__says_what_to_do(home, tmp_path):
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     url = storage.join(home, "snapshots", table_id, "manifest.json")
-    storage.write_atomic(
-        url, json.dumps({**json.loads(storage.read_bytes(url)), "schema": 99}).encode()
-    )
-    with pytest.raises(SnapshotError, match="schema 99"):
+    write_schema(url, 99)
+    with pytest.raises(SnapshotError, match="schema 99.*a newer autollm wrote it"):
         snapshot.open_snapshot(home, table_id)
 
 

@@ -22,7 +22,7 @@ def places(tmp_path):
         write_atomic(join(places.snapshots, f"s{i}", "manifest.json"), b"{}")
         write_atomic(
             str(places.checkpoints / f"sft-rl-c{i}" / "final" / "autollm.json"),
-            json.dumps({"table_id": f"s{i}"}).encode(),
+            json.dumps({"schema": 1, "table_id": f"s{i}"}).encode(),
         )
         write_atomic(
             str(places.checkpoints / f"sft-rl-c{i}" / "done.json"),
