@@ -216,5 +216,5 @@ def test_load_checkpoint__nothing_there_or_broken__is_a_clear_error(tmp_path):
     with pytest.raises(CheckpointError, match="schema 99"):
         read_metadata(tmp_path)
     (tmp_path / "autollm.json").write_text("{")
-    with pytest.raises(CheckpointError, match="not JSON"):
+    with pytest.raises(CheckpointError, match="is damaged"):
         read_metadata(tmp_path)

@@ -432,7 +432,7 @@ def test_snapshot__other_schema__says_what_to_do(home, tmp_path):
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     url = storage.join(home, "snapshots", table_id, "manifest.json")
     write_schema(url, 99)
-    with pytest.raises(SnapshotError, match="schema 99.*a newer autollm wrote it"):
+    with pytest.raises(SnapshotError, match=r"schema 99.*a newer autollm wrote it"):
         snapshot.open_snapshot(home, table_id)
 
 
