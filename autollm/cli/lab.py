@@ -259,11 +259,14 @@ def export(
     tools: Annotated[
         str,
         typer.Option(
-            "--as", help="trainer-state, mlflow, tensorboard, wandb, with commas."
+            "--as", help="trainer-state, mlflow, tensorboard, wandb, csv, with commas."
         ),
     ] = "trainer-state,mlflow",
     run: Annotated[
         str, typer.Option(help="Run ids, with commas, instead of a sample.")
+    ] = "",
+    level: Annotated[
+        str, typer.Option(help="All runs of these levels, with commas.")
     ] = "",
     sample: Annotated[int, typer.Option(min=1, help="Runs drawn at random.")] = 3,
     seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
@@ -282,11 +285,16 @@ def export(
 
     from autollm.core.errors import UnknownNameError
     from autollm.lab.exports import export as write
+    from autollm.lab.families import load_family
 
     known = _runs(family, here)
-    chosen = split(run) or sorted(
-        random.Random(seed).sample(sorted(known), min(sample, len(known)))
-    )
+    chosen = split(run)
+    for name in split(level):
+        load_family(family).level(name)
+        chosen += sorted(r for r in known if r.startswith(f"{family}-{name}-"))
+    if not chosen:
+        chosen = random.Random(seed).sample(sorted(known), min(sample, len(known)))
+        chosen.sort()
     for run_id in chosen:
         if run_id not in known:
             raise UnknownNameError("run", run_id, known)

@@ -1,10 +1,11 @@
 """Recorded runs, written again as the tools that people log with would have written
 them; each file by the tool's own package.
 
-    trainer-state  <out>/trainer-state/<run_id>/checkpoint-<last step>/trainer_state.json   transformers.TrainerState
-    mlflow         <out>/mlflow/mlflow.db, one experiment, a run each                       MLflow's tracking client
-    tensorboard    <out>/tensorboard/<run_id>/events.out.tfevents.*                         torch.utils.tensorboard
-    wandb          <out>/wandb/wandb/offline-run-*/run-<run_id>.wandb                       wandb, offline
+    trainer-state  RUN/checkpoint-STEP/trainer_state.json, by transformers.TrainerState
+    mlflow         mlflow.db, one experiment, a run each, by MLflow's tracking client
+    tensorboard    RUN/events.out.tfevents.*, by torch.utils.tensorboard
+    wandb          wandb/offline-run-*/run-RUN.wandb, by wandb, offline
+    csv            runs.csv, one row a run, as a table made by hand
 
 Metrics keep the names and steps of the raw log; `tokens` stands among them, what a run
 ended with is named `eval_...` and stands at the last step. What a tool cannot hold is
@@ -15,6 +16,7 @@ of a tool appear together, or not at all.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -210,16 +212,37 @@ def _wandb(runs: Sequence[Replay], folder: Path) -> None:
     wandb.teardown()  # a short run's file was empty until the process that writes it had ended
 
 
+def _csv(runs: Sequence[Replay], folder: Path) -> None:
+    """One row a run: settings, fidelity, seed, how it ended, and with what."""
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"run_id": run.run_id, "status": run.tags["status"]}
+        for name, value in run.params.items():
+            kind, _, plain = name.partition(".")
+            if kind != "model":
+                row[plain or kind] = value
+        for name, value in run.points[-1][2].items() if run.points else ():
+            row[name.removeprefix(FINAL)] = value
+        rows.append(row)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with (folder / "runs.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
 WRITERS: dict[str, Callable[[Sequence[Replay], Path], None]] = {
     "trainer-state": _trainer_state,
     "mlflow": _mlflow,
     "tensorboard": _tensorboard,
     "wandb": _wandb,
+    "csv": _csv,
 }
 NEEDS = {
     "trainer-state": ("transformers",),
     "mlflow": ("mlflow",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
+    "csv": (),
 }
 """Packages of each tool."""

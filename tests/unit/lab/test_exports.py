@@ -2,6 +2,7 @@
 compared with the raw log, number by number.
 """
 
+import csv
 import importlib.util
 import json
 import math
@@ -11,7 +12,7 @@ import pytest
 
 from autollm.cli import lab as cli
 from autollm.core.errors import RecordError, SetupError, UnknownNameError
-from autollm.core.records import RunEnd, RunHeader, RunStep
+from autollm.core.records import RunEnd, RunHeader, RunStep, flat
 from autollm.lab import exports
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import export, replay_of
@@ -276,6 +277,7 @@ def test_command__sample_of_the_archive_and_unknown_run(tmp_path, capsys):
         "pretraining",
         tools="trainer-state",
         run="",
+        level="",
         sample=2,
         seed=0,
         here=None,
@@ -291,9 +293,42 @@ def test_command__sample_of_the_archive_and_unknown_run(tmp_path, capsys):
             "pretraining",
             tools="mlflow",
             run="pretraining-a1-8795f312718d",
+            level="",
             sample=2,
             seed=0,
             here=None,
             out=tmp_path,
             home=None,
         )
+
+
+def test_csv__one_row_a_run__holds_settings_fidelity_and_outcome(runs, tmp_path):
+    (folder,) = export(runs, ["csv"], tmp_path)
+    with (folder / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run_id"] for row in rows] == [records[0].run_id for records in runs]
+    for row, records in zip(rows, runs, strict=True):
+        head, end = records[0], records[-1]
+        assert row["status"] == end.status and int(row["seed"]) == head.seed
+        for name, value in (flat(head.config) | flat(head.fidelity)).items():
+            assert row[name] == str(value)
+        for name, value in end.final.items():
+            assert float(row[name]) == value
+
+
+def test_command__levels_by_name__exports_all_of_their_runs(tmp_path, capsys):
+    cli.export(
+        "pretraining",
+        tools="csv",
+        run="",
+        level="a1,b1",
+        sample=2,
+        seed=0,
+        here=None,
+        out=tmp_path,
+        home=None,
+    )
+    said = capsys.readouterr().out
+    rows = (tmp_path / "csv" / "runs.csv").read_text().splitlines()[1:]
+    assert {row.split("-")[1] for row in rows} == {"a1", "b1"}
+    assert said.startswith(f"{len(rows)} runs: ")
