@@ -313,7 +313,7 @@ def test_csv__one_row_a_run__holds_settings_fidelity_and_outcome(runs, tmp_path)
         for name, value in (flat(head.config) | flat(head.fidelity)).items():
             assert row[name] == str(value)
         for name, value in end.final.items():
-            assert float(row[name]) == value
+            assert np.array_equal(float(row[name]), value, equal_nan=True)
 
 
 def test_command__levels_by_name__exports_all_of_their_runs(tmp_path, capsys):
