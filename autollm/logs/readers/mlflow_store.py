@@ -189,7 +189,7 @@ class MlflowFetchedReader:
         builder = new_builder()
         runs: dict[str, MlflowRun] = {}
         for _, record in records_of(builder, opened.files["runs.jsonl"]):
-            run = MlflowRun(**{name: record[name] for name in _FIELDS & record.keys()})
+            run = _fetched_run(record)
             runs[history_path("", run.run_id)] = run
         for path, file in sorted(opened.files.items()):
             run = runs.get(path)
@@ -209,7 +209,26 @@ class MlflowFetchedReader:
         return [builder.relation()]
 
 
-_FIELDS = frozenset(MlflowRun.__dataclass_fields__)
+def _fetched_run(record: Mapping[str, Any]) -> MlflowRun:
+    """A line of runs.jsonl; what has another type than it should is left out."""
+    run = MlflowRun(
+        str(record.get("run_id")),
+        str(record.get("name") or ""),
+        str(record.get("experiment") or ""),
+        str(record.get("user") or ""),
+        str(record.get("status") or ""),
+        number(record.get("start_ms")),
+        number(record.get("end_ms")),
+    )
+    for name in ("params", "tags"):
+        values = record.get(name)
+        getattr(run, name).update(values if isinstance(values, dict) else {})
+    metrics = record.get("metrics")
+    for name, value in (metrics if isinstance(metrics, dict) else {}).items():
+        as_logged = stored_value(value)
+        if as_logged is not None:
+            run.metrics[name] = as_logged
+    return run
 
 
 def records_of(

@@ -7,6 +7,7 @@ runs the campaign (`make campaign`); the tests run 500 inputs a reader.
 
 import argparse
 import itertools
+import json
 import random
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from autollm.core.errors import AutoLLMError
 from autollm.logs.readers import file_readers, folder_readers
+from autollm.logs.readers.mlflow_runs import MlflowRun
 from autollm.logs.relation import OpenedFolder
 from tests.unit.logs.readers.opened import (
     FIXTURES,
@@ -22,6 +24,7 @@ from tests.unit.logs.readers.opened import (
     listing_of,
     opened_file,
 )
+from tests.unit.logs.readers.wandb_stub import node
 
 
 def mutated(data, rng):
@@ -135,9 +138,31 @@ FILES = (
 )
 
 
+def fetched():
+    """Folders as fetching from servers leaves them."""
+    rows = [{"_step": i, "_runtime": 0.5 * i, "loss": 3 - i / 9} for i in range(9)]
+    run = vars(MlflowRun("r1", "name", "exp", "me", "FINISHED", 1e12, 2e12))
+    run = {**run, "params": {"lr": "0.1"}, "metrics": {"loss": 2.5}}
+    points = [{"metric": "loss", "step": 1, "value": 2.5, "at_ms": 1.5e12}]
+    for tool, runs, history in (
+        ("wandb", [node("r1", n_rows=9, lr=0.1, m={"d": 2})], rows),
+        ("mlflow", [run], points),
+    ):
+        files = {"histories/r1.jsonl": lines_of(history), "runs.jsonl": lines_of(runs)}
+        listing = sorted([*files, f"{tool}.fetched"])
+        reader = next(r for r in folder_readers() if r.matches_folder(listing))
+        opened = {path: Opened(path, data) for path, data in files.items()}
+        yield Subject(f"{tool}.fetched", reader, OpenedFolder("sweep", opened))
+
+
+def lines_of(records):
+    head = {"schema": "autollm.fetched/1"}
+    return b"".join(json.dumps(r).encode() + b"\n" for r in (head, *records))
+
+
 def subjects():
     """A reader and an input each: every folder and file reader is among them."""
-    found = []
+    found = list(fetched())
     for place in FOLDERS:
         listing = listing_of(FIXTURES / place)
         reader = next(r for r in folder_readers() if r.matches_folder(listing))
