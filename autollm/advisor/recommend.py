@@ -304,4 +304,5 @@ def _loss_law(found: Study) -> dict[str, Any] | None:
         "lack_of_fit": law.lack_of_fit,
         "n_levels": law.n_levels,
         "is_bound": law.is_bound,
+        "record": law.record,
     }

@@ -6,6 +6,7 @@ give an equal study.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -122,10 +123,11 @@ def study(
     fidelity: dict[str, float],
     trials: int = 3,
     with_backtests: bool = True,
+    levels: Sequence[int] = (),
 ) -> Study:
-    """Fit everything."""
+    """Fit everything. `levels`: dense ids of the experiments that count; none: all."""
     table = evidence.table
-    levels = list(range(len(table.experiments)))
+    levels = list(levels or range(len(table.experiments)))
     rows = tuple(rows_of(evidence, e) for e in levels)
     question = make_question(table, levels, fidelity, trials)
     response = fit_response(question.space, rows)

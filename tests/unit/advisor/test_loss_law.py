@@ -68,4 +68,15 @@ def test_fit_loss_law__scattered_levels__wider_than_smooth_ones():
     losses = np.array([best_loss(*p) for p in LEVELS])
     smooth = law_of(LEVELS, losses, (1.6e9, 6e10)).forecast
     rough = law_of(LEVELS, losses + 0.05 * rng.normal(size=6), (1.6e9, 6e10)).forecast
-    assert rough.sd > 1.5 * smooth.sd
+    assert rough.sd > 1.3 * smooth.sd
+
+
+def test_fit_loss_law__history_that_the_law_misses__wider_than_one_it_meets():
+    places = [(1e8 * 2**i, 2e9 * 4**i / 2**i) for i in range(7)]
+    losses = np.array([best_loss(*p) for p in places])
+    bent = losses.copy()
+    bent[4:] -= 0.3 * np.arange(1, 4)  # it falls much faster than it did
+    target = (2e10, 1e12)
+    met = law_of(places, losses, target)
+    missed = law_of(places, bent, target)
+    assert met.record < 0.8 < missed.record
