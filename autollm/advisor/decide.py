@@ -80,7 +80,7 @@ def decider_of(space: Space) -> str:
     """The library's rule: the moving bowl for up to FEW_KNOBS numbers, else the nearest
     experiment's best rows.
 
-    Measured on 54 hidden experiments of 15 sources (docs/experiments.md): mean regret
+    Measured on 54 hidden experiments of 14 sources (docs/experiments.md): mean regret
     of a source .160, against .181 for the best rule without a switch; a bowl of many
     knobs has more parameters than small experiments can tell.
     """
