@@ -44,10 +44,11 @@ def train_tasks(
     Raises:
         CheckpointError: a target is held out.
     """
-    tasks = [t for s in suites for t in load_suite(s).split(split)]
-    assert_no_held_out(
-        (t.target for t in tasks), f"the {split} split of {', '.join(suites)}"
-    )
+    tasks = []
+    for suite in suites:
+        tasks += load_suite(suite, table).split(split)
+    where = f"the {split} split of {', '.join(suites)}"
+    assert_no_held_out((t.target for t in tasks), where, table)
     return [
         t for t in tasks if t.target in table and all(e in table for e in t.evidence)
     ]

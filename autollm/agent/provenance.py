@@ -12,16 +12,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from autollm.core.errors import CheckpointError
+from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import held_out
 
 
-def assert_no_held_out(targets: Iterable[str], where: str) -> None:
+def assert_no_held_out(
+    targets: Iterable[str], where: str, table: OutcomeTable | None = None
+) -> None:
     """That no training or selection target is held out.
+
+    Args:
+        table: what suites name by a fidelity is then resolved to its experiments.
 
     Raises:
         CheckpointError: one is; the message names it.
     """
-    leaked = sorted(set(targets) & held_out())
+    leaked = sorted(set(targets) & held_out(table))
     if leaked:
         more = f" and {len(leaked) - 1} more" if len(leaked) > 1 else ""
         raise CheckpointError(

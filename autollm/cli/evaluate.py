@@ -148,17 +148,16 @@ def contenders(
     """
     from autollm.core.errors import SetupError, UnknownNameError
     from autollm.evaluation.leaderboard import TRAINING
-    from autollm.policies.registry import POLICIES, why_absent
+    from autollm.policies.registry import policy_ids, why_absent
     from autollm.stages.agents import current_agents
 
+    known = policy_ids()
     trained = {a.policy_id: a for a in current_agents(places, settings)}
     for name in names:
-        if name not in POLICIES and name not in trained:
-            raise UnknownNameError(
-                "policy or trained agent", name, [*POLICIES, *trained]
-            )
+        if name not in known and name not in trained:
+            raise UnknownNameError("policy or trained agent", name, [*known, *trained])
     if not names and not references and not allow_none:
-        raise UnknownNameError("policy or trained agent", "", [*POLICIES, *trained])
+        raise UnknownNameError("policy or trained agent", "", [*known, *trained])
     agents = [trained[n] for n in names if n in trained]
     for reference in references:
         taken = {a.policy_id for a in agents}
@@ -173,8 +172,8 @@ def contenders(
             else a
             for i, a in enumerate(trainings, start=1)
         ]
-    absent = {n: why_absent(n) for n in names if n in POLICIES and why_absent(n)}
-    here = tuple(n for n in names if n in POLICIES and n not in absent)
+    absent = {n: why_absent(n) for n in names if n in known and why_absent(n)}
+    here = tuple(n for n in names if n in known and n not in absent)
     if absent and not here and not agents and not allow_none:
         raise SetupError(" ".join(absent.values()))
     for reason in absent.values():

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autollm.cli.options import Home, Json
+
+if TYPE_CHECKING:
+    from autollm.gym.tables.outcome_table import OutcomeTable
+    from autollm.gym.tasks.suites import Suite
 
 app = typer.Typer(
     help="What can be evaluated, and what a suite is made of.",
@@ -20,7 +24,9 @@ def suites(context: typer.Context, home: Home = None, as_json: Json = False) -> 
     """List the suites, and which of them the published snapshot can play."""
     if context.invoked_subcommand:
         return
-    rows = suite_rows(home)
+    rows, problems = suite_rows(home)
+    for problem in problems:
+        typer.echo(f"left out: {problem}", err=True)
     if as_json:
         print(json.dumps(rows))
         return
@@ -30,9 +36,10 @@ def suites(context: typer.Context, home: Home = None, as_json: Json = False) -> 
             False: "experiments missing",
             None: "no snapshot yet",
         }[row["playable"]]
+        whose = "" if row["origin"] == "autollm" else f", of {row['origin']}"
         print(
             f"{row['suite_id']:28} {row['family']:14} {row['n_tasks']['test']:3} test "
-            f"tasks   {state}\n    {row['description']}"
+            f"tasks   {state}{whose}\n    {row['description']}"
         )
     print("Each also as SUITE-masked: the same tasks without names and units.")
 
@@ -54,8 +61,10 @@ def describe(
     from autollm.gym.tables.snapshot import open_snapshot
     from autollm.gym.tasks.suites import load_suite
 
-    places, found = resolve(home), load_suite(suite)
+    places = resolve(home)
+    load_suite(suite, home=places.home)  # a wrong name is said first
     table = open_snapshot(places.home)
+    found = load_suite(suite, table, places.home)
     missing = found.missing(table)
     if missing:
         raise SnapshotError(
@@ -77,6 +86,37 @@ def describe(
     )
 
 
+@app.command()
+def make(
+    source: Annotated[str, typer.Argument(help="A source that has landed.")],
+    gap: Annotated[
+        float,
+        typer.Option(min=1.0, help="Evidence is at least this many times cheaper."),
+    ] = 2.0,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a suite of your own into the home: the most expensive runs of a source, to
+    be found from its cheaper ones.
+    """
+    from autollm.core.places import resolve
+    from autollm.gym.tables.snapshot import open_snapshot
+    from autollm.gym.tasks.suite_making import make_suite
+    from autollm.gym.tasks.suites import load_suite
+
+    places = resolve(home)
+    table = open_snapshot(places.home)
+    suite_id, url = make_suite(table, source, places.home, gap)
+    suite = load_suite(suite_id, table, places.home)
+    n_tasks = {s: len(suite.split(s)) for s in ("train", "validation", "test")}
+    if as_json:
+        print(json.dumps({"suite_id": suite_id, "file": url, "n_tasks": n_tasks}))
+        return
+    counts = ", ".join(f"{n} {split}" for split, n in n_tasks.items())
+    print(f"{url}: {counts} tasks. Next: autollm evaluate --suite {suite_id}")
+    print("Its test targets are held out from now on: no agent trains on them.")
+
+
 def origin_of(source: str) -> dict[str, str] | None:
     """Licence and kind of rows of a public source; groups of one (`name/group`) share
     its entry. None for a source of the user's own.
@@ -94,30 +134,44 @@ def origin_of(source: str) -> dict[str, str] | None:
     )
 
 
-def suite_rows(home: str | None) -> list[dict[str, Any]]:
-    """One dict a suite: suite_id, masked_id (its form without names and units),
-    version, family, source, description, n_tasks by split, playable (None without a
-    snapshot).
+def suite_rows(home: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """One dict a suite: suite_id, masked_id (its form without names and units), origin
+    (autollm, home, or a package), version, family, source, description, n_tasks by
+    split, playable (None without a snapshot). And what cannot be read, each with its
+    remedy.
     """
+    from autollm.core.errors import SuiteError
     from autollm.core.places import resolve
     from autollm.gym.tables.snapshot import open_snapshot, published_id
-    from autollm.gym.tasks.suites import MASKED, load_suite, suite_ids
+    from autollm.gym.tasks.suite_files import broken_plugins, suite_files
+    from autollm.gym.tasks.suites import load_suite
 
     places = resolve(home)
     table = open_snapshot(places.home) if published_id(places.home) else None
-    found = [load_suite(s) for s in suite_ids()]
-    return [
-        {
-            "suite_id": s.suite_id,
-            "masked_id": s.suite_id + MASKED,
-            "version": s.version,
-            "family": s.family,
-            "source": s.source,
-            "description": s.description,
-            "n_tasks": {
-                split: len(s.split(split)) for split in ("train", "validation", "test")
-            },
-            "playable": None if table is None else not s.missing(table),
-        }
-        for s in found
-    ]
+    rows, problems = [], broken_plugins()
+    for suite_id, file in suite_files(places.home).items():
+        try:
+            suite = load_suite(suite_id, table, places.home)
+        except SuiteError as error:
+            problems.append(str(error))
+            continue
+        rows.append(row_of(suite, file.origin, table))
+    return rows, problems
+
+
+def row_of(suite: Suite, origin: str, table: OutcomeTable | None) -> dict[str, Any]:
+    """See `suite_rows`."""
+    from autollm.gym.tasks.suites import MASKED
+
+    splits = ("train", "validation", "test")
+    return {
+        "suite_id": suite.suite_id,
+        "masked_id": suite.suite_id + MASKED,
+        "origin": origin,
+        "version": suite.version,
+        "family": suite.family,
+        "source": suite.source,
+        "description": suite.description,
+        "n_tasks": {split: len(suite.split(split)) for split in splits},
+        "playable": None if table is None else not suite.missing(table),
+    }

@@ -6,6 +6,8 @@
     |- SourceError       a public table cannot be fetched, or is not the catalogue's (logs)
     |- SnapshotError     a published snapshot is missing, incomplete or altered     (gym)
     |- UnknownNameError  no suite, policy, profile ... of that name                 (registries)
+    |- SuiteError        a suite file is wrong, or two have one name               (gym)
+    |- PluginError       a part of another package cannot be loaded                (registries)
     |- SpaceError        a configuration does not belong to its space               (gym)
     |- EpisodeError      a call that an episode cannot take (finished, no budget)   (gym)
     |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
@@ -45,6 +47,14 @@ class SourceError(AutoLLMError):
 
 class SnapshotError(AutoLLMError):
     """A published snapshot is missing, incomplete or altered."""
+
+
+class SuiteError(AutoLLMError):
+    """A suite file is wrong, or its name is taken."""
+
+
+class PluginError(AutoLLMError):
+    """A part of another package cannot be loaded, or is not what its group asks for."""
 
 
 class UnknownNameError(AutoLLMError, LookupError):

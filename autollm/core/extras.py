@@ -31,6 +31,7 @@ EXTRA_OF = {
     "optuna": "optuna",
     "pandas": "baselines",
     "peft": "train",
+    "pytest": "dev",
     "requests": "pipeline",
     "safetensors": "train",
     "smac": "baselines",

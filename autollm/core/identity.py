@@ -17,7 +17,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def source_of(module: str) -> Path | None:
     top, *rest = module.split(".")
     if not all(part.isidentifier() for part in (top, *rest)):
         return None
-    spec = PathFinder.find_spec(top)
+    spec = PathFinder.find_spec(top) or _editable(top)
     if spec is None:
         return None
     if not rest and spec.origin and spec.origin.endswith(".py"):
@@ -128,6 +129,14 @@ def source_of(module: str) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def _editable(top: str) -> ModuleSpec | None:
+    """A top-level package that only an editable installation's own finder knows."""
+    try:
+        return find_spec(top)
+    except ValueError:  # `__main__`, which has no specification
+        return None
 
 
 def meaning_of(path: Path) -> str:

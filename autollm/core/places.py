@@ -21,6 +21,8 @@ PROJECT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
 """What lies beside the package: the checkout, or the copy in a wheel (setup.py)."""
 DBT_PROJECT = PROJECT / "dbt_project"
 EMBEDDED = PROJECT / "data" / "lab"
+SHIPPED_GYM = PROJECT / "data" / "gym"
+"""A home that holds one snapshot: of the embedded lab runs, arrays alone."""
 TELEMETRY_OFF = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

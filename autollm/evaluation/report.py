@@ -298,7 +298,7 @@ def _scales(
         if r.suite.removesuffix("-masked") in known:
             named |= {
                 e
-                for task in load_suite(r.suite).tasks
+                for task in load_suite(r.suite, table).tasks
                 for e in (task.target, *task.evidence)
             }
         experiments.setdefault(source, set()).update(

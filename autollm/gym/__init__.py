@@ -6,4 +6,13 @@
 
 Needs numpy, pyarrow, fsspec, gymnasium and pydantic alone: no scipy, no DuckDB, no
 torch, no network. Snapshots are made in autollm/snapshots/.
+
+Importing it makes every suite an environment of gymnasium:
+
+    import autollm.gym, gymnasium
+    env = gymnasium.make("autollm/lab-pretraining-v3")
 """
+
+from autollm.gym.registration import register_suites
+
+register_suites()

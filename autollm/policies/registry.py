@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.errors import PluginError, SetupError, UnknownNameError
 from autollm.core.extras import absent, absent_text, naming_extra
 from autollm.core.identity import Registry
+from autollm.core.plugins import Plugin, plugins
 from autollm.policies.base import Policy
 
+GROUP = "autollm.policies"
 POLICIES: dict[str, str] = {
     "random": "autollm.policies.rules.random:RandomPolicy",
     "pool-centre": "autollm.policies.rules.pool_centre:PoolCentre",
@@ -51,6 +53,15 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "syne-quantile": ("syne_tune", "xgboost"),
 }
 """Modules of an extra that a policy cannot do without."""
+INTERFACE = ("version", "reset", "ask", "tell", "explain")
+"""What every policy has, see autollm/policies/base.py."""
+
+
+def policy_ids() -> list[str]:
+    """Ids of all policies: ours, then those of other packages (entry points
+    `autollm.policies`); an id of ours is nobody else's.
+    """
+    return [*POLICIES, *(name for name in plugins(GROUP) if name not in POLICIES)]
 
 
 def why_absent(policy_id: str) -> str:
@@ -59,15 +70,20 @@ def why_absent(policy_id: str) -> str:
     Raises:
         UnknownNameError: no policy of that id.
     """
-    if policy_id not in POLICIES:
-        raise UnknownNameError("policy", policy_id, POLICIES)
+    plugin = _plugin(policy_id)
+    if plugin is not None:
+        try:
+            _load_plugin(plugin)
+        except PluginError as error:
+            return str(error)
+        return ""
     missing = absent(NEEDS.get(policy_id, ()))
     return absent_text(missing, f"policy {policy_id!r}") if missing else ""
 
 
 def availability() -> dict[str, str]:
     """Every policy id -> why it cannot be used on this machine; empty where it can."""
-    return {policy_id: why_absent(policy_id) for policy_id in POLICIES}
+    return {policy_id: why_absent(policy_id) for policy_id in policy_ids()}
 
 
 def make_policy(policy_id: str) -> Policy:
@@ -75,7 +91,7 @@ def make_policy(policy_id: str) -> Policy:
 
     Raises:
         UnknownNameError: no policy of that id. SetupError: it needs an extra that is
-            not installed.
+            not installed. PluginError: another package's is broken.
     """
     return _load(policy_id)()
 
@@ -91,12 +107,36 @@ def module_of(policy_id: str) -> str:
     Raises:
         UnknownNameError: no policy of that id.
     """
-    if policy_id not in POLICIES:
-        raise UnknownNameError("policy", policy_id, POLICIES)
-    return POLICIES[policy_id].partition(":")[0]
+    plugin = _plugin(policy_id)
+    return (plugin.target if plugin else POLICIES[policy_id]).partition(":")[0]
+
+
+def _plugin(policy_id: str) -> Plugin | None:
+    """The entry point of another package's policy; None for one of ours."""
+    if policy_id in POLICIES:
+        return None
+    found = plugins(GROUP).get(policy_id)
+    if found is None:
+        raise UnknownNameError("policy", policy_id, policy_ids())
+    return found
+
+
+def _load_plugin(plugin: Plugin) -> type:
+    found = plugin.load()
+    lacking = [name for name in INTERFACE if not hasattr(found, name)]
+    if lacking:
+        raise PluginError(
+            f"policy {plugin.name!r} of package {plugin.package}: {plugin.target} has "
+            f"no {' and no '.join(lacking)}. Fix: derive it from "
+            "autollm.policies.base.Policy, and try autollm.testing.check_policy."
+        )
+    return found
 
 
 def _load(policy_id: str) -> type:
+    plugin = _plugin(policy_id)
+    if plugin is not None:
+        return _load_plugin(plugin)
     reason = why_absent(policy_id)
     if reason:
         raise SetupError(reason)

@@ -126,7 +126,7 @@ def playable(
     """Suites, and the ids of those that are left out because the table lacks their
     experiments.
     """
-    suites = [load_suite(s) for s in suite_ids]
+    suites = [load_suite(s, table) for s in suite_ids]
     if not skip_missing:
         return suites, []
     return [s for s in suites if not s.missing(table)], [

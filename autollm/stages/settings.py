@@ -74,12 +74,12 @@ class Settings(BaseModel):
             UnknownNameError: an unknown suite, policy or stage, with the nearest known
                 one.
         """
-        from autollm.policies.registry import POLICIES as known_policies
+        from autollm.policies.registry import policy_ids
 
         for suite in (*self.train_suites, *self.test_suites):
             load_suite(suite)
         for kind, names, known in (
-            ("policy", self.policies, known_policies),
+            ("policy", self.policies, policy_ids()),
             ("stage", self.stages, STAGES),
         ):
             for name in names:

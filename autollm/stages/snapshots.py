@@ -94,7 +94,7 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
     """
     table = snapshot.open_snapshot(places.home, table_id)
     problems = []
-    for suite in (load_suite(s) for s in suite_ids()):
+    for suite in (load_suite(s, table, places.home) for s in suite_ids(places.home)):
         if suite.missing(table):
             continue
         trained, selected = (

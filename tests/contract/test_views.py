@@ -4,18 +4,17 @@ equal rewards in every family's kind of space.
 
 from __future__ import annotations
 
-import warnings
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from autollm.evaluation.protocol import Player, result_of
 from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
 from autollm.gym.tasks.episode import start
+from autollm.testing import EnvironmentContract
 from tests.unit.gym.tables import FAMILIES, make_family_table, make_task, with_curves
 
 TABLES = {family: make_family_table(family) for family in FAMILIES}
@@ -191,9 +190,7 @@ def test_views__adapter_for_trl__gives_the_rewards_of_the_text_view(family):
     )
 
 
-@pytest.mark.parametrize(("family", "setting", "masked"), POSED)
-def test_env__gymnasium_checker__passes_in_every_family(family, setting, masked):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", message=".*(Box|spec|render).*")
-        check_env(LLMConfigEnv(*posed(family, setting, masked)), skip_render_check=True)
+class TestScalar(EnvironmentContract):
+    @pytest.fixture(params=POSED, ids=str)
+    def new_env(self, request):
+        return lambda: LLMConfigEnv(*posed(*request.param))

@@ -1,33 +1,53 @@
-"""Suites: versioned, explicit lists of targets and their evidence, one TOML file each in
-gym/suites/.
+"""Suites: versioned, explicit lists of targets and their evidence, one TOML file each
+(suite_files.py says where they lie and what stands in them).
 
-Nothing is computed at load: a file names every experiment by its fidelity, every task
-by its target, its free `evidence` and what is `charged` (then `trials` is the budget,
-in runs of the target); `pausable`: runs may be paused.
-`objectives` makes a task of each named metric, `[constraint]` (metric, max, min) bounds
-what is feasible on the targets. A wider family gets a new file with a new version.
+A file names every experiment by its fidelity; a table resolves that to the experiment
+that it holds there. Nothing else is computed at load. A wider family gets a new file
+with a new version.
+
+Invariant: what is held out are the test targets of all suites: those that ship, those
+of packages, and the home's own.
 """
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
-from autollm.core.errors import UnknownNameError
+from autollm.core.errors import SuiteError, UnknownNameError
+from autollm.core.files import is_local, local_path
 from autollm.core.ids import experiment_id
 from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.suite_files import (
+    SHIPPED,
+    SuiteFile,
+    SuiteText,
+    TaskEntry,
+    suite_files,
+)
 from autollm.gym.tasks.task import Constraint, Task
 
-FOLDER = Path(__file__).parents[1] / "suites"
 MASKED = "-masked"
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a suite looks for an experiment."""
+
+    source: str
+    fidelity: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Suite:
-    """A versioned list of tasks over one source."""
+    """A versioned list of tasks over one source.
+
+    Attributes:
+        places: experiment id -> where the file puts it; those that it names by their
+            id alone are not in here.
+    """
 
     suite_id: str
     version: int
@@ -35,6 +55,7 @@ class Suite:
     source: str
     description: str
     tasks: tuple[Task, ...]
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False)
 
     def split(self, name: str) -> tuple[Task, ...]:
         """Tasks of a split: train, validation or test."""
@@ -75,99 +96,157 @@ class Suite:
         return sorted(out)
 
 
-def suite_ids() -> list[str]:
-    """Ids of all suites that ship with autollm, without the masked variants."""
-    return sorted(p.stem for p in FOLDER.glob("*.toml"))
+def suite_ids(home: str | None = None) -> list[str]:
+    """Ids of all suites, without the masked variants: those that ship, those of
+    packages, and those of a home (default AUTOLLM_HOME, else ./var).
+    """
+    return list(suite_files(home))
 
 
-def load_suite(suite_id: str) -> Suite:
+def shipped_suite_ids() -> list[str]:
+    """Ids of the suites that ship with autollm."""
+    return [s for s, file in suite_files().items() if file.origin == SHIPPED]
+
+
+def load_suite(
+    suite_id: str, table: OutcomeTable | None = None, home: str | None = None
+) -> Suite:
     """A suite by its id; `<id>-masked` has the same tasks without names and units
     (masking.py).
 
+    Args:
+        table: experiments are then those that it holds at the suite's fidelities.
+
     Raises:
-        UnknownNameError: no such suite.
+        UnknownNameError: no such suite. SuiteError: its file is wrong, or the table
+            holds several experiments at a fidelity.
     """
     masked = suite_id.endswith(MASKED)
-    suite = (
-        _load(suite_id.removesuffix(MASKED))
-        if suite_id.removesuffix(MASKED) in suite_ids()
-        else None
-    )
-    if suite is None:
-        raise UnknownNameError(
-            "suite",
-            suite_id,
-            [*suite_ids(), *(s + MASKED for s in suite_ids() if masked)],
-        )
+    files = suite_files(home)
+    file = files.get(suite_id.removesuffix(MASKED))
+    if file is None:
+        known = [*files, *(s + MASKED for s in files if masked)]
+        raise UnknownNameError("suite", suite_id, known)
+    suite = _load(file, _stamp(file.url))
+    if table is not None:
+        suite = resolved(suite, table)
     if not masked:
         return suite
     tasks = tuple(replace(t, suite_id=suite_id, masked=True) for t in suite.tasks)
     return replace(suite, suite_id=suite_id, tasks=tasks)
 
 
-def held_out() -> frozenset[str]:
+def resolved(suite: Suite, table: OutcomeTable) -> Suite:
+    """The suite with the experiments that a table holds at its fidelities; what the
+    table does not hold stays as it is.
+
+    Raises:
+        SuiteError: the table holds several experiments there, of different contexts.
+    """
+    ids = {e: _id_in(table, e, place, suite) for e, place in suite.places.items()}
+    if all(found == named for named, found in ids.items()):
+        return suite
+    tasks = tuple(
+        replace(
+            task,
+            target=ids.get(task.target, task.target),
+            evidence=tuple(ids.get(e, e) for e in task.evidence),
+            charged=tuple(ids.get(e, e) for e in task.charged),
+        )
+        for task in suite.tasks
+    )
+    places = {ids[named]: place for named, place in suite.places.items()}
+    return replace(suite, tasks=tasks, places=places)
+
+
+def held_out(
+    table: OutcomeTable | None = None, home: str | None = None
+) -> frozenset[str]:
     """Ids of every experiment that is the target of a test task of any suite: never
     trained on, never selected on.
+
+    Raises:
+        SuiteError: a suite's file is wrong, so that what it holds out is unknown.
     """
-    return frozenset(t.target for s in suite_ids() for t in load_suite(s).split("test"))
+    targets = set()
+    for suite_id in suite_ids(home):
+        suite = load_suite(suite_id, home=home)
+        targets |= {task.target for task in suite.split("test")}
+        if table is not None:
+            targets |= {task.target for task in resolved(suite, table).split("test")}
+    return frozenset(targets)
 
 
-@cache
-def _load(suite_id: str) -> Suite:
-    raw = tomllib.loads((FOLDER / f"{suite_id}.toml").read_text())
-    ids = {
-        name: _experiment(raw["source"], entry)
-        for name, entry in raw["experiments"].items()
-    }
-    tasks = tuple(
-        _task(raw, entry, ids, objective)
-        for entry in raw["tasks"]
-        for objective in raw.get("objectives", [""])
-    )
+def _id_in(table: OutcomeTable, named: str, place: Place, suite: Suite) -> str:
+    if named in table:
+        return named
+    found = [
+        e.experiment_id
+        for e in table.experiments
+        if e.source == place.source and e.fidelity == place.fidelity
+    ]
+    if len(found) > 1:
+        raise SuiteError(
+            f"suite {suite.suite_id}: the snapshot holds {len(found)} experiments of "
+            f"{place.source} at {dict(place.fidelity)}, of different contexts: "
+            f"{', '.join(found)}. Fix: name one of them in the file (id = ...)."
+        )
+    return found[0] if found else named
+
+
+def _stamp(url: str) -> int:
+    """Changes when a local file does; files elsewhere are read once a process."""
+    return os.stat(local_path(url)).st_mtime_ns if is_local(url) else 0
+
+
+@lru_cache(maxsize=256)
+def _load(file: SuiteFile, stamp: int) -> Suite:
+    text = file.text()
+    places, ids = {}, {}
+    for name, entry in text.experiments.items():
+        place = _place(text, entry)
+        named = entry.get("id")
+        ids[name] = str(named or experiment_id(place.source, dict(place.fidelity)))
+        if named is None:
+            places[ids[name]] = place
+    tasks = []
+    for entry in text.tasks:
+        tasks += [_task(text, entry, ids, objective) for objective in text.objectives]
     return Suite(
-        suite_id,
-        raw["version"],
-        raw["family"],
-        raw["source"],
-        raw["description"],
-        tasks,
+        suite_id=text.suite_id,
+        version=text.version,
+        family=text.family,
+        source=text.source,
+        description=text.description,
+        tasks=tuple(tasks),
+        places=places,
     )
 
 
-def _experiment(source: str, entry: dict[str, Any]) -> str:
-    """Id of an experiment of a file: its fidelity, and its own source where the suite
-    spans several.
-    """
-    fidelity = {name: value for name, value in entry.items() if name != "source"}
-    return experiment_id(entry.get("source", source), fidelity)
+def _place(text: SuiteText, entry: Mapping[str, int | float | str]) -> Place:
+    """An experiment has its own source where the suite spans several."""
+    fidelity = {n: v for n, v in entry.items() if not isinstance(v, str)}
+    return Place(str(entry.get("source", text.source)), fidelity)
 
 
 def _task(
-    raw: dict[str, Any], entry: dict[str, Any], ids: dict[str, str], objective: str
+    text: SuiteText, entry: TaskEntry, ids: Mapping[str, str], objective: str
 ) -> Task:
-    bounds = raw.get("constraint")
-    constraints = (
-        (
-            Constraint(
-                bounds["metric"],
-                float(bounds.get("max", "inf")),
-                float(bounds.get("min", "-inf")),
-            ),
-        )
-        if bounds
-        else ()
-    )
+    bounds = text.constraint
+    named = f"{text.suite_id}/{entry.target}"
     return Task(
-        task_id=f"{raw['suite_id']}/{entry['target']}{f'/{objective}' if objective else ''}",
-        suite_id=raw["suite_id"],
-        suite_version=raw["version"],
-        split=entry["split"],
-        target=ids[entry["target"]],
-        evidence=tuple(ids[e] for e in entry.get("evidence", ())),
-        charged=tuple(ids[e] for e in entry.get("charged", ())),
-        pausable=raw.get("pausable", False),
-        trials=raw.get("trials", 5),
-        tolerance=raw.get("tolerance", 1.0),
+        task_id=f"{named}/{objective}" if objective else named,
+        suite_id=text.suite_id,
+        suite_version=text.version,
+        split=entry.split,
+        target=ids[entry.target],
+        evidence=tuple(ids[e] for e in entry.evidence),
+        charged=tuple(ids[e] for e in entry.charged),
+        pausable=text.pausable,
+        trials=text.trials,
+        tolerance=text.tolerance,
         objective=objective,
-        constraints=constraints,
+        constraints=(
+            (Constraint(bounds.metric, bounds.max, bounds.min),) if bounds else ()
+        ),
     )

@@ -17,7 +17,7 @@ from autollm.core.errors import (
 )
 from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
 from autollm.gym.environments.text import TextEnv
-from autollm.gym.tasks import suites
+from autollm.gym.tasks import suite_files, suites
 from autollm.gym.tasks.drawing import draw, feasible_rows
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.regret import expected_random_regret, regret
@@ -251,7 +251,7 @@ evidence = ["a"]
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
     (tmp_path / "rich-v1.toml").write_text(SUITE)
-    monkeypatch.setattr(suites, "FOLDER", tmp_path)
+    monkeypatch.setattr(suite_files, "FOLDER", tmp_path)
     return suites.load_suite("rich-v1")
 
 
