@@ -121,7 +121,11 @@ class OpenedFile(Protocol):
 
 @dataclass(frozen=True)
 class OpenedFolder:
-    """The claimed files of one run folder, by their path from the folder (POSIX)."""
+    """The claimed files of one run folder, by their path from the folder (POSIX).
+
+    `name` is the folder's path from what was given, that included: "sweep/version_0".
+    Its last parts name a run where nothing else does.
+    """
 
     name: str
     files: Mapping[str, OpenedFile]

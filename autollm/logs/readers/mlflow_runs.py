@@ -67,9 +67,9 @@ class Tables(Protocol):
     def rows(self, table: str) -> Iterable[Mapping[str, Any]]: ...
 
 
-def new_builder() -> RelationBuilder:
+def new_builder(file_format: str = "mlflow") -> RelationBuilder:
     """A builder with the columns of every MLflow run."""
-    builder = RelationBuilder("mlflow", "run_id")
+    builder = RelationBuilder(file_format, "run_id")
     builder.roles.update(ROLES)
     return builder
 
@@ -140,13 +140,15 @@ def _moment(at_ms: float | None) -> str | None:
         return None
 
 
-def read_mlflow_tables(tables: Tables, file: str, notes: Sequence[str]) -> Relation:
+def read_mlflow_tables(
+    tables: Tables, file: str, notes: Sequence[str], file_format: str
+) -> Relation:
     """The tables of MLflow's SQL store.
 
     Raises:
         sqlite3.Error: the database is damaged.
     """
-    builder = new_builder()
+    builder = new_builder(file_format)
     builder.notes.extend(notes)
     runs = _runs(tables, builder)
     last_at: dict[tuple[str, str], tuple[float, float]] = {}

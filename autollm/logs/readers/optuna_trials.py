@@ -169,13 +169,15 @@ def _duration_s(trial: Trial) -> float | None:
         return None
 
 
-def read_optuna_tables(tables: Tables, file: str, notes: Sequence[str]) -> Relation:
+def read_optuna_tables(
+    tables: Tables, file: str, notes: Sequence[str], file_format: str
+) -> Relation:
     """The tables of Optuna's RDB storage.
 
     Raises:
         sqlite3.Error: the database is damaged.
     """
-    builder = RelationBuilder("optuna")
+    builder = RelationBuilder(file_format)
     builder.roles.update(ROLES)
     builder.notes.extend(notes)
     studies = _studies(tables, builder)
@@ -276,7 +278,7 @@ class OptunaJournalReader:
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`."""
-        builder = RelationBuilder("optuna")
+        builder = RelationBuilder(self.format)
         builder.roles.update(ROLES)
         journal = _Journal()
         is_sure = True

@@ -68,9 +68,9 @@ def _read_tables(database: Database, name: str, was_wal: bool) -> Relation:
             f"{name} is written ahead of: what stood only in {name}-wal is not read"
         )
     if {"runs", "metrics", "params", "tags"} <= database.tables:
-        return read_mlflow_tables(database, name, notes)
+        return read_mlflow_tables(database, name, notes, "sqlite")
     if {"studies", "trials", "trial_params"} <= database.tables:
-        return read_optuna_tables(database, name, notes)
+        return read_optuna_tables(database, name, notes, "sqlite")
     found = ", ".join(sorted(database.tables)[:8]) or "none"
     raise RecordError(
         f"a SQLite database with the tables {found}. Expected MLflow's (runs, metrics, "

@@ -37,13 +37,14 @@ class Shape:
     """The columns by which a tool's table is known.
 
     Attributes:
+        title: Whose table it is, for people.
         needs: All of these stand in it, as they are spelled.
         needs_one: And one of these, where there are any.
         needs_prefix: And a column that begins with one of these, where there are any.
         keys: The first of these that is there names a run.
     """
 
-    format: str
+    title: str
     needs: tuple[str, ...]
     keys: tuple[str, ...]
     needs_one: tuple[str, ...] = ()
@@ -92,7 +93,7 @@ _WANDB_ROLES: dict[str, Role] = {
 }
 SHAPES = (
     Shape(
-        "wandb-runs",
+        "W&B's runs table",
         needs=("Name", "State"),
         keys=("ID", "Name"),
         needs_one=("Runtime", "Created", "_runtime", "_step", "_timestamp"),
@@ -100,7 +101,7 @@ SHAPES = (
         prefixes={"_wandb": "measured"},
     ),
     Shape(
-        "wandb-script",
+        "a script over W&B's API",
         needs=(),
         keys=("id", "run_id", "name", "run"),
         needs_prefix=("summary.", "summary"),
@@ -109,7 +110,7 @@ SHAPES = (
         prefixes={"config.": "setting", "summary.": "result"},
     ),
     Shape(
-        "mlflow-search",
+        "MLflow's search_runs",
         needs=("run_id",),
         keys=("run_id",),
         needs_prefix=("metrics.", "params."),
@@ -123,7 +124,7 @@ SHAPES = (
         prefixes={"params.": "setting", "metrics.": "result", "tags.": "label"},
     ),
     Shape(
-        "mlflow-page",
+        "MLflow's page",
         needs=("Start Time", "Duration", "Run ID", "Status"),
         keys=("Run ID",),
         roles={
@@ -138,7 +139,7 @@ SHAPES = (
         },
     ),
     Shape(
-        "optuna-trials",
+        "Optuna's trials_dataframe",
         needs=("number", "state"),
         keys=("number",),
         needs_prefix=("params_", "value"),
@@ -152,7 +153,7 @@ SHAPES = (
         prefixes={"params_": "setting", "values_": "result", "system_attrs_": "label"},
     ),
     Shape(
-        "ray-results",
+        "Ray Tune's results",
         needs=("trial_id", "training_iteration"),
         keys=("trial_id", "logdir"),
         needs_prefix=("config/",),
@@ -209,10 +210,9 @@ def recognized(relation: Relation) -> Relation:
         roles[key] = "key"
     return replace(
         relation,
-        format=shape.format,
         key=key,
         roles={**relation.roles, **roles},
-        notes=(*relation.notes, *notes),
+        notes=(*relation.notes, f"its columns are those of {shape.title}", *notes),
     )
 
 

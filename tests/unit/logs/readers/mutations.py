@@ -91,6 +91,7 @@ class Subject:
         try:
             for relation in self.reader.read(damaged):
                 check(relation)
+                assert relation.format == self.reader.format
         except AutoLLMError:
             return False
         return True

@@ -18,6 +18,12 @@ def relation_of(header, *rows):
     return Relation("csv", pa.table(columns), n_lines=len(rows) + 1)
 
 
+def title_of(relation):
+    """Whose table it was taken for."""
+    assert relation.format == "csv"
+    return relation.notes[0].removeprefix("its columns are those of ")
+
+
 def relation_of_file(path):
     with path.open(newline="") as lines:
         header, *rows = csv.reader(lines)
@@ -31,7 +37,7 @@ def test_wandb_runs_table__state_and_runtime__have_their_roles():
         ["b", "crashed", "12", "2025-01-01", "40", "0.2", ""],
     )
     found = recognized(table)
-    assert (found.format, found.key) == ("wandb-runs", "Name")
+    assert (title_of(found), found.key) == ("W&B's runs table", "Name")
     assert found.roles["State"] == "status"
     assert found.roles["Runtime"] == "cost"
     assert found.roles["_step"] == "measured"
@@ -44,7 +50,7 @@ def test_wandb_runs_table__names_that_come_twice__are_no_key():
     )
     found = recognized(table)
     assert found.key == ""
-    assert "Name does not name each run" in found.notes[0]
+    assert "Name does not name each run" in found.notes[1]
 
 
 def test_wandb_script__dictionaries_as_text__become_columns():
@@ -54,7 +60,7 @@ def test_wandb_script__dictionaries_as_text__become_columns():
         ["1", "{'_step': 5, 'val/loss': nan}", "{'lr': 1e-4, 'opt': 'muon'}", "b"],
     )
     found = recognized(table)
-    assert (found.format, found.key) == ("wandb-script", "name")
+    assert (title_of(found), found.key) == ("a script over W&B's API", "name")
     rows = found.runs.to_pylist()
     assert [row["config.lr"] for row in rows] == [0.001, 0.0001]
     assert [row["config.opt"] for row in rows] == [None, "muon"]
@@ -78,7 +84,7 @@ def test_wandb_script__a_dictionary_that_is_cut__costs_its_row():
 
 def test_mlflow_search__prefixes__are_roles():
     found = recognized(relation_of_file(FIXTURES / "mlflow" / "search_runs.csv"))
-    assert (found.format, found.key) == ("mlflow-search", "run_id")
+    assert (title_of(found), found.key) == ("MLflow's search_runs", "run_id")
     roles = {name: found.roles[name] for name in ("status", "params.lr", "tags.team")}
     assert roles == {"status": "status", "params.lr": "setting", "tags.team": "label"}
     assert found.roles["metrics.val/loss"] == "result"
@@ -91,13 +97,13 @@ def test_mlflow_page__run_id__is_the_key():
         ["04-08-2024 14:29", "18.4s", "480d", "x", "FAILED", "0.1", ""],
     )
     found = recognized(table)
-    assert (found.format, found.key) == ("mlflow-page", "Run ID")
+    assert (title_of(found), found.key) == ("MLflow's page", "Run ID")
     assert (found.roles["Duration"], found.roles["Name"]) == ("cost", "label")
 
 
 def test_optuna_frame__number_value_and_state__are_known():
     found = recognized(relation_of_file(FIXTURES / "optuna" / "trials.csv"))
-    assert (found.format, found.key) == ("optuna-trials", "number")
+    assert (title_of(found), found.key) == ("Optuna's trials_dataframe", "number")
     assert found.roles["value"] == "result"
     assert found.roles["params_lr"] == "setting"
     assert found.roles["duration"] == "cost"
