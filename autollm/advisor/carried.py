@@ -17,7 +17,7 @@ import numpy as np
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.view import EvidenceTable, TaskView
 from autollm.policies.base import describe
-from autollm.policies.rules.carrying import carry
+from autollm.policies.interpolation import interpolate
 
 ERROR_SD = 0.24
 N_DRAWS = 200
@@ -41,7 +41,7 @@ class Carried:
 
     def sampled(self, points: np.ndarray) -> np.ndarray:
         """u of points [n, d] under every draw, [N_DRAWS, n]."""
-        carried = carry(points, self.model.points, self._u)
+        carried = interpolate(points, self.model.points, self._u)
         return carried + self._shifts[:, None]
 
     def predict(self, configurations: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:

@@ -108,11 +108,11 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     if pick < 0.35 and best is not None:
         centre = np.array(best.point)
     elif pick < 0.55:
-        centre = env.summary.trend
-    elif pick < 0.88 or not env.summary.bowls:
+        centre = env.summary.power_law_optimum
+    elif pick < 0.88 or not env.summary.fits:
         centre = view.candidates[suggested(env)]
     else:
-        centre = env.summary.bowls[int(rng.integers(len(env.summary.bowls)))].best_row
+        centre = env.summary.fits[int(rng.integers(len(env.summary.fits)))].best_row
     wanted = (
         rng.uniform(*view.space.window)
         if rng.random() < 0.06

@@ -148,7 +148,7 @@ def submit_call(env: TextEnv) -> Call:
         "submit",
         {
             "configuration": spoken(
-                env, np.array(best.point) if best else env.summary.trend
+                env, np.array(best.point) if best else env.summary.power_law_optimum
             )
         },
     )

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from autollm.core.knobs import ONE_COORDINATE, Knob, is_number
 from autollm.core.space import Space
 from autollm.evaluation.plots import COLOURS, MARKS, STYLE, svg_text
-from autollm.gym.environments.summary import fit_bowl
+from autollm.gym.environments.summary import fit_optimum
 from autollm.gym.tables.outcome_table import OutcomeTable
 
 BEST_ROWS = 3
@@ -80,7 +80,7 @@ def optimum_over_compute(space: Space, landscapes: Sequence[Landscape]) -> str:
     if not panels:
         return ""
     drawn = sorted(landscapes, key=lambda x: x.compute_flops)
-    bowls = [fit_bowl(x.points, x.losses) for x in drawn]
+    bowls = [fit_optimum(x.points, x.losses) for x in drawn]
     compute = np.array([x.compute_flops for x in drawn])
     held_out = np.array([x.held_out for x in drawn])
     with rc_context(STYLE):

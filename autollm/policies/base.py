@@ -57,6 +57,22 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Predictive(Protocol):
+    """A policy that also says what it expects: an advisor weighs such ones by how well
+    they predicted.
+    """
+
+    def predict(
+        self, configurations: Sequence[Mapping[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and sd [n] of u at the target, after `reset` and what was told since: 0
+        is the best of the target's table, 1 its median (squashing.squash). NaN where
+        nothing is known.
+        """
+        ...
+
+
 class RankingPolicy:
     """Base of policies that score every candidate of the view; lower is better, the
     lowest index wins a tie.
@@ -225,7 +241,7 @@ def neighbour_gap(space: Space) -> np.ndarray:
     return cKDTree(space.grid).query(space.grid, k=2)[0][:, 1]
 
 
-def claim(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
+def assign_nearest(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Which candidate each point [m, d] stands for, int [m], in the points' order: the
     nearest that no earlier one has taken.
 

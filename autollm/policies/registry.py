@@ -23,6 +23,9 @@ POLICIES: dict[str, str] = {
     "copy-largest": "autollm.policies.rules.copying:CopyLargest",
     "portfolio": "autollm.policies.rules.portfolio:Portfolio",
     "step-law": "autollm.policies.rules.step_law:StepLaw",
+    "parametrization-rule": (
+        "autollm.policies.rules.parametrization_rule:ParametrizationRule"
+    ),
     "power-law": "autollm.policies.rules.power_law:PowerLaw",
     "moving-bowl": "autollm.policies.surrogates.moving_bowl:MovingBowl",
     "moving-bowl-gp": "autollm.policies.surrogates.moving_bowl_gp:MovingBowlGP",

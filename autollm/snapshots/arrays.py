@@ -50,6 +50,8 @@ NEEDED = (
     "config_id",
 )
 """Columns of mart_gym__outcomes that the arrays are made of."""
+CONTEXT = "context_json"
+"""Another one, which marts of sources without any context may lack."""
 
 
 def table_of_marts(
@@ -61,7 +63,8 @@ def table_of_marts(
     Raises:
         SnapshotError: a configuration that does not belong to its declared space.
     """
-    rows = outcomes.select(NEEDED).to_pylist()
+    context = [CONTEXT] if CONTEXT in outcomes.column_names else []
+    rows = outcomes.select([*NEEDED, *context]).to_pylist()
     declared, ladders = (
         build_spaces(spaces.to_pylist(), rows),
         _ladders(spaces.to_pylist()),
@@ -112,6 +115,7 @@ def table_of_marts(
                 space,
                 _metrics(reported, ladder),
                 Metric(**ladder["signal"]) if any(map(len, found)) else None,
+                json.loads(first.get(CONTEXT) or "{}"),
             )
         )
         points.append(x)
@@ -161,6 +165,7 @@ def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
             "space": _space_key(e),
             "metrics": [[m.name, m.direction] for m in e.metrics],
             "signal": [e.signal.name, e.signal.direction] if e.signal else None,
+            "context": e.context,
         }
         for e in table.experiments
     ]

@@ -15,7 +15,7 @@ import numpy as np
 
 from autollm.core.errors import EpisodeError
 from autollm.gym.tables.outcome_table import OutcomeTable
-from autollm.gym.tables.snapping import Snapping
+from autollm.gym.tables.snapping import Snapping, places_in_play
 from autollm.gym.tasks.drawing import declared_grid, rows_to_snap_to, target_rows
 from autollm.gym.tasks.regret import regret
 from autollm.gym.tasks.task import Task
@@ -106,6 +106,4 @@ def _snapped(
         table.snappings[target] = Snapping(grid, table.points[target])
     among = rows_to_snap_to(task, table, rows)
     found, distance = table.snappings[target].among(among)
-    place = np.full(len(table.points[target]), -1)
-    place[rows] = np.arange(len(rows))
-    return place[among[found]], distance
+    return places_in_play(among[found], rows), distance

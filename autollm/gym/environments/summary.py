@@ -27,7 +27,7 @@ RIDGE = 1.0
 
 
 @dataclass(frozen=True)
-class Bowl:
+class FittedOptimum:
     """A fitted experiment. `optimum`, `best_row`: float64 [n_knobs], natural units.
     `convex`: the bowl had a minimum.
     """
@@ -40,12 +40,12 @@ class Bowl:
 
 @dataclass(frozen=True)
 class EvidenceSummary:
-    """Bowls in the order of `view.evidence`, the trend's optimum at the target, and the
-    slopes [n_fidelity, n_knobs].
+    """Fits in the order of `view.evidence`, the power law's optimum at the target (the
+    text view calls it the trend), and its slopes [n_fidelity, n_knobs].
     """
 
-    bowls: tuple[Bowl, ...]
-    trend: np.ndarray
+    fits: tuple[FittedOptimum, ...]
+    power_law_optimum: np.ndarray
     slopes: np.ndarray
     spread: float
     """median - min of the dearest evidence experiment: the unit in which trials are
@@ -53,7 +53,7 @@ class EvidenceSummary:
     """
 
 
-def fit_bowl(points: np.ndarray, loss: np.ndarray) -> Bowl:
+def fit_optimum(points: np.ndarray, loss: np.ndarray) -> FittedOptimum:
     """Weighted least-squares quadratic of squashed loss on points [n, d]; the optimum
     is kept within the rows' range.
 
@@ -66,13 +66,13 @@ def fit_bowl(points: np.ndarray, loss: np.ndarray) -> Bowl:
     best_row = points[order[0]]
     fallback = points[order[: max(1, min(3, n // 4))]].mean(axis=0)
     if d > MAX_COORDINATES:
-        return Bowl(fallback, best_row, False, n)
+        return FittedOptimum(fallback, best_row, False, n)
     upper = np.triu_indices(d)
     n_terms = 1 + d + len(upper[0])
     keep = order[: max(int(np.sum(u <= NEAR)), min(n, 2 * n_terms))]
     centre = points[keep].mean(axis=0)
     if len(keep) < n_terms + 1:
-        return Bowl(fallback, best_row, False, n)
+        return FittedOptimum(fallback, best_row, False, n)
     x = points[keep] - centre
     design = np.column_stack([np.ones(len(keep)), x, x[:, upper[0]] * x[:, upper[1]]])
     weight = np.sqrt(1 / (0.15 + np.minimum(u[keep], 3)))
@@ -82,9 +82,9 @@ def fit_bowl(points: np.ndarray, loss: np.ndarray) -> Bowl:
     hessian[upper] = beta[1 + d :]
     hessian = hessian + hessian.T
     if np.linalg.eigvalsh(hessian)[0] < 1e-3:
-        return Bowl(fallback, best_row, False, n)
+        return FittedOptimum(fallback, best_row, False, n)
     optimum = centre - np.linalg.solve(hessian, beta[1 : 1 + d])
-    return Bowl(
+    return FittedOptimum(
         np.clip(optimum, points.min(axis=0), points.max(axis=0)), best_row, True, n
     )
 
@@ -96,12 +96,12 @@ def summarize(view: TaskView) -> EvidenceSummary:
         return EvidenceSummary(
             (), centre, np.zeros((len(view.target_z), len(view.space))), 1.0
         )
-    bowls = tuple(fit_bowl(e.points, e.loss) for e in view.evidence)
+    fits = tuple(fit_optimum(e.points, e.loss) for e in view.evidence)
     distance = np.array([e.z for e in view.evidence]) - view.target_z
-    weight = np.array([b.n_rows * (1.0 if b.convex else 0.3) for b in bowls])
-    trend, slopes = _trend(distance, np.array([b.optimum for b in bowls]), weight)
+    weight = np.array([b.n_rows * (1.0 if b.convex else 0.3) for b in fits])
+    trend, slopes = _trend(distance, np.array([b.optimum for b in fits]), weight)
     return EvidenceSummary(
-        bowls, np.clip(trend, *view.space.window), slopes, _spread(view.evidence[-1])
+        fits, np.clip(trend, *view.space.window), slopes, _spread(view.evidence[-1])
     )
 
 

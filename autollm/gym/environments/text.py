@@ -24,7 +24,7 @@ import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
 from autollm.gym.environments.shortlist import Shortlist, has_numbers
-from autollm.gym.environments.summary import Bowl, EvidenceSummary, summarize
+from autollm.gym.environments.summary import EvidenceSummary, FittedOptimum, summarize
 from autollm.gym.environments.surface import Surface
 from autollm.gym.tasks.episode import Episode, Trial
 from autollm.gym.tasks.view import EvidenceTable
@@ -84,8 +84,8 @@ class TextEnv:
             f"c{i + 1}": c.experiment_id for i, c in enumerate(view.charged)
         }
         self.shortlist = Shortlist(view.candidates) if has_numbers(view.space) else None
-        bowls = self.summary.bowls
-        origin = bowls[-1].optimum if bowls else self.summary.trend
+        fits = self.summary.fits
+        origin = fits[-1].optimum if fits else self.summary.power_law_optimum
         self.reference = np.round(origin * QUARTERS) / QUARTERS
         return self._header() + self.summarize_evidence()
 
@@ -125,15 +125,15 @@ class TextEnv:
         through all rows and trials is lowest among untried places. Where candidates
         have numbers, the window's middle stands before it.
         """
-        view, first = self.episode.drawn.view, max(0, len(self.summary.bowls) - LINES)
+        view, first = self.episode.drawn.view, max(0, len(self.summary.fits) - LINES)
         lines = []
-        for i, (table, bowl) in enumerate(
-            zip(view.evidence, self.summary.bowls, strict=True)
+        for i, (table, fit) in enumerate(
+            zip(view.evidence, self.summary.fits, strict=True)
         ):
             if i >= first:
                 lines.append(
                     f"e{i + 1} at {numbers(table.z - view.target_z)} rows "
-                    f"{min(bowl.n_rows, 99)} {self._found(table, bowl)}"
+                    f"{min(fit.n_rows, 99)} {self._found(table, fit)}"
                 )
         centre = (
             [f"centre {self._place(view.space.window.mean(axis=0))}"]
@@ -143,7 +143,7 @@ class TextEnv:
         return "\n".join(
             [
                 *lines,
-                f"trend {self._place(self.summary.trend)}",
+                f"trend {self._place(self.summary.power_law_optimum)}",
                 *centre,
                 self._lowest(),
             ]
@@ -271,13 +271,13 @@ class TextEnv:
             return f"surface {self._place(self.episode.drawn.view.candidates[suggested(self)])}"
         return f"surface candidate {' '.join(str(self.shortlist.number(i)) for i in self._surface.lowest(self.episode.trials, SUGGESTED))}"
 
-    def _found(self, table: EvidenceTable, bowl: Bowl) -> str:
+    def _found(self, table: EvidenceTable, fit: FittedOptimum) -> str:
         """What a cheap experiment says: its fitted optimum and its best row, or its
         best candidates.
         """
         if self.shortlist is None:
             return (
-                f"optimum {self._place(bowl.optimum)} best {self._place(bowl.best_row)}"
+                f"optimum {self._place(fit.optimum)} best {self._place(fit.best_row)}"
             )
         best = dict.fromkeys(
             self.shortlist.near(table.points[i])

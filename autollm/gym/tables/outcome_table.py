@@ -39,7 +39,8 @@ class Metric:
 class Experiment:
     """One fidelity point of one source. `z` is log2 of the fidelity coordinates, in the
     ladder's order. `signal`: the logged metric whose curves are recorded, None where
-    there are none.
+    there are none. `context`: settings that outcomes must share to be compared
+    (parametrization, optimizer, tokenizer ...), as far as they are known.
     """
 
     experiment_id: str
@@ -53,6 +54,7 @@ class Experiment:
     space: Space
     metrics: tuple[Metric, ...] = ()
     signal: Metric | None = None
+    context: dict[str, str] = field(default_factory=dict)
 
     @property
     def objectives(self) -> dict[str, str]:

@@ -25,6 +25,14 @@ faster than all at once.
 """
 
 
+def places_in_play(ids: np.ndarray | int, rows: np.ndarray) -> np.ndarray:
+    """Where row ids stand among the rows in play (ascending ids [n_rows]), -1 for one
+    that is not in play: it is infeasible. Shape of `ids`.
+    """
+    place = np.minimum(np.searchsorted(rows, ids), len(rows) - 1)
+    return np.where(rows[place] == ids, place, -1)
+
+
 class Snapping:
     """`grid` [n, d], `points` [n_rows, d]: natural units, of one experiment."""
 

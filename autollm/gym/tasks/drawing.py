@@ -95,6 +95,7 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
         task.constraints,
         charged,
         task.pausable,
+        experiment.context,
     )
     if task.masked:
         view = masked_view(view)

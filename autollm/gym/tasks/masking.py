@@ -62,6 +62,7 @@ def masked_view(view: TaskView) -> TaskView:
         objective="objective",
         target_fidelity=fidelity,
         constraints=constraints,
+        context={},
         charged=tuple(replace(c, z=c.z - octaves) for c in view.charged),
     )
 

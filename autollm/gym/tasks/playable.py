@@ -16,6 +16,7 @@ import numpy as np
 
 from autollm.core.distances import nearest
 from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tables.snapping import places_in_play
 from autollm.gym.tasks.drawing import Draw, rows_to_snap_to
 
 
@@ -51,11 +52,7 @@ class PlayableExperiment:
         distance of the snap.
         """
         found, distance = nearest(self._shown, point)
-        row = self.snapped_to[found]
-        place = int(np.searchsorted(self.rows, row))
-        return (
-            place if place < len(self.rows) and self.rows[place] == row else -1
-        ), distance
+        return int(places_in_play(self.snapped_to[found], self.rows)), distance
 
     def row_id(self, place: int) -> int:
         """Id within the experiment's table of what stands at a place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -72,3 +72,7 @@ class TaskView:
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[ChargedTable, ...] = ()
     pausable: bool = False
+    context: dict[str, str] = field(default_factory=dict)
+    """Settings that the target shares with its evidence (parametrization, optimizer ...),
+    as far as they are known.
+    """

@@ -34,7 +34,7 @@ class Bohb(Asha):
 
     def fresh(self, r: int, running: list[set[int]]) -> int | None:
         known = self._known()
-        begun = sum(len(rung.lost) for rung in self.ladder) + sum(map(len, running))
+        begun = sum(len(rung.losses) for rung in self.ladder) + sum(map(len, running))
         stream = np.random.default_rng([self._seed, begun])
         if known is None or stream.random() < RANDOM_SHARE:
             return super().fresh(r, running)
@@ -44,12 +44,15 @@ class Bohb(Asha):
             )
         )
         worst = max(
-            (loss for loss in known.lost.values() if np.isfinite(loss)), default=0.0
+            (loss for loss in known.losses.values() if np.isfinite(loss)), default=0.0
         )
         study.add_trials(
             finished(
                 self.view.space,
-                ((known.points[c], min(loss, worst)) for c, loss in known.lost.items()),
+                (
+                    (known.points[c], min(loss, worst))
+                    for c, loss in known.losses.items()
+                ),
             )
         )
         away = np.sum(
@@ -63,7 +66,7 @@ class Bohb(Asha):
             (
                 rung
                 for rung in reversed(self.ladder)
-                if len(rung.lost) >= len(self.view.space) + 2
+                if len(rung.losses) >= len(self.view.space) + 2
             ),
             None,
         )
@@ -72,4 +75,4 @@ class Bohb(Asha):
         known = self._known() if self.climbs else None
         if known is None:
             return super().explain()
-        return f"{super().explain()}; new candidates are likely among the good ones of {known.experiment or 'the target'} ({len(known.lost)} runs)"
+        return f"{super().explain()}; new candidates are likely among the good ones of {known.experiment or 'the target'} ({len(known.losses)} runs)"

@@ -38,7 +38,7 @@ SHARES = (1 / 3, 1 / 9)
 class Rung:
     """One experiment of the ladder, run up to a share. `experiment`: its id, empty for
     the target. `cost`: of a new run. `order`: its candidates at random, the same on
-    rungs of the same candidates. `lost`: candidate -> loss, or last signal of a run
+    rungs of the same candidates. `losses`: candidate -> loss, or last signal of a run
     that is paused, inf without one; `points`: candidate -> where it was evaluated.
     """
 
@@ -47,13 +47,13 @@ class Rung:
     candidates: np.ndarray
     share: float = 1.0
     order: list[int] = field(default_factory=list)
-    lost: dict[int, float] = field(default_factory=dict)
+    losses: dict[int, float] = field(default_factory=dict)
     points: dict[int, np.ndarray] = field(default_factory=dict)
 
     def best(self, among: Sequence[int] | None = None) -> list[int]:
         """Candidates that ended here, the best first."""
         return sorted(
-            self.lost if among is None else among, key=lambda c: (self.lost[c], c)
+            self.losses if among is None else among, key=lambda c: (self.losses[c], c)
         )
 
 
@@ -177,7 +177,7 @@ class Climber(RandomPolicy):
             lost = (
                 trial.signal[-1][1] if trial.share < 1 and trial.signal else trial.loss
             )
-            rung.lost[candidate] = lost if math.isfinite(lost) else math.inf
+            rung.losses[candidate] = lost if math.isfinite(lost) else math.inf
             rung.points[candidate] = np.array(trial.point or trial.proposed)
 
     def above(self, r: int, candidate: int, to: int | None = None) -> int:
@@ -202,7 +202,7 @@ class Climber(RandomPolicy):
         rung evaluated something, if there is another.
         """
         rung = self.ladder[r]
-        left = [c for c in order if c not in rung.lost and c not in running[r]]
+        left = [c for c in order if c not in rung.losses and c not in running[r]]
         evaluated = list(rung.points.values())
         return next(
             (
@@ -234,7 +234,7 @@ class Climber(RandomPolicy):
             for candidate in self.ladder[r].best():
                 there = self.above(r, candidate, top)
                 if (
-                    there not in self.ladder[top].lost
+                    there not in self.ladder[top].losses
                     and there not in running[top]
                     and self._pays(left, (top, there))
                 ):
@@ -280,10 +280,10 @@ class Bracket:
         """What to run next; `wait`: a pending trial must end first."""
         batch = self.starters
         for r, rung in enumerate(climber.ladder[self.first :], start=self.first):
-            new = [c for c in batch if c not in rung.lost and c not in running[r]]
+            new = [c for c in batch if c not in rung.losses and c not in running[r]]
             if new:
                 return r, new[0]
-            if any(c not in rung.lost for c in batch):
+            if any(c not in rung.losses for c in batch):
                 return "wait"
             if r + 1 < len(climber.ladder):
                 promoted = dict.fromkeys(climber.above(r, c) for c in rung.best(batch))
@@ -317,7 +317,7 @@ def sizes_of(costs: Sequence[float], budget: float, most: int) -> list[int]:
     return sizes
 
 
-def said(ladder: Sequence[Any]) -> str:
+def rungs_in_words(ladder: Sequence[Any]) -> str:
     """The rungs below the target in a sentence."""
     names = [
         r.experiment or f"{r.share:.2g} of a run"

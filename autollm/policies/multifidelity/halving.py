@@ -4,7 +4,7 @@ target on top.
 Where the task charges cheap experiments or lets runs be paused, rungs are runs of the
 episode (climbing.py); shares of one run are what both were published for. Where it does
 neither, they are free: a rung is an experiment of the evidence, at least ETA times as
-dear as the one below it; what a candidate gave there is read from it (`carry` where it
+dear as the one below it; what a candidate gave there is read from it (`interpolate` where it
 holds no such row), and candidates that reach the target are proposed in the order in
 which they get there, so the target's outcomes change nothing. What does not belong
 here: the ladder of paid rungs and a single bracket.
@@ -22,16 +22,16 @@ import numpy as np
 
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.view import EvidenceTable
+from autollm.policies.interpolation import interpolate
 from autollm.policies.multifidelity.climbing import (
     ETA,
     Bracket,
     Climber,
     Move,
     costs_from,
-    said,
+    rungs_in_words,
     sizes_of,
 )
-from autollm.policies.rules.carrying import carry
 
 
 class SuccessiveHalving(Climber):
@@ -57,7 +57,7 @@ class SuccessiveHalving(Climber):
             list(order[self.n_started :][::-1]),
         )  # `out`: worst first
         for rung in self.rungs:
-            u = carry(self.candidates[alive], rung.points, squash(rung.loss))
+            u = interpolate(self.candidates[alive], rung.points, squash(rung.loss))
             alive = alive[np.argsort(u, kind="stable")]
             kept = math.ceil(len(alive) / ETA)
             alive, out = alive[:kept], out + list(alive[kept:][::-1])
@@ -92,7 +92,7 @@ class SuccessiveHalving(Climber):
 
     def explain(self) -> str:
         if self.climbs:
-            return f"{self.bracket.sizes} random candidates on the rungs {said(self.ladder[self.bracket.first :])} and the target"
+            return f"{self.bracket.sizes} random candidates on the rungs {rungs_in_words(self.ladder[self.bracket.first :])} and the target"
         names = (
             " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         )
@@ -116,7 +116,7 @@ class Asha(Climber):
         )
         order = self.rng.permutation(n)
         self._seen = [
-            carry(self.candidates, r.points, squash(r.loss)) for r in self.rungs
+            interpolate(self.candidates, r.points, squash(r.loss)) for r in self.rungs
         ]
         on: list[list[int]] = [[] for _ in self.rungs]
         promoted: list[set[int]] = [set() for _ in self.rungs]
@@ -159,7 +159,10 @@ class Asha(Climber):
             ended = self.ladder[r].best()
             for candidate in ended[: len(ended) // ETA]:
                 there = self.above(r, candidate)
-                if there not in self.ladder[r + 1].lost and there not in running[r + 1]:
+                if (
+                    there not in self.ladder[r + 1].losses
+                    and there not in running[r + 1]
+                ):
                     return r + 1, there
         new = self.fresh(0, running)
         return self.last(running) if new is None else (0, new)
@@ -169,7 +172,7 @@ class Asha(Climber):
 
     def explain(self) -> str:
         if self.climbs:
-            return f"the best third of a rung goes on as soon as it is known: {said(self.ladder)}, then the target"
+            return f"the best third of a rung goes on as soon as it is known: {rungs_in_words(self.ladder)}, then the target"
         names = (
             " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         )

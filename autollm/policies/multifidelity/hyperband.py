@@ -17,7 +17,7 @@ from autollm.policies.multifidelity.climbing import (
     Climber,
     Move,
     costs_from,
-    said,
+    rungs_in_words,
     sizes_of,
 )
 
@@ -58,4 +58,4 @@ class Hyperband(Climber):
     def explain(self) -> str:
         if not self.climbs:
             return super().explain()
-        return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {said(self.ladder)}"
+        return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {rungs_in_words(self.ladder)}"

@@ -17,13 +17,18 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.trial import SLACK
-from autollm.policies.multifidelity.climbing import Climber, Move, Rung, said
-from autollm.policies.surrogates.gaussian_process import GaussianProcessPolicy, fitted
+from autollm.policies.multifidelity.climbing import Climber, Move, Rung, rungs_in_words
+from autollm.policies.surrogates.gaussian_process import GaussianProcessPolicy
+from autollm.policies.surrogates.process import (
+    Kernel,
+    conditioned,
+    fitted,
+    noise_term,
+    smooth_term,
+)
 
 N_FIRST, FIRST_SHARE = 5, 1 / 3
 """Random candidates that the cheapest rung begins with, for each coordinate and one
@@ -69,7 +74,7 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
     def move(self, running: list[set[int]]) -> Move | None:
         if (
             self.surface is None
-            or len(self.ladder[0].lost) + len(running[0]) < self._n_first
+            or len(self.ladder[0].losses) + len(running[0]) < self._n_first
         ):
             new = self.fresh(0, running)
             return self.last(running) if new is None else (0, new)
@@ -103,8 +108,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
     def explain(self) -> str:
         if not self.climbs:
             return super().explain()
-        n = sum(len(rung.lost) for rung in self.ladder)
-        return f"a Gaussian process on {n} runs over {said(self.ladder)} and the target; each is run where it is cheap and still unsure"
+        n = sum(len(rung.losses) for rung in self.ladder)
+        return f"a Gaussian process on {n} runs over {rungs_in_words(self.ladder)} and the target; each is run where it is cheap and still unsure"
 
     def _learn(self) -> None:
         """The surface from all runs so far; None before there are d + 2 with different
@@ -113,9 +118,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         inputs = [
             self._on(r, np.array(list(rung.points.values())))
             for r, rung in enumerate(self.ladder)
-            if rung.lost
+            if rung.losses
         ]
-        y = [_tamed(rung, self._unit()) for rung in self.ladder if rung.lost]
+        y = [_tamed(rung, self._unit()) for rung in self.ladder if rung.losses]
         x, y = (
             np.concatenate(inputs or [np.empty((0, 0))]),
             np.concatenate(y or [np.empty(0)]),
@@ -128,9 +133,7 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
                 self._fitted(x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level),
                 len(y),
             )
-        self.surface = GaussianProcessRegressor(self._learnt, optimizer=None).fit(
-            x, y - self._level
-        )
+        self.surface = conditioned(self._learnt, x, y - self._level)
 
     def _fitted(self, x: np.ndarray, y: np.ndarray) -> Kernel:
         """amplitude RBF(x, z) + level RBF(z) + noise: cheap runs lie higher everywhere,
@@ -140,15 +143,11 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         window, z = np.ptp(self.view.space.window, axis=0), np.array(self._z)
         reach = np.maximum(np.concatenate([window, np.ptp(z, axis=0)]), 1.0)
         free = [(w / 10, w * 10) for w in reach]
-        kernel = (
-            ConstantKernel(1.0, (0.05, 20.0)) * RBF(reach / 2, free)
-            + ConstantKernel(10.0, (0.1, 1e4))
-            * RBF(
-                np.append(np.full(d, FIXED), reach[d:]),
-                [(FIXED, FIXED * 1.01)] * d + free[d:],
-            )
-            + WhiteKernel(0.02, (3e-3, 1.0))
-        )
+        by_fidelity_alone = np.append(np.full(d, FIXED), reach[d:])
+        fixed = [(FIXED, FIXED * 1.01)] * d
+        kernel = smooth_term(1.0, (0.05, 20.0), reach / 2, free)
+        kernel += smooth_term(10.0, (0.1, 1e4), by_fidelity_alone, fixed + free[d:])
+        kernel += noise_term((3e-3, 1.0))
         return fitted(kernel, x, y).kernel_
 
     def _worth(self, r: int) -> np.ndarray:
@@ -196,8 +195,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
 
     def _unit(self) -> float:
         """Median - min of the rung that was run most; 1.0 where that is 0."""
-        most = max(self.ladder, key=lambda rung: len(rung.lost))
-        finite = [loss for loss in most.lost.values() if np.isfinite(loss)]
+        most = max(self.ladder, key=lambda rung: len(rung.losses))
+        finite = [loss for loss in most.losses.values() if np.isfinite(loss)]
         return float(np.median(finite) - min(finite)) or 1.0 if finite else 1.0
 
 
@@ -205,7 +204,7 @@ def _tamed(rung: Rung, unit: float) -> np.ndarray:
     """Losses of a rung in units, in the order of its runs: beyond one unit above its
     best they grow as their logarithm; inf as the worst.
     """
-    losses = np.array(list(rung.lost.values()))
+    losses = np.array(list(rung.losses.values()))
     finite = losses[np.isfinite(losses)]
     best, worst = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     u = (np.where(np.isfinite(losses), losses, worst) - best) / unit

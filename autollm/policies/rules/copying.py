@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from autollm.gym.tasks.view import EvidenceTable
-from autollm.policies.base import RankingPolicy, claim, describe
+from autollm.policies.base import RankingPolicy, assign_nearest, describe
 
 N_ROWS = 500
 """Rows that are copied; an episode is over long before the last of them."""
@@ -41,7 +41,7 @@ class CopyNearest(RankingPolicy):
         copies = (
             self._resembling(order)
             if self.view.constraints
-            else claim(self.candidates, points[order[:N_ROWS]])
+            else assign_nearest(self.candidates, points[order[:N_ROWS]])
         )
         self._scores[copies[copies >= 0]] = np.arange(np.sum(copies >= 0))
 

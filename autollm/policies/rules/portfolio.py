@@ -1,6 +1,6 @@
 """A portfolio: configurations that together were good on all cheap experiments.
 
-Candidates are ranked within every experiment (0 best, 1 worst; `carry` where it holds
+Candidates are ranked within every experiment (0 best, 1 worst; `interpolate` where it holds
 no such row). The first has the lowest mean rank; each next one lowers the mean over
 experiments of the portfolio's best rank most. Scale is ignored: a portfolio transfers
 what is good everywhere, not how the optimum moves. Sources: M. Wistuba, N. Schilling,
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from autollm.policies.base import RankingPolicy, describe
-from autollm.policies.rules.carrying import carry
+from autollm.policies.interpolation import interpolate
 
 SPARE = 3
 """The portfolio has this many times as many members as there are trials, for those that
@@ -29,7 +29,7 @@ class Portfolio(RankingPolicy):
     def prepare(self) -> None:
         self.ranks = np.array(
             [
-                ranks_of(carry(self.candidates, e.points, e.loss))
+                ranks_of(interpolate(self.candidates, e.points, e.loss))
                 for e in self.view.evidence
             ]
         )

@@ -19,13 +19,13 @@ from autollm.policies.surrogates.gaussian_process import GaussianProcessPolicy
 from autollm.policies.surrogates.moving_bowl import MovingBowl
 
 
-class PooledCentre(RankingPolicy):
+class MeanOptimum(RankingPolicy):
     """Distance to the mean of the cheap experiments' fitted optima
-    (summary.fit_bowl). A tool, not registered as a policy.
+    (summary.fit_optimum). A tool, not registered as a policy.
     """
 
     def prepare(self) -> None:
-        optima = [b.optimum for b in summarize(self.view).bowls]
+        optima = [b.optimum for b in summarize(self.view).fits]
         self.centre = (
             np.mean(optima, axis=0) if optima else self.view.space.window.mean(axis=0)
         )
@@ -44,7 +44,7 @@ class ToolFollower(RankingPolicy):
     def prepare(self) -> None:
         tools = {
             "bowl": MovingBowl(),
-            "pooled centre": PooledCentre(),
+            "pooled centre": MeanOptimum(),
             "power law": PowerLaw(),
             "GP": GaussianProcessPolicy(),
         }

@@ -12,18 +12,20 @@ not belong here: acquisition by cost, since every trial is at the target.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
 
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.surrogates.bowl_fit import FAR
+from autollm.policies.surrogates.process import (
+    conditioned,
+    fitted,
+    noise_term,
+    smooth_term,
+)
 from autollm.policies.surrogates.spread import expected_spread
 
 N_FIT, N_FIT_AN_INPUT, N_CONDITION = 200, 30, 600
@@ -121,9 +123,9 @@ class GaussianProcessPolicy(RankingPolicy):
             min(max(N_FIT, N_FIT_AN_INPUT * self._inputs.shape[1]), N_CONDITION)
         )
         widths = np.maximum(np.ptp(self._inputs, axis=0), 1.0)
-        kernel = ConstantKernel(1.0, (0.05, 20.0)) * RBF(
-            widths / 2, [(w / 20, w * 10) for w in widths]
-        ) + WhiteKernel(0.02, (3e-3, 1.0))
+        bounds = [(w / 20, w * 10) for w in widths]
+        kernel = smooth_term(1.0, (0.05, 20.0), widths / 2, bounds)
+        kernel += noise_term((3e-3, 1.0))
         self._kernel = fitted(
             kernel, self._inputs[chosen], (self._w[chosen] - self._mean) / self._scale
         ).kernel_
@@ -135,9 +137,8 @@ class GaussianProcessPolicy(RankingPolicy):
         if len(losses):
             inputs = np.concatenate([inputs, self._at(points, self.view.target_z)])
             w = np.concatenate([w, self._target_w()])
-        self.regressor = GaussianProcessRegressor(self._kernel, optimizer=None).fit(
-            inputs, (w - self._mean) / self._scale
-        )
+        standardized = (w - self._mean) / self._scale
+        self.regressor = conditioned(self._kernel, inputs, standardized)
 
     def _target_w(self) -> np.ndarray:
         """w of the trials [k]. The target's minimum is unknown: the first trial counts
@@ -166,14 +167,3 @@ class GaussianProcessPolicy(RankingPolicy):
 
 def _cone(u: np.ndarray) -> np.ndarray:
     return np.sqrt(u + OFFSET)
-
-
-def fitted(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
-    """The process on inputs [n, d] and outputs [n] whose hyper-parameters have the
-    highest likelihood, in one start from `kernel`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # a bound that is reached is an answer too
-        return GaussianProcessRegressor(kernel).fit(x, y)

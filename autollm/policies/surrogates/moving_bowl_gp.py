@@ -11,12 +11,10 @@ docs/protocol.md; residual kriging as in N. Cressie, "Statistics for spatial dat
 from __future__ import annotations
 
 import numpy as np
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from autollm.policies.surrogates.bowl_fit import left_over
-from autollm.policies.surrogates.gaussian_process import fitted
 from autollm.policies.surrogates.moving_bowl import MovingBowl
+from autollm.policies.surrogates.process import Process, fitted, noise_term, smooth_term
 
 N_ROWS = 300
 """Rows of the evidence that it is fitted to, the ones of the nearest experiments."""
@@ -44,7 +42,7 @@ class MovingBowlGP(MovingBowl):
         )
         return np.maximum(heights + self.residual.predict(at_target), 0.0)
 
-    def _fit_residual(self) -> GaussianProcessRegressor | None:
+    def _fit_residual(self) -> Process | None:
         rows, d = self.rows, len(self.view.space)
         near = np.argsort(-rows.nearness, kind="stable")[:N_ROWS]
         if len(near) < d + 2:
@@ -52,7 +50,7 @@ class MovingBowlGP(MovingBowl):
         x = np.column_stack([rows.x - self.bowl.centre(rows.z), rows.z])[near]
         y = np.clip(left_over(rows, self.bowl)[near], -MOST, MOST)
         widths = np.maximum(np.ptp(x, axis=0), 1.0)
-        kernel = ConstantKernel(0.05, (1e-4, 1.0)) * RBF(
-            widths / 3, [(w / 20, w * 10) for w in widths]
-        ) + WhiteKernel(0.02, (1e-3, 1.0))
+        bounds = [(w / 20, w * 10) for w in widths]
+        kernel = smooth_term(0.05, (1e-4, 1.0), widths / 3, bounds)
+        kernel += noise_term((1e-3, 1.0))
         return fitted(kernel, x, y)

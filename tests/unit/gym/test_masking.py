@@ -138,6 +138,7 @@ def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(table, changes
 
 NAMING = (
     "step-law",
+    "parametrization-rule",
     "moving-bowl",
     "moving-bowl-gp",
     "tool-follower",

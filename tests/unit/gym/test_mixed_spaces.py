@@ -84,8 +84,8 @@ def test_episode__malformed_mixture__costs_its_trial():
 
 def test_summarize__many_coordinates__is_the_centre_of_the_best_rows():
     summary = summarize(start(make_task(TABLE), TABLE, 0).drawn.view)
-    assert summary.trend.shape == (len(MIXED),) and not any(
-        b.convex for b in summary.bowls
+    assert summary.power_law_optimum.shape == (len(MIXED),) and not any(
+        b.convex for b in summary.fits
     )
 
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from autollm.gym.environments.summary import fit_bowl, summarize
+from autollm.gym.environments.summary import fit_optimum, summarize
 from autollm.gym.environments.text import TextEnv, quarter
 from autollm.gym.tasks.episode import start
 from tests.unit.gym.tables import make_table, make_task
@@ -17,13 +17,13 @@ def text_env(**changes):
 
 
 def test_fit_bowl__exact_bowl__finds_its_optimum():
-    bowl = fit_bowl(TABLE.points[2], TABLE.losses(2))
+    bowl = fit_optimum(TABLE.points[2], TABLE.losses(2))
     assert bowl.convex and bowl.optimum == pytest.approx([-8.5, 8.0], abs=0.15)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_fit_bowl__too_few_rows__falls_back_inside_them(n):
-    bowl = fit_bowl(TABLE.points[2][:n], TABLE.losses(2)[:n])
+    bowl = fit_optimum(TABLE.points[2][:n], TABLE.losses(2)[:n])
     assert not bowl.convex
     assert np.all(bowl.optimum >= TABLE.points[2][:n].min(axis=0)) and np.all(
         bowl.optimum <= TABLE.points[2][:n].max(axis=0)
@@ -34,14 +34,16 @@ def test_summarize__moving_optimum__trend_moves_past_the_last_experiment():
     view = start(make_task(TABLE), TABLE, 0).drawn.view
     summary = summarize(view)
     assert (
-        summary.trend[0] < summary.bowls[-1].optimum[0]
-        and summary.trend[1] > summary.bowls[-1].optimum[1]
+        summary.power_law_optimum[0] < summary.fits[-1].optimum[0]
+        and summary.power_law_optimum[1] > summary.fits[-1].optimum[1]
     )
 
 
 def test_summarize__no_evidence__centre_of_the_window():
     view = start(make_task(TABLE, evidence=()), TABLE, 0).drawn.view
-    assert summarize(view).trend == pytest.approx(view.space.window.mean(axis=0))
+    assert summarize(view).power_law_optimum == pytest.approx(
+        view.space.window.mean(axis=0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def first_of(surface, trials):
 
 def test_lowest__no_trials__near_the_dear_experiments_optima():
     episode, surface = opened()
-    dearest = summarize(episode.drawn.view).bowls[-1].optimum
+    dearest = summarize(episode.drawn.view).fits[-1].optimum
     assert (
         np.abs(episode.drawn.view.candidates[first_of(surface, [])] - dearest).max()
         <= 1.0

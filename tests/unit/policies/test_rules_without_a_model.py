@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from autollm.core.errors import SpaceError
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.view import EvidenceTable, TaskView
-from autollm.policies.base import claim
+from autollm.policies.base import assign_nearest
+from autollm.policies.interpolation import interpolate, lowest
 from autollm.policies.multifidelity.halving import ETA, rungs_of
 from autollm.policies.registry import make_policy
-from autollm.policies.rules.carrying import carry, lowest
 from autollm.policies.rules.portfolio import ranks_of
 from autollm.policies.rules.step_law import step_law
 from tests.unit.gym.tables import make_table, make_task
@@ -58,7 +58,9 @@ def asked(policy, view: TaskView, n: int) -> list[int]:
 
 def test_claim__two_points_at_one_candidate__the_second_takes_the_next() -> None:
     candidates = np.array([[0.0], [1.0], [5.0]])
-    assert claim(candidates, np.array([[0.1], [0.1], [0.0], [9.0]])).tolist() == [
+    assert assign_nearest(
+        candidates, np.array([[0.1], [0.1], [0.0], [9.0]])
+    ).tolist() == [
         0,
         1,
         2,
@@ -73,10 +75,10 @@ def test_carry__recorded_and_missing_configurations__are_the_row_and_the_mean_of
         np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]),
         np.array([1.0, 2.0, 3.0, 6.0, 99.0]),
     )
-    assert carry(np.array([[2.0, 2.0], [1.0, 1.0]]), points, values) == pytest.approx(
-        [6.0, 3.0]
-    )
-    assert carry(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), (
+    assert interpolate(
+        np.array([[2.0, 2.0], [1.0, 1.0]]), points, values
+    ) == pytest.approx([6.0, 3.0])
+    assert interpolate(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), (
         "one row says the same everywhere"
     )
 

@@ -104,7 +104,7 @@ def test_climber__diverged_signal__is_the_worst():
                 signal=((0.1, last),),
             )
         )
-    assert [policy.ladder[0].lost[c] for c in policy.ladder[0].best()] == [
+    assert [policy.ladder[0].losses[c] for c in policy.ladder[0].best()] == [
         1.0,
         2.0,
         float("inf"),

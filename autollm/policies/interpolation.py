@@ -17,7 +17,9 @@ BLOCK = 4_000_000
 """Distances that are held at once."""
 
 
-def carry(candidates: np.ndarray, points: np.ndarray, values: np.ndarray) -> np.ndarray:
+def interpolate(
+    candidates: np.ndarray, points: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Values [n_candidates] at `candidates` [n_candidates, d] from rows `points` [n, d]
     with `values` [n], n at least 1.
     """
