@@ -16,13 +16,13 @@ def text_env(**changes):
     return env, env.reset(seed=1)
 
 
-def test_fit_bowl__exact_bowl__finds_its_optimum():
+def test_fit_optimum__exact_bowl__finds_its_optimum():
     bowl = fit_optimum(TABLE.points[2], TABLE.losses(2))
     assert bowl.convex and bowl.optimum == pytest.approx([-8.5, 8.0], abs=0.15)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_fit_bowl__too_few_rows__falls_back_inside_them(n):
+def test_fit_optimum__too_few_rows__falls_back_inside_them(n):
     bowl = fit_optimum(TABLE.points[2][:n], TABLE.losses(2)[:n])
     assert not bowl.convex
     assert np.all(bowl.optimum >= TABLE.points[2][:n].min(axis=0)) and np.all(
