@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +12,11 @@ from autollm.cli.options import Home, Json
 
 def ingest(
     paths: Annotated[
-        list[Path],
-        typer.Argument(help="Log files, tables, archives, or folders of them."),
+        list[str],
+        typer.Argument(
+            help="Log files, tables, archives, run folders, or folders of them; "
+            "wandb:ENTITY/PROJECT; mlflow:URI."
+        ),
     ],
     mapping: Annotated[
         str | None,
@@ -31,13 +33,18 @@ def ingest(
     from autollm.core.places import resolve
     from autollm.logs.catalog import load_mapping
     from autollm.logs.landing import ingest as land
+    from autollm.logs.readers.addresses import local_path
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
 
     places = resolve(home).prepare()
+    here = [local_path(path, places.fetched, say) for path in paths]
     report = land(
-        paths,
+        here,
         places.home,
         load_mapping(mapping, places.home) if mapping else None,
-        say=lambda text: typer.echo(text, err=True),
+        say=say,
     )
     if as_json:
         print(json.dumps(report.as_dict()))

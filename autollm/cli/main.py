@@ -47,7 +47,8 @@ class App(typer.Typer):
             with naming_extra("this command"):
                 return super().__call__(*args, **kwargs)
         except (AutoLLMError, OSError) as error:
-            said = sentence_of(error) if isinstance(error, OSError) else str(error)
+            is_refusal = isinstance(error, OSError) and error.errno is not None
+            said = sentence_of(error) if is_refusal else str(error)
             if said is None:
                 raise
             print(f"error: {said}", file=sys.stderr)

@@ -74,6 +74,11 @@ class Places:
         return self.local / "sources"
 
     @property
+    def fetched(self) -> Path:
+        """Runs that were fetched from trackers' addresses, before they land."""
+        return self.local / "fetched"
+
+    @property
     def lab(self) -> Path:
         return self.local / "lab"
 

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autollm.core.errors import SourceError
+from autollm.core.locks import hold
 from autollm.core.records import content_hash
+from autollm.logs.readers.fetched import shown_address
 from autollm.logs.readers.mlflow_store import fetch_mlflow
 from autollm.logs.readers.wandb_api import fetch_wandb
 from autollm.logs.readers.wandb_server import WandbServer
@@ -32,13 +34,14 @@ def is_address(path: str) -> bool:
 
 
 def local_path(
-    path: str, home: Path, say: Callable[[str], None] = lambda text: None
+    path: str, fetched: Path, say: Callable[[str], None] = lambda text: None
 ) -> str:
-    """A path on this machine that holds what an address names; fetches it where that is
-    needed.
+    """A path on this machine that holds what an address names; fetches it below
+    `fetched` where that is needed.
 
     Raises:
         SourceError, SetupError: see `fetch_wandb` and `fetch_mlflow`.
+        BusyError: another command fetches the same.
     """
     if not is_address(path):
         return path
@@ -48,24 +51,29 @@ def local_path(
             f"{path!r} names no {tool} project. Expected wandb:ENTITY/PROJECT or "
             "mlflow:URI."
         )
+    uri, _, experiment = rest.partition("#")
     if tool == "mlflow":
-        uri, _, experiment = rest.partition("#")
         for prefix in _FILES:
             if uri.startswith(prefix):
                 return uri.removeprefix(prefix)
-        folder = fetched_folder(home, tool, rest)
-        return str(fetch_mlflow(uri, folder, [experiment] if experiment else [], say))
-    server = WandbServer()
-    try:
-        return str(fetch_wandb(rest, fetched_folder(home, tool, rest), server, say))
-    finally:
-        server.close()
+    folder = fetched_folder(fetched, tool, rest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with hold(folder.with_name(f"{folder.name}.lock"), shown_address(path)):
+        if tool == "mlflow":
+            fetch_mlflow(uri, folder, [experiment] if experiment else [], say)
+        else:
+            server = WandbServer()
+            try:
+                fetch_wandb(rest, folder, server, say)
+            finally:
+                server.close()
+    return str(folder)
 
 
-def fetched_folder(home: Path, tool: str, name: str) -> Path:
+def fetched_folder(fetched: Path, tool: str, name: str) -> Path:
     """Where an address is fetched to: its name as far as a file's name goes, and a hash
     of it.
     """
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", re.sub(r"//[^/@]*@", "//", name))
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", shown_address(name))
     plain = plain.strip("-.")[:60]
-    return home / "fetched" / tool / f"{plain}-{content_hash(name, 8)}"
+    return fetched / tool / f"{plain}-{content_hash(name, 8)}"

@@ -37,6 +37,11 @@ class Job:
     fetch: Callable[[], Sequence[dict[str, Any]]]
 
 
+def shown_address(address: str) -> str:
+    """An address without the name and password that may stand in it."""
+    return re.sub(r"//[^/@\s]*@", "//", address)
+
+
 def history_path(folder: str, run_id: str) -> str:
     """Where a run's history stands; ids that are no file names are hashed."""
     is_plain = _PLAIN.fullmatch(run_id) and not run_id.startswith(".")

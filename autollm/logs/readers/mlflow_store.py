@@ -24,6 +24,7 @@ from autollm.logs.readers.fetched import (
     Job,
     fetch_histories,
     history_path,
+    shown_address,
     write_lines,
 )
 from autollm.logs.readers.mlflow_runs import (
@@ -264,6 +265,7 @@ def fetch_mlflow(
         SetupError: mlflow is not installed.
         SourceError: the store cannot be opened, or some histories could not be fetched.
     """
+    shown = shown_address(uri)
     client, errors = _client(uri)
     try:
         found = client.search_experiments(max_results=_PAGE)
@@ -273,12 +275,13 @@ def fetch_mlflow(
         ]
         runs = _search_runs(client, wanted, names, say)
     except errors as error:
+        said = shown_address(str(error))[:300]
         raise SourceError(
-            f"mlflow:{uri} does not answer: {str(error)[:300]}. Fix: check the address "
-            "and MLFLOW_TRACKING_USERNAME, or read its SQLite file."
+            f"mlflow:{shown} does not answer: {said}. Fix: check the address and "
+            "MLFLOW_TRACKING_USERNAME, or read its SQLite file."
         ) from None
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "mlflow.fetched").write_text(uri.rsplit("@", 1)[-1] + "\n")
+    (folder / "mlflow.fetched").write_text(f"{shown}\n")
     head = {"schema": FETCHED_SCHEMA, "tool": "mlflow", "n_runs": len(runs)}
     write_lines(folder / "runs.jsonl", [head, *[vars(run) for run in runs]])
     jobs = []

@@ -51,8 +51,9 @@ def test_mlflow__files_and_client__give_the_same_runs(tracked):
 
 def test_fetch_mlflow__nobody_answers__is_an_error_of_the_house(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(SourceError, match="does not answer"):
-        fetch_mlflow("http://127.0.0.1:9", tmp_path / "f")
+    with pytest.raises(SourceError, match="does not answer") as caught:
+        fetch_mlflow("http://me:s3cret@127.0.0.1:9", tmp_path / "f")
+    assert "s3cret" not in str(caught.value)
     assert not (tmp_path / "f").exists()
 
 
