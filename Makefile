@@ -3,6 +3,7 @@
 # make campaign  100,000 damaged inputs a file reader, 10,000 a folder reader (hours)
 # make dev   Dagster UI and MLflow UI on loopback, with the history of `make run`
 # make setup set up what `make run` and `make dev` need
+# make docs  the site, into site/
 # make wheel the package as it is published, into dist/
 # make clean remove the virtual environment (var/, the state folder, stays)
 SHELL := /bin/sh
@@ -11,7 +12,7 @@ TO_RUN := $(VENV)/.ready-run
 TO_TEST := $(VENV)/.ready-test
 JOBS ?= 2
 
-.PHONY: run test dev clean setup wheel campaign
+.PHONY: run test dev clean setup wheel campaign docs
 
 run: $(TO_RUN)
 	@AUTOLLM_DIE_WITH_PARENT=1 $(VENV)/bin/autollm run $(ARGS)
@@ -24,6 +25,10 @@ campaign: $(TO_TEST)
 
 dev: $(TO_RUN)
 	@$(VENV)/bin/python -m pipelines.dev $(ARGS)
+
+docs: $(TO_TEST)
+	@$(VENV)/bin/python scripts/make_reference.py
+	@$(VENV)/bin/zensical build --clean --strict
 
 setup: $(TO_RUN)
 
