@@ -126,7 +126,7 @@ def evaluate(
         return
     from autollm.cli.report import show
 
-    show(home, published.board["evaluation_id"])
+    show(home, published.board.evaluation_id)
 
 
 def contenders(

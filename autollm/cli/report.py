@@ -32,7 +32,7 @@ def report(
     from autollm.evaluation.leaderboard import load
 
     if as_json:
-        print(json.dumps(load(resolve(home).home, evaluation_id)))
+        print(json.dumps(load(resolve(home).home, evaluation_id).as_json()))
         return
     if as_markdown:
         from autollm.evaluation.markdown import markdown, score_rows
@@ -54,8 +54,5 @@ def show(home: str | None, evaluation_id: str | None) -> None:
     places = resolve(home)
     board = load(places.home, evaluation_id)
     print_board(board, Console(width=None if sys.stdout.isatty() else WIDTH))
-    print(
-        f"snapshot {board['table_id']}, commit {board['commit']}; again: "
-        f"{board['command']}"
-    )
-    print(f"report   {join(places.reports, board['evaluation_id'], 'report.html')}")
+    print(f"snapshot {board.table_id}, commit {board.commit}; again: {board.command}")
+    print(f"report   {join(places.reports, board.evaluation_id, 'report.html')}")

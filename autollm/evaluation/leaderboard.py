@@ -12,23 +12,29 @@ off-table mode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from autollm.core import files as storage
 from autollm.core.errors import ComparisonError
 from autollm.core.sealed import read_sealed, write_sealed
-from autollm.evaluation.intervals import interval, paired
+from autollm.evaluation.intervals import Interval, interval, paired
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.runner import evaluation_id
+from autollm.evaluation.scores import (
+    GROUP,
+    SCHEMA,
+    Leaderboard,
+    Pair,
+    Score,
+    SuiteStanding,
+    Trainings,
+)
 from autollm.evaluation.standings import overall, standing
 
-SCHEMA = 2
-"""2: a policy's identity and whether plays were live stand in fields of their own; 1
-said them within `policy_version` and `table_id`.
-"""
 WRITTEN_AGAIN = "run the command of that evaluation again, or remove its folder."
 KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
@@ -37,49 +43,63 @@ BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
 TRAINING = "#"
 """Between the name of an agent and the number of its training."""
 
-GROUP = ("suite", "setting", "target_rows", "masked")
 Group = tuple[str, str, str, bool]
+ByPolicy = dict[str, list[EpisodeResult]]
 
 
 def build(
     results: Sequence[EpisodeResult], *, command: str, commit: str
-) -> dict[str, Any]:
-    """The leaderboard of judged episodes, as it is written to disk.
+) -> Leaderboard:
+    """The leaderboard of judged episodes.
 
     Raises:
-        ComparisonError: several snapshots, versions of a suite, versions of a policy or
-            off-table modes; or no result.
+        ComparisonError: several snapshots, versions of a suite or versions of a policy;
+            or no result.
     """
     check_comparable(results)
-    rows, pairs, together, standings = [], [], [], []
-    for group in sorted({_group(r) for r in results}):
-        members = [r for r in results if _group(r) == group]
-        by_policy = {
-            p: [r for r in members if r.policy == p]
-            for p in dict.fromkeys(r.policy for r in members)
-        }
+    rows: list[Score] = []
+    pairs: list[Pair] = []
+    trainings: list[Trainings] = []
+    standings: list[SuiteStanding] = []
+    for by_policy in _grouped(results):
         for own in by_policy.values():
-            rows += [_row(own, k) for k in KS if k <= min(r.trials for r in own)]
+            rows += [_row(own, k) for k in _ks(own)]
         pairs += _pairs(by_policy)
-        together += _trainings(by_policy)
-        head = {name: getattr(members[0], name) for name in GROUP}
-        standings += [
-            {**head, **standing(by_policy, k)}
-            for k in KS
-            if k <= min(r.trials for r in members)
-        ]
-    return {
-        "schema": SCHEMA,
-        "evaluation_id": evaluation_id(results),
-        "command": command,
-        "commit": commit,
-        "table_id": results[0].table_id,
-        "rows": rows,
-        "pairs": pairs,
-        "trainings": together,
-        "standings": standings,
-        "overall": overall(results, KS),
-    }
+        trainings += _trainings(by_policy)
+        everybody = [r for own in by_policy.values() for r in own]
+        head = _head(everybody[0])
+        for k in _ks(everybody):
+            standings.append(SuiteStanding(**head, **standing(by_policy, k)))
+    return Leaderboard(
+        evaluation_id=evaluation_id(results),
+        command=command,
+        commit=commit,
+        table_id=results[0].table_id,
+        rows=tuple(rows),
+        pairs=tuple(pairs),
+        trainings=tuple(trainings),
+        standings=tuple(standings),
+        overall=tuple(overall(results, KS)),
+    )
+
+
+def _grouped(results: Sequence[EpisodeResult]) -> list[ByPolicy]:
+    """Results that may be compared, by policy; policies as they came first."""
+    out: dict[Group, ByPolicy] = {}
+    for result in results:
+        of_group = out.setdefault(_group(result), {})
+        of_group.setdefault(result.policy, []).append(result)
+    return [out[group] for group in sorted(out)]
+
+
+def _ks(results: Sequence[EpisodeResult]) -> list[int]:
+    """Numbers of trials that all of them have."""
+    trials = min(r.trials for r in results)
+    return [k for k in KS if k <= trials]
+
+
+def _head(result: EpisodeResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in GROUP}
 
 
 def check_comparable(results: Sequence[EpisodeResult]) -> None:
@@ -111,12 +131,12 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
                 )
 
 
-def write(board: dict[str, Any], home_url: str) -> str:
+def write(board: Leaderboard, home_url: str) -> str:
     """Write `<home>/reports/<evaluation_id>/leaderboard.json` and point
     `reports/latest` at it; returns the folder's URL.
     """
-    folder = storage.join(home_url, "reports", board["evaluation_id"])
-    write_sealed(storage.join(folder, "leaderboard.json"), board)
+    folder = storage.join(home_url, "reports", board.evaluation_id)
+    write_sealed(storage.join(folder, "leaderboard.json"), board.as_json())
     return folder
 
 
@@ -135,7 +155,7 @@ def latest_id(home_url: str) -> str | None:
     return storage.read_bytes(url).decode().strip() if storage.exists(url) else None
 
 
-def load(home_url: str, evaluation_id: str | None = None) -> dict[str, Any]:
+def load(home_url: str, evaluation_id: str | None = None) -> Leaderboard:
     """A written leaderboard, the latest by default.
 
     Raises:
@@ -149,7 +169,14 @@ def load(home_url: str, evaluation_id: str | None = None) -> dict[str, Any]:
             f"no leaderboard {chosen or ''} under {home_url}. Fix: autollm evaluate "
             "--suite ... --policies ..."
         )
-    return read_sealed(url, ComparisonError, WRITTEN_AGAIN, SCHEMA)
+    fields = read_sealed(url, ComparisonError, WRITTEN_AGAIN, SCHEMA)
+    try:
+        return Leaderboard.of_json(fields)
+    except (ValidationError, KeyError) as error:
+        raise ComparisonError(
+            f"{url} holds no leaderboard of schema {SCHEMA} or before: "
+            f"{str(error).splitlines()[0]}. Fix: {WRITTEN_AGAIN}"
+        ) from None
 
 
 def score_matrix(
@@ -175,47 +202,41 @@ def _group(r: EpisodeResult) -> Group:
     return tuple(getattr(r, name) for name in GROUP)
 
 
-def _row(own: list[EpisodeResult], k: int) -> dict[str, Any]:
+def _row(own: list[EpisodeResult], k: int) -> Score:
     first = own[0]
     regret = interval(score_matrix(own, "regret", k))
     n_calls = sum(r.n_calls for r in own)
     hours = [r.cost_device_hours for r in own]
-    return {
-        "suite": first.suite,
-        "suite_version": first.suite_version,
-        "table_id": first.table_id,
-        "policy": first.policy,
-        "policy_version": first.policy_version,
-        "policy_identity": first.policy_identity,
-        "live": first.live,
-        "stage": first.stage,
-        "setting": first.setting,
-        "target_rows": first.target_rows,
-        "masked": first.masked,
-        "decoding": first.decoding,
-        "k": k,
-        "regret_mean": regret.mean,
-        "regret_low": regret.low,
-        "regret_high": regret.high,
-        "regret_seed_low": regret.seed_low,
-        "regret_seed_high": regret.seed_high,
-        "latent_regret_mean": _mean(own, "latent_regret", k),
-        "raw_gap": _mean(own, "raw_gap", k),
-        "diverged_first": _mean(own, "diverged_first"),
-        "inference_regret": _mean(own, "inference_regret"),
-        "rank_mean": _mean(own, "rank", k),
-        "oracle_regret": _mean(own, "oracle_regret", k),
-        "n_tasks": len({r.task_id for r in own}),
-        "n_seeds": len({r.seed for r in own}),
-        "n_calls": n_calls,
-        **{
-            name: sum(getattr(r, name) for r in own) / max(n_calls, 1)
-            for name in ("malformed", "repeated", "off_table")
-        },
-        "cost_device_hours": float(np.mean(hours))
-        if np.isfinite(hours).all()
-        else None,
-    }
+    return Score(
+        **_head(first),
+        suite_version=first.suite_version,
+        table_id=first.table_id,
+        policy=first.policy,
+        policy_version=first.policy_version,
+        policy_identity=first.policy_identity,
+        live=first.live,
+        stage=first.stage,
+        decoding=first.decoding,
+        k=k,
+        regret_mean=regret.mean,
+        regret_low=regret.low,
+        regret_high=regret.high,
+        regret_seed_low=regret.seed_low,
+        regret_seed_high=regret.seed_high,
+        latent_regret_mean=_mean(own, "latent_regret", k),
+        raw_gap=_mean(own, "raw_gap", k),
+        diverged_first=_mean(own, "diverged_first"),
+        inference_regret=_mean(own, "inference_regret"),
+        rank_mean=_mean(own, "rank", k),
+        oracle_regret=_mean(own, "oracle_regret", k),
+        n_tasks=len({r.task_id for r in own}),
+        n_seeds=len({r.seed for r in own}),
+        n_calls=n_calls,
+        malformed=sum(r.malformed for r in own) / max(n_calls, 1),
+        repeated=sum(r.repeated for r in own) / max(n_calls, 1),
+        off_table=sum(r.off_table for r in own) / max(n_calls, 1),
+        cost_device_hours=float(np.mean(hours)) if np.isfinite(hours).all() else None,
+    )
 
 
 def _mean(own: list[EpisodeResult], field: str, k: int | None = None) -> float:
@@ -227,95 +248,103 @@ def interval_free_mean(scores: np.ndarray) -> float:
     return float(np.nanmean(np.nanmean(scores, axis=1)))
 
 
-def _pairs(by_policy: dict[str, list[EpisodeResult]]) -> list[dict[str, Any]]:
+def _pairs(by_policy: ByPolicy) -> Iterator[Pair]:
     """Agents against baselines and against each other; without agents, every policy
     against the first baseline.
     """
-    agents = [p for p, own in by_policy.items() if own[0].stage]
-    wanted = [(a, b) for a in agents for b in BASELINES if b in by_policy]
-    wanted += [(a, b) for i, a in enumerate(agents) for b in agents[:i]]
-    if not agents:
-        wanted = [
-            (a, BASELINES[0])
-            for a in by_policy
-            if a != BASELINES[0] and BASELINES[0] in by_policy
-        ]
-    return [
-        _pair(by_policy[a], by_policy[b], field, k)
-        for a, b in wanted
-        for field in ("regret", "latent_regret")
-        for k in PAIR_KS
-        if k <= by_policy[a][0].trials
-    ]
+    for policy, baseline in _opponents(by_policy):
+        own, other = by_policy[policy], by_policy[baseline]
+        for measure in ("regret", "latent_regret"):
+            for k in PAIR_KS:
+                if k <= own[0].trials:
+                    yield _pair(own, other, measure, k)
+
+
+def _opponents(by_policy: ByPolicy) -> Iterator[tuple[str, str]]:
+    agents = [policy for policy, own in by_policy.items() if own[0].stage]
+    for agent in agents:
+        yield from ((agent, b) for b in BASELINES if b in by_policy)
+    for i, agent in enumerate(agents):
+        yield from ((agent, other) for other in agents[:i])
+    first = BASELINES[0]
+    if not agents and first in by_policy:
+        yield from ((policy, first) for policy in by_policy if policy != first)
 
 
 def _pair(
-    a: list[EpisodeResult], b: list[EpisodeResult], field: str, k: int
-) -> dict[str, Any]:
-    common = {(r.task_id, r.seed) for r in a} & {(r.task_id, r.seed) for r in b}
-    a, b = ([r for r in own if (r.task_id, r.seed) in common] for own in (a, b))
-    difference = paired(score_matrix(a, field, k), score_matrix(b, field, k))
-    return {
-        **{name: getattr(a[0], name) for name in GROUP},
-        "policy": a[0].policy,
-        "baseline": b[0].policy,
-        "measure": field,
-        "k": k,
-        "n_pairs": len(common),
-        "difference": difference.mean,
-        "low": difference.low,
-        "high": difference.high,
-        "seed_low": difference.seed_low,
-        "seed_high": difference.seed_high,
-        "includes_zero": difference.includes_zero,
-    }
+    own: list[EpisodeResult], other: list[EpisodeResult], measure: str, k: int
+) -> Pair:
+    common = _common([own, other])
+    difference = paired(
+        score_matrix(_on(own, common), measure, k),
+        score_matrix(_on(other, common), measure, k),
+    )
+    return Pair(
+        **_head(own[0]),
+        **_bounds(difference),
+        policy=own[0].policy,
+        baseline=other[0].policy,
+        measure=measure,
+        k=k,
+        n_pairs=len(common),
+        difference=difference.mean,
+    )
 
 
-def _trainings(by_policy: dict[str, list[EpisodeResult]]) -> list[dict[str, Any]]:
+def _trainings(by_policy: ByPolicy) -> Iterator[Trainings]:
     """Agents of several trainings: `mean` is their regret, or the difference of it from
     `baseline` where that is not empty.
     """
-    members: dict[str, list[str]] = {}
-    for policy in by_policy:
+    members: dict[str, list[list[EpisodeResult]]] = {}
+    for policy, own in by_policy.items():
         if TRAINING in policy:
-            members.setdefault(policy.split(TRAINING)[0], []).append(policy)
-    return [
-        _training(name, [by_policy[p] for p in own], by_policy.get(baseline, []), k)
-        for name, own in members.items()
-        for baseline in ("", *BASELINES)
-        if not baseline or baseline in by_policy
-        for k in PAIR_KS
-        if k <= by_policy[own[0]][0].trials
-    ]
+            members.setdefault(policy.split(TRAINING)[0], []).append(own)
+    opponents = ["", *(b for b in BASELINES if b in by_policy)]
+    for name, together in members.items():
+        for baseline in opponents:
+            for k in PAIR_KS:
+                if k <= together[0][0].trials:
+                    yield _training(name, together, by_policy.get(baseline, []), k)
 
 
 def _training(
     name: str, own: list[list[EpisodeResult]], baseline: list[EpisodeResult], k: int
-) -> dict[str, Any]:
-    played = own + ([baseline] if baseline else [])
-    common = set.intersection(
-        *({(r.task_id, r.seed) for r in results} for results in played)
+) -> Trainings:
+    played = [*own, baseline] if baseline else own
+    common = _common(played)
+    scores = [score_matrix(_on(results, common), "regret", k) for results in played]
+    own_scores = np.array(scores[: len(own)])
+    found = paired(own_scores, scores[-1]) if baseline else interval(own_scores)
+    return Trainings(
+        **_head(own[0][0]),
+        **_bounds(found),
+        policy=name,
+        n_trainings=len(own),
+        baseline=baseline[0].policy if baseline else "",
+        k=k,
+        n_pairs=len(common),
+        mean=found.mean,
     )
-    scores = [
-        score_matrix([r for r in results if (r.task_id, r.seed) in common], "regret", k)
-        for results in played
-    ]
-    of = (
-        paired(np.array(scores[:-1]), scores[-1])
-        if baseline
-        else interval(np.array(scores))
-    )
+
+
+def _common(played: Sequence[list[EpisodeResult]]) -> set[tuple[str, int]]:
+    """(task, seed) that all of them played."""
+    keys = [{(r.task_id, r.seed) for r in results} for results in played]
+    return set.intersection(*keys)
+
+
+def _on(
+    results: list[EpisodeResult], played: set[tuple[str, int]]
+) -> list[EpisodeResult]:
+    return [r for r in results if (r.task_id, r.seed) in played]
+
+
+def _bounds(found: Interval) -> dict[str, Any]:
+    """Both intervals, by the names that the leaderboard gives them."""
     return {
-        **{field: getattr(own[0][0], field) for field in GROUP},
-        "policy": name,
-        "n_trainings": len(own),
-        "baseline": baseline[0].policy if baseline else "",
-        "k": k,
-        "n_pairs": len(common),
-        "mean": of.mean,
-        "low": of.low,
-        "high": of.high,
-        "seed_low": of.seed_low,
-        "seed_high": of.seed_high,
-        "includes_zero": of.includes_zero,
+        "low": found.low,
+        "high": found.high,
+        "seed_low": found.seed_low,
+        "seed_high": found.seed_high,
+        "includes_zero": found.includes_zero,
     }

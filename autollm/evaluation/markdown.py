@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autollm.evaluation.terminal import bounds_of
+from autollm.evaluation.scores import Leaderboard, Score
 
 
 def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:
@@ -26,20 +26,24 @@ def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:
     return text if len(rows) <= limit else f"{text}\n\n... and {len(rows) - limit} more"
 
 
-def score_rows(board: dict[str, Any]) -> list[dict[str, Any]]:
+def score_rows(board: Leaderboard) -> list[dict[str, Any]]:
     """One row a suite and policy, regret at each k, best first."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    ks = sorted({r["k"] for r in board["rows"]})
-    for r in board["rows"]:
-        row = rows.setdefault(
-            (r["suite"], r["policy"]),
-            {"suite": r["suite"], "policy": r["policy"], **{f"k={k}": "" for k in ks}},
-        )
-        low, high, _ = bounds_of(r)
-        row[f"k={r['k']}"] = f"{r['regret_mean']:.3f}" + (
-            f" [{low:.3f}, {high:.3f}]" if low is not None else ""
-        )
+    ks = sorted({score.k for score in board.rows})
+    for score in board.rows:
+        blank = {f"k={k}": "" for k in ks}
+        head = {"suite": score.suite, "policy": score.policy}
+        row = rows.setdefault((score.suite, score.policy), {**head, **blank})
+        row[f"k={score.k}"] = _regret(score)
     return sorted(rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"]))
+
+
+def _regret(score: Score) -> str:
+    text = f"{score.regret_mean:.3f}"
+    bounds = score.bounds
+    if bounds.low is None:
+        return text
+    return f"{text} [{bounds.low:.3f}, {bounds.high:.3f}]"
 
 
 def _cell(value: Any) -> str:

@@ -9,8 +9,7 @@ markup).
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from autollm.evaluation.intervals import interval
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.scores import Standing
 
 STYLE = {
     "text.parse_math": False,
@@ -124,11 +124,11 @@ def regret_over_trials(
         return svg_text(figure)
 
 
-def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> str:
+def ranks(standings: Sequence[Standing], colours: dict[str, str]) -> str:
     """Mean ranks, one panel a standing (standings.standing); bars join what lies within
     the critical difference. SVG text.
     """
-    n = max(len(s["rows"]) for s in standings)
+    n = max(len(s.rows) for s in standings)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
         for axes, one in zip(
@@ -138,16 +138,16 @@ def ranks(standings: Sequence[Mapping[str, Any]], colours: dict[str, str]) -> st
         return svg_text(figure)
 
 
-def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
-    names = [r["policy"] for r in one["rows"]]
-    at = [r["rank"] for r in one["rows"]]
+def _ranks(axes: Axes, one: Standing, colours: dict[str, str]) -> None:
+    names = [r.policy for r in one.rows]
+    at = [r.rank for r in one.rows]
     axes.hlines(
         range(len(names)), 1, at, color=[colours[p] for p in names], lw=1.2, alpha=0.5
     )
     axes.scatter(
         at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3
     )
-    for i, clique in enumerate(one["cliques"]):
+    for i, clique in enumerate(one.cliques):
         x = len(names) + 0.4 + 0.35 * i
         axes.plot(
             [x, x],
@@ -156,15 +156,15 @@ def _ranks(axes: Axes, one: Mapping[str, Any], colours: dict[str, str]) -> None:
             lw=2.6,
             solid_capstyle="butt",
         )
-    gap = "" if one["cd"] is None else f"; critical difference {one['cd']:.2f}"
+    gap = "" if one.cd is None else f"; critical difference {one.cd:.2f}"
     axes.set(
         yticks=range(len(names)),
         ylim=(len(names) - 0.4, -0.6),
-        xlim=(0.8, len(names) + 0.8 + 0.35 * max(len(one["cliques"]) - 1, 0)),
+        xlim=(0.8, len(names) + 0.8 + 0.35 * max(len(one.cliques) - 1, 0)),
         xlabel="mean rank (1 is best)",
     )
     axes.set_yticklabels(names)
-    axes.set_title(f"k={one['k']}{gap}", fontsize=9, loc="left")
+    axes.set_title(f"k={one.k}{gap}", fontsize=9, loc="left")
     axes.set_xticks(range(1, len(names) + 1, max(1, len(names) // 6)))
     axes.grid(visible=False, axis="y")
 

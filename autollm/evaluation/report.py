@@ -22,7 +22,15 @@ from autollm.evaluation.bounds import bounds
 from autollm.evaluation.looks import load_looks
 from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
-from autollm.evaluation.terminal import bounds_of, by_policy, group_name, short
+from autollm.evaluation.scores import (
+    GROUP,
+    Leaderboard,
+    OverallStanding,
+    Pair,
+    Ranked,
+    Score,
+)
+from autollm.evaluation.terminal import by_policy, short
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.gym.tasks.task import Task
@@ -36,7 +44,7 @@ LAST_LOOKS = 20
 class Published:
     """Where an evaluation now stands."""
 
-    board: dict[str, Any]
+    board: Leaderboard
     folder_url: str
     html_url: str
 
@@ -61,32 +69,29 @@ def publish(
     storage.write_atomic(
         html_url, render(board, results, table, load_looks(home_url)).encode()
     )
-    leaderboard.point_latest(home_url, board["evaluation_id"])
+    leaderboard.point_latest(home_url, board.evaluation_id)
     return Published(board, folder, html_url)
 
 
 def render(
-    board: dict[str, Any],
+    board: Leaderboard,
     results: Sequence[EpisodeResult],
     table: OutcomeTable,
     looks: list[dict[str, Any]],
 ) -> str:
     """The page as HTML text."""
-    agents = list(dict.fromkeys(r.policy for r in results if r.stage))
+    agents = {r.policy for r in results if r.stage}
     policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
     colours = plots.colour_of(policies)
-    own_looks = [
-        look for look in looks if look.get("evaluation_id") == board["evaluation_id"]
-    ]
+    groups = []
+    for name, rows in board.groups.items():
+        groups.append(_group(name, rows, board, results, table, colours))
     return page(
         "report.html.j2",
         board=board,
-        verdicts=verdicts(board["pairs"]),
+        verdicts=verdicts(board.pairs),
         colours=colours,
-        groups=[
-            _group(name, board, results, table, colours)
-            for name in dict.fromkeys(map(group_name, board["rows"]))
-        ],
+        groups=groups,
         overall=_overall(board, colours),
         scales=_scales(table, results),
         episode=played_episode(results),
@@ -95,47 +100,39 @@ def render(
         versions=sorted({(r.policy, r.policy_version) for r in results}),
         looks=looks[-LAST_LOOKS:][::-1],
         n_looks=len(looks),
-        n_own_looks=len(own_looks),
+        n_own_looks=sum(k.get("evaluation_id") == board.evaluation_id for k in looks),
         suites=sorted({(r.suite, r.suite_version) for r in results}),
     )
 
 
-def verdicts(pairs: Sequence[dict[str, Any]]) -> list[str]:
+def verdicts(pairs: Sequence[Pair]) -> list[str]:
     """The comparison with copy-nearest in sentences, one a suite, agent (at its last
     stage) and k; an interval that holds zero is said to.
     """
-    compared = [
-        p for p in pairs if p["measure"] == "regret" and p["baseline"] == "copy-nearest"
-    ]
-    names, out = {p["policy"] for p in compared}, []
-    for p in compared:
-        if _surpassed(p["policy"], names):
-            continue
-        over = "experiments" if p["low"] is not None else "seeds"
-        low, high = (
-            (p["low"], p["high"])
-            if p["low"] is not None
-            else (p["seed_low"], p["seed_high"])
+    compared = []
+    for pair in pairs:
+        if pair.measure == "regret" and pair.baseline == "copy-nearest":
+            compared.append(pair)
+    names = {pair.policy for pair in compared}
+    return [_verdict(pair) for pair in compared if not _surpassed(pair.policy, names)]
+
+
+def _verdict(pair: Pair) -> str:
+    side = "is better than" if pair.difference < 0 else "is worse than"
+    if pair.includes_zero:
+        side = "cannot be told apart from"
+    found = pair.bounds
+    interval = ""
+    if found.low is not None:
+        interval = (
+            f", 95 % interval over {found.over} {short(found.low)} to "
+            f"{short(found.high)}"
         )
-        bounds = (
-            f", 95 % interval over {over} {short(low)} to {short(high)}"
-            if low is not None
-            else ""
-        )
-        side = (
-            "cannot be told apart from"
-            if p["includes_zero"]
-            else "is better than"
-            if p["difference"] < 0
-            else "is worse than"
-        )
-        out.append(
-            f"{p['suite']} ({p['setting']}), k={p['k']}: {p['policy']} {side} "
-            "copy-nearest "
-            f"(difference of regret {short(p['difference'])}{bounds}; {p['n_pairs']} "
-            "pairs)."
-        )
-    return out
+    return (
+        f"{pair.suite} ({pair.setting}), k={pair.k}: {pair.policy} {side} copy-nearest "
+        f"(difference of regret {short(pair.difference)}{interval}; {pair.n_pairs} "
+        "pairs)."
+    )
 
 
 def _surpassed(policy: str, others: set[str]) -> bool:
@@ -187,51 +184,48 @@ def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
 
 def _group(
     name: str,
-    board: dict[str, Any],
+    rows: list[Score],
+    board: Leaderboard,
     results: Sequence[EpisodeResult],
     table: OutcomeTable,
     colours: dict[str, str],
 ) -> dict[str, Any]:
-    rows = [r for r in board["rows"] if group_name(r) == name]
+    """What the page says of one suite under one protocol."""
     first = rows[0]
     own = [r for r in results if _same(r, first)]
-    named = {
+    ks = sorted({row.k for row in rows})
+    tasks = _tasks(own)
+    standings = []
+    for standing in board.standings:
+        if standing.group == name and standing.k in leaderboard.PAIR_KS:
+            standings.append(standing)
+    return {
         "name": name,
         "first": first,
-        "ks": sorted({r["k"] for r in rows}),
+        "ks": ks,
         "policies": by_policy(rows),
-        "unit": bounds_of(first)[2],
-    }
-    tasks = _tasks(own)
-    standings = [
-        s
-        for s in board["standings"]
-        if group_name(s) == name and s["k"] in leaderboard.PAIR_KS
-    ]
-    return {
-        **named,
-        "bounds_of": bounds_of,
-        "bounds": bounds(tasks, table, named["ks"]),
-        "objectives": sorted(
-            {
-                t.objective or table.experiments[table.index(t.target)].objective
-                for t in tasks
-            }
-        ),
-        "flops": {
-            p: float(np.mean([r.cost_flops for r in own if r.policy == p]))
-            for p in {r.policy for r in own}
-        },
-        "pairs": [
-            p
-            for p in board["pairs"]
-            if group_name(p) == name and p["measure"] == "regret"
-        ],
-        "trainings": [t for t in board["trainings"] if group_name(t) == name],
+        "unit": first.bounds.over,
+        "bounds": bounds(tasks, table, ks),
+        "objectives": sorted({_objective(task, table) for task in tasks}),
+        "flops": _mean_flops(own),
+        "pairs": [p for p in board.pairs if p.group == name and p.measure == "regret"],
+        "trainings": [t for t in board.trainings if t.group == name],
         "standings": standings,
         "ranks": Markup(plots.ranks(standings, colours)),
         "svg": Markup(plots.regret_over_trials(own, colours)),
     }
+
+
+def _objective(task: Task, table: OutcomeTable) -> str:
+    return task.objective or table.experiments[table.index(task.target)].objective
+
+
+def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:
+    """Of an episode, by policy."""
+    flops: dict[str, list[float]] = {}
+    for result in results:
+        flops.setdefault(result.policy, []).append(result.cost_flops)
+    return {policy: float(np.mean(values)) for policy, values in flops.items()}
 
 
 def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
@@ -251,36 +245,36 @@ def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
     return [known.get(task_id, task) for task_id, task in sorted(played.items())]
 
 
-def _same(r: EpisodeResult, row: dict[str, Any]) -> bool:
-    return all(getattr(r, field) == row[field] for field in leaderboard.GROUP)
+def _same(result: EpisodeResult, row: Score) -> bool:
+    return all(getattr(result, name) == getattr(row, name) for name in GROUP)
 
 
-def _overall(board: dict[str, Any], colours: dict[str, str]) -> list[dict[str, Any]]:
+def _overall(board: Leaderboard, colours: dict[str, str]) -> list[dict[str, Any]]:
     """Standings over all suites, one entry a setting: the tables of each k side by
     side, and the picture.
     """
+    by_setting: dict[tuple[str, str, bool], list[OverallStanding]] = {}
+    for standing in board.overall:
+        key = (standing.setting, standing.target_rows, standing.masked)
+        by_setting.setdefault(key, []).append(standing)
     out = []
-    for key in dict.fromkeys(
-        (s["setting"], s["target_rows"], s["masked"]) for s in board["overall"]
-    ):
-        own = [
-            s
-            for s in board["overall"]
-            if (s["setting"], s["target_rows"], s["masked"]) == key
-        ]
-        rows = {s["k"]: {r["policy"]: r for r in s["rows"]} for s in own}
-        drawn = [s for s in own if s["k"] in leaderboard.PAIR_KS]
+    for own in by_setting.values():
+        drawn = [s for s in own if s.k in leaderboard.PAIR_KS]
         out.append(
             {
                 "first": own[0],
-                "ks": [s["k"] for s in own],
-                "rows": rows,
-                "policies": [r["policy"] for r in own[0]["rows"]],
+                "ks": [s.k for s in own],
+                "rows": {s.k: _by_name(s) for s in own},
+                "policies": list(_by_name(own[0])),
                 "standings": drawn,
                 "ranks": Markup(plots.ranks(drawn, colours)),
             }
         )
     return out
+
+
+def _by_name(standing: OverallStanding) -> dict[str, Ranked]:
+    return {row.policy: row for row in standing.rows}
 
 
 def _scales(

@@ -28,6 +28,7 @@ from autollm.evaluation.intervals import (
     resampled_means,
 )
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.scores import OverallStanding, Ranked
 
 SAME = ("setting", "target_rows", "masked")
 """What results over several suites must share."""
@@ -37,7 +38,7 @@ def standing(
     by_policy: Mapping[str, Sequence[EpisodeResult]], k: int
 ) -> dict[str, Any]:
     """Mean regret and mean rank of policies after k trials, best rank first, on the
-    (target, seed) pairs that all of them played.
+    (target, seed) pairs that all of them played: the fields of a `Standing`.
 
     `cd`: the critical difference in mean rank; None with a single seed or policy.
     `over`: what was resampled. `cliques`: policies, at least two, between the first and
@@ -61,15 +62,16 @@ def standing(
     order = np.argsort(mean_ranks, kind="stable")
     rows = []
     for i in order:
-        of = interval(scores[i])
+        found = interval(scores[i])
+        wide = found.low is not None
         rows.append(
-            {
-                "policy": policies[i],
-                "rank": float(mean_ranks[i]),
-                "regret_mean": of.mean,
-                "regret_low": of.low if of.low is not None else of.seed_low,
-                "regret_high": of.high if of.low is not None else of.seed_high,
-            }
+            Ranked(
+                policy=policies[i],
+                rank=float(mean_ranks[i]),
+                regret_mean=found.mean,
+                regret_low=found.low if wide else found.seed_low,
+                regret_high=found.high if wide else found.seed_high,
+            )
         )
     return {
         "k": k,
@@ -77,42 +79,50 @@ def standing(
         "n_seeds": n_seeds,
         "over": over,
         "cd": cd,
-        "rows": rows,
-        "cliques": _cliques([r["policy"] for r in rows], mean_ranks[order], cd),
+        "rows": tuple(rows),
+        "cliques": _cliques([r.policy for r in rows], mean_ranks[order], cd),
     }
 
 
 def overall(
     results: Sequence[EpisodeResult], ks: Sequence[int]
-) -> list[dict[str, Any]]:
+) -> list[OverallStanding]:
     """Standings over all suites of one setting, for each setting in which several were
     played.
 
     Policies that did not play every suite are named in `left_out`.
     """
-    out = []
-    for group in sorted({tuple(getattr(r, f) for f in SAME) for r in results}):
-        own = [r for r in results if tuple(getattr(r, f) for f in SAME) == group]
+    posed: dict[tuple[Any, ...], list[EpisodeResult]] = {}
+    for result in results:
+        key = tuple(getattr(result, name) for name in SAME)
+        posed.setdefault(key, []).append(result)
+    out: list[OverallStanding] = []
+    for key in sorted(posed):
+        own = posed[key]
         suites = {r.suite for r in own}
-        everywhere = [
-            p
-            for p in dict.fromkeys(r.policy for r in own)
-            if {r.suite for r in own if r.policy == p} == suites
-        ]
-        if len(suites) < 2 or not everywhere:
+        by_policy = _played_all(own, suites)
+        if len(suites) < 2 or not by_policy:
             continue
-        by_policy = {p: [r for r in own if r.policy == p] for p in everywhere}
         head = {
-            **dict(zip(SAME, group, strict=True)),
-            "suites": sorted(suites),
-            "left_out": sorted({r.policy for r in own} - set(everywhere)),
+            **dict(zip(SAME, key, strict=True)),
+            "suites": tuple(sorted(suites)),
+            "left_out": tuple(sorted({r.policy for r in own} - set(by_policy))),
         }
-        out += [
-            {**head, **standing(by_policy, k)}
-            for k in ks
-            if k <= min(r.trials for r in own)
-        ]
+        trials = min(r.trials for r in own)
+        for k in ks:
+            if k <= trials:
+                out.append(OverallStanding(**head, **standing(by_policy, k)))
     return out
+
+
+def _played_all(
+    results: Sequence[EpisodeResult], suites: set[str]
+) -> dict[str, list[EpisodeResult]]:
+    """Results of the policies that played every suite."""
+    by_policy: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        by_policy.setdefault(result.policy, []).append(result)
+    return {p: own for p, own in by_policy.items() if {r.suite for r in own} == suites}
 
 
 def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.ndarray:
@@ -130,13 +140,10 @@ def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.n
         }
     )
     seeds = sorted({seed for _, seed in common})
-    total, count = (
-        np.zeros((len(by_policy), len(targets), len(seeds))),
-        np.zeros((len(by_policy), len(targets), len(seeds))),
-    )
-    at_target, at_seed = (
-        {value: i for i, value in enumerate(values)} for values in (targets, seeds)
-    )
+    total = np.zeros((len(by_policy), len(targets), len(seeds)))
+    count = np.zeros_like(total)
+    at_target = {target: i for i, target in enumerate(targets)}
+    at_seed = {seed: i for i, seed in enumerate(seeds)}
     for p, own in enumerate(by_policy.values()):
         for r in own:
             if (r.task_id, r.seed) in common:
@@ -157,15 +164,15 @@ def _ranks(scores: np.ndarray) -> np.ndarray:
 
 def _cliques(
     policies: Sequence[str], ranks: np.ndarray, cd: float | None
-) -> list[list[str]]:
+) -> tuple[tuple[str, ...], ...]:
     """Longest runs of at least two policies, sorted by rank, whose ends are no further
     apart than cd.
     """
     if cd is None:
-        return []
+        return ()
     ends = [int(np.searchsorted(ranks, rank + cd, side="right")) for rank in ranks]
-    return [
-        list(policies[i:end])
-        for i, end in enumerate(ends)
-        if end - i > 1 and (i == 0 or end > ends[i - 1])
-    ]
+    found = []
+    for i, end in enumerate(ends):
+        if end - i > 1 and (i == 0 or end > ends[i - 1]):
+            found.append(tuple(policies[i:end]))
+    return tuple(found)

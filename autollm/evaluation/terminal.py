@@ -5,12 +5,13 @@ is not in leaderboard.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from autollm.evaluation.scores import Leaderboard, Pair, Score
 
 NOTE = (
     "regret after k trials: 0 is the best recorded row, 1 the median; [95 % interval "
@@ -19,50 +20,25 @@ NOTE = (
 )
 
 
-def print_board(board: dict[str, Any], console: Console | None = None) -> None:
+def print_board(board: Leaderboard, console: Console | None = None) -> None:
     """Print one table a suite, best policy first, with the paired differences of agents
     below it. Fits 80 columns.
     """
     console = console or Console()
-    for name in dict.fromkeys(map(group_name, board["rows"])):
-        console.print(_table(name, [r for r in board["rows"] if group_name(r) == name]))
-        pairs = [
-            p
-            for p in board["pairs"]
-            if group_name(p) == name and p["measure"] == "regret"
-        ]
-        if pairs:
-            console.print("", _pair_table(pairs), sep="\n")
+    for name, rows in board.groups.items():
+        console.print(_table(name, rows))
+        shown = [p for p in board.pairs if p.group == name and p.measure == "regret"]
+        if shown:
+            console.print("", _pair_table(shown), sep="\n")
         console.print()
 
 
-def group_name(row: dict[str, Any]) -> str:
-    """What is compared with what: `lab-pretraining-v3, declared, redraw`."""
-    return ", ".join(
-        [
-            row["suite"],
-            row["setting"],
-            row["target_rows"],
-            *(["masked"] if row["masked"] else []),
-        ]
-    )
-
-
-def by_policy(rows: Sequence[dict[str, Any]]) -> list[dict[int, dict[str, Any]]]:
+def by_policy(rows: Sequence[Score]) -> list[dict[int, Score]]:
     """Rows of one group as {k: row} per policy, lowest regret at the smallest k first."""
-    out: dict[str, dict[int, dict[str, Any]]] = {}
+    out: dict[str, dict[int, Score]] = {}
     for row in rows:
-        out.setdefault(row["policy"], {})[row["k"]] = row
-    return sorted(out.values(), key=lambda ks: ks[min(ks)]["regret_mean"])
-
-
-def bounds_of(row: dict[str, Any]) -> tuple[float | None, float | None, str]:
-    """The interval to show: over experiments where there is one, else over seeds; and
-    which of them it is.
-    """
-    if row["regret_low"] is not None:
-        return row["regret_low"], row["regret_high"], "experiments"
-    return row["regret_seed_low"], row["regret_seed_high"], "seeds"
+        out.setdefault(row.policy, {})[row.k] = row
+    return sorted(out.values(), key=lambda ks: ks[min(ks)].regret_mean)
 
 
 def short(value: float | None) -> str:
@@ -70,21 +46,18 @@ def short(value: float | None) -> str:
     if value is None:
         return "-"
     text = f"{value:.3f}"
-    return (
-        "-" + text[2:]
-        if text.startswith("-0.")
-        else text.removeprefix("0")
-        if text.startswith("0.")
-        else text
-    )
+    if text.startswith("-0."):
+        return "-" + text[2:]
+    return text.removeprefix("0") if text.startswith("0.") else text
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> Table:
-    ks, first = sorted({r["k"] for r in rows}), rows[0]
+def _table(name: str, rows: Sequence[Score]) -> Table:
+    ks = sorted({row.k for row in rows})
+    first = rows[0]
     table = Table(
-        title=f"{name}: {first['n_tasks']} targets x {first['n_seeds']} seeds",
+        title=f"{name}: {first.n_tasks} targets x {first.n_seeds} seeds",
         title_justify="left",
-        caption=escape(NOTE.format(unit=bounds_of(first)[2])),
+        caption=escape(NOTE.format(unit=first.bounds.over)),
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -97,26 +70,25 @@ def _table(name: str, rows: list[dict[str, Any]]) -> Table:
     table.add_column("bad", justify="right", no_wrap=True)
     for own in by_policy(rows):
         last = own[max(own)]
-        bad = sum(last[share] for share in ("malformed", "repeated", "off_table"))
+        bad = last.malformed + last.repeated + last.off_table
         table.add_row(
-            escape(last["policy"]),
+            escape(last.policy),
             *(_with_bounds(own[k]) if k in own else "" for k in ks),
             f"{100 * bad:.0f}%",
-            style="bold" if last["stage"] else None,
+            style="bold" if last.stage else None,
         )
     return table
 
 
-def _with_bounds(row: dict[str, Any]) -> str:
-    low, high, _ = bounds_of(row)
-    return (
-        short(row["regret_mean"])
-        if low is None
-        else f"{short(row['regret_mean'])} {escape(f'[{short(low)},{short(high)}]')}"
-    )
+def _with_bounds(row: Score) -> str:
+    mean = short(row.regret_mean)
+    bounds = row.bounds
+    if bounds.low is None:
+        return mean
+    return f"{mean} {escape(f'[{short(bounds.low)},{short(bounds.high)}]')}"
 
 
-def _pair_table(pairs: Sequence[dict[str, Any]]) -> Table:
+def _pair_table(pairs: Sequence[Pair]) -> Table:
     """Paired differences of regret, over experiments where there are enough of them,
     else over seeds.
     """
@@ -132,20 +104,14 @@ def _pair_table(pairs: Sequence[dict[str, Any]]) -> Table:
     table.add_column("policy - baseline", overflow="fold")
     for heading in ("k", "diff", "95 % interval", "over", "zero in"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for p in pairs:
-        wide = p["low"] is not None
-        low, high, unit = (
-            (p["low"], p["high"], "experiments")
-            if wide
-            else (p["seed_low"], p["seed_high"], "seeds")
-        )
-        bounds = f"{short(low)} to {short(high)}" if low is not None else "one seed"
+    for pair in pairs:
+        low, high = pair.bounds.low, pair.bounds.high
         table.add_row(
-            escape(f"{p['policy']} - {p['baseline']}"),
-            str(p["k"]),
-            short(p["difference"]),
-            bounds,
-            unit,
-            "yes" if p["includes_zero"] else "no",
+            escape(f"{pair.policy} - {pair.baseline}"),
+            str(pair.k),
+            short(pair.difference),
+            f"{short(low)} to {short(high)}" if low is not None else "one seed",
+            pair.bounds.over,
+            "yes" if pair.includes_zero else "no",
         )
     return table

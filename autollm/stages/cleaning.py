@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autollm.agent.checkpoint_files import read_metadata
-from autollm.core.errors import CheckpointError, ComparisonError, SetupError
+from autollm.core.errors import CheckpointError, SetupError
 from autollm.core.files import (
     exists,
     is_local,
@@ -99,20 +99,18 @@ def remove_litter(places: Places) -> list[str]:
 
 
 def cited(places: Places) -> tuple[set[str], set[str]]:
-    """table_ids and checkpoint digests that leaderboards stand on. Boards of schema 1
-    said `live` and the digest of the code within these names.
+    """table_ids and checkpoint digests that leaderboards stand on.
+
+    Raises:
+        ComparisonError: a leaderboard is damaged: what it cites is not known.
     """
-    tables, digests = set(), set()
+    tables: set[str] = set()
+    digests: set[str] = set()
     for name in list_names(places.reports):
-        url = join(places.reports, name, "leaderboard.json")
-        if exists(url):
-            board = read_sealed(url, ComparisonError, leaderboard.WRITTEN_AGAIN)
-            tables.add(board["table_id"].removesuffix("-live"))
-            digests |= {
-                row["policy_version"].split("-")[0]
-                for row in board["rows"]
-                if row["stage"]
-            }
+        if exists(join(places.reports, name, "leaderboard.json")):
+            board = leaderboard.load(places.home, name)
+            tables.add(board.table_id)
+            digests |= {row.policy_version for row in board.rows if row.stage}
     return tables, digests
 
 

@@ -7,10 +7,13 @@ repeated.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from autollm.agent.chat import ChatModel
 from autollm.agent.checkpoint_files import check_files
@@ -26,6 +29,7 @@ from autollm.evaluation.looks import record_look
 from autollm.evaluation.protocol import EpisodeResult, task_digest
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate
+from autollm.evaluation.scores import Leaderboard
 from autollm.gym.environments.text import tool_texts
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
@@ -117,7 +121,7 @@ class Judged:
     left_out: list[str]
     mlflow_run: str
     mlflow_experiment: str
-    board: dict[str, Any] = field(default_factory=dict)
+    board: Leaderboard
 
 
 def playable(
@@ -192,9 +196,11 @@ def finished(places: Places, request: Request, table: OutcomeTable) -> Judged | 
     if not exists(url):
         return None
     try:
-        return Judged(**read_sealed(url, ComparisonError, "judge again."))
-    except ComparisonError as error:
-        log.warning("%s", error)
+        fields = read_sealed(url, ComparisonError, "judge again.")
+        board = Leaderboard.of_json(fields.pop("board")).on_table(table.table_id)
+        return Judged(**{**fields, "table_id": table.table_id}, board=board)
+    except (ComparisonError, ValidationError, KeyError, TypeError) as error:
+        log.warning("%s is judged again: %s", url, error)
         return None
 
 
@@ -292,23 +298,24 @@ def judge(
     all_tags = {
         "commit": commit(),
         "table_id": table.table_id,
-        "evaluation_id": board["evaluation_id"],
+        "evaluation_id": board.evaluation_id,
         **(tags or {}),
     }
     with Tracker(places).run(
         "evaluation",
         identity,
-        f"{request.split} {board['evaluation_id']}",
+        f"{request.split} {board.evaluation_id}",
         params,
         all_tags,
     ) as run:
-        run.table(board["rows"], "leaderboard.json")
-        if board["pairs"]:
-            run.table(board["pairs"], "pairs.json")
+        written = board.as_json()
+        run.table(written["rows"], "leaderboard.json")
+        if written["pairs"]:
+            run.table(written["pairs"], "pairs.json")
         run.final(_scalars(board))
     judged = Judged(
         identity,
-        board["evaluation_id"],
+        board.evaluation_id,
         table.table_id,
         sorted({r.suite for r in results}),
         left_out,
@@ -316,7 +323,8 @@ def judge(
         run.experiment_id,
         board,
     )
-    write_sealed(_judged_url(places, identity), asdict(judged))
+    fields = {f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)}
+    write_sealed(_judged_url(places, identity), {**fields, "board": board.as_json()})
     return judged
 
 
@@ -401,19 +409,17 @@ def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
     return traced_numbers(conversation)
 
 
-def _note_look(places: Places, request: Request, board: dict[str, Any]) -> None:
+def _note_look(places: Places, request: Request, board: Leaderboard) -> None:
     if request.split == "test":
         record_look(
             places.home,
             command=request.command,
-            evaluation_id=board["evaluation_id"],
-            suites=sorted({r["suite"] for r in board["rows"]}),
-            policies=sorted({r["policy"] for r in board["rows"]}),
+            evaluation_id=board.evaluation_id,
+            suites=sorted({row.suite for row in board.rows}),
+            policies=sorted({row.policy for row in board.rows}),
         )
 
 
-def _scalars(board: dict[str, Any]) -> dict[str, float]:
-    return {
-        f"{r['suite']}/{r['policy']}/regret_k{r['k']}": r["regret_mean"]
-        for r in board["rows"]
-    }
+def _scalars(board: Leaderboard) -> dict[str, float]:
+    """What MLflow draws of an evaluation."""
+    return {f"{r.suite}/{r.policy}/regret_k{r.k}": r.regret_mean for r in board.rows}

@@ -7,6 +7,8 @@ a function of a validation leaderboard.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from autollm.agent.checkpoint_files import check_files, read_metadata
 from autollm.core.errors import CheckpointError
 from autollm.core.places import Places
+from autollm.evaluation.scores import Pair
 from autollm.stages.agents import SFT_RL, Agent, current_agents
 from autollm.stages.settings import Settings
 
@@ -24,49 +27,65 @@ MEASURE = "latent_regret"
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """An agent against one baseline after k trials: the mean over suites of the paired
+    difference, below 0 where the agent is better.
+    """
+
+    baseline: str
+    k: int
+    difference: float
+    by_suite: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether an agent may become champion, with the comparisons that decided."""
 
     passed: bool
-    comparisons: list[dict[str, Any]]
+    comparisons: tuple[Comparison, ...]
 
     @property
     def words(self) -> str:
-        lost = [c for c in self.comparisons if c["difference"] >= 0]
+        """The verdict as half a sentence."""
         if not self.comparisons:
             return "no comparison with a baseline"
-        shown = lost or self.comparisons
-        text = ", ".join(
-            f"{c['baseline']} at k={c['k']} by {abs(c['difference']):.3f}"
-            for c in shown
-        )
-        return f"{'is behind' if lost else 'beats'} {text} ({MEASURE}, validation)"
+        lost = [c for c in self.comparisons if c.difference >= 0]
+        shown = [
+            f"{c.baseline} at k={c.k} by {abs(c.difference):.3f}"
+            for c in lost or self.comparisons
+        ]
+        side = "is behind" if lost else "beats"
+        return f"{side} {', '.join(shown)} ({MEASURE}, validation)"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The comparisons as rows of a table for a person."""
+        return [dataclasses.asdict(c) for c in self.comparisons]
 
 
-def verdict(board: dict[str, Any], policy_id: str) -> Verdict:
+def verdict(pairs: Iterable[Pair], policy_id: str) -> Verdict:
     """The gate: latent regret below that of every baseline at k = 1 and k = 3, in the
     mean over suites, each counted once.
     """
-    pairs = [
-        p
-        for p in board["pairs"]
-        if p["policy"] == policy_id
-        and p["baseline"] in BASELINES
-        and p["measure"] == MEASURE
-        and p["k"] in KS
-    ]
-    rows = [
-        {
-            "baseline": baseline,
-            "k": k,
-            "difference": float(np.mean([p["difference"] for p in same])),
-            "by suite": ", ".join(f"{p['suite']} {p['difference']:+.3f}" for p in same),
-        }
-        for baseline in BASELINES
-        for k in KS
-        if (same := [p for p in pairs if (p["baseline"], p["k"]) == (baseline, k)])
-    ]
-    return Verdict(bool(rows) and all(r["difference"] < 0 for r in rows), rows)
+    judged: dict[tuple[str, int], list[Pair]] = {}
+    for pair in pairs:
+        if pair.policy == policy_id and pair.measure == MEASURE:
+            judged.setdefault((pair.baseline, pair.k), []).append(pair)
+    comparisons = []
+    for baseline in BASELINES:
+        for k in KS:
+            if (baseline, k) in judged:
+                comparisons.append(_compared(judged[baseline, k]))
+    passed = bool(comparisons) and all(c.difference < 0 for c in comparisons)
+    return Verdict(passed, tuple(comparisons))
+
+
+def _compared(pairs: list[Pair]) -> Comparison:
+    """Pairs of one baseline and k, one a suite."""
+    mean = float(np.mean([pair.difference for pair in pairs]))
+    by_suite = ", ".join(f"{pair.suite} {pair.difference:+.3f}" for pair in pairs)
+    return Comparison(pairs[0].baseline, pairs[0].k, mean, by_suite)
 
 
 def register_candidate(places: Places, settings: Settings) -> tuple[Agent, str]:

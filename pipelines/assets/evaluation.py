@@ -44,13 +44,13 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"verdict": "validation is not scored yet"},
         )
-    found = verdict(judged.board, f"agent-{loaded.profile}-sft-rl")
+    found = verdict(judged.board.pairs, f"agent-{loaded.profile}-sft-rl")
     return dg.AssetCheckResult(
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "verdict": found.words,
-            "comparisons": dg.MetadataValue.md(markdown(found.comparisons) or "none"),
+            "comparisons": dg.MetadataValue.md(markdown(found.rows) or "none"),
         },
     )
 
@@ -79,11 +79,11 @@ def report(settings: JobSettings) -> dg.MaterializeResult:
     board = published.board
     return dg.MaterializeResult(
         metadata={
-            "evaluation_id": board["evaluation_id"],
-            "table_id": board["table_id"],
+            "evaluation_id": board.evaluation_id,
+            "table_id": board.table_id,
             "page": dg.MetadataValue.path(published.html_url),
-            "command": board["command"],
-            "commit": board["commit"],
+            "command": board.command,
+            "commit": board.commit,
             "leaderboard": dg.MetadataValue.md(markdown(score_rows(board))),
         }
     )

@@ -50,7 +50,7 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
         return dg.MaterializeResult(
             metadata={"promoted": False, "verdict": "validation is not scored yet"}
         )
-    found = verdict(judged.board, agent.policy_id)
+    found = verdict(judged.board.pairs, agent.policy_id)
     promoted = promote(places, loaded, version, found, table.table_id)
     return dg.MaterializeResult(
         metadata={

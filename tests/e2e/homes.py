@@ -191,7 +191,7 @@ def look(home: Path) -> Facts:
     keys = _bronze_keys(places) | _mart_keys(places) | _score_keys(places)
     mlflow, tracked, candidate = _tracked(places)
     keys |= tracked
-    board = load(places.home)["rows"] if latest_id(places.home) else []
+    board = load(places.home).as_json()["rows"] if latest_id(places.home) else []
     return Facts(
         table_id=published_id(places.home),
         rows={n: len(k) for n, k in keys.items()},

@@ -99,9 +99,9 @@ def test_run__fresh_home__ends_with_every_step_done_and_says_where_results_are(
 
 
 def test_run__leaderboard__keeps_the_contract(home, facts):
-    board = leaderboard.load(str(home))
+    board = leaderboard.load(str(home)).as_json()
     assert (
-        board["schema"] == 1
+        board["schema"] == 2
         and board["command"].startswith("autollm evaluate --suite ")
         and board["commit"]
     )
@@ -278,7 +278,7 @@ def test_stages__home_in_memory__give_what_the_local_home_holds(home, facts, mem
     published = publish_report(memory, request)
     names = {
         f"{row['policy']} {row['k']}": row["regret_mean"]
-        for row in published.board["rows"]
+        for row in published.board.as_json()["rows"]
     }
     assert names == {
         f"{row['policy']} {row['k']}": row["regret_mean"]

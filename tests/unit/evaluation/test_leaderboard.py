@@ -80,26 +80,27 @@ def test_build__two_policies__rows_have_the_contract_fields_at_each_k() -> None:
     board = leaderboard.build(
         results({"random": "", "copy-nearest": ""}), command="c", commit="d"
     )
-    assert {"schema", "command", "commit", "rows"} <= set(board)
-    assert [(r["policy"], r["k"]) for r in board["rows"]] == [
+    written = board.as_json()
+    assert {"schema", "command", "commit", "rows"} <= set(written)
+    assert [(r.policy, r.k) for r in board.rows] == [
         (p, k) for p in ("random", "copy-nearest") for k in (1, 3, 5)
     ]
-    assert all(set(r) == CONTRACT for r in board["rows"])
-    first = board["rows"][0]
+    assert all(set(r) == CONTRACT for r in written["rows"])
+    first = board.rows[0]
     assert (
-        first["n_tasks"],
-        first["n_seeds"],
-        first["n_calls"],
-        first["regret_low"],
+        first.n_tasks,
+        first.n_seeds,
+        first.n_calls,
+        first.regret_low,
     ) == (2, 4, 40, None)
-    json.dumps(board, allow_nan=False)
+    json.dumps(written, allow_nan=False)
 
 
 def test_build__five_targets__have_an_interval_over_experiments() -> None:
-    row = leaderboard.build(results({"random": ""}, n_tasks=5), command="", commit="")[
-        "rows"
-    ][0]
-    assert row["regret_low"] <= row["regret_mean"] <= row["regret_high"]
+    row = leaderboard.build(
+        results({"random": ""}, n_tasks=5), command="", commit=""
+    ).rows[0]
+    assert row.regret_low <= row.regret_mean <= row.regret_high
 
 
 def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> None:
@@ -108,15 +109,15 @@ def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> 
         command="",
         commit="",
     )
-    assert {(p["policy"], p["baseline"], p["k"]) for p in board["pairs"]} == {
+    assert {(p.policy, p.baseline, p.k) for p in board.pairs} == {
         ("agent-moving-bowl", "copy-nearest", k) for k in (1, 3)
     }
-    by_policy = {(r["policy"], r["k"]): r["regret_mean"] for r in board["rows"]}
-    pair = next(p for p in board["pairs"] if p["measure"] == "regret" and p["k"] == 1)
-    assert pair["difference"] == pytest.approx(
+    by_policy = {(r.policy, r.k): r.regret_mean for r in board.rows}
+    pair = next(p for p in board.pairs if p.measure == "regret" and p.k == 1)
+    assert pair.difference == pytest.approx(
         by_policy["agent-moving-bowl", 1] - by_policy["copy-nearest", 1]
     )
-    assert pair["n_pairs"] == 8
+    assert pair.n_pairs == 8
 
 
 def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_baseline() -> (
@@ -130,30 +131,25 @@ def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_
         if r.policy == "random"
     ]
     board = leaderboard.build([*agent, *own], command="", commit="")
-    means = {(r["policy"], r["k"]): r["regret_mean"] for r in board["rows"]}
-    assert [
-        (t["policy"], t["baseline"], t["k"], t["n_trainings"])
-        for t in board["trainings"]
-    ] == [("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]
-    assert board["trainings"][0]["mean"] == pytest.approx(means["random", 1])
-    assert board["trainings"][2]["mean"] == pytest.approx(
+    means = {(r.policy, r.k): r.regret_mean for r in board.rows}
+    assert [(t.policy, t.baseline, t.k, t.n_trainings) for t in board.trainings] == [
+        ("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)
+    ]
+    assert board.trainings[0].mean == pytest.approx(means["random", 1])
+    assert board.trainings[2].mean == pytest.approx(
         means["random", 1] - means["copy-nearest", 1]
     )
-    assert (
-        board["trainings"][2]["low"]
-        <= board["trainings"][2]["mean"]
-        <= board["trainings"][2]["high"]
-    )
+    assert board.trainings[2].low <= board.trainings[2].mean <= board.trainings[2].high
 
 
 def test_build__two_policies__stand_in_an_order_at_each_k() -> None:
     board = leaderboard.build(
         results({"random": "", "copy-nearest": ""}), command="", commit=""
     )
-    assert [(s["suite"], s["k"]) for s in board["standings"]] == [
+    assert [(s.suite, s.k) for s in board.standings] == [
         ("toy-v1", k) for k in (1, 3, 5)
-    ] and board["overall"] == []
-    assert sum(r["rank"] for r in board["standings"][0]["rows"]) == pytest.approx(3)
+    ] and board.overall == ()
+    assert sum(r.rank for r in board.standings[0].rows) == pytest.approx(3)
 
 
 def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
@@ -161,8 +157,8 @@ def test_build__repeated_and_malformed_calls__are_shares_of_calls() -> None:
         replace(r, n_calls=10, malformed=1, repeated=2, off_table=5)
         for r in results({"random": ""})
     ]
-    row = leaderboard.build(odd, command="", commit="")["rows"][0]
-    assert (row["malformed"], row["repeated"], row["off_table"]) == (0.1, 0.2, 0.5)
+    row = leaderboard.build(odd, command="", commit="").rows[0]
+    assert (row.malformed, row.repeated, row.off_table) == (0.1, 0.2, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -195,10 +191,8 @@ def test_build__two_settings__stand_apart() -> None:
         {"random": ""}, task=make_task(TABLE, trials=5, setting="pool-visible")
     )
     board = leaderboard.build(both, command="", commit="")
-    assert [r["setting"] for r in board["rows"]] == ["declared"] * 3 + [
-        "pool-visible"
-    ] * 3
-    assert all(r["n_seeds"] == 4 and r["n_calls"] == 40 for r in board["rows"])
+    assert [r.setting for r in board.rows] == ["declared"] * 3 + ["pool-visible"] * 3
+    assert all(r.n_seeds == 4 and r.n_calls == 40 for r in board.rows)
 
 
 def test_write_and_load__latest__is_the_one_pointed_at(tmp_path) -> None:
@@ -211,11 +205,9 @@ def test_write_and_load__latest__is_the_one_pointed_at(tmp_path) -> None:
     ]
     for board in boards:
         leaderboard.write(board, home)
-    leaderboard.point_latest(home, boards[0]["evaluation_id"])
+    leaderboard.point_latest(home, boards[0].evaluation_id)
     assert leaderboard.load(home) == boards[0]
-    assert (
-        leaderboard.load(home, boards[1]["evaluation_id"])["command"] == "copy-nearest"
-    )
+    assert leaderboard.load(home, boards[1].evaluation_id).command == "copy-nearest"
 
 
 @pytest.mark.parametrize("home", ["local", "memory://looks-test"])
@@ -270,8 +262,8 @@ def test_short__numbers__are_three_decimals(value: float | None, text: str) -> N
 def test_load__damaged_leaderboard__says_so(tmp_path) -> None:
     board = leaderboard.build(results({"random": ""}), command="c", commit="d")
     leaderboard.write(board, str(tmp_path))
-    id_ = board["evaluation_id"]
-    assert leaderboard.load(str(tmp_path), id_) == json.loads(json.dumps(board))
+    id_ = board.evaluation_id
+    assert leaderboard.load(str(tmp_path), id_) == board
     path = tmp_path / "reports" / id_ / "leaderboard.json"
     path.write_text(path.read_text().replace('"regret_mean": 0.', '"regret_mean": 1.'))
     with pytest.raises(ComparisonError, match=r"leaderboard\.json is damaged.*Fix"):
@@ -279,3 +271,31 @@ def test_load__damaged_leaderboard__says_so(tmp_path) -> None:
     path.write_text('{"schema": 99}')
     with pytest.raises(ComparisonError, match="a newer autollm wrote it"):
         leaderboard.load(str(tmp_path), id_)
+
+
+def test_load__schema_1__says_in_fields_what_names_said(tmp_path) -> None:
+    board = leaderboard.build(results({"random": "sft"}), command="c", commit="d")
+    fields = board.as_json()
+    for row in fields["rows"]:
+        del row["policy_identity"], row["live"]
+        row |= {"policy_version": "weights-code-code", "table_id": "toy-live"}
+    old = {**fields, "schema": 1, "table_id": "toy-live"}
+    path = tmp_path / "reports" / "x" / "leaderboard.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(old))
+    found = leaderboard.load(str(tmp_path), "x")
+    assert {(r.policy_version, r.policy_identity, r.live) for r in found.rows} == {
+        ("weights", "code-code", True)
+    }
+    assert (
+        found.table_id == "toy"
+        and found.rows[0].regret_mean == board.rows[0].regret_mean
+    )
+
+
+def test_load__no_leaderboard_in_it__says_so(tmp_path) -> None:
+    path = tmp_path / "reports" / "x" / "leaderboard.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema": 2, "rows": 3}')
+    with pytest.raises(ComparisonError, match=r"holds no leaderboard of schema 2"):
+        leaderboard.load(str(tmp_path), "x")

@@ -71,9 +71,7 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(
         command="autollm evaluate --suite toy-v1",
         commit="c0ffee",
     )
-    page = (
-        tmp_path / "reports" / done.board["evaluation_id"] / "report.html"
-    ).read_text()
+    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
     for text in (
         "toy-v1, declared, redraw",
         "agent-moving-bowl",
@@ -82,10 +80,10 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(
         "75.0 %",
         "1 look at test tasks is on record",
         "Paired differences",
-        done.board["table_id"],
+        done.board.table_id,
     ):
         assert text in page, text
-    assert leaderboard.latest_id(str(tmp_path)) == done.board["evaluation_id"]
+    assert leaderboard.latest_id(str(tmp_path)) == done.board.evaluation_id
     assert len(Tags(page).seen) > 100 and Tags(page).seen.count("svg") == 3
 
 
@@ -94,9 +92,7 @@ def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is
 ) -> None:
     both = episodes + [replace(r, suite="other-v1") for r in episodes]
     done = publish(both, TABLE, str(tmp_path), command="c", commit="d")
-    page = (
-        tmp_path / "reports" / done.board["evaluation_id"] / "report.html"
-    ).read_text()
+    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
     assert Tags(page).seen.count("svg") == 2 * 2 + 1 + 1, (
         "per suite two, over all suites one, the moving optimum one"
     )
@@ -138,9 +134,7 @@ def test_moving_optimum__mixed_space__draws_its_number_knobs() -> None:
 def test_publish__page__loads_nothing_and_escapes_names(episodes, tmp_path) -> None:
     named = [replace(r, policy=EVIL) if r.policy == "random" else r for r in episodes]
     done = publish(named, TABLE, str(tmp_path), command=f"autollm {EVIL}", commit="")
-    page = (
-        tmp_path / "reports" / done.board["evaluation_id"] / "report.html"
-    ).read_text()
+    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
     assert "script" not in Tags(page).seen
     assert (
         not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
@@ -155,11 +149,7 @@ def test_publish__same_episodes__gives_the_same_bytes(episodes, tmp_path) -> Non
         done = publish(episodes, TABLE, str(tmp_path / name), command="c", commit="d")
         pages.append(
             (
-                tmp_path
-                / name
-                / "reports"
-                / done.board["evaluation_id"]
-                / "report.html"
+                tmp_path / name / "reports" / done.board.evaluation_id / "report.html"
             ).read_bytes()
         )
     assert pages[0] == pages[1]
@@ -172,33 +162,33 @@ def test_publish__no_agent_and_a_policy_that_failed__says_both(
         replace(r, error="ValueError: no") for r in episodes if r.policy == "random"
     ]
     done = publish(failed, TABLE, str(tmp_path), command="c", commit="d")
-    page = (
-        tmp_path / "reports" / done.board["evaluation_id"] / "report.html"
-    ).read_text()
+    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
     assert "No agent took part" in page and "ValueError: no" in page
 
 
+PAIR = Pair(
+    suite="s",
+    setting="declared",
+    target_rows="redraw",
+    masked=False,
+    policy="agent",
+    baseline="copy-nearest",
+    measure="regret",
+    k=1,
+    n_pairs=4,
+    difference=-0.1,
+    low=None,
+    high=None,
+    seed_low=-0.2,
+    seed_high=0.01,
+    includes_zero=True,
+)
+
+
 def test_verdicts__interval_with_zero__is_not_called_better() -> None:
-    pair = {
-        "suite": "s",
-        "setting": "declared",
-        "policy": "agent",
-        "baseline": "copy-nearest",
-        "measure": "regret",
-        "k": 1,
-        "n_pairs": 4,
-        "difference": -0.1,
-        "low": None,
-        "high": None,
-        "seed_low": -0.2,
-        "seed_high": 0.01,
-        "includes_zero": True,
-    }
-    assert "cannot be told apart" in verdicts([pair])[0]
-    assert (
-        "is better than copy-nearest"
-        in verdicts([{**pair, "seed_high": -0.01, "includes_zero": False}])[0]
-    )
+    assert "cannot be told apart" in verdicts([PAIR])[0]
+    sure = PAIR.model_copy(update={"seed_high": -0.01, "includes_zero": False})
+    assert "is better than copy-nearest" in verdicts([sure])[0]
 
 
 def test_played_episode__several_kept__is_the_median_of_the_latest_stage(
@@ -231,35 +221,9 @@ def test_colour_of__many_policies__references_keep_theirs() -> None:
     )
 
 
-def test_verdicts__earlier_stages_of_a_judged_agent__are_left_out():
-    pair = {
-        "suite": "s",
-        "setting": "declared",
-        "baseline": "copy-nearest",
-        "measure": "regret",
-        "k": 1,
-        "difference": -0.1,
-        "low": None,
-        "high": None,
-        "seed_low": -0.2,
-        "seed_high": -0.05,
-        "includes_zero": False,
-        "n_pairs": 4,
-    }
-    said = verdicts(
-        [
-            pair | {"policy": name}
-            for name in (
-                "agent-a-base",
-                "agent-a-sft",
-                "agent-a-sft-rl",
-                "agent-b-base",
-                "moving-bowl",
-            )
-        ]
-    )
-    assert [line.split(": ")[1].split(" is ")[0] for line in said] == [
-        "agent-a-sft-rl",
-        "agent-b-base",
-        "moving-bowl",
-    ]
+def test_verdicts__earlier_stages_of_a_judged_agent__are_left_out() -> None:
+    sure = PAIR.model_copy(update={"includes_zero": False})
+    names = ["agent-a-base", "agent-a-sft", "agent-a-sft-rl", "agent-b-base"]
+    names.append("moving-bowl")
+    said = verdicts([sure.model_copy(update={"policy": name}) for name in names])
+    assert [line.split(": ")[1].split(" is ")[0] for line in said] == names[2:]

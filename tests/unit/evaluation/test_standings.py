@@ -48,7 +48,7 @@ def test_standing__one_policy_always_better__is_told_apart_and_equal_ones_are_no
         "even-2": 0.5 + np.random.default_rng(1).random((6, 20)) / 2,
     }
     found = standing({p: results(p, v) for p, v in scores.items()}, 1)
-    assert found["rows"][0]["policy"] == "good" and found["rows"][0]["rank"] == 1
+    assert found["rows"][0].policy == "good" and found["rows"][0].rank == 1
     assert found["over"] == "experiments and seeds" and 0 < found["cd"] < 1
     assert [set(c) for c in found["cliques"]] == [{"even-1", "even-2"}]
 
@@ -56,9 +56,9 @@ def test_standing__one_policy_always_better__is_told_apart_and_equal_ones_are_no
 def test_standing__ties__share_their_rank() -> None:
     found = standing({p: results(p, np.full((5, 4), 0.2)) for p in ("a", "b", "c")}, 1)
     assert (
-        [r["rank"] for r in found["rows"]] == [2, 2, 2]
+        [r.rank for r in found["rows"]] == [2, 2, 2]
         and found["cd"] == 0
-        and found["cliques"] == [["a", "b", "c"]]
+        and found["cliques"] == (("a", "b", "c"),)
     )
 
 
@@ -94,8 +94,8 @@ def test_standing__episode_that_one_did_not_play__counts_for_nobody() -> None:
         results("b", np.array([[0.2, 0.2]] * 5)),
     )
     found = standing({"a": first, "b": [r for r in second if r.seed == 0]}, 1)
-    assert found["n_seeds"] == 1 and found["rows"][0] == {
-        **found["rows"][0],
+    assert found["n_seeds"] == 1 and found["rows"][0].model_dump() == {
+        **found["rows"][0].model_dump(),
         "policy": "a",
         "rank": 1.0,
         "regret_mean": pytest.approx(0.1),
@@ -107,8 +107,8 @@ def test_overall__target_in_two_suites__counts_once() -> None:
         "p", np.array([[0.2]]), suite="b"
     )
     (found,) = overall(both, [1])
-    assert found["suites"] == ["a", "b"] and found["n_targets"] == 2
-    assert found["rows"][0]["regret_mean"] == pytest.approx((0.1 + 0.4) / 2)
+    assert found.suites == ("a", "b") and found.n_targets == 2
+    assert found.rows[0].regret_mean == pytest.approx((0.1 + 0.4) / 2)
 
 
 def test_overall__policy_that_missed_a_suite__is_left_out_and_named() -> None:
@@ -118,7 +118,7 @@ def test_overall__policy_that_missed_a_suite__is_left_out_and_named() -> None:
         + results("q", np.zeros((2, 2)))
     )
     (found,) = overall(some, [1])
-    assert found["left_out"] == ["q"] and [r["policy"] for r in found["rows"]] == ["p"]
+    assert found.left_out == ("q",) and [r.policy for r in found.rows] == ["p"]
     assert overall(results("p", np.zeros((2, 2))), [1]) == [], (
         "one suite needs no summary"
     )

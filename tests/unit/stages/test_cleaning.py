@@ -2,14 +2,21 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
-from autollm.core.errors import BusyError, SetupError
+from autollm.core.errors import BusyError, ComparisonError, SetupError
 from autollm.core.files import join, write_atomic
 from autollm.core.locks import hold
 from autollm.core.places import resolve
+from autollm.evaluation import leaderboard
+from autollm.evaluation.protocol import Player, play
+from autollm.policies.registry import make_policy
 from autollm.stages.cleaning import clean, removable, remove_litter
+from tests.unit.gym.tables import make_table, make_task
+
+TABLE = make_table()
 
 
 @pytest.fixture()
@@ -34,17 +41,25 @@ def places(tmp_path):
         ):
             os.utime(folder, (1000 + i, 1000 + i))
     write_atomic(join(places.snapshots, "current.json"), b'{"table_id": "s4"}')
-    board = {
-        "table_id": "s0",
-        "rows": [
-            {"stage": "sft-rl", "policy_version": "w0-code-code"},
-            {"stage": "", "policy_version": "1-code"},
-        ],
-    }
-    write_atomic(
-        join(places.reports, "e1", "leaderboard.json"), json.dumps(board).encode()
-    )
+    _report(places, "e1", "s0", "w0")
     return places
+
+
+def _report(places, name, table_id, weights, live=False):
+    """A leaderboard of one agent and one rule on a snapshot."""
+    task = make_task(TABLE)
+    players = [Player("agent", weights, "sft-rl"), Player("random")]
+    results = [play(make_policy("random"), task, TABLE, 0, p) for p in players]
+    results = [replace(r, table_id=table_id, live=live) for r in results]
+    board = leaderboard.build(results, command="", commit="")
+    board = board.model_copy(update={"evaluation_id": name})
+    leaderboard.write(board, places.home)
+
+
+def test_removable__damaged_leaderboard__deletes_nothing_unknown(places):
+    write_atomic(join(places.reports, "e1", "leaderboard.json"), b"{")
+    with pytest.raises(ComparisonError, match=r"leaderboard\.json is damaged"):
+        removable(places, 0)
 
 
 def _names(items):
@@ -64,10 +79,7 @@ def test_removable__keep_none__cited_and_published_stay(places):
 
 
 def test_removable__snapshot_that_was_played_live__stays(places):
-    write_atomic(
-        join(places.reports, "e2", "leaderboard.json"),
-        json.dumps({"table_id": "s1-live", "rows": []}).encode(),
-    )
+    _report(places, "e2", "s1", "w9", live=True)
     assert "s1" not in _names(removable(places, 0)) and "s2" in _names(
         removable(places, 0)
     )

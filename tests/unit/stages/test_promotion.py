@@ -2,6 +2,7 @@
 
 import pytest
 
+from autollm.evaluation.scores import Pair
 from autollm.stages.promotion import verdict
 
 
@@ -12,50 +13,60 @@ def _pair(
     policy="agent-tiny-sft-rl",
     measure="latent_regret",
 ):
-    return {
-        "suite": "s",
-        "policy": policy,
-        "baseline": baseline,
-        "measure": measure,
-        "k": k,
-        "difference": difference,
-        "seed_low": -0.2,
-        "seed_high": 0.0,
-        "includes_zero": False,
-        "n_pairs": 4,
-    }
+    return Pair(
+        suite="s",
+        setting="declared",
+        target_rows="redraw",
+        masked=False,
+        policy=policy,
+        baseline=baseline,
+        measure=measure,
+        k=k,
+        difference=difference,
+        low=None,
+        high=None,
+        seed_low=-0.2,
+        seed_high=0.0,
+        includes_zero=False,
+        n_pairs=4,
+    )
+
+
+def _changed(pair, **changes):
+    return pair.model_copy(update=changes)
 
 
 WINS = [_pair(b, k) for b in ("copy-nearest", "pool-centre") for k in (1, 3)]
 
 
 def test_verdict__better_than_every_baseline__passes():
-    found = verdict({"pairs": WINS}, "agent-tiny-sft-rl")
+    found = verdict(WINS, "agent-tiny-sft-rl")
     assert found.passed and "beats" in found.words and len(found.comparisons) == 4
 
 
 @pytest.mark.parametrize("lost", range(4))
 def test_verdict__behind_at_one_k__does_not_pass_and_says_where(lost):
-    pairs = [p | {"difference": 0.02} if i == lost else p for i, p in enumerate(WINS)]
-    found = verdict({"pairs": pairs}, "agent-tiny-sft-rl")
+    pairs = list(WINS)
+    pairs[lost] = _changed(WINS[lost], difference=0.02)
+    found = verdict(pairs, "agent-tiny-sft-rl")
     assert (
         not found.passed
-        and f"{pairs[lost]['baseline']} at k={pairs[lost]['k']}" in found.words
+        and f"{pairs[lost].baseline} at k={pairs[lost].k}" in found.words
     )
 
 
 def test_verdict__several_suites__count_once_each():
-    other = [p | {"suite": "t", "difference": 0.05} for p in WINS]
-    found = verdict({"pairs": WINS + other}, "agent-tiny-sft-rl")
-    assert found.passed and found.comparisons[0]["difference"] == pytest.approx(-0.025)
-    assert found.comparisons[0]["by suite"] == "s -0.100, t +0.050"
+    other = [_changed(p, suite="t", difference=0.05) for p in WINS]
+    found = verdict(WINS + other, "agent-tiny-sft-rl")
+    assert found.passed and found.comparisons[0].difference == pytest.approx(-0.025)
+    assert found.comparisons[0].by_suite == "s -0.100, t +0.050"
     assert not verdict(
-        {"pairs": WINS + [p | {"difference": 0.15} for p in other]}, "agent-tiny-sft-rl"
+        WINS + [_changed(p, difference=0.15) for p in other], "agent-tiny-sft-rl"
     ).passed
 
 
 def test_verdict__nothing_to_compare__does_not_pass():
-    assert not verdict({"pairs": []}, "agent-tiny-sft-rl").passed
+    assert not verdict([], "agent-tiny-sft-rl").passed
 
 
 def test_verdict__realised_regret_and_other_agents__are_not_looked_at():
@@ -64,4 +75,4 @@ def test_verdict__realised_regret_and_other_agents__are_not_looked_at():
         _pair(difference=0.5, policy="agent-tiny-base"),
         _pair("moving-bowl", difference=0.5),
     ]
-    assert verdict({"pairs": WINS + other}, "agent-tiny-sft-rl").passed
+    assert verdict(WINS + other, "agent-tiny-sft-rl").passed
