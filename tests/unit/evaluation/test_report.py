@@ -14,6 +14,7 @@ from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.looks import record_look
 from autollm.evaluation.pages import power
 from autollm.evaluation.report import played_episode, publish, traced_shares, verdicts
+from autollm.evaluation.scores import Pair
 from tests.unit.evaluation.test_leaderboard import TABLE, results
 from tests.unit.gym.tables import make_mixed_table
 
