@@ -82,7 +82,9 @@ def copy_nearest(env: TextEnv, k: int) -> np.ndarray:
 def trend(env: TextEnv, k: int) -> np.ndarray:
     """The trend, then untried cells by distance from it."""
     cells = env.episode.drawn.view.candidates
-    order = np.argsort(((cells - env.summary.power_law_optimum) ** 2).sum(axis=1), kind="stable")
+    order = np.argsort(
+        ((cells - env.summary.power_law_optimum) ** 2).sum(axis=1), kind="stable"
+    )
     return cells[order[k]]
 
 

@@ -7,11 +7,19 @@ ones, never a part.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+
+SCRATCH = "autollm-scratch"
+"""How names of temporary folders begin."""
 
 
 def is_local(url: str) -> bool:
@@ -81,6 +89,38 @@ def write_atomic(url: str, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def scratch_folder(what: str) -> Iterator[Path]:
+    """A folder for the time of a block, among the machine's temporary files.
+
+    Its name holds this process's number: a folder that a killed process left is removed
+    by the next one that makes one.
+    """
+    _remove_left_folders()
+    folder = tempfile.mkdtemp(prefix=f"{SCRATCH}-{what}-{os.getpid()}-")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_folders() -> None:
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}-*-*-*"):
+        number = folder.name.rsplit("-", 2)[1]
+        if number.isdigit() and not _lives(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; no number of a process
+        return True
+    return True
 
 
 def list_names(url: str) -> list[str]:

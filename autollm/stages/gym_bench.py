@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 
 from autollm.core.errors import SetupError
 from autollm.core.extras import naming_extra
+from autollm.core.files import scratch_folder
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.environments.scalar import LLMConfigEnv
@@ -253,7 +253,8 @@ def measure_opening() -> dict[str, float]:
     """In a fresh process: seconds and MB beyond the imports to open a suite of a
     snapshot of a million outcomes, and MB that a thousand environments on it add.
     """
-    with tempfile.TemporaryDirectory() as home:
+    with scratch_folder("bench") as folder:
+        home = str(folder)
         n_experiments, n_rows = LARGE
         building.freeze(grid_table(n_experiments, (n_rows // 25, 25)), home)
         done = subprocess.run(

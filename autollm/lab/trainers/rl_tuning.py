@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
+from autollm.core.files import scratch_folder
 from autollm.core.records import Record, RunStep
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, PASSES, RL_TUNING
 from autollm.lab.recording import digits, end, header, now, thinned
@@ -87,11 +87,11 @@ def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
     disable_progress_bar()
     model, reference = (AutoModelForCausalLM.from_pretrained(folder) for _ in range(2))
     watch, processor_start = _Watch(max_seconds), time.process_time()
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+    with scratch_folder("grpo") as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore")
         trainer = GRPOTrainer(
             model=model,
-            args=_arguments(run, scratch),
+            args=_arguments(run, str(scratch)),
             processing_class=tokenizer(),
             train_dataset=_prompts(run),
             reward_funcs=[reward],

@@ -141,7 +141,10 @@ def test_is_damage__words_of_duckdb_about_altered_files__are_known(tmp_path, dam
         connection.execute("create table t as select range as n from range(300000)")
     assert not is_no_database(warehouse)
     warehouse.write_bytes(damage(warehouse.read_bytes()))
-    with pytest.raises(duckdb.Error) as said, duckdb.connect(str(warehouse)) as connection:
+    with (
+        pytest.raises(duckdb.Error) as said,
+        duckdb.connect(str(warehouse)) as connection,
+    ):
         connection.execute("select sum(n) from t")
     assert is_no_database(warehouse) or is_damage(str(said.value))
     aside = set_aside(warehouse)
