@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from autollm.advisor.marts import build_marts
@@ -115,6 +117,8 @@ def evidence_of_marts(
     outcomes = marts["mart_gym__outcomes"]
     source = _one_source(outcomes, source)
     mine = {name: _of_source(mart, source) for name, mart in marts.items()}
+    mine, told = _one_context(mine)
+    notes += told
     outcomes = _with_compute(mine["mart_gym__outcomes"])
     table = _outcome_table(outcomes, mine)
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
@@ -184,10 +188,40 @@ def _known_or_proposed(
             )
     if _is_run_log(paths[0]):
         return None, ()
-    return _proposed(paths[0], said)
+    return _proposed(paths[0], said, home)
 
 
-def _proposed(path: str, said: Said) -> tuple[Any, tuple[tuple[str, str], ...]]:
+def _proposed(
+    path: str, said: Said, home: str
+) -> tuple[Any, tuple[tuple[str, str], ...]]:
+    """What a look at the file proposes.
+
+    Raises:
+        AdviceError: it cannot be read, or a question is open that only a person answers.
+    """
+    if find_spec("autollm.logs.proposals") is None:
+        return _proposed_by_columns(path, said)
+    from autollm.logs import proposals
+
+    pairs = ",".join(f"{name}={column}" for name, column in said.fidelity.items())
+    try:
+        words = proposals.Said.parse(said.objective, ",".join(said.knobs), pairs)
+        found = proposals.propose(path, words, home)
+    except AutoLLMError as error:
+        raise _unreadable(error) from error
+    for question in found.questions:
+        name = question.column
+        remedy = " or ".join(f"--objective {name}:{a}" for a in question.answers)
+        code = question.code.removesuffix("-unknown")
+        raise AdviceError(code, question.text, f"{remedy}.", name)
+    if found.mapping is None:
+        raise AdviceError("unreadable", found.problem or f"{path} is no table", INSPECT)
+    return found.mapping, tuple((note.code, note.text) for note in found.notes)
+
+
+def _proposed_by_columns(
+    path: str, said: Said
+) -> tuple[Any, tuple[tuple[str, str], ...]]:
     from autollm.logs.mapping_file import parse_mapping
     from autollm.logs.proposal import propose
 
@@ -244,8 +278,19 @@ def _columns(mapping: Any) -> dict[str, str]:
     if mapping is None:
         return {}
     quantities = (*mapping.knobs, *mapping.fidelity, mapping.objective)
-    made = {*mapping.derived, *mapping.lookup_of}
-    return {q.name: q.column for q in quantities if q.column not in made and q.column}
+    derived = {getattr(entry, "name", entry) for entry in mapping.derived}
+    made = {*derived, *mapping.lookup_of}
+    found = {q.name: q.column for q in quantities if q.column and q.column not in made}
+    return found | _parts_of(mapping)
+
+
+def _parts_of(mapping: Any) -> dict[str, str]:
+    """`knob.part` -> column, of mixtures whose columns share a prefix."""
+    found = {}
+    for knob in mapping.knobs:
+        if knob.scale == "simplex" and knob.prefix:
+            found[f"{knob.name}.*"] = f"{knob.prefix}*"
+    return found
 
 
 def _one_source(outcomes: pa.Table, source: str) -> str:
@@ -275,6 +320,40 @@ def _of_source(mart: pa.Table, source: str) -> pa.Table:
     """Rows of a source without what names the landing."""
     kept = mart.filter(pa.compute.equal(mart["source"], source))
     return kept.drop_columns(["batch_id"]) if "batch_id" in kept.column_names else kept
+
+
+def _one_context(
+    marts: dict[str, pa.Table],
+) -> tuple[dict[str, pa.Table], tuple[tuple[str, str], ...]]:
+    """The marts of one context, as contexts are never pooled: the one with most
+    outcomes (the first by name of equal ones), and a note where there are others.
+    """
+    runs = marts["stg_runs"]
+    if "context_json" not in runs.column_names:
+        return marts, ()
+    with_outcome = set(marts["mart_gym__outcomes"]["experiment_id"].to_pylist())
+    by_context: dict[str, set[str]] = {}
+    counts: dict[str, int] = {}
+    for run in runs.select(["experiment_id", "context_json"]).to_pylist():
+        context = run["context_json"] or "{}"
+        by_context.setdefault(context, set()).add(run["experiment_id"])
+        counts.setdefault(context, 0)
+        counts[context] += run["experiment_id"] in with_outcome
+    if len(counts) < 2:
+        return marts, ()
+    kept = min(counts, key=lambda c: (-counts[c], c))
+    others = len(counts) - 1
+    text = (
+        f"only runs of the context {kept} count; {others} other contexts are left out"
+    )
+    chosen = pa.array(sorted(by_context[kept]))
+    out = {
+        name: mart.filter(pa.compute.is_in(mart["experiment_id"], chosen))
+        if "experiment_id" in mart.column_names
+        else mart
+        for name, mart in marts.items()
+    }
+    return out, (("context", text),)
 
 
 def _with_compute(outcomes: pa.Table) -> pa.Table:

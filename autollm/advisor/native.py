@@ -116,7 +116,9 @@ def names_of(
         if knob.scale == "simplex":
             for part in knob.levels:
                 key = f"{knob.name}.{part}"
-                spellings[key] = Spelling(columns.get(key, str(part)))
+                pattern = columns.get(f"{knob.name}.*", "*")
+                column = columns.get(key) or pattern.replace("*", str(part), 1)
+                spellings[key] = Spelling(column)
         elif knob.scale in NUMERIC:
             values = [c.get(knob.name) for c in configs]
             spellings[knob.name] = _measured(

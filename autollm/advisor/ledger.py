@@ -1,0 +1,167 @@
+"""The ledger of a home: every saved advice as it was given, and what came of it.
+
+    <home>/advice/<advice_id>/advice.json     question and answer, never written again
+                             /told.json       runs that were told of, in order
+
+An advice is frozen before its outcome is known, so that predictions can be scored
+honestly. What does not belong here: making an advice. Invariant: a file is whole or
+absent (written beside its place and renamed); saving the same advice again changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from autollm.advisor.answer import Advice
+from autollm.core.errors import QuestionError, UnknownNameError
+from autollm.core.files import exists, join, list_names, read_bytes, write_atomic
+
+STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
+SCHEMA = "autollm.ledger/1"
+
+
+@dataclass(frozen=True)
+class Told:
+    """One run at the target. `outcome` in the objective's own unit; None where it gave
+    none. `rank`: the recommendation that was followed, 0 for another configuration.
+    """
+
+    configuration: dict[str, Any]
+    outcome: float | None
+    status: str = "finished"
+    rank: int = 0
+    run: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise QuestionError(
+                f"status {self.status!r}, expected one of {', '.join(STATUSES)}"
+            )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A saved advice: `asked` is what makes it again, `answer` the JSON object."""
+
+    advice_id: str
+    saved_at: str
+    asked: dict[str, Any]
+    answer: dict[str, Any]
+    told: tuple[Told, ...] = ()
+
+
+def save(home: str, advice: Advice, asked: Mapping[str, Any]) -> str:
+    """Keep an advice; returns its id. What is saved already stays as it is."""
+    url = join(_folder(home, advice.advice_id), "advice.json")
+    if not exists(url):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {
+            "schema": SCHEMA,
+            "saved_at": now,
+            "asked": dict(asked),
+            "answer": advice.to_json(),
+        }
+        write_atomic(url, _bytes(entry))
+    return advice.advice_id
+
+
+def load(home: str, advice_id: str) -> Entry:
+    """A saved advice, by its id or the beginning of it.
+
+    Raises:
+        UnknownNameError: there is none, or several begin so.
+    """
+    known = advice_ids(home)
+    found = [name for name in known if name.startswith(advice_id)]
+    if len(found) != 1 or not advice_id:
+        raise UnknownNameError("advice", advice_id, known)
+    folder = _folder(home, found[0])
+    raw = json.loads(read_bytes(join(folder, "advice.json")))
+    return Entry(found[0], raw["saved_at"], raw["asked"], raw["answer"], _told(folder))
+
+
+def advice_ids(home: str) -> list[str]:
+    """Ids of all saved advice, sorted."""
+    root = join(home, "advice")
+    names = list_names(root) if exists(root) else []
+    return sorted(n for n in names if exists(join(root, n, "advice.json")))
+
+
+def tell(home: str, advice_id: str, told: Told) -> Entry:
+    """Note what a run at the target gave; returns the entry with it.
+
+    Raises:
+        UnknownNameError: no such advice.
+    """
+    entry = load(home, advice_id)
+    listed = [asdict(t) for t in (*entry.told, told)]
+    url = join(_folder(home, entry.advice_id), "told.json")
+    write_atomic(url, _bytes({"schema": SCHEMA, "told": listed}))
+    return load(home, entry.advice_id)
+
+
+def followed(entry: Entry, configuration: Mapping[str, Any]) -> int:
+    """Rank of the recommendation that a configuration is, 0 for none of them."""
+    for proposal in entry.answer["recommendations"]:
+        if _same(proposal["configuration"], configuration):
+            return int(proposal["rank"])
+    return 0
+
+
+def score(entry: Entry) -> dict[str, Any]:
+    """What came of an advice: runs told of, the best outcome, and how many finished
+    runs of followed recommendations lay within their interval. Stopped runs are
+    censored: they are counted and not scored.
+    """
+    direction = entry.answer["objective"]["direction"]
+    finished = [t for t in entry.told if t.status == "finished" and t.outcome is not None]
+    outcomes = [t.outcome for t in finished]
+    best = (min if direction == "min" else max)(outcomes) if outcomes else None
+    predicted = {p["rank"]: p["predicted"] for p in entry.answer["recommendations"]}
+    scored = [t for t in finished if predicted.get(t.rank)]
+    inside = [
+        t
+        for t in scored
+        if predicted[t.rank]["low"] <= t.outcome <= predicted[t.rank]["high"]
+    ]
+    return {
+        "n_told": len(entry.told),
+        "n_followed": sum(1 for t in entry.told if t.rank),
+        "n_diverged": sum(1 for t in entry.told if t.status == "diverged"),
+        "n_censored": sum(1 for t in entry.told if t.status in STATUSES[3:]),
+        "best_outcome": best,
+        "n_scored": len(scored),
+        "n_inside": len(inside),
+    }
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Equal settings, numbers to the four digits that an advice shows."""
+    if set(a) != set(b):
+        return False
+    return all(_shown(a[key]) == _shown(b[key]) for key in a)
+
+
+def _shown(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:.4g}" if number else value
+
+
+def _told(folder: str) -> tuple[Told, ...]:
+    url = join(folder, "told.json")
+    if not exists(url):
+        return ()
+    return tuple(Told(**entry) for entry in json.loads(read_bytes(url))["told"])
+
+
+def _folder(home: str, advice_id: str) -> str:
+    return join(home, "advice", advice_id)
+
+
+def _bytes(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
