@@ -1,3 +1,17 @@
-"""autollm: learn from cheap training runs, configure expensive ones."""
+"""autollm: learn from cheap training runs, configure expensive ones.
+
+`autollm.recommend(path_or_table, target=...)` is the advisor in Python.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What is loaded when it is asked for."""
+    if name == "recommend":
+        from autollm.advisor.front import recommend
+
+        return recommend
+    raise AttributeError(f"module 'autollm' has no attribute {name!r}")

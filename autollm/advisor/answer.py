@@ -146,7 +146,7 @@ class Advice:
         """
         asked = [self.source, self.table_id, self.objective, self.target.fidelity]
         checked = self.checked.configuration if self.checked else None
-        asked += [len(self.recommendations), checked]
+        asked += [len(self.recommendations), checked, self.history]
         return content_hash(repr(asked))
 
     def to_json(self) -> dict[str, Any]:

@@ -31,6 +31,9 @@ MOST_BACKTESTS = 5
 """Hidden experiments, the most expensive ones: they are the most like the target."""
 PRICE_OF_DIVERGENCE = 1.0
 """In regret: a diverged run gives nothing, as the median of the table or worse."""
+REPEATED = 0.05
+"""Natural units below which a candidate is a run that was made: values are told with
+four digits."""
 TIE = 1e-6
 """Share of its own expected u that orders candidates which help the earlier picks
 alike."""
@@ -104,20 +107,33 @@ def ready(policy_id: str, view: TaskView):
 
 
 def choose(
-    policy, view: TaskView, k: int, p_diverge: np.ndarray | None = None
+    policy,
+    view: TaskView,
+    k: int,
+    p_diverge: np.ndarray | None = None,
+    tried: np.ndarray | None = None,
 ) -> Choice:
-    """The k proposals of a particle policy, `p_diverge` [n_candidates] priced in."""
+    """The k proposals of a policy that gives draws; `p_diverge` [n_candidates] is
+    priced in. `tried` [m, d]: points that were run at the target; they are not proposed
+    again, and what comes next has to be better than them.
+    """
     candidates = view.candidates
     u = policy.sampled(candidates)
     if p_diverge is not None:
         u = u + p_diverge * (PRICE_OF_DIVERGENCE - np.minimum(u, PRICE_OF_DIVERGENCE))
     picked: list[int] = []
     best = np.full(len(u), np.inf)
+    spent = np.zeros(len(candidates), dtype=bool)
+    if tried is not None and len(tried):
+        best = policy.sampled(tried).min(axis=1)
+        gaps = np.linalg.norm(candidates[:, None] - tried[None], axis=2)
+        spent = gaps.min(axis=1) < REPEATED
     tie = TIE * (policy.weights @ u)
-    for _ in range(min(k, len(candidates))):
+    for _ in range(min(k, int((~spent).sum()))):
         expected = policy.weights @ np.minimum(u, best[:, None]) + tie
-        expected[picked] = np.inf
+        expected[spent] = np.inf
         picked.append(int(np.argmin(expected)))
+        spent[picked[-1]] = True
         best = np.minimum(best, u[:, picked[-1]])
     return Choice(
         candidates[picked], u[:, picked], policy.weights, _p_best(policy, u, picked)

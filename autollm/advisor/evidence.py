@@ -25,7 +25,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from autollm.advisor.marts import build_marts
-from autollm.core.errors import AdviceError, AutoLLMError, UnknownNameError
+from autollm.core.errors import AdviceError, AutoLLMError, SetupError, UnknownNameError
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
 
@@ -100,6 +100,35 @@ def read_evidence(paths: Iterable[str | Path], said: Said, home: str = "") -> Ev
         marts = build_marts(bronze, MARTS)
         cells = _raw_cells(bronze)
     return evidence_of_marts(marts, said.source, cells, _columns(mapping), notes)
+
+
+def read_home(home: str, said: Said) -> Evidence:
+    """The evidence that has landed in a home, of the source that was named.
+
+    Raises:
+        AdviceError: nothing has landed, or more than one source and none was named.
+        SetupError: the home is no local folder.
+    """
+    from autollm.core.files import is_local, local_path
+    from autollm.logs.catalog import builtin_mappings, own_mappings
+
+    if not is_local(home):
+        raise SetupError(
+            f"the home {home} is no local folder, which DuckDB reads alone. Fix: name "
+            "the logs, or --home FOLDER."
+        )
+    bronze = f"{local_path(home)}/bronze"
+    if not any(Path(bronze).glob("batches/*/runs.parquet")):
+        raise AdviceError(
+            "unreadable",
+            f"nothing has landed in {home}.",
+            "autollm ingest PATH, or name the logs here.",
+        )
+    marts = build_marts(bronze, MARTS)
+    known = builtin_mappings() | own_mappings(home)
+    name = said.source.split("/")[0]
+    cells = _raw_cells(bronze)
+    return evidence_of_marts(marts, said.source, cells, _columns(known.get(name)))
 
 
 def evidence_of_marts(

@@ -119,7 +119,9 @@ def score(entry: Entry) -> dict[str, Any]:
     censored: they are counted and not scored.
     """
     direction = entry.answer["objective"]["direction"]
-    finished = [t for t in entry.told if t.status == "finished" and t.outcome is not None]
+    finished = [
+        t for t in entry.told if t.status == "finished" and t.outcome is not None
+    ]
     outcomes = [t.outcome for t in finished]
     best = (min if direction == "min" else max)(outcomes) if outcomes else None
     predicted = {p["rank"]: p["predicted"] for p in entry.answer["recommendations"]}

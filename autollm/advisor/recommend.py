@@ -6,7 +6,7 @@ options give an equal advice, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
 from autollm.advisor.doubts import doubts
-from autollm.advisor.evidence import Evidence, Said, read_evidence
-from autollm.advisor.study import Study, study
+from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
+from autollm.advisor.ledger import Told
+from autollm.advisor.study import Study, Tried, after, study
 from autollm.advisor.target import parse_target, resolve_target
 from autollm.advisor.worth import (
     NO_BENCHMARK,
@@ -35,41 +36,54 @@ from autollm.advisor.worth import (
     worth,
 )
 
+Runs = str | Path | Sequence[str | Path] | Evidence
+"""Logs by path; none: what has landed in the home."""
 N_ROWS = 20
 """Rows of the evidence that are listed: the best ones nearest to the target."""
 
 
 def recommend(
-    runs: str | Path | Iterable[str | Path] | Evidence,
+    runs: Runs,
     target: str | Mapping[str, float],
     *,
     trials: int = 3,
     said: Said | None = None,
     planned: Mapping[str, Any] | None = None,
+    tried: Sequence[Told] = (),
     home: str = "",
     command: str = "",
 ) -> Advice:
     """Advice for the next run at `target` from logs: a file, a folder, several of them,
     or evidence that was read before.
 
-    `planned`: a configuration of the user's own to check beside it.
+    `planned`: a configuration of the user's own to check beside it. `tried`: runs that
+    were made at the target since.
 
     Raises:
         AdviceError: no honest answer. QuestionError: the target lacks a coordinate.
         FileNotFoundError: a path does not exist.
     """
-    evidence = runs if isinstance(runs, Evidence) else _read(runs, said or Said(), home)
+    said = said or Said()
+    evidence = runs if isinstance(runs, Evidence) else _read(runs, said, home)
     asked = parse_target(target) if isinstance(target, str) else dict(target)
     fidelity, assumptions = resolve_target(
         asked, evidence.table.experiments, evidence.columns
     )
     found = study(evidence, fidelity, trials)
-    return compose(found, trials, assumptions, said or Said(), planned, command)
+    if tried:
+        found = after(found, [_tried(found, run) for run in tried])
+    return compose(found, trials, assumptions, said, planned, command)
 
 
-def _read(runs: Any, said: Said, home: str) -> Evidence:
+def _tried(found: Study, run: Told) -> Tried:
+    point = found.question.space.encode(found.names.read(run.configuration))
+    outcome = float("nan") if run.outcome is None else run.outcome
+    return Tried(point, found.sign * outcome, run.status)
+
+
+def _read(runs: Runs, said: Said, home: str) -> Evidence:
     paths = [runs] if isinstance(runs, (str, Path)) else list(runs)
-    return read_evidence(paths, said, home)
+    return read_evidence(paths, said, home) if paths else read_home(home, said)
 
 
 def compose(
@@ -141,7 +155,7 @@ def _constants(found: Study) -> dict[str, Any]:
 def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
     view = found.question.view
     p = found.divergence.probability(view.candidates, found.optimum)
-    choice = choose(found.policy, view, trials, p)
+    choice = choose(found.policy, view, trials, p, found.tried_points)
     listed = []
     for i, point in enumerate(choice.points):
         u = found.policy.sampled(point[None])[:, 0]
@@ -268,6 +282,11 @@ def _history(found: Study) -> tuple[dict[str, Any], ...]:
             row = _row(found, run)
             keys = ("configuration", "outcome", "run_id")
             listed.append({"rank": rank} | {k: row[k] for k in keys})
+    for run in found.tried:
+        shown = found.names.show(found.question.space.decode(run.point))
+        outcome = found.sign * run.loss if np.isfinite(run.loss) else None
+        told = {"configuration": shown, "outcome": outcome, "status": run.status}
+        listed.append({"rank": len(listed) + 1} | told)
     return tuple(listed)
 
 

@@ -7,7 +7,7 @@ give an equal study.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,10 +23,11 @@ from autollm.advisor.decide import (
 from autollm.advisor.divergence import Divergence, fit_divergence
 from autollm.advisor.evidence import Evidence
 from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
-from autollm.advisor.loss_law import LossLaw, fit_loss_law
+from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
 from autollm.advisor.question import Question, make_question, widened
 from autollm.advisor.response import Response, Rows, fit_response
+from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
 
 OTHERS = ("moving-bowl", "power-law", "copy-nearest", "pool-centre")
@@ -53,6 +54,15 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A run at the target: point [d], loss (NaN where it gave none), status."""
+
+    point: np.ndarray
+    loss: float
+    status: str
+
+
+@dataclass(frozen=True)
 class Study:
     """`rows`, `response.levels`: in the order of `question.levels`."""
 
@@ -70,6 +80,7 @@ class Study:
     distance: Distance
     backtests: tuple[Backtest, ...]
     policy: Any
+    tried: tuple[Tried, ...] = ()
 
     @property
     def is_prior(self) -> bool:
@@ -85,6 +96,12 @@ class Study:
         if name in self.names.spellings:
             return self.names.spelling(name).column
         return self.evidence.native(name)
+
+    @property
+    def tried_points(self) -> np.ndarray:
+        """[n_tried, d]."""
+        points = [t.point for t in self.tried]
+        return np.array(points).reshape(-1, len(self.question.space))
 
     @cached_property
     def spread(self) -> float:
@@ -155,6 +172,48 @@ def study(
         _backtests(question) if with_backtests else (),
         ready(decider_of(question.space), question.view),
     )
+
+
+def after(found: Study, tried: Sequence[Tried]) -> Study:
+    """The study once runs at the target are known: the policy is told of them, and what
+    the target can reach is corrected by what they gave.
+    """
+    law = found.loss_law
+    for number, run in enumerate(tried, 1):
+        has_outcome = run.status == "finished" and np.isfinite(run.loss)
+        if hasattr(found.policy, "tell"):
+            found.policy.tell(_trial(found, number, run, has_outcome))
+    for run in tried:
+        if law is not None and run.status == "finished" and np.isfinite(run.loss):
+            law = replace(law, forecast=_corrected(found, law.forecast, run))
+    return replace(found, tried=tuple(tried), loss_law=law)
+
+
+def _trial(found: Study, number: int, run: Tried, has_outcome: bool) -> Trial:
+    return Trial(
+        number,
+        "ok",
+        found.question.space.decode(run.point),
+        tuple(run.point.tolist()),
+        objective=found.sign * run.loss,
+        loss=run.loss if has_outcome else float("nan"),
+        diverged=run.status == "diverged",
+    )
+
+
+def _corrected(found: Study, forecast: Forecast, run: Tried) -> Forecast:
+    """The forecast of the best, by what a run shows of it: its loss less what its
+    configuration is expected to lose (two normals multiplied).
+    """
+    u = found.policy.sampled(run.point[None])[:, 0]
+    mean_u = float(found.policy.weights @ u)
+    sd_u = float(np.sqrt(max(found.policy.weights @ (u - mean_u) ** 2, 0.0)))
+    noise = found.noise.sd or 0.1 * found.spread
+    variance = noise**2 + (found.spread * sd_u) ** 2
+    share = forecast.sd**2 / (forecast.sd**2 + variance)
+    shown = run.loss - found.spread * mean_u
+    mean = forecast.mean + share * (shown - forecast.mean)
+    return Forecast(mean, forecast.sd * float(np.sqrt(1 - share)), forecast.df)
 
 
 def rows_of(evidence: Evidence, e: int) -> Rows:

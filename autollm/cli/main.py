@@ -58,6 +58,7 @@ class App(typer.Typer):
 def build() -> App:
     """The application with all commands."""
     from autollm.cli import (
+        advice,
         bench,
         clean,
         doctor,
@@ -81,6 +82,8 @@ def build() -> App:
     for module in (run, ingest, recommend, evaluate, report, doctor, clean):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.command()(recommend.check)
+    app.command()(advice.tell)
+    app.add_typer(advice.app, name="advice")
     app.add_typer(lab.app, name="lab")
     app.add_typer(sources.app, name="sources")
     app.add_typer(bench.app, name="bench")

@@ -1,7 +1,8 @@
 """`autollm recommend` and `autollm check`: from logs to the next run.
 
-What does not belong here: statistics (autollm.advisor). Invariant: with --json only
-JSON goes to stdout, also where there is no answer.
+What does not belong here: statistics (autollm.advisor), saved advice (advice.py).
+Invariant: with --json only JSON goes to stdout, also where there is no answer; without
+--save nothing is written but the file of --write.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +19,10 @@ import typer
 
 from autollm.cli.options import Home, Json, split
 
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Logs: files or folders; none: what landed in the home."),
+]
 Target = Annotated[
     str,
     typer.Option("--target", help="Where to run: params=7B,tokens=1.4e11."),
@@ -31,14 +38,27 @@ Mapping = Annotated[
     str, typer.Option("--as", help="Mapping file (TOML), or name of a known mapping.")
 ]
 Source = Annotated[
-    str, typer.Option("--source", help="Which source, where the logs hold several.")
+    str, typer.Option("--source", help="Which source, where there are several.")
 ]
 Trials = Annotated[int, typer.Option("--trials", min=1, max=20, help="How many runs.")]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question as it was typed; what is needed to ask it again."""
+
+    runs: tuple[str, ...]
+    target: str
+    objective: str = ""
+    knobs: str = ""
+    fidelity: str = ""
+    mapping: str = ""
+    source: str = ""
+
+
 def recommend(
-    runs: Annotated[list[Path], typer.Argument(help="Logs: files or folders.")],
-    target: Target,
+    runs: Runs = None,
+    target: Target = "",
     objective: Objective = "",
     knobs: Knobs = "",
     fidelity: Fidelity = "",
@@ -55,21 +75,32 @@ def recommend(
             help="Of --write: yaml, dotted, sweep, overrides, json; default by name.",
         ),
     ] = "",
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the advice in the home's ledger.")
+    ] = False,
+    goes_on: Annotated[
+        str,
+        typer.Option("--continue", help="Saved advice to go on from, after `tell`."),
+    ] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what the next expensive run should use, from runs that you already have."""
-    said = (objective, knobs, fidelity, mapping, source)
-    advice = advise(runs, target, said, trials, None, home, as_json)
+    typed = Asked(_paths(runs), target, objective, knobs, fidelity, mapping, source)
+    with_end = _Ending(as_json)
+    asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
+    advice = with_end(lambda said: advise(said, trials, None, home, tried), asked)
+    if save or goes_on:
+        with_end(lambda: _save(advice, asked, home))
     if write:
-        _write(advice, write, style)
+        with_end(lambda: _write(advice, write, style))
     _print(advice, as_json, quiet=write == "-")
 
 
 def check(
     plan: Annotated[Path, typer.Argument(help="Your configuration: YAML or JSON.")],
-    runs: Annotated[list[Path], typer.Argument(help="Logs: files or folders.")],
-    target: Target,
+    runs: Runs = None,
+    target: Target = "",
     objective: Objective = "",
     knobs: Knobs = "",
     fidelity: Fidelity = "",
@@ -79,63 +110,95 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say whether a configuration of your own is all right, before you run it."""
-    said = (objective, knobs, fidelity, mapping, source)
-    advice = advise(runs, target, said, 1, plan, home, as_json)
+    asked = Asked(_paths(runs), target, objective, knobs, fidelity, mapping, source)
+    advice = _Ending(as_json)(lambda said: advise(said, 1, plan, home), asked)
     _print(advice, as_json)
 
 
+def _paths(runs: list[Path] | None) -> tuple[str, ...]:
+    return tuple(str(path) for path in runs or ())
+
+
 def advise(
-    runs: list[Path],
-    target: str,
-    said: tuple[str, str, str, str, str],
+    asked: Asked,
     trials: int,
     plan: Path | None,
     home: str | None,
-    as_json: bool,
+    tried: tuple[Any, ...] = (),
 ) -> Any:
-    """The advice; ends the process with 2 or 3 where there is none. On a terminal an
-    unknown direction is asked for.
+    """The advice.
+
+    Raises:
+        AdviceError, QuestionError, SpaceError, FileNotFoundError: there is none.
     """
     from autollm.advisor.evidence import Said
     from autollm.advisor.recommend import recommend as answer
     from autollm.advisor.written import read_plan
-    from autollm.core.errors import AdviceError, QuestionError, SpaceError
+    from autollm.core.errors import QuestionError
+    from autollm.core.places import resolve
 
-    objective, knobs, fidelity, mapping, source = said
-    try:
-        return answer(
-            runs,
-            target,
-            trials=trials,
-            said=Said(
-                objective, tuple(split(knobs)), _pairs(fidelity), mapping, source
-            ),
-            planned=read_plan(plan) if plan else None,
-            home=_home(home),
-            command=_command(),
+    if not asked.target:
+        raise QuestionError("no target. Fix: --target params=7B,tokens=140B")
+    said = Said(
+        asked.objective,
+        tuple(split(asked.knobs)),
+        _pairs(asked.fidelity),
+        asked.mapping,
+        asked.source,
+    )
+    return answer(
+        list(asked.runs),
+        asked.target,
+        trials=trials,
+        said=said,
+        planned=read_plan(plan) if plan else None,
+        tried=tried,
+        home=resolve(home).home,
+        command=" ".join(["autollm", *map(shlex.quote, sys.argv[1:])]),
+    )
+
+
+class _Ending:
+    """Ends the process with 2 or 3, and the error object, where there is no answer; on a
+    terminal an unknown direction is asked for.
+    """
+
+    def __init__(self, as_json: bool):
+        self._as_json = as_json
+
+    def __call__(self, work: Callable[..., Any], asked: Asked | None = None) -> Any:
+        from autollm.core.errors import (
+            AdviceError,
+            QuestionError,
+            SpaceError,
+            UnknownNameError,
         )
-    except (QuestionError, SpaceError) as error:
-        _fail(2, "question", str(error), "", as_json)
-    except AdviceError as error:
-        if error.code == "direction" and not as_json and sys.stdin.isatty():
-            better = typer.prompt(f"{error.text} min or max?", err=True).strip().lower()
-            objective = f"{error.about}:{better}"
-            said = (objective, knobs, fidelity, mapping, source)
-            return advise(runs, target, said, trials, plan, home, as_json)
-        _fail(3, error.code, error.text, error.remedy, as_json)
-    except FileNotFoundError as error:
-        _fail(3, "unreadable", f"{error}", "name logs that are there.", as_json)
 
+        try:
+            return work(asked) if asked else work()
+        except (QuestionError, SpaceError, UnknownNameError) as error:
+            self._fail(2, "question", str(error), "")
+        except AdviceError as error:
+            if asked and self._may_ask(error):
+                better = typer.prompt(f"{error.text} min or max?", err=True)
+                objective = f"{error.about}:{better.strip().lower()}"
+                return self(work, replace(asked, objective=objective))
+            self._fail(3, error.code, error.text, error.remedy)
+        except FileNotFoundError as error:
+            self._fail(3, "unreadable", str(error), "name logs that are there.")
 
-def _fail(code: int, name: str, text: str, remedy: str, as_json: bool) -> None:
-    from autollm.advisor.answer import error_json
+    def _may_ask(self, error: Any) -> bool:
+        return error.code == "direction" and not self._as_json and sys.stdin.isatty()
 
-    if as_json:
-        print(json.dumps(error_json(name, text, remedy)))
-    else:
-        ending = f" Fix: {remedy}" if remedy else ""
-        typer.echo(f"error: {text}{ending}", err=True)
-    raise typer.Exit(code)
+    def _fail(self, code: int, name: str, text: str, remedy: str) -> None:
+        from autollm.advisor.answer import error_json
+
+        if self._as_json:
+            print(json.dumps(error_json(name, text, remedy)))
+        else:
+            ending = f" Fix: {remedy}" if remedy else ""
+            typer.echo(f"error: {text}{ending}", err=True)
+        raise typer.Exit(code)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -151,14 +214,30 @@ def _pairs(text: str) -> dict[str, str]:
     return found
 
 
-def _home(home: str | None) -> str:
+def _continued(
+    advice_id: str, home: str | None
+) -> tuple[Asked, tuple[Any, ...]] | None:
+    """The question of a saved advice, and the runs that were told since."""
+    if not advice_id:
+        return None
+    from autollm.advisor import ledger
     from autollm.core.places import resolve
 
-    return resolve(home).home
+    entry = ledger.load(resolve(home).home, advice_id)
+    asked = entry.asked | {"runs": tuple(entry.asked["runs"])}
+    return Asked(**asked), entry.told
 
 
-def _command() -> str:
-    return " ".join(["autollm", *map(shlex.quote, sys.argv[1:])])
+def _save(advice: Any, asked: Asked, home: str | None) -> None:
+    """Keep the advice; its logs by absolute path, so that it can be asked anywhere."""
+    from autollm.advisor import ledger
+    from autollm.core.places import resolve
+
+    runs = tuple(str(Path(path).absolute()) for path in asked.runs)
+    kept = asdict(replace(asked, runs=runs))
+    places = resolve(home).prepare()
+    advice_id = ledger.save(places.home, advice, kept)
+    typer.echo(f"saved as {advice_id}: autollm tell {advice_id} ...", err=True)
 
 
 def _write(advice: Any, write: str, style: str) -> None:

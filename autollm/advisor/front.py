@@ -1,0 +1,71 @@
+"""`autollm.recommend` in Python: logs, or a table in memory, in; frozen dataclasses out.
+
+    import autollm
+    advice = autollm.recommend("runs.csv", target={"params": 7e9, "tokens": 1.4e11})
+    advice.recommendations[0].configuration
+
+What does not belong here: what the command line alone needs. Invariant: the same
+question gives the same advice as `autollm recommend`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from autollm.advisor.answer import Advice
+from autollm.advisor.evidence import Said
+from autollm.advisor.recommend import Runs
+from autollm.advisor.recommend import recommend as answer
+
+
+def recommend(
+    path_or_table: Runs | Any,
+    target: str | Mapping[str, float],
+    *,
+    objective: str = "",
+    knobs: Sequence[str] = (),
+    fidelity: Mapping[str, str] | None = None,
+    mapping: str = "",
+    source: str = "",
+    trials: int = 3,
+    planned: Mapping[str, Any] | None = None,
+) -> Advice:
+    """Advice for the next run at `target`.
+
+    Args:
+        path_or_table: a file, a folder or several; or a table in memory: a pyarrow
+            Table, or anything that gives one (pandas, polars).
+        target: {"params": 7e9, "tokens": 1.4e11}, or "params=7B,tokens=140B".
+        objective: a column with its direction, "val_loss:min". knobs: columns that were
+            chosen. fidelity: {"params": column, "tokens": column}. mapping: a mapping
+            file or a known name. source: where the logs hold several. What is not said
+            is guessed, and stands in `assumptions`.
+        planned: a configuration of your own; `checked` then says what it loses.
+
+    Raises:
+        AdviceError: no honest answer. QuestionError: the target lacks a coordinate.
+    """
+    said = Said(objective, tuple(knobs), dict(fidelity or {}), mapping, source)
+    options = {"trials": trials, "said": said, "planned": planned}
+    table = _table(path_or_table)
+    if table is None:
+        return answer(path_or_table, target, **options)
+    with tempfile.TemporaryDirectory(prefix="autollm-table-") as folder:
+        path = Path(folder) / "table.parquet"
+        pq.write_table(table, path)
+        return answer(path, target, **options)
+
+
+def _table(given: Any) -> pa.Table | None:
+    """A table in memory as Arrow; None for paths and evidence."""
+    if isinstance(given, pa.Table):
+        return given
+    if hasattr(given, "__arrow_c_stream__"):
+        return pa.table(given)
+    return None

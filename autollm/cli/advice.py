@@ -1,0 +1,156 @@
+"""`autollm advice list|show` and `autollm tell`: the ledger of saved advice.
+
+What does not belong here: making an advice (recommend.py). Invariant: only what was
+saved can be told of.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autollm.cli.options import Home, Json
+
+app = typer.Typer(help="Advice that was saved, and what it was worth.")
+AdviceId = Annotated[str, typer.Argument(help="Id of the advice, or its beginning.")]
+
+
+@app.command("list")
+def list_advice(home: Home = None, as_json: Json = False) -> None:
+    """Every saved advice: target, first configuration, what came of it."""
+    from autollm.advisor import ledger
+    from autollm.core.places import resolve
+
+    places = resolve(home)
+    entries = [ledger.load(places.home, a) for a in ledger.advice_ids(places.home)]
+    entries.sort(key=lambda entry: (entry.saved_at, entry.advice_id))
+    if as_json:
+        print(json.dumps([_row(entry) for entry in entries]))
+        return
+    for entry in entries:
+        print(_line(_row(entry)))
+
+
+@app.command()
+def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
+    """One saved advice as it was given, and the runs that were told of since."""
+    from autollm.advisor import ledger
+    from autollm.core.places import resolve
+
+    entry = ledger.load(resolve(home).home, advice)
+    told = [vars(run) for run in entry.told]
+    if as_json:
+        print(json.dumps({"answer": entry.answer, "told": told} | _row(entry)))
+        return
+    print(_line(_row(entry)))
+    for proposal in entry.answer["recommendations"]:
+        print(f"  {proposal['rank']}. {proposal['configuration']}")
+    for run in entry.told:
+        print(f"  told: {run.configuration} gave {run.outcome} ({run.status})")
+
+
+def tell(
+    advice: AdviceId,
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            help="What was run: your settings and the outcome, lr=0.001,bs=512,"
+            "val_loss=1.95, or a YAML or JSON file of them.",
+        ),
+    ],
+    status: Annotated[
+        str,
+        typer.Option(help="finished, diverged, failed, killed, pruned or running."),
+    ] = "finished",
+    name: Annotated[str, typer.Option("--name", help="Your name of the run.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Note what a run at the target of a saved advice gave."""
+    from autollm.advisor import ledger
+    from autollm.core.errors import QuestionError
+    from autollm.core.places import resolve
+
+    home_url = resolve(home).home
+    try:
+        entry = ledger.load(home_url, advice)
+        told = _told(entry, _values(run), status, name)
+        entry = ledger.tell(home_url, entry.advice_id, told)
+    except QuestionError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(_row(entry)))
+        return
+    print(_line(_row(entry)))
+    print(f"next: autollm recommend --continue {entry.advice_id} --trials 3")
+
+
+def _values(run: str) -> dict[str, Any]:
+    """Settings and outcome, from a file or from `key=value,...`."""
+    from autollm.advisor.written import read_plan
+    from autollm.core.errors import QuestionError
+    from autollm.core.values import parse_number
+
+    if "=" not in run or Path(run).exists():
+        return read_plan(run)
+    found: dict[str, Any] = {}
+    for part in run.split(","):
+        key, sign, text = part.partition("=")
+        if not sign:
+            raise QuestionError(f"--run: {part!r}, expected KEY=VALUE")
+        number = parse_number(text.strip())
+        found[key.strip()] = text.strip() if number is None else number
+    return found
+
+
+def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
+    from autollm.advisor import ledger
+    from autollm.core.errors import QuestionError
+    from autollm.core.values import parse_number
+
+    objective = entry.answer["objective"]["name"]
+    keys = entry.answer["recommendations"][0]["configuration"]
+    lacking = [key for key in keys if key not in values]
+    if lacking:
+        raise QuestionError(f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}.")
+    outcome = parse_number(values.get(objective))
+    if outcome is None and status == "finished":
+        raise QuestionError(
+            f"--run lacks the outcome {objective}. Fix: --run ...,{objective}=VALUE, or "
+            "--status diverged."
+        )
+    configuration = {key: values[key] for key in keys}
+    rank = ledger.followed(entry, configuration)
+    number = None if outcome is None else float(outcome)
+    return ledger.Told(configuration, number, status, rank, name)
+
+
+def _row(entry: Any) -> dict[str, Any]:
+    from autollm.advisor import ledger
+
+    answer = entry.answer
+    return {
+        "advice_id": entry.advice_id,
+        "saved_at": entry.saved_at,
+        "source": answer["source"],
+        "target": answer["target"]["fidelity"],
+        "configuration": answer["recommendations"][0]["configuration"],
+        "predicted": answer["recommendations"][0]["predicted"],
+    } | ledger.score(entry)
+
+
+def _line(row: dict[str, Any]) -> str:
+    target = ", ".join(f"{n} {v:.3g}" for n, v in row["target"].items())
+    worth = f"{row['n_told']} runs told"
+    if row["best_outcome"] is not None:
+        worth += f", best {row['best_outcome']:.4g}"
+    if row["n_scored"]:
+        worth += f", {row['n_inside']} of {row['n_scored']} within their interval"
+    return (
+        f"{row['advice_id']}  {row['saved_at']}  {row['source']} at {target}: {worth}"
+    )
