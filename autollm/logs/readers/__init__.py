@@ -6,6 +6,7 @@ in which they are asked: the first reader whose `matches` says yes reads the fil
 folders are asked before files, from the outermost folder inwards.
 
 Invariant: bytes in, relation or RecordError out; nothing that the bytes say is executed.
+No two file readers, and no two folder readers, have one format.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.mlflow_store import MlflowFetchedReader, MlflowFolderReader
 from autollm.logs.readers.optuna_trials import OptunaJournalReader
-from autollm.logs.readers.ray_tune import RaySweepReader, RayTrialReader
+from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
 from autollm.logs.readers.tensorboard import (
     TensorboardFileReader,
@@ -45,8 +46,7 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         MlflowFolderReader(),
         WandbFolderReader(),
         TrainerFolderReader(),
-        RaySweepReader(),
-        RayTrialReader(),
+        RayTuneReader(),
         HydraJobReader(),
         LightningFolderReader(),
         TensorboardFolderReader(),

@@ -176,7 +176,7 @@ def _metric_point(parts: Sequence[str]) -> tuple[float, float, int | None] | Non
 class MlflowFetchedReader:
     """What `fetch_mlflow` wrote."""
 
-    format = "mlflow"
+    format = "mlflow-api"
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
@@ -187,7 +187,7 @@ class MlflowFetchedReader:
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
-        builder = new_builder()
+        builder = new_builder(self.format)
         runs: dict[str, MlflowRun] = {}
         for _, record in records_of(builder, opened.files["runs.jsonl"]):
             run = _fetched_run(record)

@@ -8,7 +8,7 @@ Rules
   header.
 - How a trial ended stands in the sweep's newest `experiment_state-*.json`, in Tune's own
   words. Without it a trial with an error file is `ERROR`, one whose last row says `done`
-  is `TERMINATED`, and of the others nothing is said: function trainables leave no mark.
+  is `TERMINATED`, any other `RUNNING`: function trainables leave no mark of their end.
 
 Invariant: one trial folder, one run.
 """
@@ -33,8 +33,8 @@ _STATE = re.compile(r"experiment_state-[^/]+\.json")
 _TRIAL_FILES = frozenset({_SETTINGS, *_HISTORIES, *_ERRORS})
 
 
-class RaySweepReader:
-    """A sweep's folder."""
+class RayTuneReader:
+    """A sweep's folder, or a trial's."""
 
     format = "ray-tune"
 
@@ -42,7 +42,9 @@ class RaySweepReader:
         """See `FolderReader.matches_folder`."""
         states = [path for path in listing if _STATE.fullmatch(path)]
         if not states:
-            return ()
+            here = _TRIAL_FILES & set(listing)
+            is_trial = _SETTINGS in here and bool(here & set(_HISTORIES))
+            return tuple(sorted(here)) if is_trial else ()
         claimed = [max(states)]
         for path in listing:
             folder, _, name = path.rpartition("/")
@@ -51,55 +53,33 @@ class RaySweepReader:
         return tuple(claimed)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
-        """See `FolderReader.read`."""
-        builder = _new_builder()
+        """See `FolderReader.read`.
+
+        Raises:
+            RecordError: no trial has a history that is a curve.
+        """
+        builder = RelationBuilder(self.format, "run")
+        builder.roles.update({"run": "key", "trial_id": "label", "state": "status"})
         trials: dict[str, dict[str, OpenedFile]] = {}
         statuses: dict[str, str] = {}
         for path, file in sorted(opened.files.items()):
             folder, _, name = path.rpartition("/")
-            if folder:
+            if folder or name in _TRIAL_FILES:
                 trials.setdefault(folder, {})[name] = file
             else:
                 statuses = _statuses(builder, read_config(builder, file))
+        n_read = 0
         for folder, files in trials.items():
-            if not set(files) & set(_HISTORIES):
-                builder.note(f"{folder}: neither result.json nor progress.csv is there")
-                continue
-            if not _add_trial(builder, files, folder, _status_of(folder, statuses)):
-                builder.note(f"{folder}: no history can be read, so it is no run")
-        return [builder.relation()]
-
-
-class RayTrialReader:
-    """A trial's folder by itself."""
-
-    format = "ray-tune"
-
-    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
-        """See `FolderReader.matches_folder`."""
-        here = _TRIAL_FILES & set(listing)
-        if _SETTINGS not in here or not here & set(_HISTORIES):
-            return ()
-        return tuple(sorted(here))
-
-    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
-        """See `FolderReader.read`.
-
-        Raises:
-            RecordError: neither history is a curve.
-        """
-        builder = _new_builder()
-        if not _add_trial(builder, opened.files, plain_name(opened.name), ""):
+            run = folder or plain_name(opened.name)
+            is_read = _add_trial(builder, files, run, _status_of(folder, statuses))
+            n_read += is_read
+            if not is_read:
+                builder.note(f"{run}: neither result.json nor progress.csv is a curve")
+        if not n_read:
             raise RecordError(
                 f"{opened.name}: neither result.json nor progress.csv is a curve"
             )
         return [builder.relation()]
-
-
-def _new_builder() -> RelationBuilder:
-    builder = RelationBuilder("ray-tune", "run")
-    builder.roles.update({"run": "key", "trial_id": "label", "state": "status"})
-    return builder
 
 
 def _add_trial(
@@ -118,7 +98,8 @@ def _add_trial(
         if last is None:
             continue
         is_done = last.get("done") in (True, "True", "true")
-        builder.amend_run({"state": status or ("TERMINATED" if is_done else None)})
+        ended = "TERMINATED" if is_done else "RUNNING"
+        builder.amend_run({"state": status or ended})
         return True
     return False
 
@@ -141,7 +122,7 @@ def _statuses(builder: RelationBuilder, state: Mapping[str, Any]) -> dict[str, s
 
 
 def _status_of(folder: str, statuses: Mapping[str, str]) -> str:
-    """By the folder's name, which is the trial's, or holds its id."""
+    """By the folder's name, which is the trial's, or holds its id; "" for neither."""
     if folder in statuses:
         return statuses[folder]
     for name, status in statuses.items():

@@ -10,7 +10,7 @@ Rules
   (`<clock>/`, `train/`, `validation/`) belongs to the run; Keras's go before the metric.
 - `wall_time_s` counts from the run's first scalar; steps stand as logged.
 - A second file, and steps that go back, are a restart: all points stay, the later counts.
-- The state is the hparams plugin's (`SUCCESS`, `FAILURE`, `RUNNING`), where it is used.
+- How a run ended is not told: `add_hparams` writes `SUCCESS` as soon as it is called.
 - Images, histograms, graphs and profiles are passed over.
 
 Invariant: every record is read or set aside by its number; a damaged length loses the
@@ -60,8 +60,6 @@ _CHECKSUM_BYTES = 4
 _MAX_CHECKED_BYTES = 4_096  # scalars take some 50; images and graphs are passed over
 _MASK_DELTA = 0xA282EAD8
 _CRC32C = 0x82F63B78  # the polynomial, reversed
-_SESSION_STATES = {1: "SUCCESS", 2: "FAILURE", 3: "RUNNING"}
-_STATE_WORDS = {"SUCCESS": "finished", "FAILURE": "failed", "RUNNING": "running"}
 _TENSOR_READERS = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}
 """dtype of a TensorProto: its layout in tensor_content, the field of its own values."""
 _DT_STRING = 7
@@ -72,7 +70,6 @@ class _Run:
     hparams: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, Any] = field(default_factory=dict)
     results: dict[str, float] = field(default_factory=dict)
-    state: str | None = None
     started_s: float | None = None
     last_step: dict[str, int] = field(default_factory=dict)
     ended_s: float | None = None
@@ -109,7 +106,7 @@ class TensorboardFileReader:
 
 def _read(files: Sequence[OpenedFile], name: str) -> Relation:
     builder = RelationBuilder("tensorboard", "run")
-    builder.roles.update({"run": "key", "state": "status", "runtime_s": "cost"})
+    builder.roles.update({"run": "key", "runtime_s": "cost"})
     run = _Run()
     for opened in files:
         prefix = _metric_prefix(opened.name)
@@ -300,14 +297,10 @@ def _take_text(run: _Run, tag: str, said: Sequence[str]) -> None:
 
 
 def _take_hparams(run: _Run, data: Message) -> None:
-    """HParamsPluginData: session_start_info 3 (hparams 1: a map), session_end_info 4
-    (status 1).
-    """
+    """HParamsPluginData: session_start_info 3 (hparams 1: a map)."""
     for start in messages(data, 3):
         for entry in messages(start, 1):
             run.hparams[text(entry, 1)] = _plain(message(entry, 2))
-    for end in messages(data, 4):
-        run.state = _SESSION_STATES.get(integer(end, 1), run.state)
 
 
 def _plain(value: Message) -> Any:
@@ -330,8 +323,6 @@ def _add_run(builder: RelationBuilder, run: _Run, name: str, file: str) -> None:
     for metric, value in run.results.items():
         cells[f"metrics.{metric}"] = value
         builder.roles[f"metrics.{metric}"] = metric_role(metric)
-    if run.state is not None:
-        cells["state"] = _STATE_WORDS[run.state]
     if run.last_step:
         cells["last_step"] = max(run.last_step.values())
         builder.roles["last_step"] = "measured"

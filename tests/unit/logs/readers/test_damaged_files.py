@@ -34,3 +34,9 @@ def test_readers__formats__all_have_an_input_of_their_own():
     tested = {subject.reader.format for subject in SUBJECTS}
     everybody = {reader.format for reader in (*file_readers(), *folder_readers())}
     assert tested == everybody
+
+
+def test_readers__formats__are_unique_among_files_and_among_folders():
+    for readers in (file_readers(), folder_readers()):
+        formats = [reader.format for reader in readers]
+        assert len(formats) == len(set(formats))

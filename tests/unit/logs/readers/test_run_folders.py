@@ -7,7 +7,7 @@ from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
-from autollm.logs.readers.ray_tune import RaySweepReader, RayTrialReader
+from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.rows import run_of_checkpoint
 from autollm.logs.readers.run_folders import parse_config
 from autollm.logs.readers.tensorboard import TensorboardFolderReader
@@ -143,7 +143,7 @@ def test_lightning_folder__uneven_metrics__are_points_where_they_are_filled():
 
 
 def test_ray_sweep__states__are_those_of_the_experiment():
-    relation = read_folder(RaySweepReader(), FIXTURES / "ray" / "sweep")
+    relation = read_folder(RayTuneReader(), FIXTURES / "ray" / "sweep")
     rows = relation.runs.to_pylist()
     by_lr = {row["config.lr"]: row for row in rows}
     states = {lr: status_of(row["state"]) for lr, row in by_lr.items()}
@@ -155,13 +155,13 @@ def test_ray_sweep__states__are_those_of_the_experiment():
     assert steps == [1, 2, 3, 4]
 
 
-def test_ray_trial__without_the_experiment__says_nothing_but_of_failures():
+def test_ray_trial__without_the_experiment__is_running_or_failed():
     states = {}
     for folder in (FIXTURES / "ray" / "sweep").iterdir():
         if folder.is_dir():
-            row = one_run(read_folder(RayTrialReader(), folder))
+            row = one_run(read_folder(RayTuneReader(), folder))
             states[row["config.lr"]] = row["state"]
-    assert states == {0.001: None, 0.01: None, 0.1: "ERROR"}
+    assert states == {0.001: "RUNNING", 0.01: "RUNNING", 0.1: "ERROR"}
 
 
 def test_ray_trial__headerless_progress__yields_to_result_json():
@@ -176,11 +176,11 @@ def test_ray_trial__headerless_progress__yields_to_result_json():
         "progress.csv": progress,
         "result.json": result,
     }
-    (relation,) = RayTrialReader().read(OpenedFolder("t", files))
+    (relation,) = RayTuneReader().read(OpenedFolder("t", files))
     assert one_run(relation)["state"] == "TERMINATED"
     del files["result.json"]
     with pytest.raises(RecordError, match="is a curve"):
-        list(RayTrialReader().read(OpenedFolder("t", files)))
+        list(RayTuneReader().read(OpenedFolder("t", files)))
 
 
 def test_hydra_job__settings_overrides_history_and_results__are_one_run():
@@ -200,13 +200,13 @@ def test_hydra_job__no_metrics__is_a_run_of_settings_alone():
     assert one_run(relation)["config.lr"] == 1e-4
 
 
-def test_tensorboard__hparams__are_settings_and_an_end():
+def test_tensorboard__hparams__are_settings():
     folder = FIXTURES / "tensorboard" / "lr-0.01"
     relation = read_folder(TensorboardFolderReader(), folder, "runs/lr-0.01")
     row = one_run(relation)
     assert row["run"] == "runs/lr-0.01"
     assert (row["hparams.lr"], row["hparams.optimizer"]) == (0.01, "adamw")
-    assert status_of(row["state"]) == "finished"
+    assert "state" not in row
     losses = curve_of(relation, row["run"], "loss/train")
     assert losses[1] == (10, pytest.approx(2.91))
     assert relation.points["wall_time_s"][1].as_py() == 10.0
