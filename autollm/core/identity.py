@@ -201,7 +201,7 @@ def _dump_list(values: list[Any]) -> str:
     in_text = any(isinstance(v, ast.FormattedValue) for v in values)
     for value in values:
         if in_text and isinstance(value, ast.Constant):
-            text += value.value
+            text += str(value.value)
             continue
         if text:
             written.append(_constant(text))

@@ -209,7 +209,8 @@ def _canonical(value: Any, digits: int | None) -> Any:
         return [_canonical(item, digits) for item in value]
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
-    number = value.item() if hasattr(value, "item") else value
+    scalar: Any = value  # of NumPy, or a number already
+    number = scalar.item() if hasattr(scalar, "item") else scalar
     if isinstance(number, float) and not math.isfinite(number):
         return str(number)
     if digits is None or not isinstance(number, (int, float)):

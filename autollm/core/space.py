@@ -327,11 +327,13 @@ def _same(a: Any, b: Any) -> bool:
 
 def _holds(knob: Knob, chosen: Mapping[str, Any]) -> bool:
     """Whether a conditional knob is chosen, given the values of the knobs before it."""
+    assert knob.when is not None
     parent, values = knob.when
     return parent in chosen and _among(chosen[parent], values)
 
 
 def _condition(knob: Knob) -> str:
+    assert knob.when is not None
     parent, values = knob.when
     return f"{parent} is {' or '.join(map(repr, values))}"
 

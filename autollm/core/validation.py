@@ -113,11 +113,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _section(location: tuple[Any, ...]) -> str:
     """`[objective]`, `[[knobs]]`, `[[knobs]] when`."""
-    if not location:
+    if len(location) == 0:
         return "the file"
+    first = str(next(iter(location)))
     is_list = len(location) > 1 and isinstance(location[1], int)
     rest = [str(part) for part in location[1:] if isinstance(part, str)]
-    head = f"[[{location[0]}]]" if is_list else f"[{location[0]}]"
+    head = f"[[{first}]]" if is_list else f"[{first}]"
     return " ".join([head, *rest])
 
 

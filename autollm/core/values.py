@@ -33,8 +33,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NOTHING = frozenset(
-    ("", "-", "--", "–", "—", "none", "null", "nil", "na", "n/a", "<na>", "#n/a")
-    + ("undefined", "missing", "(empty)")
+    "|-|--|–|—|none|null|nil|na|n/a|<na>|#n/a|undefined|missing|(empty)".split("|")
 )
 """Spellings, in lower case, of a value that is not there."""
 _NOT_FINITE = {
@@ -323,8 +322,9 @@ def _digits(text: str, style: Style) -> str | None:
     """Digits as Python writes them: `50,000,000`, `1.234,5`, `50 000`, `0,001` become
     `50000000`, `1234.5`, `50000`, `0.001`.
     """
-    if re.search(r"\d[ '’_]\d", text):
-        mark = re.search(r"[ '’_]", text)[0]
+    found = re.search(r"[ '’_]", text)
+    if found and re.search(r"\d[ '’_]\d", text):
+        mark = found[0]
         whole, *rest = re.split(r"[.,]", text)
         if len(rest) > 1 or not re.fullmatch(rf"\d{{1,3}}(?:{mark}\d{{3}})+", whole):
             return None

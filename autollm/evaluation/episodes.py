@@ -33,7 +33,7 @@ _TYPES = {
     "list[int]": pa.list_(pa.int64()),
 }
 SCHEMA = pa.schema(
-    [(f.name, _TYPES[f.type]) for f in fields(EpisodeResult)],
+    [(f.name, _TYPES[str(f.type)]) for f in fields(EpisodeResult)],
     metadata={"schema": "autollm.episodes/2"},
 )
 

@@ -41,7 +41,7 @@ class Interval:
             if self.low is not None
             else (self.seed_low, self.seed_high)
         )
-        return low is None or low <= 0 <= high
+        return low is None or high is None or low <= 0 <= high
 
 
 def interval(scores: np.ndarray) -> Interval:

@@ -21,7 +21,7 @@ from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
 from autollm.evaluation.scores import Standing
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "svg.hashsalt": "autollm",
     "svg.fonttype": "none",
@@ -93,7 +93,8 @@ def regret_over_trials(
                 **style,
             )
             if curve[0].seed_low is not None:
-                low, high = [c.seed_low for c in curve], [c.seed_high for c in curve]
+                low = np.array([c.seed_low for c in curve], dtype=float)
+                high = np.array([c.seed_high for c in curve], dtype=float)
                 axes.fill_between(
                     ks, low, high, color=colours[policy], alpha=0.13, lw=0
                 )

@@ -155,7 +155,8 @@ def _play_out(policy: Policy, episode: Episode) -> None:
     drawn = episode.drawn
     policy.reset(drawn.view, np.random.default_rng(drawn.policy_seed))
     if policy.sees_target:
-        policy.reset_with_target(episode)
+        oracle: Any = policy
+        oracle.reset_with_target(episode)
     while not episode.done:
         proposals = policy.ask(1)
         if proposals:

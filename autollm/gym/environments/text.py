@@ -67,9 +67,11 @@ class TextEnv:
     dataset row.
     """
 
+    episode: Episode
+    """Of the last reset."""
+
     def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
         self._open_episode, self._penalty = open_episode, penalty
-        self.episode: Episode | None = None
 
     def reset(self, **row: Any) -> str:
         """Start the episode of a row; returns the prompt: the task and the evidence's
@@ -351,7 +353,7 @@ def _names(episode: Episode) -> tuple[list[str], list[str]]:
     return list(view.space.coordinates), list(view.fidelity_names)
 
 
-def _page(row: Callable[[Any], str], of: Sequence[Any], page: int) -> str:
+def _page(row: Callable[[Any], str], of: Sequence[Any] | np.ndarray, page: int) -> str:
     """One page of a listing; what is on no page is not said, so that it gets no number."""
     pages = max(1, -(-len(of) // PAGE))
     if not isinstance(page, int) or not 0 <= page < pages:

@@ -333,8 +333,9 @@ class _SharedOutcomes:
         spare = self._spare[number]
         if region is None:
             region = next(iter(spare))
-            if spare[region] is not None:
-                del self._region_of[spare[region]]
+            held = spare[region]
+            if held is not None:
+                del self._region_of[held]
             self._lay_out(number, seed, region)
             self._region_of[number, seed] = region
         spare.pop(region, None)

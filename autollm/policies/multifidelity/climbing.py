@@ -72,15 +72,13 @@ class Climber(RandomPolicy):
         self.ladder = ladder_of(view, self.shares if view.pausable else ())
         self._left = float(view.trials)
         if self.climbs:
-            for below, rung in zip([None, *self.ladder], self.ladder, strict=False):
-                same = below is not None and np.array_equal(
-                    below.candidates, rung.candidates
-                )
-                rung.order = (
-                    below.order
-                    if same
-                    else rng.permutation(len(rung.candidates)).tolist()
-                )
+            below: Rung | None = None
+            for rung in self.ladder:
+                if below and np.array_equal(below.candidates, rung.candidates):
+                    rung.order = below.order
+                else:
+                    rung.order = rng.permutation(len(rung.candidates)).tolist()
+                below = rung
             self.plan()
 
     @property
@@ -102,7 +100,7 @@ class Climber(RandomPolicy):
         share) for a rung below a run of the target.
         """
         if not self.climbs:
-            return super().ask(n, pending)
+            return list(super().ask(n, pending))
         running: list[set[int]] = [set() for _ in self.ladder]
         left = self._left
         for proposal in pending:
@@ -124,12 +122,12 @@ class Climber(RandomPolicy):
             rung, left = self.ladder[r], left - self.price(*move)
             running[r].add(candidate)
             configuration = self.view.space.decode(rung.candidates[candidate])
-            share = (rung.share,) if rung.share < 1 else ()
-            out.append(
-                configuration
-                if r == len(self.ladder) - 1
-                else (rung.experiment, configuration, *share)
-            )
+            if r == len(self.ladder) - 1:
+                out.append(configuration)
+            elif rung.share < 1:
+                out.append((rung.experiment, configuration, rung.share))
+            else:
+                out.append((rung.experiment, configuration))
         return out
 
     def price(self, r: int, candidate: int) -> float:

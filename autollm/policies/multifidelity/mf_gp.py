@@ -180,6 +180,7 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         products are what the runs explain of a covariance.
         """
         inputs, known = self._on(r, points), self.surface
+        assert known is not None  # asked for only where runs were told
         across = self._learnt.k1(inputs, known.X_train_)
         explained = solve_triangular(known.L_, across.T, lower=True)
         prior = self._learnt.k1(inputs[:1])[0, 0]

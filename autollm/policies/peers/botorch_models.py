@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ def posterior(model: GPyTorchModel, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Mean [n] and covariance [n, n] of u at inputs [n, d]."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = model.posterior(_tensor(x))
+        found: Any = model.posterior(_tensor(x))
         return found.mean.squeeze(
             -1
         ).numpy(), found.distribution.covariance_matrix.numpy()
@@ -59,17 +60,18 @@ def leave_one_out(model: SingleTaskGP) -> tuple[np.ndarray, np.ndarray]:
     """
     with torch.no_grad():
         x, y = model.train_inputs[0], model.train_targets
+        mean: Any = model.mean_module
         covariance = model.covar_module(
             x
         ).to_dense() + model.likelihood.noise * torch.eye(len(x), dtype=x.dtype)
         inverse = torch.linalg.inv(covariance)
         variance = 1 / inverse.diagonal()
         return (
-            y - (inverse @ (y - model.mean_module(x))) * variance
+            y - (inverse @ (y - mean(x))) * variance
         ).numpy(), variance.sqrt().numpy()
 
 
-def _fitted(model: GPyTorchModel) -> GPyTorchModel:
+def _fitted(model: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

@@ -11,7 +11,7 @@ al. (NeurIPS 2011); the samplers are the library's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,7 @@ import optuna
 from autollm.core.distances import nearest
 from autollm.core.space import Space
 from autollm.gym.tables.squashing import squash
-from autollm.gym.tasks.episode import Trial
+from autollm.gym.tasks.episode import Proposal, Trial
 from autollm.policies.base import Configuration, RankingPolicy
 from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
 
@@ -45,9 +45,7 @@ class OptunaTPE(RankingPolicy):
         for e in self.view.evidence:
             yield from zip(e.points, squash(e.loss), strict=True)
 
-    def ask(
-        self, n: int = 1, pending: Sequence[Mapping[str, float]] = ()
-    ) -> list[Configuration]:
+    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Configuration]:
         """Suggestions stay the same until the next outcome is told."""
         n = min(n, len(self.candidates))
         self._suggest_up_to(n)

@@ -49,6 +49,7 @@ class CopyNearest(RankingPolicy):
         """A candidate for each row of the model that is the nearest to any, in the
         order of the rows.
         """
+        assert self.model is not None
         distance, row = cKDTree(self.model.points[order]).query(self.candidates)
         by_row = np.lexsort((np.round(distance, 9), row))
         return by_row[np.unique(row[by_row], return_index=True)[1]]

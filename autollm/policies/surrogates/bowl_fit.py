@@ -92,7 +92,7 @@ class Bowl:
     c0: np.ndarray
     slopes: np.ndarray
     k: np.ndarray
-    upper: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False)
+    upper: tuple[np.ndarray, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         d = len(self.c0)

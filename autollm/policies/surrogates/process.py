@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-Process = GaussianProcessRegressor
+Kernel = Any
+Process = Any
+"""scikit-learn has no types of its own."""
 Bounds = tuple[float, float]
 NOISE_START = 0.02
 """Variance that a noise term begins with, in units of the outputs' variance."""
@@ -40,9 +43,9 @@ def fitted(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> Process:
     with warnings.catch_warnings():
         # A bound that is reached is an answer too.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return Process(kernel).fit(x, y)
+        return GaussianProcessRegressor(kernel).fit(x, y)
 
 
 def conditioned(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> Process:
     """The process of a kernel as it is, on inputs [n, d] and outputs [n]."""
-    return Process(kernel, optimizer=None).fit(x, y)
+    return GaussianProcessRegressor(kernel, optimizer=None).fit(x, y)
