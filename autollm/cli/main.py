@@ -65,6 +65,7 @@ def build() -> App:
         evaluate,
         ingest,
         lab,
+        mcp,
         recommend,
         report,
         run,
@@ -79,7 +80,7 @@ def build() -> App:
         pretty_exceptions_enable=False,
     )
     app.callback()(about)
-    for module in (run, ingest, recommend, evaluate, report, doctor, clean):
+    for module in (run, ingest, recommend, evaluate, report, doctor, clean, mcp):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.command()(recommend.check)
     app.command()(advice.tell)

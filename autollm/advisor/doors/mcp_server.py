@@ -1,0 +1,260 @@
+"""The advisor as tools of the Model Context Protocol, so that a coding agent which runs
+experiments can consult it: `autollm mcp`, over stdin and stdout.
+
+Files are read below one folder alone, answers are bounded and hold no secret, nothing
+is executed and nothing is written. Invariant: a tool ends in an answer or in a sentence
+that says what to do, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from autollm.advisor.answer import Advice
+from autollm.advisor.evidence import Evidence, Said, read_evidence
+from autollm.advisor.noise_test import NoiseTest, noise_test
+from autollm.advisor.recommend import recommend as advise
+from autollm.core.errors import AutoLLMError
+from autollm.core.redaction import redact
+from autollm.core.refusals import sentence_of
+
+MAX_CHARACTERS = 40_000
+"""Of an answer: about a tenth of what a model of today reads at once."""
+PAGE = 20
+"""Rows on a page, as in the gym's text view."""
+INSTRUCTIONS = """Advice for expensive training runs from logs of cheaper ones.
+Call what_can_i_know first: it says which questions the logs can answer. Then recommend
+or check with a target such as params=7e9,tokens=1.4e11. A difference smaller than the
+noise that every answer carries is no difference: ask is_it_noise. Regret is in units of
+(median - best) of the target: 0 is the best configuration, 1 the median one."""
+
+Logs = Annotated[
+    str, Field(description="A log, a table, or a folder of them.", max_length=4096)
+]
+Where = Annotated[
+    str,
+    Field(description="The target: params=7e9,tokens=1.4e11.", max_length=1000),
+]
+Objective = Annotated[
+    str,
+    Field(description="Its column, with :min or :max (val_loss:min).", max_length=200),
+]
+
+
+class Consultant:
+    """The tools. `root`: logs are read below this folder alone. `home`: where own
+    mappings lie.
+    """
+
+    def __init__(self, root: Path, home: str = ""):
+        self.root = root.resolve()
+        self.home = home
+        self._read: dict[tuple[str, str, int], Evidence] = {}
+
+    def what_can_i_know(
+        self, logs: Logs, target: Where, objective: Objective = ""
+    ) -> str:
+        """What these logs can answer about a target (learning rate, batch size, outcome,
+        noise ...): yes, partly or no, why, and the cheapest runs that would change it.
+        """
+        advice = self._advise(logs, target, objective, 1)
+        told = advice.to_json()
+        kept = ("target", "can_answer", "laws", "warnings", "assumptions", "evidence")
+        return _bounded({name: told[name] for name in kept})
+
+    def list_sources(self, logs: Logs) -> str:
+        """What lies in a log or folder: runs, experiments from cheap to expensive, knobs,
+        how runs ended, the noise of repeats.
+        """
+        evidence = self._evidence(logs, "")
+        statuses: dict[str, int] = {}
+        for run in evidence.runs:
+            statuses[run["status"]] = statuses.get(run["status"], 0) + 1
+        experiments = []
+        for experiment in evidence.table.experiments:
+            fidelity = {evidence.native(k): v for k, v in experiment.fidelity.items()}
+            experiments.append(
+                {"fidelity": fidelity, "flops": experiment.compute_flops}
+            )
+        space = evidence.table.experiments[-1].space
+        return _bounded(
+            {
+                "source": evidence.source,
+                "runs": len(evidence.runs),
+                "ended": statuses,
+                "objective": evidence.native(evidence.table.experiments[-1].objective),
+                "knobs": [evidence.native(knob.name) for knob in space.knobs],
+                "experiments": experiments[-PAGE:],
+                "experiments_not_shown": max(0, len(experiments) - PAGE),
+                "noise_sd": evidence.sd_replicas,
+            }
+        )
+
+    def query_experiments(
+        self,
+        logs: Logs,
+        page: Annotated[int, Field(ge=0, le=100_000, description="From 0.")] = 0,
+        objective: Objective = "",
+    ) -> str:
+        """Runs, the best outcome first: configuration, fidelity, outcome, status, file."""
+        evidence = self._evidence(logs, objective)
+        rows = sorted(evidence.runs, key=lambda run: _order(run, evidence))
+        shown = []
+        for run in rows[page * PAGE : (page + 1) * PAGE]:
+            shown.append(
+                {
+                    "run_id": run["run_id"],
+                    "configuration": json.loads(run["config_json"]),
+                    "fidelity": json.loads(run["fidelity_json"]),
+                    "outcome": run["objective_value"],
+                    "status": run["status"],
+                    "file": run["raw_file"],
+                }
+            )
+        pages = -(-len(rows) // PAGE)
+        return _bounded({"page": page, "pages": pages, "runs": shown})
+
+    def recommend(
+        self,
+        logs: Logs,
+        target: Where,
+        objective: Objective = "",
+        trials: Annotated[int, Field(ge=1, le=10)] = 3,
+    ) -> str:
+        """Configurations for an expensive run, ranked, with acceptable ranges, what they
+        are expected to give, how sure that is, and why.
+        """
+        return _bounded(self._advise(logs, target, objective, trials).to_json())
+
+    def check(
+        self,
+        logs: Logs,
+        target: Where,
+        configuration: Annotated[
+            dict[str, Any],
+            Field(description="Every knob's value, by the logs' own names."),
+        ],
+        objective: Objective = "",
+    ) -> str:
+        """Whether a configuration is all right at a target: what it loses against the
+        advice, whether it may diverge, how far each knob is from its optimum.
+        """
+        evidence = self._evidence(logs, objective)
+        advice = advise(evidence, target, trials=1, planned=configuration)
+        told = advice.to_json()
+        kept = ("target", "checked", "warnings", "assumptions")
+        return _bounded({name: told[name] for name in kept})
+
+    def is_it_noise(
+        self,
+        logs: Logs,
+        difference: Annotated[float, Field(description="Of two mean outcomes.")],
+        runs_each: Annotated[int, Field(ge=1, le=1000)] = 1,
+        objective: Objective = "",
+    ) -> str:
+        """Whether a difference between two configurations is more than the noise of
+        repeats in these logs, and how many runs each would tell.
+        """
+        found: NoiseTest = noise_test(
+            self._evidence(logs, objective), difference, runs_each
+        )
+        return _bounded(found._asdict())
+
+    def _advise(self, logs: str, target: str, objective: str, trials: int) -> Advice:
+        return advise(self._evidence(logs, objective), target, trials=trials)
+
+    def _evidence(self, logs: str, objective: str) -> Evidence:
+        """Read once for each state of the files."""
+        path = self._inside(logs)
+        newest = max(f.stat().st_mtime_ns for f in (path, *_files(path)))
+        key = (str(path), objective, newest)
+        if key not in self._read:
+            self._read.clear()
+            said = Said(objective=objective)
+            self._read[key] = read_evidence([path], said, self.home)
+        return self._read[key]
+
+    def _inside(self, logs: str) -> Path:
+        path = (self.root / logs).resolve()
+        if not path.is_relative_to(self.root):
+            raise ToolError(
+                f"{logs!r} lies outside of what this server may read. Fix: start it "
+                "with --root FOLDER."
+            )
+        if not path.exists():
+            raise ToolError(f"nothing is at {logs!r}. Fix: check the path.")
+        return path
+
+
+def _files(path: Path) -> list[Path]:
+    return [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else []
+
+
+def _order(run: dict[str, Any], evidence: Evidence) -> tuple[bool, float]:
+    """The best outcome first; runs without one last."""
+    value = run["objective_value"]
+    if value is None or value != value:
+        return True, 0.0
+    sign = -1.0 if run["objective_direction"] == "max" else 1.0
+    return False, sign * value
+
+
+def _bounded(answer: dict[str, Any]) -> str:
+    """JSON without secrets, cut where lists are long."""
+    text = json.dumps(answer, allow_nan=False, default=str)
+    if len(text) > MAX_CHARACTERS and "evidence" in answer:
+        shorter = {**answer["evidence"], "rows": answer["evidence"].get("rows", [])[:3]}
+        text = json.dumps({**answer, "evidence": shorter}, allow_nan=False, default=str)
+    if len(text) > MAX_CHARACTERS:
+        raise ToolError(
+            f"the answer has {len(text):,} characters, {MAX_CHARACTERS:,} are shown. "
+            "Fix: ask of fewer logs, or take fewer trials."
+        )
+    return redact(text)
+
+
+def _said(tool: Callable[..., str]) -> Callable[..., str]:
+    """The tool with the house's errors as the protocol's."""
+
+    @wraps(tool)
+    def answered(*args: Any, **kwargs: Any) -> str:
+        try:
+            return tool(*args, **kwargs)
+        except AutoLLMError as error:
+            raise ToolError(redact(str(error))) from None
+        except OSError as error:
+            said = sentence_of(error)
+            if said is None:
+                raise
+            raise ToolError(redact(said)) from None
+
+    return answered
+
+
+def build_server(root: Path, home: str = "") -> MCPServer:
+    """The server with its tools."""
+    server = MCPServer("autollm", instructions=INSTRUCTIONS, log_level="WARNING")
+    tools = Consultant(root, home)
+    for tool in (
+        tools.what_can_i_know,
+        tools.list_sources,
+        tools.query_experiments,
+        tools.recommend,
+        tools.check,
+        tools.is_it_noise,
+    ):
+        server.tool(structured_output=False)(_said(tool))
+    return server
+
+
+def serve(root: Path, home: str = "") -> None:
+    """Answer on stdin and stdout until the client goes."""
+    build_server(root, home).run(transport="stdio")
