@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autollm.core.errors import SetupError
-from autollm.core.files import is_local, join, local_path
+from autollm.core.files import exists, is_local, join, local_path
+from autollm.core.sealed import read_sealed, write_sealed
 
 _SHIPPED = Path(__file__).parents[1] / "_shipped"
+HOME_SCHEMA = 2
+"""Of what lies in a home as a whole. 1: no note of it; table_ids, trainings and episodes
+of such a home are made again. 2: bronze 2, work by meaning of code.
+"""
 PROJECT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
 """What lies beside the package: the checkout, or the copy in a wheel (setup.py)."""
 DBT_PROJECT = PROJECT / "dbt_project"
@@ -111,7 +116,12 @@ class Places:
         return self.local / "locks"
 
     def prepare(self) -> Places:
-        """Make the local folders; returns itself."""
+        """Make the local folders, and note which version of autollm they are of;
+        returns itself.
+
+        Raises:
+            SetupError: a newer version wrote this home.
+        """
         for folder in (
             self.marts,
             self.checkpoints,
@@ -122,6 +132,9 @@ class Places:
             self.dbt_target,
         ):
             folder.mkdir(parents=True, exist_ok=True)
+        if not exists(_schema_url(self.home)):
+            write_sealed(_schema_url(self.home), {"schema": HOME_SCHEMA})
+        check_schema(self.home)
         return self
 
     def environment(self) -> dict[str, str]:
@@ -142,17 +155,36 @@ def resolve(home: str | Path | None = None) -> Places:
     """The places of a home: the argument, else AUTOLLM_HOME, else ./var.
 
     Raises:
-        SetupError: a name under which not every store can live.
+        SetupError: a name under which not every store can live, or a home that a newer
+            version wrote.
     """
     chosen = str(home or os.environ.get("AUTOLLM_HOME") or "var")
     _check_name(chosen)
     if is_local(chosen):
         folder = Path(local_path(chosen)).expanduser().resolve()
+        check_schema(str(folder))
         return Places(str(folder), folder)
     return Places(
         chosen.rstrip("/"),
         Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve(),
     )
+
+
+def check_schema(home: str) -> None:
+    """That this version reads a home; one without a note is older, or new.
+
+    Raises:
+        SetupError: a newer version wrote it, or the note is damaged.
+    """
+    url = _schema_url(home)
+    if exists(url):
+        read_sealed(
+            url, SetupError, "remove this file; it is written anew.", HOME_SCHEMA
+        )
+
+
+def _schema_url(home: str) -> str:
+    return join(home, "home.json")
 
 
 def _check_name(home: str) -> None:

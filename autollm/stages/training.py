@@ -51,7 +51,7 @@ def make_trajectories(places: Places, settings: Settings) -> tuple[TrajectorySet
             try:
                 return load_trajectories(folder), False
             except CheckpointError as error:
-                log.warning("%s. They are made again.", error)
+                log.warning("%s", error)
         made = simulate_trajectories(
             agents.config_of(settings), table, settings.train_suites
         )
