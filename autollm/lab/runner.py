@@ -182,7 +182,8 @@ def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
         for name, f in FAMILIES.items()
     }
     for path in Path(out_dir).glob("*.jsonl"):
-        family, end = counts.get(path.stem.split("-")[0]), _end(path)
+        header, end = _ends_of(path)
+        family = counts.get(header.family)
         if family is not None and isinstance(end, RunEnd):
             family["runs"] += 1
             family[end.status] += 1
@@ -194,8 +195,14 @@ def declared(family: Family) -> int:
     return sum(family.n_runs(level) for level in family.every_level)
 
 
+def _ends_of(path: Path) -> tuple[Any, Any]:
+    """First and last record of a log."""
+    lines = path.read_text().splitlines()
+    return parse_record(lines[0]), parse_record(lines[-1])
+
+
 def _end(path: Path) -> Any:
-    return parse_record(path.read_text().splitlines()[-1])
+    return _ends_of(path)[1]
 
 
 def _finite(family: Family, path: Path) -> float:

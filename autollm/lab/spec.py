@@ -185,6 +185,13 @@ class Family:
         """Runs of a level when all is done."""
         return len(self.runs(level)) + self.n_best(level) * len(level.best_third_seeds)
 
+    def level_of(self, run_id: str, config: Config, seed: int) -> Level | None:
+        """The level that a recorded run is of: the one whose run it would be."""
+        for level in self.every_level:
+            if Run(self.name, level, config, seed).run_id == run_id:
+                return level
+        return None
+
     def known(self) -> dict[str, Run]:
         """Every run that the sweep may train, by its id: replicas of the best third may
         be of any cell.

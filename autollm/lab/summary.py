@@ -62,13 +62,24 @@ def summarize(
     """A summary of each level that has a recorded run, in the order of the ladder; of
     another metric than the family's when named.
     """
-    by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
-    for records in runs:
-        header, end = records[0], records[-1]
-        if isinstance(header, RunHeader) and isinstance(end, RunEnd):
-            by_level.setdefault(header.run_id.split("-")[1], []).append((header, end))
+    by_level = _by_level(family, runs)
     levels = [level for level in family.every_level if level.name in by_level]
     return [_level(family, level, by_level[level.name], objective) for level in levels]
+
+
+def _by_level(
+    family: Family, runs: Iterable[list[Record]]
+) -> dict[str, list[tuple[RunHeader, RunEnd]]]:
+    """Header and end of the runs of the family's levels, by the level's name."""
+    out: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
+    for records in runs:
+        header, end = records[0], records[-1]
+        if not isinstance(header, RunHeader) or not isinstance(end, RunEnd):
+            continue
+        level = family.level_of(header.run_id, header.config, header.seed)
+        if level is not None:
+            out.setdefault(level.name, []).append((header, end))
+    return out
 
 
 def cells_of(
@@ -179,11 +190,7 @@ def level_means(
     """{level: {configuration as JSON: mean loss}}, lower is better, levels in the
     ladder's order.
     """
-    by_level: dict[str, list[tuple[RunHeader, RunEnd]]] = {}
-    for records in runs:
-        by_level.setdefault(records[0].run_id.split("-")[1], []).append(
-            (records[0], records[-1])
-        )
+    by_level = _by_level(family, runs)
     return {
         lv.name: {
             k: float(np.mean(list(v.values())))

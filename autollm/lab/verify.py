@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from autollm.core.errors import CorpusError, RecordError
-from autollm.core.records import Record, RunEnd, RunHeader
+from autollm.core.records import Record, RunEnd, RunHeader, canonical_json
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.families import load_family
 from autollm.lab.spec import trainer
@@ -105,7 +105,8 @@ def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -
     for records in runs.values():
         header, end = _header(records), _end(records)
         if end.status == "finished":
-            cell = header.run_id.rpartition("-")[0], str(sorted(header.config.items()))
+            level = {"fidelity": header.fidelity, "model": header.model}
+            cell = canonical_json(level), canonical_json(header.config)
             cells.setdefault(cell, []).append(
                 end.final[objective] if direction == "min" else -end.final[objective]
             )

@@ -374,21 +374,13 @@ def test_runs__best_third__is_replicated_once_the_first_seed_is_complete():
 
 
 def test_rank_correlations__reversed_cells__are_minus_one():
-    records = [
-        [
-            RunHeader(
-                run_id=f"pretraining-{name}-{i}",
-                source="s",
-                family="pretraining",
-                config=c,
-                fidelity={},
-                seed=0,
-            ),
-            RunEnd("finished", {"val_loss": sign * i}, {}),
-        ]
-        for name, sign in (("a1", 1.0), ("a2", -1.0))
-        for i, c in enumerate(CELLS)
-    ]
+    levels = {level.name: level for level in PRETRAINING.levels}
+    records = []
+    for name, sign in (("a1", 1.0), ("a2", -1.0)):
+        for i, config in enumerate(CELLS):
+            run = Run("pretraining", levels[name], config, 0)
+            header = RunHeader(run.run_id, "s", "pretraining", config, {}, 0)
+            records.append([header, RunEnd("finished", {"val_loss": sign * i}, {})])
     assert summary.rank_correlations(PRETRAINING, records) == {
         ("a1", "a2"): (pytest.approx(-1.0), len(CELLS))
     }

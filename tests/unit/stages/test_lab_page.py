@@ -10,6 +10,7 @@ import pytest
 from autollm.core.records import RunEnd, RunHeader
 from autollm.lab.families.data_mixture import DATA_MIXTURE, TARGETS, mixtures
 from autollm.lab.families.pretraining import PRETRAINING
+from autollm.lab.spec import Run
 from autollm.stages.lab_page import describe, landscapes, render
 from tests.unit.evaluation.test_report import Tags
 
@@ -20,7 +21,7 @@ NAMES = [
 
 def run(family, level, i, seed, config, final):
     head = RunHeader(
-        run_id=f"{family.name}-{level}-{i}x{seed}",
+        run_id=Run(family.name, family.level(level), config, seed).run_id,
         source="s",
         family=family.name,
         config=config,
