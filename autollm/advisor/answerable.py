@@ -18,6 +18,9 @@ from autollm.advisor.study import Study
 
 QUESTIONS = {"rate": "learning rate", "size": "batch size"}
 LEAST_LEVELS = 3
+WIDE = 2.0
+"""Half width of a forecast in median - best of the target, from which it does not tell
+a good choice from a poor one."""
 
 
 def can_answer(study: Study) -> tuple[Answerable, ...]:
@@ -165,8 +168,10 @@ def _outcome_row(study: Study) -> Answerable:
     if law.is_bound:
         because += "; some optima lie beyond what was tried: an upper bound"
         return Answerable(question, "partly", because, tuple(_beyond_edges(study)[:2]))
-    wide = study.distance.along is not None and study.distance.along > 4
-    return Answerable(question, "partly" if wide else "yes", because)
+    if high - low > 2 * WIDE * study.spread:
+        because += "; wider than what choices at the target differ by"
+        return Answerable(question, "partly", because, tuple(_another_level(study)))
+    return Answerable(question, "yes", because)
 
 
 def _noise_row(study: Study) -> Answerable:

@@ -147,6 +147,21 @@ def failures_deleted(study: Study) -> Iterator[Warn]:
             )
 
 
+def unfinished(study: Study) -> Iterator[Warn]:
+    counts: dict[str, int] = {}
+    for run in study.evidence.runs:
+        if run["status"] in ("killed", "pruned", "running", "failed"):
+            counts[run["status"]] = counts.get(run["status"], 0) + 1
+    n = sum(counts.values())
+    if n:
+        listed = ", ".join(f"{c} {status}" for status, c in sorted(counts.items()))
+        yield Warn(
+            "unfinished",
+            f"{n} of {len(study.evidence.runs)} runs did not end by themselves ({listed})"
+            ": they count for nothing here, also where they were stopped for doing badly.",
+        )
+
+
 def contradiction(study: Study) -> Iterator[Warn]:
     sd = study.evidence.sd_replicas
     if not sd:
@@ -304,6 +319,7 @@ RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
     together,
     effort,
     failures_deleted,
+    unfinished,
     contradiction,
     noisy,
     context,

@@ -11,9 +11,11 @@ Invariant: every run that landed is counted, also those without an outcome.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,12 +27,20 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from autollm.advisor.marts import build_marts
-from autollm.core.errors import AdviceError, AutoLLMError, SetupError, UnknownNameError
+from autollm.core.errors import (
+    AdviceError,
+    AutoLLMError,
+    QuestionError,
+    SetupError,
+    UnknownNameError,
+)
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
 
+Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]
 MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
 
+COMPRESSED = re.compile(r"\.(gz|zst|bz2|xz)$")
 INSPECT = (
     "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
 )
@@ -134,7 +144,7 @@ def read_home(home: str, said: Said) -> Evidence:
 def evidence_of_marts(
     marts: dict[str, pa.Table],
     source: str,
-    cells: Mapping[tuple[str, str], dict[str, Any]],
+    cells: Cells,
     columns: dict[str, str],
     notes: tuple[tuple[str, str], ...] = (),
 ) -> Evidence:
@@ -152,7 +162,8 @@ def evidence_of_marts(
     table = _outcome_table(outcomes, mine)
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
     for run in runs:
-        run["cells"] = cells.get((run["source"], run["run_id"]), {})
+        key = run["source"], run["run_id"]
+        run["cells"], run["line"] = cells.get(key, ({}, 0))
     return Evidence(
         source,
         table,
@@ -204,14 +215,14 @@ def _known_or_proposed(
     None for folders and run logs, which landing knows by itself.
     """
     from autollm.logs.catalog import builtin_mappings, own_mappings
-    from autollm.logs.containers import plain_name
 
     if len(paths) != 1 or not Path(paths[0]).is_file():
         return None, ()
-    name = plain_name(Path(paths[0]).name)
+    name = COMPRESSED.sub("", Path(paths[0]).name)
     nothing_said = not (said.objective or said.knobs or said.fidelity)
     for known in (*own_mappings(home).values(), *builtin_mappings().values()):
-        if nothing_said and name in known.files:
+        claims = any(fnmatchcase(name, pattern) for pattern in known.files)
+        if nothing_said and claims:
             return known, (
                 ("mapping", f"{name} is read by the mapping {known.source}"),
             )
@@ -234,7 +245,9 @@ def _proposed(
 
     pairs = ",".join(f"{name}={column}" for name, column in said.fidelity.items())
     try:
-        words = proposals.Said.parse(said.objective, ",".join(said.knobs), pairs)
+        words = proposals.Said.parse(
+            said.objective or None, ",".join(said.knobs), pairs
+        )
         found = proposals.propose(path, words, home)
     except AutoLLMError as error:
         raise _unreadable(error) from error
@@ -254,6 +267,11 @@ def _proposed_by_columns(
     from autollm.logs.mapping_file import parse_mapping
     from autollm.logs.proposal import propose
 
+    if said.knobs or said.fidelity:
+        raise QuestionError(
+            "--knobs and --fidelity need a proposal that takes them. Fix: --as MAPPING "
+            "(autollm sources inspect FILE writes one to correct)."
+        )
     try:
         found = propose(path, said.objective or None)
     except AutoLLMError as error:
@@ -291,14 +309,20 @@ def _unreadable(error: AutoLLMError) -> AdviceError:
     return AdviceError("unreadable", text, remedy or INSPECT)
 
 
-def _raw_cells(bronze: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Raw cells of every run, by source and run."""
+def _raw_cells(bronze: str) -> Cells:
+    """Raw cells of every run and the line where it stands (0: no line, or not known),
+    by source and run.
+    """
     found = {}
     for path in sorted(Path(bronze).glob("batches/*/runs.parquet")):
-        columns = pq.read_table(path, columns=["source", "run_id", "header_json"])
-        for row in columns.to_pylist():
+        names = pq.read_schema(path).names
+        wanted = ("source", "group", "run_id", "header_json", "line")
+        rows = pq.read_table(path, columns=[n for n in wanted if n in names])
+        for row in rows.to_pylist():
+            group = row.get("group")
+            source = f"{row['source']}/{group}" if group else row["source"]
             cells = json.loads(row["header_json"] or "{}")
-            found[row["source"], row["run_id"]] = cells
+            found[source, row["run_id"]] = cells, row.get("line") or 0
     return found
 
 

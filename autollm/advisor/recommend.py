@@ -258,7 +258,7 @@ def _row(found: Study, run: dict[str, Any]) -> dict[str, Any]:
     return {
         "run_id": run["run_id"],
         "file": run["raw_file"],
-        "line": run.get("line"),
+        "line": run["line"] or None,
         "experiment": run["experiment_label"],
         "configuration": found.names.show(json.loads(run["config_json"])),
         "outcome": run["objective_value"],

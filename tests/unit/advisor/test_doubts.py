@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from autollm.advisor import doubts as doubts_module
 from autollm.advisor.doubts import doubts
 from tests.unit.advisor.studies import study_of
 from tests.unit.advisor.sweeps import BATCHES, LEVELS, RATES, rows_of
@@ -120,3 +125,21 @@ def test_doubts__target_far_along_or_across__is_said(tmp_path):
 
 def test_doubts__good_sweep__no_warning_at_all(tmp_path):
     assert not codes(study_of(tmp_path, plain(), params=1e9, tokens=4e10))
+
+
+def test_doubts__stopped_runs__are_said(tmp_path):
+    study = study_of(tmp_path, plain(), params=1e9, tokens=4e10)
+    runs = [dict(run) for run in study.evidence.runs]
+    assert "unfinished" not in codes(study)
+    runs[0]["status"] = "killed"
+    stopped = replace(study, evidence=replace(study.evidence, runs=tuple(runs)))
+    (warning,) = [w for w in doubts(stopped) if w.code == "unfinished"]
+    assert "1 killed" in warning.text
+
+
+def test_doubts__every_code__stands_in_the_docs():
+    page = (Path(__file__).parents[3] / "docs" / "how-advice-is-made.md").read_text()
+    source = Path(doubts_module.__file__).read_text()
+    found = set(re.findall(r'yield Warn\(\s*"([a-z-]+)"', source))
+    assert len(found) >= 16
+    assert all(f"| `{code}` |" in page for code in found)
