@@ -216,7 +216,8 @@ def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
         return segment
     n_unread = builder.n_lines - first_number - n_bad
     reason = "no record says which run this is: the file is cut short at its beginning"
-    builder.add_bad(first_number + 1, reason, b"", n_unread, opened.name)
+    if n_unread:
+        builder.add_bad(first_number + 1, reason, b"", n_unread, opened.name)
     builder.note(f"{opened.name}: {reason}")
     return None
 
