@@ -22,6 +22,7 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curves import (
+    STEP_NAMES,
     CurveCollector,
     CurveLayout,
     as_numbers,
@@ -125,7 +126,10 @@ def is_chart(header: Sequence[str]) -> bool:
     """Whether the columns are those of a W&B chart download."""
     n_named = sum(" - " in name for name in header[1:])
     n_spread = sum(name.endswith(_SPREADS) for name in header[1:])
-    return n_named == len(header) - 1 and n_spread * 3 == 2 * n_named > 0
+    if n_named == 0 or n_named < len(header) - 1:
+        return False
+    axis = header[0].lower()
+    return n_spread * 3 == 2 * n_named or axis in STEP_NAMES or "time" in axis
 
 
 def is_board(header: Sequence[str]) -> bool:

@@ -15,6 +15,8 @@ Invariant: a row becomes points, or is set aside by its line.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,13 +33,22 @@ STEP_NAMES = (
     "step",
     "_step",
     "global_step",
+    "global step",
     "trainer/global_step",
     "train/global_step",
+    "train_step",
+    "train/step",
+    "optimizer_step",
+    "current_step",
+    "num_updates",
     "training_iteration",
     "iteration",
     "iter",
     "iters",
+    "n_iter",
     "update",
+    "timestep",
+    "episode",
     "batch",
     "epoch",
 )
@@ -73,6 +84,19 @@ _PASSED_OVER = frozenset(
     }
 )
 """Bookkeeping of Ray Tune, W&B and others: moments, hosts, processes."""
+_SETTING_PREFIXES = ("config/", "config.", "params.", "params/", "hparams.", "hparams/")
+_SETTING = re.compile(
+    r"(^|[/_. ])(lr|learning_rate|rate|batch(_?size)?|width|depth|n?_?layers?|heads?|dim"
+    r"|d_model|hidden(_size)?|dropout|weight_decay|wd|momentum|beta\d?|warmup\w*|seed"
+    r"|n_?params|optimizer)$",
+    re.IGNORECASE,
+)
+"""Columns that a table of runs has, and a curve at most as what a schedule made of them."""
+_MAX_TURNS = 0.25
+"""Share of the rows at which a setting may change its direction: a schedule rises and
+falls once or twice, a search jumps at every run.
+"""
+_MAX_RESTARTS_TOLD = 3
 _MIN_ROWS = 3
 _MIN_GROWING = 0.8
 """Of neighbouring rows; the others are restarts, or rows of one step."""
@@ -89,7 +113,9 @@ class CurveLayout:
     def is_metric(self, name: str) -> bool:
         """Whether the column may hold values of a metric."""
         taken = (self.step, self.run, self.time)
-        return name not in taken and name.lower() not in _PASSED_OVER
+        if name in taken or name.startswith(_SETTING_PREFIXES):
+            return False
+        return name.lower() not in _PASSED_OVER
 
 
 def named_layout(
@@ -119,7 +145,24 @@ def find_layout(
     metrics = [name for name in names if layout.is_metric(name)]
     if not _grows(layout, rows) or not _are_measured(metrics, rows):
         return None
+    settings = [name for name in names if _SETTING.search(name)]
+    if not layout.run and any(_jumps(name, rows) for name in settings):
+        return None
     return layout
+
+
+def _jumps(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting goes up and down as a search makes it, not as a schedule does."""
+    values = [number(row.get(name)) for row in rows]
+    filled = [value for value in values if value is not None]
+    rises: list[bool] = []
+    for before, after in itertools.pairwise(filled):
+        if before != after:
+            rises.append(after > before)
+    n_turns = 0
+    for before, after in itertools.pairwise(rises):
+        n_turns += before != after
+    return n_turns > _MAX_TURNS * len(filled)
 
 
 def _run_column(by_name: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -197,11 +240,7 @@ class CurveCollector:
         step = number(row.get(layout.step))
         if step is not None and curve.last_step is not None and step < curve.last_step:
             curve.n_restarts += 1
-            self._builder.note(
-                f"{run}: at line {line} {layout.step} goes back from "
-                f"{curve.last_step:g} to {step:g}: the run was restarted; the later "
-                "line of a step counts"
-            )
+            self._note_restart(run, curve, line, step)
         curve.last_step = step if step is not None else curve.last_step
         metrics = self._metrics(curve, row)
         wall_time_s = number(row.get(layout.time)) if layout.time else None
@@ -210,10 +249,23 @@ class CurveCollector:
         whole_step = whole_number(row.get(layout.step))
         self._builder.add_row(run, metrics, whole_step, wall_time_s, line)
 
+    def _note_restart(self, run: str, curve: _Curve, line: int, step: float) -> None:
+        if curve.n_restarts <= _MAX_RESTARTS_TOLD:
+            self._builder.note(
+                f"{run}: at line {line} {self._layout.step} goes back from "
+                f"{curve.last_step:g} to {step:g}: the run was restarted; the later "
+                "line of a step counts"
+            )
+
     def _metrics(self, curve: _Curve, row: Mapping[str, Any]) -> dict[str, float]:
         metrics = {}
         for name, value in row.items():
-            if value is None or value == "" or not self._layout.is_metric(name):
+            if value is None or value == "":
+                continue
+            if name.startswith(_SETTING_PREFIXES):
+                curve.cells[name] = cell(value)
+                self._builder.roles[name] = "setting"
+            if not self._layout.is_metric(name):
                 continue
             as_number = number(value)
             if as_number is None:
@@ -229,6 +281,10 @@ class CurveCollector:
         """Adds the runs' rows, with `settings` (cells by column) in each; gives them."""
         rows = []
         for run, curve in self._curves.items():
+            if curve.n_restarts > _MAX_RESTARTS_TOLD:
+                self._builder.note(
+                    f"{run}: {self._layout.step} goes back {curve.n_restarts} times"
+                )
             cells = {"run": run, **(settings or {}), **curve.cells}
             for name, value in curve.results.items():
                 cells[f"metrics.{name}"] = value

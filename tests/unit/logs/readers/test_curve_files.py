@@ -66,6 +66,43 @@ def test_curve_csv__a_table_of_runs__is_none():
     assert not CurveCsvReader().matches("runs.csv", by_step.encode())
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda i: f"{i},{(64, 128, 256)[i % 3]},{0.001 * 2 ** (i // 3)},{3 - i / 50}",
+        lambda i: f"{i},{32 + (i * 37) % 11},{0.001 * ((i * 7) % 5 + 1)},{3 - i / 50}",
+    ],
+)
+def test_curve_csv__a_search_that_numbers_its_runs__is_a_table_of_runs(row):
+    lines = ["iteration,batch_size,lr,loss", *[row(i) for i in range(12)]]
+    assert not CurveCsvReader().matches("search.csv", "\n".join(lines).encode())
+
+
+def test_curve_csv__a_schedule__is_no_search():
+    lines = ["step,lr,loss"]
+    for i in range(40):
+        lines.append(f"{i},{min(i, 10) * (40 - i) / 1000},{3 - i / 50}")
+    relation = read("\n".join(lines) + "\n")
+    assert len(curve_of(relation, "metrics", "lr")) == 40
+
+
+def test_curve_csv__settings_in_each_row__are_settings():
+    lines = ["training_iteration,loss,config/lr,trial_id,date"]
+    for i in range(5):
+        lines.append(f"{i},{3 - i / 50},0.01,36656_00000,2024-12-24_17-36-2{i}")
+    relation = read("\n".join(lines) + "\n", "progress.csv")
+    row = runs_of(relation)["36656_00000"]
+    assert (row["config/lr"], relation.roles["config/lr"]) == (0.01, "setting")
+
+
+def test_curve_csv__steps_that_begin_again_in_every_epoch__are_told_once():
+    lines = ["epoch,step,loss"]
+    for i in range(60):
+        lines.append(f"{i // 10},{i % 10},{3 - i / 50}")
+    relation = read("\n".join(lines) + "\n")
+    assert len(relation.notes) == 4 and "goes back 5 times" in relation.notes[-1]
+
+
 def test_curve_csv__chart_of_two_runs__leaves_out_the_spread():
     header = ["Step"]
     for run in ("my - run", "b"):
