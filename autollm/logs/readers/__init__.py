@@ -20,6 +20,7 @@ from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.mlflow_store import MlflowFetchedReader, MlflowFolderReader
 from autollm.logs.readers.optuna_trials import OptunaJournalReader
+from autollm.logs.readers.plain_folder import PlainFolderReader
 from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
 from autollm.logs.readers.tensorboard import (
@@ -50,6 +51,7 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         HydraJobReader(),
         LightningFolderReader(),
         TensorboardFolderReader(),
+        PlainFolderReader(),
         TextLogFolderReader(own),
     )
 

@@ -36,8 +36,8 @@ from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 _CONFIG = ".hydra/config.yaml"
 _OVERRIDES = ".hydra/overrides.yaml"
 _WORDS = r"(metrics?|results?|history|logs?|progress|eval\w*|summary)"
-_HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
-_RESULT = re.compile(rf"(^|/){_WORDS}\.json$")
+HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
+RESULT = re.compile(rf"(^|/){_WORDS}\.json$")
 
 
 class HydraJobReader:
@@ -51,7 +51,7 @@ class HydraJobReader:
             return ()
         claimed = [path for path in listing if path in (_CONFIG, _OVERRIDES)]
         for path in listing:
-            if _HISTORY.search(path) or _RESULT.search(path):
+            if HISTORY.search(path) or RESULT.search(path):
                 claimed.append(path)
         return tuple(claimed)
 
@@ -64,7 +64,7 @@ class HydraJobReader:
         if _OVERRIDES in opened.files:
             cells["overrides"] = _overrides(builder, opened.files[_OVERRIDES])
         run = two_names(opened.name)
-        _add_metrics(builder, opened.files, run, cells)
+        add_metrics(builder, opened.files, run, cells)
         return [builder.relation()]
 
 
@@ -82,18 +82,19 @@ def _overrides(builder: RelationBuilder, opened: OpenedFile) -> str | None:
         builder.n_lines += count_lines(data)
 
 
-def _add_metrics(
+def add_metrics(
     builder: RelationBuilder,
     files: Mapping[str, OpenedFile],
     run: str,
     cells: dict[str, Any],
 ) -> None:
+    """A run's row, history and results from the files of its folder that hold them."""
     results: dict[str, Any] = {}
     histories = []
     for path, opened in sorted(files.items()):
-        if _HISTORY.search(path):
+        if HISTORY.search(path):
             histories.append(opened)
-        elif _RESULT.search(path):
+        elif RESULT.search(path):
             add_results(builder, results, read_config(builder, opened))
     has_history = False
     for opened in histories:
@@ -103,7 +104,7 @@ def _add_metrics(
         else:
             has_history = add_curve(builder, opened, run, cells) is not None
     if not has_history:
-        builder.add_run({"run": run, **cells}, _CONFIG)
+        builder.add_run({"run": run, **cells}, next(iter(files), ""))
     builder.amend_run(results)
 
 

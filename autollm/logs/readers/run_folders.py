@@ -9,6 +9,7 @@ Invariant: every claimed file's lines are counted once, read or set aside.
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,6 +34,10 @@ from autollm.logs.readers.rows import (
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, Role
 
+CONFIG_NAME = re.compile(
+    r"(config|args|params|hparams|train_config|run_config)\.(json|ya?ml|toml|py)"
+)
+"""What people call the configuration file of a run."""
 MAX_CONFIG_BYTES = 16 * 2**20
 """Of a configuration file: people's are a few kB, tools dump up to some hundred."""
 

@@ -50,7 +50,7 @@ from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
 from autollm.logs.readers.rows import FORKED_FROM, RelationBuilder, run_of_checkpoint
-from autollm.logs.readers.run_folders import add_settings
+from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
@@ -66,9 +66,6 @@ _PLACES = {"": _NUMBER, "word": r"[^\s=:,|]++", "text": r".*+"}
 _PLACE = re.compile(r"\{([^{}:]+)(?::(word|text))?\}")
 _CLOCKS = {"wall_time_s": 1.0, "wall_time_ms": 1e-3}
 _LOG_NAME = re.compile(r"[^/]+\.(log|out|txt)")
-_CONFIG_NAME = re.compile(
-    r"(config|args|params|hparams|train_config|run_config)\.(json|ya?ml|toml|py)"
-)
 
 
 class Pairs(BaseModel):
@@ -245,7 +242,7 @@ class TextLogFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        configs = [path for path in listing if _CONFIG_NAME.fullmatch(path)]
+        configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
         logs = [path for path in listing if _LOG_NAME.fullmatch(path)]
         if len(configs) != 1 or not logs:
             return ()
@@ -261,7 +258,7 @@ class TextLogFolderReader:
         cells: dict[str, Any] = {}
         logs = []
         for path, file in sorted(opened.files.items()):
-            if _CONFIG_NAME.fullmatch(path):
+            if CONFIG_NAME.fullmatch(path):
                 add_settings(builder, cells, file, "config.")
             else:
                 logs.append(file)

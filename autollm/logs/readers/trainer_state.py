@@ -44,6 +44,7 @@ from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
 
 _STATE = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-\d+/trainer_state\.json$")
+_EVENTS = re.compile(r"runs/.+tfevents.+")
 _CONFIGS = {
     "config.json": "config.",
     "training_args.json": "args.",
@@ -67,6 +68,7 @@ class TrainerFolderReader:
         if not states:
             return ()
         beside = [p for p in listing if p in _CONFIGS or p == _RESULTS]
+        beside += [p for p in listing if _EVENTS.fullmatch(p)]
         if "config.json" not in beside:
             last = max(states, key=_checkpoint_step).rpartition("/")[0]
             beside += [p for p in listing if last and p == f"{last}/config.json"]
@@ -84,6 +86,8 @@ class TrainerFolderReader:
         said: dict[str, Any] = {}
         for path, file in sorted(opened.files.items()):
             name = path.rpartition("/")[2]
+            if _EVENTS.fullmatch(path):
+                continue  # what TensorBoard was told is the state's history again
             if name == _STATE:
                 state = read_config(builder, file)
                 if isinstance(state.get("log_history"), list):

@@ -156,6 +156,18 @@ def fetched():
         yield Subject(f"{tool}.fetched", reader, OpenedFolder("sweep", opened))
 
 
+def plain_folder():
+    """A hand-made run folder."""
+    files = {
+        "config.yaml": b"lr: 1e-3\nmodel: {width: 64}\n",
+        "metrics.csv": b"step,loss\n0,3.0\n10,2.9\n20,2.8\n",
+        "results.json": b'{"val_loss": 2.9}\n',
+    }
+    opened = {path: Opened(path, data) for path, data in files.items()}
+    reader = next(r for r in folder_readers() if r.matches_folder(sorted(files)))
+    return Subject("run-folder", reader, OpenedFolder("sweep/a", opened))
+
+
 def lines_of(records):
     head = {"schema": "autollm.fetched/1"}
     return b"".join(json.dumps(r).encode() + b"\n" for r in (head, *records))
@@ -163,7 +175,7 @@ def lines_of(records):
 
 def subjects():
     """A reader and an input each: every folder and file reader is among them."""
-    found = list(fetched())
+    found = [*fetched(), plain_folder()]
     for place in FOLDERS:
         listing = listing_of(FIXTURES / place)
         reader = next(r for r in folder_readers() if r.matches_folder(listing))

@@ -7,6 +7,7 @@ from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
+from autollm.logs.readers.plain_folder import PlainFolderReader
 from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.rows import run_of_checkpoint
 from autollm.logs.readers.run_folders import parse_config
@@ -266,6 +267,24 @@ def test_text_folder__two_logs_beside_one_configuration__are_two_runs():
     }
     (relation,) = TextLogFolderReader().read(OpenedFolder("sweep", files))
     assert list(runs_of(relation)) == ["sweep/a", "sweep/b"]
+
+
+def test_plain_folder__configuration_and_metrics__are_one_run():
+    files = {
+        "config.toml": Opened("config.toml", b"[optimizer]\nlr = 1e-3\n"),
+        "history.jsonl": Opened(
+            "history.jsonl", b'{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n'
+        ),
+        "results.json": Opened("results.json", b'{"test": {"acc": 0.5}}'),
+    }
+    reader = PlainFolderReader()
+    assert set(reader.matches_folder(sorted(files))) == set(files)
+    assert reader.matches_folder(["config.toml", "readme.md"]) == ()
+    (relation,) = reader.read(OpenedFolder("sweep/a", files))
+    row = one_run(relation)
+    assert (row["run"], row["config.optimizer.lr"]) == ("sweep/a", 1e-3)
+    assert (row["metrics.loss"], row["metrics.test.acc"]) == (2.5, 0.5)
+    assert curve_of(relation, "sweep/a", "loss") == [(1, 3.0), (2, 2.5)]
 
 
 @pytest.mark.parametrize(

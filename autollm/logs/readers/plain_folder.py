@@ -1,0 +1,49 @@
+"""Run folders of no tool's: one configuration file, and the metrics that the job wrote
+beside it.
+
+    config.yaml, args.json, params.toml ... -> config.*
+    metrics.csv, history.jsonl ...          -> the history
+    results.json, summary.json ...          -> metrics.*
+
+The rules are those of Hydra's job folders (autollm.logs.readers.hydra), but that the files
+stand in the folder itself, and that one of them must hold metrics.
+
+Invariant: one folder, one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from autollm.logs.readers.hydra import HISTORY, RESULT, add_metrics
+from autollm.logs.readers.lightning import two_names
+from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
+from autollm.logs.relation import OpenedFolder, Relation
+
+
+class PlainFolderReader:
+    """A folder with one configuration file and metrics."""
+
+    format = "run-folder"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        here = [path for path in listing if "/" not in path]
+        configs = [path for path in here if CONFIG_NAME.fullmatch(path)]
+        metrics = [path for path in here if HISTORY.search(path) or RESULT.search(path)]
+        if len(configs) != 1 or not metrics:
+            return ()
+        return (*configs, *metrics)
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`."""
+        builder = RelationBuilder(self.format, "run")
+        builder.roles["run"] = "key"
+        cells: dict[str, Any] = {}
+        for path, file in opened.files.items():
+            if CONFIG_NAME.fullmatch(path):
+                add_settings(builder, cells, file, "config.")
+        add_metrics(builder, opened.files, two_names(opened.name), cells)
+        return [builder.relation()]
