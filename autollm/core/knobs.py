@@ -25,16 +25,15 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from autollm.core.errors import SpaceError
+from autollm.core.scales import ONE_COORDINATE, Role, Scale
+from autollm.core.validation import declaration
 
-ONE_COORDINATE = ("log", "linear", "integer", "ordinal")
-SCALES = (*ONE_COORDINATE, "categorical", "list", "simplex")
 SIMPLEX_UNIT = 7.0
 """Natural units of a Hellinger distance of 1: a part of one tenth that doubles moves a
 mixture by 0.99, about an octave.
@@ -45,7 +44,7 @@ are renormalized.
 """
 
 
-@dataclass(frozen=True)
+@declaration(SpaceError)
 class Knob:
     """One choice.
 
@@ -61,21 +60,16 @@ class Knob:
     """
 
     name: str
-    scale: str
+    scale: Scale
     levels: tuple[Any, ...]
     unit: str = ""
     step: float = 0.0
-    role: str = ""
+    role: Role = ""
     positions: tuple[int, int] = (0, 0)
     when: tuple[str, tuple[Any, ...]] | None = None
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.scale not in SCALES:
-            raise SpaceError(
-                f"knob {self.name!r}: scale {self.scale!r}, expected one of "
-                f"{', '.join(SCALES)}"
-            )
         ordered = self.scale in ONE_COORDINATE and all(map(is_number, self.levels))
         if not self.levels or (ordered and list(self.levels) != sorted(self.levels)):
             raise SpaceError(

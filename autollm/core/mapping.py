@@ -33,15 +33,13 @@ from autollm.core.errors import MappingError
 from autollm.core.expressions import Expression, parse_expression
 from autollm.core.mapping_checks import check_mapping
 from autollm.core.records import canonical_json, content_hash
+from autollm.core.scales import AnyDirection, Direction, Role, Scale
 from autollm.core.statuses import Status
 from autollm.core.validation import sentence_of
 
 SCHEMA = "autollm.mapping/1"
 RUN_LOG = "autollm.run/1"
 """The format whose fields carry the prefixes `config.`, `fidelity.` and `final.`."""
-SCALES = ("log", "linear", "integer", "ordinal", "categorical", "simplex", "list")
-ONE_NUMBER = ("log", "linear", "integer", "ordinal")
-DIRECTIONS = ("min", "max")
 SOURCE_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 """Of a source and of a group: they become part of ids and of folder names."""
 NAME = r"[^\"\\\x00-\x1f]{1,100}"
@@ -53,7 +51,6 @@ MOST_ENTRIES = 400
 _MOST_WHOLE = 2**63
 
 Scalar = bool | int | float | str
-Direction = Literal["min", "max"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Range = Annotated[tuple[Finite, Finite], Field(description="lowest, highest")]
@@ -98,13 +95,11 @@ class KnobRule(_Entry):
 
     name: EntryName
     column: str = ""
-    scale: Literal[
-        "log", "linear", "integer", "ordinal", "categorical", "simplex", "list"
-    ] = "linear"
+    scale: Scale = "linear"
     unit: str = ""
     step: Positive | None = None
     tolerance: Positive | None = None
-    role: Literal["", "rate", "size", "weight"] = ""
+    role: Role = ""
     window: Range | None = None
     values: tuple[Scalar, ...] | None = None
     columns: tuple[str, ...] = ()
@@ -121,7 +116,7 @@ class Quantity(_Entry):
     name: EntryName
     column: str = ""
     unit: str = ""
-    direction: Literal["", "min", "max"] = ""
+    direction: AnyDirection = ""
     bounds: Range | None = None
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from autollm.core.scales import ONE_COORDINATE
+
 if TYPE_CHECKING:
     from autollm.core.mapping import KnobRule, Mapping
 
@@ -15,7 +17,7 @@ TABLES = ("csv", "jsonl", "parquet")
 """Formats of one row a run, in which nothing names the run but the mapping, and which
 hold no histories.
 """
-_ONE_NUMBER = ("log", "linear", "integer", "ordinal")
+
 _ON_A_GRID = ("log", "linear", "integer")
 
 
@@ -135,7 +137,7 @@ def _limits(mapping: Mapping) -> Iterator[str]:
     scales = {knob.name: knob.scale for knob in mapping.knobs}
     for limit in mapping.limits:
         for name in limit.weights:
-            if scales.get(name) not in _ONE_NUMBER:
+            if scales.get(name) not in ONE_COORDINATE:
                 yield (
                     f"[[limits]] {name!r} is no knob of one number. Known: "
                     f"{', '.join(scales)}"

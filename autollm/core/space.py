@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import ONE_COORDINATE, Knob, is_number
+from autollm.core.knobs import Knob, is_number
 from autollm.core.records import canonical_json, content_hash
+from autollm.core.scales import ONE_COORDINATE
+from autollm.core.validation import declaration
 
 MAX_GRID = 1_000_000
 """A declared grid of more points than this is not laid out: the recorded rows are
@@ -33,7 +34,7 @@ listed instead.
 """
 
 
-@dataclass(frozen=True)
+@declaration(SpaceError)
 class Limit:
     """What knobs may be together: the sum of weight * coordinate over the named
     one-coordinate knobs is at most `most`.
@@ -49,7 +50,7 @@ class Limit:
         return f"{' + '.join(f'{weight:g} {name}' for name, weight in self.weights)} <= {self.most:g} (natural units)"
 
 
-@dataclass(frozen=True)
+@declaration(SpaceError)
 class Space:
     """Knobs in a fixed order; the same declared window at every fidelity. Its length is
     that of its points.

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import difflib
 import typing
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 _KINDS = {
     "string_type": "a string",
@@ -22,14 +25,46 @@ _KINDS = {
     "float_type": "a number",
     "finite_number": "a finite number",
 }
-_ORDER = {"extra_forbidden": 0, "missing": 2, "too_short": 3}
+_ORDER = {
+    "extra_forbidden": 0,
+    "unexpected_keyword_argument": 0,
+    "missing": 2,
+    "too_short": 3,
+}
 """A misspelt entry is also a missing one, and a list without its broken entry is too
 short: the cause is said, not its consequences.
 """
 
 
-def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem of a file that does not fit `model`."""
+Declared = TypeVar("Declared", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def declaration(error: type[Exception]) -> Callable[[Declared], Declared]:
+    """Makes a class a frozen, closed dataclass whose fields pydantic checks; what does
+    not fit raises `error` with a sentence that names the field.
+    """
+
+    def declared(cls: Declared) -> Declared:
+        config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+        made = dataclass(frozen=True, config=config)(cls)
+        check = made.__init__
+
+        @wraps(check)
+        def __init__(self: Any, *args: Any, **fields: Any) -> None:
+            try:
+                check(self, *args, **fields)
+            except ValidationError as problem:
+                raise error(sentence_of(problem, made)) from None
+
+        made.__init__ = __init__
+        return made
+
+    return declared
+
+
+def sentence_of(error: ValidationError, model: type) -> str:
+    """The first problem of what does not fit `model`, a file's or a declaration."""
     problems = error.errors(include_url=False)
     problem = min(problems, key=lambda p: _ORDER.get(p["type"], 1))
     location = _without_tags(problem["loc"], model)
@@ -39,7 +74,7 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
     match problem["type"]:
         case "missing":
             return _missing(location, model)
-        case "extra_forbidden":
+        case "extra_forbidden" | "unexpected_keyword_argument":
             return _unknown(location, model)
         case "literal_error":
             expected = context["expected"].removeprefix("'', ")
@@ -62,7 +97,7 @@ def sentence_of(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{entry} = {found!r:.80}: {problem['msg']}"
 
 
-def _without_tags(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[Any, ...]:
+def _without_tags(location: tuple[Any, ...], model: type) -> tuple[Any, ...]:
     """A location without the names of a union's members (`bool`, `int`, `str` ...)."""
     tags = ("bool", "int", "float", "str", "function-before", "function-plain")
     last = location[-1] if location else None
@@ -72,18 +107,21 @@ def _without_tags(location: tuple[Any, ...], model: type[BaseModel]) -> tuple[An
     return location
 
 
-def names_of(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[str, ...]:
+def names_of(model: type, location: tuple[Any, ...]) -> tuple[str, ...]:
     """The entries that the table at `location` may have; none where keys are free."""
     here = _model_at(model, location)
     if here is None:
         return ()
-    return tuple(f.alias or name for name, f in here.model_fields.items())
+    return tuple(f.alias or name for name, f in _fields_of(here).items())
 
 
-def _model_at(
-    model: type[BaseModel], location: tuple[Any, ...]
-) -> type[BaseModel] | None:
-    here: type[BaseModel] | None = model
+def _fields_of(model: type) -> dict[str, Any]:
+    """Of a model or of a declaration."""
+    return model.__pydantic_fields__
+
+
+def _model_at(model: type, location: tuple[Any, ...]) -> type | None:
+    here: type | None = model
     for part in location:
         if isinstance(part, int):
             continue
@@ -92,16 +130,16 @@ def _model_at(
     return here
 
 
-def _field(model: type[BaseModel] | None, name: str) -> Any:
+def _field(model: type | None, name: str) -> Any:
     if model is None:
         return None
-    for known, field in model.model_fields.items():
+    for known, field in _fields_of(model).items():
         if name in (known, field.alias):
             return field
     return None
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _model_in(annotation: Any) -> type | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in typing.get_args(annotation):
@@ -122,7 +160,7 @@ def _section(location: tuple[Any, ...]) -> str:
     return " ".join([head, *rest])
 
 
-def _missing(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+def _missing(location: tuple[Any, ...], model: type) -> str:
     *above, name = location
     if not above:
         return f"section {name!r} is missing"
@@ -133,7 +171,7 @@ def _missing(location: tuple[Any, ...], model: type[BaseModel]) -> str:
     return f"{_section(tuple(above))} has no {name!r}{reason}"
 
 
-def _unknown(location: tuple[Any, ...], model: type[BaseModel]) -> str:
+def _unknown(location: tuple[Any, ...], model: type) -> str:
     *above, name = location
     known = names_of(model, tuple(above))
     what = f"entry of {_section(tuple(above))}" if above else "section"

@@ -16,7 +16,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from autollm.core.knobs import ONE_COORDINATE, Knob, is_number
+from autollm.core.knobs import Knob, is_number
+from autollm.core.scales import ONE_COORDINATE
 from autollm.core.space import Space
 from autollm.evaluation.plots import COLOURS, MARKS, STYLE, svg_text
 from autollm.gym.environments.summary import fit_optimum

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from autollm.core.errors import UnknownNameError
+from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
 from autollm.core.space import Space
 from autollm.lab.shapes import Shape
@@ -77,15 +78,6 @@ class Run:
         return (
             f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
         )
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that every run ends with."""
-
-    name: str
-    unit: str
-    direction: str = ""
 
 
 @dataclass(frozen=True)

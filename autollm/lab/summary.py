@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.knobs import ONE_COORDINATE
 from autollm.core.records import Record, RunEnd, RunHeader, canonical_json
+from autollm.core.scales import ONE_COORDINATE
 from autollm.lab.spec import Config, Family, Level
 
 Cells = dict[str, dict[int, float]]

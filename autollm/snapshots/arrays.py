@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from autollm.core.errors import SnapshotError, SpaceError
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.gym.tables.arrays import SCHEMA
 from autollm.gym.tables.outcome_table import (
     COLUMNS,
     Experiment,
-    Metric,
     OutcomeTable,
     oriented,
 )
@@ -250,7 +250,7 @@ def _metrics(
         {m["name"]: m["direction"] for m in ladder.get("metrics", ())},
     )
     return tuple(
-        Metric(name, directions.get(name, ""))
+        Metric(name, direction=directions.get(name, ""))
         for name in [
             *(n for n in directions if n in names),
             *sorted(names - set(directions)),

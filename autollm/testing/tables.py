@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from autollm.core.knobs import Knob
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import (
     COLUMNS,
     Experiment,
-    Metric,
     OutcomeTable,
     oriented,
 )
@@ -113,7 +113,7 @@ def make_rich_table(**changes: object) -> OutcomeTable:
             smooth(points, oriented(accuracy, "max"), np.ones(len(points))),
             np.full(len(points), np.nan),
         ]
-    metrics = (Metric("accuracy", "max"), Metric("params"))
+    metrics = (Metric("accuracy", direction="max"), Metric("params"))
     experiments = tuple(replace(e, metrics=metrics) for e in table.experiments)
     return replace(
         table,
@@ -139,7 +139,8 @@ def with_curves(table: OutcomeTable, direction: str = "min") -> OutcomeTable:
                 ]
             )
     experiments = tuple(
-        replace(e, signal=Metric("train_loss", direction)) for e in table.experiments
+        replace(e, signal=Metric("train_loss", direction=direction))
+        for e in table.experiments
     )
     offsets = np.concatenate([[0], np.cumsum([len(c) for c in curves])])
     return replace(

@@ -15,8 +15,9 @@ import json
 import numpy as np
 
 from autollm.core import files as storage
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
-from autollm.gym.tables.outcome_table import COLUMNS, Experiment, Metric, OutcomeTable
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 
 SCHEMA = 3
 """2: secondary metrics as arrays; lists of several lengths by relative position. 3:
@@ -40,8 +41,8 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
             **{
                 **e,
                 "space": spaces[e["space"]],
-                "metrics": tuple(Metric(*m) for m in e["metrics"]),
-                "signal": Metric(*e["signal"]) if e["signal"] else None,
+                "metrics": tuple(_metric(m) for m in e["metrics"]),
+                "signal": _metric(e["signal"]) if e["signal"] else None,
             }
         )
         for e in raw["experiments"]
@@ -65,6 +66,11 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
         _load(folder, "curve_offsets"),
         _load(folder, "curve_points"),
     )
+
+
+def _metric(stored: list[str]) -> Metric:
+    name, direction = stored
+    return Metric(name, direction=direction)
 
 
 def _load(folder: str, name: str) -> np.ndarray:

@@ -21,18 +21,9 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import SnapshotError, UnknownNameError
+from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
 from autollm.core.space import Space
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric beside the objective. `direction`: min, max, or empty where it is no
-    objective.
-    """
-
-    name: str
-    direction: str = ""
 
 
 @dataclass(frozen=True)

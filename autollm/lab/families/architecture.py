@@ -14,9 +14,10 @@ import math
 from functools import cache
 
 from autollm.core.knobs import Knob
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.lab.shapes import Shape
-from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Metric, Run, added_level
+from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Run, added_level
 
 DEPTHS, WIDTHS, HEADS, RATIOS = (
     (1, 2, 3, 4, 6),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from autollm.core.knobs import Knob
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.lab.designs import even_points, largest_remainders
 from autollm.lab.spec import (
@@ -20,7 +21,6 @@ from autollm.lab.spec import (
     Config,
     Family,
     Level,
-    Metric,
     added_level,
     flops,
     params_and_tokens,

@@ -8,6 +8,7 @@ among themselves. In the gym it belongs to that family.
 from __future__ import annotations
 
 from autollm.core.knobs import Knob
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.lab.designs import even_cells
 from autollm.lab.spec import (
@@ -16,7 +17,6 @@ from autollm.lab.spec import (
     Config,
     Family,
     Level,
-    Metric,
     added_level,
     flops,
     params_and_tokens,

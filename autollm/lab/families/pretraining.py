@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from autollm.core.knobs import Knob
+from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.lab.spec import (
     FAR,
@@ -14,7 +15,6 @@ from autollm.lab.spec import (
     Config,
     Family,
     Level,
-    Metric,
     added_level,
     flops,
     params_and_tokens,

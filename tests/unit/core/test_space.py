@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from autollm.core import space as space_module
 from autollm.core.distances import nearest
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import SCALES, Knob
+from autollm.core.knobs import Knob
+from autollm.core.scales import SCALES
 from autollm.core.space import Limit, Space
 from tests.unit.gym.tables import MIXED, SPACE, mixed_configuration
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from autollm.core.ids import experiment_id
-from autollm.gym.tables.outcome_table import COLUMNS, Experiment, Metric, OutcomeTable
+from autollm.core.metrics import Metric
+from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.tasks.suites import Suite
 from autollm.gym.tasks.task import Task
 from autollm.lab import families
@@ -96,7 +97,7 @@ def table_of(name):
         family.objective.name,
         family.objective.direction,
         family.space,
-        tuple(Metric(m.name, m.direction) for m in family.secondary),
+        tuple(Metric(m.name, direction=m.direction) for m in family.secondary),
     )
     columns = {c: np.ones(len(cells), dtype) for c, dtype in COLUMNS.items()}
     columns |= {

@@ -11,10 +11,10 @@ import pytest
 from autollm.core import files as storage
 from autollm.core.errors import SnapshotError, UnknownNameError
 from autollm.core.ids import config_id
+from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json
 from autollm.core.sealed import write_sealed
 from autollm.gym.tables import snapshot
-from autollm.gym.tables.outcome_table import Metric
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.suites import held_out, load_suite, suite_ids
 from autollm.snapshots import building
@@ -233,7 +233,7 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
     table = snapshot.open_snapshot(home)
     with_curves = {cell["experiment_id"] for cell in (whole, cut)}
     assert {e.experiment_id: e.signal for e in table.experiments} == {
-        e.experiment_id: Metric("train_loss", "min")
+        e.experiment_id: Metric("train_loss", direction="min")
         if e.experiment_id in with_curves
         else None
         for e in table.experiments
