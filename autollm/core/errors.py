@@ -10,6 +10,7 @@
     |- PluginError       a part of another package cannot be loaded                (registries)
     |- SpaceError        a configuration does not belong to its space               (gym)
     |- EpisodeError      a call that an episode cannot take (finished, no budget)   (gym)
+    |- FamilyError       a lab family's declaration contradicts itself              (lab)
     |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
     |- CheckpointError   weights that cannot be loaded, or not the ones asked for   (agent)
     |- GenerationError   the generation back end failed or answered nonsense        (agent)
@@ -75,6 +76,10 @@ class SpaceError(AutoLLMError, ValueError):
 
 class EpisodeError(AutoLLMError):
     """A call that an episode cannot take."""
+
+
+class FamilyError(AutoLLMError, ValueError):
+    """A lab family's declaration contradicts itself."""
 
 
 class CorpusError(AutoLLMError):

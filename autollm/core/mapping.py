@@ -31,7 +31,9 @@ from pydantic import (
 
 from autollm.core.errors import MappingError
 from autollm.core.expressions import Expression, parse_expression
+from autollm.core.ladders import Coordinate, Ladder
 from autollm.core.mapping_checks import check_mapping
+from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
 from autollm.core.scales import AnyDirection, Direction, Role, Scale
 from autollm.core.statuses import Status
@@ -362,17 +364,15 @@ class Mapping(_Entry):
         """The fidelity coordinates, the secondary metrics that have a direction, and
         the signal, as canonical JSON.
         """
-        coordinates = [{"name": q.name, "unit": q.unit} for q in self.fidelity]
-        ladder: dict[str, Any] = {"coordinates": coordinates}
+        coordinates = tuple(Coordinate(q.name, q.unit) for q in self.fidelity)
         metrics = []
         for metric in self.secondary:
             if metric.direction:
-                metrics.append(metric.model_dump(include={"name", "direction", "unit"}))
-        if metrics:
-            ladder["metrics"] = metrics
+                metrics.append(Metric(metric.name, metric.unit, metric.direction))
+        signal = None
         if self.signal:
-            ladder["signal"] = self.signal.model_dump()
-        return canonical_json(ladder)
+            signal = Metric(self.signal.name, direction=self.signal.direction)
+        return Ladder(coordinates, tuple(metrics), signal).to_json()
 
     @cached_property
     def space_id(self) -> str:

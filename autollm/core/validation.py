@@ -52,8 +52,10 @@ def declaration(error: type[Exception]) -> Callable[[Declared], Declared]:
 
         @wraps(check)
         def __init__(self: Any, *args: Any, **fields: Any) -> None:
+            # By name, so that a problem is said by name too.
+            named = dict(zip(_fields_of(made), args, strict=False))
             try:
-                check(self, *args, **fields)
+                check(self, *args[len(named) :], **named, **fields)
             except ValidationError as problem:
                 raise error(sentence_of(problem, made)) from None
 
@@ -79,6 +81,8 @@ def sentence_of(error: ValidationError, model: type) -> str:
         case "literal_error":
             expected = context["expected"].removeprefix("'', ")
             return f"{entry} {found!r:.80}, expected one of {expected}"
+        case "dataclass_type":
+            return f"{entry} must be a {context['class_name']}, got {found!r:.80}"
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"{_section(location)} must be a table, got {found!r:.80}"
         case "string_pattern_mismatch":

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-from autollm.core.errors import UnknownNameError
+from autollm.core.errors import FamilyError, UnknownNameError
 from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
 from autollm.core.space import Space
+from autollm.core.validation import declaration
 from autollm.lab.shapes import Shape
 
 EXTRA_EVERY = 5
@@ -32,7 +33,7 @@ its sealed test levels.
 Config = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@declaration(FamilyError)
 class Level:
     """One experiment of a ladder.
 
@@ -46,14 +47,14 @@ class Level:
     """
 
     name: str
-    split: str
+    split: Literal["train", "validation", "test"]
     settings: Mapping[str, Any] = field(hash=False)
     part: str = "full"
     seeds: tuple[int, ...] = (0,)
     extra_seeds: tuple[int, ...] = ()
     best_third_seeds: tuple[int, ...] = ()
-    sweep: str = LADDER
-    clock: str = "wall"
+    sweep: Literal["ladder", "far", "fresh"] = LADDER
+    clock: Literal["wall", "processor"] = "wall"
 
     @property
     def n_seeds_near_best(self) -> int:
@@ -80,7 +81,7 @@ class Run:
         )
 
 
-@dataclass(frozen=True)
+@declaration(FamilyError)
 class Family:
     """A lab family and its sweep.
 
@@ -93,6 +94,10 @@ class Family:
             run, for order and progress.
         stack_key: runs of a level with equal keys train together, low keys first, at
             most `stack_size` at once.
+        decides: the kind of decision that the gym counts it to, empty for its own name.
+        signal: the metric whose curve a paused run shows. group: the column of a log by
+            which runs compare only among themselves. cost_flops: a run's FLOPs, as an
+            expression over the columns of its log.
         allows: whether a level can train a configuration of the space at all; those of
             the design it can.
         added: levels of the other sweeps, each sweep in an archive of its own.
@@ -111,6 +116,30 @@ class Family:
     stack_size: int = 16
     allows: Callable[[Level, Config], bool] = lambda level, config: True
     added: tuple[Level, ...] = ()
+    decides: str = ""
+    signal: Metric | None = None
+    group: str = ""
+    cost_flops: str = "cost.flops"
+
+    def __post_init__(self) -> None:
+        names = [level.name for level in self.every_level]
+        for name in names:
+            if names.count(name) > 1:
+                raise FamilyError(
+                    f"lab family {self.name!r} has two levels {name!r}. Fix: rename one."
+                )
+        if not self.objective.direction:
+            raise FamilyError(
+                f"lab family {self.name!r}: the objective {self.objective.name!r} has no "
+                "direction. Fix: min or max."
+            )
+        first, *others = (tuple(self.fidelity(level)) for level in self.levels)
+        for coordinates in others:
+            if coordinates != first:
+                raise FamilyError(
+                    f"lab family {self.name!r}: levels with the fidelities "
+                    f"{', '.join(first)} and {', '.join(coordinates)}, expected one ladder."
+                )
 
     @property
     def every_level(self) -> tuple[Level, ...]:

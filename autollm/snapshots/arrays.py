@@ -9,12 +9,15 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from autollm.core.errors import SnapshotError, SpaceError
+from autollm.core.ladders import Ladder
 from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.gym.tables.arrays import SCHEMA
@@ -24,7 +27,7 @@ from autollm.gym.tables.outcome_table import (
     OutcomeTable,
     oriented,
 )
-from autollm.snapshots.curves import curve_of, runs_of
+from autollm.snapshots.curves import Cell, Runs, curve_of, runs_of
 from autollm.snapshots.smoothing import smooth
 from autollm.snapshots.spaces import build_spaces
 
@@ -65,88 +68,104 @@ def table_of_marts(
     """
     context = [CONTEXT] if CONTEXT in outcomes.column_names else []
     rows = outcomes.select([*NEEDED, *context]).to_pylist()
-    declared, ladders = (
-        build_spaces(spaces.to_pylist(), rows),
-        _ladders(spaces.to_pylist()),
-    )
-    runs = runs_of(
-        logged,
-        {
-            (source, ladder["signal"]["name"])
-            for (source, _), ladder in ladders.items()
-            if "signal" in ladder
-        },
-    )
+    declared = build_spaces(spaces.to_pylist(), rows)
+    ladders = _ladders(spaces.to_pylist())
+    signals = {
+        (source, ladder.signal.name)
+        for (source, _), ladder in ladders.items()
+        if ladder.signal
+    }
+    runs = runs_of(logged, signals)
     grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
     for row in rows:
-        grouped.setdefault(
-            (row["source"], row["compute_flops"], row["experiment_id"]), []
-        ).append(row)
-    experiments, points, metrics, curves, columns = (
-        [],
-        [],
-        [],
-        [],
-        {name: [] for name in COLUMNS},
-    )
+        key = row["source"], row["compute_flops"], row["experiment_id"]
+        grouped.setdefault(key, []).append(row)
+    parts = []
     for key in sorted(grouped):
-        cells = grouped[key]
-        first = cells[0]
+        first = grouped[key][0]
         space = declared[f"{first['source']}/{first['space_id']}"]
-        x = np.array([_encoded(space, c) for c in cells])
-        order = np.lexsort(x.T[::-1])
-        cells, x = [cells[i] for i in order], x[order]
-        reported = [json.loads(c["secondary_json"]) for c in cells]
-        ladder = ladders.get((first["source"], first["ladder_id"]), {})
-        found = [
-            curve_of(c, runs.get((c["experiment_id"], c["config_id"]), {}))
-            for c in cells
-        ]
-        experiments.append(
-            Experiment(
-                first["experiment_id"],
-                first["experiment_label"],
-                first["source"],
-                first["family"],
-                json.loads(first["fidelity_json"]),
-                first["compute_flops"],
-                first["objective_name"],
-                first["objective_direction"],
-                space,
-                _metrics(reported, ladder),
-                Metric(**ladder["signal"]) if any(map(len, found)) else None,
-                json.loads(first.get(CONTEXT) or "{}"),
-            )
-        )
-        points.append(x)
-        metrics.append(_metric_blocks(experiments[-1], reported, cells, x))
-        curves += found
-        for name, values in _columns(cells, x, experiments[-1]).items():
-            columns[name].append(values)
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])]).astype(
-        np.int64
+        ladder = ladders.get((first["source"], first["ladder_id"]))
+        parts.append(_part(grouped[key], space, ladder, runs))
+    return _joined(table_id, parts, with_curves=bool(runs))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One experiment's share of the arrays: points [n, d]; columns, each [n]; values and
+    smoothed losses of its metrics, each [n_metrics * n]; a curve a row.
+    """
+
+    experiment: Experiment
+    points: np.ndarray
+    columns: dict[str, np.ndarray]
+    metric_values: np.ndarray
+    metric_latents: np.ndarray
+    curves: list[np.ndarray]
+
+
+def _part(
+    cells: list[dict[str, Any]],
+    space: Space,
+    ladder: Ladder | None,
+    runs: dict[Cell, Runs],
+) -> _Part:
+    points = np.array([_encoded(space, cell) for cell in cells])
+    order = np.lexsort(points.T[::-1])
+    cells = [cells[i] for i in order]
+    points = points[order]
+    first = cells[0]
+    reported = [json.loads(cell["secondary_json"]) for cell in cells]
+    curves = []
+    for cell in cells:
+        logged = runs.get((cell["experiment_id"], cell["config_id"]), {})
+        curves.append(curve_of(cell, logged))
+    signal = ladder.signal if ladder and any(map(len, curves)) else None
+    experiment = Experiment(
+        first["experiment_id"],
+        first["experiment_label"],
+        first["source"],
+        first["family"],
+        json.loads(first["fidelity_json"]),
+        first["compute_flops"],
+        first["objective_name"],
+        first["objective_direction"],
+        space,
+        _metrics(reported, ladder),
+        signal,
+        json.loads(first.get(CONTEXT) or "{}"),
     )
-    arrays = {
-        name: np.concatenate(parts).astype(COLUMNS[name])
-        for name, parts in columns.items()
-    }
-    values, latents = (np.concatenate(parts) for parts in zip(*metrics, strict=True))
-    ends = (
-        np.concatenate([[0], np.cumsum([len(c) for c in curves])]).astype(np.int64)
-        if runs
-        else np.empty(0, np.int64)
-    )
+    columns = _columns(cells, points, experiment)
+    values, latents = _metric_blocks(experiment, reported, cells, points)
+    return _Part(experiment, points, columns, values, latents, curves)
+
+
+def _joined(table_id: str, parts: list[_Part], with_curves: bool) -> OutcomeTable:
+    columns = {}
+    for name, dtype in COLUMNS.items():
+        column = np.concatenate([part.columns[name] for part in parts])
+        columns[name] = column.astype(dtype)
+    curves = []
+    for part in parts:
+        curves += part.curves
     return OutcomeTable(
-        table_id,
-        tuple(experiments),
-        offsets,
-        arrays,
-        tuple(points),
-        values,
-        latents,
-        ends,
-        np.concatenate(curves),
+        table_id=table_id,
+        experiments=tuple(part.experiment for part in parts),
+        offsets=_offsets([len(part.points) for part in parts]),
+        columns=columns,
+        points=tuple(part.points for part in parts),
+        metric_values=np.concatenate([part.metric_values for part in parts]),
+        metric_latents=np.concatenate([part.metric_latents for part in parts]),
+        curve_offsets=_offsets(map(len, curves)) if with_curves else _NO_OFFSETS,
+        curve_points=np.concatenate(curves),
     )
+
+
+def _offsets(lengths: Iterable[int]) -> np.ndarray:
+    """Where blocks of these lengths begin, and the end, int64 [n + 1]."""
+    return np.concatenate([[0], np.cumsum(list(lengths))]).astype(np.int64)
+
+
+_NO_OFFSETS = np.empty(0, np.int64)
 
 
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
@@ -231,31 +250,28 @@ def _columns(
     }
 
 
-def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], Ladder]:
     """What the mappings say of each ladder, by source and ladder."""
-    return {
-        (entry["source"], entry["ladder_id"]): json.loads(entry["ladder_json"])
-        for entry in spaces
-    }
+    found = {}
+    for entry in spaces:
+        ladder = Ladder.from_json(entry["ladder_json"])
+        found[entry["source"], entry["ladder_id"]] = ladder
+    return found
 
 
 def _metrics(
-    reported: list[dict[str, float]], ladder: dict[str, Any]
+    reported: list[dict[str, float]], ladder: Ladder | None
 ) -> tuple[Metric, ...]:
     """Metrics that an experiment's rows report: those with a direction first, in the
     mapping's order.
     """
-    names, directions = (
-        {name for row in reported for name in row},
-        {m["name"]: m["direction"] for m in ladder.get("metrics", ())},
-    )
-    return tuple(
-        Metric(name, direction=directions.get(name, ""))
-        for name in [
-            *(n for n in directions if n in names),
-            *sorted(names - set(directions)),
-        ]
-    )
+    names = {name for row in reported for name in row}
+    metrics = []
+    for declared in ladder.metrics if ladder else ():
+        if declared.name in names:
+            metrics.append(Metric(declared.name, direction=declared.direction))
+            names.remove(declared.name)
+    return (*metrics, *(Metric(name) for name in sorted(names)))
 
 
 def _metric_blocks(

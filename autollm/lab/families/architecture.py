@@ -217,6 +217,8 @@ ARCHITECTURE = Family(
         ),
         Metric("train_loss", "nats per token"),
     ),
+    # The level's budget: what a run spends differs from it by less than a step.
+    cost_flops="fidelity.flop_budget",
     design=design,
     fidelity=fidelity,
     flops=lambda level: level.settings["flop_budget"],

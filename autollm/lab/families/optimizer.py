@@ -80,6 +80,8 @@ OPTIMIZER = Family(
     ),
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("train_loss", "nats per token"),),
+    signal=Metric("train_loss", "nats per token", "min"),
+    decides="pretraining",
     design=design,
     fidelity=params_and_tokens,
     flops=flops,

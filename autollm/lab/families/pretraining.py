@@ -106,6 +106,7 @@ PRETRAINING = Family(
     ),
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("train_loss", "nats per token"),),
+    signal=Metric("train_loss", "nats per token", "min"),
     design=design,
     fidelity=params_and_tokens,
     flops=flops,

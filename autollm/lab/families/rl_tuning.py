@@ -135,6 +135,7 @@ RL_TUNING = Family(
         Metric("entropy", "nats per token"),
         Metric("kl", "nats per token, from the start model"),
     ),
+    group="model.task",
     design=design,
     fidelity=fidelity,
     flops=flops,
