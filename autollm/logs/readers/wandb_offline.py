@@ -61,6 +61,7 @@ _FIRST = 2
 _MIDDLE = 3
 _LAST = 4
 _RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
+_STAMP = re.compile(r"run-(\d{8}_\d{6})-")
 INTERNAL = frozenset({"_wandb", "wandb_version"})
 
 ROLES: dict[str, Role] = {
@@ -144,7 +145,6 @@ class _Segment:
     labels: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
-    history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     started_s: float = 0.0
     exit_code: int | None = None
     trunk: tuple[str, float | None] = ("", None)
@@ -176,7 +176,15 @@ class WandbFolderReader:
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
-        return [_read([opened.files[path] for path in sorted(opened.files)])]
+        return [
+            _read([opened.files[path] for path in sorted(opened.files, key=_begun)])
+        ]
+
+
+def _begun(path: str) -> tuple[str, str]:
+    """When the run of a folder began, by the folder's name, which says it to the second."""
+    found = _STAMP.search(path)
+    return (found[1] if found else "", path)
 
 
 def _read(files: Sequence[OpenedFile]) -> Relation:
@@ -206,7 +214,7 @@ def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
         reason = problem
         if record is not None:
             try:
-                _take(segment, parse_message(record), builder.n_lines)
+                _take(builder, segment, parse_message(record))
             except RecordError as error:
                 reason = str(error)
         if reason:
@@ -222,14 +230,15 @@ def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
     return None
 
 
-def _take(segment: _Segment, record: Message, line: int) -> None:
+def _take(builder: RelationBuilder, segment: _Segment, record: Message) -> None:
     """One record into its segment. Kinds that say nothing of settings or results
     (files, telemetry, console output, system statistics) are passed over.
     """
     if 2 in record:  # history
         row = _items(message(record, 2), 1)
-        if row:
-            segment.history.append((line, row))
+        if not segment.run_id:
+            raise RecordError("a row of history before the record of its run")
+        add_history(builder, segment.run_id, builder.n_lines, row)
     elif 3 in record:  # summary
         _update(segment.summary, message(record, 3))
     elif 5 in record:  # config
@@ -302,8 +311,6 @@ def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     for part in parts:
         config.update(part.config)
         summary.update(part.summary)
-        for line, row in part.history:
-            add_history(builder, first.run_id, line, row)
     cells = {"run_id": first.run_id, **first.labels, "state": _state(last)}
     trunk, at_step = first.trunk
     if trunk:
