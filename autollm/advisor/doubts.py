@@ -231,6 +231,21 @@ def context(study: Study) -> Iterator[Warn]:
             )
 
 
+NOTED = {
+    "changed-together": "together",
+    "confounded-context": "confounded",
+    "context-left-out": "context",
+}
+"""Codes of what was noticed while reading, and the warnings that they are."""
+
+
+def noted(study: Study) -> Iterator[Warn]:
+    """What reading the logs noticed already."""
+    for code, text in study.evidence.notes:
+        if code in NOTED:
+            yield Warn(NOTED[code], text)
+
+
 def direction(study: Study) -> Iterator[Warn]:
     """Larger scales ought to be better."""
     typical = np.array([np.median(rows.loss) for rows in study.rows])
@@ -323,6 +338,7 @@ RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
     contradiction,
     noisy,
     context,
+    noted,
     direction,
     far,
     disagree,

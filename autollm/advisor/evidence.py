@@ -406,7 +406,7 @@ def _one_context(
         else mart
         for name, mart in marts.items()
     }
-    return out, (("context", text),)
+    return out, (("context-left-out", text),)
 
 
 def _with_compute(outcomes: pa.Table) -> pa.Table:

@@ -31,6 +31,7 @@ POLICIES: dict[str, str] = {
     "moving-bowl-gp": "autollm.policies.surrogates.moving_bowl_gp:MovingBowlGP",
     "tool-follower": "autollm.policies.rules.tool_follower:ToolFollower",
     "gp": "autollm.policies.surrogates.gaussian_process:GaussianProcessPolicy",
+    "council": "autollm.policies.surrogates.council:Council",
     "trees": "autollm.policies.surrogates.trees:Trees",
     "successive-halving": "autollm.policies.multifidelity.halving:SuccessiveHalving",
     "asha": "autollm.policies.multifidelity.halving:Asha",

@@ -89,13 +89,22 @@ class GaussianProcessPolicy(RankingPolicy):
         """Mean and sd [n] of u (squashed loss: 0 is the best, 1 the median), noise left
         out; NaN without evidence.
         """
-        if not self._informed:
+        if not self.informed:
             return np.full(len(configurations), np.nan), np.full(
                 len(configurations), np.nan
             )
-        mean, sd = self._posterior(
+        return self.moments(
             np.array([self.view.space.encode(c) for c in configurations])
         )
+
+    @property
+    def informed(self) -> bool:
+        """Whether there is evidence to fit a process to."""
+        return self._informed
+
+    def moments(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and sd [n] of u at points [n, d], noise left out; only where informed."""
+        mean, sd = self._posterior(points)
         return mean**2 + sd**2 - OFFSET, 2 * np.abs(mean) * sd
 
     def explain(self) -> str:

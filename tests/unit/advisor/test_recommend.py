@@ -166,11 +166,11 @@ def test_recommend__maximized_benchmark__is_ranked_and_not_forecast(tmp_path):
 def test_recommend__unknown_direction__is_no_answer(tmp_path):
     rows = rows_of()
     for row in rows:
-        row["metric_x"] = row.pop("val_loss")
+        row["metric_value"] = row.pop("val_loss")
     path = write_csv(tmp_path / "runs.csv", rows)
     with pytest.raises(AdviceError) as caught:
         recommend(path, "params=1.6B,tokens=60B")
-    assert caught.value.code == "direction" and caught.value.about == "metric_x"
+    assert caught.value.code == "direction" and caught.value.about == "metric_value"
 
 
 def test_recommend__no_table__is_no_answer(tmp_path):

@@ -59,7 +59,7 @@ def test_recommend__coordinate_missing__exit_2_and_the_error_object(table):
     ("content", "code"),
     [
         ("a,b\n1,2\n", "unreadable"),
-        ("lr,metric_x\n" + "0.1,5\n0.2,7\n" * 5, "direction"),
+        ("lr,metric_value\n" + "0.1,5\n0.2,7\n" * 5, "direction"),
     ],
 )
 def test_recommend__no_honest_answer__exit_3_and_the_error_object(
