@@ -5,13 +5,15 @@ look at it, keep its mapping.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autollm.cli.options import Home, Json
+
+if TYPE_CHECKING:
+    from autollm.core.progress import Progress
 
 app = typer.Typer(
     help="Public tables, and mappings for tables of your own.", no_args_is_help=True
@@ -110,25 +112,17 @@ def fetch(
 
 
 class Bar:
-    """Progress of downloads on stderr: a line a file that is rewritten on a terminal,
-    one in each tenth elsewhere.
-    """
+    """Progress of downloads, a line or a bar a file."""
 
     def __init__(self) -> None:
-        self._tenth: tuple[str, int] = ("", -1)
+        self._files: dict[str, Progress] = {}
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        tenth = (name, 10 * done // total if total else done // 2**20)
-        if tenth == self._tenth:
-            return
-        self._tenth = tenth
-        text = (
-            f"{name}: {done:,} of {total:,} bytes"
-            if total
-            else f"{name}: {done:,} bytes"
-        )
-        end = "\n" if not sys.stderr.isatty() or done >= total else "\r"
-        print(text, end=end, file=sys.stderr, flush=True)
+        from autollm.core.progress import Progress
+
+        progress = self._files.setdefault(name, Progress(name, total))
+        of = f" of {total:,}" if total else ""
+        progress.reach(done, f"{done:,}{of} bytes")
 
 
 @app.command()

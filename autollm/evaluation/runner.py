@@ -30,10 +30,10 @@ from autollm.core.errors import (
     UnknownNameError,
 )
 from autollm.core.processes import die_with_parent
+from autollm.core.progress import Progress
 from autollm.core.records import canonical_json, content_hash
 from autollm.evaluation.contenders import Contender, registered
 from autollm.evaluation.episodes import load_results, write_parts
-from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import (
     Calls,
     EpisodeResult,
@@ -103,8 +103,7 @@ def evaluate(
     )
     known = load_results(out_url, (task_digest(task, table) for task in tasks))
     left = _left(tasks, field, seeds, table, known)
-    progress = Progress("evaluate", sum(len(c.seeds) for c in left))
-    writer = _Writer(out_url, progress)
+    writer = _Writer(out_url, sum(len(c.seeds) for c in left))
     try:
         for results in _play_policies(
             [c for c in left if c.contender.make_agent is None], table, jobs
@@ -116,7 +115,7 @@ def evaluate(
             ):
                 writer.add(results)
     finally:
-        writer.flush()
+        writer.close()
     known |= {r.key: r for r in writer.results}
     out = []
     for task in tasks:
@@ -323,26 +322,31 @@ def _one_thread_each() -> Iterator[None]:
 
 
 class _Writer:
-    """Collects results and writes a part every FLUSH_S seconds."""
+    """Collects results, writes parts every FLUSH_S seconds and says how far it is."""
 
-    def __init__(self, out_url: str, progress: Progress):
+    def __init__(self, out_url: str, n_wanted: int):
         self.out_url = out_url
-        self.progress = progress
+        self.n_wanted = n_wanted
         self.results: list[EpisodeResult] = []
+        self._progress = Progress("evaluate", n_wanted)
         self._waiting: list[EpisodeResult] = []
         self._written_s = time.monotonic()
 
     def add(self, results: list[EpisodeResult]) -> None:
         self.results += results
         self._waiting += results
-        self.progress.advance(
-            len(results),
-            f"{results[0].policy} on {results[0].suite}" if results else "",
-        )
+        n = len(self.results)
+        who = f" ({results[0].policy} on {results[0].suite})" if results else ""
+        self._progress.reach(n, f"{n}/{self.n_wanted} episodes{who}")
         if time.monotonic() - self._written_s > FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             write_parts(self.out_url, self._waiting)
-        self._waiting, self._written_s = [], time.monotonic()
+        self._waiting = []
+        self._written_s = time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
+        self._progress.close()

@@ -9,7 +9,6 @@ trained (launchers.py).
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.progress import Progress
 from autollm.core.records import (
     MAX_STEPS,
     Record,
@@ -216,23 +216,21 @@ def _final(end: Any) -> Mapping[str, float]:
 
 
 class _Progress:
-    """Lines on stderr: runs done, time left by compute still to do."""
+    """Runs done; the time left is by the compute that is still to do."""
 
     def __init__(self, family: Family, stacks: list[list[Run]]):
         self.family = family
-        self.total_flops = sum(len(s) * family.flops(s[0].level) for s in stacks)
         self.total_runs = sum(map(len, stacks))
-        self.flops, self.runs, self.start = 0.0, 0, time.perf_counter()
+        self.flops = 0.0
+        self.runs = 0
+        total_flops = sum(map(self._flops, stacks))
+        self._progress = Progress(f"lab {family.name}", total_flops, every_s=0)
 
     def show(self, stack: list[Run]) -> None:
-        self.flops += len(stack) * self.family.flops(stack[0].level)
+        self.flops += self._flops(stack)
         self.runs += len(stack)
-        elapsed = time.perf_counter() - self.start
-        left = elapsed * (self.total_flops / self.flops - 1)
-        print(
-            f"lab {self.family.name} {stack[0].level.name}: "
-            f"{self.runs}/{self.total_runs} runs, {elapsed / 60:.1f} min, "
-            f"about {left / 60:.1f} min left",
-            file=sys.stderr,
-            flush=True,
-        )
+        level = stack[0].level.name
+        self._progress.reach(self.flops, f"{level}, {self.runs}/{self.total_runs} runs")
+
+    def _flops(self, stack: list[Run]) -> float:
+        return len(stack) * self.family.flops(stack[0].level)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -27,7 +25,6 @@ from autollm.core.files import list_names
 from autollm.evaluation import runner
 from autollm.evaluation.contenders import agent, registered
 from autollm.evaluation.episodes import load_results, write_parts
-from autollm.evaluation.progress import Progress
 from autollm.evaluation.protocol import play, task_digest
 from autollm.evaluation.runner import evaluate, evaluation_id, tasks_of
 from autollm.gym.tasks.episode import start
@@ -148,20 +145,6 @@ def test_evaluate__worker_dies__says_so_and_keeps_the_rest(
 
 def _die(*_) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_progress__half_done__says_how_long_still() -> None:
-    out = io.StringIO()
-    progress = Progress("evaluate", 4, out, every_s=0)
-    progress.advance(2, "random on toy-v1")
-    assert re.fullmatch(
-        r"evaluate: 2/4 episodes, \d+ s, \d+ s left \(random on toy-v1\)\n",
-        out.getvalue(),
-    )
-    assert Progress("x", 10).line(30.0) == "x: 0/10 episodes, 30 s, 300 s left"
-    progress = Progress("x", 10, out, every_s=1e9)
-    progress.done = 6
-    assert progress.line(30.0) == "x: 6/10 episodes, 30 s, 20 s left"
 
 
 def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(
