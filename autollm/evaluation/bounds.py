@@ -78,10 +78,8 @@ def noise_bound(
     means = np.zeros(n_redraws)
     for task in tasks:
         losses, surface = _target(task, table)
-        noise_sd, order = (
-            row_noise_sd(losses, surface),
-            np.argsort(surface, kind="stable")[:k],
-        )
+        noise_sd = row_noise_sd(losses, surface)
+        order = np.argsort(surface, kind="stable")[:k]
         for i in range(n_redraws):
             redrawn = surface + noise_sd * rng.normal(size=len(surface))
             means[i] += regret(redrawn[order].min(), redrawn) / len(tasks)
@@ -100,7 +98,8 @@ def _target(task: Task, table: OutcomeTable) -> tuple[np.ndarray, np.ndarray]:
     """Losses and smoothed losses of the target's feasible rows, [n] each, for the
     task's objective.
     """
-    e, rows = table.index(task.target), feasible_rows(task, table)
-    return table.losses(e, task.objective)[rows], np.asarray(
-        table.latent(e, task.objective)
-    )[rows]
+    target = table.index(task.target)
+    rows = feasible_rows(task, table)
+    losses = table.losses(target, task.objective)[rows]
+    smoothed = np.asarray(table.latent(target, task.objective))[rows]
+    return losses, smoothed

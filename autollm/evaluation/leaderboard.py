@@ -185,10 +185,8 @@ def score_matrix(
     """A field (its k-th entry) as float64 [tasks, seeds], both sorted; NaN where an
     episode is missing.
     """
-    tasks, seeds = (
-        sorted({r.task_id for r in results}),
-        sorted({r.seed for r in results}),
-    )
+    tasks = sorted({r.task_id for r in results})
+    seeds = sorted({r.seed for r in results})
     out = np.full((len(tasks), len(seeds)), np.nan)
     for r in results:
         value = getattr(r, field)
@@ -253,7 +251,8 @@ def _pairs(by_policy: ByPolicy) -> Iterator[Pair]:
     against the first baseline.
     """
     for policy, baseline in _opponents(by_policy):
-        own, other = by_policy[policy], by_policy[baseline]
+        own = by_policy[policy]
+        other = by_policy[baseline]
         for measure in ("regret", "latent_regret"):
             for k in PAIR_KS:
                 if k <= own[0].trials:

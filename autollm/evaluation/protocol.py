@@ -11,6 +11,7 @@ Invariant: a result is determined by (table, task, seed, policy and its version)
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.episode import Episode, start
 from autollm.gym.tasks.regret import regret
 from autollm.gym.tasks.task import Task
-from autollm.gym.tasks.trial import read_proposal
+from autollm.gym.tasks.trial import Trial, read_proposal
 from autollm.policies.base import Policy
 
 
@@ -140,9 +141,8 @@ def play(
     error = ""
     try:
         _play_out(policy, episode)
-    except (
-        Exception
-    ) as raised:  # any policy's own fault is its result; the other episodes go on
+    # any policy's own fault is its result; the other episodes go on
+    except Exception as raised:
         error = f"{type(raised).__name__}: {raised}"
         while not episode.done:
             episode.malformed()
@@ -170,8 +170,9 @@ def result_of(
     episode: Episode, player: Player, calls: Calls | None = None, error: str = ""
 ) -> EpisodeResult:
     """Judge a played episode, whoever played it."""
-    task, drawn, trials = episode.drawn.task, episode.drawn, episode.trials
-    calls = calls or Calls(len(trials), sum(t.status == "malformed" for t in trials))
+    task = episode.drawn.task
+    trials = episode.trials
+    calls = calls or Calls(len(trials), _count(trials, "malformed"))
     gap, rank = _found(episode)
     first = next((t for t in trials if not t.experiment and t.share == 1), None)
     return EpisodeResult(
@@ -192,7 +193,7 @@ def result_of(
         policy_identity=player.identity,
         stage=player.stage,
         decoding=player.decoding,
-        seed=drawn.seed,
+        seed=episode.drawn.seed,
         regret=episode.regret_curve().tolist(),
         latent_regret=episode.regret_curve(latent=True).tolist(),
         raw_gap=gap.tolist(),
@@ -202,32 +203,33 @@ def result_of(
         diverged_first=bool(first and first.diverged),
         n_calls=calls.n_calls,
         malformed=calls.malformed,
-        repeated=sum(t.status == "repeated" for t in trials),
-        off_table=sum(t.status in ("off_table", "infeasible") for t in trials),
+        repeated=_count(trials, "repeated"),
+        off_table=_count(trials, "off_table", "infeasible"),
         cost_flops=episode.ledger.cost_flops,
         cost_device_hours=episode.ledger.cost_device_hours,
-        trials_json=json.dumps(
-            [
-                [
-                    t.status,
-                    list(t.point),
-                    None if np.isnan(t.loss) else t.loss,
-                    *(
-                        [t.experiment, t.share]
-                        if t.share < 1
-                        else [t.experiment]
-                        if t.experiment
-                        else []
-                    ),
-                ]
-                for t in trials
-            ]
-        ),
+        trials_json=json.dumps(list(map(_written, trials))),
         n_traced=calls.n_traced,
         n_numbers=calls.n_numbers,
         transcript_json=json.dumps(calls.transcript) if calls.transcript else "",
         error=error,
     )
+
+
+def _count(trials: Sequence[Trial], *statuses: str) -> int:
+    return sum(trial.status in statuses for trial in trials)
+
+
+def _written(trial: Trial) -> list[Any]:
+    """[status, point, loss], then the experiment where it is not the target, and the
+    share of its steps where the run was paused.
+    """
+    out: list[Any] = [trial.status, list(trial.point)]
+    out.append(None if np.isnan(trial.loss) else trial.loss)
+    if trial.experiment or trial.share < 1:
+        out.append(trial.experiment)
+    if trial.share < 1:
+        out.append(trial.share)
+    return out
 
 
 def oracle_curve(episode: Episode) -> np.ndarray:
@@ -245,11 +247,14 @@ def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
     """Raw gap and rank of the best found row after each trial; median row's gap and the
     last rank while nothing is found.
     """
-    losses, n = episode.losses, episode.drawn.task.trials
+    losses = episode.losses
+    n_trials = episode.drawn.task.trials
     best = float(np.min(losses))
-    gap, rank = np.full(n, float(np.median(losses)) - best), np.full(n, len(losses))
+    gap = np.full(n_trials, float(np.median(losses)) - best)
+    rank = np.full(n_trials, len(losses))
     for k, index in enumerate(episode.incumbents()):
         if index >= 0:
             found = episode.comparable_loss(episode.trials[index])
-            gap[k], rank[k] = found - best, 1 + int(np.sum(losses < found))
+            gap[k] = found - best
+            rank[k] = 1 + int(np.sum(losses < found))
     return gap, rank

@@ -81,8 +81,8 @@ def render(
 ) -> str:
     """The page as HTML text."""
     agents = {r.policy for r in results if r.stage}
-    policies = sorted({r.policy for r in results}, key=lambda p: (p not in agents, p))
-    colours = plots.colour_of(policies)
+    others = {r.policy for r in results} - agents
+    colours = plots.colour_of([*sorted(agents), *sorted(others)])
     groups = []
     for name, rows in board.groups.items():
         groups.append(_group(name, rows, board, results, table, colours))
@@ -154,14 +154,16 @@ def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
     kept = [r for r in results if r.transcript_json]
     if not kept:
         return None
-    rank = {name: i for i, name in enumerate(STAGES)}
-    best_stage = max(rank.get(r.stage, 0) for r in kept)
-    of_stage = sorted(
-        (r for r in kept if rank.get(r.stage, 0) == best_stage),
-        key=lambda r: (r.regret[-1], r.task_id, r.seed),
-    )
+    last = max(map(_stage_rank, kept))
+    of_stage = [r for r in kept if _stage_rank(r) == last]
+    of_stage.sort(key=lambda r: (r.regret[-1], r.task_id, r.seed))
     chosen = of_stage[len(of_stage) // 2]
     return {"result": chosen, "messages": json.loads(chosen.transcript_json)}
+
+
+def _stage_rank(result: EpisodeResult) -> int:
+    """How far its agent was trained; a stage that is not of ours counts as the base."""
+    return STAGES.index(result.stage) if result.stage in STAGES else 0
 
 
 def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
@@ -232,17 +234,15 @@ def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
     """The tasks that were played, by id; of a suite that does not ship with autollm,
     their targets with the objective of their own.
     """
-    known = {
-        t.task_id: t
-        for suite in {r.suite for r in results}
-        if suite.removesuffix("-masked") in suite_ids()
-        for t in load_suite(suite).tasks
-    }
-    played = {
-        r.task_id: Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ())
-        for r in results
-    }
-    return [known.get(task_id, task) for task_id, task in sorted(played.items())]
+    known: dict[str, Task] = {}
+    for suite in {r.suite for r in results}:
+        if suite.removesuffix("-masked") in suite_ids():
+            known |= {task.task_id: task for task in load_suite(suite).tasks}
+    played = {}
+    for r in results:
+        own = Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ())
+        played[r.task_id] = known.get(r.task_id, own)
+    return [played[task_id] for task_id in sorted(played)]
 
 
 def _same(result: EpisodeResult, row: Score) -> bool:
@@ -290,29 +290,19 @@ def _scales(
         source = table.experiments[table.index(r.target)].source
         named = {r.target}
         if r.suite.removesuffix("-masked") in known:
-            named |= {
-                e
-                for task in load_suite(r.suite, table).tasks
-                for e in (task.target, *task.evidence)
-            }
-        experiments.setdefault(source, set()).update(
-            e
-            for e in named
-            if e in table and table.experiments[table.index(e)].source == source
-        )
-    pictures = [
-        (
-            source,
-            len(ids),
-            landscape_plots.moving_optimum(table, sorted(ids), sorted(targets & ids)),
-        )
-        for source, ids in sorted(experiments.items())
-    ]
-    return [
-        {"source": source, "n": n, "svg": Markup(svg)}
-        for source, n, svg in pictures
-        if svg
-    ]
+            for task in load_suite(r.suite, table).tasks:
+                named |= {task.target, *task.evidence}
+        own = experiments.setdefault(source, set())
+        for e in named:
+            if e in table and table.experiments[table.index(e)].source == source:
+                own.add(e)
+    out = []
+    for source, ids in sorted(experiments.items()):
+        shown = sorted(targets & ids)
+        svg = landscape_plots.moving_optimum(table, sorted(ids), shown)
+        if svg:
+            out.append({"source": source, "n": len(ids), "svg": Markup(svg)})
+    return out
 
 
 def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
@@ -321,7 +311,7 @@ def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
     for r in results:
         if r.error:
             raised.setdefault(r.policy, []).append(r.error)
-    return [
-        (policy, len(messages), messages[0])
-        for policy, messages in sorted(raised.items())
-    ]
+    out = []
+    for policy, messages in sorted(raised.items()):
+        out.append((policy, len(messages), messages[0]))
+    return out

@@ -103,20 +103,8 @@ def evaluate(
     )
     known = load_results(out_url, (task_digest(task, table) for task in tasks))
     left = _left(tasks, field, seeds, table, known)
-    writer = _Writer(out_url, sum(len(c.seeds) for c in left))
-    try:
-        for results in _play_policies(
-            [c for c in left if c.contender.make_agent is None], table, jobs
-        ):
-            writer.add(results)
-        for contender in field:
-            for results in _play_agent(
-                contender, [c for c in left if c.contender is contender], table
-            ):
-                writer.add(results)
-    finally:
-        writer.close()
-    known |= {r.key: r for r in writer.results}
+    for result in _played(left, field, table, out_url, jobs):
+        known[result.key] = result
     out = []
     for task in tasks:
         for contender in field:
@@ -125,6 +113,28 @@ def evaluate(
                 # it may have been played on an older snapshot with the same rows
                 out.append(replace(found, table_id=table.table_id))
     return out
+
+
+def _played(
+    left: Sequence[Chunk],
+    field: Sequence[Contender],
+    table: OutcomeTable,
+    out_url: str,
+    jobs: int,
+) -> list[EpisodeResult]:
+    """Play and store what is left: policies in workers, then agent by agent."""
+    writer = _Writer(out_url, sum(len(chunk.seeds) for chunk in left))
+    policies = [chunk for chunk in left if chunk.contender.make_agent is None]
+    try:
+        for results in _play_policies(policies, table, jobs):
+            writer.add(results)
+        for contender in field:
+            own = [chunk for chunk in left if chunk.contender is contender]
+            for results in _play_agent(contender, own, table):
+                writer.add(results)
+    finally:
+        writer.close()
+    return writer.results
 
 
 def tasks_of(

@@ -129,16 +129,11 @@ def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.n
     """Regret [policies, targets, seeds], the mean over tasks that share a target; NaN
     where somebody did not play.
     """
-    keys = [{(r.task_id, r.seed) for r in own} for own in by_policy.values()]
-    common = set.intersection(*keys)
-    targets = sorted(
-        {
-            r.target
-            for own in by_policy.values()
-            for r in own
-            if (r.task_id, r.seed) in common
-        }
-    )
+    played = []
+    for own in by_policy.values():
+        played.append({(r.task_id, r.seed): r.target for r in own})
+    common = set.intersection(*map(set, played))
+    targets = sorted({played[0][key] for key in common})
     seeds = sorted({seed for _, seed in common})
     total = np.zeros((len(by_policy), len(targets), len(seeds)))
     count = np.zeros_like(total)

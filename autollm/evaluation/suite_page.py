@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from autollm.core.knobs import Knob
 from autollm.evaluation.bounds import bounds, row_noise_sd
 from autollm.evaluation.leaderboard import KS
 from autollm.evaluation.pages import page
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import Suite
+from autollm.gym.tasks.task import Task
 
 MIN_COMMON = 5
 """Configurations that two experiments must share before their order is compared."""
@@ -40,23 +42,13 @@ def describe(
     Raises:
         UnknownNameError: the table lacks an experiment of the suite.
     """
-    ids = sorted(
-        {
-            table.index(e)
-            for t in suite.tasks
-            for e in (t.target, *t.evidence, *t.charged)
-        },
-        key=lambda e: table.experiments[e].compute_flops,
-    )
+    ids = _experiments_of(suite, table)
     roles = _roles(suite)
-    flops = [table.experiments[e].compute_flops for e in ids]
+    experiments = [table.experiments[e] for e in ids]
+    flops = [experiment.compute_flops for experiment in experiments]
     hours = [float(np.sum(table.column("cost_device_hours", e))) for e in ids]
-    points = {
-        (table.experiments[e].space.space_id, tuple(row))
-        for e in ids
-        for row in np.round(table.points[e], 6).tolist()
-    }
     test = suite.split("test")
+    splits = ("train", "validation", "test")
     return {
         "suite_id": suite.suite_id,
         "version": suite.version,
@@ -64,28 +56,15 @@ def describe(
         "source": suite.source,
         "description": suite.description,
         "origin": dict(origin) if origin else None,
-        "knobs": sorted(
-            {
-                f"{k.name} ({k.scale}{', ' + k.unit if k.unit not in ('', '1') else ''}): {k.window_text}"
-                for e in ids
-                for k in table.experiments[e].space.knobs
-            }
-        ),
-        "objectives": sorted(
-            {
-                t.objective or table.experiments[table.index(t.target)].objective
-                for t in suite.tasks
-            }
-        ),
+        "knobs": sorted({_described(k) for x in experiments for k in x.space.knobs}),
+        "objectives": sorted({_objective(t, table) for t in suite.tasks}),
         "n_experiments": len(ids),
-        "n_configurations": len(points),
-        "n_outcomes": int(sum(len(table.points[e]) for e in ids)),
+        "n_configurations": _n_configurations(ids, table),
+        "n_outcomes": sum(len(table.points[e]) for e in ids),
         "compute_flops": [min(flops), max(flops)],
         "total_flops": float(sum(np.sum(table.column("cost_flops", e)) for e in ids)),
         "total_device_hours": float(sum(hours)) if np.isfinite(hours).all() else None,
-        "splits": {
-            name: len(suite.split(name)) for name in ("train", "validation", "test")
-        },
+        "splits": {name: len(suite.split(name)) for name in splits},
         "bounds": bounds(test, table, KS) if test else [],
         "experiments": [
             _experiment(table, e, roles[table.experiments[e].experiment_id])
@@ -93,6 +72,34 @@ def describe(
         ],
         "tasks": [_task(table, t.split, t.target, t.evidence) for t in suite.tasks],
     }
+
+
+def _experiments_of(suite: Suite, table: OutcomeTable) -> list[int]:
+    """Dense ids of all that the suite names, cheapest first."""
+    ids: set[int] = set()
+    for task in suite.tasks:
+        ids |= {table.index(e) for e in (task.target, *task.evidence, *task.charged)}
+    return sorted(ids, key=lambda e: table.experiments[e].compute_flops)
+
+
+def _n_configurations(ids: Sequence[int], table: OutcomeTable) -> int:
+    """Distinct ones."""
+    found: set[tuple[Any, ...]] = set()
+    for e in ids:
+        space_id = table.experiments[e].space.space_id
+        for row in np.round(table.points[e], 6).tolist():
+            found.add((space_id, *row))
+    return len(found)
+
+
+def _described(knob: Knob) -> str:
+    """`learning_rate (log): 2^-11 to 2^-7`."""
+    unit = "" if knob.unit in ("", "1") else f", {knob.unit}"
+    return f"{knob.name} ({knob.scale}{unit}): {knob.window_text}"
+
+
+def _objective(task: Task, table: OutcomeTable) -> str:
+    return task.objective or table.experiments[table.index(task.target)].objective
 
 
 def render(about: Mapping[str, Any]) -> str:
@@ -104,18 +111,19 @@ def rank_correlation(table: OutcomeTable, a: int, b: int) -> float | None:
     """Spearman's rank correlation of the losses of two experiments on the
     configurations that both hold; None below MIN_COMMON.
     """
-    rows = [
-        {tuple(p): i for i, p in enumerate(np.round(table.points[e], 6).tolist())}
-        for e in (a, b)
-    ]
-    common = sorted(set(rows[0]) & set(rows[1]))
+    rows_a = _rows_by_point(table, a)
+    rows_b = _rows_by_point(table, b)
+    common = sorted(set(rows_a) & set(rows_b))
     if len(common) < MIN_COMMON:
         return None
-    x, y = (
-        table.losses(e)[[at[p] for p in common]]
-        for e, at in zip((a, b), rows, strict=True)
-    )
+    x = table.losses(a)[[rows_a[point] for point in common]]
+    y = table.losses(b)[[rows_b[point] for point in common]]
     return float(spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else None
+
+
+def _rows_by_point(table: OutcomeTable, e: int) -> dict[tuple[float, ...], int]:
+    points = np.round(table.points[e], 6).tolist()
+    return {tuple(point): i for i, point in enumerate(points)}
 
 
 def _roles(suite: Suite) -> dict[str, str]:
@@ -131,17 +139,16 @@ def _roles(suite: Suite) -> dict[str, str]:
 
 
 def _experiment(table: OutcomeTable, e: int, role: str) -> dict[str, Any]:
-    losses, replicas = table.losses(e), table.column("n_replicas", e)
+    losses = table.losses(e)
+    replicas = table.column("n_replicas", e)
     noise_sd = row_noise_sd(losses, np.asarray(table.column("latent", e)))
     spread = float(np.median(losses) - losses.min())
     of_mean = table.column("noise_sd", e)[replicas > 1]
     own = replicas[replicas > 1]
     seen = np.isfinite(of_mean)
-    measured = (
-        float(np.sqrt(np.mean(np.square(of_mean[seen]) * own[seen])))
-        if seen.any()
-        else None
-    )
+    measured = None
+    if seen.any():
+        measured = float(np.sqrt(np.mean(np.square(of_mean[seen]) * own[seen])))
     return {
         "label": table.experiments[e].label,
         "role": role,
@@ -161,25 +168,20 @@ def _task(
     table: OutcomeTable, split: str, target: str, evidence: Sequence[str]
 ) -> dict[str, Any]:
     at = table.index(target)
-    cheap = sorted(
-        (table.index(e) for e in evidence),
-        key=lambda e: table.experiments[e].compute_flops,
-    )
-    found = [
-        c for c in (rank_correlation(table, e, at) for e in cheap) if c is not None
-    ]
-    ratio = (
-        table.experiments[at].compute_flops / table.experiments[cheap[-1]].compute_flops
-        if cheap
-        else None
-    )
+    cheap = sorted(map(table.index, evidence), key=lambda e: _flops(table, e))
+    correlations = [rank_correlation(table, e, at) for e in cheap]
+    known = [c for c in correlations if c is not None]
     return {
         "split": split,
         "target": table.experiments[at].label,
         "n_evidence": len(cheap),
-        "compute_ratio": ratio,
-        "dearest_correlation": rank_correlation(table, cheap[-1], at)
+        "compute_ratio": _flops(table, at) / _flops(table, cheap[-1])
         if cheap
         else None,
-        "median_correlation": float(np.median(found)) if found else None,
+        "dearest_correlation": correlations[-1] if cheap else None,
+        "median_correlation": float(np.median(known)) if known else None,
     }
+
+
+def _flops(table: OutcomeTable, e: int) -> float:
+    return table.experiments[e].compute_flops

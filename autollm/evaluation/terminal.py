@@ -105,13 +105,14 @@ def _pair_table(pairs: Sequence[Pair]) -> Table:
     for heading in ("k", "diff", "95 % interval", "over", "zero in"):
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in pairs:
-        low, high = pair.bounds.low, pair.bounds.high
+        bounds = pair.bounds
+        words = f"{short(bounds.low)} to {short(bounds.high)}"
         table.add_row(
             escape(f"{pair.policy} - {pair.baseline}"),
             str(pair.k),
             short(pair.difference),
-            f"{short(low)} to {short(high)}" if low is not None else "one seed",
-            pair.bounds.over,
+            words if bounds.low is not None else "one seed",
+            bounds.over,
             "yes" if pair.includes_zero else "no",
         )
     return table

@@ -28,7 +28,7 @@ from autollm.evaluation.contenders import Contender
 from autollm.evaluation.looks import record_look
 from autollm.evaluation.protocol import EpisodeResult, task_digest
 from autollm.evaluation.report import Published, publish
-from autollm.evaluation.runner import evaluate
+from autollm.evaluation.runner import evaluate, evaluation_id
 from autollm.evaluation.scores import Leaderboard
 from autollm.gym.environments.text import tool_texts
 from autollm.gym.tables.outcome_table import OutcomeTable
@@ -72,40 +72,44 @@ class Request:
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        who = [
-            *self.policies,
-            *(c.spec for c in self.chats),
-            *(a.policy_id for a in self.agents if not a.reference),
-        ]
-        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"] + (
-            [f"--policies {','.join(who)}"] if who else []
-        )
-        references: dict[str, list[str]] = {}
-        for a in (a for a in self.agents if a.reference):
-            references.setdefault(
-                a.policy_id.split(leaderboard.TRAINING)[0], []
-            ).append(a.reference)
-        parts += (
-            [f"--agent {','.join('+'.join(r) for r in references.values())}"]
-            if references
-            else []
-        ) + [f"--seeds {self.n_seeds}"]
-        parts += [f"--objective {','.join(self.objectives)}"] if self.objectives else []
-        parts += [f"--setting {self.setting}"] if self.setting != "declared" else []
-        parts += (
-            [f"--target-rows {self.target_rows}"]
-            if self.target_rows != "redraw"
-            else []
-        )
-        parts += ["--live"] if self.live else []
-        parts += (
-            [f"--max-seconds {self.max_seconds:g}"]
-            if self.live and self.max_seconds != MAX_SECONDS
-            else []
-        )
-        return " ".join(
-            parts + ([f"--split {self.split}"] if self.split != "test" else [])
-        )
+        who = [*self.policies, *(chat.spec for chat in self.chats)]
+        who += [agent.policy_id for agent in self.agents if not agent.reference]
+        said = {
+            "--policies": ",".join(who),
+            "--agent": ",".join(map("+".join, self._references())),
+            "--seeds": str(self.n_seeds),
+            "--objective": ",".join(self.objectives),
+        }
+        unusual = {
+            "--setting": (self.setting, "declared"),
+            "--target-rows": (self.target_rows, "redraw"),
+        }
+        parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"]
+        parts += [f"{option} {value}" for option, value in said.items() if value]
+        for option, (value, usual) in unusual.items():
+            if value != usual:
+                parts.append(f"{option} {value}")
+        if self.live:
+            parts.append("--live")
+            if self.max_seconds != MAX_SECONDS:
+                parts.append(f"--max-seconds {self.max_seconds:g}")
+        if self.split != "test":
+            parts.append(f"--split {self.split}")
+        return " ".join(parts)
+
+    def without(self, suites: Sequence[str]) -> Request:
+        """The same request on fewer suites."""
+        kept = tuple(suite for suite in self.suites if suite not in suites)
+        return replace(self, suites=kept)
+
+    def _references(self) -> list[list[str]]:
+        """What names agents on a command line, trainings of one agent together."""
+        by_agent: dict[str, list[str]] = {}
+        for agent in self.agents:
+            if agent.reference:
+                name = agent.policy_id.split(leaderboard.TRAINING)[0]
+                by_agent.setdefault(name, []).append(agent.reference)
+        return list(by_agent.values())
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,9 @@ def playable(
     suites = [load_suite(s, table) for s in suite_ids]
     if not skip_missing:
         return suites, []
-    return [s for s in suites if not s.missing(table)], [
-        s.suite_id for s in suites if s.missing(table)
-    ]
+    found = [suite for suite in suites if not suite.missing(table)]
+    left_out = [suite.suite_id for suite in suites if suite not in found]
+    return found, left_out
 
 
 def evaluation_identity(request: Request, table: OutcomeTable) -> str:
@@ -245,12 +249,9 @@ def open_table(places: Places, request: Request) -> OutcomeTable:
     table = open_snapshot(places.home)
     if not request.live:
         return table
-    for task in (
-        t
-        for suite in playable(request.suites, table, True)[0]
-        for t in suite.split(request.split)
-    ):
-        level_of(table.experiments[table.index(task.target)], task.task_id)
+    for suite in playable(request.suites, table, True)[0]:
+        for task in suite.split(request.split):
+            level_of(table.experiments[table.index(task.target)], task.task_id)
     return table.with_outcomes_from(
         LiveLab(
             places.inbox / "live",
@@ -267,8 +268,6 @@ def judge(
     """Play, build the leaderboard and track it in MLflow; nothing is published. A look
     at test tasks is written down.
     """
-    from autollm.tracking import Tracker
-
     table = open_table(places, request)
     identity = evaluation_identity(request, table)
     known = finished(places, request, table)
@@ -282,24 +281,39 @@ def judge(
             f"their {request.split} tasks. Fix: ingest their source (autollm ingest "
             "PATH), then autollm run."
         )
-    request = replace(
-        request, suites=tuple(s for s in request.suites if s not in left_out)
-    )
+    request = request.without(left_out)
+    _note_look(places, request, results)
     board = leaderboard.build(results, command=request.command, commit=commit())
-    _note_look(places, request, board)
+    judged = _tracked(places, request, board, identity, left_out, tags or {})
+    fields = {f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)}
+    write_sealed(_judged_url(places, identity), {**fields, "board": board.as_json()})
+    return judged
+
+
+def _tracked(
+    places: Places,
+    request: Request,
+    board: Leaderboard,
+    identity: str,
+    left_out: list[str],
+    tags: Mapping[str, str],
+) -> Judged:
+    """The evaluation as a run of MLflow."""
+    from autollm.tracking import Tracker
+
     params = {
         "split": request.split,
         "setting": request.setting,
         "target_rows": request.target_rows,
         "n_seeds": request.n_seeds,
         "suites": ",".join(request.suites),
-        "table_id": table.table_id,
+        "table_id": board.table_id,
     }
     all_tags = {
         "commit": commit(),
-        "table_id": table.table_id,
+        "table_id": board.table_id,
         "evaluation_id": board.evaluation_id,
-        **(tags or {}),
+        **tags,
     }
     with Tracker(places).run(
         "evaluation",
@@ -313,19 +327,16 @@ def judge(
         if written["pairs"]:
             run.table(written["pairs"], "pairs.json")
         run.final(_scalars(board))
-    judged = Judged(
+    return Judged(
         identity,
         board.evaluation_id,
-        table.table_id,
-        sorted({r.suite for r in results}),
+        board.table_id,
+        sorted({row.suite for row in board.rows}),
         left_out,
         run.run_id,
         run.experiment_id,
         board,
     )
-    fields = {f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)}
-    write_sealed(_judged_url(places, identity), {**fields, "board": board.as_json()})
-    return judged
 
 
 def publish_report(places: Places, request: Request) -> Published:
@@ -334,15 +345,9 @@ def publish_report(places: Places, request: Request) -> Published:
     """
     table = open_table(places, request)
     results, left_out = play(places, request, table)
-    shown = replace(
-        request, suites=tuple(s for s in request.suites if s not in left_out)
-    )
+    shown = request.without(left_out)
     if finished(places, request, table) is None:
-        _note_look(
-            places,
-            shown,
-            leaderboard.build(results, command=shown.command, commit=commit()),
-        )
+        _note_look(places, shown, results)
     return publish(results, table, places.home, command=shown.command, commit=commit())
 
 
@@ -409,15 +414,20 @@ def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
     return traced_numbers(conversation)
 
 
-def _note_look(places: Places, request: Request, board: Leaderboard) -> None:
-    if request.split == "test":
-        record_look(
-            places.home,
-            command=request.command,
-            evaluation_id=board.evaluation_id,
-            suites=sorted({row.suite for row in board.rows}),
-            policies=sorted({row.policy for row in board.rows}),
-        )
+def _note_look(
+    places: Places, request: Request, results: Sequence[EpisodeResult]
+) -> None:
+    """Write a look at test tasks down, before anybody sees their scores."""
+    if request.split != "test":
+        return
+    suites = {result.suite for result in results}
+    record_look(
+        places.home,
+        command=request.command,
+        evaluation_id=evaluation_id(results),
+        suites=sorted(suites),
+        policies=sorted({result.policy for result in results}),
+    )
 
 
 def _scalars(board: Leaderboard) -> dict[str, float]:
