@@ -1,15 +1,17 @@
 """One choice of a researcher, and how its values become coordinates between which
 Euclidean distance means the same everywhere.
 
-| scale       | a value                        | its coordinates                                                              |
-|-------------|--------------------------------|------------------------------------------------------------------------------|
-| log         | positive number                | log2: one is an octave                                                       |
-| linear      | number                         | value / step                                                                 |
-| integer     | whole number                   | value / step                                                                 |
-| ordinal     | one of the levels, in order    | its rank                                                                     |
-| categorical | one of the levels              | one-hot / sqrt(2): two levels are 1 apart                                    |
-| list        | list of levels, one a position | rank / sqrt(positions) each: a whole list one rank up is 1; lists of several lengths below |
-| simplex     | {part: weight}, sum 1          | SIMPLEX_UNIT * sqrt(weight) each: distances are Hellinger's                  |
+| scale       | a value                        | its coordinates                          |
+|-------------|--------------------------------|------------------------------------------|
+| log         | positive number                | log2: one is an octave                   |
+| linear      | number                         | value / step                             |
+| integer     | whole number                   | value / step                             |
+| ordinal     | one of the levels, in order    | its rank                                 |
+| categorical | one of the levels              | one-hot / sqrt(2): two levels are 1 apart |
+| list        | list of levels, one a position | rank / sqrt(positions) each: a whole list |
+|             |                                | one rank up is 1                         |
+| simplex     | {part: weight}, sum 1          | SIMPLEX_UNIT * sqrt(weight) each:        |
+|             |                                | distances are Hellinger's                |
 
 Lists of several lengths (layers of a small and of a large model) are compared by
 relative position: a shorter one is stretched to the longest, and log2 of its length is
@@ -163,12 +165,10 @@ class Knob:
         if self.scale in ONE_COORDINATE:
             return np.array([[self.grid[0]], [self.grid[-1]]])
         if self.scale == "list":
-            low, high = (
-                np.zeros(self.positions[1]),
-                np.full(
-                    self.positions[1],
-                    (len(self.levels) - 1) / math.sqrt(self.positions[1]),
-                ),
+            low = np.zeros(self.positions[1])
+            high = np.full(
+                self.positions[1],
+                (len(self.levels) - 1) / math.sqrt(self.positions[1]),
             )
             lengths = [
                 [_log_length(n)] if self._any_length else [] for n in self.positions

@@ -54,8 +54,6 @@ class Ladder:
         """
         raw = json.loads(text)
         signal = raw.get("signal")
-        return cls(
-            tuple(Coordinate(**entry) for entry in raw["coordinates"]),
-            tuple(Metric(**entry) for entry in raw.get("metrics", ())),
-            Metric(**signal) if signal else None,
-        )
+        coordinates = tuple(Coordinate(**entry) for entry in raw["coordinates"])
+        metrics = tuple(Metric(**entry) for entry in raw.get("metrics", ()))
+        return cls(coordinates, metrics, Metric(**signal) if signal else None)

@@ -47,7 +47,8 @@ class Limit:
     most: float
 
     def __str__(self) -> str:
-        return f"{' + '.join(f'{weight:g} {name}' for name, weight in self.weights)} <= {self.most:g} (natural units)"
+        terms = " + ".join(f"{weight:g} {name}" for name, weight in self.weights)
+        return f"{terms} <= {self.most:g} (natural units)"
 
 
 @declaration(SpaceError)

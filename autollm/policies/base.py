@@ -92,7 +92,9 @@ class RankingPolicy:
     trials: list[Trial]
 
     def reset(self, view: TaskView, rng: np.random.Generator) -> None:
-        self.view, self.rng, self.trials = view, rng, []
+        self.view = view
+        self.rng = rng
+        self.trials = []
         self.candidates = view.candidates
         self.candidates_are_rows = view.lists_rows
         self._spent = np.zeros(len(view.candidates), dtype=bool)
@@ -247,7 +249,8 @@ def assign_nearest(candidates: np.ndarray, points: np.ndarray) -> np.ndarray:
 
     -1 for points that are left over when all candidates are taken.
     """
-    free, claimed = np.ones(len(candidates), dtype=bool), np.full(len(points), -1)
+    free = np.ones(len(candidates), dtype=bool)
+    claimed = np.full(len(points), -1)
     for i, point in enumerate(points[: len(candidates)]):
         left = np.flatnonzero(free)
         claimed[i] = left[nearest(candidates[left], point)[0]]

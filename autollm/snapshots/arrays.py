@@ -147,14 +147,17 @@ def _joined(table_id: str, parts: list[_Part], with_curves: bool) -> OutcomeTabl
     curves = []
     for part in parts:
         curves += part.curves
+    points = tuple(part.points for part in parts)
+    values = [part.metric_values for part in parts]
+    latents = [part.metric_latents for part in parts]
     return OutcomeTable(
         table_id=table_id,
         experiments=tuple(part.experiment for part in parts),
-        offsets=_offsets([len(part.points) for part in parts]),
+        offsets=_offsets(map(len, points)),
         columns=columns,
-        points=tuple(part.points for part in parts),
-        metric_values=np.concatenate([part.metric_values for part in parts]),
-        metric_latents=np.concatenate([part.metric_latents for part in parts]),
+        points=points,
+        metric_values=np.concatenate(values),
+        metric_latents=np.concatenate(latents),
         curve_offsets=_offsets(map(len, curves)) if with_curves else _NO_OFFSETS,
         curve_points=np.concatenate(curves),
     )
@@ -171,23 +174,7 @@ _NO_OFFSETS = np.empty(0, np.int64)
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     """A table as the files of a snapshot, by their names within its folder."""
     spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
-    experiments = [
-        {
-            "experiment_id": e.experiment_id,
-            "label": e.label,
-            "source": e.source,
-            "family": e.family,
-            "fidelity": e.fidelity,
-            "compute_flops": e.compute_flops,
-            "objective": e.objective,
-            "direction": e.direction,
-            "space": _space_key(e),
-            "metrics": [[m.name, m.direction] for m in e.metrics],
-            "signal": [e.signal.name, e.signal.direction] if e.signal else None,
-            "context": e.context,
-        }
-        for e in table.experiments
-    ]
+    experiments = [_entry(experiment) for experiment in table.experiments]
     head = {
         "schema": SCHEMA,
         "table_id": table.table_id,
@@ -211,6 +198,24 @@ def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     return files
 
 
+def _entry(e: Experiment) -> dict[str, Any]:
+    """An experiment's facts as experiments.json holds them."""
+    return {
+        "experiment_id": e.experiment_id,
+        "label": e.label,
+        "source": e.source,
+        "family": e.family,
+        "fidelity": e.fidelity,
+        "compute_flops": e.compute_flops,
+        "objective": e.objective,
+        "direction": e.direction,
+        "space": _space_key(e),
+        "metrics": [[m.name, m.direction] for m in e.metrics],
+        "signal": [e.signal.name, e.signal.direction] if e.signal else None,
+        "context": e.context,
+    }
+
+
 def _encoded(space: Space, cell: dict[str, Any]) -> np.ndarray:
     try:
         return space.encode(json.loads(cell["config_json"]))
@@ -230,10 +235,8 @@ def _columns(
             [math.nan if c[name] is None else c[name] for c in cells], dtype=float
         )
 
-    objective, n_replicas = (
-        column("objective_mean"),
-        np.maximum(column("n_replicas"), 1),
-    )
+    objective = column("objective_mean")
+    n_replicas = np.maximum(column("n_replicas"), 1)
     return {
         "objective": objective,
         "noise_sd": column("objective_sem"),
@@ -281,10 +284,9 @@ def _metric_blocks(
     points: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values and smoothed losses of the metrics, each [n_metrics * n_rows]."""
-    values = np.array(
-        [[row.get(m.name, math.nan) for row in reported] for m in experiment.metrics],
-        dtype=float,
-    )
+    values = np.full((len(experiment.metrics), len(reported)), math.nan)
+    for k, metric in enumerate(experiment.metrics):
+        values[k] = [row.get(metric.name, math.nan) for row in reported]
     latents = np.full_like(values, math.nan)
     n_replicas = np.maximum(np.array([c["n_replicas"] for c in cells], dtype=float), 1)
     for k, metric in enumerate(experiment.metrics):

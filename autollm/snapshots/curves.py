@@ -58,9 +58,8 @@ def curve_of(cell: dict[str, Any], runs: Runs) -> np.ndarray:
     if not runs:
         return np.empty((0, 2))
     points = runs[min(runs, key=lambda run: (-runs[run][-1]["step"], run))]
-    steps, values = (
-        np.array([p[name] for p in points], dtype=float) for name in ("step", "value")
-    )
+    steps = np.array([point["step"] for point in points], dtype=float)
+    values = np.array([point["value"] for point in points], dtype=float)
     reached = (
         min(1.0, (cell["cost_flops"] or math.inf) / cell["compute_flops"])
         if cell["status"] == "diverged"

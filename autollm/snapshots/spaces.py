@@ -30,10 +30,11 @@ def build_spaces(
         key = entry["source"], entry["space_id"]
         configs = [json.loads(text) for text in sorted(texts.get(key, ()))]
         raw = json.loads(entry["space_json"])
-        knobs = [
-            _knob(k, [c[k["name"]] for c in configs if k["name"] in c])
-            for k in raw["knobs"]
-        ]
+        knobs = []
+        for declared in raw["knobs"]:
+            name = declared["name"]
+            found = [config[name] for config in configs if name in config]
+            knobs.append(_knob(declared, found))
         limits = tuple(
             Limit(tuple(entry["weights"].items()), entry["most"])
             for entry in raw.get("limits") or ()
@@ -49,8 +50,10 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
     """A knob as its mapping declares it, completed by the values that occur; None where
     it has neither.
     """
-    scale, step = raw["scale"], float(raw.get("step") or 0)
-    window, declared = raw.get("window"), raw.get("values")
+    scale = raw["scale"]
+    step = float(raw.get("step") or 0)
+    window = raw.get("window")
+    declared = raw.get("values")
     items = (
         [item for value in values for item in value]
         if scale in ("list", "simplex")

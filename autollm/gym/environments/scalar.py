@@ -59,7 +59,8 @@ class LLMConfigEnv(gymnasium.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, task: Task, table: OutcomeTable):
-        self._task, self._table = task, table
+        self._task = task
+        self._table = table
         n = n_candidates(task, table)
         self.action_space = gymnasium.spaces.Discrete(n)
         self.observation_space = gymnasium.spaces.Box(
@@ -82,7 +83,9 @@ class LLMConfigEnv(gymnasium.Env):
             self._lay_out(slice(None)) if len(self._laid_out.row) <= LAID_OUT else {}
         )
         self._seen = bytearray(len(self._laid_out.rows))
-        self._best, self._regret, self._left = float("inf"), 1.0, self._task.trials
+        self._best = float("inf")
+        self._regret = 1.0
+        self._left = self._task.trials
         self._actions: list[int] = []
         self._drawn: Draw | None = None
         self._episode: Episode | None = None
@@ -185,14 +188,13 @@ class LLMConfigEnv(gymnasium.Env):
         where there is an outcome.
         """
         laid_out = self._laid_out
-        numbers, rows = (
-            np.arange(len(laid_out.row))[candidates],
-            laid_out.row[candidates],
-        )
+        numbers = np.arange(len(laid_out.row))[candidates]
+        rows = laid_out.row[candidates]
         observations = list(
             np.column_stack([numbers, laid_out.loss[rows]]).astype(np.float32)
         )
-        losses, rows = laid_out.loss[rows].tolist(), rows.tolist()
+        losses = laid_out.loss[rows].tolist()
+        rows = rows.tolist()
         names = [STATUSES[code] for code in laid_out.status[candidates].tolist()]
         reports = map(
             Report, names, rows, laid_out.distance[candidates].tolist(), losses

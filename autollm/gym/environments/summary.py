@@ -112,8 +112,10 @@ def _trend(
     optima [n, d], weight [n].
     """
     weight = weight / weight.sum()
-    mean_x, mean_y = weight @ distance, weight @ optima
-    x, y = distance - mean_x, optima - mean_y
+    mean_x = weight @ distance
+    mean_y = weight @ optima
+    x = distance - mean_x
+    y = optima - mean_y
     gram = (x * weight[:, None]).T @ x + RIDGE / len(x) * np.eye(distance.shape[1])
     slopes = np.linalg.solve(gram, (x * weight[:, None]).T @ y)
     return mean_y - mean_x @ slopes, slopes

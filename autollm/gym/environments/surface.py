@@ -21,11 +21,13 @@ from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.view import TaskView
 
-KNOB_LENGTH, FIDELITY_LENGTH = 1.5, 5.0
+KNOB_LENGTH = 1.5
+FIDELITY_LENGTH = 5.0
 """Of the kernel, natural units: among 1.5 to 4 and 3 to 12, the best on frozen
 generated landscapes (docs/experiments.md).
 """
-NOISE, TRIAL_NOISE = 0.05, 0.01
+NOISE = 0.05
+TRIAL_NOISE = 0.01
 """Variance of an evidence row and of a trial, in units of the rows' variance: a trial
 counts for more than what lies beside it.
 """
@@ -43,7 +45,8 @@ class Surface:
     """
 
     def __init__(self, view: TaskView, spread: float):
-        self._candidates, self._spread = view.candidates, spread
+        self._candidates = view.candidates
+        self._spread = spread
         self._target_z = np.zeros(len(view.target_z))
         inputs = [_inputs(e.points, e.z - view.target_z) for e in view.evidence]
         kept = _thinned(sum(map(len, inputs)))
@@ -115,10 +118,8 @@ class Surface:
         is unknown: the first trial counts as what the evidence expects there, the
         others by their difference from it.
         """
-        points, losses = (
-            np.array([t.point for t in found]),
-            np.array([t.loss for t in found]),
-        )
+        points = np.array([t.point for t in found])
+        losses = np.array([t.loss for t in found])
         first = (
             self._prior[
                 np.argmin(squared_distances(self._candidates, points[:1])[:, 0])

@@ -38,7 +38,8 @@ LINES = 8
 """Evidence experiments in the summary, the dearest ones."""
 PAGE = 12
 """Rows on a page of `query_experiments` and `list_candidates`."""
-BEST, SUGGESTED = 3, 3
+BEST = 3
+SUGGESTED = 3
 """Candidates that are named for each cheap experiment, and by the surface tool."""
 TENTHS = 10
 """Losses are said in this part of the cheap spread: quarters of it lie below row noise,
@@ -71,7 +72,8 @@ class TextEnv:
     """Of the last reset."""
 
     def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
-        self._open_episode, self._penalty = open_episode, penalty
+        self._open_episode = open_episode
+        self._penalty = penalty
 
     def reset(self, **row: Any) -> str:
         """Start the episode of a row; returns the prompt: the task and the evidence's
@@ -112,11 +114,11 @@ class TextEnv:
         order = np.argsort(table.loss, kind="stable")
 
         def row(i: int) -> str:
-            point, loss = (
-                table.points[i],
-                numbers(self._scaled(table.loss[i] - table.loss[order[0]])),
-            )
-            return f"{self._numbered(point)}{numbers(point - self.reference)} loss {loss}{' diverged' if table.diverged[i] else ''}"
+            point = table.points[i]
+            loss = numbers(self._scaled(table.loss[i] - table.loss[order[0]]))
+            ended = " diverged" if table.diverged[i] else ""
+            place = f"{self._numbered(point)}{numbers(point - self.reference)}"
+            return f"{place} loss {loss}{ended}"
 
         return _page(row, order, page)
 
@@ -127,7 +129,8 @@ class TextEnv:
         through all rows and trials is lowest among untried places. Where candidates
         have numbers, the window's middle stands before it.
         """
-        view, first = self.episode.drawn.view, max(0, len(self.summary.fits) - LINES)
+        view = self.episode.drawn.view
+        first = max(0, len(self.summary.fits) - LINES)
         lines = []
         for i, (table, fit) in enumerate(
             zip(view.evidence, self.summary.fits, strict=True)
@@ -271,7 +274,9 @@ class TextEnv:
         """The surface tool's line."""
         if self.shortlist is None:
             return f"surface {self._place(self.episode.drawn.view.candidates[suggested(self)])}"
-        return f"surface candidate {' '.join(str(self.shortlist.number(i)) for i in self._surface.lowest(self.episode.trials, SUGGESTED))}"
+        lowest = self._surface.lowest(self.episode.trials, SUGGESTED)
+        named = [str(self.shortlist.number(i)) for i in lowest]
+        return f"surface candidate {' '.join(named)}"
 
     def _found(self, table: EvidenceTable, fit: FittedOptimum) -> str:
         """What a cheap experiment says: its fitted optimum and its best row, or its
@@ -340,16 +345,16 @@ def spoken_trial(env: TextEnv, trial: Trial) -> str:
     first = next(
         t for t in env.episode.trials if t.row >= 0 and t.experiment == trial.experiment
     )
-    return f"at {env._place(np.array(trial.point))} change {numbers(env._scaled(trial.loss - first.loss))}"
+    change = numbers(env._scaled(trial.loss - first.loss))
+    return f"at {env._place(np.array(trial.point))} change {change}"
 
 
 def _names(episode: Episode) -> tuple[list[str], list[str]]:
     """Names of the space's and the fidelity's coordinates as the model reads them."""
     view = episode.drawn.view
     if episode.drawn.task.masked:
-        return [f"k{i + 1}" for i in range(len(view.space))], [
-            f"f{i + 1}" for i in range(len(view.fidelity_names))
-        ]
+        knobs = [f"k{i + 1}" for i in range(len(view.space))]
+        return knobs, [f"f{i + 1}" for i in range(len(view.fidelity_names))]
     return list(view.space.coordinates), list(view.fidelity_names)
 
 

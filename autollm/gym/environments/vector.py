@@ -3,9 +3,9 @@ step is two gathers and some arithmetic.
 
 Each environment points at what its draw answers (candidate_outcomes.py); environments
 of equal (task, seed) share that. By cell (one for every candidate) stands a slot, by
-slot the outcome of a row: its loss and the latent regret of having it as incumbent. What does not belong
-here: evidence (`view`), text. Invariant: rewards are those of LLMConfigEnv and Episode,
-bit for bit.
+slot the outcome of a row: its loss and the latent regret of having it as incumbent. What
+does not belong here: evidence (`view`), text. Invariant: rewards are those of
+LLMConfigEnv and Episode, bit for bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from autollm.gym.tasks.task import Task
 from autollm.gym.tasks.view import TaskView
 
 NAMES = np.array([*STATUSES, "malformed", "repeated"])
-MALFORMED, REPEATED = len(STATUSES), len(STATUSES) + 1
+MALFORMED = len(STATUSES)
+REPEATED = len(STATUSES) + 1
 Observation = dict[str, np.ndarray]
 
 
@@ -49,11 +50,14 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.DISABLED}
 
     def __init__(self, tasks: Sequence[Task], table: OutcomeTable):
-        self.tasks, self.table, self.num_envs = tuple(tasks), table, len(tasks)
+        self.tasks = tuple(tasks)
+        self.table = table
+        self.num_envs = len(tasks)
         self._shared = _SharedOutcomes(self.tasks, table)
         self._n_candidates = self._shared.n_candidates
         self._fewest = int(self._n_candidates.min())
-        spaces, n = gymnasium.spaces, self.num_envs
+        spaces = gymnasium.spaces
+        n = self.num_envs
         self.single_action_space = spaces.Discrete(int(self._n_candidates.max()))
         self.action_space = spaces.MultiDiscrete(self._n_candidates)
         self.single_observation_space = spaces.Dict(
@@ -69,11 +73,15 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
             }
         )
         self._trials = np.array([t.trials for t in self.tasks])
-        self._seeds, self._cells = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._best, self._regret = np.full(n, np.inf), np.ones(n)
+        self._seeds = np.zeros(n, np.int64)
+        self._cells = np.zeros(n, np.int64)
+        self._best = np.full(n, np.inf)
+        self._regret = np.ones(n)
         # An episode is over when the count of steps reaches its end; all are before the
         # first reset.
-        self._step, self._ends, self._soonest = 0, np.zeros(n, np.int64), 0
+        self._step = 0
+        self._ends = np.zeros(n, np.int64)
+        self._soonest = 0
         self._past: deque[tuple[np.ndarray, np.ndarray]] = deque(
             maxlen=int(self._trials.max())
         )
@@ -94,13 +102,12 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         one = isinstance(seed, (int, np.integer))
         super().reset(seed=int(seed) if one else None)
         n = self.num_envs
-        seeds = (
-            np.arange(seed, seed + n)
-            if one
-            else np.asarray(
-                seed if seed is not None else self.np_random.integers(2**31, size=n)
-            )
-        )
+        if one:
+            seeds = np.arange(seed, seed + n)
+        elif seed is None:
+            seeds = self.np_random.integers(2**31, size=n)
+        else:
+            seeds = np.asarray(seed)
         mask = np.asarray(
             (options or {}).get("reset_mask", np.ones(n, dtype=bool)), dtype=bool
         )
@@ -111,11 +118,9 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
             )
         which = np.flatnonzero(mask)
         self._cells[which] = self._shared.exchange(which, seeds[which])
-        self._seeds[which], self._best[which], self._regret[which] = (
-            seeds[which],
-            np.inf,
-            1.0,
-        )
+        self._seeds[which] = seeds[which]
+        self._best[which] = np.inf
+        self._regret[which] = 1.0
         self._ends[which] = self._step + self._trials[which]
         self._soonest = int(self._ends.min())
         for slot, _ in self._past:
@@ -196,7 +201,8 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         """FLOPs and device hours spent by the running episodes, float64 [num_envs]
         each; a repeat is not run twice.
         """
-        flops, hours = np.zeros(self.num_envs), np.zeros(self.num_envs)
+        flops = np.zeros(self.num_envs)
+        hours = np.zeros(self.num_envs)
         for k, (slot, _) in enumerate(self._past):
             counts = (slot > 0) & ~self._repeated(k)
             row = self._shared.row[np.maximum(slot, 0)]
@@ -259,34 +265,27 @@ class _SharedOutcomes:
     def __init__(self, tasks: tuple[Task, ...], table: OutcomeTable):
         self._table = table
         numbers = {task: number for number, task in enumerate(dict.fromkeys(tasks))}
-        self._tasks, self._task_of = (
-            list(numbers),
-            np.array([numbers[t] for t in tasks]),
-        )
+        self._tasks = list(numbers)
+        self._task_of = np.array([numbers[t] for t in tasks])
         self.n_candidates = np.array([n_candidates(t, table) for t in self._tasks])[
             self._task_of
         ]
         n_rows = np.array([len(target_rows(t, table, 0)) for t in self._tasks])[
             self._task_of
         ]
-        cells, slots = np.cumsum(self.n_candidates + 1), 1 + np.cumsum(n_rows)
+        cells = np.cumsum(self.n_candidates + 1)
+        slots = 1 + np.cumsum(n_rows)
         if slots[-1] > np.iinfo(np.int32).max:
             raise EpisodeError(
                 f"{len(tasks)} environments hold {slots[-1]} rows, at most 2^31. Fix: "
                 "split them over several objects."
             )
-        self._first_cell, self._first_slot = (
-            cells - self.n_candidates - 1,
-            slots - n_rows,
-        )
-        self.slot, self.status = (
-            np.zeros(cells[-1], np.int32),
-            np.zeros(cells[-1], np.uint8),
-        )
-        self.outcome, self.row = (
-            np.zeros(slots[-1], np.complex128),
-            np.zeros(slots[-1], np.int64),
-        )
+        self._first_cell = cells - self.n_candidates - 1
+        self._first_slot = slots - n_rows
+        self.slot = np.zeros(cells[-1], np.int32)
+        self.status = np.zeros(cells[-1], np.uint8)
+        self.outcome = np.zeros(slots[-1], np.complex128)
+        self.row = np.zeros(slots[-1], np.int64)
         self.outcome[0] = complex(np.inf, 1.0)
         self.some_infeasible = False
         self._region_of_environment, self._users = (
@@ -342,24 +341,20 @@ class _SharedOutcomes:
         return region
 
     def _lay_out(self, number: int, seed: int, region: int) -> None:
-        task, cell, slot = (
-            self._tasks[number],
-            int(self._first_cell[region]),
-            int(self._first_slot[region]),
-        )
+        task = self._tasks[number]
+        cell = int(self._first_cell[region])
+        slot = int(self._first_slot[region])
         laid_out = lay_out(task, self._table, seed)
-        n, n_rows = len(laid_out.row), len(laid_out.rows)
-        self.slot[cell : cell + n], self.slot[cell + n] = (
-            np.where(laid_out.row >= 0, slot + laid_out.row, 0),
-            0,
-        )
-        self.status[cell : cell + n], self.status[cell + n] = laid_out.status, MALFORMED
+        n = len(laid_out.row)
+        n_rows = len(laid_out.rows)
+        self.slot[cell : cell + n] = np.where(laid_out.row >= 0, slot + laid_out.row, 0)
+        self.slot[cell + n] = 0
+        self.status[cell : cell + n] = laid_out.status
+        self.status[cell + n] = MALFORMED
         self.some_infeasible |= bool((laid_out.status == INFEASIBLE).any())
         here = slice(slot, slot + n_rows)
-        self.outcome.real[here], self.outcome.imag[here] = (
-            laid_out.loss,
-            laid_out.regret,
-        )
+        self.outcome.real[here] = laid_out.loss
+        self.outcome.imag[here] = laid_out.regret
         self.row[here] = (
             self._table.offsets[self._table.index(task.target)] + laid_out.rows
         )

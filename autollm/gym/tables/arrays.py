@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 
@@ -36,17 +37,7 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     """
     raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
     spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(
-        Experiment(
-            **{
-                **e,
-                "space": spaces[e["space"]],
-                "metrics": tuple(_metric(m) for m in e["metrics"]),
-                "signal": _metric(e["signal"]) if e["signal"] else None,
-            }
-        )
-        for e in raw["experiments"]
-    )
+    experiments = tuple(_experiment(entry, spaces) for entry in raw["experiments"])
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
     widths = np.array([len(e.space) for e in experiments])
@@ -66,6 +57,16 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
         _load(folder, "curve_offsets"),
         _load(folder, "curve_points"),
     )
+
+
+def _experiment(entry: dict[str, Any], spaces: dict[str, Space]) -> Experiment:
+    signal = entry["signal"]
+    read = {
+        "space": spaces[entry["space"]],
+        "metrics": tuple(_metric(stored) for stored in entry["metrics"]),
+        "signal": _metric(signal) if signal else None,
+    }
+    return Experiment(**(entry | read))
 
 
 def _metric(stored: list[str]) -> Metric:

@@ -239,7 +239,8 @@ class OutcomeTable:
         """64 hex digits over one experiment, as it lies in memory."""
         if experiment not in self._digests:
             here = self.experiments[experiment]
-            first, end = self.offsets[experiment], self.offsets[experiment + 1]
+            first = self.offsets[experiment]
+            end = self.offsets[experiment + 1]
             digest = hashlib.sha256(_said_of(here).encode())
             for name in sorted(self.columns):
                 digest.update(np.ascontiguousarray(self.columns[name][first:end]).data)

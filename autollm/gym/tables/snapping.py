@@ -37,7 +37,8 @@ class Snapping:
     """`grid` [n, d], `points` [n_rows, d]: natural units, of one experiment."""
 
     def __init__(self, grid: np.ndarray, points: np.ndarray):
-        self.grid, self.points = grid, points
+        self.grid = grid
+        self.points = points
         step = max(1, CHUNK // max(points.size, 1))
         parts = [self._sorted(grid[i : i + step]) for i in range(0, len(grid), step)]
         self._order, self._squared = (

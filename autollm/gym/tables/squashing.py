@@ -9,12 +9,14 @@ import numpy as np
 
 def squash(loss: np.ndarray) -> np.ndarray:
     """(loss - min) / (median - min), identity below 1 and 1 + log above. Shape kept."""
-    best, median = np.min(loss), np.median(loss)
+    best = np.min(loss)
+    median = np.median(loss)
     u = (loss - best) / (median - best) if median > best else np.zeros_like(loss)
     return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
 
 
 def unsquash(u: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Inverse of `squash` with the same reference losses."""
-    best, median = np.min(loss), np.median(loss)
+    best = np.min(loss)
+    median = np.median(loss)
     return best + (median - best) * np.where(u <= 1, u, np.exp(np.minimum(u, 50) - 1))

@@ -147,7 +147,8 @@ def _charged(
             )
         )
     found.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
-    return tuple(shown for shown, _ in found), tuple(rows for _, rows in found)
+    shown = tuple(table for table, _ in found)
+    return shown, tuple(rows for _, rows in found)
 
 
 def _check_curves(task: Task, table: OutcomeTable) -> None:

@@ -62,7 +62,9 @@ class Episode:
     finished: bool = False
 
     def __post_init__(self) -> None:
-        task, target, rows = self.drawn.task, self.drawn.target, self.drawn.rows
+        task = self.drawn.task
+        target = self.drawn.target
+        rows = self.drawn.rows
         self.ledger = Ledger(float(task.trials))
         self.playable = self.source.playable(self.drawn, self.table)
         self.points = self.playable[""].points

@@ -33,11 +33,8 @@ integers stay such.
 def masked_view(view: TaskView) -> TaskView:
     """The view of a masked task."""
     octaves = np.floor(view.target_z)
-    scale = (
-        2.0 ** math.floor(math.log2(max(e.cost_flops for e in view.evidence)))
-        if any(e.cost_flops > 0 for e in view.evidence)
-        else 1.0
-    )
+    most = max((e.cost_flops for e in view.evidence), default=0.0)
+    scale = 2.0 ** math.floor(math.log2(most)) if most > 0 else 1.0
     evidence = tuple(
         replace(e, z=e.z - octaves, cost_flops=e.cost_flops / scale)
         for e in view.evidence
@@ -76,27 +73,19 @@ def masked_space(space: Space) -> Space:
         for i, k in enumerate(space.knobs)
     }
     known = {k.name: k for k in space.knobs}
-    knobs = [
-        replace(
-            m,
-            when=(
-                named[k.when[0]],
-                tuple(
-                    _value(known[k.when[0]], by_name[k.when[0]], v) for v in k.when[1]
-                ),
-            )
-            if k.when
-            else None,
-        )
-        for k, m in zip(space.knobs, by_name.values(), strict=True)
-    ]
-    limits = tuple(
-        Limit(
-            tuple((named[name], weight) for name, weight in limit.weights), limit.most
-        )
-        for limit in space.limits
-    )
-    return Space(tuple(knobs), "masked", limits)
+    knobs = []
+    for knob in space.knobs:
+        masked = by_name[knob.name]
+        if knob.when:
+            parent, values = knob.when
+            said = [_value(known[parent], by_name[parent], v) for v in values]
+            masked = replace(masked, when=(named[parent], tuple(said)))
+        knobs.append(masked)
+    limits = []
+    for limit in space.limits:
+        weights = [(named[name], weight) for name, weight in limit.weights]
+        limits.append(Limit(tuple(weights), limit.most))
+    return Space(tuple(knobs), "masked", tuple(limits))
 
 
 def _masked(knob: Knob, name: str, factor: float) -> Knob:

@@ -81,7 +81,8 @@ class TableSource:
         return playable_experiments(drawn, table)
 
     def outcome(self, experiment: int, row: int) -> Outcome:
-        c, i = self.table.columns, self.table.offsets[experiment] + row
+        c = self.table.columns
+        i = self.table.offsets[experiment] + row
         name = self.objective or self.table.experiments[experiment].objective
         return Outcome(
             float(self.table.metric(experiment, name)[row]),
@@ -92,10 +93,8 @@ class TableSource:
         )
 
     def curve(self, experiment: int, row: int) -> np.ndarray:
-        signal, points = (
-            self.table.experiments[experiment].signal,
-            self.table.curve(experiment, row),
-        )
+        signal = self.table.experiments[experiment].signal
+        points = self.table.curve(experiment, row)
         return points * (1.0, -1.0) if signal and signal.direction == "max" else points
 
     def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:

@@ -73,7 +73,8 @@ def playable_experiments(
     """What an episode may run, by experiment id; the target under the empty name and
     its own.
     """
-    task, view = drawn.task, drawn.view
+    task = drawn.task
+    view = drawn.view
     target = PlayableExperiment(
         "",
         drawn.target,

@@ -19,7 +19,8 @@ def regret(value: float | np.ndarray, losses: np.ndarray) -> float | np.ndarray:
 
     A flat table (median equal to minimum) has regret 0 at its minimum and 1 above it.
     """
-    best, median = float(np.min(losses)), float(np.median(losses))
+    best = float(np.min(losses))
+    median = float(np.median(losses))
     if median <= best:
         return np.where(np.asarray(value) <= best, 0.0, 1.0)[()]
     return np.clip((value - best) / (median - best), 0.0, 1.0)
@@ -32,7 +33,8 @@ def best_so_far(losses: np.ndarray) -> np.ndarray:
     `losses` may hold NaN for trials that gave no outcome; the index is -1 until there
     is one.
     """
-    out, incumbent = np.empty(len(losses), dtype=int), -1
+    out = np.empty(len(losses), dtype=int)
+    incumbent = -1
     for k, loss in enumerate(losses):
         if not np.isnan(loss) and (incumbent < 0 or loss < losses[incumbent]):
             incumbent = k

@@ -65,35 +65,30 @@ class Suite:
         """Experiments that the suite needs and the table does not hold, or holds
         without a metric that it needs.
         """
-        out = {
-            e
-            for t in self.tasks
-            for e in (t.target, *t.evidence, *t.charged)
-            if e not in table
-        }
+        lacking: set[str] = set()
         for task in self.tasks:
-            needed = [
-                (e, task.objective)
-                for e in (task.target, *task.evidence, *task.charged)
-            ] + [(task.target, c.metric) for c in task.constraints]
-            for e, metric in needed:
-                known = table.experiments[table.index(e)] if e in table else None
-                if (
-                    known
-                    and metric
-                    and metric
-                    not in (known.objective, *(m.name for m in known.metrics))
-                ):
-                    out.add(f"{e} with {metric}")
-            curveless = [
-                e
-                for e in (task.target, *task.charged)
-                if task.pausable
-                and e in table
-                and not table.experiments[table.index(e)].signal
-            ]
-            out |= {f"{e} with learning curves" for e in curveless}
-        return sorted(out)
+            lacking |= _missing(task, table)
+        return sorted(lacking)
+
+
+def _missing(task: Task, table: OutcomeTable) -> set[str]:
+    named = (task.target, *task.evidence, *task.charged)
+    lacking = {e for e in named if e not in table}
+    needed = [(e, task.objective) for e in named]
+    needed += [(task.target, constraint.metric) for constraint in task.constraints]
+    for e, metric in needed:
+        if e in table and metric and not _reports(table, e, metric):
+            lacking.add(f"{e} with {metric}")
+    if task.pausable:
+        for e in (task.target, *task.charged):
+            if e in table and not table.experiments[table.index(e)].signal:
+                lacking.add(f"{e} with learning curves")
+    return lacking
+
+
+def _reports(table: OutcomeTable, experiment_id: str, metric: str) -> bool:
+    known = table.experiments[table.index(experiment_id)]
+    return metric in (known.objective, *(m.name for m in known.metrics))
 
 
 def suite_ids(home: str | None = None) -> list[str]:
@@ -146,17 +141,16 @@ def resolved(suite: Suite, table: OutcomeTable) -> Suite:
     ids = {e: _id_in(table, e, place, suite) for e, place in suite.places.items()}
     if all(found == named for named, found in ids.items()):
         return suite
-    tasks = tuple(
-        replace(
-            task,
-            target=ids.get(task.target, task.target),
-            evidence=tuple(ids.get(e, e) for e in task.evidence),
-            charged=tuple(ids.get(e, e) for e in task.charged),
-        )
-        for task in suite.tasks
-    )
+    tasks = tuple(_renamed(task, ids) for task in suite.tasks)
     places = {ids[named]: place for named, place in suite.places.items()}
     return replace(suite, tasks=tasks, places=places)
+
+
+def _renamed(task: Task, ids: Mapping[str, str]) -> Task:
+    evidence = tuple(ids.get(e, e) for e in task.evidence)
+    charged = tuple(ids.get(e, e) for e in task.charged)
+    target = ids.get(task.target, task.target)
+    return replace(task, target=target, evidence=evidence, charged=charged)
 
 
 def held_out(
@@ -202,7 +196,8 @@ def _stamp(url: str) -> int:
 @lru_cache(maxsize=256)
 def _load(file: SuiteFile, stamp: int) -> Suite:
     text = file.text()
-    places, ids = {}, {}
+    places = {}
+    ids = {}
     for name, entry in text.experiments.items():
         place = _place(text, entry)
         named = entry.get("id")
@@ -240,8 +235,8 @@ def _task(
         suite_version=text.version,
         split=entry.split,
         target=ids[entry.target],
-        evidence=tuple(ids[e] for e in entry.evidence),
-        charged=tuple(ids[e] for e in entry.charged),
+        evidence=tuple(map(ids.__getitem__, entry.evidence)),
+        charged=tuple(map(ids.__getitem__, entry.charged)),
         pausable=text.pausable,
         trials=text.trials,
         tolerance=text.tolerance,

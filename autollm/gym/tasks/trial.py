@@ -33,13 +33,13 @@ class Trial:
     """One spent trial.
 
     `status`: ok, paused, repeated, off_table (further than the tolerance from any row),
-    infeasible (the nearest row, or the run, breaks a constraint of the task), malformed. `proposed` is the point that was asked
-    for, `point` and `row` what was evaluated after snapping (row -1: nothing was),
-    `distance` the snap in natural units. `loss` is NaN where there is no outcome.
-    `experiment`: a charged one's id, empty for the target; `cost`: of the budget, a run
-    of the target is 1. `share`: how far the run has come, or was asked to, 1 is its
-    end; below it there is no outcome. `signal`, where runs may be paused: its curve so
-    far, (share, value) with lower values better.
+    infeasible (the nearest row, or the run, breaks a constraint of the task), malformed.
+    `proposed` is the point that was asked for, `point` and `row` what was evaluated
+    after snapping (row -1: nothing was), `distance` the snap in natural units. `loss` is
+    NaN where there is no outcome. `experiment`: a charged one's id, empty for the
+    target; `cost`: of the budget, a run of the target is 1. `share`: how far the run has
+    come, or was asked to, 1 is its end; below it there is no outcome. `signal`, where
+    runs may be paused: its curve so far, (share, value) with lower values better.
     """
 
     number: int

@@ -75,4 +75,7 @@ class Bohb(Asha):
         known = self._known() if self.climbs else None
         if known is None:
             return super().explain()
-        return f"{super().explain()}; new candidates are likely among the good ones of {known.experiment or 'the target'} ({len(known.losses)} runs)"
+        return (
+            f"{super().explain()}; new candidates are likely among the good ones of "
+            f"{known.experiment or 'the target'} ({len(known.losses)} runs)"
+        )

@@ -15,7 +15,7 @@ highest rungs saw is finished there.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -113,13 +113,15 @@ class Climber(RandomPolicy):
             running[r].add(candidate)
         out: list[Proposal] = []
         while len(out) < n:
-            move, last = self.move(running), self.last(running, left)
+            move = self.move(running)
+            last = self.last(running, left)
             if move is not None and not self._affords(move, last, left):
                 move = last
             if move is None:
                 break
             r, candidate = move
-            rung, left = self.ladder[r], left - self.price(*move)
+            rung = self.ladder[r]
+            left = left - self.price(*move)
             running[r].add(candidate)
             configuration = self.view.space.decode(rung.candidates[candidate])
             if r == len(self.ladder) - 1:
@@ -135,16 +137,13 @@ class Climber(RandomPolicy):
         same runs, as far as can be known.
         """
         rung = self.ladder[r]
-        paid = [
-            below.cost
-            for below in self.ladder[:r]
-            if below.experiment == rung.experiment
-            and any(
-                self._same(rung.candidates[candidate], point)
-                for point in below.points.values()
-            )
-        ]
-        return rung.cost - max(paid, default=0.0)
+        point = rung.candidates[candidate]
+        paid = 0.0
+        for below in self.ladder[:r]:
+            same_runs = below.experiment == rung.experiment
+            if same_runs and self._is_among(point, below.points.values()):
+                paid = max(paid, below.cost)
+        return rung.cost - paid
 
     def _affords(self, move: Move, last: Move | None, left: float) -> bool:
         """Whether `left` pays for a move and, where it finishes no run of the target,
@@ -201,15 +200,13 @@ class Climber(RandomPolicy):
         """
         rung = self.ladder[r]
         left = [c for c in order if c not in rung.losses and c not in running[r]]
-        evaluated = list(rung.points.values())
-        return next(
-            (
-                c
-                for c in left
-                if not any(self._same(rung.candidates[c], p) for p in evaluated)
-            ),
-            left[0] if left else None,
-        )
+        for candidate in left:
+            if not self._is_among(rung.candidates[candidate], rung.points.values()):
+                return candidate
+        return left[0] if left else None
+
+    def _is_among(self, candidate: np.ndarray, points: Iterable[np.ndarray]) -> bool:
+        return any(self._same(candidate, point) for point in points)
 
     def _same(self, candidate: np.ndarray, point: np.ndarray) -> bool:
         """Whether a proposal of `candidate` would be snapped onto the row at `point`,
@@ -306,12 +303,14 @@ def sizes_of(costs: Sequence[float], budget: float, most: int) -> list[int]:
     (at most `most`) such that all is paid for, one in ETA going on. Empty where the
     budget does not pay one candidate on every rung.
     """
-    started, sizes = 0, []
+    started = 0
+    sizes = []
     while started < most:
         tried = [math.ceil((started + 1) / ETA**r) for r in range(len(costs))]
         if sum(n * c for n, c in zip(tried, costs, strict=True)) > budget + SLACK:
             break
-        started, sizes = started + 1, tried
+        started = started + 1
+        sizes = tried
     return sizes
 
 

@@ -46,7 +46,8 @@ class SuccessiveHalving(Climber):
     policy_id = "successive-halving"
 
     def prepare(self) -> None:
-        n, trials = len(self.candidates), self.view.trials
+        n = len(self.candidates)
+        trials = self.view.trials
         self.rungs = rungs_of(
             self.view.evidence, 1 + int(math.log(max(n / trials, 1), ETA) + 1e-9)
         )
@@ -83,16 +84,20 @@ class SuccessiveHalving(Climber):
 
     def move(self, running: list[set[int]]) -> Move | None:
         move = self.bracket.move(self, running)
-        return (
-            self.last(running) if move == "done" else None if move == "wait" else move
-        )
+        if move == "wait":
+            return None
+        return self.last(running) if move == "done" else move
 
     def scores(self) -> np.ndarray:
         return self._scores
 
     def explain(self) -> str:
         if self.climbs:
-            return f"{self.bracket.sizes} random candidates on the rungs {rungs_in_words(self.ladder[self.bracket.first :])} and the target"
+            rungs = rungs_in_words(self.ladder[self.bracket.first :])
+            return (
+                f"{self.bracket.sizes} random candidates on the rungs {rungs} and the "
+                "target"
+            )
         names = (
             " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         )
@@ -110,7 +115,8 @@ class Asha(Climber):
     policy_id = "asha"
 
     def prepare(self) -> None:
-        n, trials = len(self.candidates), self.view.trials
+        n = len(self.candidates)
+        trials = self.view.trials
         self.rungs = rungs_of(
             self.view.evidence, 1 + int(math.log(max(n / trials, 1), ETA) + 1e-9)
         )
@@ -135,7 +141,8 @@ class Asha(Climber):
         reached = np.zeros(n, dtype=int)
         last_u = np.full(n, np.inf)
         for r, members in enumerate(on):
-            reached[members], last_u[members] = r + 1, self._seen[r][members]
+            reached[members] = r + 1
+            last_u[members] = self._seen[r][members]
         place = np.argsort(order)
         self._scores = np.empty(n)
         self._scores[np.lexsort((place, last_u, -reached))] = len(top) + np.arange(n)
@@ -172,11 +179,17 @@ class Asha(Climber):
 
     def explain(self) -> str:
         if self.climbs:
-            return f"the best third of a rung goes on as soon as it is known: {rungs_in_words(self.ladder)}, then the target"
+            return (
+                "the best third of a rung goes on as soon as it is known: "
+                f"{rungs_in_words(self.ladder)}, then the target"
+            )
         names = (
             " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
         )
-        return f"{self.n_started} random candidates, promoted as soon as they are among the best third of a rung: {names}"
+        return (
+            f"{self.n_started} random candidates, promoted as soon as they are among the "
+            f"best third of a rung: {names}"
+        )
 
 
 def rungs_of(evidence: tuple[EvidenceTable, ...], n: int) -> list[EvidenceTable]:

@@ -31,11 +31,13 @@ class Hyperband(Climber):
     policy_id = "hyperband"
 
     def plan(self) -> None:
-        n, trials = len(self.ladder), self.view.trials
+        n = len(self.ladder)
+        trials = self.view.trials
         firsts = [
             f for f in range(n) if sizes_of(costs_from(self.ladder, f), trials / n, 1)
         ] or [n - 1]
-        self.brackets, used = [], 0
+        self.brackets = []
+        used = 0
         for first in firsts:
             order = self.ladder[first].order
             sizes = sizes_of(
@@ -53,9 +55,15 @@ class Hyperband(Climber):
     def move(self, running: list[set[int]]) -> Move | None:
         answers = [bracket.move(self, running) for bracket in self.brackets]
         moves = [a for a in answers if not isinstance(a, str)]
-        return moves[0] if moves else None if "wait" in answers else self.last(running)
+        if moves:
+            return moves[0]
+        return None if "wait" in answers else self.last(running)
 
     def explain(self) -> str:
         if not self.climbs:
             return super().explain()
-        return f"{len(self.brackets)} halvings, of {', '.join(str(b.sizes[0]) for b in self.brackets)} candidates, over {rungs_in_words(self.ladder)}"
+        sizes = ", ".join(str(bracket.sizes[0]) for bracket in self.brackets)
+        return (
+            f"{len(self.brackets)} halvings, of {sizes} candidates, over "
+            f"{rungs_in_words(self.ladder)}"
+        )

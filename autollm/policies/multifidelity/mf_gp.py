@@ -30,7 +30,8 @@ from autollm.policies.surrogates.process import (
     smooth_term,
 )
 
-N_FIRST, FIRST_SHARE = 5, 1 / 3
+N_FIRST = 5
+FIRST_SHARE = 1 / 3
 """Random candidates that the cheapest rung begins with, for each coordinate and one
 more, as far as this share of the budget pays them.
 """
@@ -64,7 +65,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             N_FIRST * (len(self.view.space) + 1),
             int(FIRST_SHARE * self.view.trials / self.ladder[0].cost + SLACK),
         )
-        self._n_fitted, self.surface = 0, None
+        self._n_fitted = 0
+        self.surface = None
 
     def tell(self, trial: Trial) -> None:
         super().tell(trial)
@@ -78,14 +80,16 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         ):
             new = self.fresh(0, running)
             return self.last(running) if new is None else (0, new)
-        best, found = None, -1.0
+        best = None
+        found = -1.0
         for r in range(len(self.ladder)):
             worth = self._worth(r)
             candidate = self.first_new(
                 r, running, np.argsort(-worth, kind="stable").tolist()
             )
             if candidate is not None and worth[candidate] > found:
-                best, found = (r, candidate), worth[candidate]
+                best = (r, candidate)
+                found = worth[candidate]
         return best or self.last(running)
 
     def last(self, running: list[set[int]], left: float = np.inf) -> Move | None:
@@ -109,7 +113,10 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         if not self.climbs:
             return super().explain()
         n = sum(len(rung.losses) for rung in self.ladder)
-        return f"a Gaussian process on {n} runs over {rungs_in_words(self.ladder)} and the target; each is run where it is cheap and still unsure"
+        return (
+            f"a Gaussian process on {n} runs over {rungs_in_words(self.ladder)} and the "
+            "target; each is run where it is cheap and still unsure"
+        )
 
     def _learn(self) -> None:
         """The surface from all runs so far; None before there are d + 2 with different
@@ -121,18 +128,14 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             if rung.losses
         ]
         y = [_tamed(rung, self._unit()) for rung in self.ladder if rung.losses]
-        x, y = (
-            np.concatenate(inputs or [np.empty((0, 0))]),
-            np.concatenate(y or [np.empty(0)]),
-        )
+        x = np.concatenate(inputs or [np.empty((0, 0))])
+        y = np.concatenate(y or [np.empty(0)])
         if len(y) < len(self.view.space) + 2 or np.ptp(y) == 0:
             return
         self._level = float(y.mean())
         if len(y) >= REFIT * self._n_fitted:
-            self._learnt, self._n_fitted = (
-                self._fitted(x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level),
-                len(y),
-            )
+            self._learnt = self._fitted(x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level)
+            self._n_fitted = len(y)
         self.surface = conditioned(self._learnt, x, y - self._level)
 
     def _fitted(self, x: np.ndarray, y: np.ndarray) -> Kernel:
@@ -140,7 +143,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         by an amount that only z decides.
         """
         d = len(self.view.space)
-        window, z = np.ptp(self.view.space.window, axis=0), np.array(self._z)
+        window = np.ptp(self.view.space.window, axis=0)
+        z = np.array(self._z)
         reach = np.maximum(np.concatenate([window, np.ptp(z, axis=0)]), 1.0)
         free = [(w / 10, w * 10) for w in reach]
         by_fidelity_alone = np.append(np.full(d, FIXED), reach[d:])
@@ -152,7 +156,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
 
     def _worth(self, r: int) -> np.ndarray:
         """The acquisition [n] at the candidates of rung r."""
-        rung, top = self.ladder[r], len(self.ladder) - 1
+        rung = self.ladder[r]
+        top = len(self.ladder) - 1
         mean, sd, here = self._posterior_at(top, rung.candidates)
         _, sd_r, there = self._posterior_at(r, rung.candidates)
         noise = self._learnt.k2.noise_level
@@ -179,7 +184,8 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         """Mean and sd [n], noise left out, of points on rung r; and [n_runs, n], whose
         products are what the runs explain of a covariance.
         """
-        inputs, known = self._on(r, points), self.surface
+        inputs = self._on(r, points)
+        known = self.surface
         assert known is not None  # asked for only where runs were told
         across = self._learnt.k1(inputs, known.X_train_)
         explained = solve_triangular(known.L_, across.T, lower=True)

@@ -59,7 +59,8 @@ def leave_one_out(model: SingleTaskGP) -> tuple[np.ndarray, np.ndarray]:
     eq. 5.12.
     """
     with torch.no_grad():
-        x, y = model.train_inputs[0], model.train_targets
+        x = model.train_inputs[0]
+        y = model.train_targets
         mean: Any = model.mean_module
         covariance = model.covar_module(
             x

@@ -122,7 +122,8 @@ def finished(
     space: Space, outcomes: Iterable[tuple[np.ndarray, float]]
 ) -> list[optuna.trial.FrozenTrial]:
     """Trials that ended: points [d] of the space and their losses."""
-    ranges, window = _ranges(space), space.window
+    ranges = _ranges(space)
+    window = space.window
     return [
         optuna.trial.create_trial(
             params=dict(zip(ranges, np.clip(point, *window).tolist(), strict=True)),

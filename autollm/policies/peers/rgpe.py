@@ -26,7 +26,8 @@ from autollm.policies.peers.botorch_models import (
 )
 from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
 
-N_MODELS, N_ROWS = 16, 60
+N_MODELS = 16
+N_ROWS = 60
 """Cheap experiments, the dearest ones, and rows of each."""
 MIN_OUTCOMES = 3
 N_SAMPLES = 256
@@ -51,7 +52,8 @@ class RankingEnsemble(RankingPolicy):
         usable = [
             e for e in self.view.evidence if len(e.loss) >= 2 and np.ptp(e.loss) > 0
         ][-N_MODELS:]
-        self.names, self.models = [e.experiment_id for e in usable], []
+        self.names = [e.experiment_id for e in usable]
+        self.models = []
         for e in usable:
             rows = np.sort(self.rng.permutation(len(e.loss))[:N_ROWS])
             self.models.append(

@@ -35,7 +35,8 @@ class SmacForest(RankingPolicy):
 
     def prepare(self) -> None:
         low, high = self.view.space.window
-        self._low, self._extent = low, np.maximum(high - low, 1e-9)
+        self._low = low
+        self._extent = np.maximum(high - low, 1e-9)
         self.spread = expected_spread(self.view)
         self._seed = int(self.rng.integers(2**31))
         self._space = ConfigurationSpace()
@@ -82,12 +83,11 @@ class SmacForest(RankingPolicy):
             if len(losses)
             else losses
         )
-        x, u = (
-            np.concatenate([self._x, self._unit(points)]),
-            np.concatenate([self._u, told]),
-        )
+        x = np.concatenate([self._x, self._unit(points)])
+        u = np.concatenate([self._u, told])
         if len(u) < 2:
-            self.forest, self._scores = None, self.from_centre
+            self.forest = None
+            self._scores = self.from_centre
             return
         # SMAC's own limit of 2^20 leaves binds as little, but room for them is laid out
         # for every tree: 0.13 s and 200 MB each.

@@ -21,8 +21,8 @@ import pandas as pd
 import xgboost
 from syne_tune.blackbox_repository.blackbox_surrogate import BlackboxSurrogate
 from syne_tune.config_space import uniform
-from syne_tune.optimizer.schedulers.transfer_learning.quantile_based.quantile_based_searcher import (
-    fit_model,
+from syne_tune.optimizer.schedulers.transfer_learning.quantile_based import (
+    quantile_based_searcher,
 )
 from syne_tune.optimizer.schedulers.transfer_learning.transfer_learning_task_evaluation import (
     TransferLearningTaskEvaluations,
@@ -81,7 +81,7 @@ class ZeroShot(RankingPolicy):
                 scheduler.get_config()
                 for _ in range(min(len(self.candidates), SPARE * self.view.trials))
             ]
-        points = np.array([[c[name] for name in space] for c in chosen])
+        points = np.array([list(map(c.__getitem__, space)) for c in chosen])
         order = np.argmin(
             np.abs(self.candidates[None] - points[:, None]).sum(axis=2), axis=1
         )
@@ -97,7 +97,10 @@ class ZeroShot(RankingPolicy):
         best = describe(
             self.view.space.decode(self.candidates[int(np.argmin(self._scores))])
         )
-        return f"{best} has the lowest mean rank over {self.n_experiments} experiments, completed by boosted trees"
+        return (
+            f"{best} has the lowest mean rank over {self.n_experiments} experiments, "
+            "completed by boosted trees"
+        )
 
 
 class Quantile(RankingPolicy):
@@ -119,7 +122,7 @@ class Quantile(RankingPolicy):
             e.experiment_id: _evaluations(space, e.points, e.loss) for e in usable
         }
         with redirect_stdout(io.StringIO()):  # the library prints how long it took
-            pipeline, _, self._sd = fit_model(
+            pipeline, _, self._sd = quantile_based_searcher.fit_model(
                 space,
                 evidence,
                 "gaussian",
@@ -141,7 +144,10 @@ class Quantile(RankingPolicy):
     def explain(self) -> str:
         if self._mean is None:
             return f"fewer than {MIN_ROWS} rows of evidence: the middle of the window comes first"
-        return f"a sample of boosted trees on the quantiles of {self.n_rows} rows, whose held-out error is {self._sd:.2f} normal units"
+        return (
+            f"a sample of boosted trees on the quantiles of {self.n_rows} rows, whose "
+            f"held-out error is {self._sd:.2f} normal units"
+        )
 
 
 def _space(d: int) -> dict[str, object]:

@@ -28,7 +28,8 @@ class Oracle(RankingPolicy):
         """Take the target's rows [n, n_knobs] as candidates and their smoothed losses
         [n] as scores.
         """
-        self.candidates, self.candidates_are_rows = episode.points, True
+        self.candidates = episode.points
+        self.candidates_are_rows = True
         self._spent = np.zeros(len(self.candidates), dtype=bool)
         self._scores = np.asarray(episode.latent, dtype=float)
 

@@ -35,4 +35,5 @@ class PoolCentre(RankingPolicy):
         return self._scores
 
     def explain(self) -> str:
-        return f"the middle of what may be chosen is {describe(self.view.space.decode(self.centre))}"
+        centre = describe(self.view.space.decode(self.centre))
+        return f"the middle of what may be chosen is {centre}"

@@ -45,7 +45,8 @@ class Portfolio(RankingPolicy):
         the lowest mean rank joins.
         """
         mean = self.ranks.mean(axis=0)
-        best, members = np.ones(len(self.ranks)), []
+        best = np.ones(len(self.ranks))
+        members = []
         for _ in range(size):
             gain = np.minimum(self.ranks, best[:, None]).mean(axis=0)
             gain[members] = np.inf
@@ -59,7 +60,10 @@ class Portfolio(RankingPolicy):
 
     def explain(self) -> str:
         if not len(self.ranks):
-            return "no cheap experiment to build a portfolio from: the middle of the window comes first"
+            return (
+                "no cheap experiment to build a portfolio from: the middle of the window "
+                "comes first"
+            )
         first = int(np.argmin(self._scores))
         return (
             f"{describe(self.view.space.decode(self.candidates[first]))} has the best "

@@ -51,7 +51,8 @@ class PowerLaw(RankingPolicy):
 
     def explain(self) -> str:
         centre = describe(self.view.space.decode(self.centre))
-        return f"a power law through {len(self.summary.fits)} fitted optima puts the target's at {centre}"
+        n = len(self.summary.fits)
+        return f"a power law through {n} fitted optima puts the target's at {centre}"
 
     def _misses(self, optima: np.ndarray) -> np.ndarray:
         """How far the line passes each optimum, [n, d]; of one experiment nothing."""

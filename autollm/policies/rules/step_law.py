@@ -34,7 +34,8 @@ class StepLaw(RankingPolicy):
     policy_id = "step-law"
 
     def prepare(self) -> None:
-        rate, size = _knob(self.view, "rate"), _knob(self.view, "size")
+        rate = _knob(self.view, "rate")
+        size = _knob(self.view, "size")
         fidelity = self.view.target_fidelity
         if not {"params", "tokens"} <= set(fidelity):
             raise SpaceError(

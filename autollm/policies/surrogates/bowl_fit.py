@@ -39,7 +39,11 @@ GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
 """Prior octaves of the optimum per octave of fidelity: a rate falls with the root of
 size, a batch grows with that of data.
 """
-SLOPE_SD, SHARPNESS_SD, SKEW_SD, FLOOR_SD, SHAPE_SD = 0.25, 0.1, 0.5, 0.3, 1.0
+SLOPE_SD = 0.25
+SHARPNESS_SD = 0.1
+SKEW_SD = 0.5
+FLOOR_SD = 0.3
+SHAPE_SD = 1.0
 """Prior standard deviations of S, g, k, a and of log R's diagonal (its off-diagonal:
 half of it).
 """
@@ -164,7 +168,8 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
     """The evidence as one table of at most MAX_ROWS rows; most rows on the cliff are
     left out at random.
     """
-    d, f = len(view.space), len(view.target_z)
+    d = len(view.space)
+    f = len(view.target_z)
     parts: list[tuple[np.ndarray, ...]] = [
         (np.empty((0, d)), np.empty((0, f)), np.empty(0), np.empty(0, dtype=int))
     ]
@@ -183,7 +188,10 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
     x, z, u, c = (np.concatenate(column) for column in zip(*parts, strict=True))
     if len(u) > MAX_ROWS:
         drawn = np.sort(rng.permutation(len(u))[:MAX_ROWS])
-        x, z, u, c = x[drawn], z[drawn], u[drawn], c[drawn]
+        x = x[drawn]
+        z = z[drawn]
+        u = u[drawn]
+        c = c[drawn]
     return Rows(x, z, u, c, len(view.evidence))
 
 
@@ -191,7 +199,8 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
     """Where a fit starts and what it is ridged to: generic slopes through the best
     rows, a width of a third of the window.
     """
-    d, f = len(view.space), len(view.target_z)
+    d = len(view.space)
+    f = len(view.target_z)
     slopes = np.zeros((d, f))
     for j, knob in enumerate(view.space.knobs):
         if knob.role in GENERIC_SLOPE:
@@ -222,8 +231,10 @@ def fit(
     rows: Rows, prior: Bowl, begin: Bowl | None = None, n_iterations: int = 25
 ) -> Bowl:
     """Robust damped least squares from `begin` (default: the prior)."""
-    precision, mean = _precision(prior), prior.pack()
-    bowl, damping = begin or prior, 1e-2
+    precision = _precision(prior)
+    mean = prior.pack()
+    bowl = begin or prior
+    damping = 1e-2
     cost = np.inf
     for _ in range(n_iterations):
         residual, jacobian = _residuals(rows, bowl)
@@ -244,7 +255,8 @@ def fit(
             damping *= 5
         else:
             break
-        bowl, damping = trial, max(damping / 5, 1e-6)
+        bowl = trial
+        damping = max(damping / 5, 1e-6)
         if abs(cost - after) < 1e-4 * after:
             break
         cost = after
@@ -259,8 +271,10 @@ def own_centre(
     """
     own = rows.only(experiment)
     joint = bowl.centre(own.z[0]) if len(own.u) else bowl.c0
-    centre, floor = joint.copy(), float(bowl.a[experiment])
-    root, skew = bowl.root, bowl.skew
+    centre = joint.copy()
+    floor = float(bowl.a[experiment])
+    root = bowl.root
+    skew = bowl.skew
     for _ in range(n_iterations if len(own.u) else 0):
         y = (own.x - centre) @ root.T
         sharp = np.exp(own.z @ bowl.g)[:, None]
@@ -274,7 +288,8 @@ def own_centre(
         gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
         step = np.linalg.solve(gram, jacobian.T @ (weight * residual) + precision * gap)
         step *= min(1.0, 1.0 / max(np.abs(step[1:]).max(), 1e-12))
-        floor, centre = floor - step[0], centre - step[1:]
+        floor = floor - step[0]
+        centre = centre - step[1:]
     return centre
 
 
@@ -307,7 +322,8 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     `pack`.
     """
     n = len(rows.u)
-    root, skew = bowl.root, bowl.skew
+    root = bowl.root
+    skew = bowl.skew
     offset = rows.x - bowl.centre(rows.z)
     y = offset @ root.T
     sharp = np.exp(rows.z @ bowl.g)

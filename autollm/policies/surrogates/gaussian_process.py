@@ -28,7 +28,9 @@ from autollm.policies.surrogates.process import (
 )
 from autollm.policies.surrogates.spread import expected_spread
 
-N_FIT, N_FIT_AN_INPUT, N_CONDITION = 200, 30, 600
+N_FIT = 200
+N_FIT_AN_INPUT = 30
+N_CONDITION = 600
 """Rows for the hyper-parameters (at least, and for each input, which has a length scale
 of its own), and at most for the posterior.
 """
@@ -64,7 +66,8 @@ class GaussianProcessPolicy(RankingPolicy):
         self._w = _cone(u)
         self._informed = len(u) >= 2 and np.ptp(u) > 0
         if self._informed:
-            self._mean, self._scale = float(self._w.mean()), float(self._w.std())
+            self._mean = float(self._w.mean())
+            self._scale = float(self._w.std())
             self._fit_kernel()
             self._condition()
         else:
@@ -142,7 +145,8 @@ class GaussianProcessPolicy(RankingPolicy):
     def _condition(self) -> None:
         chosen = self._sample(N_CONDITION)
         points, losses = self.tried
-        inputs, w = self._inputs[chosen], self._w[chosen]
+        inputs = self._inputs[chosen]
+        w = self._w[chosen]
         if len(losses):
             inputs = np.concatenate([inputs, self._at(points, self.view.target_z)])
             w = np.concatenate([w, self._target_w()])

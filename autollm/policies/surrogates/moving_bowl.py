@@ -12,7 +12,7 @@ throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy.special import ndtr
@@ -64,7 +64,8 @@ class MovingBowl(RankingPolicy):
         self.rows: Rows = gather_rows(view, self.rng)
         self._prior = prior_bowl(view, self.rows)
         self.bowl: Bowl = fit(self.rows, self._prior)
-        n, d = len(view.evidence), len(view.space)
+        n = len(view.evidence)
+        d = len(view.space)
         self.evidence_z = np.array(
             [e.z - view.target_z for e in view.evidence]
         ).reshape(n, len(view.target_z))
@@ -76,10 +77,8 @@ class MovingBowl(RankingPolicy):
         self.target_optimum = np.clip(self.bowl.c0, *view.space.window)
         self.leave_one_out = self._leave_one_out()
         extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
-        low, high = (
-            np.minimum(SHIFT_SD[0], extent / 10),
-            np.minimum(SHIFT_SD[1], extent / 3),
-        )
+        low = np.minimum(SHIFT_SD[0], extent / 10)
+        high = np.minimum(SHIFT_SD[1], extent / 3)
         self.shift_sd = np.clip(SHIFT_FACTOR * self.leave_one_out, low, high)
         self.spread = expected_spread(view)
         self._draw_particles()
@@ -140,20 +139,9 @@ class MovingBowl(RankingPolicy):
     def explain(self) -> str:
         space = self.view.space
         fastest = np.abs(self.slopes).max(initial=0.0)
-        moves = (
-            f"no coordinate moves more than {fastest:.2f} natural units an octave"
-            if len(space) > len(space.knobs)
-            else "; ".join(
-                f"{name} moves {slope:+.2f} octaves per octave of {fidelity}"
-                if knob.scale == "log"
-                else f"{name} moves {slope * (knob.step or 1):+.3g} per octave of "
-                f"{fidelity}"
-                for name, knob, row in zip(
-                    space.names, space.knobs, self.slopes, strict=True
-                )
-                for fidelity, slope in zip(self.view.fidelity_names, row, strict=True)
-            )
-        )
+        moves = f"no coordinate moves more than {fastest:.2f} natural units an octave"
+        if len(space) == len(space.knobs):
+            moves = "; ".join(self._moves_in_words())
         optimum = describe(space.decode(self.target_optimum))
         text = (
             f"{len(self.view.evidence)} experiments put the target's optimum at "
@@ -162,8 +150,19 @@ class MovingBowl(RankingPolicy):
             "units)"
         )
         if self.trials:
-            text += f"; after {len(self.trials)} trials it is {describe(space.decode(self.posterior_optimum))}"
+            now = describe(space.decode(self.posterior_optimum))
+            text += f"; after {len(self.trials)} trials it is {now}"
         return text
+
+    def _moves_in_words(self) -> Iterator[str]:
+        """How each knob's optimum moves along each fidelity."""
+        for knob, slopes in zip(self.view.space.knobs, self.slopes, strict=True):
+            for fidelity, slope in zip(self.view.fidelity_names, slopes, strict=True):
+                if knob.scale == "log":
+                    said = f"{slope:+.2f} octaves per octave of {fidelity}"
+                else:
+                    said = f"{slope * (knob.step or 1):+.3g} per octave of {fidelity}"
+                yield f"{knob.name} moves {said}"
 
     def _leave_one_out(self) -> np.ndarray:
         """Rms over experiments of (own optimum - optimum that the other experiments

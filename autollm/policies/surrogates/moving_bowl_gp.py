@@ -43,7 +43,8 @@ class MovingBowlGP(MovingBowl):
         return np.maximum(heights + self.residual.predict(at_target), 0.0)
 
     def _fit_residual(self) -> Process | None:
-        rows, d = self.rows, len(self.view.space)
+        rows = self.rows
+        d = len(self.view.space)
         near = np.argsort(-rows.nearness, kind="stable")[:N_ROWS]
         if len(near) < d + 2:
             return None
