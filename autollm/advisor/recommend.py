@@ -54,7 +54,32 @@ def recommend(
     command: str = "",
 ) -> Advice:
     """Advice for the next run at `target` from logs: a file, a folder, several of them,
-    or evidence that was read before.
+    or evidence that was read before; see `explore`.
+    """
+    return explore(
+        runs,
+        target,
+        trials=trials,
+        said=said,
+        planned=planned,
+        tried=tried,
+        home=home,
+        command=command,
+    )[1]
+
+
+def explore(
+    runs: Runs,
+    target: str | Mapping[str, float],
+    *,
+    trials: int = 3,
+    said: Said | None = None,
+    planned: Mapping[str, Any] | None = None,
+    tried: Sequence[Told] = (),
+    home: str = "",
+    command: str = "",
+) -> tuple[Study, Advice]:
+    """The study behind an advice, and the advice.
 
     `planned`: a configuration of the user's own to check beside it. `tried`: runs that
     were made at the target since.
@@ -72,7 +97,7 @@ def recommend(
     found = study(evidence, fidelity, trials)
     if tried:
         found = after(found, [_tried(found, run) for run in tried])
-    return compose(found, trials, assumptions, said, planned, command)
+    return found, compose(found, trials, assumptions, said, planned, command)
 
 
 def _tried(found: Study, run: Told) -> Tried:

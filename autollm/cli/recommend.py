@@ -78,6 +78,9 @@ def recommend(
     save: Annotated[
         bool, typer.Option("--save", help="Keep the advice in the home's ledger.")
     ] = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="File for the advice as an HTML page.")
+    ] = None,
     goes_on: Annotated[
         str,
         typer.Option("--continue", help="Saved advice to go on from, after `tell`."),
@@ -89,7 +92,11 @@ def recommend(
     typed = Asked(_paths(runs), target, objective, knobs, fidelity, mapping, source)
     with_end = _Ending(as_json)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
-    advice = with_end(lambda said: advise(said, trials, None, home, tried), asked)
+    found, advice = with_end(
+        lambda said: explored(said, trials, None, home, tried), asked
+    )
+    if page:
+        with_end(lambda: _write_page(found, advice, page))
     if save or goes_on:
         with_end(lambda: _save(advice, asked, home))
     if write:
@@ -119,6 +126,15 @@ def _paths(runs: list[Path] | None) -> tuple[str, ...]:
     return tuple(str(path) for path in runs or ())
 
 
+def _write_page(found: Any, advice: Any, path: Path) -> None:
+    from autollm.advisor.page import advice_page
+    from autollm.core.files import write_atomic
+
+    write_atomic(str(path), advice_page(found, advice).encode())
+    path.chmod(0o644)  # a page is shown to others
+    print(f"page: {path}", file=sys.stderr)
+
+
 def advise(
     asked: Asked,
     trials: int,
@@ -126,13 +142,24 @@ def advise(
     home: str | None,
     tried: tuple[Any, ...] = (),
 ) -> Any:
-    """The advice.
+    """The advice; see `explored`."""
+    return explored(asked, trials, plan, home, tried)[1]
+
+
+def explored(
+    asked: Asked,
+    trials: int,
+    plan: Path | None,
+    home: str | None,
+    tried: tuple[Any, ...] = (),
+) -> Any:
+    """The study behind an advice, and the advice.
 
     Raises:
         AdviceError, QuestionError, SpaceError, FileNotFoundError: there is none.
     """
     from autollm.advisor.evidence import Said
-    from autollm.advisor.recommend import recommend as answer
+    from autollm.advisor.recommend import explore
     from autollm.advisor.written import read_plan
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
@@ -146,7 +173,7 @@ def advise(
         asked.mapping,
         asked.source,
     )
-    return answer(
+    return explore(
         list(asked.runs),
         asked.target,
         trials=trials,

@@ -10,15 +10,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    select_autoescape,
+)
 
 from autollm.evaluation.terminal import short
 
 
-def page(template: str, **values: Any) -> str:
-    """A page as HTML text."""
+def page(template: str, folder: str = "autollm.evaluation", **values: Any) -> str:
+    """A page as HTML text. `folder`: the package whose template it is; the frame that
+    all pages share stands here.
+    """
+    folders = dict.fromkeys((folder, "autollm.evaluation"))
     environment = Environment(
-        loader=PackageLoader("autollm.evaluation", "."),
+        loader=ChoiceLoader([PackageLoader(package, ".") for package in folders]),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

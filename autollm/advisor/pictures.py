@@ -1,0 +1,212 @@
+"""Pictures of the advice page, as SVG text: where each knob's optimum lies over compute,
+what is reached, and the predicted landscape at the target.
+
+Colours and style are those of all pages (evaluation/plots.py). Invariant: equal studies
+give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from autollm.advisor.study import Study
+from autollm.evaluation.plots import COLOURS, STYLE, svg_text
+
+LEVEL, TARGET, ADVICE = COLOURS[0], COLOURS[1], COLOURS[2]
+WIDTH, HEIGHT = 3.6, 2.7
+"""Inches of a panel: two a row fill a page."""
+AT_TARGET = 1.0
+"""Compute of the target over itself."""
+WORST_SHOWN = 2.0
+"""u beyond which the landscape's colours do not tell apart: twice the median's loss."""
+
+
+def pictures(found: Study, advised: np.ndarray) -> dict[str, str]:
+    """Each picture by its name, those that the study can carry. `advised` [k, d]: the
+    proposals' points.
+    """
+    drawn = {"optima": optima(found, advised), "outcome": outcome(found)}
+    drawn["landscape"] = landscape(found, advised)
+    return {name: picture for name, picture in drawn.items() if picture}
+
+
+def optima(found: Study, advised: np.ndarray) -> str:
+    """A panel a knob: fitted optima over compute, what the law says at the target, and
+    the first proposal.
+    """
+    names = found.response.names
+    if not names:
+        return ""
+    with rc_context(STYLE):
+        figure, panels = _panels(len(names))
+        for j, axes in enumerate(panels):
+            _optimum(axes, found, j)
+            point = advised[0][found.response.columns[j]]
+            axes.plot([AT_TARGET], [point], "D", color=ADVICE, label="advice")
+            _native_axis(axes, found, names[j])
+            _compute_axis(axes)
+        panels[0].legend(fontsize=7, frameon=False)
+        return svg_text(figure)
+
+
+def _optimum(axes: Axes, found: Study, j: int) -> None:
+    levels = found.response.levels
+    name = found.response.names[j]
+    middle = np.array([level.optimum[j] for level in levels])
+    sd = np.array([level.optimum_sd[j] for level in levels])
+    inside = np.array([level.edge[j] == 0 for level in levels])
+    compute = _compute(found)
+    axes.errorbar(
+        compute[inside],
+        middle[inside],
+        sd[inside],
+        fmt="o",
+        color=LEVEL,
+        label="levels",
+    )
+    axes.plot(compute[~inside], middle[~inside], "^", color=LEVEL, fillstyle="none")
+    trend = found.trends.get(name)
+    if trend is not None:
+        half = float(student.ppf(0.95, max(trend.df, 1))) * trend.sd
+        axes.errorbar(
+            [AT_TARGET],
+            [trend.at_target],
+            half,
+            fmt="s",
+            color=TARGET,
+            label="law, 90 %",
+        )
+
+
+def outcome(found: Study) -> str:
+    """What each experiment could have reached over compute, and the forecast."""
+    levels = found.response.levels
+    sign = found.sign
+    with rc_context(STYLE):
+        figure, (axes,) = _panels(1, wide=True)
+        compute = _compute(found)
+        reached = np.array([level.reached for level in levels])
+        sd = np.array([level.reached_sd for level in levels])
+        raw = np.array([level.raw_best for level in levels])
+        axes.errorbar(
+            compute,
+            sign * reached,
+            sd,
+            fmt="o",
+            color=LEVEL,
+            label="could have reached",
+        )
+        axes.plot(compute, sign * raw, "x", color="#8a8a8a", label="best recorded")
+        if found.loss_law is not None:
+            forecast = found.loss_law.forecast
+            low, high = forecast.interval()
+            spread = [[forecast.mean - low], [high - forecast.mean]]
+            axes.errorbar(
+                [AT_TARGET],
+                [sign * forecast.mean],
+                spread if sign > 0 else spread[::-1],
+                fmt="s",
+                color=TARGET,
+                label="forecast, 90 %",
+            )
+        axes.set_ylabel(found.native(found.question.view.objective))
+        _compute_axis(axes)
+        axes.legend(fontsize=7, frameon=False)
+        return svg_text(figure)
+
+
+def landscape(found: Study, advised: np.ndarray) -> str:
+    """Expected regret at the target over the two knobs with an optimum (or over one),
+    the other knobs at the first proposal's values; evidence's optima beside it.
+    """
+    columns = list(found.response.columns[:2])
+    if not columns:
+        return ""
+    candidates = found.question.view.candidates
+    others = [d for d in range(candidates.shape[1]) if d not in columns]
+    near = np.abs(candidates[:, others] - advised[0][others]).max(axis=1, initial=0)
+    shown = candidates[near < 0.5]
+    u = found.policy.weights @ found.policy.sampled(shown)
+    names = found.response.names[:2]
+    with rc_context(STYLE):
+        figure, (axes,) = _panels(1, wide=True)
+        if len(columns) == 1:
+            order = np.argsort(shown[:, columns[0]])
+            axes.plot(shown[order, columns[0]], u[order], ".-", color=LEVEL)
+            axes.set_ylabel("expected regret")
+        else:
+            cells = axes.scatter(
+                shown[:, columns[0]],
+                shown[:, columns[1]],
+                c=np.minimum(u, WORST_SHOWN),
+                s=18,
+                marker="s",
+                cmap="viridis_r",
+            )
+            figure.colorbar(cells, ax=axes, label="expected regret")
+            for rank, point in enumerate(advised, 1):
+                place = (point[columns[0]], point[columns[1]])
+                axes.plot(*place, "o", color=ADVICE, markersize=8, fillstyle="none")
+                axes.annotate(
+                    str(rank),
+                    place,
+                    xytext=(6, 4),
+                    textcoords="offset points",
+                    fontsize=9,
+                    color=TARGET,
+                )
+            _native_axis(axes, found, names[1])
+        _native_axis(axes, found, names[0], which="x")
+        return svg_text(figure)
+
+
+def _compute(found: Study) -> np.ndarray:
+    """Compute of the levels over the target's [n]."""
+    return 2.0**found.octaves
+
+
+def _compute_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel("compute, the target is 1")
+    axes.xaxis.set_major_formatter(_plain)
+    axes.xaxis.set_minor_formatter("")
+
+
+def _native_axis(axes: Axes, found: Study, name: str, which: str = "y") -> None:
+    """Natural units written as the knob's own values."""
+    knob = None
+    if name in found.question.space.names:
+        knob = found.question.space.knobs[found.question.space.names.index(name)]
+    label = found.native(name)
+    write: Callable[[float, int], str] = _plain
+    if knob is not None and knob.scale == "log":
+        write = _power_of_two
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(write)
+    axis.set_label_text(label)
+
+
+def _power_of_two(value: float, _: int) -> str:
+    return _plain(2.0**value, 0)
+
+
+def _plain(value: float, _: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _panels(n: int, wide: bool = False) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of `n` panels, two a row."""
+    columns = min(n, 2)
+    rows = -(-n // 2)
+    width = WIDTH * columns * (1.7 if wide else 1)
+    figure = Figure(figsize=(width, HEIGHT * rows + 0.2), layout="constrained")
+    flat = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for empty in flat[n:]:
+        empty.remove()
+    return figure, flat[:n]
