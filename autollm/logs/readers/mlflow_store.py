@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autollm.core.errors import RecordError, SetupError, SourceError
+from autollm.core.errors import RecordError, SourceError
+from autollm.core.extras import naming_extra
 from autollm.logs.readers.documents import parse_object, parse_yaml
 from autollm.logs.readers.fetched import (
     FETCHED_SCHEMA,
@@ -293,16 +294,11 @@ def fetch_mlflow(
 
 
 def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
-    try:
+    with naming_extra("reading an MLflow address"):
         import mlflow
+        import requests
+        import sqlalchemy.exc
         from mlflow.exceptions import MlflowException
-    except ImportError:
-        raise SetupError(
-            "reading an MLflow address needs mlflow. Fix: pip install "
-            "'autollm[pipeline]', or land the store's SQLite file."
-        ) from None
-    import requests
-    import sqlalchemy.exc
 
     errors = (
         MlflowException,
