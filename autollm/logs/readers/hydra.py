@@ -35,7 +35,7 @@ from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _CONFIG = ".hydra/config.yaml"
 _OVERRIDES = ".hydra/overrides.yaml"
-_WORDS = r"(metrics?|results?|history|logs?|progress|eval\w*|summary)"
+_WORDS = r"(metrics?|results?|history|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
 HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
 RESULT = re.compile(rf"(^|/){_WORDS}\.json$")
 

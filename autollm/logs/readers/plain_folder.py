@@ -13,14 +13,20 @@ Invariant: one folder, one run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from autollm.logs.readers.hydra import HISTORY, RESULT, add_metrics
+from autollm.logs.readers.hydra import RESULT, add_metrics
 from autollm.logs.readers.lightning import two_names
 from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
 from autollm.logs.relation import OpenedFolder, Relation
+
+_CURVE = re.compile(
+    r"(metrics?|history|progress|(train(ing)?_)?(log|metrics))\.(csv|jsonl)"
+)
+"""No results.csv: beside a configuration that is a sweep's table of runs often."""
 
 
 class PlainFolderReader:
@@ -32,7 +38,7 @@ class PlainFolderReader:
         """See `FolderReader.matches_folder`."""
         here = [path for path in listing if "/" not in path]
         configs = [path for path in here if CONFIG_NAME.fullmatch(path)]
-        metrics = [path for path in here if HISTORY.search(path) or RESULT.search(path)]
+        metrics = [p for p in here if _CURVE.fullmatch(p) or RESULT.search(p)]
         if len(configs) != 1 or not metrics:
             return ()
         return (*configs, *metrics)

@@ -280,6 +280,7 @@ def test_plain_folder__configuration_and_metrics__are_one_run():
     reader = PlainFolderReader()
     assert set(reader.matches_folder(sorted(files))) == set(files)
     assert reader.matches_folder(["config.toml", "readme.md"]) == ()
+    assert reader.matches_folder(["config.toml", "results.csv"]) == ()
     (relation,) = reader.read(OpenedFolder("sweep/a", files))
     row = one_run(relation)
     assert (row["run"], row["config.optimizer.lr"]) == ("sweep/a", 1e-3)
