@@ -18,6 +18,7 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.core.places import EMBEDDED
 from autollm.core.records import Record, parse_record
+from autollm.core.sealed import file_sha256
 from autollm.lab.families import load_family
 from autollm.lab.spec import LADDER, SWEEPS
 
@@ -122,8 +123,10 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
     """Records of every run in an archive, by run_id.
 
     Raises:
-        RecordError: the archive or a line in it cannot be read.
+        RecordError: the archive or a line in it cannot be read, or the archive is not
+            the one that was packed.
     """
+    _check_digest(Path(archive))
     runs = {}
     try:
         with tarfile.open(archive, "r:xz") as tar:
@@ -137,6 +140,30 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
             f"{archive} cannot be read: {error}. Fix: restore it from version control."
         ) from error
     return runs
+
+
+def _check_digest(archive: Path) -> None:
+    """That an archive is the one that the manifest beside it names; one without an
+    entry is nobody's promise.
+
+    Raises:
+        RecordError: it is another.
+    """
+    manifest = archive.parent / "manifest.json"
+    if not manifest.exists():
+        return
+    try:
+        entry = json.loads(manifest.read_text())["archives"].get(archive.name)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RecordError(
+            f"{manifest} is damaged: {error}. Fix: restore it from version control."
+        ) from None
+    if entry and archive.exists() and file_sha256(str(archive)) != entry["sha256"]:
+        raise RecordError(
+            f"{archive} was altered: its sha256 begins with "
+            f"{file_sha256(str(archive))[:16]}, it was packed with "
+            f"{entry['sha256'][:16]}. Fix: restore it from version control."
+        )
 
 
 def _write_manifest(archive: Path, made_by: list[str], n_runs: int) -> None:

@@ -205,6 +205,19 @@ def test_archive__cut_off__clear_error(tmp_path):
         archive.read_runs(tmp_path / "a.tar.xz")
 
 
+def test_archive__another_than_was_packed__is_named(tiny, text, tmp_path):
+    runs = TINY.runs(TINY.levels[0])[:2]
+    write([r for r in runs if r.config == runs[0].config], text, tmp_path / "runs")
+    path = archive.pack("pretraining", tmp_path / "runs", tmp_path)
+    assert archive.read_runs(path)
+    path.write_bytes(path.read_bytes() + bytes(4))  # which xz reads over
+    with pytest.raises(RecordError, match=r"tar\.xz was altered.*Fix: restore"):
+        archive.read_runs(path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(RecordError, match=r"manifest\.json is damaged.*Fix: restore"):
+        archive.read_runs(path)
+
+
 def test_archive__no_logs__says_what_to_run(tmp_path):
     with pytest.raises(RecordError, match="autollm lab run"):
         archive.pack("pretraining", tmp_path, tmp_path)
