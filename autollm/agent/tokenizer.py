@@ -3,7 +3,7 @@
 Byte-level BPE, so any knob name can be written; every quarter number that the gym says,
 every count, known quoted names and the boilerplate of a call are one token each. The
 template renders the tools that it is handed as their names; hub models keep their own
-tokenizer and template. Built once by `python -m autollm.agent.pretrain`, shipped with
+tokenizer and template. Built once by `python -m research.pretrain`, shipped with
 the base checkpoint.
 
 Invariant: decode(encode(text)) == text for any text.

@@ -207,7 +207,7 @@ def _base_checkpoint(_: Places) -> Finding:
         str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
         ""
         if there
-        else "git checkout models, or python -m autollm.agent.pretrain (hours)",
+        else "git checkout models, or python -m research.pretrain (hours)",
     )
 
 

@@ -13,9 +13,9 @@ from autollm.agent.grpo import train_grpo
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.model import build_model
 from autollm.agent.practice import practice_example
-from autollm.agent.pretrain import make_tokenizer
 from autollm.agent.profiles import Architecture, load_profile
 from autollm.agent.tools import tool_schemas
+from research.pretrain import make_tokenizer
 
 pytestmark = [
     pytest.mark.gpu,

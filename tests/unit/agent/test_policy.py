@@ -3,7 +3,7 @@ import pytest
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.policy import AgentPolicy, play, traced_share
 from autollm.agent.transcript import Turn, render_turn, run_call, submit_call, thought
-from autollm.agent.validation import (
+from research.validation import (
     copy_nearest,
     rule_regret,
     scores,

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.agent.batches import TOOL_STUBS, Encoder
 from autollm.agent.landscapes import KNOB_NAMES
 from autollm.agent.practice import practice_example
-from autollm.agent.pretrain import make_tokenizer
 from autollm.agent.tokenizer import VOCABULARY, quarter_ids
 from autollm.agent.tools import tool_schemas
+from research.batches import TOOL_STUBS, Encoder
+from research.pretrain import make_tokenizer
 
 
 @settings(max_examples=200, deadline=None)
@@ -80,8 +80,8 @@ def test_chat_template__given_turns__carry_no_loss(tokenizer):
 
 @pytest.mark.parametrize("length", [64, 128])
 def test_encoder__chunk__is_padded_to_whole_multiples(tokenizer, length, monkeypatch):
-    monkeypatch.setattr("autollm.agent.batches.CHUNK", 8)
-    monkeypatch.setattr("autollm.agent.batches.PAD_TO", length)
+    monkeypatch.setattr("research.batches.CHUNK", 8)
+    monkeypatch.setattr("research.batches.PAD_TO", length)
     batches = Encoder(tokenizer).chunk(0, 4)
     assert [len(b.tokens) for b in batches] == [4, 4] and all(
         b.tokens.shape[1] % length == 0 for b in batches

@@ -1,4 +1,4 @@
-"""Tasks on which checkpoints are compared: `python -m autollm.agent.validation
+"""Tasks on which checkpoints are compared: `python -m research.validation
 FOLDER... [--home HOME]`.
 
 Frozen generated ones, where beside the agent stand two rules that use the same text

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 
-from autollm.agent.averaging import average
 from autollm.agent.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -11,6 +10,7 @@ from autollm.agent.checkpoints import (
 )
 from autollm.agent.model import build_model
 from autollm.core.identity import checkpoint_digest
+from research.averaging import average
 from tests.unit.agent.conftest import SMALL
 
 

@@ -1,5 +1,5 @@
 """A checkpoint whose weights are the mean of several: `python -m
-autollm.agent.averaging A B C --out FOLDER`.
+research.averaging A B C --out FOLDER`.
 
 Lessons that start from each other differ in what each happened to forget; their mean
 forgets less than any of them (Wortsman et al. 2022, "Model soups"; Izmailov et al.
@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from autollm.agent.pretrain import adopt
 from autollm.agent.provenance import training_targets
 from autollm.core.identity import checkpoint_digest
+from research.pretrain import adopt
 
 
 @torch.no_grad()

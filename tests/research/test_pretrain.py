@@ -3,10 +3,10 @@ import csv
 import pytest
 import torch
 
-from autollm.agent import long_run, pretrain
 from autollm.agent.checkpoint_files import read_metadata
 from autollm.agent.checkpoints import load_checkpoint
-from autollm.agent.pretrain import PretrainConfig, schedule
+from research import long_run, pretrain
+from research.pretrain import PretrainConfig, schedule
 
 
 @pytest.fixture()

@@ -1,4 +1,4 @@
-"""The long comparison: does play add to distillation? `python -m autollm.agent.long_run
+"""The long comparison: does play add to distillation? `python -m research.long_run
 --out var/long_run`.
 
 For each training seed: `sft`, `sft-double` (twice the steps: the plateau, and SFT's
@@ -33,10 +33,10 @@ from autollm.agent.policy import AgentPolicy, Play, play
 from autollm.agent.profiles import TrainConfig, load_profile
 from autollm.agent.sft import train_sft
 from autollm.agent.trajectories import simulate_trajectories
-from autollm.agent.validation import FIRST_SEED, validation_envs
 from autollm.core.files import write_atomic
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
+from research.validation import FIRST_SEED, validation_envs
 
 ARMS = ("base", "sft", "sft-double", "sft-rl", "sft-random")
 RL_ARMS = ("sft-rl", "sft-random")

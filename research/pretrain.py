@@ -1,5 +1,5 @@
 """Pre-training of the base model on generated practice alone: `python -m
-autollm.agent.pretrain --out var/pretrain`.
+research.pretrain --out var/pretrain`.
 
 A plain loop: cross entropy on the text of turns, and on each value the cross entropy
 with the teacher's distribution. Resumable:
@@ -24,14 +24,14 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from autollm.agent.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
 from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from autollm.agent.model import build_model, n_parameters
-from autollm.agent.muon import Muon
 from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
 from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, value_ids
 from autollm.core.identity import checkpoint_digest
+from research.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
+from research.muon import Muon
 
 TOKENIZER_SEEDS = range(999_999_000, 1_000_000_000)
 VALIDATION_CHUNK = 1_000_000
@@ -286,7 +286,7 @@ def save_base(run: Pretraining, folder: Path) -> Path:
         if v != PretrainConfig.model_fields[k].default
     )
     lesson = {
-        "command": f"python -m autollm.agent.pretrain {changed}".strip(),
+        "command": f"python -m research.pretrain {changed}".strip(),
         "episodes": run.chunk * CHUNK,
         "tokens": run.tokens,
         "seconds": round(run.seconds),
