@@ -13,7 +13,7 @@ from research.pretrain import PretrainConfig, schedule
 def quick(monkeypatch, tokenizer):
     """Chunks of 8 examples, the tokenizer of the session."""
     for module in ("batches", "pretrain"):
-        monkeypatch.setattr(f"autollm.agent.{module}.CHUNK", 8)
+        monkeypatch.setattr(f"research.{module}.CHUNK", 8)
     monkeypatch.setattr(pretrain, "make_tokenizer", lambda: tokenizer)
     return PretrainConfig(
         chunks=4,
