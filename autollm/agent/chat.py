@@ -34,19 +34,30 @@ MAX_NEW_TOKENS = 1024
 TIMEOUT_S = 120.0
 ATTEMPTS = 6
 """A rate limit passes, and what was played before costs money."""
-INSTRUCTIONS = """You choose the configuration of an expensive training run from what cheaper runs showed. Lower loss is better.
-The user's message states the task: how many trials you have, the knobs with their window, and one line per cheap experiment:
-`e1 at A B` is its distance to the target in each fidelity coordinate (log2), then its number of rows, its fitted optimum and its best row.
-`trend` is the optimum extrapolated to the target, `surface` the most promising untried place on one smooth surface through all rows and
+INSTRUCTIONS = """\
+You choose the configuration of an expensive training run from what cheaper runs \
+showed. Lower loss is better.
+The user's message states the task: how many trials you have, the knobs with their \
+window, and one line per cheap experiment:
+`e1 at A B` is its distance to the target in each fidelity coordinate (log2), then \
+its number of rows, its fitted optimum and its best row.
+`trend` is the optimum extrapolated to the target, `surface` the most promising \
+untried place on one smooth surface through all rows and
 trials; it is said anew after each trial.
-All knob values are relative to one reference configuration on the knob's natural scale (octaves for rates and sizes), in steps of 0.25:
-0.0 is the reference, -1.0 is half of it. Answers of run_experiment say where the run was evaluated and how its loss changed from your
+All knob values are relative to one reference configuration on the knob's natural \
+scale (octaves for rates and sizes), in steps of 0.25:
+0.0 is the reference, -1.0 is half of it. Answers of run_experiment say where the run \
+was evaluated and how its loss changed from your
 first trial, in tenths of the cheap experiments' spread.
-Where knobs are many, the message names candidates by number instead of their values: the best ones of each cheap experiment, the one nearest
-to the trend, the one in the middle of the window (`centre`), the surface's. There a configuration is {"candidate": number}; list_candidates says
+Where knobs are many, the message names candidates by number instead of their values: \
+the best ones of each cheap experiment, the one nearest
+to the trend, the one in the middle of the window (`centre`), the surface's. There a \
+configuration is {"candidate": number}; list_candidates says
 what a number stands for and numbers others.
-Every turn, call exactly one tool. run_experiment(experiment="target", configuration={every knob: number}) costs one trial; a malformed or
-repeated call costs one too. query_experiments, summarize_evidence and list_candidates are free. End with submit(configuration)."""
+Every turn, call exactly one tool. run_experiment(experiment="target", \
+configuration={every knob: number}) costs one trial; a malformed or
+repeated call costs one too. query_experiments, summarize_evidence and \
+list_candidates are free. End with submit(configuration)."""
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,10 @@ def train_tasks(
     tasks = []
     for suite in suites:
         tasks += load_suite(suite, table).split(split)
+    recorded = {e.experiment_id for e in table.experiments}
     where = f"the {split} split of {', '.join(suites)}"
     assert_no_held_out((t.target for t in tasks), where, table)
-    return [
-        t for t in tasks if t.target in table and all(e in table for e in t.evidence)
-    ]
+    return [t for t in tasks if {t.target, *t.evidence} <= recorded]
 
 
 def far_tasks(
@@ -67,11 +66,13 @@ def far_tasks(
         return table.experiments[table.index(experiment_id)].compute_flops
 
     seen = sorted({e for t in tasks for e in (t.target, *t.evidence)}, key=cost)
-    far = [
-        t.with_(evidence=tuple(e for e in seen if cost(e) <= cost(t.target) / ratio))
-        for t in tasks
-    ]
-    return [t for t in far if len(t.evidence) > 1]
+    far = []
+    for task in tasks:
+        most = cost(task.target) / ratio
+        evidence = tuple(e for e in seen if cost(e) <= most)
+        if len(evidence) > 1:
+            far.append(task.with_(evidence=evidence))
+    return far
 
 
 def recorded_row(tasks: Sequence[Task], rng: np.random.Generator, trials: int) -> Row:

@@ -203,20 +203,22 @@ def make_landscape(seed: int) -> Landscape:
         for points, optimum in zip(recorded, optima, strict=True)
     ]
     family = str(rng.choice(FAMILIES))
-    experiments = tuple(
-        Experiment(
-            f"generated:{seed}:{i}",
-            f"generated {seed}/{i}",
-            "generated",
-            family,
-            {name: float(2.0**v) for name, v in zip(names, zi, strict=True)},
-            float(2.0 ** zi.sum()),
-            "loss",
-            "min",
-            space,
+    experiments = []
+    for i, zi in enumerate(z):
+        fidelity = {name: float(2.0**v) for name, v in zip(names, zi, strict=True)}
+        experiments.append(
+            Experiment(
+                f"generated:{seed}:{i}",
+                f"generated {seed}/{i}",
+                "generated",
+                family,
+                fidelity,
+                float(2.0 ** zi.sum()),
+                "loss",
+                "min",
+                space,
+            )
         )
-        for i, zi in enumerate(z)
-    )
     ids = [e.experiment_id for e in experiments]
     task = Task(
         f"generated/{seed}",
@@ -228,7 +230,7 @@ def make_landscape(seed: int) -> Landscape:
         trials=int(rng.integers(1, 6)),
         masked=bool(rng.random() < 1 / 7),
     )
-    return Landscape(_table(seed, experiments, parts), task)
+    return Landscape(_table(seed, tuple(experiments), parts), task)
 
 
 def _table(
@@ -367,15 +369,13 @@ def _invented(rng: np.random.Generator) -> str:
 def _coordinates(rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Kinds and names of the fidelity coordinates."""
     pick = rng.random()
-    kinds = (
-        ["model", "data"]
-        if pick < 0.65
-        else ["any"]
-        if pick < 0.75
-        else ["data"]
-        if pick < 0.85
-        else ["model"]
-    )
+    kinds = ["model"]
+    if pick < 0.65:
+        kinds = ["model", "data"]
+    elif pick < 0.75:
+        kinds = ["any"]
+    elif pick < 0.85:
+        kinds = ["data"]
     return kinds, [
         _invented(rng)
         if rng.random() < INVENTED
@@ -388,13 +388,11 @@ def _slopes(
     rng: np.random.Generator, kinds: list[str], coordinates: list[str]
 ) -> np.ndarray:
     """Octaves of the optimum per octave of fidelity, [n_fidelity, n_knobs]."""
-    mean = np.array(
-        [[SLOPES.get((kind, c), 0.0) for kind in kinds] for c in coordinates]
-    )
-    sd, factor = (
-        float(rng.choice(SLOPE_SDS, p=SLOPE_CHANCES)),
-        np.exp(rng.normal(0, 0.4)),
-    )
+    mean = np.zeros((len(coordinates), len(kinds)))
+    for row, coordinate in enumerate(coordinates):
+        mean[row] = [SLOPES.get((kind, coordinate), 0.0) for kind in kinds]
+    sd = float(rng.choice(SLOPE_SDS, p=SLOPE_CHANCES))
+    factor = np.exp(rng.normal(0, 0.4))
     return (mean * factor + rng.normal(0, sd, mean.shape)) * (rng.random() > 0.1)
 
 

@@ -96,18 +96,14 @@ def build_dataset(
     `given` turns get full plays only.
     """
     knows_given = "message.given" in (tokenizer.chat_template or "")
-    rows = [
-        r
-        for r in trajectories.rows
-        if knows_given or not any(m.get("given") for m in r["messages"])
-    ]
     tools = json.dumps(list(tool_schemas()))
-    return Dataset.from_list(
-        [
-            {"messages": [_uniform(m) for m in r["messages"]], "tools": tools}
-            for r in rows
-        ]
-    )
+    rows = []
+    for row in trajectories.rows:
+        is_partial = any(m.get("given") for m in row["messages"])
+        if knows_given or not is_partial:
+            messages = [_uniform(m) for m in row["messages"]]
+            rows.append({"messages": messages, "tools": tools})
+    return Dataset.from_list(rows)
 
 
 def _uniform(message: dict) -> dict:

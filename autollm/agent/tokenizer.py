@@ -33,10 +33,16 @@ from autollm.gym.environments.text import LIMIT, QUARTERS, numbers
 VOCABULARY = 1024
 PAD = "<|pad|>"
 ROLES = ("<|user|>", "<|assistant|>", "<|tool|>", "<|tools|>")
-RUN_OPEN = '<tool_call>{"name": "run_experiment", "arguments": {"experiment": "target", "configuration": {'
+RUN_OPEN = (
+    '<tool_call>{"name": "run_experiment", "arguments": '
+    '{"experiment": "target", "configuration": {'
+)
 SUBMIT_OPEN = '<tool_call>{"name": "submit", "arguments": {"configuration": {'
 CALL_CLOSE = "}}}</tool_call>"
-PATTERN = r'"[A-Za-z0-9_]+"| ?-?\d+\.\d+| ?[A-Za-z0-9_]+|[^\sA-Za-z0-9_"]+ ?(?=")| ?[^\sA-Za-z0-9_"]+|"|\s+'
+PATTERN = (
+    r'"[A-Za-z0-9_]+"| ?-?\d+\.\d+| ?[A-Za-z0-9_]+|[^\sA-Za-z0-9_"]+ ?(?=")'
+    r'| ?[^\sA-Za-z0-9_"]+|"|\s+'
+)
 """A quoted name is a piece of its own, so that a known one is the same single token in
 the prompt and in a call.
 """
@@ -44,15 +50,18 @@ the prompt and in a call.
 CHAT_TEMPLATE = """\
 {%- macro calls(message) %}
 {%- for call in message.tool_calls or [] %}{% set function = call.function or call -%}
-<tool_call>{"name": "{{ function.name }}", "arguments": {% if function.arguments is string %}{{ function.arguments }}\
+<tool_call>{"name": "{{ function.name }}", "arguments": \
+{% if function.arguments is string %}{{ function.arguments }}\
 {% else %}{{ function.arguments | tojson }}{% endif %}}</tool_call>
 {%- endfor %}
 {%- endmacro %}
-{%- if tools %}<|tools|>{% for tool in tools %} {{ (tool.function or tool).name }}{% endfor %}{% endif %}
+{%- if tools %}<|tools|>{% for tool in tools %} \
+{{ (tool.function or tool).name }}{% endfor %}{% endif %}
 {%- for message in messages %}
 {%- if message.role == 'assistant' %}
 {%- if message.given %}<|assistant|>{{ message.content }}{{ calls(message) }}<|im_end|>
-{%- else %}<|assistant|>{% generation %}{{ message.content }}{{ calls(message) }}<|im_end|>{% endgeneration %}
+{%- else %}<|assistant|>{% generation %}\
+{{ message.content }}{{ calls(message) }}<|im_end|>{% endgeneration %}
 {%- endif %}
 {%- elif message.role == 'tool' %}<|tool|>{{ message.content }}<|im_end|>
 {%- else %}<|user|>{{ message.content }}<|im_end|>

@@ -155,6 +155,7 @@ def simulate_trajectories(
     ]
     rows = [rows[i] for i in rng.permutation(len(rows))]
     recorded = sorted({r["target"] for r in rows if r["kind"] != "practice"})
+    kinds = [r["kind"] for r in rows]
     words = "generated landscapes" + (
         f" and the train split of {', '.join(suites)}" if recorded else ""
     )
@@ -165,10 +166,7 @@ def simulate_trajectories(
             "experiments": recorded,
             "table_id": table.table_id,
             "suites": list(suites),
-            "counts": {
-                k: sum(r["kind"] == k for r in rows)
-                for k in ("teacher", "guided", "practice")
-            },
+            "counts": {k: kinds.count(k) for k in ("teacher", "guided", "practice")},
             "digest": _digest(rows),
         },
     )

@@ -63,7 +63,8 @@ class Turn:
 
 def render_call(call: Call) -> str:
     """The call as the model writes it (the Hermes form, which chat servers parse too)."""
-    return f'<tool_call>{{"name": "{call.name}", "arguments": {json.dumps(call.arguments)}}}</tool_call>'
+    arguments = json.dumps(call.arguments)
+    return f'<tool_call>{{"name": "{call.name}", "arguments": {arguments}}}</tool_call>'
 
 
 def render_turn(turn: Turn) -> str:

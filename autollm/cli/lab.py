@@ -344,10 +344,10 @@ def _runs(family: str, here: Path | None) -> dict[str, Any]:
 
     if here is None:
         return read_runs(shipped(family))
-    return {
-        p.stem: [parse_record(line) for line in p.read_text().splitlines()]
-        for p in sorted(here.glob("*.jsonl"))
-    }
+    runs = {}
+    for path in sorted(here.glob("*.jsonl")):
+        runs[path.stem] = [parse_record(line) for line in path.read_text().splitlines()]
+    return runs
 
 
 def _folder(home: str | None, family: str) -> Path:

@@ -101,9 +101,8 @@ def fetch(
         )
         return
     for path, origin in found:
-        print(
-            f"{path}  ({'was here already' if origin == 'here' else f'from the {origin}'}, sha256 as in the catalogue)"
-        )
+        whence = "was here already" if origin == "here" else f"from the {origin}"
+        print(f"{path}  ({whence}, sha256 as in the catalogue)")
     typer.echo(
         f"licence: {source.licence}. Cite: {source.citation}. "
         f"`autollm run` lands it, or: autollm ingest {places.sources / source.folder}",

@@ -1,10 +1,12 @@
 """Text domains that every machine has: files of pinned packages, and generated
 arithmetic and dialogue, tokenized by one BPE.
 
-    code, prose     library code of sympy, networkx and mpmath, parted from its docstrings; CAPPED to a few unique tokens
+    code, prose     library code of sympy, networkx and mpmath, parted from its
+                    docstrings; CAPPED to a few unique tokens
     structured      JSON and CSV inside mlflow and scikit-learn; CAPPED
     arithmetic, dialogue   generated, as much as is asked for
-    tests           the test files of the same three packages: plentiful text that is near code without being it
+    tests           the test files of the same three packages: plentiful text that is
+                    near code without being it
 
 What does not belong here: mixing (trainers/data_mixture.py). Invariant:
 `DOMAINS_SHA256` names the bytes of all of them and of the tokenizer; `load` refuses
@@ -39,7 +41,10 @@ VALIDATION_TOKENS = 16_500
 FROM_A_FILE = {"code": 4_000, "prose": 4_000, "structured": 4_000, "tests": 12_000}
 """Characters that are taken from one file, so that few tokens come from many."""
 DOMAINS_SHA256 = "de949c8e63d7bef367490b5ea657042dad35d3589d70070525483d64fbd5b435"
-FIX = "Fix: install the pinned packages (pip install -c constraints.txt sympy networkx mpmath mlflow scikit-learn tokenizers)."
+FIX = (
+    "Fix: install the pinned packages (pip install -c constraints.txt sympy networkx "
+    "mpmath mlflow scikit-learn tokenizers)."
+)
 
 
 @dataclass(frozen=True)
@@ -74,18 +79,14 @@ def load(cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256) -> Domai
                 f"the domains on this machine have digest {domains.sha256[:16]}, "
                 f"recorded runs used {expected_sha256[:16]}. {FIX}"
             )
-        write_arrays(
-            cached,
-            **{f"train.{n}": t for n, t in domains.train.items()},
-            **{f"validation.{n}": t for n, t in domains.validation.items()},
-        )
+        train = {f"train.{n}": t for n, t in domains.train.items()}
+        validation = {f"validation.{n}": t for n, t in domains.validation.items()}
+        write_arrays(cached, **train, **validation)
+    parts: dict[str, dict[str, np.ndarray]] = {"train": {}, "validation": {}}
     with np.load(cached) as arrays:
-        parts = {
-            part: {
-                k.split(".")[1]: arrays[k] for k in arrays.files if k.startswith(part)
-            }
-            for part in ("train", "validation")
-        }
+        for key in arrays.files:
+            part, name = key.split(".")
+            parts[part][name] = arrays[key]
     domains = Domains(parts["train"], parts["validation"])
     if expected_sha256 is not None and domains.sha256 != expected_sha256:
         raise CorpusError(

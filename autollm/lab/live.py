@@ -106,10 +106,11 @@ class LiveLab:
                     self._train(run)
         end = parse_record(path.read_text().splitlines()[-1])
         name = FAMILIES[run.family].objective.name
+        took_s = time.perf_counter() - begin
+        origin = "recorded before" if known else f"trained in {took_s:.1f} s"
+        reason = f" ({end.reason})" if end.reason else ""
         print(
-            f"live {run.run_id}: "
-            f"{'recorded before' if known else f'trained in {time.perf_counter() - begin:.1f} s'}, {end.status}"
-            f"{f' ({end.reason})' if end.reason else ''}, {name} "
+            f"live {run.run_id}: {origin}, {end.status}{reason}, {name} "
             f"{end.final.get(name, math.nan):.4f}",
             file=sys.stderr,
             flush=True,
@@ -348,15 +349,11 @@ def trainable(family: Family, level: Level, configuration: Mapping[str, Any]) ->
 @cache
 def _trainable(family: Family, level: Level) -> tuple[np.ndarray, list[Config]]:
     """Points [n, d] of the declared grid that a level allows, and their configurations."""
-    every = [
-        {
-            k.name: _declared(k.levels, value)
-            for k, value in zip(
-                family.space.knobs, family.space.decode(p).values(), strict=True
-            )
-        }
-        for p in family.space.grid
-    ]
+    every = []
+    for point in family.space.grid:
+        values = family.space.decode(point).values()
+        pairs = zip(family.space.knobs, values, strict=True)
+        every.append({k.name: _declared(k.levels, value) for k, value in pairs})
     kept = [i for i, c in enumerate(every) if family.allows(level, c)]
     return family.space.grid[kept], [every[i] for i in kept]
 
@@ -387,7 +384,9 @@ def train_and_record(
         records = module.train([run], data, max_seconds)[run.run_id]
     except AutoLLMError:
         raise
-    except Exception as crash:  # whatever a trainer raises at a configuration is that configuration's outcome; the episode goes on
+    except Exception as crash:
+        # Whatever a trainer raises at a configuration is that configuration's outcome;
+        # the episode goes on.
         records = failed(
             run,
             data.sha256,

@@ -80,12 +80,9 @@ def thinned(run: Run, steps: Sequence[RunStep]) -> list[RunStep]:
     run in twenty.
     """
     keep = POINTS_IN_FULL if int(run.run_id[-4:], 16) % 20 == 0 else POINTS
-    return [
-        steps[i]
-        for i in sorted(
-            {round(i) for i in np.linspace(0, len(steps) - 1, min(keep, len(steps)))}
-        )
-    ]
+    spread = np.linspace(0, len(steps) - 1, min(keep, len(steps)))
+    chosen = sorted({round(i) for i in spread})
+    return [steps[i] for i in chosen]
 
 
 def end(

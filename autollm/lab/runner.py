@@ -67,7 +67,8 @@ def run_family(
     family, out, start = load_family(family_name), Path(out_dir), time.perf_counter()
     levels = [family.level(level)] if level else sorted(family.levels, key=family.flops)
     trained, skipped = 0, None
-    while True:  # twice at most: replicas of the best third are known when the first seed is complete
+    # Twice at most: replicas of the best third are known when the first seed is complete.
+    while True:
         losses = recorded_losses(family, out)
         wanted = [run for lv in levels for run in family.runs(lv, losses)]
         missing = [run for run in wanted if run.run_id not in losses]
@@ -88,11 +89,10 @@ def run_family(
         if done < len(missing):
             break
     losses = recorded_losses(family, out)
-    left = sum(
-        family.n_runs(lv)
-        - len([r for r in family.runs(lv, losses) if r.run_id in losses])
-        for lv in levels
-    )
+    left = 0
+    for lv in levels:
+        done = [r for r in family.runs(lv, losses) if r.run_id in losses]
+        left += family.n_runs(lv) - len(done)
     return SweepReport(trained, skipped, left, time.perf_counter() - start)
 
 

@@ -282,7 +282,8 @@ def flops(level: Level) -> float:
 def trainer(family_name: str) -> ModuleType:
     """The module that trains a family. It has
 
-        load(cache_dir) -> data               with `.sha256`; raises CorpusError when this machine's differs from the recorded
+        load(cache_dir) -> data
+            with `.sha256`; raises CorpusError when it is not the recorded one
         train(runs, data, max_seconds=inf) -> {run_id: [header, steps ..., end]}
 
     and what a run becomes depends on its own (configuration, level, seed) alone,

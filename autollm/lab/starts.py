@@ -243,14 +243,12 @@ def answer_loss(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> torch.T
     """Mean cross entropy of the answers' tokens, their ends included."""
     rows = [(e.prompt, e.answer) for e in examples]
     longest = max(len(p) + len(a) + 1 for p, a in rows)
-    ids = torch.tensor(
-        [
-            [VOCABULARY[PAD]] * (longest - len(p) - len(a) - 1)
-            + [VOCABULARY[c] for c in p + a]
-            + [VOCABULARY[END]]
-            for p, a in rows
-        ]
-    )
+    padded = []
+    for prompt, answer in rows:
+        padding = [VOCABULARY[PAD]] * (longest - len(prompt) - len(answer) - 1)
+        text = [VOCABULARY[c] for c in prompt + answer]
+        padded.append([*padding, *text, VOCABULARY[END]])
+    ids = torch.tensor(padded)
     counts = (
         torch.arange(longest)[None]
         >= torch.tensor([longest - len(a) - 1 for _, a in rows])[:, None]

@@ -94,13 +94,15 @@ def cells_of(
         if end.status != "failed":
             loss = _oriented(family, end.final, objective)
             out.setdefault(canonical_json(header.config), {})[header.seed] = loss
-    finite = [v for cell in out.values() for v in cell.values() if np.isfinite(v)]
+    finite: list[float] = []
+    for cell in out.values():
+        finite += [v for v in cell.values() if np.isfinite(v)]
     worst = max(finite, default=float("nan"))
-    return {
-        key: {s: v if np.isfinite(v) else worst for s, v in cell.items()}
-        for key, cell in out.items()
-        if key in known
-    }
+    kept: Cells = {}
+    for key, cell in out.items():
+        if key in known:
+            kept[key] = {s: v if np.isfinite(v) else worst for s, v in cell.items()}
+    return kept
 
 
 def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
@@ -122,12 +124,12 @@ def _level(
     means = {
         key: float(np.mean(list(losses.values()))) for key, losses in cells.items()
     }
-    best, middle = (
-        min(means, key=means.__getitem__),
-        float(np.median(list(means.values()))),
-    )
+    best = min(means, key=means.__getitem__)
+    middle = float(np.median(list(means.values())))
     good = [losses for key, losses in cells.items() if means[key] <= middle]
     flops = [end.cost["flops"] for _, end in runs]
+    seconds = [end.cost["device_hours"] * 3600 for _, end in runs]
+    statuses = [end.status for _, end in runs]
     return LevelSummary(
         level.name,
         level.split,
@@ -135,14 +137,14 @@ def _level(
         float(np.median(flops)),
         len(cells),
         len(runs),
-        sum(end.status == "diverged" for _, end in runs),
-        sum(end.status == "failed" for _, end in runs),
+        statuses.count("diverged"),
+        statuses.count("failed"),
         configs[best],
         -means[best] if family.objective.direction == "max" else means[best],
         edges(family, configs[best]),
         middle - means[best],
         cell_noise(good, level.n_seeds_near_best),
-        float(np.median([end.cost["device_hours"] * 3600 for _, end in runs])),
+        float(np.median(seconds)),
     )
 
 
@@ -153,11 +155,12 @@ def edges(family: Family, config: Config) -> tuple[str, ...]:
     wide = [
         k for k in family.space.knobs if k.scale in ONE_COORDINATE and len(k.levels) > 3
     ]
-    return tuple(
-        k.name
-        for k in wide
-        if any(np.isclose(config[k.name], k.levels[i], rtol=1e-6) for i in (0, -1))
-    )
+    ends = []
+    for knob in wide:
+        first_and_last = (knob.levels[0], knob.levels[-1])
+        if np.isclose(config[knob.name], first_and_last, rtol=1e-6).any():
+            ends.append(knob.name)
+    return tuple(ends)
 
 
 def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
@@ -171,7 +174,8 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     if not replicated:
         return None
     seeds = sorted(max(sorted(set(replicated), key=sorted), key=replicated.count))
-    losses = np.array([[c[s] for s in seeds] for c in cells if set(seeds) <= set(c)])
+    whole = [c for c in cells if set(seeds) <= set(c)]
+    losses = np.array([list(map(c.__getitem__, seeds)) for c in whole])
     if len(losses) < 2 or not np.isfinite(losses).all():
         return None
     left = (
@@ -191,14 +195,12 @@ def level_means(
     ladder's order.
     """
     by_level = _by_level(family, runs)
-    return {
-        lv.name: {
-            k: float(np.mean(list(v.values())))
-            for k, v in cells_of(family, by_level[lv.name], objective).items()
-        }
-        for lv in family.every_level
-        if lv.name in by_level
-    }
+    means = {}
+    for lv in family.every_level:
+        if lv.name in by_level:
+            cells = cells_of(family, by_level[lv.name], objective).items()
+            means[lv.name] = {k: float(np.mean(list(v.values()))) for k, v in cells}
+    return means
 
 
 def rank_correlations(
@@ -211,10 +213,9 @@ def rank_correlations(
     for a, b in itertools.combinations(means, 2):
         shared = sorted(set(means[a]) & set(means[b]))
         if len(shared) >= 4:
-            out[a, b] = (
-                _spearman([means[a][k] for k in shared], [means[b][k] for k in shared]),
-                len(shared),
-            )
+            in_a = [means[a][k] for k in shared]
+            in_b = [means[b][k] for k in shared]
+            out[a, b] = (_spearman(in_a, in_b), len(shared))
     return out
 
 

@@ -2,8 +2,10 @@
 and a format that can be had without it.
 
     sorting     S52713=  ->  12357        size: digits
-    arithmetic  A38+47=  ->  58           size: digits of each term; the sum is written from its last digit on
-    countdown   C3,7,2=13=  ->  3*2+7     size: numbers; each may be used once, + - * from left to right
+    arithmetic  A38+47=  ->  58           size: digits of each term; the sum is written
+                                          from its last digit on
+    countdown   C3,7,2=13=  ->  3*2+7     size: numbers; each may be used once, + - *
+                                          from left to right
 
 What does not belong here: models, rewards' weights. Invariant: every prompt has a right
 answer, which `solve` gives.
@@ -92,11 +94,10 @@ def value(expression: str) -> int:
     """Of single digits joined by + - *, from left to right (no precedence)."""
     total = int(expression[0])
     for sign, digit in zip(expression[1::2], expression[2::2], strict=True):
-        total = (
-            total + int(digit)
-            if sign == "+"
-            else total - int(digit)
-            if sign == "-"
-            else total * int(digit)
-        )
+        if sign == "+":
+            total += int(digit)
+        elif sign == "-":
+            total -= int(digit)
+        else:
+            total *= int(digit)
     return total

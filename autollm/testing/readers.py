@@ -77,9 +77,9 @@ class ReaderContract:
 
     def test_reader__read_twice__gives_the_same(self, reader, sample):
         first, second = (list(reader.read(Bytes(*sample))) for _ in range(2))
-        assert [r.runs.to_pylist() for r in first] == [
-            r.runs.to_pylist() for r in second
-        ]
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert one.runs.equals(other.runs)
 
     @pytest.mark.parametrize("damage", sorted(DAMAGES))
     def test_reader__damaged_file__is_accounted_for_or_refused(

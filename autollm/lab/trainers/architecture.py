@@ -35,9 +35,9 @@ def train(
     model = StackedDecoder(shape, [r.seed for r in runs])
     stream = torch.from_numpy(data.train.astype(np.int64))
     batch = int(runs[0].level.settings["batch_tokens"])
+    seeds = {r.seed for r in runs}
     orders = {
-        seed: epochs(len(stream), steps * batch // CONTEXT, seed)
-        for seed in {r.seed for r in runs}
+        seed: epochs(len(stream), steps * batch // CONTEXT, seed) for seed in seeds
     }
     per_step = batch // CONTEXT
 

@@ -133,11 +133,10 @@ def _finals(model: StackedDecoder, data: Domains) -> list[dict[str, float]]:
         name: validate(model, data.validation[name], VALIDATION_SEQUENCES)
         for name in DOMAINS
     }
-    mixes = {
-        name: sum(weight * losses[part] for part, weight in parts.items())
-        for name, parts in TARGETS.items()
-    }
-    return [
-        {f"{name}_loss": float(values[i]) for name, values in (losses | mixes).items()}
-        for i in range(model.runs)
-    ]
+    every = dict(losses)
+    for name, parts in TARGETS.items():
+        every[name] = sum(weight * losses[part] for part, weight in parts.items())
+    finals = []
+    for i in range(model.runs):
+        finals.append({f"{name}_loss": float(v[i]) for name, v in every.items()})
+    return finals

@@ -84,7 +84,8 @@ def _fit(
     max_seconds: float,
 ) -> Curve:
     stream = torch.from_numpy(data.train.astype(np.int64))
-    orders = {seed: order(len(stream), tokens, seed) for seed in {r.seed for r in runs}}
+    seeds = {r.seed for r in runs}
+    orders = {seed: order(len(stream), tokens, seed) for seed in seeds}
     n_sequences = batch // CONTEXT
 
     def batch_of(step: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -242,15 +242,12 @@ def scoring_prompts(task: str) -> dict[str, list[str]]:
     """The same for every run of a task."""
     other, rng = RETAINED[task], random.Random(f"score {task}")
     sizes = {"in_task": SIZES[task], "shifted": SHIFTED[task], "retained": SIZES[other]}
-    return {
-        part: [
-            make(
-                other if part == "retained" else task, rng.choice(sizes[part]), rng
-            ).prompt
-            for _ in range(n)
-        ]
-        for part, n in N_SCORED.items()
-    }
+    prompts: dict[str, list[str]] = {}
+    for part, n in N_SCORED.items():
+        asked = other if part == "retained" else task
+        made = [make(asked, rng.choice(sizes[part]), rng) for _ in range(n)]
+        prompts[part] = [example.prompt for example in made]
+    return prompts
 
 
 def _drift(model: Any, start: Any, task: str) -> dict[str, float]:
