@@ -72,7 +72,7 @@ def rule_regret(
 
 
 def copy_nearest(env: TextEnv, k: int) -> np.ndarray:
-    """The k-th best row of the dearest cheap experiment."""
+    """The k-th best row of the most expensive cheap experiment."""
     table = env.episode.drawn.view.evidence[-1]
     return table.points[
         np.argsort(table.loss, kind="stable")[min(k, len(table.loss) - 1)]

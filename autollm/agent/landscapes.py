@@ -161,7 +161,7 @@ MAX_CELLS = 3000
 
 @dataclass(frozen=True)
 class Landscape:
-    """A generated table with one task on its dearest experiment."""
+    """A generated table with one task on its most expensive experiment."""
 
     table: OutcomeTable
     task: Task
@@ -456,8 +456,8 @@ def _mixed(point: np.ndarray) -> np.ndarray:
 def _bent(
     rng: np.random.Generator, z: np.ndarray, slopes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fidelity [n, n_fidelity] in octaves that count, fewer and fewer towards the dear
-    end, and the slopes at the cheap end.
+    """Fidelity [n, n_fidelity] in octaves that count, fewer and fewer towards the
+    expensive end, and the slopes at the cheap end.
     """
     reach = np.exp(rng.uniform(0, np.log(6.0), z.shape[1]))
     return reach * (1 - np.exp(-(z - z.min(axis=0)) / reach)), slopes * rng.uniform(

@@ -42,7 +42,7 @@ N_VALUES = N_QUARTERS + N_NUMBERS
 """What a value may be: a quarter of a coordinate, or a candidate's number."""
 FIRST_TRIAL = 2.0
 """Weight of the first decision relative to the later ones, which are more: it is the
-one that a dear experiment rests on.
+one that an expensive experiment rests on.
 """
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 CAPPED, PLENTY = 25_000, 550_000
 """Unique training tokens of a domain: of the useful ones, of the others. A run of the
-dearest level that gives a capped domain three tenths of its tokens sees them six times.
+most expensive level that gives a capped domain three tenths of its tokens sees them six
+times.
 """
 VALIDATION_TOKENS = 16_500
 FROM_A_FILE = {"code": 4_000, "prose": 4_000, "structured": 4_000, "tests": 12_000}

@@ -42,10 +42,10 @@ def mapping_of(family: Family) -> Mapping:
         "family": family.decides or family.name,
         "format": RUN_LOG,
         "files": FILES,
-        "knobs": [_knob(knob) for knob in family.space.knobs],
+        "knobs": list(map(_knob, family.space.knobs)),
         "fidelity": fidelity,
         "objective": _metric(family.objective),
-        "secondary": [_metric(metric) for metric in family.secondary],
+        "secondary": list(map(_metric, family.secondary)),
         "cost": {"flops": family.cost_flops, "device_hours": "cost.device_hours"},
     }
     if family.signal:

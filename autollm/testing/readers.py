@@ -79,7 +79,8 @@ class ReaderContract:
         first, second = (list(reader.read(Bytes(*sample))) for _ in range(2))
         assert len(first) == len(second)
         for one, other in zip(first, second, strict=True):
-            assert one.runs.equals(other.runs)
+            # As text: NaN is not equal to itself.
+            assert str(one.runs.to_pylist()) == str(other.runs.to_pylist())
 
     @pytest.mark.parametrize("damage", sorted(DAMAGES))
     def test_reader__damaged_file__is_accounted_for_or_refused(
