@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Answerable, Help
 from autollm.advisor.laws import Law
 from autollm.advisor.study import Study
 
+LOOSE_SPLIT = 4.0
+"""High over low of the best size, from which the split is told in part only."""
 QUESTIONS = {"rate": "learning rate", "size": "batch size"}
 LEAST_LEVELS = 3
 WIDE = 2.0
@@ -144,10 +147,18 @@ def _size_row(study: Study) -> Answerable:
         if study.question.view.direction == "max":
             because = "the objective is a benchmark, no loss"
         return Answerable(question, "no", because, tuple(_another_level(study)))
-    a, b = (law.parameters[f"exponent_{n}"] for n in ladder.names)
-    because = f"loss falls with both: exponents {a:.2f} and {b:.2f}; no advice on the "
-    because += "split is made yet"
-    return Answerable(question, "partly", because)
+    split = split_of(study.question, law)
+    if split is None:
+        because = "compute is not parameters times tokens: no split to choose"
+        return Answerable(question, "no", because)
+    params, low, high = split.params
+    because = f"this compute is best spent on {params:.2g} parameters ({low:.2g} to "
+    because += (
+        f"{high:.2g}); within a factor of {split.flat_within:.2g} it hardly matters"
+    )
+    told = high / low <= LOOSE_SPLIT
+    help_ = () if told else tuple(_another_level(study))
+    return Answerable(question, "yes" if told else "partly", because, help_)
 
 
 def _outcome_row(study: Study) -> Answerable:

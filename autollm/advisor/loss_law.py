@@ -47,6 +47,7 @@ of the reducible part an octave (docs/experiments.md)."""
 RECORD_WORTH = 3
 """Hidden levels that the library's discrepancy is worth against one's own record."""
 MOST_HIDDEN = 8
+N_DRAWS = 2000
 LEAST_LEVELS = 3
 LEAST_FOR_SUM = 6
 """Levels from which parameters and tokens get a term each: five parameters."""
@@ -66,6 +67,16 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """Laws drawn from the posterior: coefficients [n, 1 + n_terms] (E, A, B at the
+    target) and exponents [n, n_axes], all positive.
+    """
+
+    coefficients: np.ndarray
+    exponents: np.ndarray
+
+
+@dataclass(frozen=True)
 class LossLaw:
     """The law at its most probable exponents, and what it says at the target.
 
@@ -77,6 +88,7 @@ class LossLaw:
             negative; lack_of_fit: sd of experiments around the law.
         is_bound: the forecast rests on minima that were not bracketed. record: misses
             on one's own hidden levels over those that the library expects.
+        names: of the axes; draws: laws of the form `sum`, None of the others.
     """
 
     form: str
@@ -88,6 +100,8 @@ class LossLaw:
     n_levels: int
     is_bound: bool = False
     record: float = 1.0
+    names: tuple[str, ...] = ()
+    draws: Draws | None = None
 
 
 def fit_loss_law(
@@ -122,6 +136,8 @@ def fit_loss_law(
         len(data.y),
         not bool(bracketed[used].all()),
         record,
+        ladder.names,
+        posterior.draws() if form == "sum" else None,
     )
 
 
@@ -291,6 +307,19 @@ class _Posterior:
         else:
             per_octave = -np.log(2) * reducible[:, 0] * (self._grid @ path)
         return float(self.weights @ per_octave)
+
+    def draws(self) -> Draws:
+        """N_DRAWS laws; one with a negative coefficient is drawn as its mean."""
+        rng = np.random.default_rng(0)
+        chosen = rng.choice(len(self.weights), N_DRAWS, p=self.weights)
+        means = np.maximum(self._betas[chosen], 1e-9)
+        normal = rng.normal(size=means.shape)
+        roots = np.linalg.cholesky(self._covariances[chosen])
+        sd = np.sqrt(self._variances[chosen])[:, None]
+        drawn = means + sd * np.einsum("nij,nj->ni", roots, normal)
+        bad = (drawn <= 0).any(axis=1)
+        drawn[bad] = means[bad]
+        return Draws(drawn, self._grid[chosen])
 
     def parameters(self, names: Sequence[str]) -> dict[str, float]:
         beta, exponents = self._betas[self._best], self._grid[self._best]

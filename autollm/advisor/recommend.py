@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import (
     Advice,
     Assumption,
@@ -35,6 +36,7 @@ from autollm.advisor.worth import (
     affordable_u,
     worth,
 )
+from autollm.core.errors import AdviceError
 
 Runs = str | Path | Sequence[str | Path] | Evidence
 """Logs by path; none: what has landed in the home."""
@@ -50,6 +52,7 @@ def recommend(
     said: Said | None = None,
     planned: Mapping[str, Any] | None = None,
     tried: Sequence[Told] = (),
+    budget_flops: float | None = None,
     home: str = "",
     command: str = "",
 ) -> Advice:
@@ -82,7 +85,8 @@ def explore(
     """The study behind an advice, and the advice.
 
     `planned`: a configuration of the user's own to check beside it. `tried`: runs that
-    were made at the target since.
+    were made at the target since. `budget_flops`: compute of the run, where the target
+    is to be the best split of it; coordinates of `target` are then fixed.
 
     Raises:
         AdviceError: no honest answer. QuestionError: the target lacks a coordinate.
@@ -91,6 +95,8 @@ def explore(
     said = said or Said()
     evidence = runs if isinstance(runs, Evidence) else _read(runs, said, home)
     asked = parse_target(target) if isinstance(target, str) else dict(target)
+    if budget_flops is not None:
+        asked = target_of_budget(evidence, budget_flops, asked)
     fidelity, assumptions = resolve_target(
         asked, evidence.table.experiments, evidence.columns
     )
@@ -98,6 +104,46 @@ def explore(
     if tried:
         found = after(found, [_tried(found, run) for run in tried])
     return found, compose(found, trials, assumptions, said, planned, command)
+
+
+def target_of_budget(
+    evidence: Evidence, budget_flops: float, fixed: Mapping[str, float]
+) -> dict[str, float]:
+    """Parameters and tokens of a run of that compute: one of them where the other is
+    fixed, else the best split by the law.
+
+    Raises:
+        AdviceError: the law has no term for each, or compute is no product of them.
+    """
+    experiments = evidence.table.experiments
+    first = experiments[0]
+    if set(first.fidelity) != {"params", "tokens"}:
+        raise AdviceError(
+            "no-split",
+            "a budget is split between parameters and tokens, which your runs do not "
+            f"both have: {', '.join(first.fidelity)}.",
+            "--target with every coordinate.",
+        )
+    per_product = first.compute_flops / 2.0 ** first.z.sum()
+    product = budget_flops / per_product
+    known = {evidence.native(n).lower(): n for n in first.fidelity}
+    given = {known.get(n.lower(), n): v for n, v in fixed.items()}
+    if "params" in given:
+        return {"params": given["params"], "tokens": product / given["params"]}
+    if "tokens" in given:
+        return {"tokens": given["tokens"], "params": product / given["tokens"]}
+    ratio = 2.0 ** float(np.mean([e.z[0] - e.z[1] for e in experiments]))
+    upper, lower = first.fidelity
+    start = {upper: (product * ratio) ** 0.5, lower: (product / ratio) ** 0.5}
+    law = study(evidence, start, 1, with_backtests=False)
+    split = split_of(law.question, law.loss_law)
+    if split is None:
+        raise AdviceError(
+            "no-split",
+            "your runs do not tell what parameters and tokens do apart.",
+            "--target params=N,tokens=T; what the logs can answer names runs that tell.",
+        )
+    return {"params": split.params[0], "tokens": split.tokens[0]}
 
 
 def _tried(found: Study, run: Told) -> Tried:
@@ -145,7 +191,18 @@ def compose(
         doubts(found),
         command,
         _history(found),
+        _allocation(found),
     )
+
+
+def _allocation(found: Study) -> dict[str, Any] | None:
+    split = split_of(found.question, found.loss_law)
+    if split is None:
+        return None
+    shown = {"flat_within": split.flat_within}
+    for name, (mean, low, high) in (("params", split.params), ("tokens", split.tokens)):
+        shown[found.native(name)] = Interval(mean, low, high)
+    return shown
 
 
 def _target(found: Study) -> Target:

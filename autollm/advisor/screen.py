@@ -32,6 +32,8 @@ def show(advice: Advice, console: Console) -> None:
     if advice.checked is not None:
         console.print(_checked(advice.checked))
     console.print(_recommendations(advice))
+    if advice.allocation is not None:
+        console.print(_split(advice))
     console.print(_answers(advice))
     for warning in advice.warnings:
         line = Text(f"! {warning.code}: ", style="yellow")
@@ -158,6 +160,20 @@ def _footer(advice: Advice) -> Text:
     else:
         text += "; too few scales to try it on your own history"
     return _text(f"{text}. Advice {advice.advice_id}.")
+
+
+def _split(advice: Advice) -> Text:
+    """The best split of the target's compute, in a line."""
+    allocation = dict(advice.allocation or {})
+    flat = allocation.pop("flat_within")
+    told = [
+        f"{n} {_short(v.mean)} ({_short(v.low)} to {_short(v.high)})"
+        for n, v in allocation.items()
+    ]
+    return _text(
+        f"This compute is best spent on {', '.join(told)}; a factor of {flat:.2g} off "
+        "costs 1 % of it"
+    )
 
 
 def _interval(interval: Interval | None) -> str:

@@ -54,6 +54,7 @@ class Asked:
     fidelity: str = ""
     mapping: str = ""
     source: str = ""
+    budget: str = ""
 
 
 def recommend(
@@ -64,6 +65,16 @@ def recommend(
     fidelity: Fidelity = "",
     mapping: Mapping = "",
     source: Source = "",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="Compute of the run, 1e21flops, instead of --target: which size, how "
+            "many tokens."
+        ),
+    ] = "",
+    fix: Annotated[
+        str, typer.Option("--fix", help="With --budget: params=7B or tokens=140B.")
+    ] = "",
     trials: Trials = 3,
     write: Annotated[
         str, typer.Option("--write", help="File for the configuration; - is stdout.")
@@ -89,7 +100,9 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Say what the next expensive run should use, from runs that you already have."""
-    typed = Asked(_paths(runs), target, objective, knobs, fidelity, mapping, source)
+    where = fix if budget else target
+    words = (where, objective, knobs, fidelity, mapping, source, budget)
+    typed = Asked(_paths(runs), *words)
     with_end = _Ending(as_json)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
     found, advice = with_end(
@@ -164,7 +177,7 @@ def explored(
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
 
-    if not asked.target:
+    if not asked.target and not asked.budget:
         raise QuestionError("no target. Fix: --target params=7B,tokens=140B")
     said = Said(
         asked.objective,
@@ -180,6 +193,7 @@ def explored(
         said=said,
         planned=read_plan(plan) if plan else None,
         tried=tried,
+        budget_flops=_flops(asked.budget) if asked.budget else None,
         home=resolve(home).home,
         command=" ".join(["autollm", *map(shlex.quote, sys.argv[1:])]),
     )
@@ -239,6 +253,17 @@ def _pairs(text: str) -> dict[str, str]:
             raise QuestionError(f"--fidelity: {part!r}, expected NAME=COLUMN")
         found[name.strip()] = column.strip()
     return found
+
+
+def _flops(text: str) -> float:
+    """`1e21flops`, `2 EFLOPs` or a plain number."""
+    from autollm.core.errors import QuestionError
+    from autollm.core.values import parse_value
+
+    value = parse_value(text)
+    if value is None or value.unit not in ("", "flops") or not value.number > 0:
+        raise QuestionError(f"--budget {text!r}, expected FLOPs, such as 1e21flops")
+    return float(value.number)
 
 
 def _continued(

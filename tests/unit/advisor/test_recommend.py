@@ -192,3 +192,23 @@ def test_recommend__target_that_was_run__history_lists_its_runs(tmp_path):
     advice = recommend(path, {"params": 8e8, "tokens": 4e10}, said=SAID)
     outcomes = [h["outcome"] for h in advice.history]
     assert outcomes == sorted(outcomes) and advice.history[0]["rank"] == 1
+
+
+def test_recommend__budget__takes_the_best_split_and_keeps_the_compute(tmp_path):
+    path = write_csv(tmp_path / "runs.csv", rows_of())
+    budget = 6 * TARGET[0] * TARGET[1]
+    advice = recommend(path, {}, said=SAID, budget_flops=budget)
+    size = advice.target.fidelity["params"]
+    assert advice.target.compute_flops == pytest.approx(budget, rel=1e-3)
+    assert advice.allocation["params"].low < size < advice.allocation["params"].high
+    fixed = recommend(path, {"params": 1e9}, said=SAID, budget_flops=budget)
+    assert fixed.target.fidelity["tokens"] == pytest.approx(budget / 6e9)
+
+
+def test_recommend__budget_where_size_and_data_grew_together__is_no_answer(tmp_path):
+    path = write_csv(
+        tmp_path / "runs.csv", rows_of([(1e8, 2e9), (2e8, 4e9), (4e8, 8e9)])
+    )
+    with pytest.raises(AdviceError) as caught:
+        recommend(path, {}, said=SAID, budget_flops=1e20)
+    assert caught.value.code == "no-split"

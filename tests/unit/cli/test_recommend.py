@@ -93,3 +93,12 @@ def test_check__plan_without_a_knob__exit_2_and_names_it(table, tmp_path):
     plan.write_text('{"lr": 0.01}')
     done = call("check", plan, table, *TARGET)
     assert done.exit_code == 2 and "lacks batch_size" in done.stderr
+
+
+def test_recommend__budget__answers_for_the_best_split(table):
+    done = call("recommend", table, "--budget", "5.8e20flops", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["target"]["compute_flops"] == pytest.approx(5.8e20, rel=1e-3)
+    assert found["allocation"]["flat_within"] > 1
+    assert call("recommend", table, "--budget", "7 apples").exit_code == 2
