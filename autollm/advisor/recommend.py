@@ -66,6 +66,7 @@ def recommend(
         said=said,
         planned=planned,
         tried=tried,
+        budget_flops=budget_flops,
         home=home,
         command=command,
     )[1]
@@ -79,6 +80,7 @@ def explore(
     said: Said | None = None,
     planned: Mapping[str, Any] | None = None,
     tried: Sequence[Told] = (),
+    budget_flops: float | None = None,
     home: str = "",
     command: str = "",
 ) -> tuple[Study, Advice]:

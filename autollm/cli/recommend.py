@@ -256,7 +256,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _flops(text: str) -> float:
-    """`1e21flops`, `2 EFLOPs` or a plain number."""
+    """`1e21flops` or a plain number."""
     from autollm.core.errors import QuestionError
     from autollm.core.values import parse_value
 

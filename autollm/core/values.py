@@ -284,6 +284,8 @@ def _tail(tail: str, style: Style) -> tuple[float | None, str]:
         return 1.0, ""
     if tail in ("%", "percent", "pct"):
         return 0.01, "share"
+    if tail.lower() in _NOUNS:  # before rates: `flops` ends in `ps`
+        return 1.0, _NOUNS[tail.lower()]
     rate = re.fullmatch(r"(.*\S)\s*(?:/\s?s(?:ec)?|per second|ps)", tail)
     if rate:
         factor, _ = _tail(rate[1], style)
