@@ -264,7 +264,7 @@ def _proposed(
 def _proposed_by_columns(
     path: str, said: Said
 ) -> tuple[Any, tuple[tuple[str, str], ...]]:
-    from autollm.logs.mapping_file import parse_mapping
+    from autollm.core.mapping import parse_mapping
     from autollm.logs.proposal import propose
 
     if said.knobs or said.fidelity:

@@ -170,3 +170,18 @@ def add(
         f"{path}: source {mapping.source}, reads {', '.join(mapping.files)}. Next: "
         "autollm ingest PATH"
     )
+
+
+@app.command()
+def remove(
+    source: Annotated[str, typer.Argument(help="A source that has landed.")],
+    home: Home = None,
+) -> None:
+    """Take a source out of the lake; its raw files and its mapping stay. The next
+    `autollm run` builds tables without it.
+    """
+    from autollm.core.places import resolve
+    from autollm.logs.landing import remove_source
+
+    remove_source(resolve(home).prepare().home, source)
+    print(f"removed {source}: its raw files stay, `autollm ingest PATH` brings it back")

@@ -87,11 +87,14 @@ Node = Number | Text | Name | Operation | Call
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression; `names` are those it reads, in order of first use."""
+    """A checked expression; `names` are those it reads, in order of first use, and
+    `text_names` those of them that it compares as texts and reads as nothing else.
+    """
 
     text: str
     tree: Node
     names: tuple[str, ...]
+    text_names: tuple[str, ...] = ()
 
 
 def parse_expression(text: Any) -> Expression:
@@ -111,11 +114,12 @@ def parse_expression(text: Any) -> Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise MappingError(f"cannot parse the expression {text!r}: {error}") from None
     tree = _Checker(text).check(parsed.body)
-    names: dict[str, None] = {}
+    is_text: dict[str, bool] = {}
     for node in _walk(tree):
         if isinstance(node, Name):
-            names[node.name] = None
-    return Expression(text, tree, tuple(names))
+            is_text[node.name] = node.is_text and is_text.get(node.name, True)
+    texts = tuple(name for name, value in is_text.items() if value)
+    return Expression(text, tree, tuple(is_text), texts)
 
 
 def _walk(node: Node) -> Iterator[Node]:

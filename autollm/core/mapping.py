@@ -508,6 +508,8 @@ def _frozen(value: Any) -> Any:
         return {_frozen(key): _frozen(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(item) for item in value)
+    if isinstance(value, str) and "\x00" in value:
+        raise MappingError(f"{value!r:.80} holds a NUL character")
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()

@@ -2,7 +2,7 @@
 may import.
 
 A run is one file, `<run_id>.jsonl` or `.jsonl.zst`: a header line, step lines, an end
-line. A run without an end line was killed: it is kept, with status `failed`. What does
+line. A run without an end line is in flight (`running`), or was killed. What does
 not belong here: where logs live, what is done with them.
 
 Invariant: `parse_record(line)` either returns a record that `to_line` writes back with
@@ -22,7 +22,8 @@ from typing import Any, Literal
 from autollm.core.errors import RecordError
 
 SCHEMA = "autollm.run/1"
-STATUSES = ("finished", "diverged", "failed")
+STATUSES = ("finished", "diverged", "failed", "killed", "pruned")
+"""With which an end line may end a run. A run without one is in flight."""
 MAX_STEPS = 200
 """A recorded run keeps about this many step lines."""
 
@@ -63,7 +64,7 @@ class RunEnd:
     flops and device_hours.
     """
 
-    status: Literal["finished", "diverged", "failed"]
+    status: Literal["finished", "diverged", "failed", "killed", "pruned", "running"]
     final: dict[str, float] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     reason: str = ""
@@ -91,7 +92,7 @@ def parse_record(line: str) -> Record:
             unknown field, a wrong type.
     """
     try:
-        raw = json.loads(line)
+        raw = json.loads(line, object_pairs_hook=_object)
     except (json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"not a JSON line: {error}") from None
     if not isinstance(raw, dict):
@@ -115,6 +116,15 @@ def parse_record(line: str) -> Record:
     record = cls(**raw)
     _check(record)
     return dataclasses.replace(record, **_floats(record))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RecordError(f"the key {twice!r} stands twice in one object")
+    return found
 
 
 def _check(record: Record) -> None:

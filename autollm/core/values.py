@@ -426,7 +426,9 @@ def _speaks_of_time(texts: set[str]) -> bool:
 
 
 def _kilo(texts: set[str]) -> int:
-    plain = [int(t) for t in texts if t.isdigit() and 1000 <= int(t) < 2**63]
+    plain = [
+        int(t) for t in texts if t.isascii() and t.isdigit() and 1000 <= int(t) < 2**63
+    ]
     has_k = any(re.fullmatch(r"[\d.]+\s?[kK]", t) for t in texts)
     return 1024 if has_k and plain and all(n % 1024 == 0 for n in plain) else 1000
 

@@ -1,186 +1,43 @@
-"""Bronze Parquet: its schemas, and writing one landed batch all or nothing.
+"""Bronze Parquet on disk: landed batches, each all or nothing.
 
     <lake>/bronze/batches/<batch_id>/{runs,run_metrics,spaces,files}.parquet
     <lake>/quarantine/<batch_id>.parquet
 
-What does not belong here: reading logs, aggregation. No clock and no path of this
-machine enters a table.
+A batch is never changed. Where a source is removed or read again, batches that hold it
+are replaced by ones without it, in one step: a journal says what is being replaced, and
+the next ingest finishes it or takes it back.
 
-Invariant: a folder under `batches` that holds `files.parquet` is whole and never
-written again. Locally it appears by one rename; elsewhere `files.parquet` is moved
-last, and a folder without it is removed by the next ingest.
+Invariant: a folder under `batches` that holds `files.parquet` is whole. Locally it
+appears by one rename; elsewhere `files.parquet` is moved last, and a folder without it
+is removed by the next ingest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from autollm.core.errors import RecordError
 from autollm.core.files import filesystem_of
 from autollm.core.locks import hold
-
-_TEXT, _REAL, _COUNT = pa.string(), pa.float64(), pa.int64()
-
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
-
-
-SCHEMAS = {
-    "runs": _schema(
-        batch_id=_TEXT,
-        source=_TEXT,
-        run_id=_TEXT,
-        raw_file=_TEXT,
-        raw_sha256=_TEXT,
-        family=_TEXT,
-        space_id=_TEXT,
-        ladder_id=_TEXT,
-        config_json=_TEXT,
-        config_id=_TEXT,
-        fidelity_json=_TEXT,
-        fidelity_label=_TEXT,
-        objective_name=_TEXT,
-        objective_direction=_TEXT,
-        objective_value=_REAL,
-        secondary_json=_TEXT,
-        seed=_COUNT,
-        status=_TEXT,
-        status_reason=_TEXT,
-        cost_flops=_REAL,
-        device=_TEXT,
-        device_hours=_REAL,
-        gpu_hours=_REAL,
-        wall_time_s=_REAL,
-        data_sha256=_TEXT,
-        header_json=_TEXT,
-        created_at=_TEXT,
-    ),
-    "run_metrics": _schema(
-        batch_id=_TEXT,
-        source=_TEXT,
-        run_id=_TEXT,
-        metric=_TEXT,
-        line=_COUNT,
-        step=_COUNT,
-        tokens=_REAL,
-        value=_REAL,
-        wall_time_s=_REAL,
-    ),
-    "spaces": _schema(
-        batch_id=_TEXT,
-        source=_TEXT,
-        family=_TEXT,
-        space_id=_TEXT,
-        space_json=_TEXT,
-        ladder_id=_TEXT,
-        ladder_json=_TEXT,
-    ),
-    "files": _schema(
-        batch_id=_TEXT,
-        source=_TEXT,
-        file=_TEXT,
-        raw_sha256=_TEXT,
-        sha256=_TEXT,
-        kind=_TEXT,
-        bytes=_COUNT,
-        mapping_id=_TEXT,
-        format=_TEXT,
-        n_lines=_COUNT,
-        n_lines_read=_COUNT,
-        n_lines_quarantined=_COUNT,
-        n_runs=_COUNT,
-    ),
-}
-QUARANTINE_SCHEMA = _schema(
-    batch_id=_TEXT,
-    file=_TEXT,
-    sha256=_TEXT,
-    line=_COUNT,
-    n_lines=_COUNT,
-    reason=_TEXT,
-    text=_TEXT,
-)
-
+from autollm.core.records import content_hash
+from autollm.logs.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS, Batch
+from autollm.logs.bronze_versions import migrated, version_of
 
 WAIT_S = 120.0
 """An ingest of a night's logs takes seconds; who waits longer wants to know."""
-SPILL_ROWS = 20_000
-"""Rows of a table that wait in memory; more of them wait in files of a temporary
-folder.
-"""
-
-
-class Rows:
-    """Rows of one table, without their batch_id, in the order of arrival."""
-
-    def __init__(self, schema: pa.Schema, folder: str):
-        self.schema = pa.schema([f for f in schema if f.name != "batch_id"])
-        self.waiting: list[dict[str, Any]] = []
-        self._folder, self._pieces, self._n_spilled = folder, [], 0
-
-    def __len__(self) -> int:
-        return self._n_spilled + len(self.waiting)
-
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Append rows."""
-        self.waiting += rows
-        if len(self.waiting) >= SPILL_ROWS:
-            path = f"{self._folder}/{id(self)}-{len(self._pieces)}.parquet"
-            pq.write_table(self._table(), path, compression="zstd")
-            self._pieces.append(path)
-            self._n_spilled += len(self.waiting)
-            self.waiting = []
-
-    def _table(self) -> pa.Table:
-        return pa.table(
-            {name: [row[name] for row in self.waiting] for name in self.schema.names},
-            schema=self.schema,
-        )
-
-    def tables(self) -> Iterator[pa.Table]:
-        """All rows, in pieces; one piece where none were spilled."""
-        for path in self._pieces:
-            yield pq.read_table(path)
-        if self.waiting or not self._pieces:
-            yield self._table()
-
-
-class Batch:
-    """Rows of one landing. As a context manager it removes its temporary folder."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="autollm-landing-")
-        self.runs, self.run_metrics, self.spaces = (
-            self._rows(SCHEMAS[n]) for n in ("runs", "run_metrics", "spaces")
-        )
-        self.quarantine = self._rows(QUARANTINE_SCHEMA)
-        self.files: list[dict[str, Any]] = []
-
-    def _rows(self, schema: pa.Schema) -> Rows:
-        return Rows(schema, self._folder.name)
-
-    def __enter__(self) -> Batch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
-
-    def table(self, name: str) -> Rows:
-        """The rows of a table of SCHEMAS."""
-        if name != "files":
-            return getattr(self, name)
-        rows = self._rows(SCHEMAS["files"])
-        rows.add(self.files)
-        return rows
+_LEVEL = 1
+"""Of zstd. 3, the default, takes twice the time here for 4 % fewer bytes."""
+Change = Callable[[str, pa.Table], pa.Table]
 
 
 class Bronze:
@@ -191,6 +48,7 @@ class Bronze:
         self.root = self.root.rstrip("/")
         self.batches = f"{self.root}/bronze/batches"
         self._temporary = f"{self.root}/bronze/tmp"
+        self._journal = f"{self.root}/bronze/replacing.json"
         self._quarantine = f"{self.root}/quarantine"
 
     @property
@@ -199,86 +57,195 @@ class Bronze:
 
     def batch_ids(self) -> list[str]:
         """Ids of whole batches, sorted."""
-        return sorted(
-            path.split("/")[-2]
-            for path in self.fs.glob(f"{self.batches}/*/files.parquet")
-        )
+        found = []
+        for folder in self._children(self.batches):
+            if self.fs.exists(f"{folder}/files.parquet"):
+                found.append(_last(folder))
+        return sorted(found)
 
     def read(self, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
         """Rows of one table over all whole batches."""
-        return list(self.scan(table, columns))
+        rows = []
+        for found in self.scan(table, columns):
+            cells = [found[column].to_pylist() for column in columns]
+            rows += zip(*cells, strict=True)
+        return rows
 
-    def scan(self, table: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-        """The rows of `read`, a row group at a time."""
+    def scan(self, table: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of `read`, a piece at a time.
+
+        Raises:
+            RecordError: bronze was written by a newer version.
+        """
         for batch_id in self.batch_ids():
-            with self.fs.open(
-                f"{self.batches}/{batch_id}/{table}.parquet", "rb"
-            ) as stream:
-                for found in pq.ParquetFile(stream).iter_batches(columns=columns):
-                    yield from zip(
-                        *(found[c].to_pylist() for c in columns), strict=True
-                    )
+            with self._parquet(f"{self.batches}/{batch_id}/{table}.parquet") as file:
+                has = [n for n in columns if n in file.schema_arrow.names]
+                if has == columns:
+                    yield from file.iter_batches(columns=columns)
+                    continue
+                for piece in file.iter_batches():
+                    changed = migrated(table, pa.Table.from_batches([piece]))
+                    yield from changed.select(columns).to_batches()
+
+    @contextlib.contextmanager
+    def _parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        with self.fs.open(path, "rb") as stream:
+            file = pq.ParquetFile(stream)
+            version_of(file.schema_arrow.metadata, path)
+            yield file
 
     @contextlib.contextmanager
     def writing(self, wait_s: float = WAIT_S) -> Iterator[None]:
-        """Hold the lake for one ingest, and clear what a killed one left behind.
+        """Hold the lake for one ingest, clear what a killed one left behind, and bring
+        an older bronze to today's version.
 
         The lock is the operating system's and ends with its process; a lake that is not
         a local folder has none.
 
         Raises:
             BusyError: another process still ingests into this lake after `wait_s`.
+            RecordError: bronze was written by a newer version.
         """
-        if not self.is_local:
+        lock: Any = contextlib.nullcontext()
+        if self.is_local:
+            path = Path(self.root, "bronze", ".lock")
+            lock = hold(path, f"the lake {self.root}", wait_s)
+        with lock:
+            self._settle_journal()
             self._clear_leftovers()
+            self._migrate()
             yield
+
+    def _settle_journal(self) -> None:
+        """Finish a replacement whose new batches are all there; take another one back."""
+        if not self.fs.exists(self._journal):
             return
-        with hold(Path(self.root, "bronze", ".lock"), f"the lake {self.root}", wait_s):
-            self._clear_leftovers()
-            yield
+        try:
+            said = json.loads(self.fs.cat_file(self._journal))
+        except ValueError:  # killed while it was written: nothing has been replaced yet
+            said = {"new": [], "old": []}
+        is_done = set(said["new"]) <= set(self.batch_ids())
+        self._drop(said["old"] if is_done else said["new"])
+        self.fs.rm(self._journal)
+
+    def _drop(self, batch_ids: Iterable[str]) -> None:
+        for batch_id in batch_ids:
+            paths = f"{self.batches}/{batch_id}", self._quarantined(batch_id)
+            for path in paths:
+                if self.fs.exists(path):
+                    self.fs.rm(path, recursive=True)
+
+    def _quarantined(self, batch_id: str) -> str:
+        return f"{self._quarantine}/{batch_id}.parquet"
 
     def _clear_leftovers(self) -> None:
         whole = set(self.batch_ids())
         leftovers = [self._temporary] if self.fs.exists(self._temporary) else []
-        leftovers += [
-            p for p in self._children(self.batches) if p.rsplit("/", 1)[-1] not in whole
-        ]
-        leftovers += [
-            p
-            for p in self._children(self._quarantine)
-            if p.rsplit("/", 1)[-1].removesuffix(".parquet") not in whole
-        ]
+        leftovers += [p for p in self._children(self.batches) if _last(p) not in whole]
+        for path in self._children(self._quarantine):
+            if _last(path).removesuffix(".parquet") not in whole:
+                leftovers.append(path)
         for path in leftovers:
             self.fs.rm(path, recursive=True)
 
     def _children(self, folder: str) -> list[str]:
+        """What lies directly in a folder; its name is never taken for a pattern."""
         if not self.fs.exists(folder):
             return []
-        return [
-            p.rstrip("/")
-            for p in self.fs.ls(folder, detail=False)
-            if not p.rstrip("/").rsplit("/", 1)[-1].startswith(".")
-        ]
+        paths = (p.rstrip("/") for p in self.fs.ls(folder, detail=False))
+        return [p for p in paths if not _last(p).startswith(".")]
 
-    def write(self, batch_id: str, batch: Batch) -> None:
-        """Write a batch; it is there whole or not at all."""
+    def write(
+        self, batch_id: str | None, batch: Batch, dropping: Collection[str] = ()
+    ) -> None:
+        """Write a batch, and replace those that hold sources of `dropping` by batches
+        without them; all of it or nothing.
+        """
+        self.fs.makedirs(self._temporary, exist_ok=True)
+        new = []
+        if batch_id is not None:
+            self._prepare(batch_id, batch)
+            new.append(batch_id)
+        old = self.holding(dropping)
+        for other in old:
+            without = content_hash(f"{other} without {sorted(dropping)}")
+            if self._copy(other, without, lambda _, rows: _without(rows, dropping)):
+                new.append(without)
+        self._commit(new, old)
+
+    def holding(self, sources: Collection[str]) -> list[str]:
+        """Batches that hold files of these sources."""
+        if not sources:
+            return []
+        found = []
+        for batch_id in self.batch_ids():
+            with self._parquet(f"{self.batches}/{batch_id}/files.parquet") as file:
+                here = set(file.read(columns=["source"])["source"].to_pylist())
+            if here & set(sources):
+                found.append(batch_id)
+        return found
+
+    def _prepare(self, batch_id: str, batch: Batch) -> None:
+        """Write a batch's files under a temporary name."""
         folder = f"{self._temporary}/{batch_id}"
         self.fs.makedirs(folder, exist_ok=True)
-        for name, schema in SCHEMAS.items():
+        files = batch.rows(SCHEMAS["files"])
+        files.add_rows(batch.files)
+        for name, rows in {**batch.tables, "files": files}.items():
             self._write_table(
-                f"{folder}/{name}.parquet", batch_id, batch.table(name), schema
+                f"{folder}/{name}.parquet", batch_id, rows.tables(), SCHEMAS[name]
             )
         if len(batch.quarantine):
-            self.fs.makedirs(self._quarantine, exist_ok=True)
-            self._write_table(
-                f"{folder}.quarantine", batch_id, batch.quarantine, QUARANTINE_SCHEMA
+            target = f"{folder}.quarantine"
+            self._write_table(target, batch_id, batch.quarantine.tables(), QUARANTINE)
+
+    def _copy(self, batch_id: str, new_id: str, change: Change) -> bool:
+        """A changed copy of a batch under a temporary name; False where no file of it
+        is left.
+        """
+        folder = f"{self._temporary}/{new_id}"
+        self.fs.makedirs(folder, exist_ok=True)
+        n_files = 0
+        for name, schema in SCHEMAS.items():
+            source = f"{self.batches}/{batch_id}/{name}.parquet"
+            changed = self._changed(source, name, change)
+            n_rows = self._write_table(
+                f"{folder}/{name}.parquet", new_id, changed, schema
             )
-            self.fs.mv(f"{folder}.quarantine", f"{self._quarantine}/{batch_id}.parquet")
-        self._commit(folder, f"{self.batches}/{batch_id}")
+            n_files = n_rows if name == "files" else n_files
+        if not n_files:
+            self.fs.rm(folder, recursive=True)
+            return False
+        if self.fs.exists(self._quarantined(batch_id)):
+            source = self._quarantined(batch_id)
+            changed = self._changed(source, "quarantine", change)
+            self._write_table(f"{folder}.quarantine", new_id, changed, QUARANTINE)
+        return True
+
+    def _changed(self, path: str, name: str, change: Change) -> Iterator[pa.Table]:
+        with self._parquet(path) as file:
+            for piece in file.iter_batches():
+                rows = migrated(name, pa.Table.from_batches([piece]))
+                yield change(name, rows).drop_columns(["batch_id"])
+
+    def _commit(self, new: list[str], old: list[str]) -> None:
+        """Let the prepared batches appear and the old ones go."""
+        self.fs.makedirs(self.batches, exist_ok=True)
+        if old:
+            journal = json.dumps({"new": new, "old": old}).encode()
+            self.fs.pipe_file(self._journal, journal)
+        for batch_id in new:
+            folder = f"{self._temporary}/{batch_id}"
+            if self.fs.exists(f"{folder}.quarantine"):
+                self.fs.makedirs(self._quarantine, exist_ok=True)
+                self.fs.mv(f"{folder}.quarantine", self._quarantined(batch_id))
+            self._appear(folder, f"{self.batches}/{batch_id}")
+        if old:
+            self._drop(set(old) - set(new))
+            self.fs.rm(self._journal)
         self.fs.rm(self._temporary, recursive=True)
 
-    def _commit(self, folder: str, target: str) -> None:
-        self.fs.makedirs(self.batches, exist_ok=True)
+    def _appear(self, folder: str, target: str) -> None:
         if self.is_local:
             os.rename(folder, target)
             return
@@ -287,15 +254,64 @@ class Bronze:
             self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
 
     def _write_table(
-        self, path: str, batch_id: str, rows: Rows, schema: pa.Schema
-    ) -> None:
+        self, path: str, batch_id: str, tables: Iterable[pa.Table], schema: pa.Schema
+    ) -> int:
+        """Write rows and return how many."""
+        n_rows = 0
         with self.fs.open(path, "wb") as stream:
-            with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-                for table in rows.tables():
-                    ids = pa.array([batch_id] * table.num_rows, _TEXT)
-                    writer.write_table(
-                        table.add_column(0, schema.field("batch_id"), ids)
-                    )
+            options = {"compression": "zstd", "compression_level": _LEVEL}
+            with pq.ParquetWriter(stream, schema, **options) as writer:
+                for table in tables:
+                    ids = pa.repeat(pa.scalar(batch_id), table.num_rows)
+                    field = schema.field("batch_id")
+                    writer.write_table(table.add_column(0, field, ids).cast(schema))
+                    n_rows += table.num_rows
             if self.is_local:
                 stream.flush()
                 os.fsync(stream.fileno())
+        return n_rows
+
+    def _migrate(self) -> None:
+        """Bring batches of an older version to this one."""
+        old = []
+        for batch_id in self.batch_ids():
+            path = f"{self.batches}/{batch_id}/files.parquet"
+            with self._parquet(path) as file:
+                if version_of(file.schema_arrow.metadata, path) != SCHEMA:
+                    old.append(batch_id)
+        if not old:
+            return
+        self.fs.makedirs(self._temporary, exist_ok=True)
+        new = []
+        for batch_id in old:
+            new_id = content_hash(f"{batch_id} as {SCHEMA}")
+            if self._copy(batch_id, new_id, lambda _, rows: rows):
+                new.append(new_id)
+        self._commit(new, old)
+
+    def has_runs(self) -> bool:
+        """Whether anything has landed that tables can be built from."""
+        return any(n for (n,) in self.read("files", ["n_runs"]))
+
+
+def require_bronze(lake: str) -> None:
+    """Check that there is something to build tables from.
+
+    Raises:
+        RecordError: no batch with a run has landed.
+    """
+    bronze = Bronze(lake)
+    if not bronze.has_runs():
+        raise RecordError(
+            f"no run has landed in {bronze.batches}: there is nothing to build tables "
+            "from. Fix: autollm ingest PATH (a log, a table, an archive or a folder)."
+        )
+
+
+def _without(rows: pa.Table, sources: Collection[str]) -> pa.Table:
+    is_in = pc.is_in(rows["source"], pa.array(sorted(sources), pa.string()))
+    return rows.filter(pc.invert(is_in))
+
+
+def _last(path: str) -> str:
+    return path.rsplit("/", 1)[-1]

@@ -1,34 +1,34 @@
 """Finding mappings: the built-in ones, the ones added to a home
 (`<home>/mappings/*.toml`), and any TOML file.
 
-What does not belong here: what a mapping means (`mapping.py`). Invariant: one source
-has one mapping in a home.
+Invariant: one source has one mapping in a home.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from autollm.core.errors import MappingError, UnknownNameError
 from autollm.core.files import filesystem_of
-from autollm.logs.containers import plain_name
-from autollm.logs.mapping import Mapping
-from autollm.logs.mapping_file import parse_mapping
+from autollm.core.mapping import RUN_LOG, Mapping, parse_mapping
+from autollm.logs.opened import plain_name
 
 
 @cache
 def builtin_mappings() -> dict[str, Mapping]:
     """Mappings that ship with the project, by source."""
     folder = resources.files("autollm.logs") / "mappings"
-    files = sorted(
-        (f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name
-    )
-    mappings = [parse_mapping(f.read_text(encoding="utf-8"), f.name) for f in files]
-    return {m.source: m for m in mappings}
+    files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
+    found = {}
+    for file in sorted(files, key=lambda f: f.name):
+        mapping = parse_mapping(file.read_text(encoding="utf-8"), file.name)
+        found[mapping.source] = mapping
+    return found
 
 
 def mappings_folder(home: str) -> str:
@@ -44,7 +44,8 @@ def own_mappings(home: str) -> dict[str, Mapping]:
     """
     fs, folder = filesystem_of(mappings_folder(home))
     found: dict[str, Mapping] = {}
-    for path in sorted(fs.glob(f"{folder}/*.toml")):
+    paths = fs.ls(folder, detail=False) if fs.exists(folder) else []
+    for path in sorted(p for p in paths if p.endswith(".toml")):
         mapping = parse_mapping(_text(fs.cat_file(path), path), path)
         if mapping.source in found or mapping.source in builtin_mappings():
             raise MappingError(
@@ -66,50 +67,43 @@ def add_mapping(
     """
     mapping = parse_mapping(_text(_bytes(path), str(path)), str(path))
     own = own_mappings(home)
-    if mapping.source in builtin_mappings():
-        raise MappingError(
-            f"{path}: the source {mapping.source!r} is built in. Fix: another `source` "
-            "name."
-        )
-    if (
-        mapping.source in own
-        and own[mapping.source].mapping_id != mapping.mapping_id
-        and not replace
-    ):
-        raise MappingError(
-            f"{path}: this home has another mapping of the source {mapping.source!r}. "
-            "Fix: --replace (what has landed stays "
-            "as it is until it is ingested anew), or another `source` name."
-        )
-    others = [
-        m
-        for m in (*own.values(), *builtin_mappings().values())
-        if m.source != mapping.source and m.format == mapping.format
-    ]
-    taken = [
-        (pattern, m.source)
-        for m in others
-        for pattern in m.files
-        if pattern in mapping.files
-    ]
-    if taken:
-        raise MappingError(
-            f"{path}: files called {taken[0][0]!r} belong to the source "
-            f"{taken[0][1]!r}. Fix: another name or pattern."
-        )
-    if mapping.format != "autollm.run/1" and any(
-        plain_name(p) == "*.jsonl" for p in mapping.files
-    ):
-        raise MappingError(
-            f"{path}: files '*.jsonl' would claim every run log. Fix: a pattern that "
-            "names the table, such as 'sweep_*.jsonl'."
-        )
+    problem = _conflict(mapping, own, replace)
+    if problem:
+        raise MappingError(f"{path}: {problem}")
     fs, folder = filesystem_of(mappings_folder(home))
     target = f"{folder}/{mapping.source}.toml"
     fs.makedirs(folder, exist_ok=True)
     fs.pipe_file(f"{target}.part", _bytes(path))
     fs.mv(f"{target}.part", target)
     return mapping, target
+
+
+def _conflict(mapping: Mapping, own: dict[str, Mapping], replace: bool) -> str:
+    """Why a mapping cannot be added to a home; empty when it can."""
+    source = mapping.source
+    if source in builtin_mappings():
+        return f"the source {source!r} is built in. Fix: another `source` name."
+    if source in own and own[source].mapping_id != mapping.mapping_id and not replace:
+        return (
+            f"this home has another mapping of the source {source!r}. Fix: --replace "
+            "(what has landed is read again at the next ingest), or another `source` "
+            "name."
+        )
+    for other in (*own.values(), *builtin_mappings().values()):
+        if other.source == source or other.format != mapping.format:
+            continue
+        taken = [pattern for pattern in other.files if pattern in mapping.files]
+        if taken:
+            return (
+                f"files called {taken[0]!r} belong to the source {other.source!r}. Fix: "
+                "another name or pattern."
+            )
+    if mapping.format != RUN_LOG and "*.jsonl" in map(plain_name, mapping.files):
+        return (
+            "files '*.jsonl' would claim every run log. Fix: a pattern that names the "
+            "table, such as 'sweep_*.jsonl'."
+        )
+    return ""
 
 
 def _bytes(path: str | Path) -> bytes:
@@ -142,10 +136,7 @@ def load_mapping(path_or_name: str | Path, home: str | None = None) -> Mapping:
         return known[text]
     if not text.endswith(".toml"):
         raise UnknownNameError("mapping", text, known)
-    try:
-        return parse_mapping(Path(text).read_text(encoding="utf-8"), text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise MappingError(f"cannot read the mapping file {text}: {error}") from None
+    return parse_mapping(_text(_bytes(text), text), text)
 
 
 @dataclass(frozen=True)
@@ -160,12 +151,12 @@ class MappingChoice:
     @property
     def candidates(self) -> tuple[Mapping, ...]:
         """All mappings that may be used, in a fixed order; a home's own come first."""
-        return (
-            (self.named,) if self.named else (*self.own, *builtin_mappings().values())
-        )
+        if self.named:
+            return (self.named,)
+        return (*self.own, *builtin_mappings().values())
 
     def for_source(self, source: str) -> Mapping | None:
-        """The mapping for run logs whose header names `source`."""
+        """The mapping of a source."""
         return next((m for m in self.candidates if m.source == source), None)
 
     def for_file(self, name: str, file_format: str) -> Mapping | None:
@@ -175,45 +166,53 @@ class MappingChoice:
         A compression's suffix may be left out of a pattern.
         """
         short = short_name(name)
-        fitting = [
-            m
-            for m in self.candidates
-            if m.format == file_format and any(_fits(short, p) for p in m.files)
-        ]
-        exact = (
-            m for m in fitting if any(_fits(short, p) for p in m.files if "*" not in p)
-        )
-        return next(exact, next(iter(fitting), None))
+        fitting = []
+        for mapping in self.candidates:
+            patterns = [p for p in mapping.files if _fits(short, p)]
+            if mapping.format != file_format or not patterns:
+                continue
+            if any("*" not in p for p in patterns):
+                return mapping
+            fitting.append(mapping)
+        return fitting[0] if fitting else None
 
-    def is_of_a_pair(self, name: str) -> bool:
-        """Whether a mapping joins the file to another one."""
+    def pair_of(self, name: str) -> tuple[Mapping, tuple[str, str]] | None:
+        """The mapping that joins a file to another one, and the names of both."""
         short = plain_name(short_name(name))
-        return any(mapping.pair_of(short) for mapping in self.candidates)
+        for mapping in self.candidates:
+            names = mapping.pair_of(short)
+            if names is not None:
+                return mapping, names
+        return None
 
     def claims(self, name: str, file_format: str) -> bool:
         """Whether a mapping of `file_format` reads the file, alone or joined to
         another.
         """
-        short = plain_name(short_name(name))
-        joined = any(
-            m.format == file_format and m.pair_of(short) for m in self.candidates
-        )
-        return joined or self.for_file(name, file_format) is not None
+        pair = self.pair_of(name)
+        is_joined = pair is not None and pair[0].format == file_format
+        return is_joined or self.for_file(name, file_format) is not None
 
     def format_of(self, name: str) -> str | None:
         """The format of the mapping that surely means this file: one that spells its
         name out, or a home's own one.
         """
-        short = short_name(name)
-        patterns = [
-            (p, m)
-            for m in self.candidates
-            for p in (*m.files, *(part.join for part in m.parts if part.join))
-            if _fits(short, p)
-        ]
-        exact = (m.format for p, m in patterns if "*" not in p)
-        own = (m.format for _, m in patterns if m in self.own)
-        return next(exact, next(own, None))
+        short, own = short_name(name), None
+        for mapping, pattern in self._patterns():
+            if _fits(short, pattern):
+                if "*" not in pattern:
+                    return mapping.format
+                if own is None and mapping in self.own:
+                    own = mapping.format
+        return own
+
+    def _patterns(self) -> Iterator[tuple[Mapping, str]]:
+        for mapping in self.candidates:
+            for pattern in mapping.files:
+                yield mapping, pattern
+            for part in mapping.tables:
+                if part.join:
+                    yield mapping, part.join
 
 
 def short_name(name: str) -> str:
@@ -222,4 +221,4 @@ def short_name(name: str) -> str:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    return fnmatch(name, pattern) or fnmatch(plain_name(name), pattern)
+    return fnmatchcase(name, pattern) or fnmatchcase(plain_name(name), pattern)

@@ -1,44 +1,91 @@
-"""The registry of readers, one per file format.
+"""The registry of readers, one per format: other tools' logs, raw run logs, tables, and
+what other packages bring (entry points `autollm.readers`).
 
-What does not belong here: how a format is read. Invariant: formats and suffixes are
-unique.
+Invariant: formats are unique; the first reader whose `matches` says yes reads a file,
+unless a mapping that means the file says another format.
 """
 
 from __future__ import annotations
 
-from autollm.core.errors import UnknownNameError
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.files import is_local, local_path
 from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import plain_name
-from autollm.logs.reader_autollm_run import AutollmRunReader
-from autollm.logs.reader_table_csv import TableCsvReader
-from autollm.logs.reader_table_jsonl import TableJsonlReader
-from autollm.logs.reader_table_parquet import TableParquetReader
-from autollm.logs.reading import Reader
+from autollm.logs.opened import plain_name
+from autollm.logs.readers import file_readers, folder_readers, home_formats
+from autollm.logs.relation import FileReader, FolderReader
+from autollm.logs.tables.csv_table import CsvTable
+from autollm.logs.tables.json_table import JsonTable
+from autollm.logs.tables.parquet_table import ParquetTable
+from autollm.logs.tables.run_log import RunLog
 
-_ALL: tuple[Reader, ...] = (
-    AutollmRunReader(),
-    TableCsvReader(),
-    TableJsonlReader(),
-    TableParquetReader(),
-)
-READERS: dict[str, Reader] = {reader.format: reader for reader in _ALL}
+GROUP = "autollm.readers"
 
 
-def reader_for(name: str, choice: MappingChoice) -> Reader | None:
-    """The reader of a file; None when unknown. The named mapping's format decides, else
-    that of a home's own mapping or of one which spells the file's name out, else the
-    suffix (compressions set aside).
+@dataclass(frozen=True)
+class Readers:
+    """All readers that a home has, in the order in which they are asked."""
+
+    files: tuple[FileReader, ...]
+    folders: tuple[FolderReader, ...]
+
+    def named(self, file_format: str) -> FileReader | FolderReader:
+        """The reader of a format.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        known = {reader.format: reader for reader in (*self.files, *self.folders)}
+        if file_format not in known:
+            raise UnknownNameError("log format", file_format, known)
+        return known[file_format]
+
+    def for_file(
+        self, name: str, head: bytes, choice: MappingChoice
+    ) -> FileReader | None:
+        """The reader of a file; None when no reader knows it.
+
+        The named mapping's format decides, else that of a mapping which surely means
+        the file, else the readers are asked.
+        """
+        said = choice.named.format if choice.named else choice.format_of(name)
+        plain = plain_name(name)
+        for reader in self.files:
+            if reader.format == said:
+                return reader
+        if choice.named:
+            return None
+        return next((r for r in self.files if r.matches(plain, head)), None)
+
+
+def readers_of(home: str) -> Readers:
+    """The readers of a home: shipped, of other packages, and of its own text formats.
 
     Raises:
-        UnknownNameError: the named mapping's format has no reader.
+        RecordError: a text format of the home is wrong.
+        SetupError: another package's reader cannot be loaded.
     """
-    if choice.named is not None:
-        if choice.named.format not in READERS:
-            raise UnknownNameError("log format", choice.named.format, READERS)
-        return READERS[choice.named.format]
-    sure = choice.format_of(name)
-    if sure in READERS:
-        return READERS[sure]
-    return next(
-        (r for r in READERS.values() if plain_name(name).endswith(r.suffixes)), None
-    )
+    own = home_formats(Path(local_path(home))) if is_local(home) else ()
+    files = (RunLog(), *file_readers(own), CsvTable(), JsonTable(), ParquetTable())
+    plugged = _plugged()
+    folders = [r for r in plugged if hasattr(r, "matches_folder")]
+    others = [r for r in plugged if not hasattr(r, "matches_folder")]
+    return Readers((*others, *files), (*folders, *folder_readers(own)))
+
+
+@cache
+def _plugged() -> tuple[FileReader | FolderReader, ...]:
+    found = []
+    for point in entry_points(group=GROUP):
+        try:
+            found.append(point.load()())
+        except Exception as error:
+            raise SetupError(
+                f"the reader {point.name!r} ({point.value}) cannot be loaded: {error}. "
+                "Fix: update or uninstall the package that brings it."
+            ) from error
+    return tuple(found)

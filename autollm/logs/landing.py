@@ -1,11 +1,10 @@
 """Landing: raw logs into the lake, once, with nothing lost.
 
 Each file is copied to `<lake>/landing/<sha[:2]>/<sha>/<name>` and read by its format's
-reader; all files of one call are written as one bronze batch. A file that has landed
-(by sha256) is skipped; a run that another file brought first goes to quarantine; so
-does every line that cannot be used, with file, line and reason. What does not belong
-here:
-formats, the warehouse, schedules; `session.py` does the work of one call.
+reader; all files of one call are written as one bronze batch. A file that has landed (by
+sha256, under the mapping that it has now) is skipped. Of a run the newest reading of a
+file of the same path counts; a run that another file brought first goes to quarantine,
+as does every line that cannot be used, with file, line and reason.
 
 Invariant: killed at any moment, the lake holds the batch whole or not at all, and
 landing again gives the same.
@@ -16,13 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from autollm.core.errors import RecordError
-from autollm.logs.bronze import Batch, Bronze
+from autollm.core.errors import UnknownNameError
+from autollm.core.mapping import Mapping
+from autollm.logs.bronze import Bronze, require_bronze
+from autollm.logs.bronze_tables import Batch
 from autollm.logs.catalog import MappingChoice, own_mappings
-from autollm.logs.containers import find_files
+from autollm.logs.formats import readers_of
 from autollm.logs.ingest_report import IngestReport
-from autollm.logs.mapping import Mapping
 from autollm.logs.session import Session
+
+__all__ = ["ingest", "landed_sources", "remove_source", "require_bronze"]
 
 
 def ingest(
@@ -30,52 +32,60 @@ def ingest(
     lake: str,
     mapping: Mapping | None = None,
     say: Callable[[str], None] = lambda text: None,
+    again: Iterable[str] = (),
 ) -> IngestReport:
-    """Land log files, tables, archives, or folders of them in the lake at `lake`
-    (fsspec URL or path).
+    """Land log files, tables, archives, run folders, or folders of them in the lake at
+    `lake` (fsspec URL or path).
 
     With a mapping, files named in `paths` are read as its format and folders are
     searched for its `files`; without one, those added to the lake and the built-in ones
     are used (run logs by their header's source, tables by file name). `say` is told how
-    far a long file is.
+    far a long file is. Sources of `again`, and those whose mapping has changed since
+    they landed, are read anew from their raw files.
 
     Raises:
         FileNotFoundError: a path does not exist.
-        MappingError: a table that no mapping describes or fits; nothing has been
-            written to bronze then.
+        UnknownNameError: no reader for the mapping's format, or no such source landed.
+        MappingError: a mapping file of the home is wrong.
         BusyError: another ingest is writing to this lake.
     """
-    bronze = Bronze(lake)
+    bronze, again = Bronze(lake), list(again)
     choice = MappingChoice(mapping, tuple(own_mappings(lake).values()))
+    readers = readers_of(lake)
+    if mapping is not None:
+        readers.named(mapping.format)
     with bronze.writing(), Batch() as batch:
-        session = Session(bronze, choice, batch, say)
+        _check_landed(bronze, again)
+        session = Session(bronze, choice, readers, batch, say, again)
+        session.land_again()
         for path in paths:
-            files, is_folder = find_files(str(path))
-            for raw in files:
-                session.land(raw, claimed_only=is_folder)
+            session.land(str(path))
         session.land_rest()
         return session.commit()
 
 
-def require_bronze(lake: str) -> None:
-    """Check that there is something to build tables from.
+def landed_sources(lake: str) -> list[str]:
+    """The sources of which something has landed, sorted."""
+    return sorted(
+        {source for (source,) in Bronze(lake).read("files", ["source"])} - {""}
+    )
+
+
+def remove_source(lake: str, source: str) -> None:
+    """Take a source out of bronze and quarantine; its raw files stay.
 
     Raises:
-        RecordError: no batch with a run has landed.
+        UnknownNameError: no such source landed.
+        BusyError: an ingest is writing to this lake.
     """
     bronze = Bronze(lake)
-    if not any(n_runs for (n_runs,) in bronze.read("files", ["n_runs"])):
-        raise RecordError(
-            f"no run has landed in {bronze.batches}: there is nothing to build tables "
-            "from. "
-            "Fix: autollm ingest PATH (a log, a table, an archive or a folder)."
-        )
+    with bronze.writing(), Batch() as batch:
+        _check_landed(bronze, [source])
+        bronze.write(None, batch, (source,))
 
 
-def bronze_path(lake: str) -> str:
-    """Where bronze lies, as dbt wants it: a plain path for local lakes, a URL for
-    others.
-    """
-    bronze = Bronze(lake)
-    path = f"{bronze.root}/bronze"
-    return path if bronze.is_local else bronze.fs.unstrip_protocol(path)
+def _check_landed(bronze: Bronze, sources: list[str]) -> None:
+    known = {source for (source,) in bronze.read("files", ["source"])} - {""}
+    for source in sources:
+        if source not in known:
+            raise UnknownNameError("source", source, known)

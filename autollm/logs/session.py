@@ -1,444 +1,633 @@
-"""One landing: files into the batch that grows, runs told apart from those that came
-before.
+"""One landing: from paths to readings, told apart from those that came before.
 
-What does not belong here: which files (`landing.py`), formats, writing Parquet
-(`bronze.py`). Invariant: raw bytes are kept before anything is read; of every run the
-first one stays, any other is set aside with the reason.
+A file walks forward once: found -> opened -> read (a relation) -> mapped -> written.
+Here it is decided which reader and mapping it gets, whether it has landed, and what is
+said of it where it has none.
+
+Invariant: raw bytes are kept before anything is read; a file that cannot be read is set
+aside with its reason and never stops another.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import fsspec
+import pyarrow as pa
 
+from autollm.core.errors import AutoLLMError, MappingError, RecordError
+from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.core.records import content_hash
-from autollm.logs.bronze import Batch, Bronze
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import (
-    LogBytes,
-    LogFile,
-    RawFile,
-    hash_file,
-    open_logs,
-    open_table,
+from autollm.logs import archives
+from autollm.logs.bronze import Bronze
+from autollm.logs.bronze_tables import Batch
+from autollm.logs.catalog import MappingChoice, short_name
+from autollm.logs.formats import Readers
+from autollm.logs.found import Found, find_files
+from autollm.logs.ingest_report import SHOWN, Ignored, IngestReport
+from autollm.logs.ledger import Ledger
+from autollm.logs.mapped.header_check import check_columns
+from autollm.logs.mapped.mapper import Mapper
+from autollm.logs.opened import Opened, RawFile, head_of, plain_name
+from autollm.logs.pairs import Held, JoinedRows, Waiting
+from autollm.logs.raw_copies import raw_copies
+from autollm.logs.readings import Landing, Reading
+from autollm.logs.relation import (
+    POINTS_SCHEMA,
+    BadLines,
+    FileReader,
+    FolderReader,
+    OpenedFolder,
+    Relation,
 )
-from autollm.logs.formats import reader_for
-from autollm.logs.ingest_report import SHOWN, IngestReport, Quarantined
-from autollm.logs.landing_checks import EarlierRuns, SourceChecks, source_warnings
-from autollm.logs.mapping import Mapping
-from autollm.logs.pairs import Held, Waiting, hold
-from autollm.logs.reading import BadLines, ReadFile
+from autollm.logs.run_folders import RunFolder, claimed_folders
+from autollm.logs.source_checks import source_warnings
+from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
 
 SAY_EVERY_S = 10.0
 """How often a long file says how far it is."""
+_COUNTED = ("file", "member", "folder")
+"""Kinds of files that a report counts: an archive and a folder's parts come with them."""
+NO_READER = "no reader knows its format"
 
 
-@dataclass
-class _Account:
-    """Lines and runs of one file, over its chunks."""
+@dataclass(frozen=True)
+class Landed:
+    """A file of an earlier landing, as the table of files has it."""
 
-    n_lines: int = 0
-    n_bad: int = 0
-    n_runs: int = 0
-    mapping_id: str = ""
-    source: str = ""
+    source: str
+    mapping_id: str
+    name: str
+    n_lines: int
 
-    def add(self, found: ReadFile) -> None:
-        self.n_lines += found.n_lines
-        self.n_bad += found.n_lines_quarantined
-        self.n_runs += len(found.runs)
-        self.mapping_id, self.source = (
-            found.mapping_id or self.mapping_id,
-            found.source or self.source,
-        )
+
+@dataclass(frozen=True)
+class Unit:
+    """What is read as one: an opened file with its reader, and where it came from."""
+
+    opened: Opened
+    raw: RawFile | None
+    kind: str
+    path_id: str
+    folder: str
+    reader: FileReader | None = None
+
+    @property
+    def raw_sha256(self) -> str:
+        return self.raw.sha256 if self.raw else self.opened.sha256
 
 
 class Session:
     """One ingest: what the lake held before, and the batch that grows. `say` is told
-    how far a long file is.
+    how far a long file is; `again` are sources that are read anew from their raw files.
     """
 
     def __init__(
         self,
         bronze: Bronze,
         choice: MappingChoice,
+        readers: Readers,
         batch: Batch,
         say: Callable[[str], None] = lambda text: None,
+        again: Iterable[str] = (),
     ):
         self._bronze, self._choice, self._batch, self._say = bronze, choice, batch, say
-        files = bronze.read(
-            "files", ["sha256", "source", "mapping_id", "file", "n_lines"]
-        )
-        self._landed = {(sha, source) for sha, source, *_ in files}
-        self._landed_hashes = {sha for sha, _ in self._landed}
-        self._landed_names = {
-            (sha, source, name) for sha, source, _, name, n_lines in files if n_lines
-        }
-        self._stale_sources = stale_sources((row[:3] for row in files), choice)
-        self._earlier = EarlierRuns(bronze)
-        self._names = ["an earlier batch"]
-        self._spaces: set[tuple[str, str, str]] = set()
-        self._checks: dict[str, SourceChecks] = {}
+        self._readers = readers
+        columns = ["sha256", "source", "mapping_id", "file", "path_id", "file_version"]
+        files = bronze.read("files", [*columns, "n_lines"])
+        changed = _changed_sources(files, choice)
+        self._again = tuple(sorted({*again, *changed}))
+        self._landed: dict[str, list[Landed]] = {}
+        self._versions: dict[str, int] = {}
+        for sha256, source, mapping_id, name, path_id, version, n_lines in files:
+            if path_id:
+                known = self._versions.get(path_id, 0)
+                self._versions[path_id] = max(known, version)
+            if source not in self._again:
+                entry = Landed(source, mapping_id, name, n_lines)
+                self._landed.setdefault(sha256, []).append(entry)
+        mapper = Mapper()
+        ledger = Ledger(bronze, mapper.connection, frozenset(self._again))
+        self._landing = Landing(batch, mapper, ledger)
         self._waiting = Waiting()
-        self._shown: list[Quarantined] = []
-        self._n_skipped = 0
-        self._ignored: list[str] = []
+        self._finished: list[Reading] = []
+        self._n_readings = self._n_skipped = 0
+        self._ignored: list[Ignored] = []
+        self._notes: list[str] = []
 
-    def land(self, raw: RawFile, claimed_only: bool) -> None:
-        """Read one file, or the members of one archive, into the batch."""
-        if not raw.is_archive and not self._claims(raw.name, claimed_only):
-            self._ignored.append(raw.name)
-            return
-        if raw.problem:
-            name_sha256 = hashlib.sha256(
-                f"{raw.name}: {raw.problem}".encode()
-            ).hexdigest()
-            if not self._has_landed(name_sha256):
-                self._land_log(
-                    LogBytes(raw.name, b"", name_sha256, raw.problem),
-                    name_sha256,
-                    is_member=False,
-                )
-            return
-        sha256, size = hash_file(raw)
-        reader = None if raw.is_archive else reader_for(raw.name, self._choice)
-        if (
-            reader is not None
-            and reader.streams
-            and self._choice.is_of_a_pair(raw.name)
-        ):
-            self._hold(raw, open_table(raw, sha256, size))
-            return
-        if self._has_landed(sha256):
-            self._n_skipped += 1
-            return
-        self._keep_raw(raw, sha256)
-        if reader is not None and reader.streams:
-            self._land_log(open_table(raw, sha256, size), sha256, is_member=False)
-            return
-        n_before = len(self._batch.files)
-        for log in open_logs(raw, sha256):
-            self._land_log(log, sha256, raw.is_archive)
-        if raw.is_archive and len(self._batch.files) > n_before:
-            self._add_file(raw.name, sha256, sha256, "archive", size, "", _Account())
+    def land_again(self) -> None:
+        """Read the raw files of the sources that are read anew."""
+        for source in self._again:
+            files, folders = raw_copies(self._bronze, source)
+            for found in files:
+                self._land_found(found, in_folder=True)
+            for folder in folders:
+                self._land_folder(folder, self._readers.folders)
 
-    def _hold(self, raw: RawFile, log: LogFile) -> None:
-        """A table of a pair: read when both are there."""
-        held = hold(log, log.sha256, False, self._choice)
-        if not self._has_landed_as(held):
-            self._keep_raw(raw, log.sha256)
-        pair = self._waiting.add(held, raw.folder)
-        if pair is not None:
-            self._land_pair(*pair)
+    def land(self, path: str) -> None:
+        """Read a file, or what lies in a folder.
+
+        Raises:
+            FileNotFoundError: nothing there.
+        """
+        files, is_folder = find_files(path)
+        if is_folder:
+            readers = self._folder_readers()
+            for folder in claimed_folders(files, path, readers):
+                self._land_folder(folder, readers)
+                files = [f for f in files if f.inside not in folder.claimed]
+        for found in files:
+            if not found.is_hidden or not is_folder:
+                self._land_found(found, in_folder=is_folder)
+
+    def _folder_readers(self) -> tuple[FolderReader, ...]:
+        named = self._choice.named
+        if named is None:
+            return self._readers.folders
+        return tuple(r for r in self._readers.folders if r.format == named.format)
 
     def land_rest(self) -> None:
         """Files of a pair that waited in vain for a partner in their own folder."""
         for held, other in self._waiting.rest():
             if isinstance(other, Held):
                 self._land_pair(held, other)
-            elif not self._has_landed_as(held):
-                problem = LogBytes(held.log.name, b"", held.log.sha256, other)
-                self._land_log(problem, held.raw_sha256, held.is_member, alone=True)
-            else:
+            elif self._is_waiting(held.unit.opened):
                 self._n_skipped += 1
+            else:
+                self._set_aside_whole(held.unit, other)
 
-    def _claims(self, name: str, claimed_only: bool) -> bool:
-        reader = reader_for(name, self._choice)
-        if reader is None:
-            return False
-        return not claimed_only or self._choice.claims(name, reader.format)
-
-    def _has_landed(self, sha256: str) -> bool:
-        if not sha256:  # a member that could not be read
-            return False
-        if self._choice.named is not None:
-            return (sha256, self._choice.named.source) in self._landed
-        return sha256 in self._landed_hashes
-
-    def _has_landed_as(self, held: Held) -> bool:
-        """Files of pairs may have equal bytes and different meanings, so that their
-        names count too.
-        """
-        return (
-            held.log.sha256,
-            held.mapping.source,
-            held.log.name,
-        ) in self._landed_names
-
-    def _keep_raw(self, raw: RawFile, sha256: str) -> None:
-        """Copy the bytes as they are, through a temporary name."""
-        fs, folder = (
-            self._bronze.fs,
-            f"{self._bronze.root}/landing/{sha256[:2]}/{sha256}",
-        )
-        if fs.exists(f"{folder}/{raw.name}"):
+    def _land_found(self, found: Found, in_folder: bool) -> None:
+        if found.problem:
+            self._land_problem(found, found.problem)
             return
-        fs.makedirs(folder, exist_ok=True)
-        with (
-            fsspec.open(raw.url, "rb") as source,
-            fs.open(f"{folder}/{raw.name}.part", "wb") as target,
-        ):
-            while chunk := source.read(2**20):
-                target.write(chunk)
-        fs.mv(f"{folder}/{raw.name}.part", f"{folder}/{raw.name}")
-
-    def _land_log(
-        self,
-        log: LogBytes | LogFile,
-        raw_sha256: str,
-        is_member: bool,
-        alone: bool = False,
-    ) -> None:
-        member = log.name.rsplit("!", 1)[-1]
-        if (
-            is_member
-            and not log.problem
-            and not self._claims(member, claimed_only=True)
-        ):
-            self._ignored.append(log.name)
+        try:
+            raw = RawFile(found)
+            if archives.is_archive(found.name):
+                self._land_archive(raw)
+                return
+            head = raw.head(HEAD_BYTES)
+            reader = self._readers.for_file(found.name, head, self._choice)
+            if reader is None:
+                self._ignore(found.name, NO_READER)
+                return
+            if not self._is_wanted(found.name, reader, in_folder):
+                return
+            opened = raw.opened()
+        except (OSError, RecordError) as error:
+            self._land_problem(found, f"cannot be read: {_plain(error)}")
             return
-        held = (
-            None
-            if alone or log.problem or not is_member
-            else hold(log, raw_sha256, True, self._choice)
+        unit = Unit(opened, raw, "file", found.path_id, found.folder_id, reader)
+        self._land_unit(unit)
+
+    def _is_wanted(self, name: str, reader: FileReader, in_folder: bool) -> bool:
+        """Whether a file is read: in folders only what a mapping claims."""
+        if not in_folder or self._choice.claims(name, reader.format):
+            return True
+        if reader.format == RUN_LOG and self._choice.named is None:
+            return True
+        self._ignore(
+            name,
+            f"no mapping reads this {reader.format} file. Fix: autollm sources inspect "
+            f"{name} proposes one, autollm sources add keeps it.",
         )
-        if held is not None:
-            pair = self._waiting.add(
-                held, log.name.rsplit("/", 1)[0] if "/" in log.name else raw_sha256
+        return False
+
+    def _ignore(self, name: str, reason: str) -> None:
+        self._ignored.append(Ignored(name, reason))
+
+    def _land_problem(self, found: Found, problem: str) -> None:
+        """A file that is not even opened, once."""
+        digest = hashlib.sha256(f"{found.name}: {problem}".encode()).hexdigest()
+        opened = Opened(found.name, digest, 0, b"", problem=problem)
+        if digest not in self._landed:
+            unit = Unit(opened, None, "file", found.path_id, found.folder_id)
+            self._set_aside_whole(unit, problem)
+
+    def _land_archive(self, raw: RawFile) -> None:
+        found, n_new = raw.found, 0
+        for opened in raw.members():
+            if not opened.problem:
+                reader = self._member_reader(opened)
+                if reader is None:
+                    continue
+                inner = opened.name.rpartition("/")[0] or raw.sha256
+                unit = Unit(opened, raw, "member", found.path_id, inner, reader)
+                n_new += self._land_unit(unit)
+                continue
+            is_known = any(
+                entry.name == opened.name for entry in self._landed.get(raw.sha256, [])
             )
-            if pair is not None:
-                self._land_pair(*pair)
-            return
-        if is_member and not alone and self._has_landed(log.sha256):
+            if not is_known:
+                unit = Unit(opened, raw, "member", found.path_id, "")
+                raw.keep(self._bronze.fs, self._bronze.root)
+                self._set_aside_whole(unit, opened.problem)
+                n_new += 1
+        if n_new:
+            reading = self._reading(
+                Unit(raw.opened(), raw, "archive", found.path_id, "")
+            )
+            self._finish(reading)
+
+    def _member_reader(self, opened: Opened) -> FileReader | None:
+        name = opened.name.rsplit("!", 1)[-1]
+        if archives.is_archive(name):
+            self._ignore(opened.name, "an archive inside an archive")
+            return None
+        head = head_of(opened, HEAD_BYTES)
+        reader = self._readers.for_file(short_name(name), head, self._choice)
+        if reader is None:
+            self._ignore(opened.name, NO_READER)
+            return None
+        return reader if self._is_wanted(name, reader, in_folder=True) else None
+
+    def _land_unit(self, unit: Unit) -> bool:
+        """Read a file, unless it has landed; whether it was new."""
+        opened, reader = unit.opened, unit.reader
+        pair = self._choice.pair_of(opened.name)
+        if pair is not None and pair[0].format == reader.format:
+            return self._hold(unit, *pair)
+        mapping = None
+        if reader.format != RUN_LOG:
+            mapping = self._mapping_for(opened.name, reader.format)
+        if self._has_landed(opened, mapping, is_log=reader.format == RUN_LOG):
             self._n_skipped += 1
-            return
-        reader = reader_for(member, self._choice)
-        if log.problem or reader is None:
-            chunks: Iterable[ReadFile] = [_problem(log)]
-        elif reader.streams:
-            chunks = reader.chunks(log, self._choice)
-        else:
-            chunks = [reader.read(log, self._choice)]
-        self._land_chunks(
-            log, raw_sha256, is_member, reader.format if reader else "", chunks
-        )
-
-    def _land_pair(self, main: Held, partner: Held) -> None:
-        """Two files that make one table; a pair that has landed is skipped."""
-        if self._has_landed_as(main) and self._has_landed_as(partner):
-            self._n_skipped += 2
-            return
-        broken = next((h for h in (main, partner) if h.log.problem), None)
-        if broken is not None:
-            for held in (main, partner):
-                reason = (
-                    held.log.problem
-                    or f"it belongs to {broken.log.name}, which cannot be read: "
-                    f"{broken.log.problem}"
+            return False
+        if unit.raw is not None:
+            unit.raw.keep(self._bronze.fs, self._bronze.root)
+            if unit.kind == "file":  # a large file is read from its raw copy
+                unit = Unit(
+                    unit.raw.opened(),
+                    unit.raw,
+                    "file",
+                    unit.path_id,
+                    unit.folder,
+                    reader,
                 )
-                problem = LogBytes(held.log.name, b"", held.log.sha256, reason)
-                self._land_log(problem, held.raw_sha256, held.is_member, alone=True)
-            return
-        reader = reader_for(main.main, MappingChoice(main.mapping))
-        joined = reader.join(partner.log, main.mapping)
-        choice = MappingChoice(main.mapping)
-        chunks = reader.chunks(main.log, choice, joined)
-        self._land_chunks(
-            main.log, main.raw_sha256, main.is_member, reader.format, chunks
-        )
-        report = [joined.report(main.log.name)]
-        self._land_chunks(
-            partner.log, partner.raw_sha256, partner.is_member, reader.format, report
+        if unit.opened.problem:
+            self._set_aside_whole(unit, unit.opened.problem, mapping)
+        elif mapping is None and reader.format != RUN_LOG:
+            self._set_aside_whole(unit, self._no_mapping(unit))
+        else:
+            reading = self._reading(unit, mapping)
+            self._read(reading, self._relations(unit, reading))
+        return True
+
+    def _mapping_for(self, name: str, file_format: str) -> Mapping | None:
+        named = self._choice.named
+        if named is not None:
+            return named if named.format == file_format else None
+        return self._choice.for_file(name, file_format)
+
+    def _no_mapping(self, unit: Unit) -> str:
+        named = self._choice.candidates
+        known = [m.source for m in named if m.format == unit.reader.format]
+        return (
+            f"no mapping says what the columns of {unit.opened.name} mean. Fix: name "
+            f"one ({', '.join(known) or 'none is of this format'}) or a mapping file; "
+            f"`autollm sources inspect {unit.opened.name}` proposes one."
         )
 
-    def _land_chunks(
+    def _has_landed(
         self,
-        log: LogBytes | LogFile,
-        raw_sha256: str,
-        is_member: bool,
-        file_format: str,
-        chunks: Iterable[ReadFile],
+        opened: Opened,
+        mapping: Mapping | None,
+        by_name: bool = False,
+        is_log: bool = False,
+    ) -> bool:
+        """Whether these bytes have landed under the mapping that they have now. Files
+        of pairs may have equal bytes and different meanings, so that their names count.
+        """
+        for entry in self._landed.get(opened.sha256, []) if opened.sha256 else []:
+            now = mapping
+            if is_log:
+                now = self._choice.for_source(entry.source)
+                if self._choice.named is not None and now is None:
+                    continue
+            is_same = (now.source if now else "") == (entry.source if now else "")
+            is_same &= (now.mapping_id if now else "") == entry.mapping_id
+            if by_name:
+                is_same &= entry.name == opened.name and entry.n_lines > 0
+            if is_same:
+                return True
+        return False
+
+    def _reading(self, unit: Unit, mapping: Mapping | None = None) -> Reading:
+        self._n_readings += 1
+        return Reading(
+            self._n_readings,
+            unit.opened.name,
+            unit.opened.sha256,
+            unit.raw_sha256,
+            _path_id(unit),
+            unit.kind,
+            unit.opened.n_bytes,
+            unit.reader.format if unit.reader else "",
+            mapping,
+        )
+
+    def _set_aside_whole(
+        self, unit: Unit, reason: str, mapping: Mapping | None = None
     ) -> None:
-        account, begun = _Account(), time.monotonic()
-        said = begun
-        self._names.append(log.name)
-        for found in chunks:
-            self._first_runs_only(log, found)
-            self._add_found(log, raw_sha256, found)
-            account.add(found)
+        """A file of which nothing is read."""
+        reading = self._reading(unit, mapping)
+        if unit.kind == "file" and unit.raw is not None:
+            unit.raw.keep(self._bronze.fs, self._bronze.root)
+        bad = (BadLines(0, 0, reason, ""),)
+        is_text = reading.format in ("csv", "jsonl", RUN_LOG)
+        if is_text and not unit.opened.problem and unit.opened.n_bytes:
+            with unit.opened.open() as stream:
+                account = whole_file(stream, reason)
+            bad = tuple(account.bad)
+            reading.n_lines = account.n_lines
+        self._landing.set_aside(reading, list(bad))
+        self._finish(reading)
+
+    def _relations(self, unit: Unit, reading: Reading) -> Iterator[Relation]:
+        """What a file's reader makes of it; a file that it refuses is one bad entry."""
+        try:
+            yield from unit.reader.read(unit.opened)
+        except (RecordError, OSError, pa.ArrowException) as error:
+            yield Relation(reading.format, pa.table({}), bad=_refused(error))
+
+    def _read(self, reading: Reading, relations: Iterable[Relation]) -> None:
+        """Take the relations of one file or folder to its end."""
+        begun = said = time.monotonic()
+        late: list[Relation] = []
+        for relation in relations:
+            for note in relation.notes[: max(SHOWN - len(self._notes), 0)]:
+                self._notes.append(f"{reading.name}: {note}")
+            ready = self._checked(reading, relation)
+            if ready.points is None:
+                self._landing.add(reading, ready)
+            else:  # a run lands when its history is whole
+                self._keep_points(reading, ready.points)
+                late.append(ready)
             now = time.monotonic()
             if now - said >= SAY_EVERY_S:
                 said = now
+                pace = reading.n_lines / max(now - begun, 1e-9)
                 self._say(
-                    f"{log.name}: {account.n_lines:,} lines read, "
-                    f"{account.n_lines / (now - begun):,.0f} a second"
+                    f"{reading.name}: {reading.n_lines:,} lines read, {pace:,.0f} a "
+                    "second"
                 )
-        kind = "member" if is_member else "file"
-        self._add_file(
-            log.name, raw_sha256, log.sha256, kind, log.n_bytes, file_format, account
-        )
+        for relation in late:
+            self._landing.add(reading, relation)
+        self._finish(reading)
 
-    def _first_runs_only(self, log: LogBytes | LogFile, found: ReadFile) -> None:
-        """Keep the first of every (source, run_id), and of every cell where the mapping
-        asks for it; others become bad.
+    def _keep_points(self, reading: Reading, points: pa.Table) -> None:
+        if reading.points is None:
+            reading.points = self._batch.rows(POINTS_SCHEMA)
+        reading.points.add(points)
+
+    def _checked(self, reading: Reading, relation: Relation) -> Relation:
+        """The relation, where its mapping is known and its header fits; else all of its
+        lines are bad.
         """
-        kept, this = [], len(self._names) - 1
-        mapping = self._choice.for_source(found.source)
-        for run in found.runs:
-            source, run_id = run.key
-            if source not in self._checks:
-                self._earlier.load(
-                    source, with_cells=mapping.duplicate_cells == "quarantine"
-                )
-                self._checks[source] = SourceChecks(
-                    mapping,
-                    source,
-                    source not in self._earlier.sources,
-                    self._earlier.cells,
-                )
-            first = self._earlier.runs.first(f"{source}\0{run_id}", this)
-            if first != this:
-                reason = f"the run {run_id!r} of {source!r} came first from {self._names[first]}; this one is kept raw only"
-            else:
-                reason = self._checks[source].add(run, log.name)
-            if reason:
-                found.bad.append(BadLines(run.line, run.n_lines, reason, run.text))
-            else:
-                kept.append(run)
-        found.runs = kept
+        if not relation.runs.num_rows:
+            return relation
+        if reading.mapping is None:
+            reading.source = str(relation.runs["source"][0])
+            reading.mapping = self._choice.for_source(reading.source)
+            if reading.mapping is None:
+                return self._unusable(relation, self._unknown_source(reading.source))
+        try:
+            if not reading.is_checked:  # later blocks of JSON lines may lack a key
+                check_columns(reading.mapping, relation, relation.runs.column_names)
+        except MappingError as error:
+            return self._unusable(relation, f"{reading.name}: {error}")
+        reading.is_checked = True
+        part = reading.mapping.part(plain_name(short_name(reading.name)))
+        if reading.mapping.tables and part is not None:
+            return _with_constants(relation, part.constants)
+        return relation
 
-    def _add_found(
-        self, log: LogBytes | LogFile, raw_sha256: str, found: ReadFile
+    def _unknown_source(self, source: str) -> str:
+        known = [m.source for m in self._choice.candidates if m.format == RUN_LOG]
+        return (
+            f"no mapping for the source {source!r}. Known: {', '.join(known) or 'none'}. "
+            "Fix: land it with a mapping file of that source."
+        )
+
+    @staticmethod
+    def _unusable(relation: Relation, reason: str) -> Relation:
+        """All lines of a relation as one bad entry."""
+        n_lines = relation.n_lines
+        bad = (BadLines(min(1, n_lines), n_lines, reason, ""),)
+        return Relation(relation.format, pa.table({}), bad=bad, n_lines=n_lines)
+
+    def _is_waiting(self, opened: Opened) -> bool:
+        """Whether a file of a pair came before, with its partner or without."""
+        known = self._landed.get(opened.sha256, []) if opened.sha256 else []
+        return any(entry.name == opened.name for entry in known)
+
+    def _hold(self, unit: Unit, mapping: Mapping, names: tuple[str, str]) -> bool:
+        """A table of a pair: read when both are there."""
+        is_new = not self._is_waiting(unit.opened)
+        if is_new and unit.raw is not None:
+            unit.raw.keep(self._bronze.fs, self._bronze.root)
+        is_main = names[0] == plain_name(short_name(unit.opened.name))
+        pair = self._waiting.add(Held(unit, unit.folder, mapping, *names, is_main))
+        if pair is not None:
+            return self._land_pair(*pair)
+        return is_new
+
+    def _land_pair(self, main: Held, partner: Held) -> bool:
+        """Two files that make one table; a pair that has landed is skipped."""
+        pair, mapping = (main, partner), main.mapping
+        if all(self._has_landed(h.unit.opened, mapping, by_name=True) for h in pair):
+            self._n_skipped += 2
+            return False
+        for broken in pair:
+            if broken.unit.opened.problem:
+                for held in pair:
+                    problem = broken.unit.opened.problem
+                    name = broken.unit.opened.name
+                    other = f"it belongs to {name}, which cannot be read: {problem}"
+                    own = held.unit.opened.problem
+                    self._set_aside_whole(held.unit, own or other, mapping)
+                return True
+        main_reading = self._reading(main.unit, mapping)
+        partner_reading = self._reading(partner.unit, mapping)
+        relations = list(self._relations(partner.unit, partner_reading))
+        try:
+            joined = JoinedRows(mapping, partner.unit.opened.name, relations)
+            parts = []
+            for relation in self._relations(main.unit, main_reading):
+                has_rows = relation.runs.num_rows
+                parts.append(joined.join(relation) if has_rows else relation)
+        except MappingError as error:
+            for held in pair:
+                self._set_aside_whole(held.unit, str(error), mapping)
+            return True
+        self._read(main_reading, parts)
+        self._read(partner_reading, [joined.finish(main.unit.opened.name)])
+        return True
+
+    def _land_folder(
+        self, folder: RunFolder, readers: tuple[FolderReader, ...]
     ) -> None:
-        mapping = self._choice.for_source(found.source)
-        self._batch.runs.add(
-            {**run.row, "raw_file": log.name, "raw_sha256": raw_sha256}
-            for run in found.runs
-        )
-        for run in found.runs:
-            self._add_space(run.row, mapping)
-            name = {"source": run.row["source"], "run_id": run.row["run_id"]}
-            if run.points:
-                self._batch.run_metrics.add({**name, **point} for point in run.points)
-        bad = sorted(found.bad, key=lambda b: b.line)
-        self._batch.quarantine.add(
-            {"file": log.name, "sha256": log.sha256, **dataclasses.asdict(b)}
-            for b in bad
-        )
-        self._shown += [
-            Quarantined(log.name, b.line, b.n_lines, b.reason)
-            for b in bad[: SHOWN - len(self._shown)]
-        ]
-
-    def _add_space(self, row: dict[str, str], mapping: Mapping) -> None:
-        key = (row["source"], row["space_id"], row["ladder_id"])
-        if key in self._spaces:
+        """A run folder, unless it has landed as it is."""
+        reader = next(r for r in readers if r.format == folder.format)
+        mapping = self._folder_mapping(folder)
+        if mapping is None:
+            self._ignore(
+                folder.name,
+                f"a {folder.format} folder that no mapping reads. Fix: autollm sources "
+                f"inspect {folder.name} proposes one, autollm sources add keeps it.",
+            )
             return
-        self._spaces.add(key)
-        self._batch.spaces.add(
-            [
-                {
-                    "source": row["source"],
-                    "family": mapping.family,
-                    "space_id": mapping.space_id,
-                    "space_json": mapping.space_json,
-                    "ladder_id": mapping.ladder_id,
-                    "ladder_json": mapping.ladder_json,
-                }
-            ]
-        )
+        try:
+            raws = {inside: RawFile(found) for inside, found in folder.files.items()}
+            parts = [f"{inside} {raw.sha256}" for inside, raw in sorted(raws.items())]
+        except OSError as error:
+            found = next(iter(folder.files.values()))
+            self._land_problem(found, f"cannot be read: {_plain(error)}")
+            return
+        sha256 = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
+        opened = Opened(folder.name, sha256, sum(r.n_bytes for r in raws.values()), b"")
+        if self._has_landed(opened, mapping):
+            self._n_skipped += 1
+            return
+        for inside, raw in raws.items():
+            raw.keep(self._bronze.fs, self._bronze.root)
+            member = Opened(f"{folder.name}!{inside}", raw.sha256, raw.n_bytes, b"")
+            unit = Unit(member, raw, "part", folder.path_id, "")
+            entry = self._reading(unit, mapping)
+            self._finish(entry)
+        unit = Unit(opened, None, "folder", folder.path_id, "")
+        reading = self._reading(unit, mapping)
+        reading.format, reading.prefix = folder.format, f"{folder.name}!"
+        files = {}
+        for inside, raw in raws.items():
+            files[inside] = _renamed(raw.opened(), inside)
+        self._read(reading, _folder_relations(reader, OpenedFolder(folder.name, files)))
 
-    def _add_file(
-        self,
-        name: str,
-        raw_sha256: str,
-        sha256: str,
-        kind: str,
-        size: int,
-        file_format: str,
-        account: _Account,
-    ) -> None:
-        named = self._choice.named
-        source = account.source or (named.source if named else "")
-        self._landed.add((sha256, source))
-        self._landed_hashes.add(sha256)
-        if (
-            account.n_lines
-        ):  # a file that waited in vain for its partner has no lines yet
-            self._landed_names.add((sha256, source, name))
-        self._batch.files.append(
-            {
-                "source": source,
-                "file": name,
-                "raw_sha256": raw_sha256,
-                "sha256": sha256,
-                "kind": kind,
-                "bytes": size,
-                "mapping_id": account.mapping_id or (named.mapping_id if named else ""),
-                "format": file_format,
-                "n_lines": account.n_lines,
-                "n_lines_read": account.n_lines - account.n_bad,
-                "n_lines_quarantined": account.n_bad,
-                "n_runs": account.n_runs,
-            }
-        )
+    def _folder_mapping(self, folder: RunFolder) -> Mapping | None:
+        names = (folder.name, *folder.files)
+        found = (self._mapping_for(name, folder.format) for name in names)
+        return next((mapping for mapping in found if mapping), None)
+
+    def _finish(self, reading: Reading) -> None:
+        self._finished.append(reading)
+        mapping_id = reading.mapping.mapping_id if reading.mapping else ""
+        source = reading.mapping.source if reading.mapping else reading.source
+        entry = Landed(source, mapping_id, reading.name, reading.n_lines)
+        self._landed.setdefault(reading.sha256, []).append(entry)
 
     def commit(self) -> IngestReport:
         """Write the batch, if there is anything in it."""
-        files = self._batch.files
-        keys = sorted(f"{f['sha256']} {f['source']} {f['file']}" for f in files)
-        batch_id = content_hash("\n".join(keys)) if files else None
-        if (
-            batch_id in self._bronze.batch_ids()
-        ):  # files without their partner, met once more
-            batch_id, files = None, []
-        if batch_id is not None:
-            self._bronze.write(batch_id, self._batch)
-        total = {
-            n: sum(f[n] for f in files)
-            for n in ("n_lines", "n_lines_read", "n_lines_quarantined")
-        }
+        self._landing.flush()
+        for reading in self._finished:
+            version = self._versions.get(reading.path_id, 0) + 1
+            self._batch.files.append(reading.file_row(version))
+        batch_id, files = self._batch_id(), self._batch.files
+        if batch_id is None:
+            files = []
+        if batch_id is not None or self._again:
+            self._bronze.write(batch_id, self._batch, self._again)
+        return self._report(batch_id, files)
+
+    def _batch_id(self) -> str | None:
+        keys = []
+        for row in self._batch.files:
+            parts = (row["sha256"], row["source"], row["file"], row["mapping_id"])
+            keys.append(" ".join(parts))
+        if not keys:
+            return None
+        text = "\n".join(sorted(keys))
+        batch_id = content_hash(text.encode("utf-8", "surrogatepass"))
+        if batch_id not in self._bronze.batch_ids():
+            return batch_id
+        if self._again:  # the same files under the same mapping, read anew
+            return content_hash(f"{batch_id} again {len(self._bronze.batch_ids())}")
+        return None  # files without their partner, met once more
+
+    def _report(
+        self, batch_id: str | None, files: list[dict[str, Any]]
+    ) -> IngestReport:
+        names = ("n_lines", "n_lines_read", "n_lines_quarantined")
+        counts = {name: sum(row[name] for row in files) for name in names}
+        totals, tables = self._landing.totals, self._batch.tables
         return IngestReport(
             batch_id=batch_id,
-            n_files_new=sum(f["kind"] != "archive" for f in files),
+            n_files_new=sum(row["kind"] in _COUNTED for row in files),
             n_files_skipped=self._n_skipped,
-            n_runs=len(self._batch.runs),
-            n_metric_points=len(self._batch.run_metrics),
-            **total,
-            quarantined=tuple(self._shown),
+            n_runs=len(tables["runs"]) if files else 0,
+            n_runs_seen=totals.n_seen,
+            n_runs_changed=totals.n_changed,
+            n_metric_points=len(tables["run_metrics"]) if files else 0,
+            **counts,
+            quarantined=tuple(totals.quarantined) if files else (),
+            changed=tuple(totals.changed),
             n_ignored=len(self._ignored),
-            ignored=tuple(self._ignored[:SHOWN]),
-            stale_sources=self._stale_sources,
-            warnings=tuple(source_warnings(self._checks)),
+            ignored=tuple(entry.file for entry in self._ignored[:SHOWN]),
+            ignored_reasons=tuple(entry.reason for entry in self._ignored[:SHOWN]),
+            again=self._again,
+            warnings=tuple(source_warnings(self._landing.checks)),
+            notes=tuple(self._notes),
         )
 
 
-def stale_sources(
-    files: Iterable[tuple[str, str, str]], choice: MappingChoice
-) -> tuple[str, ...]:
-    """Sources among (sha256, source, mapping_id) whose mapping has changed since; those
-    of unknown mappings are not.
-    """
-    landed = {(source, mapping_id) for _, source, mapping_id in files if mapping_id}
+def _path_id(unit: Unit) -> str:
+    """Of a member or a part: the outer path and its own name."""
+    if unit.kind not in ("member", "part"):
+        return unit.path_id
+    return f"{unit.path_id}-{content_hash(unit.opened.name, 8)}"
+
+
+def _renamed(opened: Opened, name: str) -> Opened:
+    return Opened(
+        name,
+        opened.sha256,
+        opened.n_bytes,
+        opened.data,
+        opened.fs,
+        opened.path,
+        opened.codec,
+        opened.problem,
+    )
+
+
+def _folder_relations(reader: FolderReader, folder: OpenedFolder) -> Iterator[Relation]:
+    try:
+        yield from reader.read(folder)
+    except (AutoLLMError, OSError, pa.ArrowException) as error:
+        yield Relation(reader.format, pa.table({}), bad=_refused(error))
+
+
+def _refused(error: Exception) -> tuple[BadLines, ...]:
+    return (BadLines(0, 0, str(error), ""),)
+
+
+def _plain(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:
+    rows = relation.runs
+    for name, value in constants.items():
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+    return Relation(
+        relation.format,
+        rows,
+        relation.points,
+        relation.key,
+        relation.roles,
+        relation.bad,
+        relation.n_lines,
+    )
+
+
+def _changed_sources(
+    files: Iterable[tuple[Any, ...]], choice: MappingChoice
+) -> set[str]:
+    """Sources that landed under another version of the mapping that they have now."""
     now = {m.source: m.mapping_id for m in choice.candidates}
-    return tuple(
-        sorted(
-            {
-                source
-                for source, mapping_id in landed
-                if now.get(source, mapping_id) != mapping_id
-            }
-        )
-    )
-
-
-def _problem(log: LogBytes | LogFile) -> ReadFile:
-    """A file that could not even be opened: no lines are known of it."""
-    return ReadFile(
-        0, bad=[BadLines(0, 0, log.problem or "no reader for this file", "")]
-    )
+    found = set()
+    for _, source, mapping_id, *_ in files:
+        if mapping_id and now.get(source, mapping_id) != mapping_id:
+            found.add(source)
+    return found

@@ -12,10 +12,11 @@
     {{ return("'" ~ ids | join("', '") ~ "'") }}
 {%- endmacro %}
 
-{# Pre-hook of an incremental model: rows of batches that no longer lie in bronze go. #}
-{% macro drop_vanished_batches(relation, landed) -%}
+{# Pre-hook of an incremental model: rows of runs that no longer count go. #}
+{% macro drop_vanished_runs(relation, landed) -%}
     {%- if execute and load_relation(relation) is not none and not flags.FULL_REFRESH -%}
-        delete from {{ relation }} where batch_id not in (select batch_id from {{ landed }})
+        delete from {{ relation }}
+        where (source, run_id, batch_id) not in (select (source, run_id, batch_id) from {{ landed }})
     {%- else -%}
         select 1
     {%- endif -%}

@@ -4,7 +4,6 @@ when killed.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import signal
 import subprocess
@@ -14,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import MappingError
-from autollm.logs.catalog import MappingChoice, load_mapping
-from autollm.logs.containers import LogBytes
-from autollm.logs.formats import READERS
+from autollm.core.mapping import Mapping, parse_mapping
+from autollm.logs.catalog import load_mapping
 from autollm.logs.landing import ingest
-from autollm.logs.mapping_file import parse_mapping
 from autollm.logs.reading import split_lines
+from autollm.logs.relation import BadLines
+from tests.unit.logs.mapped_rows import TABLES as READERS
+from tests.unit.logs.mapped_rows import read
 from tests.unit.logs.raw_logs import (
     json_lines,
     parquet_bytes,
@@ -68,13 +68,10 @@ def mapping_text(file_format: str) -> str:
     return sweep_mapping(file_format, [SAMPLES[file_format][0]])
 
 
-def choice_of(file_format: str) -> MappingChoice:
-    own = (
-        ()
-        if SAMPLES[file_format][2] != "sweep"
-        else (parse_mapping(mapping_text(file_format), "sweep.toml"),)
-    )
-    return MappingChoice(own=own)
+def mapping_of(file_format: str) -> Mapping:
+    if SAMPLES[file_format][2] == "sweep":
+        return parse_mapping(mapping_text(file_format), "sweep.toml")
+    return load_mapping(SAMPLES[file_format][2])
 
 
 def prepare(lake, file_format: str) -> None:
@@ -91,13 +88,10 @@ def sample(file_format):
     return SAMPLES[file_format]
 
 
-def test_reader__registered__names_its_format_and_suffixes(file_format):
-    reader = READERS[file_format]
-    assert reader.format == file_format and all(
-        s.startswith(".") for s in reader.suffixes
-    )
-    others = [s for r in READERS.values() if r is not reader for s in r.suffixes]
-    assert not set(reader.suffixes) & set(others)
+def test_reader__its_own_file__is_what_it_matches(file_format, sample):
+    name, data, _ = sample
+    assert READERS[file_format].format == file_format
+    assert READERS[file_format].matches(name, data[:4096])
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
@@ -106,38 +100,35 @@ def test_reader__good_or_damaged_file__accounts_for_every_line(
 ):
     name, data, _ = sample
     data = DAMAGES[damage](data)
-    found = READERS[file_format].read(
-        LogBytes(name, data, "0" * 64), choice_of(file_format)
-    )
+    found = read_sample(file_format, name, data)
     bad_lines = [n for b in found.bad for n in range(b.line, b.line + b.n_lines)]
     if (
         file_format == "parquet"
     ):  # rows are counted, and none where the file cannot be opened
         assert found.n_lines in (0, len(TABLE)) and (found.runs or found.bad)
-        assert len(found.runs) + found.n_lines_quarantined == found.n_lines
+        assert len(found.runs) + found.n_bad == found.n_lines
     else:
         assert found.n_lines == len(split_lines(data))
-    assert (
-        len(set(bad_lines))
-        == len(bad_lines)
-        == found.n_lines_quarantined
-        <= found.n_lines
-    )
+    assert len(set(bad_lines)) == len(bad_lines) == found.n_bad <= found.n_lines
     assert all(1 <= n <= found.n_lines for n in bad_lines)
     assert all(b.reason and len(b.text) <= 500 for b in found.bad)
 
 
+def read_sample(file_format, name, data):
+    """Reader and mapping over bytes; a refused header makes all lines bad."""
+    try:
+        return read(file_format, data, mapping_of(file_format), name)
+    except MappingError as error:
+        found = read(file_format, data, None, name)
+        bad = BadLines(min(1, found.n_lines), found.n_lines, str(error), "")
+        found.runs, found.bad = [], [bad]
+        return found
+
+
 def test_reader__same_bytes__gives_equal_runs(file_format, sample):
     name, data, _ = sample
-    one, two = (
-        READERS[file_format].read(
-            LogBytes(name, data, "0" * 64), choice_of(file_format)
-        )
-        for _ in range(2)
-    )
-    assert [dataclasses.asdict(r) for r in one.runs] == [
-        dataclasses.asdict(r) for r in two.runs
-    ] and one.runs
+    one, two = (read_sample(file_format, name, data) for _ in range(2))
+    assert repr(one.runs) == repr(two.runs) and one.runs
 
 
 def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
@@ -157,21 +148,17 @@ def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
 
 
 def test_reader__another_formats_bytes__never_become_runs(file_format, sample):
-    for other, (name, data, _) in SAMPLES.items():
-        if other == file_format:
-            continue
-        log = LogBytes(sample[0], data, "0" * 64)
-        try:
-            found = READERS[file_format].read(log, choice_of(file_format))
-        except MappingError as error:
-            assert sample[0] in str(error)
-        else:
-            assert not found.runs and found.n_lines_quarantined == found.n_lines, name
+    for other, (_, data, _) in SAMPLES.items():
+        if other != file_format:
+            found = read_sample(file_format, sample[0], data)
+            # the first line of any text may be a header
+            n_read = found.n_lines - found.n_bad
+            assert not found.runs and n_read <= (file_format == "csv")
 
 
 KILLED = """
 import os, signal, sys
-from autollm.logs import bronze, landing
+from autollm.logs import bronze, landing, opened, readings
 n_left = int(sys.argv[3])
 def die_at(function):
     def wrapped(*args, **kwargs):
@@ -183,8 +170,8 @@ def die_at(function):
     return wrapped
 bronze.Bronze._write_table = die_at(bronze.Bronze._write_table)
 bronze.Bronze._commit = die_at(bronze.Bronze._commit)
-landing.Session._keep_raw = die_at(landing.Session._keep_raw)
-landing.Session._add_found = die_at(landing.Session._add_found)
+opened.RawFile.keep = die_at(opened.RawFile.keep)
+readings.Landing.add = die_at(readings.Landing.add)
 os.rename = die_at(os.rename)
 landing.ingest([sys.argv[1]], sys.argv[2])
 """

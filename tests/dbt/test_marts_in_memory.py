@@ -28,7 +28,7 @@ def sorted_rows(rows: list[dict]) -> list[str]:
 
 
 def test_build_marts__tables_and_run_logs__equal_those_of_dbt(tmp_path):
-    from autollm.logs.mapping_file import parse_mapping
+    from autollm.core.mapping import parse_mapping
     from autollm.logs.proposal import propose
 
     home = Home(tmp_path)

@@ -1,14 +1,15 @@
--- One row per experiment and configuration. Replicas are the runs that ended (finished or diverged); a failed run says
--- nothing about its configuration. A diverged replica counts with the value that it recorded, where that is finite.
+-- One row per experiment and configuration. Replicas are the runs that are outcomes (finished or diverged); any other
+-- says nothing about its configuration yet. A diverged replica counts with the value that it recorded, where that is
+-- finite (and below 1e150, whose square is): `n_failed` counts all runs that are no outcome.
 {{ config(materialized='table') }}
 
 with runs as (
 
     select
         *,
-        status != 'failed' as is_replica,
-        case when status != 'failed' and isfinite(objective_value) then objective_value end as objective
-    from {{ ref('stg_runs') }}
+        is_outcome as is_replica,
+        case when is_outcome and abs(objective_value) < 1e150 then objective_value end as objective
+    from {{ ref('int_runs__accepted') }}
 
 ),
 
@@ -23,7 +24,7 @@ counted as (
         count(*) filter (is_replica) as n_replicas,
         count(*) filter (status = 'finished') as n_finished,
         count(*) filter (status = 'diverged') as n_diverged,
-        count(*) filter (status = 'failed') as n_failed,
+        count(*) filter (not is_outcome) as n_failed,
         count(objective) as n_values,
         avg(objective) as objective_mean,
         case when count(objective) > 1 then stddev_samp(objective) end as objective_sd,

@@ -6,8 +6,8 @@ with reported as (
         config_id,
         unnest(json_keys(secondary_json)) as metric,
         secondary_json
-    from {{ ref('stg_runs') }}
-    where status != 'failed'
+    from {{ ref('int_runs__accepted') }}
+    where is_outcome
 
 ),
 

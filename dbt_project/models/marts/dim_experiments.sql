@@ -2,7 +2,7 @@
 
 with runs as (
 
-    select * from {{ ref('stg_runs') }}
+    select * from {{ ref('int_runs__accepted') }}
 
 ),
 
@@ -22,6 +22,8 @@ described as (
         min(space_id) as space_id,
         min(ladder_id) as ladder_id,
         min(fidelity_json) as fidelity_json,
+        min(context_json) as context_json,
+        min(context_id) as context_id,
         min(objective_name) as objective_name,
         min(objective_direction) as objective_direction,
         min(data_sha256) as data_sha256,
@@ -52,9 +54,9 @@ indexed as (
     select
         *,
         row_number() over ladder - 1 as fidelity_index,
-        count(*) over (partition by source, ladder_id) as n_levels
+        count(*) over (partition by source, ladder_id, context_id) as n_levels
     from described
-    window ladder as (partition by source, ladder_id order by compute_flops nulls last, fidelity_json)
+    window ladder as (partition by source, ladder_id, context_id order by compute_flops nulls last, fidelity_json)
 
 )
 
@@ -69,6 +71,8 @@ select
     indexed.space_id,
     indexed.ladder_id,
     indexed.fidelity_json,
+    indexed.context_json,
+    indexed.context_id,
     indexed.objective_name,
     indexed.objective_direction,
     indexed.data_sha256,

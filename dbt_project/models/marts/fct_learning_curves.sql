@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook="{{ drop_vanished_batches(this, ref('stg_runs')) }}",
+        pre_hook="{{ drop_vanished_runs(this, ref('int_runs__accepted')) }}",
         post_hook="{{ export_mart(this, ['source', 'run_id', 'metric', 'line']) }}"
     )
 }}
@@ -12,14 +12,14 @@ with metrics as (
 
     select * from {{ ref('stg_run_metrics') }}
     {% if is_incremental() %}
-    where batch_id in ({{ batches_to_load(ref('stg_runs'), this) }})
+    where batch_id in ({{ batches_to_load(ref('int_runs__accepted'), this) }})
     {% endif %}
 
 ),
 
 runs as (
 
-    select source, run_id, batch_id, experiment_id, config_id from {{ ref('stg_runs') }}
+    select source, run_id, batch_id, file_version, experiment_id, config_id from {{ ref('int_runs__accepted') }}
 
 )
 
@@ -41,4 +41,4 @@ select
     metrics.value,
     metrics.wall_time_s
 from metrics
-inner join runs using (source, run_id, batch_id)
+inner join runs using (source, run_id, batch_id, file_version)

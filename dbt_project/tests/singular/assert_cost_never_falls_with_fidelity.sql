@@ -1,4 +1,5 @@
--- Within a ladder, an experiment that is larger in one coordinate and smaller in none never costs less
+{{ config(severity='warn') }}
+-- A warning: costs of a user's logs are what they are, and one source must not stop the others. Within a ladder, an experiment that is larger in one coordinate and smaller in none never costs less
 -- (as much where compute is a coordinate itself, and model size another).
 with pairs as (
 
@@ -7,7 +8,7 @@ with pairs as (
         b.experiment_id as larger,
         bool_and(b.value >= a.value) and bool_or(b.value > a.value) as dominates
     from {{ ref('int_fidelity_coordinates__unpivoted') }} as a
-    inner join {{ ref('int_fidelity_coordinates__unpivoted') }} as b using (source, ladder_id, coordinate)
+    inner join {{ ref('int_fidelity_coordinates__unpivoted') }} as b using (source, ladder_id, context_id, coordinate)
     where a.experiment_id != b.experiment_id
     group by a.experiment_id, b.experiment_id
 

@@ -1,6 +1,6 @@
 -- The runs of an experiment share what makes them comparable; else a mean over them would mix different things.
 select experiment_id
-from {{ ref('stg_runs') }}
+from {{ ref('int_runs__accepted') }}
 group by experiment_id
 having
     count(distinct fidelity_json) > 1

@@ -1,7 +1,16 @@
--- Every logged point is in the curves, batch by batch.
-with logged as (
+-- Every logged point of a run that counts is in the curves, batch by batch.
+with runs as (
 
-    select batch_id, count(*) as n_points from {{ ref('stg_run_metrics') }} group by batch_id
+    select source, run_id, batch_id, file_version from {{ ref('int_runs__accepted') }}
+
+),
+
+logged as (
+
+    select batch_id, count(*) as n_points
+    from {{ ref('stg_run_metrics') }}
+    inner join runs using (source, run_id, batch_id, file_version)
+    group by batch_id
 
 ),
 

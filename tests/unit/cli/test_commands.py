@@ -188,14 +188,14 @@ def test_commands__wrong_option__code_2(tmp_path):
     )
 
 
-def test_ingest__broken_lines__counts_add_up_and_nothing_stops(tmp_path):
+def test_ingest__broken_lines__counts_add_up_and_nothing_read_is_an_error(tmp_path):
     log = tmp_path / "broken.jsonl"
     log.write_text('{"kind":"header"\n\x00\x01\nnot json\n')
     home = tmp_path / "home"
     done = _call("ingest", log, "--home", home, "--json")
     report = json.loads(done.stdout)
     assert (
-        done.exit_code == 0
+        done.exit_code == 1  # nothing could be read
         and report["n_lines_read"] + report["n_lines_quarantined"]
         == report["n_lines"]
         == 3

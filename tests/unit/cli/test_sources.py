@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from autollm.cli.main import app
 from autollm.core.errors import AutoLLMError
-from autollm.logs.mapping_file import parse_mapping
+from autollm.core.mapping import parse_mapping
 from autollm.logs.sources import catalogue
 from tests.unit.logs.raw_logs import csv_bytes, sweep_mapping, write
 
@@ -144,7 +144,7 @@ def test_sources_inspect__json__holds_the_mapping_and_every_column(call, tmp_pat
             sweep_mapping("csv", ["b.csv"]).replace(
                 'direction = "min"', 'direction = "down"'
             ),
-            "expected 'min' or 'max'",
+            "expected one of 'min' or 'max'",
         ),
         ("not toml", "is not TOML"),
     ],

@@ -32,9 +32,7 @@ from autollm.lab.trainers import architecture as train_architecture
 from autollm.lab.trainers import data_mixture as train_mixture
 from autollm.lab.trainers import optimizer as train_optimizer
 from autollm.lab.verify import seed_spread
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import LogBytes
-from autollm.logs.reader_autollm_run import AutollmRunReader
+from tests.unit.logs.landed import land_bytes
 
 MIX = Level(
     "t1",
@@ -68,10 +66,7 @@ def text():
 
 def landed(records):
     """A run's log as the reader of logs sees it."""
-    return AutollmRunReader().read(
-        LogBytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode(), "ab"),
-        MappingChoice(),
-    )
+    return land_bytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode())
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
@@ -383,11 +378,11 @@ def test_mixture_log__landed__has_its_simplex(texts):
     read = landed(records)
     (found,) = read.runs
     assert (
-        json.loads(found.row["config_json"])
+        json.loads(found["config_json"])
         == {"mixture": pytest.approx(run.config["mixture"])}
         and not read.bad
     )
-    assert found.row["objective_value"] == records[-1].final["writer_loss"]
+    assert found["objective_value"] == records[-1].final["writer_loss"]
 
 
 def test_domains__docstrings__are_parted_from_code():
@@ -460,9 +455,9 @@ def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(te
     )
     (found,) = landed(together[runs[0].run_id]).runs
     assert (
-        json.loads(found.row["config_json"]) == cells[0]
-        and found.row["cost_flops"] == 2e8
-        and found.row["status"] == "finished"
+        json.loads(found["config_json"]) == cells[0]
+        and found["cost_flops"] == 2e8
+        and found["status"] == "finished"
     )
     assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(end.final) == {
         "val_loss"
@@ -539,8 +534,8 @@ def test_optimizer_training__stack__equals_single_runs_and_every_knob_counts(tex
     read = landed(together[runs[0].run_id])
     assert (
         not read.bad
-        and read.runs[0].row["source"] == "lab-optimizer"
-        and read.runs[0].row["family"] == "pretraining"
+        and read.runs[0]["source"] == "lab-optimizer"
+        and read.runs[0]["family"] == "pretraining"
     )
 
 

@@ -26,9 +26,6 @@ from autollm.lab.families.architecture import shape_of
 from autollm.lab.live import SEEDS_FROM, LiveLab, level_of, trainable
 from autollm.lab.spec import Run
 from autollm.lab.trainers import architecture, data_mixture, pretraining
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import LogBytes
-from autollm.logs.reader_autollm_run import AutollmRunReader
 from tests.unit.gym.tables import make_table, make_task
 from tests.unit.lab import live_tables
 from tests.unit.lab.live_tables import (
@@ -40,6 +37,7 @@ from tests.unit.lab.live_tables import (
     table_of,
     task_of,
 )
+from tests.unit.logs.landed import land_bytes
 
 OFF = {"learning_rate": 2.0**-6, "batch_tokens": 64}
 """Declared, and not among the recorded cells."""
@@ -69,11 +67,9 @@ def records(folder, run):
 
 
 def landed(path):
-    found = AutollmRunReader().read(
-        LogBytes(path.name, path.read_bytes(), "ab"), MappingChoice()
-    )
+    found = land_bytes(path.name, path.read_bytes())
     assert not found.bad
-    return found.runs[0].row
+    return found.runs[0]
 
 
 def test_live__proposal_off_the_recorded_rows__is_trained_logged_and_can_be_landed(
@@ -304,7 +300,7 @@ def test_live__grpo__is_trained_from_its_start_model_and_maximized(
     )
     row = landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")
     assert (
-        row["source"] == "lab-rl_tuning/sorting"
+        row["source"] == "lab-rl_tuning"
         and row["objective_value"] == trial.objective
     )
 

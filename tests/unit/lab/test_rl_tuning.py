@@ -7,13 +7,13 @@ import random
 
 import pytest
 
+from autollm.core.mapping import RUN_LOG
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.lab import starts, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.spec import Level, Run
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import LogBytes
-from autollm.logs.reader_autollm_run import AutollmRunReader
+from autollm.logs.catalog import load_mapping
+from tests.unit.logs.mapped_rows import read
 
 LEVEL = Level(
     "s1",
@@ -161,12 +161,10 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     )
     assert end.final == again[-1].final
     log = "".join(to_line(r) + "\n" for r in first).encode()
-    (found,) = (
-        AutollmRunReader().read(LogBytes("r.jsonl", log, "ab"), MappingChoice()).runs
-    )
-    assert found.row["source"] == "lab-rl_tuning/sorting" and json.loads(
-        found.row["config_json"]
-    ) == pytest.approx(config, rel=1e-5)
+    (row,) = read(RUN_LOG, log, load_mapping("lab-rl_tuning")).runs
+    assert row["group"] == "sorting"
+    assert row["experiment_id"].startswith("lab-rl_tuning/sorting:")
+    assert json.loads(row["config_json"]) == pytest.approx(config, rel=1e-5)
 
 
 def test_reward__format_alone__is_paid_a_little():

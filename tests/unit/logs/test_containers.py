@@ -9,28 +9,37 @@ import tarfile
 import pyarrow as pa
 import pytest
 
-from autollm.logs import containers
-from autollm.logs.containers import clean_name, find_files, hash_file, open_logs
+from autollm.logs import archives, opened
+from autollm.logs.found import clean_name, find_files
+from autollm.logs.opened import Opened, RawFile
 from tests.unit.logs.raw_logs import run_bytes, tar_bytes, write
 
 
-def logs_of(path: str) -> list[containers.LogBytes]:
-    (raw,), _ = find_files(path)
-    return list(open_logs(raw, hash_file(raw)[0]))
+def logs_of(path: str) -> list[Opened]:
+    (found,), _ = find_files(path)
+    raw = RawFile(found)
+    if archives.is_archive(found.name):
+        return list(raw.members())
+    return [raw.opened()]
+
+
+def data_of(log: Opened) -> bytes:
+    with log.open() as stream:
+        return stream.read()
 
 
 def test_find_files__folder__is_sorted_and_leaves_hidden_ones(tmp_path):
     for name in ("b.jsonl", "a/z.jsonl", ".git/x.jsonl", ".hidden.jsonl"):
         write(tmp_path, name, b"x")
     files, is_folder = find_files(str(tmp_path))
-    assert is_folder and [f.name for f in files] == ["z.jsonl", "b.jsonl"]
+    seen = [f.name for f in files if not f.is_hidden]
+    assert is_folder and seen == ["z.jsonl", "b.jsonl"] and len(files) == 4
 
 
 def test_find_files__hidden_parent__does_not_hide_the_folder(tmp_path):
     write(tmp_path, ".cache/runs/a.jsonl", b"x")
-    assert [f.name for f in find_files(str(tmp_path / ".cache" / "runs"))[0]] == [
-        "a.jsonl"
-    ]
+    (found,), _ = find_files(str(tmp_path / ".cache" / "runs"))
+    assert found.name == "a.jsonl" and not found.is_hidden
 
 
 def test_find_files__nothing_there__says_what_was_expected(tmp_path):
@@ -55,14 +64,16 @@ def test_clean_name__anything__is_a_plain_short_file_name(name):
 def test_open_logs__compressed_files__are_the_plain_bytes(tmp_path):
     data = run_bytes()
     zst = pa.compress(data, codec="zstd", asbytes=True)
-    assert logs_of(write(tmp_path, "r.jsonl.zst", zst))[0].data == data
-    assert logs_of(write(tmp_path, "r.jsonl.gz", gzip.compress(data)))[0].data == data
+    assert data_of(logs_of(write(tmp_path, "r.jsonl.zst", zst))[0]) == data
+    assert (
+        data_of(logs_of(write(tmp_path, "r.jsonl.gz", gzip.compress(data)))[0]) == data
+    )
 
 
 @pytest.mark.parametrize("name", ["r.jsonl.zst", "r.jsonl.gz"])
 def test_open_logs__not_of_that_compression__is_a_problem_not_a_crash(tmp_path, name):
     (log,) = logs_of(write(tmp_path, name, b"no such thing, only text"))
-    assert "not a whole" in log.problem and log.data == b"" and log.sha256
+    assert "not a whole" in log.problem and log.sha256
 
 
 def test_open_logs__cut_gzip__is_a_problem(tmp_path):
@@ -73,7 +84,7 @@ def test_open_logs__cut_gzip__is_a_problem(tmp_path):
 
 
 def test_open_logs__decompresses_beyond_the_limit__is_a_problem(tmp_path, monkeypatch):
-    monkeypatch.setattr(containers, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(opened, "MAX_TABLE_BYTES", 1000)
     (log,) = logs_of(write(tmp_path, "bomb.jsonl.gz", gzip.compress(b"\n" * 100_000)))
     assert "more than 1000 bytes" in log.problem
 
@@ -123,7 +134,7 @@ def test_open_logs__archive_in_name_only__is_one_problem(tmp_path, suffix):
 def test_open_logs__member_beyond_the_limit__is_left_out_and_the_rest_read(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(containers, "MAX_FILE_BYTES", 5000)
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 5000)
     data = tar_bytes({"big.jsonl": b"x" * 6000, "small.jsonl": b"x"})
     big, small = logs_of(write(tmp_path, "a.tar.xz", data))
     assert "6000 bytes" in big.problem and small.data == b"x"

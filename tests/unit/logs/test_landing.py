@@ -2,7 +2,6 @@
 in memory.
 """
 
-import dataclasses
 import io
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.core.errors import BusyError, MappingError, RecordError
+from autollm.core.errors import BusyError, RecordError
 from autollm.logs.bronze import Bronze
 from autollm.logs.catalog import builtin_mappings, load_mapping
-from autollm.logs.landing import bronze_path, ingest, require_bronze
+from autollm.logs.landing import ingest, require_bronze
 from tests.unit.logs.raw_logs import (
     run_bytes,
     steplaw_bytes,
@@ -162,7 +161,7 @@ def test_ingest__bad_files_among_good_ones__lose_nothing(tmp_path, lake):
     report = ingest([folder], lake)
     assert {r["run_id"]: r["status"] for r in rows(lake, "runs")} == {
         "good": "finished",
-        "cut": "failed",
+        "cut": "running",
     }
     assert report.n_lines_read + report.n_lines_quarantined == report.n_lines
     assert {q["file"] for q in rows(lake, "quarantine")} == {
@@ -170,22 +169,26 @@ def test_ingest__bad_files_among_good_ones__lose_nothing(tmp_path, lake):
     assert ingest([folder], lake).batch_id is None
 
 
-def test_ingest__table_without_a_needed_column__writes_no_batch(tmp_path, lake):
+def test_ingest__known_table_with_another_header__is_set_aside_and_its_neighbours_land(
+    tmp_path, lake
+):
     write(tmp_path / "raw", "a.jsonl", run_bytes())
     write(tmp_path / "raw", "dense_lr_bs_loss.csv", b"lr,bs\n1,2\n")
-    with pytest.raises(MappingError, match="has no column 'exp_name'"):
-        ingest([tmp_path / "raw"], lake)
-    assert rows(lake, "files") == []
+    report = ingest([tmp_path / "raw"], lake)
+    assert report.n_runs == 1 and report.n_lines_quarantined == 2
+    assert "no column 'exp_name'" in report.quarantined[0].reason
+    assert not report.has_read_nothing
 
 
 def test_ingest__named_mapping__reads_the_named_file_whatever_it_is_called(
     tmp_path, lake
 ):
     path = write(tmp_path, "export.csv", steplaw_bytes(steplaw_row("s1")))
-    with pytest.raises(
-        MappingError, match=r"no mapping says what the columns of export\.csv mean"
-    ):
-        ingest([path], lake)
+    report = ingest([path], lake)
+    assert "no mapping says what the columns of export.csv mean" in (
+        report.quarantined[0].reason
+    )
+    assert report.has_read_nothing and report.n_lines_quarantined == 2
     assert ingest([path], lake, load_mapping("steplaw")).n_runs == 1
     assert ingest([path], lake, load_mapping("steplaw")).batch_id is None
 
@@ -213,26 +216,29 @@ def test_ingest__batch_of_bad_files_only__is_recorded_and_not_tried_again(
         require_bronze(lake)
 
 
-def test_ingest__mapping_changed_since__names_the_source_and_the_landing_folder_lands_again(
+def test_ingest__mapping_changed_since__reads_the_source_anew_from_its_raw_files(
     tmp_path, lake, monkeypatch
 ):
     write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
-    write(
-        tmp_path / "raw",
-        "b.jsonl.zst",
-        pa.compress(run_bytes("b"), codec="zstd", asbytes=True),
-    )
+    packed = pa.compress(run_bytes("b"), codec="zstd", asbytes=True)
+    write(tmp_path / "raw", "b.jsonl.zst", packed)
     write(tmp_path / "raw", "c.tar.gz", tar_bytes({"c.jsonl": run_bytes("c")}, "w:gz"))
-    assert ingest([tmp_path / "raw"], lake).stale_sources == ()
-    wider = dataclasses.replace(load_mapping("lab-pretraining"), mapping_id="another")
+    write(tmp_path / "raw", "dense_lr_bs_loss.csv", steplaw_bytes(steplaw_row("s1")))
+    first = ingest([tmp_path / "raw"], lake)
+    assert first.again == () and first.n_runs == 4
+    lab = load_mapping("lab-pretraining")
+    knob = lab.knobs[0].model_copy(update={"window": (0.001, 1.0)})
+    wider = lab.model_copy(update={"knobs": (knob, *lab.knobs[1:])})
+    wider.__dict__.pop("mapping_id", None)
+    wider.__dict__.pop("space_json", None)
+    wider.__dict__.pop("space_id", None)
     monkeypatch.setitem(builtin_mappings(), "lab-pretraining", wider)
-    assert ingest([tmp_path / "raw"], lake).stale_sources == ("lab-pretraining",)
-
-    fs, root = fsspec.core.url_to_fs(lake)
-    fs.rm(f"{root}/bronze/batches", recursive=True)
-    again = ingest([fs.unstrip_protocol(f"{root}/landing")], lake)
-    assert (again.n_runs, again.stale_sources) == (3, ())
-    assert {r["run_id"] for r in rows(lake, "runs")} == {"a", "b", "c"}
+    again = ingest([], lake)
+    assert (again.again, again.n_runs) == (("lab-pretraining",), 3)
+    runs = {r["run_id"]: r for r in rows(lake, "runs")}
+    assert set(runs) == {"a", "b", "c", "s1"} and len(rows(lake, "runs")) == 4
+    assert {runs[n]["space_id"] for n in "abc"} == {wider.space_id}
+    assert ingest([tmp_path / "raw"], lake).batch_id is None
 
 
 def test_require_bronze__empty_and_filled_lake__says_the_remedy_or_nothing(
@@ -242,12 +248,6 @@ def test_require_bronze__empty_and_filled_lake__says_the_remedy_or_nothing(
         require_bronze(lake)
     ingest([write(tmp_path, "r.jsonl", run_bytes())], lake)
     require_bronze(lake)
-
-
-def test_bronze_path__local_and_remote__are_what_duckdb_takes(tmp_path):
-    assert bronze_path(str(tmp_path)) == f"{tmp_path}/bronze"
-    assert bronze_path(f"file://{tmp_path}") == f"{tmp_path}/bronze"
-    assert bronze_path("memory://lake") == "memory:///lake/bronze"
 
 
 def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(

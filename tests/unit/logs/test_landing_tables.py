@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import MappingError, UnknownNameError
-from autollm.logs import bronze, containers
+from autollm.logs import bronze_tables, opened, readings
 from autollm.logs.catalog import load_mapping, own_mappings
 from autollm.logs.landing import ingest
-from autollm.logs.seen import Seen
 from tests.unit.logs.raw_logs import (
     csv_bytes,
     json_lines,
@@ -199,16 +198,17 @@ def test_ingest__pair_of_which_one_is_broken__loses_neither(tmp_path, lake):
     assert all("not a whole gzip file" in q.reason for q in report.quarantined)
 
 
-def test_ingest__pair_with_a_column_in_both__is_an_error(tmp_path, lake):
+def test_ingest__pair_with_a_column_in_both__is_set_aside_with_the_reason(
+    tmp_path, lake
+):
     write(tmp_path / "raw", "mix_1m.csv", MIX)
     write(
         tmp_path / "raw", "loss_1m.csv", csv_bytes([{"index": 1, "loss": 1.0, "lr": 2}])
     )
-    with pytest.raises(
-        MappingError,
-        match=r"the column 'lr' stands in mix_1m\.csv and in loss_1m\.csv\. Fix:",
-    ):
-        ingest([tmp_path / "raw"], str(lake))
+    report = ingest([tmp_path / "raw"], str(lake))
+    assert report.n_runs == 0 and len(report.quarantined) == 2
+    words = "the column 'lr' stands in mix_1m.csv and in loss_1m.csv. Fix:"
+    assert words in report.quarantined[0].reason
 
 
 def test_ingest__links__are_followed_within_the_folder_only(tmp_path, lake):
@@ -247,7 +247,7 @@ def test_ingest__links__are_followed_within_the_folder_only(tmp_path, lake):
 def test_ingest__bomb__is_found_before_any_row_and_kept_raw(
     tmp_path, lake, monkeypatch
 ):
-    monkeypatch.setattr(containers, "MAX_TABLE_BYTES", 10_000)
+    monkeypatch.setattr(opened, "MAX_TABLE_BYTES", 10_000)
     data = csv_bytes([{"id": i, "lr": 1, "N": 1, "loss": 1} for i in range(2000)])
     report = ingest([write(tmp_path, "sweep.csv.gz", gzip.compress(data))], str(lake))
     assert (
@@ -385,8 +385,9 @@ def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(
     write(
         other / "mappings", "sweep.toml", sweep_mapping("csv", ["sweep*.csv"]).encode()
     )
-    monkeypatch.setattr(bronze, "SPILL_ROWS", 4)
-    monkeypatch.setattr("autollm.logs.table.CHUNK_ROWS", 3)
+    monkeypatch.setattr(bronze_tables, "SPILL_BYTES", 500)
+    monkeypatch.setattr(readings, "QUERY_ROWS", 3)
+    monkeypatch.setattr("autollm.logs.tables.blocks.BLOCK_BYTES", 40)
     monkeypatch.setattr("autollm.logs.session.SAY_EVERY_S", 0.0)
     said: list[str] = []
     assert ingest([path], str(other), say=said.append) == calm
@@ -441,25 +442,6 @@ def test_own_mappings__source_that_has_one_already_or_broken_file__names_the_fil
         fsspec.filesystem("file").rm(path)
 
 
-def test_seen__many_keys_over_all_its_parts__answers_what_was_said_last(monkeypatch):
-    monkeypatch.setattr("autollm.logs.seen.RECENT", 7)
-    seen, expected = Seen(), {}
-    seen.load([f"old{i}" for i in range(10)], 0)
-    expected |= {f"old{i}": 0 for i in range(10)}
-    for i in range(200):
-        key = f"k{i * 7 % 40}"
-        assert seen.first(key, i) == expected.setdefault(key, i)
-        if i % 3 == 0:
-            seen.put(key, -i)
-            expected[key] = -i
-    assert {key: seen.get(key) for key in expected} == expected and len(seen) == len(
-        expected
-    )
-    assert seen.get("other") is None and [seen.count("c") for _ in range(20)] == list(
-        range(1, 21)
-    )
-
-
 def test_bronze__spaces_of_groups__are_one_a_group(tmp_path, lake):
     write(
         lake / "mappings",
@@ -469,7 +451,11 @@ def test_bronze__spaces_of_groups__are_one_a_group(tmp_path, lake):
     data = csv_bytes([{"id": i, "lr": 1 + i, "N": 1, "loss": 1, "tok": "ab"[i % 2]} for i in range(4)] + [
         {"id": 9, "lr": 1, "N": 1, "loss": 1, "tok": "no/slash"}])  # fmt: skip
     report = ingest([write(tmp_path, "sweep.csv", data)], str(lake))
-    assert sorted(s["source"] for s in rows(lake, "spaces")) == ["sweep/a", "sweep/b"]
+    spaces = rows(lake, "spaces")
+    assert sorted((s["source"], s["group"]) for s in spaces) == [
+        ("sweep", "a"),
+        ("sweep", "b"),
+    ]
     assert "tok='no/slash' is no group" in report.quarantined[0].reason
     assert {f["source"] for f in rows(lake, "files")} == {"sweep"}
     assert json.loads(rows(lake, "runs")[0]["header_json"])["tok"] == "a"

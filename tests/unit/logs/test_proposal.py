@@ -8,12 +8,6 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from autollm.core.errors import MappingError
-from autollm.logs import columns as columns_module
-from autollm.logs import containers
 from autollm.logs.columns import (
     Column,
     Sample,
@@ -22,10 +16,16 @@ from autollm.logs.columns import (
     simplex_groups,
     two_clusters,
 )
-from autollm.logs.landing import ingest
 from autollm.logs.mapping_file import parse_mapping
-from autollm.logs.proposal import Proposal, propose
 from autollm.logs.table import TableRow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autollm.core.errors import MappingError
+from autollm.logs import columns as columns_module
+from autollm.logs import containers
+from autollm.logs.landing import ingest
+from autollm.logs.proposal import Proposal, propose
 from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import csv_bytes, json_lines, parquet_bytes, write
 

@@ -8,11 +8,10 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.logs.catalog import MappingChoice, builtin_mappings
-from autollm.logs.containers import LogBytes
-from autollm.logs.formats import READERS
+from autollm.logs.catalog import builtin_mappings
 from autollm.logs.landing import ingest
 from tests.public_tables import public_table
+from tests.unit.logs.landed import land_bytes
 
 pytestmark = pytest.mark.data
 
@@ -21,11 +20,11 @@ def runs_of(path) -> list[dict]:
     """Rows of a table that stands alone, by its built-in mapping; none may be set
     aside.
     """
-    log = LogBytes(path.name, path.read_bytes(), "0" * 64)
-    reader = next(r for r in READERS.values() if path.name.endswith(r.suffixes))
-    found = reader.read(log, MappingChoice())
+    found = land_bytes(path.name, path.read_bytes())
     assert not found.bad, found.bad[:3]
-    return [run.row for run in found.runs]
+    for row in found.runs:
+        row["source"] += f"/{row['group']}" * bool(row["group"])
+    return found.runs
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +282,7 @@ def test_hwgpt__constraints_of_the_suites__admit_the_same_rows_after_rounding(
 
 
 def test_builtin_mappings__all__say_directions_and_no_doubt_about_them():
-    from autollm.logs.landing_checks import direction_doubt
+    from autollm.logs.source_checks import direction_doubt
 
     for mapping in builtin_mappings().values():
         assert not [

@@ -6,9 +6,10 @@ with source as (
 )
 
 select
-    source,
+    source || case when "group" = '' then '' else '/' || "group" end as source,
     run_id,
     batch_id,
+    file_version,
     metric,
     line,
     step,

@@ -1,27 +1,42 @@
+-- Of a run the newest reading counts; older ones stay in their batches.
 {{ config(materialized='table') }}
 
 with source as (
 
     select * from {{ source('bronze', 'runs') }}
 
+),
+
+newest as (
+
+    select *
+    from source
+    qualify row_number() over (partition by source, "group", run_id order by file_version desc, batch_id) = 1
+
 )
 
 select
     -- keys
-    source,
+    source || case when "group" = '' then '' else '/' || "group" end as source,
     run_id,
     batch_id,
-    source || ':' || left(sha256(fidelity_json), 8) as experiment_id,
+    file_version,
+    experiment_id,
     config_id,
+    context_id,
     space_id,
     ladder_id,
 
     -- what was run
     family,
     config_json,
+    context_json,
     fidelity_json,
-    source || '/' || fidelity_label as experiment_label,
+    source || case when "group" = '' then '' else '/' || "group" end || '/' || fidelity_label
+        || case when context_json = '{}' then '' else ' ' || context_json end as experiment_label,
     seed,
+    trunk_id,
+    schedule_share,
     data_sha256,
 
     -- what came of it
@@ -31,6 +46,7 @@ select
     secondary_json,
     status,
     status_reason,
+    is_outcome,
 
     -- what it cost
     cost_flops,
@@ -42,4 +58,4 @@ select
     -- where it is written
     raw_file,
     raw_sha256
-from source
+from newest

@@ -5,7 +5,7 @@ with source as (
 )
 
 select distinct
-    source,
+    source || case when "group" = '' then '' else '/' || "group" end as source,
     family,
     space_id,
     space_json,

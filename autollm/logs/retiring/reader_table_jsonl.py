@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.containers import LogBytes, LogFile
-from autollm.logs.reading import (
+from autollm.logs.retiring.containers import LogBytes, LogFile
+from autollm.logs.retiring.reading import (
     binary_problem,
     count_lines,
     decode_line,
@@ -26,7 +26,7 @@ from autollm.logs.reading import (
     quote,
     whole_lines,
 )
-from autollm.logs.table import OpenTable, TableReader, TableRow
+from autollm.logs.retiring.table import OpenTable, TableReader, TableRow
 
 HEAD_ROWS = 100
 

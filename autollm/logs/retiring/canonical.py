@@ -16,8 +16,14 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.core.records import canonical_json, content_hash, parse_number
-from autollm.logs.expressions import Expression
-from autollm.logs.mapping import SOURCE_NAME, KnobRule, Lookup, Mapping, Quantity
+from autollm.logs.retiring.expressions import Expression
+from autollm.logs.retiring.mapping import (
+    SOURCE_NAME,
+    KnobRule,
+    Lookup,
+    Mapping,
+    Quantity,
+)
 
 Row = dict[str, Any]
 _MAX_INT64 = 2**63

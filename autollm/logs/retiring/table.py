@@ -19,12 +19,12 @@ from typing import Any
 
 from autollm.core.errors import MappingError, RecordError
 from autollm.core.records import canonical_json
-from autollm.logs.canonical import build_run, key_text
-from autollm.logs.catalog import MappingChoice, short_name
-from autollm.logs.containers import LogBytes, LogFile, plain_name
-from autollm.logs.mapping import Mapping
-from autollm.logs.reading import BadLines, ReadFile, RunRow, merge, quote
-from autollm.logs.seen import Seen
+from autollm.logs.retiring.canonical import build_run, key_text
+from autollm.logs.retiring.catalog import MappingChoice, short_name
+from autollm.logs.retiring.containers import LogBytes, LogFile, plain_name
+from autollm.logs.retiring.mapping import Mapping
+from autollm.logs.retiring.reading import BadLines, ReadFile, RunRow, merge, quote
+from autollm.logs.retiring.seen import Seen
 
 CHUNK_ROWS = 10_000
 """Rows that are in memory at once."""

@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from autollm.core.records import canonical_json, content_hash
-from autollm.logs.expressions import Expression
+from autollm.logs.retiring.expressions import Expression
 
 SCALES = ("log", "linear", "integer", "ordinal", "categorical", "simplex", "list")
 DIRECTIONS = ("min", "max")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from autollm.logs.table import TableRow
+from autollm.logs.retiring.table import TableRow
 
 MAX_ROWS = 20_000
 """Rows that are looked at."""

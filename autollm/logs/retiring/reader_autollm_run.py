@@ -23,11 +23,11 @@ from autollm.core.records import (
     canonical_json,
     parse_record,
 )
-from autollm.logs.canonical import build_run
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.containers import LogBytes
-from autollm.logs.mapping import Mapping
-from autollm.logs.reading import (
+from autollm.logs.retiring.canonical import build_run
+from autollm.logs.retiring.catalog import MappingChoice
+from autollm.logs.retiring.containers import LogBytes
+from autollm.logs.retiring.mapping import Mapping
+from autollm.logs.retiring.reading import (
     BadLines,
     ReadFile,
     RunRow,

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 from autollm.core.errors import MappingError
 from autollm.core.records import STATUSES, content_hash
-from autollm.logs.expressions import parse_expression
-from autollm.logs.mapping import (
+from autollm.logs.retiring.expressions import parse_expression
+from autollm.logs.retiring.mapping import (
     DIRECTIONS,
     ROLES,
     SCALES,

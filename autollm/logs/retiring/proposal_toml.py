@@ -13,9 +13,9 @@ import math
 import re
 
 from autollm.core.errors import MappingError
-from autollm.logs.column_roles import PARAMS, RATE, SIZE, TOKENS, Roles, plain
-from autollm.logs.columns import Column, two_clusters
-from autollm.logs.containers import plain_name
+from autollm.logs.retiring.column_roles import PARAMS, RATE, SIZE, TOKENS, Roles, plain
+from autollm.logs.retiring.columns import Column, two_clusters
+from autollm.logs.retiring.containers import plain_name
 
 FAMILIES = {
     "rl_tuning": r"\b(kl|clip|group_size|ppo|grpo)",

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autollm.core.errors import MappingError, RecordError
-from autollm.logs.containers import LogBytes, LogFile
-from autollm.logs.reading import (
+from autollm.logs.retiring.containers import LogBytes, LogFile
+from autollm.logs.retiring.reading import (
     binary_problem,
     count_lines,
     decode_line,
@@ -25,7 +25,7 @@ from autollm.logs.reading import (
     quote,
     whole_lines,
 )
-from autollm.logs.table import OpenTable, TableReader, TableRow
+from autollm.logs.retiring.table import OpenTable, TableReader, TableRow
 
 
 class TableCsvReader(TableReader):

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from autollm.core.errors import MappingError
-from autollm.logs.columns import Column, determines, simplex_groups
-from autollm.logs.landing_checks import HIGHER, LOWER
+from autollm.logs.retiring.columns import Column, determines, simplex_groups
+from autollm.logs.retiring.landing_checks import HIGHER, LOWER
 
 SEED = re.compile(r"^(random_|data_|train_)?(seed|replica|repeat|replicate)s?$")
 PARAMS = re.compile(

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autollm.core.errors import MappingError, RecordError
-from autollm.logs.containers import LogBytes, LogFile
-from autollm.logs.reader_table_jsonl import flatten
-from autollm.logs.reading import BadLines, ReadFile
-from autollm.logs.table import OpenTable, TableReader, TableRow
+from autollm.logs.retiring.containers import LogBytes, LogFile
+from autollm.logs.retiring.reader_table_jsonl import flatten
+from autollm.logs.retiring.reading import BadLines, ReadFile
+from autollm.logs.retiring.table import OpenTable, TableReader, TableRow
 
 BATCH_ROWS = 1000
 MAX_ROWS = 100_000_000

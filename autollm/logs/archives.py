@@ -1,0 +1,210 @@
+"""Archives (.tar, .tar.gz, .tar.xz) as streams of members, never extracted to disk.
+
+The tar format is read here block by block, since Python's tarfile believes what a header
+says: it reads a PAX header of 3 GiB into memory and walks on through a member of 2^80
+bytes. Only regular members are read, under a cleaned name.
+
+Invariant: no more than MAX_FILE_BYTES of a member and MAX_ARCHIVE_BYTES of an archive
+are read; what came before a break is given.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from autollm.core.errors import RecordError
+from autollm.logs.found import clean_name
+
+SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar")
+MAX_FILE_BYTES = 256 * 2**20
+"""Of one member, or of one small file, after decompression."""
+MAX_ARCHIVE_BYTES = 8 * 2**30
+"""Of one archive, after decompression."""
+MAX_HEADER_BYTES = 2**20
+"""Of a member's long name or PAX header; names have at most 4 KiB."""
+_BLOCK = 512
+_CHUNK_BYTES = 2**20
+_BROKEN = (RecordError, EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One regular member, or why it is not read."""
+
+    name: str
+    data: bytes
+    problem: str = ""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, by its name."""
+    return name.endswith(SUFFIXES)
+
+
+def members_of(stream: IO[bytes], archive: str) -> Iterator[Member]:
+    """The regular members of an archive, in its order; after a break one entry with the
+    problem and the archive's own name.
+    """
+    try:
+        yield from _Tar(_opened(stream, archive), archive).members()
+    except _BROKEN as error:
+        problem = f"broken archive: {error}. What came before this point was read."
+        yield Member(archive, b"", problem)
+
+
+def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:
+    if archive.endswith(".xz"):
+        return lzma.open(stream)
+    return gzip.open(stream) if archive.endswith("gz") else stream
+
+
+class _Tar:
+    """A tar stream read forward."""
+
+    def __init__(self, stream: IO[bytes], archive: str):
+        self._stream, self._archive, self._n_bytes = stream, archive, 0
+
+    def members(self) -> Iterator[Member]:
+        long_name, sparse = "", False
+        while True:
+            block = self._exactly(_BLOCK)
+            if not any(block):
+                self._drain()
+                return
+            size, kind = _checked(block), block[156:157]
+            if kind in b"xgLK" and kind:
+                data = self._header_data(size)
+                if kind == b"L":
+                    long_name = data.split(b"\0")[0].decode("utf-8", "replace")
+                elif kind == b"x":
+                    found = _pax(data)
+                    long_name = found.get("path", long_name)
+                    sparse = any(key.startswith("GNU.sparse") for key in found)
+                    if "size" in found:
+                        raise RecordError("a member of more than 8 GiB")
+                continue
+            name = f"{self._archive}!{_inner_name(long_name or _short_name(block))}"
+            is_regular = kind in (b"0", b"\0", b"7")
+            if kind == b"S":
+                self._skip_sparse_map(block)
+            if kind == b"S" or (is_regular and sparse):
+                self._skip(size)
+                yield Member(name, b"", "a sparse member: not read. Fix: unpack it.")
+            elif is_regular:
+                yield self._read(name, size)
+            elif kind not in b"123456":
+                self._skip(size)
+            long_name, sparse = "", False
+
+    def _read(self, name: str, size: int) -> Member:
+        if size > MAX_FILE_BYTES:
+            problem = f"{size} bytes, more than {MAX_FILE_BYTES}. Fix: split it."
+            self._skip(size)
+            return Member(name, b"", problem)
+        data = self._exactly(size)
+        self._exactly(-size % _BLOCK)
+        return Member(name, data)
+
+    def _header_data(self, size: int) -> bytes:
+        if size > MAX_HEADER_BYTES:
+            raise RecordError(f"a header of {size} bytes, more than {MAX_HEADER_BYTES}")
+        data = self._exactly(size)
+        self._exactly(-size % _BLOCK)
+        return data
+
+    def _skip_sparse_map(self, block: bytes) -> None:
+        is_continued = block[482:483] not in (b"\0", b"")
+        while is_continued:
+            is_continued = self._exactly(_BLOCK)[504:505] not in (b"\0", b"")
+
+    def _skip(self, size: int) -> None:
+        left = size + -size % _BLOCK
+        if left > MAX_ARCHIVE_BYTES:
+            raise RecordError(f"a member of {size} bytes")
+        while left:
+            left -= len(self._exactly(min(left, _CHUNK_BYTES)))
+
+    def _exactly(self, size: int) -> bytes:
+        """Raises:
+        RecordError: the archive ends before, or is too large.
+        """
+        parts, left = [], size
+        while left:
+            part = self._stream.read(left)
+            if not part:
+                raise RecordError("it ends without its end mark, so it was cut short")
+            parts.append(part)
+            left -= len(part)
+        self._count(size)
+        return b"".join(parts)
+
+    def _drain(self) -> None:
+        """Read to the end, so that a broken compression is noticed."""
+        while chunk := self._stream.read(_CHUNK_BYTES):
+            self._count(len(chunk))
+
+    def _count(self, n_bytes: int) -> None:
+        self._n_bytes += n_bytes
+        if self._n_bytes > MAX_ARCHIVE_BYTES:
+            raise RecordError(
+                f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files"
+            )
+
+
+def _checked(block: bytes) -> int:
+    """The size that a header says.
+
+    Raises:
+        RecordError: no header of a tar archive.
+    """
+    said = _number(block[148:156])
+    plain = block[:148] + b" " * 8 + block[156:]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in plain)
+    if said not in (sum(plain), signed):
+        raise RecordError("no tar header where one must be")
+    return _number(block[124:136])
+
+
+def _number(field: bytes) -> int:
+    if field[0] in (0x80, 0xFF):
+        value = int.from_bytes(field[1:], "big")
+        return value if field[0] == 0x80 else -1
+    text = field.strip(b" \0") or b"0"
+    try:
+        value = int(text, 8)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise RecordError(f"a number {field!r} in a tar header")
+    return value
+
+
+def _short_name(block: bytes) -> str:
+    name = block[:100].split(b"\0")[0]
+    prefix = block[345:500].split(b"\0")[0] if block[257:262] == b"ustar" else b""
+    return (prefix + b"/" + name if prefix else name).decode("utf-8", "replace")
+
+
+def _pax(data: bytes) -> dict[str, str]:
+    """The records of a PAX header: `length key=value` and a newline each."""
+    found: dict[str, str] = {}
+    while data:
+        head, _, _ = data.partition(b" ")
+        length = int(head) if head.isdigit() and len(head) < 8 else 0
+        if not len(head) < length <= len(data):
+            raise RecordError("a damaged PAX header")
+        record = data[len(head) + 1 : length].removesuffix(b"\n")
+        key, _, value = record.partition(b"=")
+        found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        data = data[length:]
+    return found
+
+
+def _inner_name(name: str) -> str:
+    parts = [p for p in name.split("/") if p not in ("", ".", "..")]
+    return "/".join(clean_name(part) for part in parts)

@@ -1,0 +1,159 @@
+"""Which files lie at a path: walking folders, and what is not opened at all.
+
+Local files are listed, never matched by patterns, so that any name works: brackets,
+`::`, bytes that are no text. A FIFO or socket would hold the landing for ever; a link
+out of the folder would land what nobody named.
+
+Invariant: nothing is opened here; hidden files are seen by readers of run folders only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autollm.core.files import filesystem_of, is_local, local_path
+from autollm.core.records import content_hash
+
+MAX_FILES = 2_000_000
+"""Below one path. More is no folder of logs, and its listing alone takes gigabytes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file: where it lies, what it is called (the last part of its path, cleaned),
+    why it is not read.
+
+    `inside` is the path below the folder that was asked for, as it is spelt there.
+    `path_id` names the path without telling it: 8 hex digits of the folder, 8 of the
+    name; a raw copy in the lake has that of the file it was copied from.
+    """
+
+    path: str
+    inside: str
+    name: str
+    problem: str = ""
+    said_path_id: str = ""
+
+    @property
+    def folder_id(self) -> str:
+        return self.path_id.split("-")[0]
+
+    @property
+    def path_id(self) -> str:
+        if self.said_path_id:
+            return self.said_path_id
+        folder, _, name = self.path.rpartition("/")
+        return f"{_hash(folder)}-{_hash(name)}"
+
+    @property
+    def is_hidden(self) -> bool:
+        return any(part.startswith(".") for part in self.inside.split("/"))
+
+
+def _hash(text: str) -> str:
+    return content_hash(text.encode("utf-8", "surrogatepass"), 8)
+
+
+def find_files(path: str) -> tuple[list[Found], bool]:
+    """All files at a path or fsspec URL, sorted by path, and whether it is a folder.
+
+    Raises:
+        FileNotFoundError: nothing there.
+    """
+    if is_local(path):
+        return _find_local(os.path.abspath(local_path(path)))
+    fs, root = filesystem_of(path)
+    if fs.isfile(root):
+        url = fs.unstrip_protocol(root)
+        return [Found(url, root.rsplit("/", 1)[-1], _name(root))], False
+    if not fs.exists(root):
+        raise _missing(path)
+    prefix = root.rstrip("/") + "/"
+    found = []
+    for below in sorted(fs.find(root)):
+        url = fs.unstrip_protocol(below)
+        found.append(Found(url, below.removeprefix(prefix), _name(below)))
+    return found, True
+
+
+def _missing(path: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{path} does not exist. Expected a log file, a table, an archive or a folder "
+        "of them."
+    )
+
+
+def _find_local(root: str) -> tuple[list[Found], bool]:
+    if not os.path.lexists(root):
+        raise _missing(root)
+    if not os.path.isdir(root):
+        problem = _odd_kind(root)
+        return [Found(root, os.path.basename(root), _name(root), problem)], False
+    found = []
+    for path in sorted(_walk(root)):
+        inside = os.path.relpath(path, root)
+        problem = _link_problem(path, root) or _odd_kind(path)
+        found.append(Found(path, inside, _name(path), problem))
+    return found, True
+
+
+def _walk(root: str) -> Iterator[str]:
+    """Files below a folder; links to folders are not entered, but named."""
+    n_files = 0
+    for folder, folders, files in os.walk(root):
+        links = [n for n in folders if os.path.islink(os.path.join(folder, n))]
+        for name in (*files, *links):
+            n_files += 1
+            if n_files > MAX_FILES:
+                return
+            yield os.path.join(folder, name)
+
+
+def _odd_kind(path: str) -> str:
+    """Why something that is no plain file is not opened; empty for a plain file."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}. Fix: permissions, or remove it."
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "device")
+    return f"a {kind}, no file: not opened. Fix: remove it from the folder."
+
+
+def _link_problem(path: str, root: str) -> str:
+    """Why a symbolic link below the folder `root` is not followed; empty for anything
+    else.
+    """
+    if not os.path.islink(path):
+        return ""
+    target = os.path.realpath(path)
+    if not os.path.isfile(target):
+        return (
+            f"a link to {target}, which is no file: not followed. Fix: remove it, or "
+            "copy the file here."
+        )
+    inside = os.path.realpath(root)
+    if os.path.commonpath([target, inside]) != inside:
+        return (
+            f"a link to {target}, out of the folder: not followed. Fix: copy the file "
+            "here, or land it by its own path."
+        )
+    return ""
+
+
+def _name(path: str) -> str:
+    return clean_name(path.rsplit("/", 1)[-1])
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe as a file name anywhere: no separators, no leading dots; at
+    most 120 characters.
+    """
+    cleaned = re.sub(r"[^A-Za-z0-9._=+,@-]+", "_", name).lstrip(".")
+    return cleaned[-120:] or "unnamed"

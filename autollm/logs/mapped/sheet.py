@@ -1,0 +1,292 @@
+"""The columns of a relation as the mapping's SQL needs them: numbers, texts, look-ups.
+
+What SQL cannot spell as we do is made here, column by column and once a distinct cell:
+numbers as people write them, values and keys as canonical JSON spells them, look-ups of
+lists. Everything else is left to the query.
+
+Invariant: a cell that gives no value gives a problem, unless it is empty.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autollm.core.errors import RecordError
+from autollm.core.mapping import KnobRule, Lookup, Mapping, Scalar, State
+from autollm.core.records import canonical_json
+from autollm.core.statuses import status_of
+from autollm.core.values import Style, is_nothing, numbers_of, styles_of
+from autollm.logs.relation import FILE_COLUMN
+
+
+class Sheet:
+    """A relation's runs with derived columns beside them, under short names.
+
+    `styles` are those of earlier chunks of the same file; new columns are added to it.
+    """
+
+    def __init__(self, mapping: Mapping, runs: pa.Table, styles: dict[str, Style]):
+        self.mapping, self._styles = mapping, styles
+        self.n_rows = runs.num_rows
+        self.raw: dict[str, pa.Array] = {}
+        for name in runs.column_names:
+            self.raw[name] = _one_chunk(runs.column(name))
+        self.columns: dict[str, pa.Array] = {}
+        self._names: dict[tuple[str, ...], str] = {}
+        self.lookup_problem: dict[str, str] = {}
+        for lookup in mapping.lookup:
+            self._look_up(lookup)
+
+    def table(self) -> pa.Table:
+        """What the query reads: the columns that were asked for."""
+        columns = {**self.columns, "row_": pa.array(range(self.n_rows), pa.int64())}
+        return pa.table(columns)
+
+    def column(self, name: str) -> str:
+        """A raw column, empty texts as nulls."""
+        return self._named(("raw", name), lambda: self._cells(name))
+
+    def text(self, name: str) -> str:
+        """A raw column as text, in SQL."""
+        return f"{self.column(name)}::VARCHAR"
+
+    def number(self, name: str, missing: Scalar | None = None) -> str:
+        """A column as doubles: null where a cell is empty or no number. `missing`
+        stands for cells that say "nothing".
+        """
+        key = ("number", name, repr(missing))
+        return self._named(key, lambda: self._numbers(name, missing))
+
+    def whole(self, name: str) -> str:
+        """A column as text of whole numbers of any size, null where a cell is none."""
+        cell = self.text(name)
+        is_whole = f"regexp_full_match({cell}, '[+-]?[0-9]+')"
+        return f"CASE WHEN {is_whole} THEN TRY_CAST({cell} AS HUGEINT) END"
+
+    def spelled(
+        self, name: str, spell: Callable[[Any], str], what: str
+    ) -> tuple[str, str]:
+        """(values, problems) of a column: each distinct cell spelled once; `what` names
+        the way of spelling.
+        """
+        keys = ("value", name, what), ("problem", name, what)
+        if keys[0] not in self._names:
+            values, problems = per_cell(self._cells(name), spell)
+            self._named(keys[0], lambda: values)
+            self._named(keys[1], lambda: problems)
+        return self._names[keys[0]], self._names[keys[1]]
+
+    def _named(self, key: tuple[str, ...], make: Callable[[], pa.Array]) -> str:
+        if key not in self._names:
+            name = f"c{len(self.columns)}_"
+            self.columns[name] = make()
+            self._names[key] = name
+        return self._names[key]
+
+    def _cells(self, name: str) -> pa.Array:
+        cells = self.raw.get(name)
+        if cells is None:
+            return pa.nulls(self.n_rows, pa.string())
+        if pa.types.is_string(cells.type):
+            return pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+        return cells.cast(pa.string()) if pa.types.is_null(cells.type) else cells
+
+    def _numbers(self, name: str, missing: Scalar | None) -> pa.Array:
+        cells = self._cells(name)
+        if pa.types.is_boolean(cells.type):
+            numbers = pa.nulls(self.n_rows, pa.float64())
+        elif pa.types.is_string(cells.type):
+            numbers = self._parsed(name, cells)
+        else:
+            numbers = cells.cast(pa.float64(), safe=False)
+        if missing is None:
+            return numbers
+        absent = per_cell(cells, lambda cell: "1" if is_nothing(cell) else "")[0]
+        absent = pc.or_kleene(pc.is_null(cells), pc.equal(absent, "1"))
+        return pc.if_else(absent, pa.scalar(float(missing)), numbers)
+
+    def _parsed(self, name: str, cells: pa.Array) -> pa.Array:
+        if name not in self._styles:
+            try:
+                return cells.cast(pa.float64())
+            except pa.ArrowInvalid:
+                self._decide_styles(name)
+        return numbers_of(cells, self._styles[name])
+
+    def _decide_styles(self, name: str) -> None:
+        """How numbers are written is told by all columns that are not plain."""
+        odd = {name: self._cells(name)}
+        for other, cells in self.raw.items():
+            if pa.types.is_string(cells.type) and other not in (FILE_COLUMN, name):
+                odd[other] = cells
+        distinct = {n: pc.unique(cells).to_pylist() for n, cells in odd.items()}
+        found = styles_of(distinct, self.mapping.decimal)
+        self._styles[name] = found[name]
+
+    def _look_up(self, lookup: Lookup) -> None:
+        keys = []
+        for column in lookup.columns:
+            keys.append(per_cell(self._cells(column), key_text)[0])
+        if lookup.separator:
+            keys[-1] = self._cells(lookup.columns[-1])
+        mark = pa.scalar("|", pa.string())
+        combined = keys[0] if len(keys) == 1 else _together(keys, mark)
+        found: dict[str, tuple[Any, ...] | str] = {}
+        for key in pc.unique(combined).to_pylist():
+            if key is not None:
+                found[key] = _outputs(lookup, key)
+        encoded = combined.dictionary_encode()
+        per_key = [found[key] for key in encoded.dictionary.to_pylist()]
+        problems = [entry if isinstance(entry, str) else None for entry in per_key]
+        taken = pa.array(problems, pa.string()).take(encoded.indices)
+        problem = self._named(("lookup", *lookup.columns), lambda: taken)
+        for index, name in enumerate(lookup.outputs):
+            cells = [None if isinstance(e, str) else e[index] for e in per_key]
+            self.raw[name] = _typed(cells).take(encoded.indices)
+            self.lookup_problem[name] = problem
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    found = column.combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        return pa.concat_arrays(found.chunks) if found.num_chunks else pa.nulls(0)
+    return found
+
+
+def _together(keys: list[pa.Array], mark: pa.Scalar) -> pa.Array:
+    texts = [key.cast(pa.string()) for key in keys]
+    return pc.binary_join_element_wise(*texts, mark)
+
+
+def _typed(cells: list[Any]) -> pa.Array:
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds <= {int, float}:
+        return pa.array([None if c is None else float(c) for c in cells], pa.float64())
+    if kinds == {bool}:
+        return pa.array(cells, pa.bool_())
+    texts = [c if c is None or isinstance(c, str) else json.dumps(c) for c in cells]
+    return pa.array(texts, pa.string())
+
+
+def _outputs(lookup: Lookup, key: str) -> tuple[Any, ...] | str:
+    """The new columns' values of one key, or why there are none."""
+    *before, last = key.split("|", len(lookup.columns) - 1)
+    if not lookup.separator:
+        row = lookup.rows.get(key)
+        return _no_row(lookup, key) if row is None else tuple(row.values())
+    rows = []
+    for item in list_items(last, lookup.separator):
+        item_key = "|".join([*before, key_text(item)])
+        row = lookup.rows.get(item_key)
+        if row is None:
+            return _no_row(lookup, item_key)
+        rows.append(row)
+    return tuple([row[name] for row in rows] for name in lookup.outputs)
+
+
+def _no_row(lookup: Lookup, key: str) -> str:
+    close = difflib.get_close_matches(key, lookup.rows, n=1, cutoff=0.0)
+    nearest = close[0] if close else "none"
+    return (
+        f"{'|'.join(lookup.columns)}={key!r:.80} has no row in [lookup.rows] of the "
+        f"mapping. Nearest: {nearest!r}. Fix: add a row for it."
+    )
+
+
+def per_cell(cells: pa.Array, spell: Callable[[Any], str]) -> tuple[pa.Array, pa.Array]:
+    """(values, problems) of cells: each distinct one spelled once, an empty one not."""
+    encoded = cells.dictionary_encode()
+    values, problems = [], []
+    for cell in encoded.dictionary.to_pylist():
+        value = problem = None
+        try:
+            value = spell(cell)
+        except RecordError as error:
+            problem = str(error)
+        values.append(value)
+        problems.append(problem)
+    return tuple(
+        pa.array(found, pa.string()).take(encoded.indices)
+        for found in (values, problems)
+    )
+
+
+def plain(cell: Any) -> Any:
+    """Text from a table to bool or number where it spells one; other values as they
+    are.
+    """
+    if not isinstance(cell, str):
+        return cell
+    if cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+
+
+def key_text(cell: Any) -> str:
+    """A value as look-ups and joins spell it: 4, 4.0 and '4.0' alike."""
+    value = plain(cell)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+def list_items(cell: Any, separator: str) -> list[Any]:
+    """The items of a list in one cell: JSON text, or parts between separators."""
+    if isinstance(cell, str) and cell.startswith("["):
+        try:
+            return [plain(item) for item in json.loads(cell)]
+        except (ValueError, TypeError):
+            pass
+    return [plain(item) for item in str(cell).split(separator)]
+
+
+def speller(knob: KnobRule) -> Callable[[Any], str]:
+    """How cells of a knob of categories, ranks or lists become canonical JSON."""
+
+    def spell(cell: Any) -> str:
+        if knob.missing is not None and is_nothing(cell):
+            return canonical_json(knob.missing)
+        is_list = knob.scale == "list"
+        value = list_items(cell, knob.separator) if is_list else plain(cell)
+        _check_declared(knob, cell, value if is_list else [value])
+        return canonical_json(value)
+
+    return spell
+
+
+def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
+    if knob.values is not None and not all(item in knob.values for item in items):
+        raise RecordError(
+            f"{knob.column}={cell!r:.80} is none of the declared values "
+            f"{list(knob.values)}. Fix: add it to `values` of {knob.name!r} in the "
+            "mapping, or correct the cell."
+        )
+
+
+def state_speller(state: State) -> Callable[[Any], str]:
+    """How the words of a state column become statuses."""
+    said = {word.strip().lower(): status for word, status in state.words.items()}
+
+    def spell(cell: Any) -> str:
+        word = str(cell)
+        status = said.get(word.strip().lower()) or status_of(word)
+        if status is None:
+            raise RecordError(
+                f"{state.column}={word!r:.80} says no status that is known. Fix: add it "
+                "to `words` of [state] in the mapping."
+            )
+        return status
+
+    return spell

@@ -1,0 +1,306 @@
+"""One file or run folder while it lands, and the rows of many on their way to bronze.
+
+Rows wait until there are enough of them for one query: a folder of ten thousand run logs
+takes a handful of queries, a table of a million rows one a piece.
+
+Invariant: every line of a reading is read or set aside, whatever becomes of its rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autollm.core.errors import MappingError
+from autollm.core.mapping import Mapping
+from autollm.core.mapping_checks import TABLES
+from autollm.core.values import Style
+from autollm.logs.bronze_tables import RUN_METRICS, RUNS, SCHEMA, Batch, Rows
+from autollm.logs.ingest_report import SHOWN, Quarantined
+from autollm.logs.ledger import Changed, Judged, Ledger
+from autollm.logs.mapped.mapper import MappedRuns, Mapper
+from autollm.logs.points import PointsOf, bronze_points
+from autollm.logs.reading import quote
+from autollm.logs.relation import (
+    LINE_COLUMN,
+    BadLines,
+    Relation,
+)
+from autollm.logs.source_checks import SourceChecks
+from autollm.logs.tables.columns import stack
+
+QUERY_ROWS = 150_000
+"""Rows that one query maps: about 100 MB with all that it makes of them."""
+QUERY_READINGS = 2_000
+"""Readings whose rows wait for one query."""
+READING_COLUMN, KEY_COLUMN = "_reading", "_key"
+
+
+@dataclass
+class Reading:
+    """One file or folder: who it is, and its account. `number` counts readings."""
+
+    number: int
+    name: str
+    sha256: str
+    raw_sha256: str
+    path_id: str
+    kind: str
+    n_bytes: int
+    format: str = ""
+    mapping: Mapping | None = None
+    source: str = ""
+    prefix: str = ""
+    styles: dict[str, Style] = field(default_factory=dict)
+    points: Rows | None = None
+    is_checked: bool = False
+    n_lines: int = 0
+    n_bad: int = 0
+    n_runs: int = 0
+
+    def file_row(self, file_version: int) -> dict[str, Any]:
+        """Its row of bronze's table of files."""
+        mapping = self.mapping
+        return {
+            "source": mapping.source if mapping else self.source,
+            "file": self.name,
+            "raw_sha256": self.raw_sha256,
+            "sha256": self.sha256,
+            "path_id": self.path_id,
+            "file_version": file_version,
+            "kind": self.kind,
+            "bytes": self.n_bytes,
+            "mapping_id": mapping.mapping_id if mapping else "",
+            "format": self.format,
+            "n_lines": self.n_lines,
+            "n_lines_read": self.n_lines - self.n_bad,
+            "n_lines_quarantined": self.n_bad,
+            "n_runs": self.n_runs,
+        }
+
+
+@dataclass
+class Totals:
+    """What the readings of one ingest came to."""
+
+    n_seen: int = 0
+    n_changed: int = 0
+    changed: list[Changed] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+class Landing:
+    """Rows of readings through mapping and ledger into the batch."""
+
+    def __init__(self, batch: Batch, mapper: Mapper, ledger: Ledger):
+        self._batch, self._mapper, self._ledger = batch, mapper, ledger
+        self._queue: list[tuple[Reading, Relation]] = []
+        self._n_waiting = 0
+        self._spaces: set[tuple[str, str, str, str]] = set()
+        self.checks: dict[str, SourceChecks] = {}
+        self.totals = Totals()
+
+    def add(self, reading: Reading, relation: Relation) -> None:
+        """Take a part of a reading: its account now, its rows when their turn comes."""
+        reading.n_lines += relation.n_lines
+        self.set_aside(reading, list(relation.bad))
+        if not relation.runs.num_rows:
+            return
+        if self._queue and self._key(*self._queue[0]) != self._key(reading, relation):
+            self.flush()
+        self._queue.append((reading, relation))
+        self._n_waiting += relation.runs.num_rows
+        if self._n_waiting >= QUERY_ROWS or len(self._queue) >= QUERY_READINGS:
+            self.flush()
+
+    @staticmethod
+    def _key(reading: Reading, relation: Relation) -> tuple[Any, ...]:
+        # numbers of a table are written in its own style
+        alone = reading.number if relation.format in TABLES else -1
+        return (reading.mapping.mapping_id, relation.format, relation.key, alone)
+
+    def set_aside(self, reading: Reading, bad: list[BadLines]) -> None:
+        """Put lines into quarantine, with their reasons."""
+        if not bad:
+            return
+        rows = []
+        for part in sorted(bad, key=lambda b: (b.file, b.line)):
+            name = f"{reading.name}!{part.file}" if part.file else reading.name
+            row = dataclasses.asdict(part) | {"file": name, "sha256": reading.sha256}
+            row["source"] = reading.mapping.source if reading.mapping else ""
+            rows.append(row)
+            if len(self.totals.quarantined) < SHOWN:
+                entry = Quarantined(name, part.line, part.n_lines, part.reason)
+                self.totals.quarantined.append(entry)
+        reading.n_bad += sum(part.n_lines for part in bad)
+        self._batch.quarantine.add_rows(rows)
+
+    def flush(self) -> None:
+        """Map and judge all rows that wait."""
+        queue, self._queue, self._n_waiting = self._queue, [], 0
+        if not queue:
+            return
+        mapping = queue[0][0].mapping
+        readings = [reading for reading, _ in queue]
+        relation = _stacked(queue)
+        try:
+            mapped = self._mapper.map(relation, mapping, readings[0].styles)
+        except MappingError as error:
+            self._refuse_all(relation.runs, readings, str(error))
+            return
+        at_reading = relation.runs[READING_COLUMN].to_numpy()
+        self._refuse(mapped, readings, at_reading)
+        points = PointsOf(self._mapper.connection, readings)
+        runs = _canonical(mapped, relation.runs, mapping, readings, points)
+        judged = self._ledger.judge(runs, mapping)
+        self._account(judged, runs, readings)
+        self._land(judged.runs, mapping, readings, points)
+        self._check(judged, mapping)
+
+    def _refuse(
+        self, mapped: MappedRuns, readings: list[Reading], at_reading: np.ndarray
+    ) -> None:
+        by_reading: dict[int, list[BadLines]] = {}
+        for row in mapped.bad.to_pylist():
+            index = int(at_reading[row["row_"]])
+            bad = BadLines(
+                row["line"], row["n_lines"], row["reason"], quote(row["text"])
+            )
+            by_reading.setdefault(index, []).append(bad)
+        for index, bad in by_reading.items():
+            self.set_aside(readings[index], bad)
+
+    def _refuse_all(self, runs: pa.Table, readings: list[Reading], reason: str) -> None:
+        lines = runs[LINE_COLUMN].to_pylist()
+        for index, line in zip(runs[READING_COLUMN].to_pylist(), lines, strict=True):
+            self.set_aside(readings[index], [BadLines(line or 0, 1, reason, "")])
+
+    def _account(self, judged: Judged, runs: pa.Table, readings: list[Reading]) -> None:
+        totals = self.totals
+        totals.n_seen += judged.n_seen
+        totals.n_changed += judged.n_changed
+        totals.changed += judged.changed[: SHOWN - len(totals.changed)]
+        if judged.set_aside:
+            index = pa.array([at for at, _ in judged.set_aside], pa.int64())
+            rows = runs.take(index)
+            columns = ("at_reading", "line", "n_lines", "header_json")
+            cells = [rows[name].to_pylist() for name in columns]
+            by_reading: dict[int, list[BadLines]] = {}
+            for (_, reason), reading, line, n_lines, text in zip(
+                judged.set_aside, *cells, strict=True
+            ):
+                bad = BadLines(line, n_lines, reason, quote(text or ""))
+                by_reading.setdefault(reading, []).append(bad)
+            for reading, bad in by_reading.items():
+                self.set_aside(readings[reading], bad)
+        counts = np.bincount(judged.runs["at_reading"].to_numpy(), minlength=1)
+        for index, n_runs in enumerate(counts):
+            readings[index].n_runs += int(n_runs)
+
+    def _land(
+        self,
+        runs: pa.Table,
+        mapping: Mapping,
+        readings: list[Reading],
+        points: PointsOf,
+    ) -> None:
+        if not runs.num_rows:
+            return
+        names = [name for name in RUNS.names if name != "batch_id"]
+        self._batch.tables["runs"].add(runs.select(names))
+        for piece in bronze_points(self._mapper.connection, runs, readings, points):
+            names = [name for name in RUN_METRICS.names if name != "batch_id"]
+            self._batch.tables["run_metrics"].add(piece.select(names))
+        for group in pc.unique(runs["group"]).to_pylist():
+            self._add_space(mapping, group)
+
+    def _add_space(self, mapping: Mapping, group: str) -> None:
+        key = (mapping.source, group, mapping.space_id, mapping.ladder_id)
+        if key in self._spaces:
+            return
+        self._spaces.add(key)
+        row = {
+            "source": mapping.source,
+            "group": group,
+            "family": mapping.family,
+            "space_id": mapping.space_id,
+            "space_json": mapping.space_json,
+            "ladder_id": mapping.ladder_id,
+            "ladder_json": mapping.ladder_json,
+        }
+        self._batch.tables["spaces"].add_rows([row])
+
+    def _check(self, judged: Judged, mapping: Mapping) -> None:
+        for group in pc.unique(judged.runs["group"]).to_pylist():
+            origin = f"{mapping.source}/{group}" if group else mapping.source
+            if origin not in self.checks:
+                is_new = mapping.source not in self._ledger.sources
+                self.checks[origin] = SourceChecks(mapping, origin, is_new)
+            is_here = pc.equal(judged.runs["group"], group)
+            self.checks[origin].add(judged.runs.filter(is_here))
+        mine = [o for o in self.checks if o.split("/")[0] == mapping.source]
+        if judged.n_repeated and mine:
+            self.checks[mine[0]].add_repeated(judged)
+
+
+def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
+    """All relations as one, with the place of each row's reading in the queue, and the
+    key by which points name its run.
+    """
+    tables = []
+    for index, (_, relation) in enumerate(queue):
+        runs = relation.runs
+        number = pa.array(np.full(runs.num_rows, index, np.int64))
+        runs = runs.append_column(READING_COLUMN, number)
+        keys = pa.array([""] * runs.num_rows, pa.string())
+        if relation.key in runs.column_names:
+            keys = runs[relation.key].cast(pa.string())
+        tables.append(runs.append_column(KEY_COLUMN, keys))
+    first = queue[0][1]
+    return Relation(first.format, stack(tables), key=first.key, roles=first.roles)
+
+
+def _canonical(
+    mapped: MappedRuns,
+    raw: pa.Table,
+    mapping: Mapping,
+    readings: list[Reading],
+    points: PointsOf,
+) -> pa.Table:
+    """Rows as bronze has them, with `reading`, `at_reading`, `key` and `place`."""
+    runs = mapped.runs
+    n_rows = runs.num_rows
+    at_reading = raw[READING_COLUMN].take(runs["row_"]).to_numpy()
+    keys = raw[KEY_COLUMN].take(runs["row_"])
+    constants = {
+        "schema": SCHEMA,
+        "source": mapping.source,
+        "mapping_id": mapping.mapping_id,
+        "family": mapping.family,
+        "space_id": mapping.space_id,
+        "ladder_id": mapping.ladder_id,
+        "objective_name": mapping.objective.name,
+        "objective_direction": mapping.objective.direction,
+    }
+    for name, value in constants.items():
+        runs = runs.append_column(name, pa.repeat(pa.scalar(value), n_rows))
+    for name in ("raw_sha256", "path_id"):
+        per_reading = pa.array([getattr(r, name) for r in readings], pa.string())
+        runs = runs.append_column(name, per_reading.take(pa.array(at_reading)))
+    numbers = np.array([reading.number for reading in readings], np.int64)
+    runs = runs.append_column("reading", pa.array(numbers[at_reading]))
+    runs = runs.append_column("at_reading", pa.array(at_reading))
+    runs = runs.append_column("key", keys)
+    runs = runs.append_column("place", pa.array(range(n_rows), pa.int64()))
+    prefixes = pa.array([reading.prefix for reading in readings], pa.string())
+    if any(reading.prefix for reading in readings):
+        prefix = prefixes.take(pa.array(at_reading))
+        files = pc.binary_join_element_wise(prefix, runs["raw_file"], "")
+        index = runs.schema.get_field_index("raw_file")
+        runs = runs.set_column(index, "raw_file", files)
+    return points.summarized(runs)

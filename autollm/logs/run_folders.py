@@ -1,0 +1,58 @@
+"""Folders that are one run, or one sweep: which readers claim which of their files.
+
+Asked from the outermost folder inwards; a file belongs to one run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autollm.core.records import content_hash
+from autollm.logs.found import Found, clean_name
+from autollm.logs.relation import FolderReader
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that a reader of `format` claims; `files` by their path from it."""
+
+    name: str
+    format: str
+    files: dict[str, Found]
+    path_id: str
+
+    @property
+    def claimed(self) -> set[str]:
+        """The paths of its files below the folder that was asked for."""
+        return {found.inside for found in self.files.values()}
+
+
+def claimed_folders(
+    files: Sequence[Found], root: str, readers: Sequence[FolderReader]
+) -> list[RunFolder]:
+    """The run folders among the files below `root`."""
+    below: dict[str, list[Found]] = {}
+    for found in files:
+        if found.problem:
+            continue
+        parts = found.inside.split("/")[:-1]
+        for depth in range(len(parts) + 1):
+            below.setdefault("/".join(parts[:depth]), []).append(found)
+    claimed: set[str] = set()
+    folders = []
+    for folder in sorted(below, key=lambda f: (f.count("/") + bool(f), f)):
+        prefix = f"{folder}/" if folder else ""
+        left = [f for f in below[folder] if f.inside not in claimed]
+        by_path = {f.inside.removeprefix(prefix): f for f in left}
+        for reader in readers:
+            mine = reader.matches_folder(sorted(by_path)) if by_path else ()
+            if not mine:
+                continue
+            chosen = {path: by_path[path] for path in mine}
+            name = clean_name((folder or root.rstrip("/")).rsplit("/", 1)[-1])
+            path_id = f"{content_hash(f'{root}/{folder}'.encode('utf-8', 'replace'), 8)}-folder"
+            folders.append(RunFolder(name, reader.format, chosen, path_id))
+            claimed |= folders[-1].claimed
+            by_path = {p: f for p, f in by_path.items() if f.inside not in claimed}
+    return folders

@@ -1,0 +1,306 @@
+"""CSV tables: one row a run, columns named by the header.
+
+    a quoted cell may hold separators, quotes and line breaks
+    a quote that is not closed ends before the first line that again has the header's
+    number of fields; the lines that it swallowed are set aside as one entry
+    the header once more in mid-file (a log that was resumed) counts as read, with a note
+    an empty cell is null; cells are stripped
+
+Invariant: header, blank lines and what stands before the header count as read; every
+other line belongs to a row or is set aside.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from autollm.core.errors import RecordError
+from autollm.logs.reading import decode_line, split_lines, too_long
+from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, OpenedFile, Relation
+from autollm.logs.tables.blocks import (
+    HEAD_BYTES,
+    Account,
+    Block,
+    binary_problem,
+    blocks_of,
+    parsed,
+    whole_file,
+)
+from autollm.logs.tables.dialect import INDEX, Dialect, as_utf8, dialect_of
+
+MAX_CELL_LINES = 2000
+"""Lines that a quoted cell may go on over; beyond, its quote counts as not closed."""
+SUFFIXES = (".csv", ".tsv")
+
+
+class CsvTable:
+    """CSV, with its dialect told from the first lines."""
+
+    format = "csv"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """By its name alone: any text may be CSV."""
+        return name.endswith(SUFFIXES)
+
+    def read(self, opened: OpenedFile) -> Iterator[Relation]:
+        """See `FileReader.read`. A file that has no usable header is one bad entry."""
+        with opened.open() as stream:
+            head = stream.read(HEAD_BYTES)
+        try:
+            dialect = self._dialect(head)
+        except RecordError as error:
+            with opened.open() as stream:
+                account = whole_file(stream, str(error))
+            yield Relation(
+                self.format, _empty(), bad=tuple(account.bad), n_lines=account.n_lines
+            )
+            return
+        if dialect is None:
+            yield Relation(self.format, _empty(), n_lines=head.count(b"\n"))
+            return
+        with opened.open() as raw:
+            yield from _Rows(dialect, opened.name).read(as_utf8(raw, dialect.encoding))
+
+    def _dialect(self, head: bytes) -> Dialect | None:
+        dialect = dialect_of(head) if head else None
+        if dialect is None or not dialect.encoding.startswith("utf-16"):
+            problem = binary_problem(head, "a CSV table")
+            if problem:
+                raise RecordError(problem)
+        return dialect
+
+
+def _empty() -> pa.Table:
+    return pa.table({FILE_COLUMN: pa.nulls(0, pa.string())})
+
+
+class _Rows:
+    """The rows of one table, a relation a block."""
+
+    def __init__(self, dialect: Dialect, name: str):
+        self._dialect, self._name = dialect, name
+        self._header = list(dialect.header)
+        self._header_line = dialect.separator.join(dialect.header).encode()
+        self._pending: list[tuple[int, bytes]] = []
+        self._notes: list[str] = []
+
+    def read(self, stream: io.BufferedIOBase) -> Iterator[Relation]:
+        account = Account(self._dialect.first_row - 1)
+        for _ in range(account.n_lines):
+            stream.readline()
+        for block in blocks_of(stream, self._dialect.first_row):
+            account.n_lines += block.n_lines
+            tables = []
+            for part in parsed(block, self._whole):
+                is_odd = isinstance(part, Block)
+                tables.append(self._cut(part, account) if is_odd else part)
+            yield self._relation(tables, account)
+            account = Account()
+        if self._pending:
+            yield self._relation([self._finish(account)], account)
+        elif account.n_lines:
+            yield self._relation([], account)
+
+    def _relation(self, tables: list[pa.Table], account: Account) -> Relation:
+        rows = pa.concat_tables([t for t in tables if t.num_rows] or [self._rows([])])
+        rows = rows.append_column(
+            FILE_COLUMN, pa.array([self._name] * len(rows), pa.string())
+        )
+        notes, self._notes = tuple(self._notes), []
+        roles = {INDEX: "measured"} if INDEX in self._header else {}
+        return Relation(
+            "csv",
+            rows,
+            roles=roles,
+            bad=tuple(account.bad),
+            n_lines=account.n_lines,
+            notes=notes,
+        )
+
+    def _whole(self, block: Block) -> pa.Table | None:
+        """The block as one table, None where its lines and rows do not add up."""
+        if self._pending:
+            return None
+        has_quotes = b'"' in block.data
+        if self._header_line in block.data:
+            return None
+        try:
+            table = pa_csv.read_csv(
+                pa.BufferReader(block.data),
+                pa_csv.ReadOptions(
+                    column_names=self._header, block_size=len(block.data) + 1
+                ),
+                pa_csv.ParseOptions(
+                    delimiter=self._dialect.separator,
+                    quote_char='"' if has_quotes else False,
+                    newlines_in_values=False,
+                    ignore_empty_lines=False,
+                ),
+                pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(self._header, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        except (pa.ArrowException, UnicodeDecodeError):
+            return None
+        if table.num_rows != block.n_lines or self._has_blank_lines(block.data):
+            return None
+        if self._has_spaces(block.data):
+            table = _stripped(table)
+        lines = pa.array(range(block.line, block.line + table.num_rows), pa.int64())
+        return table.append_column(LINE_COLUMN, lines)
+
+    def _has_blank_lines(self, data: bytes) -> bool:
+        return data[:1] in b"\r\n" or b"\n\n" in data or b"\n\r\n" in data
+
+    def _has_spaces(self, data: bytes) -> bool:
+        mark = self._dialect.separator.encode()
+        near = (b" " + mark, mark + b" ", b" \n", b"\n ", b" \r", b'"')
+        return data[:1] == b" " or any(bytes_ in data for bytes_ in near)
+
+    def _cut(self, block: Block, account: Account) -> pa.Table:
+        """The lines of a block one by one."""
+        if block.is_cut:
+            rows = self._give_up(account)
+            account.set_aside(block.line, too_long(), block.data)
+            return self._rows(rows)
+        rows: list[tuple[int, list[str]]] = []
+        for number, line in enumerate(split_lines(block.data), start=block.line):
+            rows += self._take(number, line, account)
+        return self._rows(rows)
+
+    def _take(
+        self, number: int, line: bytes, account: Account
+    ) -> list[tuple[int, list[str]]]:
+        """The rows that are whole with this line."""
+        if self._pending:
+            joined = self._joined(line)
+            if joined is not None:
+                first = self._pending[0][0]
+                self._pending = []
+                return [(first, joined)]
+            alone = self._alone(line)
+            if alone is None and len(self._pending) < MAX_CELL_LINES:
+                self._pending.append((number, line))
+                return []
+            rows = self._give_up(account)
+            return [*rows, *self._take(number, line, account)]
+        if not line.strip():
+            return []
+        if line == self._header_line:
+            self._notes.append(
+                f"line {number} is the header once more: was the log resumed there?"
+            )
+            return []
+        return self._row(number, line, account)
+
+    def _row(
+        self, number: int, line: bytes, account: Account
+    ) -> list[tuple[int, list[str]]]:
+        try:
+            cells = self._cells(decode_line(line))
+        except RecordError as error:
+            account.set_aside(number, str(error), line)
+            return []
+        if cells is None:
+            self._pending = [(number, line)]
+            return []
+        if len(cells) != len(self._header):
+            account.set_aside(number, self._wrong_count(number, cells), line)
+            return []
+        return [(number, cells)]
+
+    def _wrong_count(self, number: int, cells: list[str]) -> str:
+        reason = f"{len(cells)} fields, the header has {len(self._header)}"
+        if 2 * len({*cells} & {*self._header}) > len(self._header):
+            self._notes.append(f"line {number} is a second header with other columns")
+            return f"a second header: {reason}"
+        return reason
+
+    def _cells(self, text: str) -> list[str] | None:
+        """The fields of a record; None where a quote is not closed.
+
+        Raises:
+            RecordError: the record cannot be cut.
+        """
+        mark = self._dialect.separator
+        try:
+            return next(csv.reader([text], delimiter=mark, strict=True), [])
+        except csv.Error as error:
+            if "end of data" in str(error):
+                return None
+        try:
+            return next(csv.reader([text], delimiter=mark), [])
+        except csv.Error as error:
+            raise RecordError(f"not a CSV record: {error}") from None
+
+    def _joined(self, line: bytes) -> list[str] | None:
+        """The row that the open lines and this one make."""
+        if b'"' not in line:
+            return None
+        text = b"\n".join([*(part for _, part in self._pending), line])
+        return self._right(text)
+
+    def _alone(self, line: bytes) -> list[str] | None:
+        return self._right(line)
+
+    def _right(self, data: bytes) -> list[str] | None:
+        """The cells where there are as many as in the header."""
+        try:
+            text = decode_line(data)
+            reader = csv.reader(
+                io.StringIO(text, newline=""),
+                delimiter=self._dialect.separator,
+                strict=True,
+            )
+            records = list(reader)
+        except (RecordError, csv.Error):
+            return None
+        is_right = len(records) == 1 and len(records[0]) == len(self._header)
+        return records[0] if is_right else None
+
+    def _give_up(self, account: Account) -> list[tuple[int, list[str]]]:
+        """Set aside the line whose quote is not closed, and take the others again."""
+        if not self._pending:
+            return []
+        (number, line), *others = self._pending
+        self._pending = []
+        text = line.split(b'"')[0].decode("utf-8", "replace")
+        at = text.count(self._dialect.separator)
+        column = self._header[at] if at < len(self._header) else "?"
+        account.set_aside(
+            number,
+            f"not a CSV record: a quoted cell of column {column!r} goes on over line "
+            f"{number} and is not closed before a line that is a row again",
+            line,
+            1 + len(others),
+        )
+        return []
+
+    def _finish(self, account: Account) -> pa.Table:
+        return self._rows(self._give_up(account))
+
+    def _rows(self, rows: list[tuple[int, list[str]]]) -> pa.Table:
+        """Rows that were cut one by one, as a table."""
+        columns = {}
+        for index, name in enumerate(self._header):
+            cells = [row[index].strip() or None for _, row in rows]
+            columns[name] = pa.array(cells, pa.string())
+        columns[LINE_COLUMN] = pa.array([number for number, _ in rows], pa.int64())
+        return pa.table(columns)
+
+
+def _stripped(table: pa.Table) -> pa.Table:
+    """Cells without the spaces around them; what is left of blank ones is null."""
+    columns = []
+    for column in table.columns:
+        cells = pc.utf8_trim_whitespace(column)
+        columns.append(pc.if_else(pc.equal(cells, ""), None, cells))
+    return pa.table(columns, names=table.column_names)

@@ -1,0 +1,108 @@
+"""What reader and mapping make of some bytes, without landing them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import pyarrow as pa
+
+from autollm.core.mapping import RUN_LOG, Mapping
+from autollm.logs.mapped.header_check import check_columns
+from autollm.logs.mapped.mapper import Mapper
+from autollm.logs.relation import BadLines, Relation
+from autollm.logs.tables.csv_table import CsvTable
+from autollm.logs.tables.json_table import JsonTable
+from autollm.logs.tables.parquet_table import ParquetTable
+from autollm.logs.tables.run_log import RunLog
+
+TABLES = {
+    "csv": CsvTable(),
+    "jsonl": JsonTable(),
+    "parquet": ParquetTable(),
+    RUN_LOG: RunLog(),
+}
+_MAPPER = Mapper()
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes as a reader takes them."""
+
+    name: str
+    data: bytes
+
+    @property
+    def n_bytes(self) -> int:
+        return len(self.data)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        yield io.BytesIO(self.data)
+
+
+@dataclass
+class Found:
+    """Canonical rows, points as logged, and lines that are set aside."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    points: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[BadLines] = field(default_factory=list)
+    n_lines: int = 0
+
+    @property
+    def n_bad(self) -> int:
+        return sum(part.n_lines for part in self.bad)
+
+    @property
+    def reasons(self) -> str:
+        return " / ".join(part.reason for part in self.bad)
+
+
+def relations(file_format: str, data: bytes, name: str = "t.csv") -> list[Relation]:
+    """What the reader of a format makes of bytes."""
+    return list(TABLES[file_format].read(Bytes(name, data)))
+
+
+def read(
+    file_format: str, data: bytes, mapping: Mapping | None = None, name: str = "t.csv"
+) -> Found:
+    """Bytes through their reader and, with a mapping, to canonical rows.
+
+    Raises:
+        MappingError: a column that the mapping needs is missing.
+    """
+    found, styles = Found(), {}
+    for relation in relations(file_format, data, name):
+        found.n_lines += relation.n_lines
+        found.bad += relation.bad
+        if relation.points is not None:
+            found.points += relation.points.to_pylist()
+        if not relation.runs.num_rows:
+            continue
+        if mapping is None:
+            found.runs += relation.runs.to_pylist()
+            continue
+        if not found.runs:
+            check_columns(mapping, relation, relation.runs.column_names)
+        mapped = _MAPPER.map(relation, mapping, styles)
+        found.runs += mapped.runs.to_pylist()
+        for row in mapped.bad.to_pylist():
+            bad = BadLines(row["line"], row["n_lines"], row["reason"], row["text"])
+            found.bad.append(bad)
+    found.bad.sort(key=lambda part: part.line)
+    return found
+
+
+def map_row(mapping: Mapping, values: dict[str, Any]) -> dict[str, Any]:
+    """One row of values by column, as a canonical run; `reason` where it is none."""
+    columns = {name: pa.array([value]) for name, value in values.items()}
+    table = pa.table({**columns, "_file": ["t"], "_line": [1]})
+    roles = {"status": "status"} if mapping.format == RUN_LOG else {}
+    relation = Relation(mapping.format, table, key="run_id", roles=roles)
+    mapped = _MAPPER.map(relation, mapping, {})
+    rows = [*mapped.runs.to_pylist(), *mapped.bad.to_pylist()]
+    return rows[0]
