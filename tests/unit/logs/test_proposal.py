@@ -8,7 +8,7 @@ import json
 import math
 
 import pytest
-from autollm.logs.columns import (
+from autollm.logs.retiring.columns import (
     Column,
     Sample,
     columns_of,
@@ -16,8 +16,8 @@ from autollm.logs.columns import (
     simplex_groups,
     two_clusters,
 )
-from autollm.logs.mapping_file import parse_mapping
-from autollm.logs.table import TableRow
+from autollm.logs.retiring.mapping_file import parse_mapping
+from autollm.logs.retiring.table import TableRow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ from autollm.core.errors import MappingError
 from autollm.logs import columns as columns_module
 from autollm.logs import containers
 from autollm.logs.landing import ingest
-from autollm.logs.proposal import Proposal, propose
+from autollm.logs.retiring.proposal import Proposal, propose
 from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import csv_bytes, json_lines, parquet_bytes, write
 
