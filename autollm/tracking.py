@@ -488,11 +488,6 @@ def store_uri(database: Path) -> str:
     return f"sqlite:///{quote(str(database))}"
 
 
-def run_path(run: TrackedRun) -> str:
-    """Where the MLflow UI shows a run, below its address."""
-    return f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
-
-
 def _input(data: DataUsed) -> DatasetInput:
     import json
 

@@ -1,9 +1,9 @@
-"""Fetching a public table: from a mirror or the network, resumed where it was cut, kept
-only when its sha256 is right.
+"""Fetching a public table: from a mirror or the network, kept only when its sha256 is
+right.
 
 What does not belong here: which tables there are (`sources.py`), reading them. Nothing
 calls this but `autollm sources fetch`. Invariant: under its final name lies the
-catalogue's file or nothing; what was downloaded in part waits beside it as `.part`.
+catalogue's file or nothing.
 """
 
 from __future__ import annotations
@@ -115,64 +115,45 @@ def _keep(part: Path, target: Path, file: SourceFile, where: str, remedy: str) -
 def _download(
     url: str, part: Path, n_bytes: int, show: Callable[[int, int], None]
 ) -> None:
-    """Bring `url` into `part`, going on where an earlier download stopped. `n_bytes`:
-    its size, 0 where it is not known.
+    """Bring `url` into `part`. `n_bytes`: its size, 0 where it is not known. The
+    largest file of the catalogue has 344 kB: what was cut is fetched anew.
     """
     import httpx
 
-    done = part.stat().st_size if part.exists() else 0
-    if n_bytes and done >= n_bytes:  # whole, or not what it should be: the digest tells
-        return
-    headers = {"Accept-Encoding": "identity"} | (
-        {"Range": f"bytes={done}-"} if done else {}
-    )
+    most, done = n_bytes or MAX_BYTES, 0
+    headers = {"Accept-Encoding": "identity"}
     try:
-        with httpx.stream(
-            "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
-        ) as response:
-            if response.status_code == 416 or (
-                response.status_code == 206 and _start(response.headers) != done
-            ):
-                part.unlink()
-                raise SourceError(
-                    f"{url} cannot go on from byte {done}. Fix: run it again, it "
-                    "starts anew."
-                )
-            if response.status_code not in (200, 206):
+        with (
+            httpx.stream(
+                "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
+            ) as response,
+            part.open("wb") as out,
+        ):
+            if response.status_code != 200:
                 raise SourceError(
                     f"{url} answered {response.status_code}. Fix: try later, or use a "
                     "mirror (AUTOLLM_DATA_DIR)."
                 )
-            done = done if response.status_code == 206 else 0
-            total = n_bytes or done + int(response.headers.get("Content-Length", 0))
-            with part.open("ab" if done else "wb") as out:
-                for chunk in response.iter_raw():
-                    out.write(chunk)
-                    done += len(chunk)
-                    if done > (n_bytes or MAX_BYTES):
-                        break
-                    show(done, total)
+            total = n_bytes or int(response.headers.get("Content-Length", 0))
+            for chunk in response.iter_raw():
+                out.write(chunk)
+                done += len(chunk)
+                if done > most:
+                    raise SourceError(
+                        f"{url} gives more than the {most} bytes expected: nothing was "
+                        "kept. Fix: use a mirror (AUTOLLM_DATA_DIR)."
+                    )
+                show(done, total)
+        if done < n_bytes:
+            raise SourceError(
+                f"{url} ended after {done} of {n_bytes} bytes. Fix: run it again."
+            )
     except httpx.HTTPError as error:
-        done = part.stat().st_size if part.exists() else 0
+        part.unlink(missing_ok=True)
         raise SourceError(
             f"{url} broke off after {done} bytes: {error or type(error).__name__}. "
-            "Fix: run it again, it goes on from there."
+            "Fix: run it again."
         ) from None
-    if done > (n_bytes or MAX_BYTES):
-        part.unlink()
-        raise SourceError(
-            f"{url} gives more than the {n_bytes or MAX_BYTES} bytes expected: nothing "
-            "was kept. Fix: use a mirror (AUTOLLM_DATA_DIR)."
-        )
-    if done < n_bytes:
-        raise SourceError(
-            f"{url} ended after {done} of {n_bytes} bytes. Fix: run it again, it goes "
-            "on from there."
-        )
-
-
-def _start(headers: object) -> int | None:
-    """First byte of a partial answer; None where it does not say."""
-    text = headers.get("Content-Range", "")
-    first = text.removeprefix("bytes ").split("-")[0]
-    return int(first) if first.isdigit() else None
+    except SourceError:
+        part.unlink(missing_ok=True)
+        raise

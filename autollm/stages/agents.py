@@ -38,13 +38,21 @@ log = logging.getLogger(__name__)
 BASE = "base"
 SFT = "sft"
 SFT_RL = "sft-rl"
+RL = "rl"
+"""Play from the base checkpoint at once, without distillation: an ablation, trained
+where the settings' stages name it.
+"""
 SCHEMA = 1
 REWRITTEN = "autollm run, which finds the trained stages and writes it anew."
-CODE = {SFT: "autollm.agent.sft", SFT_RL: "autollm.agent.grpo"}
+CODE = {
+    SFT: "autollm.agent.sft",
+    SFT_RL: "autollm.agent.grpo",
+    RL: "autollm.agent.grpo",
+}
 """The module that trains a stage."""
 TRAJECTORIES = "autollm.agent.trajectories"
 SECTIONS = ("sft", "grpo", "generation")
-SECTIONS_OF = {SFT: ("sft",), SFT_RL: ("sft", "grpo")}
+SECTIONS_OF = {SFT: ("sft",), SFT_RL: ("sft", "grpo"), RL: ("grpo",)}
 """Sections of a configuration that a stage hangs on. What stands in no section concerns
 all of them.
 """

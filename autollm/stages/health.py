@@ -205,9 +205,7 @@ def _base_checkpoint(_: Places) -> Finding:
         "base checkpoint",
         "ok" if there else "problem",
         str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
-        ""
-        if there
-        else "git checkout models, or python -m research.pretrain (hours)",
+        "" if there else "git checkout models, or python -m research.pretrain (hours)",
     )
 
 

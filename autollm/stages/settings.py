@@ -29,6 +29,8 @@ POLICIES = [
     "optuna-tpe",
 ]
 STAGES = ["base", "sft", "sft-rl"]
+KNOWN_STAGES = [*STAGES, "rl"]
+"""`rl` plays from the base checkpoint at once: trained and judged where it is named."""
 
 
 class Settings(BaseModel):
@@ -80,7 +82,7 @@ class Settings(BaseModel):
             load_suite(suite)
         for kind, names, known in (
             ("policy", self.policies, policy_ids()),
-            ("stage", self.stages, STAGES),
+            ("stage", self.stages, KNOWN_STAGES),
         ):
             for name in names:
                 if name not in known:

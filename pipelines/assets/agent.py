@@ -54,7 +54,12 @@ def agent_rl(
     settings: JobSettings,
     pipes: dg.PipesSubprocessClient,
 ) -> Iterator[Any]:
-    """The distilled agent after multi-turn reinforcement learning in the gym."""
+    """The distilled agent after multi-turn reinforcement learning in the gym; and the
+    base checkpoint after it, where the settings' stages name `rl`.
+    """
+    if "rl" in settings.load().stages:
+        for _ in _train(context, settings, pipes, "rl"):
+            pass  # an asset has one result, that of the default agent
     yield from _train(context, settings, pipes, "sft-rl")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import autollm
 from autollm.agent.profiles import load_profile
+from autollm.core.places import resolve
 from autollm.gym.environments.text import TextEnv
 from autollm.policies.registry import POLICIES
 from autollm.stages import agents
@@ -172,3 +173,18 @@ def test_digest__one_value_of_one_row__moves_its_experiment_alone(column) -> Non
     first, second = (e.experiment_id for e in TABLE.experiments[:2])
     assert other.digest([first]) != TABLE.digest([first])
     assert other.digest([second]) == TABLE.digest([second])
+
+
+def test_rl__asked_for__starts_from_the_base_and_hangs_on_no_distillation(tmp_path):
+    places = resolve(tmp_path)
+    chosen = Settings(stages=["base", "rl"]).check()
+    work = agents.work_on(TABLE, places, chosen, "rl")
+    assert work.base == agents.config_of(chosen).base_path
+    assert work.out.name == f"rl-{work.identity}"
+
+    def identity(**training):
+        changed = Settings(training=training)
+        return agents.training_identity(changed, TABLE, "rl", "base")
+
+    assert identity(sft={"steps": 7}) == identity()
+    assert identity(grpo={"steps": 7}) != identity()
