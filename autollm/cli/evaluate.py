@@ -122,7 +122,7 @@ def evaluate(
         ),
     )
     if as_json:
-        print(json.dumps(published.board))
+        print(json.dumps(published.board.as_json()))
         return
     from autollm.cli.report import show
 
