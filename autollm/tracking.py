@@ -32,13 +32,14 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 
-logging.getLogger("mlflow").setLevel(
-    logging.WARNING
-)  # it tells of every table that it makes
+# below this it tells of every table that it makes
+logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 EXPERIMENTS = ("training", "evaluation")
 MODEL = "autollm-agent-{profile}"
-IDENTITY, LOCK = "autollm.identity", "autollm.lock"
+IDENTITY = "autollm.identity"
+LOCK = "autollm.lock"
+"""Tags of a run: whose work it is, and the lock of the process that has it open."""
 MAX_POINTS = 250
 MAX_BATCH = 900
 FLUSH_S = 5.0
@@ -299,7 +300,9 @@ class TrackedRun:
         experiment_id: str,
         total_steps: int | None = None,
     ):
-        self.client, self.run_id, self.experiment_id = client, run_id, experiment_id
+        self.client = client
+        self.run_id = run_id
+        self.experiment_id = experiment_id
         self._every = max(1, -(-(total_steps or 0) // MAX_POINTS))
         self._waiting: list[Metric] = []
         self._flushed_s = time.monotonic()
@@ -335,15 +338,12 @@ class TrackedRun:
         """Rows as a table artifact, in place of what an interrupted process left there:
         MLflow would append to it.
         """
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
-        left = (
-            Path(
-                local_file_uri_to_path(
-                    self.client.get_run(self.run_id).info.artifact_uri
-                )
-            )
-            / file
-        )
+        columns: dict[str, list[Any]] = {name: [] for name in rows[0]}
+        for row in rows:
+            for name, column in columns.items():
+                column.append(row[name])
+        folder = self.client.get_run(self.run_id).info.artifact_uri
+        left = Path(local_file_uri_to_path(folder)) / file
         left.unlink(missing_ok=True)
         self.client.log_table(self.run_id, columns, file)
 
@@ -370,14 +370,15 @@ class TrackedRun:
 
     def flush(self) -> None:
         _log_metrics(self.client, self.run_id, self._waiting)
-        self._waiting, self._flushed_s = [], time.monotonic()
+        self._waiting = []
+        self._flushed_s = time.monotonic()
 
     def _last_steps(self) -> dict[str, int]:
-        names = self.client.get_run(self.run_id).data.metrics
-        return {
-            k: max(m.step for m in self.client.get_metric_history(self.run_id, k))
-            for k in names
-        }
+        last = {}
+        for name in self.client.get_run(self.run_id).data.metrics:
+            history = self.client.get_metric_history(self.run_id, name)
+            last[name] = max(metric.step for metric in history)
+        return last
 
 
 class RunWriter:

@@ -200,7 +200,8 @@ def _planes(knobs: Sequence[Knob], landscapes: Sequence[Landscape]) -> Figure:
         across, up = (
             [k.decode(p) for p in x.points[:, j]] for j, k in enumerate(knobs)
         )
-        regret, best = _regret(x.losses), int(np.argmin(x.losses))
+        regret = _regret(x.losses)
+        best = int(np.argmin(x.losses))
         shown = axes.scatter(
             across,
             up,
@@ -237,7 +238,8 @@ def _slices(space: Space, landscapes: Sequence[Landscape]) -> Figure:
         len(landscapes), len(columns), squeeze=False, sharey=True, sharex="col"
     )
     for row, x in zip(grid, landscapes, strict=True):
-        regret, best = _regret(x.losses), int(np.argmin(x.losses))
+        regret = _regret(x.losses)
+        best = int(np.argmin(x.losses))
         configurations = [space.decode(p) for p in x.points]
         for axes, (knob, part) in zip(row, columns, strict=True):
             at = _places(
@@ -276,7 +278,8 @@ def _places(axes: Axes, knob: Knob, values: Sequence[Any]) -> np.ndarray:
 
 def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of `n` panels, four a row."""
-    columns, rows = min(n, 4), -(-n // 4)
+    columns = min(n, 4)
+    rows = -(-n // 4)
     figure = Figure(
         figsize=(width * columns + 0.8, height * rows + 0.4), layout="constrained"
     )

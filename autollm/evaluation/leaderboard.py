@@ -328,7 +328,9 @@ def _training(
 
 def _common(played: Sequence[list[EpisodeResult]]) -> set[tuple[str, int]]:
     """(task, seed) that all of them played."""
-    keys = [{(r.task_id, r.seed) for r in results} for results in played]
+    keys = []
+    for results in played:
+        keys.append({(r.task_id, r.seed) for r in results})
     return set.intersection(*keys)
 
 

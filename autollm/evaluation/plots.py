@@ -54,11 +54,13 @@ def colour_of(policies: Sequence[str]) -> dict[str, str]:
     """One colour a policy, the same in every figure of a report; references are grey or
     black.
     """
-    others = [p for p in policies if p not in REFERENCE]
-    return {
-        **{p: REFERENCE[p] for p in policies if p in REFERENCE},
-        **{p: COLOURS[i % len(COLOURS)] for i, p in enumerate(others)},
-    }
+    out = {policy: REFERENCE[policy] for policy in policies if policy in REFERENCE}
+    n_others = 0
+    for policy in policies:
+        if policy not in REFERENCE:
+            out[policy] = COLOURS[n_others % len(COLOURS)]
+            n_others += 1
+    return out
 
 
 def regret_over_trials(
@@ -73,34 +75,14 @@ def regret_over_trials(
         )
         axes = figure.subplots()
         ends: list[tuple[float, str]] = []
+        n_trials = 1
         for i, policy in enumerate(colours):
             own = [r for r in results if r.policy == policy]
-            if not own:
-                continue
-            ks = np.arange(1, min(r.trials for r in own) + 1)
-            curve = [interval(score_matrix(own, "regret", int(k))) for k in ks]
-            mean = np.array([c.mean for c in curve])
-            style = {
-                "lw": 2.2 if own[0].stage else 1.3,
-                "ls": "--" if policy in REFERENCE else "-",
-                "color": colours[policy],
-            }
-            axes.plot(
-                ks,
-                mean,
-                marker=MARKS[i % len(MARKS)],
-                markersize=4,
-                label=policy,
-                **style,
-            )
-            if curve[0].seed_low is not None:
-                low = np.array([c.seed_low for c in curve], dtype=float)
-                high = np.array([c.seed_high for c in curve], dtype=float)
-                axes.fill_between(
-                    ks, low, high, color=colours[policy], alpha=0.13, lw=0
-                )
-            ends.append((float(mean[0]), policy))
-        order = [p for _, p in sorted(ends, reverse=True)]
+            if own:
+                mean = _line(axes, own, colours[policy], MARKS[i % len(MARKS)])
+                ends.append((float(mean[0]), policy))
+                n_trials = len(mean)
+        order = [policy for _, policy in sorted(ends, reverse=True)]
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(
             [handles[labels.index(p)] for p in order],
@@ -116,7 +98,7 @@ def regret_over_trials(
         axes.set(
             xlabel="trials on the target (k)",
             ylabel="regret (square-root axis)",
-            xticks=ks,
+            xticks=range(1, n_trials + 1),
             ylim=(0, 1),
         )
         axes.set_yticks(
@@ -124,6 +106,31 @@ def regret_over_trials(
             ["0", ".01", ".05", ".1", ".2", ".4", ".6", ".8", "1"],
         )
         return svg_text(figure)
+
+
+def _line(
+    axes: Axes, own: Sequence[EpisodeResult], colour: str, mark: str
+) -> np.ndarray:
+    """Draw one policy's regret with its band; returns the means [n_trials]."""
+    policy = own[0].policy
+    ks = np.arange(1, min(r.trials for r in own) + 1)
+    curve = [interval(score_matrix(own, "regret", int(k))) for k in ks]
+    mean = np.array([point.mean for point in curve])
+    axes.plot(
+        ks,
+        mean,
+        marker=mark,
+        markersize=4,
+        label=policy,
+        lw=2.2 if own[0].stage else 1.3,
+        ls="--" if policy in REFERENCE else "-",
+        color=colour,
+    )
+    if curve[0].seed_low is not None:
+        low = np.array([point.seed_low for point in curve], dtype=float)
+        high = np.array([point.seed_high for point in curve], dtype=float)
+        axes.fill_between(ks, low, high, color=colour, alpha=0.13, lw=0)
+    return mean
 
 
 def ranks(standings: Sequence[Standing], colours: dict[str, str]) -> str:

@@ -273,7 +273,8 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
     Raises:
         CheckpointError: the pointer is damaged.
     """
-    config, found = config_of(settings), {}
+    config = config_of(settings)
+    found: dict[str, Agent] = {}
     if Path(config.base_path).exists():
         found[BASE] = Agent(
             f"agent-{settings.profile}-{BASE}",

@@ -117,15 +117,12 @@ def cited(places: Places) -> tuple[set[str], set[str]]:
 def _snapshots(places: Places, keep: int) -> list[Removable]:
     tables, _ = cited(places)
     stay = tables | {published_id(places.home)} | _named_by_registry(places)
-    folders = [
-        Path(local_path(join(places.snapshots, n)))
-        for n in list_names(places.snapshots)
-    ]
-    return [
-        _item("snapshot", f)
-        for f in _old([f for f in folders if f.is_dir()], keep)
-        if f.name not in stay
-    ]
+    folders = []
+    for name in list_names(places.snapshots):
+        folder = Path(local_path(join(places.snapshots, name)))
+        if folder.is_dir():
+            folders.append(folder)
+    return [_item("snapshot", f) for f in _old(folders, keep) if f.name not in stay]
 
 
 def _checkpoints(places: Places, keep: int) -> list[Removable]:
