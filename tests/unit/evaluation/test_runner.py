@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from autollm.core.errors import (
     UnknownNameError,
 )
 from autollm.core.files import list_names
+from autollm.core.records import content_hash
 from autollm.evaluation import runner
 from autollm.evaluation.contenders import agent, registered
 from autollm.evaluation.episodes import load_results, write_parts
@@ -327,6 +329,18 @@ def test_evaluate__damaged_part__is_played_again(tmp_path, caplog) -> None:
     assert "was altered: its episodes are played again" in caplog.text
     part.write_bytes(b"")
     assert load_results(str(tmp_path), [DIGEST]) == {} and not part.exists()
+
+
+def test_load_results__parts_of_an_older_schema__answer_nothing(tmp_path) -> None:
+    evaluate([SUITE], ["random"], 1, TABLE, out_url=str(tmp_path))
+    (part,) = (tmp_path / DIGEST).glob("part-*.parquet")
+    rows = pq.read_table(part).replace_schema_metadata({"schema": "autollm.episodes/1"})
+    part.unlink()
+    sink = io.BytesIO()
+    pq.write_table(rows, sink)
+    old = tmp_path / DIGEST / f"part-{content_hash(sink.getvalue())}.parquet"
+    old.write_bytes(sink.getvalue())
+    assert load_results(str(tmp_path), [DIGEST]) == {} and old.exists()
 
 
 def test_registered__identities__are_the_policys_own(tmp_path) -> None:
