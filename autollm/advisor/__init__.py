@@ -1,6 +1,7 @@
 """From a user's own logs to the next expensive run.
 
-    evidence.py      logs in: the one module that knows autollm.logs
+    reading.py       logs in: the mapping that reads them, known or proposed
+    evidence.py      one source's runs as an outcome table
     marts.py         the dbt models' SQL, run in memory
     question.py      what is asked: a target that nobody ran, as a TaskView
     response.py      what each experiment could have reached, and where
