@@ -95,7 +95,9 @@ def grid_table(
 
 
 def tasks_of(table: OutcomeTable, n_tasks: int, trials: int) -> list[Task]:
-    """Tasks on the dearest experiments, with up to 14 cheaper ones as evidence."""
+    """Tasks on the most expensive experiments, with up to 14 cheaper ones as
+    evidence.
+    """
     ids = [e.experiment_id for e in table.experiments]
     return [
         Task(

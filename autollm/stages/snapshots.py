@@ -87,7 +87,7 @@ def check_complete(places: Places, table_id: str) -> list[str]:
 
 def check_held_out(places: Places, table_id: str) -> list[str]:
     """Problems of the suites that the snapshot can play: test targets among training or
-    validation targets, or no dearer than what is trained on.
+    validation targets, or no more expensive than what is trained on.
 
     Validation targets may cost as much as test targets: what is selected should be
     selected across the same gap.
@@ -100,7 +100,7 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
         trained, selected = (
             {t.target for t in suite.split(name)} for name in ("train", "validation")
         )
-        dearest = max(
+        most_expensive = max(
             (table.experiments[table.index(e)].compute_flops for e in trained),
             default=0.0,
         )
@@ -109,9 +109,13 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
                 problems.append(
                     f"{task.task_id}: its target is trained or selected on as well"
                 )
-            if table.experiments[table.index(task.target)].compute_flops <= dearest:
+            if (
+                table.experiments[table.index(task.target)].compute_flops
+                <= most_expensive
+            ):
                 problems.append(
-                    f"{task.task_id}: its target is no dearer than what is trained on"
+                    f"{task.task_id}: its target is no more expensive than what is "
+                    "trained on"
                 )
     return problems
 

@@ -1,8 +1,8 @@
 """What cheap experiments say, computed: each one's fitted optimum, and the trend of the
 optimum with scale.
 
-A quadratic bowl is fitted to each experiment's squashed losses (tables/squashing.py), good
-rows first, since far rows follow no bowl; the trend is a ridge regression of those
+A quadratic bowl is fitted to each experiment's squashed losses (tables/squashing.py),
+good rows first, since far rows follow no bowl; the trend is a ridge regression of those
 optima on log2 fidelity. What does not belong here: any prior knowledge of a published
 law, and any row of the target.
 """
@@ -48,8 +48,8 @@ class EvidenceSummary:
     power_law_optimum: np.ndarray
     slopes: np.ndarray
     spread: float
-    """median - min of the dearest evidence experiment: the unit in which trials are
-    compared, in the objective's unit.
+    """median - min of the most expensive evidence experiment: the unit in which trials
+    are compared, in the objective's unit.
     """
 
 
@@ -90,7 +90,9 @@ def fit_optimum(points: np.ndarray, loss: np.ndarray) -> FittedOptimum:
 
 
 def summarize(view: TaskView) -> EvidenceSummary:
-    """Summary of a view's evidence. Without evidence: the window's centre, flat slopes."""
+    """Summary of a view's evidence. Without evidence: the window's centre, flat
+    slopes.
+    """
     if not view.evidence:
         centre = view.space.window.mean(axis=0)
         return EvidenceSummary(

@@ -41,7 +41,7 @@ SAME = 1e-6
 
 class Surface:
     """The surface of one view. `spread`: the unit of the trials' losses, median - min
-    of the dearest cheap experiment.
+    of the most expensive cheap experiment.
     """
 
     def __init__(self, view: TaskView, spread: float):

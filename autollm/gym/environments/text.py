@@ -1,7 +1,7 @@
 """The text view: the same episode as tools for a language model.
 
-Everything is said relative to a reference configuration (the fitted optimum of the
-dearest cheap experiment) on natural scales, in quarter steps: `learning_rate -0.5` is
+Everything is said relative to a reference configuration (the fitted optimum of the most
+expensive cheap experiment) on natural scales, in quarter steps: `learning_rate -0.5` is
 half an octave below it. So a masked task (names and units hidden) reads the same as an
 open one but for its names. Losses are said as differences from the first trial, in
 tenths of the cheap experiments' spread, never scaled by the target. Configurations of
@@ -35,7 +35,7 @@ LIMIT = 12.0
 wider.
 """
 LINES = 8
-"""Evidence experiments in the summary, the dearest ones."""
+"""Evidence experiments in the summary, the most expensive ones."""
 PAGE = 12
 """Rows on a page of `query_experiments` and `list_candidates`."""
 BEST = 3
@@ -359,7 +359,9 @@ def _names(episode: Episode) -> tuple[list[str], list[str]]:
 
 
 def _page(row: Callable[[Any], str], of: Sequence[Any] | np.ndarray, page: int) -> str:
-    """One page of a listing; what is on no page is not said, so that it gets no number."""
+    """One page of a listing; what is on no page is not said, so that it gets no
+    number.
+    """
     pages = max(1, -(-len(of) // PAGE))
     if not isinstance(page, int) or not 0 <= page < pages:
         return f"error: page {page} of {pages}"

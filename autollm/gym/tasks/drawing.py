@@ -50,8 +50,9 @@ def draw(task: Task, table: OutcomeTable, seed: int) -> Draw:
     Raises:
         UnknownNameError: the target, an evidence or a charged experiment is not in the
             table, or has no such objective or metric.
-        EpisodeError: no row of the target is feasible, a charged experiment is as dear
-            as the target, or runs may be paused and an experiment has no curves.
+        EpisodeError: no row of the target is feasible, a charged experiment is as
+            expensive as the target, or runs may be paused and an experiment has no
+            curves.
     """
     streams = _streams(task, seed)
     rng = np.random.default_rng(streams[0])

@@ -48,7 +48,7 @@ class ChargedTable:
 @dataclass(frozen=True)
 class TaskView:
     """All that a policy may know. Evidence and charged experiments are sorted by cost,
-    the dearest last.
+    the most expensive last.
 
     `candidates`: float64 [n, n_coordinates]; in `declared` the declared grid (a
     proposal is snapped to the nearest recorded row). Where `lists_rows` (in

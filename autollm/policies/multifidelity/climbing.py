@@ -4,8 +4,8 @@ runs of the episode, paid from its one budget.
 A `Climber` holds the ladder and what every rung gave; its subclasses say which
 candidate to run where (halving.py, hyperband.py, bohb.py). Rungs are shares of the
 target's runs where these may be paused, below them charged experiments, each at least
-ETA times as dear as the one below. On a task that has neither it is random search, or
-what scores() say. What does not belong here: free evidence, which has no price to
+ETA times as expensive as the one below. On a task that has neither it is random search,
+or what scores() say. What does not belong here: free evidence, which has no price to
 weigh.
 
 Invariant: before what is left would finish no run of the target, the best that the
@@ -31,7 +31,7 @@ from autollm.policies.rules.random import RandomPolicy
 ETA = 3
 """One in so many goes on to the next rung: the default of the papers (halving.py)."""
 SHARES = (1 / 3, 1 / 9)
-"""Of a run, dearest first: rungs where runs may be paused."""
+"""Of a run, most expensive first: rungs where runs may be paused."""
 
 
 @dataclass
@@ -248,9 +248,9 @@ class Climber(RandomPolicy):
 
 
 def ladder_of(view: TaskView, shares: Sequence[float]) -> list[Rung]:
-    """The target, its runs up to `shares` (dearest first), and the charged experiments
-    below it, cheapest first, each of those at least ETA times as dear as the one
-    before.
+    """The target, its runs up to `shares` (most expensive first), and the charged
+    experiments below it, cheapest first, each of those at least ETA times as expensive
+    as the one before.
     """
     chosen = [Rung("", share, view.candidates, share=share) for share in (1.0, *shares)]
     for charged in reversed(view.charged):

@@ -4,10 +4,10 @@ target on top.
 Where the task charges cheap experiments or lets runs be paused, rungs are runs of the
 episode (climbing.py); shares of one run are what both were published for. Where it does
 neither, they are free: a rung is an experiment of the evidence, at least ETA times as
-dear as the one below it; what a candidate gave there is read from it (`interpolate` where it
-holds no such row), and candidates that reach the target are proposed in the order in
-which they get there, so the target's outcomes change nothing. What does not belong
-here: the ladder of paid rungs and a single bracket.
+expensive as the one below it; what a candidate gave there is read from it
+(`interpolate` where it holds no such row), and candidates that reach the target are
+proposed in the order in which they get there, so the target's outcomes change nothing.
+What does not belong here: the ladder of paid rungs and a single bracket.
 
 Sources: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification" (AISTATS
 2016); L. Li et al., "A system for massively parallel hyperparameter tuning" (MLSys
@@ -193,8 +193,8 @@ class Asha(Climber):
 
 
 def rungs_of(evidence: tuple[EvidenceTable, ...], n: int) -> list[EvidenceTable]:
-    """At most `n` cheap experiments, cheapest first, each at least ETA times as dear as
-    the one before; the dearest is among them.
+    """At most `n` cheap experiments, cheapest first, each at least ETA times as
+    expensive as the one before; the most expensive is among them.
     """
     chosen: list[EvidenceTable] = []
     for e in reversed(evidence):

@@ -36,7 +36,7 @@ FIRST_SHARE = 1 / 3
 more, as far as this share of the budget pays them.
 """
 MAX_FITTED = 150
-"""Outcomes that length scales are fitted to, those of the dearest rungs."""
+"""Outcomes that length scales are fitted to, those of the most expensive rungs."""
 REFIT = 1.25
 """Length scales are fitted again when there are so many times as many outcomes."""
 FIXED = 1e6

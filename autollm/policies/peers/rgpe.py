@@ -28,7 +28,7 @@ from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_
 
 N_MODELS = 16
 N_ROWS = 60
-"""Cheap experiments, the dearest ones, and rows of each."""
+"""Cheap experiments, the most expensive ones, and rows of each."""
 MIN_OUTCOMES = 3
 N_SAMPLES = 256
 DROP_ABOVE = 0.95

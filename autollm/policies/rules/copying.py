@@ -19,8 +19,8 @@ N_ROWS = 500
 
 
 class CopyNearest(RankingPolicy):
-    """Best rows of the experiment nearest to the target in log2 fidelity (the dearer
-    one on a tie).
+    """Best rows of the experiment nearest to the target in log2 fidelity (the more
+    expensive one on a tie).
     """
 
     policy_id = "copy-nearest"
@@ -80,7 +80,7 @@ class CopyNearest(RankingPolicy):
 
 
 class CopyLargest(CopyNearest):
-    """Best rows of the dearest experiment."""
+    """Best rows of the most expensive experiment."""
 
     policy_id = "copy-largest"
 

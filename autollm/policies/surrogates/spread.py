@@ -40,13 +40,13 @@ def expected_spread(view: TaskView) -> float:
 
 
 def first_u(view: TaskView, point: np.ndarray) -> float:
-    """u that the dearest experiment shows nearest to `point` [d]: what the target's
-    first outcome counts as; 0 without evidence.
+    """u that the most expensive experiment shows nearest to `point` [d]: what the
+    target's first outcome counts as; 0 without evidence.
     """
     if not view.evidence:
         return 0.0
-    dearest = view.evidence[-1]
-    return float(squash(dearest.loss)[nearest(dearest.points, point)[0]])
+    most_expensive = view.evidence[-1]
+    return float(squash(most_expensive.loss)[nearest(most_expensive.points, point)[0]])
 
 
 def u_from_first(losses: np.ndarray, first: float, spread: float) -> np.ndarray:

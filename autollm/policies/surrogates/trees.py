@@ -1,12 +1,12 @@
 """Gradient-boosted trees on (fidelity, configuration), from scikit-learn: one
 regression over all cheap experiments.
 
-Trees hold the last leaf beyond the largest fidelity they saw, so they transfer the
-dearest experiments' surface; the target's own outcomes join the training rows, several
-times each. Leaves are flat, so the mean alone would try its best leaf from end to end:
-what lies away from the rows tried comes earlier. Among equals the candidate nearest to
-the middle of the best ones comes first. Source: J. Friedman, "Greedy function
-approximation" (Annals of Statistics 2001); histogram version of scikit-learn.
+Trees hold the last leaf beyond the largest fidelity they saw, so they transfer the most
+expensive experiments' surface; the target's own outcomes join the training rows,
+several times each. Leaves are flat, so the mean alone would try its best leaf from end
+to end: what lies away from the rows tried comes earlier. Among equals the candidate
+nearest to the middle of the best ones comes first. Source: J. Friedman, "Greedy
+function approximation" (Annals of Statistics 2001); histogram version of scikit-learn.
 """
 
 from __future__ import annotations

@@ -22,9 +22,11 @@ def first_of(surface, trials):
 
 def test_lowest__no_trials__near_the_dear_experiments_optima():
     episode, surface = opened()
-    dearest = summarize(episode.drawn.view).fits[-1].optimum
+    most_expensive = summarize(episode.drawn.view).fits[-1].optimum
     assert (
-        np.abs(episode.drawn.view.candidates[first_of(surface, [])] - dearest).max()
+        np.abs(
+            episode.drawn.view.candidates[first_of(surface, [])] - most_expensive
+        ).max()
         <= 1.0
     )
 

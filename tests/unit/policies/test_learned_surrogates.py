@@ -17,7 +17,7 @@ from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=4, noise=0.01)
 LAST_OPTIMUM = np.array([-8.5, 8.0])
-"""Of the dearest experiment but the target, as make_table moves it."""
+"""Of the most expensive experiment but the target, as make_table moves it."""
 
 
 def begin(policy_id: str, **changes):
@@ -113,7 +113,7 @@ def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -
     assert policy.weights == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
     cheapest = np.array(
         [-7.5, 7.0]
-    )  # the target behaves like the cheapest experiment, not like the dearest
+    )  # the target behaves like the cheapest experiment, not like the most expensive
     for number, point in enumerate(
         [
             (-10.0, 10.0),

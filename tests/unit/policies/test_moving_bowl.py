@@ -15,7 +15,7 @@ from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=5, noise=0.01)
 OPTIMUM = np.array([-7.5 - 0.5 * 4, 7.0 + 0.5 * 4])
-"""Of the dearest experiment, as make_table moves it."""
+"""Of the most expensive experiment, as make_table moves it."""
 
 
 def begin(**changes) -> tuple[MovingBowl, object]:

@@ -34,7 +34,7 @@ def begin(policy_id: str, view: TaskView | None = None, **changes):
 
 def complete(view: TaskView, losses: list[np.ndarray]) -> TaskView:
     """The view with one experiment for each entry of `losses` [n_candidates], recorded
-    at every candidate, ETA times as dear each.
+    at every candidate, ETA times as expensive each.
     """
     evidence = tuple(
         EvidenceTable(
