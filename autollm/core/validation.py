@@ -47,7 +47,7 @@ def declaration(error: type[Exception]) -> Callable[[Declared], Declared]:
 
     def declared(cls: Declared) -> Declared:
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-        made = dataclass(frozen=True, config=config)(cls)
+        made: Any = dataclass(frozen=True, config=config)(cls)
         check = made.__init__
 
         @wraps(check)

@@ -30,6 +30,7 @@ SWEEPS = (LADDER, FAR, FRESH)
 """What is trained and packed together: a family's ladder, its far validation levels,
 its sealed test levels.
 """
+Sweep = Literal["ladder", "far", "fresh"]
 Config = dict[str, Any]
 
 
@@ -53,7 +54,7 @@ class Level:
     seeds: tuple[int, ...] = (0,)
     extra_seeds: tuple[int, ...] = ()
     best_third_seeds: tuple[int, ...] = ()
-    sweep: Literal["ladder", "far", "fresh"] = LADDER
+    sweep: Sweep = LADDER
     clock: Literal["wall", "processor"] = "wall"
 
     @property
@@ -251,7 +252,7 @@ class Family:
 
 def added_level(
     name: str,
-    sweep: str,
+    sweep: Sweep,
     settings: Mapping[str, Any],
     part: str,
     seeds: tuple[int, ...] = (0, 1, 2),

@@ -96,6 +96,7 @@ def _fit(
             evidence = -0.5 * centred @ weights - np.log(np.diag(chol)).sum()
             if best is None or evidence > best[0]:
                 best = evidence, kernel @ weights, np.broadcast_to(lengths, d), noise
+    assert best is not None, "there are lengths and noises to choose from"
     return best[1:]
 
 

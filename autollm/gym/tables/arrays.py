@@ -69,7 +69,7 @@ def _experiment(entry: dict[str, Any], spaces: dict[str, Space]) -> Experiment:
     return Experiment(**(entry | read))
 
 
-def _metric(stored: list[str]) -> Metric:
+def _metric(stored: list[Any]) -> Metric:
     name, direction = stored
     return Metric(name, direction=direction)
 

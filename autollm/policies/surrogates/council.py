@@ -89,7 +89,9 @@ class Council(RankingPolicy):
         )
 
     def _members(self, points: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and sd [n] of u at points [n, d], by member."""
+        """Mean and sd [n] of u at points [n, d], by member; none without evidence."""
+        if self.nearest is None:
+            return {}
         found = {
             "bowl": _moments(self.bowl.sampled(points), self.bowl.weights),
             "copy": (

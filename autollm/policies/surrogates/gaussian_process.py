@@ -64,7 +64,7 @@ class GaussianProcessPolicy(RankingPolicy):
             late + self.rng.random(len(late)) / 2, kind="stable"
         )
         self._w = _cone(u)
-        self._informed = len(u) >= 2 and np.ptp(u) > 0
+        self._informed = bool(len(u) >= 2 and np.ptp(u) > 0)
         if self._informed:
             self._mean = float(self._w.mean())
             self._scale = float(self._w.std())
