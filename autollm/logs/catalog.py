@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from autollm.core.errors import MappingError, UnknownNameError
@@ -18,17 +18,28 @@ from autollm.core.files import filesystem_of
 from autollm.core.mapping import RUN_LOG, Mapping, parse_mapping
 from autollm.logs.opened import plain_name
 
+DECLARED = ("autollm.lab.mapping:lab_mappings",)
+"""Functions of other parts of the project that make mappings of what they declare; as
+text, since logs knows none of them, and loaded when a mapping is looked for.
+"""
+
 
 @cache
 def builtin_mappings() -> dict[str, Mapping]:
-    """Mappings that ship with the project, by source."""
+    """Mappings that ship with the project, by source: files, and what the lab's
+    families declare.
+    """
     folder = resources.files("autollm.logs") / "mappings"
     files = [f for f in folder.iterdir() if f.name.endswith(".toml")]
     found = {}
     for file in sorted(files, key=lambda f: f.name):
         mapping = parse_mapping(file.read_text(encoding="utf-8"), file.name)
         found[mapping.source] = mapping
-    return found
+    for name in DECLARED:
+        module, function = name.split(":")
+        for mapping in getattr(import_module(module), function)():
+            found[mapping.source] = mapping
+    return dict(sorted(found.items()))
 
 
 def mappings_folder(home: str) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,21 +54,24 @@ NEEDED = (
     "config_id",
 )
 """Columns of mart_gym__outcomes that the arrays are made of."""
-CONTEXT = "context_json"
-"""Another one, which marts of sources without any context may lack."""
+NO_CONTEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 def table_of_marts(
-    table_id: str, outcomes: pa.Table, spaces: pa.Table, logged: pa.Table
+    table_id: str,
+    outcomes: pa.Table,
+    spaces: pa.Table,
+    logged: pa.Table,
+    contexts: Mapping[str, str] = NO_CONTEXTS,
 ) -> OutcomeTable:
-    """The outcome mart frozen, and of the `logged` points those of the signals.
-    Experiments are ordered by source, compute and id, rows by their points.
+    """The outcome mart frozen, and of the `logged` points those of the signals;
+    `contexts`: context_json by experiment. Experiments are ordered by source, compute
+    and id, rows by their points.
 
     Raises:
         SnapshotError: a configuration that does not belong to its declared space.
     """
-    context = [CONTEXT] if CONTEXT in outcomes.column_names else []
-    rows = outcomes.select([*NEEDED, *context]).to_pylist()
+    rows = outcomes.select(NEEDED).to_pylist()
     declared = build_spaces(spaces.to_pylist(), rows)
     ladders = _ladders(spaces.to_pylist())
     signals = {
@@ -85,7 +89,7 @@ def table_of_marts(
         first = grouped[key][0]
         space = declared[f"{first['source']}/{first['space_id']}"]
         ladder = ladders.get((first["source"], first["ladder_id"]))
-        parts.append(_part(grouped[key], space, ladder, runs))
+        parts.append(_part(grouped[key], space, ladder, runs, contexts))
     return _joined(table_id, parts, with_curves=bool(runs))
 
 
@@ -108,6 +112,7 @@ def _part(
     space: Space,
     ladder: Ladder | None,
     runs: dict[Cell, Runs],
+    contexts: Mapping[str, str],
 ) -> _Part:
     points = np.array([_encoded(space, cell) for cell in cells])
     order = np.lexsort(points.T[::-1])
@@ -132,7 +137,7 @@ def _part(
         space,
         _metrics(reported, ladder),
         signal,
-        json.loads(first.get(CONTEXT) or "{}"),
+        json.loads(contexts.get(first["experiment_id"]) or "{}"),
     )
     columns = _columns(cells, points, experiment)
     values, latents = _metric_blocks(experiment, reported, cells, points)

@@ -55,19 +55,26 @@ def build(marts_url: str, home_url: str) -> str:
     files = {
         f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()
     }
-    files |= files_of_table(
-        table_of_marts(
-            table_id,
-            *(
-                marts[name]
-                for name in ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves")
-            ),
-        )
+    table = table_of_marts(
+        table_id,
+        marts["mart_gym__outcomes"],
+        marts["dim_spaces"],
+        marts["fct_learning_curves"],
+        _contexts(marts["dim_experiments"]),
     )
+    files |= files_of_table(table)
     _write(
         folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()}
     )
     return table_id
+
+
+def _contexts(experiments: pa.Table) -> dict[str, str]:
+    """context_json by experiment; none in marts that know no contexts."""
+    if "context_json" not in experiments.column_names:
+        return {}
+    rows = experiments.select(["experiment_id", "context_json"]).to_pylist()
+    return {row["experiment_id"]: row["context_json"] or "" for row in rows}
 
 
 def freeze(table: OutcomeTable, home_url: str) -> None:

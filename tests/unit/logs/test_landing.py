@@ -193,16 +193,27 @@ def test_ingest__named_mapping__reads_the_named_file_whatever_it_is_called(
     assert ingest([path], lake, load_mapping("steplaw")).batch_id is None
 
 
+CLUSTER = """
+schema = "autollm.mapping/1"
+source = "cluster"
+family = "pretraining"
+format = "autollm.run/1"
+files = ["*.jsonl"]
+knobs = [
+    {name = "learning_rate", scale = "log"},
+    {name = "batch_tokens", scale = "log", unit = "tokens"},
+]
+fidelity = [{name = "params"}, {name = "tokens"}]
+objective = {name = "val_loss", direction = "min"}
+cost = {flops = "cost.flops"}
+"""
+
+
 def test_ingest__source_without_a_mapping__can_land_once_it_has_one(tmp_path, lake):
     path = write(tmp_path, "r.jsonl", run_bytes(source="cluster"))
     assert ingest([path], lake).n_runs == 0
     mine = tmp_path / "cluster.toml"
-    from autollm.logs import catalog
-
-    text = (
-        catalog.resources.files("autollm.logs") / "mappings" / "lab-pretraining.toml"
-    ).read_text()
-    mine.write_text(text.replace('source = "lab-pretraining"', 'source = "cluster"'))
+    mine.write_text(CLUSTER)
     assert ingest([path], lake, load_mapping(mine)).n_runs == 1
 
 
