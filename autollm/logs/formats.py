@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from autollm.core.errors import SetupError, UnknownNameError
+from autollm.core.errors import RecordError, SetupError, UnknownNameError
 from autollm.core.files import is_local, local_path
 from autollm.logs.catalog import MappingChoice
 from autollm.logs.opened import plain_name
@@ -59,7 +59,14 @@ class Readers:
                 return reader
         if choice.named:
             return None
-        return next((r for r in self.files if r.matches(plain, head)), None)
+        return next((r for r in self.files if _matches(r, plain, head)), None)
+
+
+def _matches(reader: FileReader, name: str, head: bytes) -> bool:
+    try:
+        return reader.matches(name, head)
+    except (RecordError, RecursionError, ValueError):  # hostile first bytes
+        return False
 
 
 def readers_of(home: str) -> Readers:
