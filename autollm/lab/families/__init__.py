@@ -1,8 +1,7 @@
 """The lab's families, one file each: what is declared. How one trains is in the file of
 the same name under `trainers/`.
 
-A new family is those two files, a line here, and a mapping file
-`logs/mappings/lab-<family>.toml`.
+A new family is those two files and a line here; lab/mapping.py makes its mapping.
 """
 
 from __future__ import annotations

@@ -42,7 +42,6 @@ def test_gym__all_of_its_modules__load_five_packages_and_no_other():
     assert packages_loaded_by("autollm.gym") <= ALLOWED | THEIR_OWN_NEEDS
 
 
-def test_core__all_of_its_modules__load_locks_beside_what_the_gym_needs():
-    assert packages_loaded_by("autollm.core") <= ALLOWED | THEIR_OWN_NEEDS | {
-        "filelock"
-    }
+def test_core__all_of_its_modules__load_locks_and_progress_beside_what_the_gym_needs():
+    allowed = {*ALLOWED, *THEIR_OWN_NEEDS, "filelock", "rich"}
+    assert packages_loaded_by("autollm.core") <= allowed

@@ -485,3 +485,18 @@ def test_storage__failed_write__leaves_old_bytes_and_no_litter(tmp_path, monkeyp
     assert storage.read_bytes(url) == b"old" and storage.list_names(str(tmp_path)) == [
         "file"
     ]
+
+
+def test_snapshot__context_of_an_experiment__is_kept_and_shown_to_policies(tmp_path):
+    marts = write_marts(tmp_path / "marts")
+    path = tmp_path / "marts" / "dim_experiments.parquet"
+    ids = sorted(set(pq.read_table(path)["experiment_id"].to_pylist()))
+    context = ['{"parametrization":"mup"}', *("{}" for _ in ids[1:])]
+    pq.write_table(pa.table({"experiment_id": ids, "context_json": context}), path)
+    home = str(tmp_path / "home")
+    building.publish(home, building.build(marts, home))
+    table = snapshot.open_snapshot(home)
+    shown = {e.experiment_id: e.context for e in table.experiments}
+    assert shown == {ids[0]: {"parametrization": "mup"}, **{i: {} for i in ids[1:]}}
+    task = make_task(table, target=ids[0], evidence=())
+    assert start(task, table, 0).drawn.view.context == {"parametrization": "mup"}
