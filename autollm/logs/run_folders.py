@@ -50,9 +50,17 @@ def claimed_folders(
             if not mine:
                 continue
             chosen = {path: by_path[path] for path in mine}
-            name = clean_name((folder or root.rstrip("/")).rsplit("/", 1)[-1])
+            name = _place(root, folder)
             path_id = f"{content_hash(f'{root}/{folder}'.encode('utf-8', 'replace'), 8)}-folder"
             folders.append(RunFolder(name, reader.format, chosen, path_id))
             claimed |= folders[-1].claimed
             by_path = {p: f for p, f in by_path.items() if f.inside not in claimed}
     return folders
+
+
+def _place(root: str, folder: str) -> str:
+    """The folder's path from what was asked for, that included: its last part alone
+    (`version_0`) names many.
+    """
+    parts = [root.rstrip("/").rsplit("/", 1)[-1], *folder.split("/")]
+    return "/".join(clean_name(part) for part in parts if part)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
+from autollm.core.mapping_checks import TABLES
 from autollm.core.records import content_hash
 from autollm.logs import archives
 from autollm.logs.bronze import Bronze
@@ -34,6 +35,7 @@ from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opened import Opened, RawFile, head_of, plain_name
 from autollm.logs.pairs import Held, JoinedRows, Waiting
 from autollm.logs.raw_copies import raw_copies
+from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
     POINTS_SCHEMA,
@@ -348,7 +350,9 @@ class Session:
     def _relations(self, unit: Unit, reading: Reading) -> Iterator[Relation]:
         """What a file's reader makes of it; a file that it refuses is one bad entry."""
         try:
-            yield from unit.reader.read(unit.opened)
+            for relation in unit.reader.read(unit.opened):
+                is_table = relation.format in TABLES
+                yield recognized(relation) if is_table else relation
         except (RecordError, OSError, pa.ArrowException) as error:
             yield Relation(reading.format, pa.table({}), bad=_refused(error))
 
