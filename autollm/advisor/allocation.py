@@ -75,7 +75,8 @@ def _flat_within(a: np.ndarray, b: np.ndarray, terms: np.ndarray) -> float:
     to where the same loss would take 1 + WASTE of the compute.
     """
     t = np.linspace(-FARTHEST, FARTHEST, 2401)
-    upper, lower = terms[:, :1], terms[:, 1:]
+    upper = terms[:, :1]
+    lower = terms[:, 1:]
     loss = upper * 2.0 ** (-a[:, None] * t) + lower * 2.0 ** (b[:, None] * t)
     mean = loss.mean(axis=0)
     best = int(np.argmin(mean))

@@ -120,7 +120,8 @@ def _rank_agreement(study: Study) -> float | None:
     from scipy.stats import spearmanr
 
     for second in range(len(study.rows) - 2, -1, -1):
-        a, b = study.rows[-1], study.rows[second]
+        a = study.rows[-1]
+        b = study.rows[second]
         index = {tuple(np.round(p, 6)): i for i, p in enumerate(a.points)}
         pairs = []
         for j, point in enumerate(b.points):
@@ -134,7 +135,8 @@ def _rank_agreement(study: Study) -> float | None:
 
 def _size_row(study: Study) -> Answerable:
     question = "size and tokens"
-    law, ladder = study.loss_law, study.ladder
+    law = study.loss_law
+    ladder = study.ladder
     if ladder.collinear:
         told = " and ".join(study.native(n) for n in ladder.collinear)
         because = f"{told} grow together: their exponents cannot be told apart"
@@ -162,7 +164,8 @@ def _size_row(study: Study) -> Answerable:
 
 
 def _outcome_row(study: Study) -> Answerable:
-    question, law = "achievable outcome", study.loss_law
+    question = "achievable outcome"
+    law = study.loss_law
     if study.question.view.direction == "max":
         because = (
             "a benchmark is not forecast from benchmarks; name the loss as objective"
@@ -240,7 +243,8 @@ def _another_level(study: Study) -> list[Help]:
     far apart, else half of the cheapest one's.
     """
     experiments = [study.question.table.experiments[e] for e in study.question.levels]
-    first, last = experiments[0].fidelity, experiments[-1].fidelity
+    first = experiments[0].fidelity
+    last = experiments[-1].fidelity
     changes = {}
     for name, value in first.items():
         if len(experiments) == 1:

@@ -190,7 +190,8 @@ def backtest(
         return None
     point, predicted = _first(policy, question.view)
     row, _ = nearest(table.points[hidden], point)
-    latent, loss = table.column("latent", hidden), table.losses(hidden)
+    latent = table.column("latent", hidden)
+    loss = table.losses(hidden)
     spread = float(np.median(latent) - latent.min())
     dearest = max(e.cost_flops for e in question.view.evidence)
     return Backtest(

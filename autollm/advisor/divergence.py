@@ -55,12 +55,15 @@ class Divergence:
 def fit_divergence(experiments: Sequence[Rows], response: Response) -> Divergence:
     """The model of all rows; experiments in the order of `response.levels`."""
     columns = response.columns
-    offsets, diverged, rows = [], [], []
+    offsets = []
+    diverged = []
+    rows = []
     for e, (here, level) in enumerate(zip(experiments, response.levels, strict=True)):
         offsets.append(here.points[:, columns] - level.optimum)
         diverged.append(here.diverged)
         rows += [(e, int(i)) for i in np.flatnonzero(here.diverged)]
-    x, y = np.concatenate(offsets), np.concatenate(diverged).astype(float)
+    x = np.concatenate(offsets)
+    y = np.concatenate(diverged).astype(float)
     n = int(y.sum())
     because = f"{n} of {len(y)} configurations diverged"
     if n < LEAST_DIVERGED or not columns:

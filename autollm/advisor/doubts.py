@@ -260,7 +260,8 @@ def direction(study: Study) -> Iterator[Warn]:
 
 
 def far(study: Study) -> Iterator[Warn]:
-    along, across = study.distance.along, study.distance.across
+    along = study.distance.along
+    across = study.distance.across
     if along is not None and along > FAR_ALONG:
         yield Warn(
             "far-along",

@@ -279,7 +279,8 @@ def _constants(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _replica_sd(outcomes: pa.Table) -> float | None:
     """Pooled sd within configurations that were run more than once and never diverged."""
-    total, freedom = 0.0, 0
+    total = 0.0
+    freedom = 0
     columns = ["objective_sd", "n_replicas", "n_diverged"]
     for row in outcomes.select(columns).to_pylist():
         if row["objective_sd"] is not None and row["n_diverged"] == 0:

@@ -137,7 +137,8 @@ class _Line:
         value = float(self.beta[1 + axis])
         sd = float(np.sqrt(self.covariance[1 + axis, 1 + axis]))
         half = float(student.ppf(0.5 + LEVEL / 2, self.df)) * sd
-        low, high = value - half, value + half
+        low = value - half
+        high = value + half
         verdict = "unknown"
         if low > 0 or high < 0:
             verdict = "moves"

@@ -123,7 +123,8 @@ def score(entry: Entry) -> dict[str, Any]:
         t for t in entry.told if t.status == "finished" and t.outcome is not None
     ]
     outcomes = [t.outcome for t in finished]
-    best = (min if direction == "min" else max)(outcomes) if outcomes else None
+    better = min if direction == "min" else max
+    best = better(outcomes) if outcomes else None
     predicted = {p["rank"]: p["predicted"] for p in entry.answer["recommendations"]}
     scored = [t for t in finished if predicted.get(t.rank)]
     inside = [

@@ -206,7 +206,9 @@ class _Posterior:
     """Grid over exponents [g, n_axes]; for each a Gaussian over (E, A ...)."""
 
     def __init__(self, form: str, axes: np.ndarray, y: np.ndarray, sd: np.ndarray):
-        self._form, self._axes, self._y = form, axes, y
+        self._form = form
+        self._axes = axes
+        self._y = y
         self._grid = np.array(list(itertools.product(EXPONENTS, repeat=axes.shape[1])))
         lack = LACK_SHARE * y.min()
         for _ in range(2):  # the second pass weighs experiments by their own errors
@@ -215,12 +217,15 @@ class _Posterior:
             lack = max(self.lack_of_fit, 0.2 * LACK_SHARE * y.min())
 
     def _solve(self, lack: float) -> None:
-        y, weight = self._y, self._weight
-        mean, share = FLOOR_SHARE[0] * y.min(), FLOOR_SHARE[1] * y.min()
+        y = self._y
+        weight = self._weight
+        mean = FLOOR_SHARE[0] * y.min()
+        share = FLOOR_SHARE[1] * y.min()
         n_coefficients = 1 + (2 if self._form == "sum" else 1)
         freedom = len(y) + 1 - n_coefficients - self._axes.shape[1]
         self.df = max(freedom, 0) + LACK_FREEDOM
-        rows, log_weights = [], []
+        rows = []
+        log_weights = []
         for exponents in self._grid:
             basis = self._basis(self._axes, exponents)
             gram = (basis * weight[:, None]).T @ basis
@@ -322,7 +327,8 @@ class _Posterior:
         return Draws(drawn, self._grid[chosen])
 
     def parameters(self, names: Sequence[str]) -> dict[str, float]:
-        beta, exponents = self._betas[self._best], self._grid[self._best]
+        beta = self._betas[self._best]
+        exponents = self._grid[self._best]
         found = {"E": float(beta[0])}
         found |= {f"{'AB'[i]}": float(v) for i, v in enumerate(beta[1:])}
         found |= {

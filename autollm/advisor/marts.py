@@ -58,8 +58,10 @@ class _Builder:
         macros: str,
         bronze: str,
     ):
-        self._connection, self._models = connection, models
-        self._macros, self._bronze = macros, bronze
+        self._connection = connection
+        self._models = models
+        self._macros = macros
+        self._bronze = bronze
         self._built: set[str] = set()
         self._jinja = jinja2.Environment(undefined=jinja2.StrictUndefined)
         self._jinja.globals |= {

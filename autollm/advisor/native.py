@@ -133,7 +133,9 @@ def _measured(
     column: str | None, values: list[Any], cells: list[Mapping[str, Any]], knob: Knob
 ) -> Spelling:
     """The column that is proportional to the knob in every run, the mapping's first."""
-    candidates = [column] if column else list(cells[0]) if cells else []
+    candidates = list(cells[0]) if cells else []
+    if column:
+        candidates = [column]
     for name in candidates:
         native = [parse_number(row.get(name)) for row in cells]
         pairs = zip(values, native, strict=True)

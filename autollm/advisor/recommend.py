@@ -168,7 +168,8 @@ def compose(
     command: str,
 ) -> Advice:
     """The advice of a study."""
-    view, evidence = found.question.view, found.evidence
+    view = found.question.view
+    evidence = found.evidence
     proposals = _proposals(found, trials)
     checked = check_configuration(found, planned) if planned is not None else None
     return Advice(
@@ -217,7 +218,8 @@ def _target(found: Study) -> Target:
 
 
 def _assumptions(found: Study, said: Said) -> list[Assumption]:
-    evidence, view = found.evidence, found.question.view
+    evidence = found.evidence
+    view = found.question.view
     name = f"{evidence.native(view.objective)}, {view.direction} is better"
     knobs = ", ".join(found.native(k) for k in found.question.space.names)
     made = [

@@ -125,7 +125,8 @@ class _Fit:
     """The least squares: design, weights, parameters and their covariance."""
 
     def __init__(self, space: Space, experiments: Sequence[Rows], columns: list[int]):
-        self._experiments, self._columns = experiments, columns
+        self._experiments = experiments
+        self._columns = columns
         self._scales = [_scale(e.loss) for e in experiments]
         self._best = [float(np.min(e.loss)) for e in experiments]
         self._loss, self._x, self._c = self._gather()
@@ -198,7 +199,8 @@ class _Fit:
         own slopes within 1 u a natural unit, curvature about 4 u across the window.
         """
         i, j = self._pairs
-        n, d = len(self._experiments), len(self._columns)
+        n = len(self._experiments)
+        d = len(self._columns)
         shape = 4 / (self._extent[i] * self._extent[j])
         mean_shape = np.where(i == j, shape, 0.0)
         n_common = int(self._spanned.sum())
@@ -242,7 +244,8 @@ class _Fit:
         n_free = max(trust.sum() - self._n_used(precision, covariance), 1.0)
         self._variance = max(float(trust @ scaled**2) / n_free, 1e-12)
         self._weight = trust / sd**2
-        self._theta, self._covariance = theta, covariance * self._variance
+        self._theta = theta
+        self._covariance = covariance * self._variance
         self.curvature = curvature
         self._share = self._misfit_shares(trust * scaled**2)
 
@@ -281,7 +284,8 @@ class _Fit:
         at = x[best].copy()
         optimum = self._optimum(e)
         curved = x[:, self._columns]
-        low, high = curved.min(axis=0), curved.max(axis=0)
+        low = curved.min(axis=0)
+        high = curved.max(axis=0)
         edge = (optimum > high + 1e-9).astype(int) - (optimum < low - 1e-9).astype(int)
         if len(self._columns) <= FULL_SHAPE:
             optimum_inside = self._within(optimum, low, high)
@@ -309,7 +313,8 @@ class _Fit:
 
     def _slopes(self, e: int) -> np.ndarray:
         """b_e [d]."""
-        n, d = len(self._experiments), len(self._columns)
+        n = len(self._experiments)
+        d = len(self._columns)
         common = np.zeros(len(self._spanned))
         n_common = int(self._spanned.sum())
         common[self._spanned] = self._theta[n : n + n_common]
@@ -337,7 +342,8 @@ class _Fit:
 
     def _optimum_sd(self, e: int, optimum: np.ndarray) -> np.ndarray:
         """Delta method: c = -H^-1 b / 2, so dc = -H^-1 (db / 2 + dH c)."""
-        n, d = len(self._experiments), len(self._columns)
+        n = len(self._experiments)
+        d = len(self._columns)
         if not d:
             return np.empty(0)
         places = np.cumsum(self._spanned) - 1

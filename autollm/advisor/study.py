@@ -300,7 +300,8 @@ def _noise(evidence: Evidence, response: Response) -> Noise:
 
 
 def _backtests(question: Question) -> tuple[Backtest, ...]:
-    table, levels = question.table, question.levels
+    table = question.table
+    levels = question.levels
     hidden = hidden_experiments(table, levels)
     found: list[Backtest | None] = []
     for policy in dict.fromkeys((decider_of(question.space), *OTHERS)):

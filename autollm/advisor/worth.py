@@ -140,7 +140,8 @@ def _range(study: Study, knob: Knob, point: np.ndarray, j: int, most: float) -> 
     points[:, j] = at
     allowed = _expected(study, points) <= most + 1e-12
     here = int(np.argmin(np.abs(at - point[j])))
-    first, last = here, here
+    first = here
+    last = here
     while first > 0 and allowed[first - 1]:
         first -= 1
     while last < len(at) - 1 and allowed[last + 1]:
@@ -175,7 +176,8 @@ def _parts(
             points[i, where] = knob.encode(moved)
         allowed = _expected(study, points) <= most + 1e-12
         here = int(np.argmin(np.abs(at - weight)))
-        first, last = here, here
+        first = here
+        last = here
         while first > 0 and allowed[first - 1]:
             first -= 1
         while last < len(at) - 1 and allowed[last + 1]:

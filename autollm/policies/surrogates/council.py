@@ -42,7 +42,8 @@ class Council(RankingPolicy):
 
     def prepare(self) -> None:
         streams = self.rng.spawn(2)
-        self.bowl, self.process = MovingBowl(), GaussianProcessPolicy()
+        self.bowl = MovingBowl()
+        self.process = GaussianProcessPolicy()
         self.bowl.reset(self.view, streams[0])
         self.process.reset(self.view, streams[1])
         distance = [
