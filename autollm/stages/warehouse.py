@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autollm.core.errors import BusyError
+from autollm.core.files import scratch_folder
 from autollm.core.locks import POLL_S, hold
 from autollm.core.places import Places
+from autollm.logs.bronze import Bronze
 
 WAIT_S = 180.0
 """Three builds of a large warehouse."""
@@ -55,6 +57,30 @@ def hold_warehouse(places: Places, wait_s: float = WAIT_S) -> Iterator[None]:
                 )
             time.sleep(POLL_S)
         yield
+
+
+@contextmanager
+def lake_moment(places: Places) -> Iterator[dict[str, str]]:
+    """Variables for dbt by which a whole build reads the lake as it is now, whatever
+    lands meanwhile, and meets no name of the home inside SQL.
+
+    A folder of links, one a landed batch: SQL has patterns of files and quotes, and a
+    home may be called `it's [v2]`. A lake that is no local folder is read as it is.
+    """
+    lake = Bronze(places.home)
+    if not lake.is_local:
+        yield {}
+        return
+    with scratch_folder("lake") as folder:
+        batches = folder / "bronze" / "batches"
+        batches.mkdir(parents=True)
+        for batch_id in lake.batch_ids():
+            (batches / batch_id).symlink_to(Path(lake.batches, batch_id))
+        (folder / "marts").symlink_to(places.marts)
+        yield {
+            "AUTOLLM_BRONZE": str(folder / "bronze"),
+            "AUTOLLM_MARTS": str(folder / "marts"),
+        }
 
 
 def is_damage(said: str) -> bool:

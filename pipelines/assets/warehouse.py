@@ -48,11 +48,16 @@ def build_dbt_assets() -> dg.AssetsDefinition:
     def dbt_build(
         context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: JobSettings
     ) -> Iterator[Any]:
-        from autollm.stages.warehouse import hold_warehouse, is_no_database, set_aside
+        from autollm.stages.warehouse import (
+            hold_warehouse,
+            is_no_database,
+            lake_moment,
+            set_aside,
+        )
 
         places = settings.places
-        os.environ.update(places.environment())
-        with hold_warehouse(places):
+        with hold_warehouse(places), lake_moment(places) as moment:
+            os.environ.update(places.environment() | moment)
             if is_no_database(places.warehouse):
                 aside = set_aside(places.warehouse)
                 context.log.warning(f"no DuckDB file, made anew; it is {aside} now")
