@@ -187,15 +187,21 @@ def _schema_url(home: str) -> str:
     return join(home, "home.json")
 
 
+ENDS_ADDRESS = "?#;"
+"""Where Dagster's and dbt's addresses of their databases end, so that a file would be
+made in another place.
+"""
+
+
 def _check_name(home: str) -> None:
     """That every store can live under this name.
 
     Raises:
-        SetupError: a question mark (the address of Dagster's database ends there), a
-            character that no screen shows, or bytes that are no UTF-8.
+        SetupError: a character of ENDS_ADDRESS, one that no screen shows, or bytes that
+            are no UTF-8.
     """
     for character in home:
-        if character == "?" or not character.isprintable():
+        if character in ENDS_ADDRESS or not character.isprintable():
             raise SetupError(
                 f"the home {home!r} holds {character!r}, which a database's address "
                 "cannot hold. Fix: choose a name without it (AUTOLLM_HOME, --home)."

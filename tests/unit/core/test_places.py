@@ -10,7 +10,7 @@ from autollm.core.errors import SetupError
 from autollm.core.places import resolve
 from autollm.tracking import Tracker
 
-ODD = ["a[1]", "a::b", "it's", "x%20y", "a#b", "a;b", "$HOME", "sp ace", "ünï", "{b}"]
+ODD = ["a[1]", "a::b", "it's", "x%20y", "$HOME", "sp ace", "ünï", "{b}"]
 
 
 @pytest.mark.parametrize("name", [*ODD, f"{'n' * 200}/{'m' * 200}"])
@@ -25,7 +25,9 @@ def test_resolve__home_of_any_name__holds_files_and_tracked_runs(tmp_path, name)
     assert list(places.mlflow.glob("artifacts/training/*/artifacts/note.txt"))
 
 
-@pytest.mark.parametrize("name", ["what?", "two\nlines", "bell\x07", "\udcff"])
+@pytest.mark.parametrize(
+    "name", ["what?", "a#b", "a;b", "two\nlines", "bell\x07", "\udcff"]
+)
 def test_resolve__name_that_a_store_cannot_carry__is_refused(tmp_path, name):
     with pytest.raises(SetupError, match="choose a name without it"):
         resolve(tmp_path / name)

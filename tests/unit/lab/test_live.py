@@ -300,8 +300,7 @@ def test_live__grpo__is_trained_from_its_start_model_and_maximized(
     )
     row = landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")
     assert (
-        row["source"] == "lab-rl_tuning"
-        and row["objective_value"] == trial.objective
+        row["source"] == "lab-rl_tuning" and row["objective_value"] == trial.objective
     )
 
 
