@@ -32,6 +32,11 @@ AGENT_HELP = (
 )
 
 
+SEALED_HELP = (
+    "Why sealed suites are opened; logged as a look. Without a reason they are refused."
+)
+
+
 def evaluate(
     suite: Annotated[
         str, typer.Option("--suite", help="Suites, with commas (autollm suites).")
@@ -72,6 +77,7 @@ def evaluate(
     max_seconds: Annotated[
         float, typer.Option(min=1.0, help="With --live: time limit of a run.")
     ] = 600.0,
+    open_sealed: Annotated[str, typer.Option("--open-sealed", help=SEALED_HELP)] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -81,14 +87,14 @@ def evaluate(
     from autollm.agent.chat import PREFIX, parse_chat
     from autollm.core.errors import ComparisonError
     from autollm.core.places import resolve
+    from autollm.gym.tasks.suites import load_suite
     from autollm.stages.agents import config_of
     from autollm.stages.judging import Request, publish_report
     from autollm.stages.settings import load_settings
 
-    places, settings = (
-        resolve(home),
-        load_settings(profile=profile, test_suites=split(suite)),
-    )
+    places, settings = resolve(home), load_settings(profile=profile)
+    for name in split(suite):
+        load_suite(name, home=places.home).opened(open_sealed)
     names = split(policies)
     chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))
     if len({c.policy_id for c in chats}) < len(chats):
@@ -119,6 +125,7 @@ def evaluate(
             chats=chats,
             live=live,
             max_seconds=max_seconds,
+            open_sealed=open_sealed,
         ),
     )
     if as_json:

@@ -36,6 +36,7 @@ def suites(context: typer.Context, home: Home = None, as_json: Json = False) -> 
             False: "experiments missing",
             None: "no snapshot yet",
         }[row["playable"]]
+        state += ", sealed" if row["sealed"] else ""
         whose = "" if row["origin"] == "autollm" else f", of {row['origin']}"
         print(
             f"{row['suite_id']:28} {row['family']:14} {row['n_tasks']['test']:3} test "
@@ -51,7 +52,8 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Write the page of a suite: size, compute, cost, noise, rank correlation between
-    fidelities, bounds, licence.
+    fidelities, bounds, licence. A sealed one has none: its page would tell of its
+    outcomes.
     """
     from autollm.core.errors import SnapshotError
     from autollm.core.files import join, write_atomic
@@ -62,7 +64,7 @@ def describe(
     from autollm.gym.tasks.suites import load_suite
 
     places = resolve(home)
-    load_suite(suite, home=places.home)  # a wrong name is said first
+    load_suite(suite, home=places.home).opened("")  # what is wrong is said first
     table = open_snapshot(places.home)
     found = load_suite(suite, table, places.home)
     missing = found.missing(table)
@@ -137,8 +139,8 @@ def origin_of(source: str) -> dict[str, str] | None:
 def suite_rows(home: str | None) -> tuple[list[dict[str, Any]], list[str]]:
     """One dict a suite: suite_id, masked_id (its form without names and units), origin
     (autollm, home, or a package), version, family, source, description, n_tasks by
-    split, playable (None without a snapshot). And what cannot be read, each with its
-    remedy.
+    split, playable (None without a snapshot), sealed. And what cannot be read, each
+    with its remedy.
     """
     from autollm.core.errors import SuiteError
     from autollm.core.places import resolve
@@ -174,4 +176,5 @@ def row_of(suite: Suite, origin: str, table: OutcomeTable | None) -> dict[str, A
         "description": suite.description,
         "n_tasks": {split: len(suite.split(split)) for split in splits},
         "playable": None if table is None else not suite.missing(table),
+        "sealed": suite.sealed,
     }

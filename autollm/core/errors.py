@@ -9,6 +9,7 @@
     |- SuiteError        a suite file is wrong, or two have one name               (gym)
     |- PluginError       a part of another package cannot be loaded                (registries)
     |- SpaceError        a configuration does not belong to its space               (gym)
+    |- SealedError       a sealed suite that nobody has opened                      (gym)
     |- EpisodeError      a call that an episode cannot take (finished, no budget)   (gym)
     |- FamilyError       a lab family's declaration contradicts itself              (lab)
     |- CorpusError       the lab's corpus differs from the recorded digest          (lab)
@@ -72,6 +73,10 @@ class UnknownNameError(AutoLLMError, LookupError):
 
 class SpaceError(AutoLLMError, ValueError):
     """A configuration does not belong to its space."""
+
+
+class SealedError(AutoLLMError):
+    """A sealed suite that nobody has opened."""
 
 
 class EpisodeError(AutoLLMError):

@@ -1,7 +1,8 @@
 """Every look at test tasks, written down: choosing by test scores shows, because the
 looks can be counted.
 
-`<home>/reports/test_looks.jsonl`, one line a look, appended and never rewritten.
+`<home>/reports/test_looks.jsonl`, one line a look, appended and never rewritten. Opening a
+sealed suite is a look of its own, written before anything is played.
 """
 
 from __future__ import annotations
@@ -19,6 +20,21 @@ def looks_url(home_url: str) -> str:
     return storage.join(home_url, "reports", "test_looks.jsonl")
 
 
+def record_opening(
+    home_url: str,
+    *,
+    command: str,
+    suites: list[str],
+    policies: list[str],
+    reason: str,
+    commit: str,
+    now: datetime | None = None,
+) -> dict[str, Any]:
+    """Append the look that opens sealed suites; returns it. It belongs to no evaluation yet."""
+    opening = {"opened_because": reason, "commit": commit}
+    return _append(home_url, _look(command, "", suites, policies, now) | opening)
+
+
 def record_look(
     home_url: str,
     *,
@@ -29,13 +45,27 @@ def record_look(
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Append one look; returns it. `now` defaults to the present, UTC."""
-    look = {
-        "time": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
+    return _append(home_url, _look(command, evaluation_id, suites, policies, now))
+
+
+def _look(
+    command: str,
+    evaluation_id: str,
+    suites: list[str],
+    policies: list[str],
+    now: datetime | None,
+) -> dict[str, Any]:
+    time = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    return {
+        "time": time,
         "command": command,
         "evaluation_id": evaluation_id,
         "suites": sorted(suites),
         "policies": sorted(policies),
     }
+
+
+def _append(home_url: str, look: dict[str, Any]) -> dict[str, Any]:
     line = (json.dumps(look, sort_keys=True) + "\n").encode()
     url = looks_url(home_url)
     if storage.is_local(url):

@@ -101,6 +101,7 @@ def render(
         looks=looks[-LAST_LOOKS:][::-1],
         n_looks=len(looks),
         n_own_looks=sum(k.get("evaluation_id") == board.evaluation_id for k in looks),
+        n_openings=sum("opened_because" in look for look in looks),
         suites=sorted({(r.suite, r.suite_version) for r in results}),
     )
 
@@ -232,12 +233,14 @@ def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:
 
 def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
     """The tasks that were played, by id; of a suite that does not ship with autollm,
-    their targets with the objective of their own.
+    their targets with the objective of their own. What was sealed was opened to be
+    played.
     """
     known: dict[str, Task] = {}
     for suite in {r.suite for r in results}:
         if suite.removesuffix("-masked") in suite_ids():
-            known |= {task.task_id: task for task in load_suite(suite).tasks}
+            for task in load_suite(suite).tasks:
+                known[task.task_id] = task.with_(sealed=False)
     played = {}
     for r in results:
         own = Task(r.task_id, r.suite, r.suite_version, r.split, r.target, ())

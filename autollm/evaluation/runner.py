@@ -87,6 +87,7 @@ def evaluate(
 
     Raises:
         SnapshotError: a suite needs experiments that the table does not hold.
+        SealedError: a suite is sealed.
         UnknownNameError: an unknown policy, or an objective that no task has.
         SetupError: a worker process died; what was played before is kept.
     """
@@ -151,10 +152,11 @@ def tasks_of(
 
     Raises:
         SnapshotError: a suite needs experiments that the table does not hold.
-            UnknownNameError: an objective that no task has.
+        UnknownNameError: an objective that no task has.
+        SealedError: a suite is sealed (Suite.opened opens it).
     """
     out = []
-    for suite in suites:
+    for suite in (suite.opened("") for suite in suites):
         missing = suite.missing(table)
         if missing:
             raise SnapshotError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from autollm.core.places import Places
 from autollm.core.sealed import read_sealed, write_sealed
 from autollm.evaluation import contenders, leaderboard
 from autollm.evaluation.contenders import Contender
-from autollm.evaluation.looks import record_look
+from autollm.evaluation.looks import record_look, record_opening
 from autollm.evaluation.protocol import EpisodeResult, task_digest
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate, evaluation_id
@@ -51,7 +52,8 @@ CHAT_CODE = ("autollm.agent.chat",)
 class Request:
     """What shall be judged. `objectives`: tasks with these alone; all when empty.
     `suites` that the snapshot cannot play are left out when `skip_missing`. `live`:
-    proposals are trained by the lab, each for at most `max_seconds`.
+    proposals are trained by the lab, each for at most `max_seconds`. `open_sealed`: why
+    sealed suites are opened; without it they are refused.
     """
 
     suites: tuple[str, ...]
@@ -68,6 +70,7 @@ class Request:
     chats: tuple[ChatModel, ...] = ()
     live: bool = False
     max_seconds: float = MAX_SECONDS
+    open_sealed: str = ""
 
     @property
     def command(self) -> str:
@@ -89,6 +92,8 @@ class Request:
         for option, (value, usual) in unusual.items():
             if value != usual:
                 parts.append(f"{option} {value}")
+        if self.open_sealed:
+            parts.append(f"--open-sealed {shlex.quote(self.open_sealed)}")
         if self.live:
             parts.append("--live")
             if self.max_seconds != MAX_SECONDS:
@@ -129,12 +134,18 @@ class Judged:
 
 
 def playable(
-    suite_ids: Sequence[str], table: OutcomeTable, skip_missing: bool
+    suite_ids: Sequence[str],
+    table: OutcomeTable,
+    skip_missing: bool,
+    open_sealed: str = "",
 ) -> tuple[list[Suite], list[str]]:
     """Suites, and the ids of those that are left out because the table lacks their
     experiments.
+
+    Raises:
+        SealedError: a suite is sealed, and `open_sealed` says no reason to open it.
     """
-    suites = [load_suite(s, table) for s in suite_ids]
+    suites = [load_suite(s, table).opened(open_sealed) for s in suite_ids]
     if not skip_missing:
         return suites, []
     found = [suite for suite in suites if not suite.missing(table)]
@@ -147,7 +158,8 @@ def evaluation_identity(request: Request, table: OutcomeTable) -> str:
     code that plays and judges.
     """
     tasks = {}
-    for suite in playable(request.suites, table, True)[0]:
+    suites, _ = playable(request.suites, table, True, request.open_sealed)
+    for suite in suites:
         for task in suite.split(request.split):
             tasks[f"{suite.suite_id} {task.task_id}"] = task_digest(task, table)
     return identity_of(
@@ -222,7 +234,9 @@ def play(
         SnapshotError: a suite needs experiments that the snapshot does not hold, and
             nothing may be left out.
     """
-    suites, left_out = playable(request.suites, table, request.skip_missing)
+    suites, left_out = playable(
+        request.suites, table, request.skip_missing, request.open_sealed
+    )
     results = evaluate(
         suites,
         field_of(request),
@@ -244,12 +258,15 @@ def open_table(places: Places, request: Request) -> OutcomeTable:
 
     Raises:
         EpisodeError: live, and a task's target is none that the lab can train.
-            SnapshotError: none is published.
+        SnapshotError: none is published.
+        SealedError: a suite is sealed, and the request gives no reason to open it.
     """
+    for suite_id in request.suites:
+        load_suite(suite_id).opened(request.open_sealed)
     table = open_snapshot(places.home)
     if not request.live:
         return table
-    for suite in playable(request.suites, table, True)[0]:
+    for suite in playable(request.suites, table, True, request.open_sealed)[0]:
         for task in suite.split(request.split):
             level_of(table.experiments[table.index(task.target)], task.task_id)
     return table.with_outcomes_from(
@@ -273,6 +290,7 @@ def judge(
     known = finished(places, request, table)
     if known is not None:
         return known
+    _note_opening(places, request, table)
     results, left_out = play(places, request, table)
     if not results:
         raise SnapshotError(
@@ -344,6 +362,7 @@ def publish_report(places: Places, request: Request) -> Published:
     `reports/latest`; a look unless judge wrote it.
     """
     table = open_table(places, request)
+    _note_opening(places, request, table)
     results, left_out = play(places, request, table)
     shown = request.without(left_out)
     if finished(places, request, table) is None:
@@ -412,6 +431,23 @@ def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
     from autollm.agent.transcript import traced_numbers
 
     return traced_numbers(conversation)
+
+
+def _note_opening(places: Places, request: Request, table: OutcomeTable) -> None:
+    """Write down that sealed suites are opened, before anything of them is played."""
+    suites = [load_suite(suite_id, table) for suite_id in request.suites]
+    here = [s.suite_id for s in suites if s.sealed and not s.missing(table)]
+    if here:
+        who = [*request.policies, *(chat.policy_id for chat in request.chats)]
+        who += [agent.policy_id for agent in request.agents]
+        record_opening(
+            places.home,
+            command=request.command,
+            suites=here,
+            policies=who,
+            reason=request.open_sealed,
+            commit=commit(),
+        )
 
 
 def _note_look(

@@ -75,11 +75,12 @@ class Settings(BaseModel):
         Raises:
             UnknownNameError: an unknown suite, policy or stage, with the nearest known
                 one.
+            SealedError: a sealed suite, which the job never opens.
         """
         from autollm.policies.registry import policy_ids
 
         for suite in (*self.train_suites, *self.test_suites):
-            load_suite(suite)
+            load_suite(suite).opened("")
         for kind, names, known in (
             ("policy", self.policies, policy_ids()),
             ("stage", self.stages, KNOWN_STAGES),
@@ -96,7 +97,7 @@ def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
 
     Raises:
         SetupError: the file is missing or is no TOML, or a field is unknown or wrong.
-            UnknownNameError: see `Settings.check`.
+        UnknownNameError, SealedError: see `Settings.check`.
     """
     chosen = path or os.environ.get("AUTOLLM_SETTINGS")
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.core.errors import EpisodeError
+from autollm.core.errors import EpisodeError, SealedError
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.masking import masked_view
 from autollm.gym.tasks.task import Task
@@ -184,7 +184,13 @@ def feasible_rows(task: Task, table: OutcomeTable) -> np.ndarray:
 
     Raises:
         UnknownNameError: no such target or metric. EpisodeError: there is none.
+        SealedError: the task is sealed.
     """
+    if task.sealed:
+        raise SealedError(
+            f"{task.task_id} is sealed: only an evaluation that says why may play it. "
+            f'Fix: autollm evaluate --suite {task.suite_id} --open-sealed "reason".'
+        )
     target = table.index(task.target)
     feasible = np.ones(len(table.points[target]), dtype=bool)
     for constraint in task.constraints:

@@ -65,6 +65,7 @@ class SuiteText(_Entry):
         trials: the budget; with charged experiments, in runs of the target.
         tolerance: distance in natural units beyond which a proposal is off the table.
         objectives: makes a task of each metric; none: the experiments' own objective.
+        sealed: nobody plays it until it is opened with a reason, logged as a look.
     """
 
     suite_id: str
@@ -77,6 +78,7 @@ class SuiteText(_Entry):
     trials: int = Field(5, ge=1)
     tolerance: float = Field(1.0, gt=0)
     pausable: bool = False
+    sealed: bool = False
     objectives: tuple[str, ...] = ("",)
     constraint: ConstraintEntry | None = None
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from autollm.core.errors import SuiteError, UnknownNameError
+from autollm.core.errors import SealedError, SuiteError, UnknownNameError
 from autollm.core.files import is_local, local_path
 from autollm.core.ids import experiment_id
 from autollm.gym.tables.outcome_table import OutcomeTable
@@ -60,6 +60,29 @@ class Suite:
     def split(self, name: str) -> tuple[Task, ...]:
         """Tasks of a split: train, validation or test."""
         return tuple(t for t in self.tasks if t.split == name)
+
+    @property
+    def sealed(self) -> bool:
+        return any(task.sealed for task in self.tasks)
+
+    def opened(self, reason: str) -> Suite:
+        """The same suite, free to play. Whoever opens a sealed one writes the look down
+        first.
+
+        Raises:
+            SealedError: it is sealed, and there is no reason to open it.
+        """
+        if not self.sealed:
+            return self
+        if not reason.strip():
+            raise SealedError(
+                f"suite {self.suite_id!r} is sealed: it is played for a stated reason "
+                "alone, and none was given. Fix: autollm evaluate --suite "
+                f'{self.suite_id} --open-sealed "reason", which is logged as a look.'
+            )
+        return replace(
+            self, tasks=tuple(task.with_(sealed=False) for task in self.tasks)
+        )
 
     def missing(self, table: OutcomeTable) -> list[str]:
         """Experiments that the suite needs and the table does not hold, or holds
@@ -238,6 +261,7 @@ def _task(
         evidence=tuple(map(ids.__getitem__, entry.evidence)),
         charged=tuple(map(ids.__getitem__, entry.charged)),
         pausable=text.pausable,
+        sealed=text.sealed,
         trials=text.trials,
         tolerance=text.tolerance,
         objective=objective,

@@ -50,7 +50,7 @@ class Task:
     cheap experiments that may be run too, each at its cost relative to a run of the
     target; `trials` is then the whole budget, in runs of the target. `pausable`: runs
     may be paused at a share of their steps and gone on with, each stretch charged by
-    its share.
+    its share. `sealed`: nothing plays it until its suite is opened.
     """
 
     task_id: str
@@ -68,6 +68,7 @@ class Task:
     constraints: tuple[Constraint, ...] = ()
     charged: tuple[str, ...] = ()
     pausable: bool = False
+    sealed: bool = False
 
     def __post_init__(self) -> None:
         for experiment in {self.target, *self.evidence} & set(self.charged):

@@ -129,6 +129,33 @@ def test_suites__json__lists_id_and_family(tmp_path):
             ),
             "no snapshot is published",
         ),
+        (
+            ("evaluate", "--suite", "lab-pretraining-fresh-v1", "--policies", "random"),
+            "is sealed",
+        ),
+        (
+            (
+                "evaluate",
+                "--suite",
+                "lab-optimizer-fresh-v1-masked",
+                "--policies",
+                "random",
+            ),
+            "is sealed",
+        ),
+        (
+            (
+                "evaluate",
+                "--suite",
+                "lab-rl_tuning-fresh-v1",
+                "--policies",
+                "random",
+                "--open-sealed",
+                "why",
+            ),
+            "no snapshot is published",
+        ),
+        (("suites", "describe", "lab-pretraining-fresh-v1"), "is sealed"),
         (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
         (
             ("suites", "describe", "lab-pretrainin-v2"),

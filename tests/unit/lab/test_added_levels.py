@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import RecordError, UnknownNameError
+from autollm.core.ids import experiment_id
 from autollm.core.records import RunEnd, RunHeader, to_line
+from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.lab import archive, families, runner
 from autollm.lab.families import FAMILIES
 from autollm.lab.families.architecture import ARCHITECTURE, shapes
@@ -90,6 +92,58 @@ def test_added_levels__cost__is_eight_times_that_of_evidence_and_the_point_is_a_
         assert family.flops(level) <= 1.2 * dearest_test
         others = [family.fidelity(lv) for lv in family.every_level if lv is not level]
         assert family.fidelity(level) not in others
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
+def test_suites__far_and_fresh__targets_are_those_levels_and_evidence_costs_an_eighth(
+    family,
+):
+    levels = {experiment_of(family, level): level for level in family.every_level}
+    far, fresh = family.level("far1"), family.level("fresh1")
+    versions = [
+        load_suite(s)
+        for s in suite_ids()
+        if s.rpartition("-v")[0] == f"lab-{family.name}"
+    ]
+    newest = max(versions, key=lambda suite: suite.version)
+    sealed = load_suite(f"lab-{family.name}-fresh-v1")
+    asked = {
+        level.name: [t for t in suite.tasks if levels[t.target] is level]
+        for level, suite in ((far, newest), (fresh, sealed))
+    }
+    assert len(asked["fresh1"]) == len(sealed.tasks) and asked["far1"]
+    for task in (*asked["far1"], *asked["fresh1"]):
+        target, evidence = levels[task.target], [levels[e] for e in task.evidence]
+        assert task.split == target.split and len(evidence) >= 3
+        assert family.flops(target) >= 8 * max(map(family.flops, evidence))
+        assert {level.settings.get("task") for level in evidence} == {
+            target.settings.get("task")
+        }
+    seen = {
+        e
+        for suite in (*versions, sealed)
+        for task in suite.tasks
+        for e in task.evidence
+    }
+    assert not {levels[e].name for e in seen} & {"far1", "fresh1"}, "nobody's evidence"
+
+
+def test_suites__newest_versions__keep_every_task_of_those_before():
+    for before, now in (
+        ("pretraining-v3", "pretraining-v4"),
+        ("optimizer-v1", "optimizer-v2"),
+    ):
+        kept = [(t.split, t.target, t.evidence) for t in load_suite(f"lab-{now}").tasks]
+        assert kept[-1][0] == "test"
+        old = [
+            (t.split, t.target, t.evidence) for t in load_suite(f"lab-{before}").tasks
+        ]
+        assert set(old) < set(kept) and len(kept) == len(old) + 1
+
+
+def experiment_of(family, level):
+    group = f"/{level.settings['task']}" if "task" in level.settings else ""
+    return experiment_id(f"lab-{family.name}{group}", family.fidelity(level))
 
 
 def test_added_levels__budgets_of_shapes__leave_those_of_the_ladder_alone():
