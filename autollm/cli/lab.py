@@ -20,6 +20,7 @@ Family = Annotated[str, typer.Argument(help="Lab family.")]
 Sweep = Annotated[
     str, typer.Option(help="ladder, far (validation) or fresh (sealed test levels).")
 ]
+LOGS_HERE_HELP = "A folder of logs instead of the embedded runs."
 LEVEL_HELP = "Only this level, of the ladder or beside it; default the ladder."
 LOGS_HELP = "Folder of the raw logs; default <home>/lab/<family>."
 
@@ -254,6 +255,38 @@ def pack(
 
 
 @app.command()
+def quality(
+    family: Annotated[
+        str, typer.Argument(help="Lab family; all of them by default.")
+    ] = "",
+    sweep: Annotated[str, typer.Option(help="far or fresh; both by default.")] = "",
+    here: Annotated[Path | None, typer.Option(help=LOGS_HERE_HELP)] = None,
+    as_json: Json = False,
+) -> None:
+    """Whether far and fresh levels can judge: noise, cells, diverged runs, optimum in the window.
+
+    Nothing else is said of them: fresh levels are sealed.
+    """
+    from dataclasses import asdict
+
+    from autollm.lab.archive import archive_path, read_runs
+    from autollm.lab.families import FAMILIES, load_family
+    from autollm.lab.quality import qualities, shown
+    from autollm.lab.spec import FAR, FRESH
+
+    found = []
+    for known in [load_family(family)] if family else FAMILIES.values():
+        for one in [sweep] if sweep else (FAR, FRESH):
+            archive = archive_path(known.name, sweep=one)
+            if here is not None:
+                found += qualities(known, one, _logs(here).values())
+            elif archive.exists():
+                found += qualities(known, one, read_runs(archive).values())
+    rows = [{**asdict(q), "fits": q.fits} for q in found]
+    print(json.dumps(rows) if as_json else shown(found))
+
+
+@app.command()
 def export(
     family: Family = "pretraining",
     tools: Annotated[
@@ -338,16 +371,32 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
 
 
 def _runs(family: str, here: Path | None) -> dict[str, Any]:
-    """Records by run_id of a folder of logs, or of the embedded archive."""
-    from autollm.core.records import parse_record
+    """Records by run_id of a folder of logs, or of the ladder's archive; without sealed
+    levels.
+    """
     from autollm.lab.archive import read_runs, shipped
+    from autollm.lab.families import load_family
+    from autollm.lab.spec import FRESH
 
     if here is None:
         return read_runs(shipped(family))
-    runs = {}
-    for path in sorted(here.glob("*.jsonl")):
-        runs[path.stem] = [parse_record(line) for line in path.read_text().splitlines()]
-    return runs
+    sealed = {level.name for level in load_family(family).sweep_levels(FRESH)}
+    return {
+        run_id: records
+        for run_id, records in _logs(here).items()
+        if run_id.split("-")[1] not in sealed
+    }
+
+
+def _logs(folder: Path) -> dict[str, Any]:
+    """Records by run_id of every log in a folder."""
+    from autollm.core.records import parse_record
+
+    texts = {path.stem: path.read_text() for path in sorted(folder.glob("*.jsonl"))}
+    return {
+        run_id: list(map(parse_record, text.splitlines()))
+        for run_id, text in texts.items()
+    }
 
 
 def _folder(home: str | None, family: str) -> Path:

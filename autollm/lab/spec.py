@@ -102,6 +102,7 @@ class Family:
         allows: whether a level can train a configuration of the space at all; those of
             the design it can.
         added: levels of the other sweeps, each sweep in an archive of its own.
+        more_targets: secondary metrics that suites make tasks of, beside the objective.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Family:
     stack_size: int = 16
     allows: Callable[[Level, Config], bool] = lambda level, config: True
     added: tuple[Level, ...] = ()
+    more_targets: tuple[str, ...] = ()
     decides: str = ""
     signal: Metric | None = None
     group: str = ""

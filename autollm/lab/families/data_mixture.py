@@ -139,6 +139,7 @@ DATA_MIXTURE = Family(
     fidelity=params_and_tokens,
     flops=flops,
     stack_key=lambda run: 0,
+    more_targets=tuple(f"{name}_loss" for name in TARGETS if name != OBJECTIVE),
     added=(
         added_level(
             "far1", FAR, _settings(32, 3, 35 * 2**14, -6.5), "shared", (0, 1, 2, 3)

@@ -1,0 +1,107 @@
+"""Whether a level can judge: noise, cells, diverged runs, whether the optimum lies in the window.
+
+All that may be said of a sealed level. Invariant: nothing here tells an outcome, a configuration or
+a difference between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autollm.core.records import Record
+from autollm.lab.spec import Config, Family, Level
+from autollm.lab.summary import LevelSummary, summarize
+
+MOST_NOISE = 0.1
+"""Of a good cell's mean, as a part of median - best."""
+CORNER = 0.9
+"""A part of a mixture with so large a share leaves nothing to the others."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of one level and target. `noise_share`: None where too few good cells have two finite seeds.
+
+    `edges`: knobs of more than three values whose best value is the window's first or last.
+    """
+
+    family: str
+    level: str
+    split: str
+    target: str
+    n_cells: int
+    n_seeds: int
+    n_runs: int
+    diverged_share: float
+    failed_share: float
+    noise_share: float | None
+    edges: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether noise is small enough to judge by."""
+        return self.noise_share is not None and self.noise_share <= MOST_NOISE
+
+
+def qualities(
+    family: Family, sweep: str, runs: Iterable[list[Record]]
+) -> list[Quality]:
+    """One for each level of a sweep that has a run, and each metric that is a target there."""
+    levels = {level.name: level for level in family.sweep_levels(sweep)}
+    kept = [records for records in runs if records[0].run_id.split("-")[1] in levels]
+    out = []
+    for target in targets(family):
+        summaries = summarize(family, kept, target)
+        out += [
+            _quality(family, levels[found.level], found, target) for found in summaries
+        ]
+    return sorted(out, key=lambda q: q.level)
+
+
+def targets(family: Family) -> list[str]:
+    """The family's objective, then what else of its runs the suites ask for."""
+    return [family.objective.name, *family.more_targets]
+
+
+def _quality(family: Family, level: Level, found: LevelSummary, target: str) -> Quality:
+    corners = _corners(found.best)
+    return Quality(
+        family.name,
+        found.level,
+        found.split,
+        target,
+        found.n_cells,
+        len(level.seeds),
+        found.n_runs,
+        found.n_diverged / found.n_runs,
+        found.n_failed / found.n_runs,
+        found.noise_share,
+        (*found.edges, *corners),
+    )
+
+
+def _corners(config: Config) -> tuple[str, ...]:
+    """Mixtures that are nearly one part alone."""
+    mixtures = {
+        name: value for name, value in config.items() if isinstance(value, dict)
+    }
+    return tuple(
+        name for name, shares in mixtures.items() if max(shares.values()) >= CORNER
+    )
+
+
+def shown(found: Iterable[Quality]) -> str:
+    """As a table of text."""
+    lines = [
+        f"{'level':24} {'target':14} {'cells':>5} {'seeds':>5} {'runs':>5} {'diverged':>8} "
+        f"{'failed':>6} {'noise':>6}  optimum"
+    ]
+    for q in found:
+        noise = "-" if q.noise_share is None else f"{100 * q.noise_share:.1f} %"
+        where = f"on an edge: {', '.join(q.edges)}" if q.edges else "inside the window"
+        lines.append(
+            f"{q.family + ' ' + q.level:24} {q.target:14} {q.n_cells:5} {q.n_seeds:5} {q.n_runs:5} "
+            f"{100 * q.diverged_share:6.0f} % {100 * q.failed_share:4.0f} % {noise:>6}  {where}"
+        )
+    return "\n".join(lines)
