@@ -145,7 +145,11 @@ DATA_MIXTURE = Family(
             "far1", FAR, _settings(32, 3, 35 * 2**14, -6.5), "shared", (0, 1, 2, 3)
         ),
         added_level(
-            "fresh1", FRESH, _settings(48, 1, 52 * 2**14, -7.0), "shared", (0, 1, 2, 3)
+            "fresh1",
+            FRESH,
+            _settings(48, 1, 52 * 2**14, -7.0),
+            "shared",
+            (0, 1, 2, 3, 4, 5),
         ),
     ),
 )
