@@ -20,6 +20,7 @@ Family = Annotated[str, typer.Argument(help="Lab family.")]
 Sweep = Annotated[
     str, typer.Option(help="ladder, far (validation) or fresh (sealed test levels).")
 ]
+NUMBERS = ("recorded", "again", "difference", "tolerance")
 LOGS_HERE_HELP = "A folder of logs instead of the embedded runs."
 LEVEL_HELP = "Only this level, of the ladder or beside it; default the ladder."
 LOGS_HELP = "Folder of the raw logs; default <home>/lab/<family>."
@@ -218,23 +219,27 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Train recorded runs again and compare, within the stated noise; exit code 1 when
-    one disagrees.
+    one disagrees. Of sealed runs it says the difference alone.
     """
     from autollm.core.places import resolve
     from autollm.lab.archive import shipped
+    from autollm.lab.spec import FRESH
     from autollm.lab.verify import verify as train_again
 
     cache, archive = resolve(home).prepare().lab, shipped(family, sweep=sweep)
     compared = train_again(family, sample, max_seconds, cache, archive, seed)
+    hidden = {"recorded", "again"} if sweep == FRESH else set()
+    rows = [
+        {name: value for name, value in c.described.items() if name not in hidden}
+        for c in compared
+    ]
     if as_json:
-        print(json.dumps([{**vars(c), "agrees": c.agrees} for c in compared]))
+        print(json.dumps(rows))
     else:
-        for c in compared:
-            print(
-                f"{'agrees   ' if c.agrees else 'DISAGREES'} {c.run_id}: recorded "
-                f"{c.recorded:.4f}, again {c.again:.4f}, "
-                f"tolerance {c.tolerance:.4f}"
-            )
+        for row in rows:
+            values = [f"{name} {row[name]:.4f}" for name in row if name in NUMBERS]
+            verdict = "agrees   " if row["agrees"] else "DISAGREES"
+            print(f"{verdict} {row['run_id']}: {', '.join(values)}")
     if not all(c.agrees for c in compared):
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,23 @@ class Comparison:
     @property
     def agrees(self) -> bool:
         both_diverged = not np.isfinite(self.recorded) and not np.isfinite(self.again)
-        return both_diverged or abs(self.recorded - self.again) <= self.tolerance
+        return both_diverged or self.difference <= self.tolerance
+
+    @property
+    def difference(self) -> float:
+        return abs(self.recorded - self.again)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Everything about it, for people and JSON."""
+        return {
+            "run_id": self.run_id,
+            "recorded": self.recorded,
+            "again": self.again,
+            "difference": self.difference,
+            "tolerance": self.tolerance,
+            "agrees": self.agrees,
+        }
 
 
 def verify(

@@ -16,6 +16,7 @@ from autollm.lab.families.data_mixture import DATA_MIXTURE
 from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.quality import Quality, qualities, shown, targets
 from autollm.lab.spec import FRESH
+from autollm.lab.verify import Comparison
 
 LEVEL = PRETRAINING.level("fresh1")
 MIDDLE = {"learning_rate": 2.0**-7, "batch_tokens": 512}
@@ -114,6 +115,23 @@ def test_summary__folder_with_a_sealed_level__leaves_it_out(tmp_path):
     assert json.loads(call("summary", *here, "--json")) == []
     said = call("quality", *here, "--sweep", "fresh")
     assert "pretraining fresh1" in said and "inside the window" in said
+
+
+@pytest.mark.parametrize(("sweep", "tells"), [("far", True), ("fresh", False)])
+def test_verify__sealed_runs__their_losses_are_not_told(
+    monkeypatch, tmp_path, sweep, tells
+):
+    compared = [Comparison("pretraining-x-1", 2.5, 2.25, 0.5)]
+    monkeypatch.setattr("autollm.lab.verify.verify", lambda *_: compared)
+    monkeypatch.setattr("autollm.lab.archive.shipped", lambda *_, **__: tmp_path)
+    said = call("verify", "--sweep", sweep, "--home", str(tmp_path))
+    assert "agrees    pretraining-x-1: " in said
+    assert "difference 0.2500, tolerance 0.5000" in said
+    assert ("recorded 2.5000, again 2.2500" in said) == tells
+    (row,) = json.loads(
+        call("verify", "--sweep", sweep, "--home", str(tmp_path), "--json")
+    )
+    assert ("recorded" in row) == ("again" in row) == tells
 
 
 def call(*arguments):
