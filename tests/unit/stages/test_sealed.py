@@ -91,11 +91,9 @@ def test_publish_report__opened__look_with_commit_date_and_reason_comes_first_an
     assert opening["commit"] and opening["time"] and opening["policies"] == ["random"]
     assert (
         opening["evaluation_id"] == ""
-        and look["evaluation_id"] == done.board["evaluation_id"]
+        and look["evaluation_id"] == done.board.evaluation_id
     )
-    assert done.board["command"].endswith(
-        """--open-sealed 'the agent'"'"'s last test'"""
-    )
+    assert done.board.command.endswith("""--open-sealed 'the agent'"'"'s last test'""")
     with open(done.html_url) as page:
         text = page.read()
     assert "1 opened sealed suites" in text and "the agent&#39;s last test" in text
@@ -119,7 +117,7 @@ def test_publish__suite_that_ships_sealed__has_its_page_once_played(
     results = evaluate(
         [SEALED.opened("a test")], ["random"], 1, TABLE, out_url=places.episodes
     )
-    assert publish(results, TABLE, places.home, command="c", commit="d").board["rows"]
+    assert publish(results, TABLE, places.home, command="c", commit="d").board.rows
 
 
 @pytest.mark.parametrize("field", ["train_suites", "test_suites"])
