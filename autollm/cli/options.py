@@ -37,6 +37,25 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        help="Column of the objective, with :min or :max where its name does not say.",
+    ),
+]
+ChosenKnobs = Annotated[
+    str | None,
+    typer.Option("--knobs", help="Columns that were chosen: A,B. No others are."),
+]
+Fidelity = Annotated[
+    str | None,
+    typer.Option(
+        "--fidelity",
+        help="Columns of sizes: params=COLUMN,tokens=COLUMN. No others are.",
+    ),
+]
+
 
 def split(text: str) -> list[str]:
     """Names of a comma-separated list, in order, without repeats."""

@@ -5,15 +5,19 @@ look at it, keep its mapping.
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
-from autollm.cli.options import Home, Json
+from autollm.cli.options import ChosenKnobs, Fidelity, Home, Json, Objective
 
 if TYPE_CHECKING:
     from autollm.core.progress import Progress
+    from autollm.logs.proposals import Proposal, Question
 
 app = typer.Typer(
     help="Public tables, and mappings for tables of your own.", no_args_is_help=True
@@ -126,28 +130,68 @@ class Bar:
 
 @app.command()
 def inspect(
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV, JSON lines or Parquet table, plain or .gz/.zst."),
+    path: Annotated[
+        Path, typer.Argument(help="A log, a table, or a folder of them, of any tool.")
     ],
-    objective: Annotated[
+    objective: Objective = None,
+    knobs: ChosenKnobs = None,
+    fidelity: Fidelity = None,
+    mapping: Annotated[
         str | None,
-        typer.Option(help="Column of the objective, such as loss or acc:max."),
+        typer.Option("--as", help="Mapping (file or name) to try instead of a guess."),
     ] = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Propose a mapping from the data: a commented TOML file on stdout, for you to
-    correct.
+    correct; what is doubtful, and a summary, on stderr.
     """
-    from autollm.logs.proposal import propose
+    from autollm.core.places import resolve
+    from autollm.logs.catalog import load_mapping
+    from autollm.logs.proposals import Said, propose
 
-    found = propose(file, objective)
+    folder = str(resolve(home).home)
+    named = load_mapping(mapping, folder) if mapping else None
+    said = Said.parse(objective, knobs, fidelity, named)
+    found = propose(path, said, folder)
+    answers = _ask(found.questions)
+    if answers:
+        column = found.questions[0].column
+        answered = Said.parse(f"{column}:{answers[0]}", knobs, fidelity, named)
+        found = propose(path, answered, folder)
     if as_json:
         print(json.dumps(found.as_dict()))
-        return
-    print(found.toml)
+    else:
+        _show(found)
+    if found.problem:
+        typer.echo(f"error: {found.problem}", err=True)
+        raise typer.Exit(1)
+
+
+def _ask(questions: Sequence[Question]) -> list[str]:
+    """Answers to what nobody can guess, from a terminal; none where there is none."""
+    if not is_terminal():
+        return []
+    answers = []
+    for question in questions:
+        kind = click.Choice(question.answers)
+        answers.append(typer.prompt(question.text, type=kind, err=True))
+    return answers
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _show(found: Proposal) -> None:
+    print(found.toml, end="")
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
+    for question in found.questions:
+        typer.echo(f"question: {question.text} [{question.code}]", err=True)
+    if found.summary:
+        typer.echo(found.summary.text, err=True)
 
 
 @app.command()

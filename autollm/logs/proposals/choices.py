@@ -1,0 +1,346 @@
+"""What was chosen: contexts, knobs, and what only looks like one.
+
+Of the columns that no name, fact or ladder explains, these are no knobs: what follows
+from the fidelity or from other settings, what was changed together with another column
+(the first of them stands for all), texts that name a combination of settings, and
+numbers that were measured. Invariant: each of them says what it follows from.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+
+from autollm.logs.proposals.columns import Column
+from autollm.logs.proposals.ladder import Ladder
+from autollm.logs.proposals.names import plain, tables, words_of
+from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.structure import (
+    changed_together,
+    determines,
+    is_function_of,
+    joint_codes,
+    n_groups,
+    switch_of,
+)
+
+ALWAYS_CONTEXT = ("tokenizer", "data", "evaluation", "parametrization")
+"""Outcomes or knobs of different ones never compare; an optimizer, a schedule or a
+sequence length that is swept is a choice like others.
+"""
+CONTEXTS = (*ALWAYS_CONTEXT, "optimizer", "schedule", "sequence_length")
+FEW_LEVELS = 12
+"""Of a number that nothing else speaks for: more were measured rather than chosen."""
+MOST_TEXTS = 20
+"""Values of a text that was chosen; more are notes."""
+
+
+def choose(roles: Roles, ladder: Ladder) -> None:
+    """Give every column that is left its role."""
+    size = ladder.levels
+    _said_knobs(roles)
+    _contexts(roles, size)
+    _follow_from_size(roles, size)
+    _texts(roles)
+    _by_consequence(roles)
+    _consequences(roles, size)
+    _measured(roles)
+    _together(roles)
+    _combination_labels(roles)
+    for name in list(roles.free):
+        roles.give(name, "knob", _levels(roles.finished[name]))
+    if not roles.named("knob", "simplex"):
+        _label_as_knob(roles, size)
+
+
+def _levels(column: Column) -> str:
+    n = column.n_distinct
+    words = f"{n} levels" if column.is_numeric else f"{n} values"
+    return f"{words}, or none" if column.is_partial else words
+
+
+def _said_knobs(roles: Roles) -> None:
+    if not roles.said.knobs:
+        return
+    for name in list(roles.free):
+        if name in roles.said.knobs:
+            roles.give(name, "knob", "named by you")
+    for name in list(roles.free):
+        if context_of(roles.finished[name]) is None:
+            roles.give(name, "label", "not among the knobs that you named")
+
+
+def context_of(column: Column) -> str | None:
+    """The context that a column is, by its name, else by its values."""
+    for entry in CONTEXTS:
+        if column.name.is_a(entry, "contexts"):
+            fits = column.kind in ("text", "bool") or entry in ("sequence_length",)
+            if fits or column.name.last in ("mup", "use_mup"):
+                return entry
+    if column.kind != "text" or column.n_distinct > FEW_LEVELS:
+        return None
+    for entry in tables()["context_values"]:
+        pattern = words_of("context_values", entry)
+        known = [v for v in column.levels if pattern.fullmatch(plain(v))]
+        if len(known) >= max(2, 0.6 * column.n_distinct):
+            return entry
+    return None
+
+
+def _contexts(roles: Roles, size: list[Column]) -> None:
+    for name in list(roles.free):
+        column = roles.finished[name]
+        entry = context_of(column)
+        if entry is None or column.is_unique:
+            continue
+        confounded = (
+            bool(size) and column.n_distinct > 1 and is_function_of(column, size)
+        )
+        if confounded and n_groups(size) > 1:
+            roles.give(name, "context", f"{entry}: one value for each size, confounded")
+            roles.book.say(
+                "confounded-context",
+                f"{name} ({entry}) changes with the fidelity: what it does and what size "
+                "does cannot be told apart (confounded).",
+                name,
+            )
+        elif entry in ALWAYS_CONTEXT:
+            roles.give(name, "context", f"{entry}: changes what the settings mean")
+            roles.book.say(
+                "context",
+                f"{name} ({entry}) changes what the settings mean: runs are compared "
+                "within one value of it alone. If it is a choice, move it to [[knobs]].",
+                name,
+            )
+
+
+def _follow_from_size(roles: Roles, size: list[Column]) -> None:
+    if not size:
+        return
+    names = " and ".join(c.name.raw for c in size)
+    for name in list(roles.free):
+        column = roles.finished[name]
+        if determines(size, column):
+            roles.give(name, "fixed", f"one value for each {names}")
+            continue
+        for part in size:
+            if determines([part], column):
+                roles.give(name, "fixed", f"one value for each {part.name.raw}")
+                break
+
+
+def _texts(roles: Roles) -> None:
+    for name in list(roles.free):
+        column = roles.finished[name]
+        if column.kind != "text":
+            continue
+        n_rows = len(column.cells)
+        if column.is_unique and n_rows > 2:
+            roles.give(name, "label", "text that differs in every row")
+        elif column.n_distinct > max(MOST_TEXTS, n_rows / 10):
+            roles.give(name, "label", f"text of {column.n_distinct} values")
+        elif column.name.is_a("size_word") and not roles.is_setting(name):
+            continue
+
+
+def _measured(roles: Roles) -> None:
+    """Numbers that were measured rather than chosen."""
+    has_prefixes = any(c.name.origin == "setting" for c in roles.table.columns.values())
+    for name in list(roles.free):
+        column = roles.finished[name]
+        if not column.is_numeric or roles.is_setting(name):
+            continue
+        if _is_named_knob(column):
+            continue
+        if has_prefixes and column.name.origin == "":
+            roles.give(
+                name, "measured", "settings have a prefix here, and this has none"
+            )
+        elif not _looks_chosen(column):
+            n = column.n_distinct
+            why = f"{n} different numbers: measured rather than chosen"
+            roles.give(name, "measured", why)
+            _say_measured(roles, column)
+
+
+def _say_measured(roles: Roles, column: Column) -> None:
+    if column.n_distinct <= FEW_LEVELS:
+        name = column.name.raw
+        roles.book.say(
+            "measured-or-chosen",
+            f"{name} was taken for something measured: its values are no round numbers "
+            f"and hardly repeat. If it was chosen, say --knobs with it, or write it "
+            "under [[knobs]].",
+            name,
+        )
+
+
+def _is_named_knob(column: Column) -> bool:
+    is_known = column.name.is_a("rate", "knobs") or column.name.is_a("size", "knobs")
+    return is_known and not column.name.is_a("consequence")
+
+
+def _looks_chosen(column: Column) -> bool:
+    """Whether the values of a number are those of a sweep: they repeat, or they are
+    round, or they keep a regular distance.
+    """
+    n = column.n_distinct
+    n_rows = len(column.finite)
+    roundness = [_is_round(x) for x in column.levels]
+    repeats = n <= n_rows / 2 and n <= max(FEW_LEVELS, n_rows**0.5)
+    if repeats:
+        return np.mean(roundness) >= 0.5 or n <= n_rows / 4
+    return n <= FEW_LEVELS and (all(roundness) or _is_regular(column.levels))
+
+
+def _is_round(number: float) -> bool:
+    """One digit, a half of it, a power of two times 1 or 3, or a whole number below 10."""
+    if number == 0:
+        return True
+    mantissa, _ = np.frexp(abs(number))
+    if mantissa * 4 in (2.0, 3.0):
+        return True
+    digits = f"{abs(number):.12e}".split("e")[0].replace(".", "").rstrip("0")
+    return len(digits) == 1 or (len(digits) == 2 and digits[1] == "5")
+
+
+def _is_regular(levels: tuple[float, ...]) -> bool:
+    """Whether three or more values keep one distance, or one ratio."""
+    if len(levels) < 3:
+        return False
+    values = np.array(levels)
+    gaps = np.diff(values)
+    if np.ptp(gaps) <= 0.01 * abs(gaps.mean()):
+        return True
+    if values[0] <= 0:
+        return False
+    ratios = np.diff(np.log2(values))
+    return bool(np.ptp(ratios) <= 0.02 * abs(ratios.mean()))
+
+
+def _together(roles: Roles) -> None:
+    """Of columns that were changed together, the first named one stands for all."""
+    columns = [roles.finished[name] for name in roles.free]
+    columns = [c for c in columns if not c.is_partial]
+    for group in changed_together(columns):
+        best = min(group, key=lambda c: (not _is_named_knob(c), _is_derived(c)))
+        others = [c.name.raw for c in group if c is not best]
+        for name in others:
+            roles.give(name, "fixed", f"changes together with {best.name.raw}")
+        roles.book.say(
+            "changed-together",
+            f"{listed([best.name.raw, *others])} were changed together: they are one "
+            f"knob, and {best.name.raw!r} stands for them.",
+            best.name.raw,
+            *others,
+        )
+
+
+def _is_derived(column: Column) -> bool:
+    return column.name.is_a("consequence") or column.name.last.startswith("min_")
+
+
+def _consequences(roles: Roles, size: list[Column]) -> None:
+    """Numbers that one or two other settings determine."""
+    for name in list(roles.free):
+        column = roles.finished[name]
+        if not column.is_numeric:
+            continue
+        others = [roles.finished[n] for n in roles.free if n != name]
+        is_named = _is_named_knob(column) or context_of(column) is not None
+        cause = None if is_named else _cause(size, column, others)
+        if cause:
+            roles.give(name, "fixed", f"one value for each {' and '.join(cause)}")
+
+
+def _by_consequence(roles: Roles) -> None:
+    """Counts of parameters and whole batches, which other settings make."""
+    for name in list(roles.free):
+        column = roles.finished[name]
+        if not column.is_numeric or not column.name.is_a("consequence"):
+            continue
+        others = [roles.finished[n] for n in roles.free if n != name]
+        is_batch = "batch" in column.name.full
+        if not is_batch or any("batch" in c.name.full for c in others):
+            roles.give(name, "fixed", "by its name, follows from other settings")
+
+
+def _cause(
+    size: list[Column], effect: Column, others: list[Column]
+) -> list[str] | None:
+    """One or two columns that determine `effect`, each with fewer values."""
+    n_rows = len(effect.cells)
+    few = []
+    for column in [*size, *others]:
+        n = column.n_distinct
+        if 2 <= n <= n_rows / 4 and column.kind != "list":
+            few.append(column)
+    few = few[:FEW_LEVELS]
+    for column in few:
+        if column.n_distinct > effect.n_distinct and determines([column], effect):
+            return [column.name.raw]
+    for pair in itertools.combinations(few, 2):
+        most = max(column.n_distinct for column in pair)
+        if effect.n_distinct > most and determines(pair, effect, most_groups=0.5):
+            return [column.name.raw for column in pair]
+    return None
+
+
+def _combination_labels(roles: Roles) -> None:
+    """Texts that name a combination of the other settings, or are named by them."""
+    for name in list(roles.free):
+        column = roles.finished[name]
+        others = [roles.finished[n] for n in roles.free if n != name]
+        # a setting under which others exist is a choice, and no label of them
+        others = [c for c in others if switch_of(c, [column]) is None]
+        if column.kind != "text" or len(others) < 2:
+            continue
+        is_all = all(is_function_of(other, [column]) for other in others)
+        if is_all and column.n_distinct > max(c.n_distinct for c in others):
+            why = f"names a combination of {listed(c.name.raw for c in others)}"
+            roles.give(name, "label", why)
+
+
+def _label_as_knob(roles: Roles, size: list[Column]) -> None:
+    """Where only a label tells the runs of one experiment apart, it stands for what was
+    changed: hand-made logs name their variants in words.
+    """
+    groups = joint_codes(size) if size else np.zeros(len(roles.table.lines))
+    if len(np.unique(groups)) >= len(groups) / 2 and size:
+        return
+    best = None
+    for name in (*roles.named("label"), *roles.named("ignored"), *roles.named("key")):
+        column = roles.table.columns[name]
+        rank = _variant_rank(column)
+        if rank and (best is None or rank > best[0]):
+            best = (rank, name)
+    if best is None:
+        return
+    name = best[1]
+    if roles.of[name].role != "key":
+        roles.give(name, "knob", "the only thing that tells the runs apart")
+    else:
+        roles.of[name] = type(roles.of[name])(
+            "knob", "the only thing that tells runs apart"
+        )
+    roles.book.say(
+        "label-as-knob",
+        f"no setting varies, and only {name!r} tells the runs apart: it stands for what "
+        "was changed. Add columns that say what was changed, and correct [[knobs]].",
+        name,
+    )
+
+
+def _variant_rank(column: Column) -> int:
+    """How well a label names variants: repeated ones above unique ones, hashes last."""
+    if column.kind != "text" or column.n_distinct < 2 or column.is_partial:
+        return 0
+    words = re.search(
+        r"variant|config|name|commit|desc|change|method|setting", column.name.full
+    )
+    is_place = re.search(r"path|dir|host|user|url|tag|time|date", column.name.full)
+    if is_place or not words:
+        return 0
+    return 2 if not column.is_unique else 1

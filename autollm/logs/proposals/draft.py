@@ -1,0 +1,354 @@
+"""Roles, ladder and costs as one mapping, section by section.
+
+Invariant: the draft is what `core.mapping` reads; only a direction that nobody knows is
+left out, and then nothing lands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from autollm.core.mapping import SCHEMA
+from autollm.logs.proposals.columns import Table
+from autollm.logs.proposals.costs import Costs, find_costs
+from autollm.logs.proposals.formulas import Naming
+from autollm.logs.proposals.knobs import Knobs, say_missing
+from autollm.logs.proposals.ladder import Coordinate, Ladder
+from autollm.logs.proposals.names import metric_of, plain
+from autollm.logs.proposals.roles import Roles
+from autollm.logs.proposals.states import rule_of
+from autollm.logs.proposals.toml_text import MARK, Draft
+
+FAMILIES = {
+    "rl_tuning": r"(^|_)(kl|grpo|ppo|dpo|reward|rollouts?|group_size|generations)($|_)",
+    "finetuning": r"lora|(^|_)rank($|_)|adapter|qlora|peft|finetun",
+    "architecture": r"(^|_)(heads?|layers?|n_layer|width|depth|embed|n_embd|d_model|mlp|"
+    r"ratio|bias|hidden|activation\w*)($|_)",
+}
+SENTINELS = (0.0, -1.0)
+"""What crashed runs leave where an outcome that is never so should stand."""
+REACHED = re.compile(r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration")
+"""Columns that count how far a run came."""
+_LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
+
+
+def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
+    """The mapping of one table."""
+    table = roles.table
+    draft = Draft(raw={"schema": SCHEMA})
+    draft.head.append(
+        f"Proposed from {table.file}: correct what is wrong, then `autollm sources add` "
+        "this file."
+    )
+    knobs = Knobs(roles, naming)
+    entries = knobs.entries()
+    objective = roles.named("objective")[0]
+    objective_name = naming.reserve(objective)
+    costs = find_costs(roles, ladder, naming)
+    _head(draft, table, roles)
+    _run_key(draft, roles, entries, ladder)
+    if roles.named("seed"):
+        draft.raw["replica"] = {"column": roles.named("seed")[0]}
+    if roles.named("trunk"):
+        draft.raw["trunk"] = {"column": roles.named("trunk")[0]}
+    draft.raw["columns"] = {}
+    _computed(draft, ladder, naming)
+    draft.raw["knobs"] = entries
+    for index, comments in knobs.comments.items():
+        for key, text in comments.items():
+            draft.comments[("knobs", index, key) if key else ("knobs", index)] = text
+    _contexts(draft, roles, naming)
+    _fidelity(draft, roles, ladder)
+    _objective(draft, roles, objective, objective_name)
+    _secondary(draft, roles, naming)
+    _states(draft, roles, naming, objective, objective_name)
+    _cost(draft, costs)
+    _left_out(draft, roles)
+    draft.raw["columns"] = dict(naming.aliases)
+    if not entries:
+        draft.foot.insert(0, f"[[knobs]]  # {MARK}: no knob varies: what was chosen?")
+    for section in (
+        "knobs",
+        "columns",
+        "derived",
+        "lookup",
+        "context",
+        "secondary",
+        "status",
+    ):
+        if not draft.raw.get(section):
+            draft.raw.pop(section, None)
+    return draft
+
+
+def _head(draft: Draft, table: Table, roles: Roles) -> None:
+    base = re.sub(r"\.(gz|zst|bz2|xz)$", "", table.file.lower())
+    source = re.sub(r"[^a-z0-9._+-]+", "-", base.rsplit(".", 1)[0])
+    draft.raw["source"] = re.sub(r"^[^a-z0-9]+", "", source) or "table"
+    draft.raw["family"] = _family(roles)
+    draft.comments[("family",)] = (
+        "architecture, pretraining, finetuning, rl_tuning, data_mixture, or your own"
+    )
+    draft.raw["format"] = table.format
+    draft.raw["files"] = [re.sub(r"\.(gz|zst|bz2|xz)$", "", table.file)]
+
+
+def _family(roles: Roles) -> str:
+    if roles.groups:
+        return "data_mixture"
+    words = " ".join(plain(n) for n in roles.named("knob", "simplex"))
+    for family, pattern in FAMILIES.items():
+        if re.search(pattern, words):
+            return family
+    return "pretraining"
+
+
+def _run_key(
+    draft: Draft, roles: Roles, entries: list[dict[str, Any]], ladder: Ladder
+) -> None:
+    keys = roles.named("key")
+    if not keys and roles.table.key:
+        keys = [roles.table.key]
+    if keys:
+        draft.raw["run_key"] = {"columns": keys[:1], "repeated": "quarantine"}
+        draft.comments[("run_key",)] = "names a run"
+        return
+    names = {*roles.named("knob", "simplex", "context", "seed"), *ladder.columns}
+    columns = [c for n, c in roles.table.columns.items() if n in names]
+    if not columns:
+        columns = [roles.table.columns[n] for n in roles.named("objective")]
+    rows = zip(*(c.codes for c in columns), strict=True)
+    counted = Counter(rows)
+    is_numbered = any(n > 1 for n in counted.values())
+    repeated = "number" if is_numbered else "quarantine"
+    columns_of_key = [c.name.raw for c in columns]
+    draft.raw["run_key"] = {"columns": columns_of_key, "repeated": repeated}
+    draft.comments[("run_key",)] = "no column names a run: all that was chosen does"
+    if is_numbered:
+        draft.comments[("run_key", "repeated")] = "rows of one key are replicas"
+
+
+def _computed(draft: Draft, ladder: Ladder, naming: Naming) -> None:
+    """Columns that the mapping makes: sizes of texts, formulas."""
+    lookups: list[dict[str, Any]] = []
+    derived: list[dict[str, Any]] = []
+    for coordinate in ladder.coordinates:
+        if coordinate.texts is not None:
+            _lookup(draft, coordinate, lookups)
+        elif coordinate.formula:
+            name = naming.free(f"{coordinate.name}_of_run")
+            comment = coordinate.comment or f"{coordinate.column} in its own unit"
+            draft.comments[("derived", len(derived))] = comment
+            derived.append({"name": name, "value": coordinate.formula})
+            coordinate.comment = name
+    if not ladder.coordinates:
+        comment = "no column looks like a fidelity: name one instead"
+        draft.comments[("derived", len(derived))] = comment
+        derived.append({"name": "one", "value": "1"})
+    draft.raw["lookup"] = lookups
+    draft.raw["derived"] = derived
+
+
+def _lookup(
+    draft: Draft, coordinate: Coordinate, lookups: list[dict[str, Any]]
+) -> None:
+    name = f"{coordinate.name}_of"
+    texts = coordinate.texts
+    index = len(lookups)
+    rows = {level: {name: size} for level, size in texts.sizes.items()}
+    lookups.append({"columns": [coordinate.column], "rows": rows})
+    draft.comments[("lookup", index)] = "sizes as the names say"
+    for level in texts.guessed:
+        draft.doubts[("lookup", index, "rows", level)] = "no size in the name"
+    coordinate.comment = name
+
+
+def _contexts(draft: Draft, roles: Roles, naming: Naming) -> None:
+    entries = []
+    for name in roles.named("context"):
+        column = roles.table.columns[name]
+        entry = {"name": naming.reserve(name), "column": name}
+        if column.is_partial:
+            entry["missing"] = "none"
+        draft.comments[("context", len(entries))] = roles.of[name].why
+        entries.append(entry)
+    draft.raw["context"] = entries
+
+
+def _fidelity(draft: Draft, roles: Roles, ladder: Ladder) -> None:
+    entries = []
+    for coordinate in ladder.coordinates:
+        is_made = bool(coordinate.formula) or coordinate.texts is not None
+        column = coordinate.comment if is_made else coordinate.column
+        draft.comments[("fidelity", len(entries))] = f"{coordinate.n_levels} levels"
+        entries.append({"name": coordinate.name, "column": column})
+    if not entries:
+        entries.append({"name": "one", "column": "one"})
+        draft.doubts[("fidelity", 0)] = "how large a run was; all are one size here"
+    draft.raw["fidelity"] = entries
+    say_missing(roles, ladder.columns, "size")
+
+
+def _objective(draft: Draft, roles: Roles, raw: str, name: str) -> None:
+    entry = {"name": name, "column": raw}
+    draft.raw["objective"] = entry
+    draft.comments[("objective",)] = roles.of[raw].why
+    column = roles.finished[raw]
+    n_empty = len(column.cells) - len(column.present)
+    if n_empty:
+        roles.book.say(
+            "missing-values",
+            f"{raw} is empty in {n_empty} runs that finished: they land as failed.",
+            raw,
+        )
+    if roles.direction:
+        entry["direction"] = roles.direction
+    else:
+        path = ("objective", "direction")
+        draft.missing[path] = f'"min" or "max": is a lower {raw!r} better, or a higher?'
+
+
+def _secondary(draft: Draft, roles: Roles, naming: Naming) -> None:
+    entries = []
+    for raw in roles.named("metric"):
+        entry = {"name": naming.reserve(raw), "column": raw}
+        metric = metric_of(roles.table.columns[raw].name)
+        if metric is not None and metric.direction:
+            entry["direction"] = metric.direction
+        entries.append(entry)
+    draft.raw["secondary"] = entries
+
+
+def _states(
+    draft: Draft, roles: Roles, naming: Naming, objective: str, objective_name: str
+) -> None:
+    states = roles.states
+    rules = []
+    if states.column:
+        draft.raw["state"] = {"column": states.column}
+        counted = Counter(states.statuses)
+        shown = ", ".join(f"{n} {status}" for status, n in counted.most_common())
+        draft.comments[("state",)] = shown
+        if states.unknown:
+            _unknown_words(draft, roles)
+    for name, flag in states.flags.items():
+        is_truth = roles.table.columns[name].kind == "bool"
+        condition = rule_of(flag, naming.alias(name), is_truth)
+        rules.append({"status": flag[0], "when": condition, "reason": f"{name}"})
+    n_unfinished = sum(s not in ("finished", "unknown") for s in states.statuses)
+    if n_unfinished:
+        counted = Counter(
+            s for s in states.statuses if s not in ("finished", "unknown")
+        )
+        shown = ", ".join(f"{n} {status}" for status, n in counted.most_common())
+        roles.book.say(
+            "not-finished",
+            f"{n_unfinished} runs did not finish ({shown}): they land with that status, "
+            "and those that did not diverge are no outcomes.",
+            *states.columns,
+        )
+    rules += _sentinel_rules(draft, roles, objective, objective_name, len(rules))
+    draft.raw["status"] = rules
+    _schedule(draft, roles, naming)
+
+
+def _schedule(draft: Draft, roles: Roles, naming: Naming) -> None:
+    """Which share of its schedule a run went through, where the steps that it reached are
+    logged: every run that finished reached the same.
+    """
+    if not any(s not in ("finished", "unknown") for s in roles.states.statuses):
+        return
+    for raw in roles.named("measured", "constant"):
+        column = roles.table.columns[raw]
+        finished = roles.finished[raw]
+        is_count = column.name.is_a("steps") or REACHED.search(column.name.last)
+        if not is_count or not column.is_numeric or len(finished.levels) != 1:
+            continue
+        whole = finished.levels[0]
+        if whole > 0 and not column.is_constant and max(column.finite) <= whole:
+            draft.raw["schedule"] = {"share": f"{naming.alias(raw)} / {whole:.10g}"}
+            draft.comments[("schedule",)] = f"{raw} of {whole:g} in every finished run"
+            return
+
+
+def _unknown_words(draft: Draft, roles: Roles) -> None:
+    states = roles.states
+    words = ", ".join(repr(word) for word in states.unknown[:6])
+    path = ("state", "words")
+    draft.missing[path] = f'{{ WORD = "finished" ... }} for {words}'
+    n_rows = sum(status == "unknown" for status in states.statuses)
+    roles.book.say(
+        "status-words",
+        f"{states.column} holds words that say no status: {words}. Their {n_rows} rows "
+        "are set aside until `words` of [state] says what they mean.",
+        states.column,
+    )
+
+
+def _sentinel_rules(
+    draft: Draft, roles: Roles, objective: str, name: str, n_before: int
+) -> list[dict[str, str]]:
+    """A rule for outcomes that are impossible: 0.000000 of a loss."""
+    column = roles.table.columns[objective]
+    others = np.array([x for x in column.finite if x not in SENTINELS])
+    if not len(others) or (roles.direction != "min" and others.min() >= 0):
+        found = [x for x in SENTINELS[1:] if x in column.finite]
+    else:
+        found = [x for x in SENTINELS if x in column.finite]
+    is_far = len(others) > 0 and others.min() > 0.05 * np.median(others)
+    if not found or not is_far or len(others) < len(column.finite) / 2:
+        return []
+    rules = []
+    for value in found:
+        n = sum(x == value for x in column.finite)
+        condition = f"{name} == {value:g}"
+        draft.doubts[("status", n_before + len(rules))] = (
+            f"{n} runs have {value:g} here, which a crash leaves"
+        )
+        rules.append(
+            {
+                "status": "failed",
+                "when": condition,
+                "reason": f"{objective} is {value:g}",
+            }
+        )
+        roles.book.say(
+            "sentinel",
+            f"{objective} is {value:g} in {n} runs and at least {others.min():g} in all "
+            "others: what a crash leaves, no outcome. They land as failed.",
+            objective,
+        )
+    return rules
+
+
+def _cost(draft: Draft, costs: Costs) -> None:
+    draft.raw["cost"] = dict(costs.formulas)
+    for key, doubt in costs.doubts.items():
+        draft.doubts[("cost", key)] = doubt
+
+
+def _left_out(draft: Draft, roles: Roles) -> None:
+    used = set(draft.raw.get("run_key", {}).get("columns", ()))
+    for name in roles.named(*_LEFT_OUT):
+        if name not in used:
+            draft.foot.append(f"left out: {name!r}, {roles.of[name].why}")
+    labels = [n for n in roles.named("label") if n not in used]
+    if labels:
+        draft.raw = _with_labels(draft.raw, labels)
+
+
+def _with_labels(raw: dict[str, Any], labels: list[str]) -> dict[str, Any]:
+    """The labels before the first table: TOML wants plain keys first."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        is_table = isinstance(value, dict) or (
+            isinstance(value, list) and value and isinstance(value[0], dict)
+        )
+        if is_table and "labels" not in found:
+            found["labels"] = labels
+        found[key] = value
+    return found

@@ -1,0 +1,270 @@
+"""Knobs as entries of a mapping: scale, grid, declared values, where they exist.
+
+A cell that is empty, or says None, is a value: where one setting decides whether
+another one exists, `when` says so; elsewhere "none" is one of the values. The rates of
+two optimizers are two knobs. Invariant: under these entries no row is set aside for a
+cell that says nothing, unless a note names the column and how many rows it costs.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+from typing import Any
+
+import numpy as np
+
+from autollm.logs.proposals.choices import context_of
+from autollm.logs.proposals.columns import Column
+from autollm.logs.proposals.formulas import Naming
+from autollm.logs.proposals.names import plain
+from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.sizes import LEAST_SPAN
+from autollm.logs.proposals.structure import switch_of
+
+NONE = "none"
+"""How a value that is not there is called among others."""
+MOST_ORDERED = 24
+"""Values of a number that may also be none: they are listed one by one."""
+MOST_DECLARED = 20
+"""Values of a category that are declared; of more, any value may come."""
+WIDE = 8.0
+"""Largest over smallest value from which a scale is logarithmic."""
+Entry = dict[str, Any]
+
+
+class Knobs:
+    """The knobs of one table, in an order in which each follows what decides on it."""
+
+    def __init__(self, roles: Roles, naming: Naming):
+        self._roles = roles
+        self._naming = naming
+        self._names: dict[str, str] = {}
+        self.comments: dict[int, dict[str, str]] = {}
+        """Of the entry at an index: key to comment; "" is that of the entry itself."""
+
+    def entries(self) -> list[Entry]:
+        """All knobs, as plain values of a mapping."""
+        entries = [self._mixture(i, g) for i, g in enumerate(self._roles.groups)]
+        for index, (_, group, worst) in enumerate(self._roles.groups):
+            sums = f"sums are within {worst:.2g} of 1"
+            self.comments[index] = {"": f"{len(group)} weights", "tolerance": sums}
+        columns = [self._roles.finished[n] for n in self._roles.named("knob")]
+        switches = [c for c in columns if context_of(c) == "optimizer"]
+        first = [c for c in switches if not c.is_partial]
+        is_first = {id(c) for c in first}
+        for column in [*first, *(c for c in columns if id(c) not in is_first)]:
+            self._add(entries, column, columns, first)
+        return entries
+
+    def _add(
+        self,
+        entries: list[Entry],
+        column: Column,
+        columns: list[Column],
+        optimizers: list[Column],
+    ) -> None:
+        if len(optimizers) == 1 and _is_rate_of_optimizer(column):
+            for optimizer in self._optimizers_of(column, optimizers[0]):
+                entry = self._of_optimizer(column, optimizers[0], optimizer)
+                self._append(entries, *entry)
+            return
+        if column.is_partial:
+            known = [c for c in columns if c.name.raw in self._names]
+            # what comes later may decide too, but then it is written first
+            switch = switch_of(column, known) or self._later_switch(
+                entries, column, columns, optimizers
+            )
+            if switch is not None:
+                entry, comments = self._entry(column)
+                decider, rows = switch
+                values = [_plain(decider, row) for row in rows]
+                knob = self._names[decider.name.raw]
+                entry["when"] = {"knob": knob, "values": values}
+                comments["when"] = f"empty wherever {decider.name.raw} is another one"
+                self._append(entries, entry, comments)
+                return
+        if column.name.raw not in self._names:
+            self._append(entries, *self._entry(column, is_open=column.is_partial))
+
+    def _later_switch(
+        self,
+        entries: list[Entry],
+        column: Column,
+        columns: list[Column],
+        optimizers: list[Column],
+    ) -> tuple[Column, tuple[int, ...]] | None:
+        later = [
+            c for c in columns if c.name.raw not in self._names and not c.is_partial
+        ]
+        later = [c for c in later if not _is_rate_of_optimizer(c) or not optimizers]
+        switch = switch_of(column, later)
+        if switch is not None:
+            self._add(entries, switch[0], columns, optimizers)
+        return switch
+
+    def _append(
+        self, entries: list[Entry], entry: Entry, comments: dict[str, str]
+    ) -> None:
+        self.comments[len(entries)] = comments
+        entries.append(entry)
+
+    def _mixture(self, index: int, group: tuple[str, list[Column], float]) -> Entry:
+        prefix, columns, worst = group
+        weights = {c.name.raw for c in columns}
+        others = [n for n in self._roles.table.columns if n.startswith(prefix)]
+        patterns = [glob.escape(c.name.raw) for c in columns]
+        if prefix and all(n in weights for n in others):
+            patterns = [glob.escape(prefix) + "*"]
+        name = self._naming.free("mixture" if index == 0 else f"mixture_{index + 1}")
+        return {
+            "name": name,
+            "scale": "simplex",
+            "columns": patterns,
+            "prefix": prefix,
+            "tolerance": max(0.001, math.ceil(worst * 1200) / 1000),
+            "role": "weight",
+        }
+
+    def _optimizers_of(self, column: Column, optimizer: Column) -> list[str]:
+        """The optimizers under which a rate stands in the table."""
+        found = {}
+        for cell, value in zip(optimizer.cells, column.cells, strict=True):
+            if cell is not None and value is not None:
+                found[str(cell)] = None
+        return list(found)
+
+    def _of_optimizer(
+        self, column: Column, optimizer: Column, value: str
+    ) -> tuple[Entry, dict[str, str]]:
+        rows = np.array([r for r, c in enumerate(optimizer.cells) if str(c) == value])
+        part = column.at(rows)
+        entry, comments = self._entry(part, f"{plain(column.name.path)}_{plain(value)}")
+        knob = self._names[optimizer.name.raw]
+        entry["when"] = {"knob": knob, "values": [_spelled(value)]}
+        comments[""] = "the rates of two optimizers are two knobs"
+        return entry, comments
+
+    def _entry(
+        self, column: Column, wanted: str | None = None, is_open: bool = False
+    ) -> tuple[Entry, dict[str, str]]:
+        """One knob and its comments. `is_open`: "none" is one of its values."""
+        raw = column.name.raw
+        if wanted:
+            name = self._naming.free(wanted)
+            self._naming.reserve(f"{raw}\0{wanted}", name)
+        else:
+            name = self._naming.reserve(raw)
+        self._names[raw] = name
+        entry: Entry = {"name": name, "column": raw}
+        if column.kind == "list":
+            entry["scale"] = "list"
+            if column.separator:
+                entry["separator"] = column.separator
+            return entry, {}
+        if column.is_numeric and not is_open:
+            return self._number(entry, column)
+        if column.is_numeric and column.n_distinct > MOST_ORDERED:
+            n_rows = len(column.cells) - len(column.present)
+            self._roles.book.say(
+                "missing-values",
+                f"{raw} is empty in {n_rows} rows, which are set aside, and nothing says "
+                "when. Fix: write `missing` or `when` under this knob.",
+                raw,
+            )
+            return self._number(entry, column)
+        return self._listed(entry, column, is_open)
+
+    def _listed(
+        self, entry: Entry, column: Column, is_open: bool
+    ) -> tuple[Entry, dict[str, str]]:
+        whole = self._roles.table.columns[column.name.raw]
+        texts = dict.fromkeys(str(cell) for cell in whole.present)
+        if len(texts) > MOST_DECLARED:
+            entry["scale"] = "categorical"
+            return entry, {}
+        levels: list[Any] = list(dict.fromkeys(_spelled(text) for text in texts))
+        is_number = all(isinstance(x, (int, float)) for x in levels) and len(levels) > 1
+        is_number = is_number and column.kind != "bool"
+        if is_number or column.kind == "bool":
+            levels.sort()
+        entry["scale"] = "ordinal" if is_number else "categorical"
+        if is_open:
+            levels = [*([NONE] if NONE not in levels else []), *levels]
+            entry["missing"] = NONE
+        entry["values"] = levels
+        return entry, ({"missing": "an empty cell means: not used"} if is_open else {})
+
+    def _number(self, entry: Entry, column: Column) -> tuple[Entry, dict[str, str]]:
+        is_rate = column.name.is_a("rate", "knobs")
+        shown = (
+            f"{column.levels[0]:g} to {column.levels[-1]:g}, " if column.levels else ""
+        )
+        shown += f"{column.n_distinct} levels"
+        comments = {"scale": shown}
+        step = None
+        if column.spans >= WIDE or (is_rate and column.spans >= LEAST_SPAN):
+            entry["scale"] = "log"
+            step = column.octave_step()
+        elif column.kind == "integer":
+            entry["scale"] = "integer"
+        else:
+            entry["scale"] = "linear"
+        if step:
+            ranks = np.rint(np.log2(np.array(column.levels)) / step)
+            n_steps = len(set(ranks))
+            entry |= {"step": step, "tolerance": 0.02}
+            comments["step"] = (
+                f"octaves: {column.n_distinct} spellings of {n_steps} steps"
+            )
+        if is_rate:
+            entry["role"] = "rate"
+        elif column.name.is_a("size", "knobs"):
+            entry["role"] = "size"
+        return entry, comments
+
+
+def _is_rate_of_optimizer(column: Column) -> bool:
+    return column.is_numeric and column.name.core in (
+        "lr",
+        "learning_rate",
+        "max_lr",
+        "peak_lr",
+    )
+
+
+def _plain(column: Column, row: int) -> Any:
+    """A cell as landing stores it."""
+    if column.is_numeric:
+        number = column.numbers[row]
+        return int(number) if number is not None and number.is_integer() else number
+    return _spelled(str(column.cells[row]))
+
+
+def _spelled(text: str) -> Any:
+    """Text as landing reads it in a category: true, false and numbers are what they
+    are.
+    """
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        return text
+    return int(number) if number.is_integer() and abs(number) < 1e15 else number
+
+
+def say_missing(roles: Roles, columns: list[str], what: str) -> None:
+    """Name columns whose empty cells set rows aside."""
+    for name in columns:
+        column = roles.finished[name]
+        n = len(column.cells) - len(column.present)
+        if n:
+            roles.book.say(
+                "missing-values",
+                f"{listed([name])} is empty in {n} rows: they are set aside, since a "
+                f"{what} is needed.",
+                name,
+            )

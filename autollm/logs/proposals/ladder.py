@@ -1,0 +1,358 @@
+"""Fidelity and cost: how large a run was, and what it took.
+
+Parameters and tokens are looked for by name, then by the unit of their cells, then
+computed from a model's settings; steps, epochs and shares of the data come in where
+tokens are unknown. Invariant: what is computed shows its formula, and what is guessed is
+marked as a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autollm.logs.proposals.columns import Column
+from autollm.logs.proposals.formulas import Formulas, Naming
+from autollm.logs.proposals.names import read_name
+from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.sizes import (
+    LEAST_SPAN,
+    Levels,
+    TextSizes,
+    levels_of,
+    positive_numbers,
+    sizes_of,
+)
+
+LEAST_PARAMS = 1e4
+"""Smaller numbers under a name such as `size` count something else."""
+LENGTHS = ("steps", "epochs", "samples", "data_fraction")
+"""Coordinates that stand in where tokens are unknown, the finest first."""
+
+
+@dataclass
+class Coordinate:
+    """One coordinate of the ladder. `column` is the table's own; `formula` is what the
+    mapping computes instead, where it does.
+    """
+
+    name: str
+    column: str = ""
+    formula: str = ""
+    comment: str = ""
+    texts: TextSizes | None = None
+    n_levels: int = 1
+    levels: Column | None = None
+
+
+@dataclass
+class Ladder:
+    """The coordinates, and what is known of sizes beside them: `known` is params and
+    tokens as expressions can spell them.
+    """
+
+    coordinates: list[Coordinate] = field(default_factory=list)
+    known: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The table's columns that are coordinates."""
+        return [c.column for c in self.coordinates if c.column]
+
+    @property
+    def levels(self) -> list[Column]:
+        """The level of each row, of the coordinates that have several."""
+        several = [c for c in self.coordinates if c.n_levels > 1]
+        return [c.levels for c in several if c.levels is not None]
+
+
+def find_ladder(roles: Roles, naming: Naming) -> Ladder:
+    """The coordinates of a table; their columns get the role `fidelity`."""
+    search = _Search(roles, naming, Formulas(roles, naming))
+    if roles.said.fidelity:
+        search.take_said()
+    else:
+        search.take_params()
+        search.take_tokens()
+        if not any(c.name == "tokens" for c in search.ladder.coordinates):
+            search.take_lengths()
+        if not search.ladder.coordinates:
+            search.take_constants()
+    if not search.ladder.coordinates:
+        roles.book.say(
+            "no-fidelity",
+            "no column looks like a fidelity (parameters, tokens, steps ...): all rows "
+            "are one experiment. Correct [[fidelity]].",
+        )
+    return search.ladder
+
+
+class _Search:
+    """Looks for coordinates, the surest first."""
+
+    def __init__(self, roles: Roles, naming: Naming, formulas: Formulas):
+        self._roles = roles
+        self._naming = naming
+        self._formulas = formulas
+        self.ladder = Ladder()
+
+    def take_said(self) -> None:
+        """What a person named, as it stands."""
+        for name, column in self._roles.said.fidelity.items():
+            self._take(name, self._roles.table.columns[column], "named by you")
+
+    def take_params(self) -> None:
+        """Parameters: of several columns the one that goes with the compute."""
+        found = self._candidates("params")
+        ladders = [c for c in found if self._is_ladder(c)]
+        if ladders:
+            self._take("params", self._best_size(ladders), "by its name")
+        elif not found and (self._take_texts() or self._take_computed("params")):
+            return
+        elif found:
+            self._take_near_constant(found)
+        for column in found:
+            name = column.name.raw
+            if name in self._roles.free and ladders:
+                self._roles.give(name, "fixed", "another count of the same parameters")
+        if found and "params" not in self.ladder.known:
+            self.ladder.known["params"] = self._expression(found[0])
+
+    def take_tokens(self) -> None:
+        """Tokens, logged or computed."""
+        found = self._candidates("tokens")
+        ladders = [c for c in found if self._is_ladder(c)]
+        if ladders:
+            self._take("tokens", ladders[0], "by its name")
+        elif not found:
+            self._take_computed("tokens")
+        else:
+            self.ladder.known.setdefault("tokens", self._expression(found[0]))
+
+    def take_lengths(self) -> None:
+        """Steps, epochs, samples or a share of the data."""
+        for name in LENGTHS:
+            for column in self._candidates(name):
+                if column.name.raw in self._roles.free and self._is_ladder(column):
+                    self._take(name, column, "by its name")
+                    return
+
+    def take_constants(self) -> None:
+        """Without a coordinate that varies, those that do not are better than none."""
+        for name in ("params", "tokens", *LENGTHS):
+            for column in self._candidates(name)[:1]:
+                raw = column.name.raw
+                is_constant = self._roles.of.get(raw) is not None
+                if is_constant and self._roles.of[raw].role == "constant":
+                    value = f"{column.levels[0]:g} in every row"
+                    self._take(name, column, f"by its name, though it is {value}")
+            if name == "tokens" and self.ladder.coordinates:
+                return
+
+    def _candidates(self, entry: str) -> list[Column]:
+        """Columns that count these, best names first: numbers, varying or constant."""
+        roles = self._roles
+        names = [*roles.free, *roles.named("constant")]
+        found = []
+        for raw in names:
+            column = roles.finished[raw]
+            is_named = column.name.is_a(entry) or column.unit == entry
+            is_named = is_named or (entry == "params" and _is_size(column))
+            if not is_named or not column.is_numeric or raw in roles.said.columns:
+                continue
+            if column.name.is_a("measured") or column.name.is_a("throughput"):
+                continue
+            if positive_numbers(column) is not None:
+                found.append(column)
+        return sorted(
+            found,
+            key=lambda c: (
+                not c.name.is_a(entry),
+                "total" not in c.name.full,
+                c.is_constant,
+            ),
+        )
+
+    def _is_ladder(self, column: Column) -> bool:
+        values = positive_numbers(column)
+        if values is None:
+            return False
+        levels = levels_of(values)
+        if levels.n_levels < 2 or max(values) / min(values) < LEAST_SPAN:
+            return False
+        return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(column)
+
+    def _has_named_knobs(self, size: Column) -> bool:
+        """Whether other columns vary that are settings by name, and do not just rise or
+        fall with the size: then a size that differs in every row is their consequence.
+        """
+        for raw in self._roles.free:
+            column = self._roles.finished[raw]
+            is_knob = column.name.is_a("rate", "knobs") or "batch" in column.name.full
+            if is_knob and column is not size and not _goes_with(column, size):
+                return True
+        return False
+
+    def _best_size(self, columns: list[Column]) -> Column:
+        """Of several counts of parameters the one that goes with the compute."""
+        flops = [n for n in self._roles.named("cost") if _is_flops(self._roles, n)]
+        tokens = self._candidates("tokens")
+        if len(columns) == 1 or not flops or not tokens:
+            return columns[0]
+        compute = _logs(self._roles.finished[flops[0]])
+        amount = _logs(tokens[0])
+        spreads = [np.nanstd(compute - amount - _logs(c)) for c in columns]
+        return columns[int(np.argmin(spreads))]
+
+    def _take(self, name: str, column: Column, why: str) -> None:
+        raw = column.name.raw
+        factor = column.name.factor if name in ("params", "tokens") else 1.0
+        factor = factor if max(column.finite, default=0.0) * factor < 1e16 else 1.0
+        values = positive_numbers(column)
+        levels = levels_of(values) if values is not None else Levels(1)
+        own = formula = ""
+        if factor != 1.0 or levels.step:
+            own = self._naming.alias(raw, avoid=name)
+            own = f"{own} * {factor:g}" if factor != 1.0 else own
+            formula = own if factor != 1.0 else ""
+        if levels.step and why != "named by you":
+            formula = _on_levels(own, levels, factor)
+            self._say_near(raw, column, levels)
+        coordinate = Coordinate(name, raw, formula, "", None, levels.n_levels)
+        coordinate.levels = _level_column(column, levels)
+        self.ladder.coordinates.append(coordinate)
+        self._roles.give(raw, "fidelity", f"{why}; {levels.n_levels} levels")
+        reserved = self._naming.reserve(raw, name)
+        # the cost of a run is that of its own size, not of its level
+        self.ladder.known[name] = own if levels.step else reserved
+
+    def _take_near_constant(self, columns: list[Column]) -> None:
+        """A size that hardly moves is a consequence: all runs are of one size."""
+        varying = [c for c in columns if not c.is_constant]
+        for column in varying[:1]:
+            values = positive_numbers(column)
+            if values is not None and levels_of(values).n_levels == 1:
+                self._take("params", column, "moves too little to be a ladder")
+                return
+        for column in varying:
+            why = "a consequence of other settings: it differs in nearly every row"
+            self._roles.give(column.name.raw, "fixed", why)
+
+    def _say_near(self, raw: str, column: Column, levels: Levels) -> None:
+        share = 100 * (column.levels[-1] / column.levels[0] - 1)
+        what = (
+            f"moves by {share:.2g} % only"
+            if levels.n_levels == 1
+            else "varies a little"
+        )
+        self._roles.book.say(
+            "near-constant-ladder",
+            f"{raw} {what} ({column.levels[0]:g} to {column.levels[-1]:g}): runs of "
+            f"about the same size are one experiment, {levels.n_levels} in all. If each "
+            "value is a size of its own, correct [[derived]].",
+            raw,
+        )
+
+    def _expression(self, column: Column) -> str:
+        alias = self._naming.alias(column.name.raw)
+        factor = column.name.factor
+        return f"{alias} * {factor:g}" if factor != 1.0 else alias
+
+    def _take_texts(self) -> bool:
+        """Sizes as texts, where no number says them."""
+        for raw in list(self._roles.free):
+            column = self._roles.finished[raw]
+            if column.kind != "text" or not column.name.is_a("size_word"):
+                continue
+            n_most = max(2, len(column.cells) / 2)
+            sizes = (
+                sizes_of(column.levels) if 2 <= column.n_distinct <= n_most else None
+            )
+            if sizes is None or column.is_partial:
+                continue
+            coordinate = Coordinate("params", raw, "", "", sizes, column.n_distinct)
+            coordinate.levels = column
+            self.ladder.coordinates.append(coordinate)
+            why = f"by its name; {column.n_distinct} levels, as text"
+            self._roles.give(raw, "fidelity", why)
+            self.ladder.known["params"] = "params"
+            if sizes.guessed:
+                self._roles.book.say(
+                    "size-words",
+                    f"{raw}: no size stands in the name of {listed(sizes.guessed)}: "
+                    "correct [lookup.rows].",
+                    raw,
+                )
+            return True
+        return False
+
+    def _take_computed(self, name: str) -> bool:
+        """Parameters or tokens from other settings; the formula is shown."""
+        computed = self._formulas.computed(name)
+        if computed is None:
+            return False
+        self.ladder.known.setdefault(name, f"({computed.formula})")
+        levels = levels_of(computed.values) if len(computed.values) else Levels(1)
+        if not computed.is_ladder or levels.n_levels < 2:
+            return False
+        shown = computed.formula
+        if levels.step:
+            shown = _on_levels(shown, levels, 1.0)
+        comment = f"computed: {computed.words}"
+        coordinate = Coordinate(name, "", shown, comment, None, levels.n_levels)
+        coordinate.levels = Column(read_name(name), tuple(levels.of))
+        self.ladder.coordinates.append(coordinate)
+        self.ladder.known[name] = name
+        self._roles.book.say(
+            "computed",
+            f"{name} = {computed.formula} ({computed.words}), since no column holds it. "
+            "Correct [[derived]] where that is wrong.",
+            *computed.columns,
+        )
+        return True
+
+
+def _is_size(column: Column) -> bool:
+    """Whether a column called `model_size` or `model` holds counts: 125M, 1.3B."""
+    is_word = column.name.is_a("size_word") and column.is_numeric
+    return is_word and bool(column.levels) and column.levels[0] >= LEAST_PARAMS
+
+
+def _level_column(column: Column, levels: Levels) -> Column:
+    """The column with values near each other made one."""
+    if not levels.step:
+        return column
+    cells = []
+    for number in column.numbers:
+        is_fine = number is not None and number > 0
+        octaves = np.log2(number / levels.centre) / levels.step if is_fine else None
+        cells.append(None if octaves is None else int(np.rint(octaves)))
+    return Column(column.name, tuple(cells))
+
+
+def _goes_with(column: Column, size: Column) -> bool:
+    """Whether a column only rises, or only falls, as a size grows."""
+    pairs = zip(size.numbers, column.numbers, strict=True)
+    known = sorted(p for p in pairs if p[0] is not None and p[1] is not None)
+    steps = np.diff([value for _, value in known])
+    return bool(np.all(steps >= 0) or np.all(steps <= 0))
+
+
+def _is_flops(roles: Roles, raw: str) -> bool:
+    return roles.table.columns[raw].name.is_a("flops")
+
+
+def _logs(column: Column) -> np.ndarray:
+    numbers = np.array([np.nan if not x or x <= 0 else x for x in column.numbers])
+    return np.log2(numbers.astype(float))
+
+
+def _on_levels(base: str, levels: Levels, factor: float) -> str:
+    """The formula that makes values near each other one level."""
+    centre = f"{levels.centre * factor:.10g}"
+    inside = f"round(log2({base} / {centre}) / {levels.step:g})"
+    if levels.step == 1.0:
+        inside = f"round(log2({base} / {centre}))"
+        return f"{centre} * 2 ** {inside}"
+    return f"{centre} * 2 ** ({levels.step:g} * {inside})"

@@ -1,0 +1,147 @@
+"""From a path to relations: the same files, readers and order as when it lands.
+
+Of a folder, the run folders and files of the commonest format are looked at; a run
+folder is one run, so that many of them make one table. Invariant: nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from autollm.core.errors import AutoLLMError, MappingError, RecordError
+from autollm.logs.catalog import MappingChoice
+from autollm.logs.formats import Readers, readers_of
+from autollm.logs.found import Found, find_files
+from autollm.logs.opened import RawFile
+from autollm.logs.proposals.columns import Sampler
+from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.relation import FileReader, OpenedFolder, Relation
+from autollm.logs.run_folders import RunFolder, claimed_folders
+from autollm.logs.tables.blocks import HEAD_BYTES
+
+KNOWN_FORMATS = ".csv, .tsv, .jsonl, .ndjson, .parquet, .pq or a log of a known tool"
+MOST_UNITS = 2_000
+"""Files or run folders of one folder that are looked at."""
+
+
+@dataclass
+class Looked:
+    """What was found at a path. `others`: names of files of other formats."""
+
+    name: str
+    sampler: Sampler = field(default_factory=Sampler)
+    others: list[str] = field(default_factory=list)
+    n_units: int = 1
+    n_left: int = 0
+
+    @property
+    def relations(self) -> list[Relation]:
+        """The relations, thinned."""
+        return self.sampler.relations
+
+    def take(self, relations: Iterable[Relation]) -> Looked:
+        """Take relations in."""
+        for relation in relations:
+            self.sampler.add(relation)
+        return self
+
+
+def look_at(path: str, home: str = "") -> Looked:
+    """The relations of a file, or of the files and run folders of a folder.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        MappingError: nothing of it can be read.
+    """
+    readers = readers_of(home)
+    files, is_folder = find_files(path)
+    if not is_folder:
+        return Looked(files[0].name).take(_read_file(files[0], readers))
+    folders = claimed_folders(files, path, readers.folders)
+    claimed = set().union(*(folder.claimed for folder in folders))
+    rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
+    units = _of_one_format(folders, rest, readers)
+    if not units:
+        raise MappingError(
+            f"{path} holds no log that can be read. Expected {KNOWN_FORMATS}."
+        )
+    looked = Looked(_common_name(units), n_units=len(units))
+    looked.n_left = max(0, len(units) - MOST_UNITS)
+    names = {id(unit) for unit in units}
+    looked.others = [f.name for f in rest if id(f) not in names]
+    for unit in units[:MOST_UNITS]:
+        looked.take(_read_unit(unit, readers))
+    return looked
+
+
+def _of_one_format(
+    folders: list[RunFolder], files: list[Found], readers: Readers
+) -> list[RunFolder | Found]:
+    """Run folders, if there are any, else files, of the commonest format."""
+    if folders:
+        (commonest, _), *_ = Counter(f.format for f in folders).most_common(1)
+        return [f for f in folders if f.format == commonest]
+    formats = {}
+    for found in files:
+        reader = _reader_of(found, readers)
+        if reader is not None:
+            formats[found.inside] = reader.format
+    if not formats:
+        return []
+    (commonest, _), *_ = Counter(formats.values()).most_common(1)
+    return [f for f in files if formats.get(f.inside) == commonest]
+
+
+def _common_name(units: list[RunFolder | Found]) -> str:
+    if len(units) == 1:
+        return units[0].name
+    suffixes = {unit.name.partition(".")[2] for unit in units}
+    suffix = suffixes.pop() if len(suffixes) == 1 else ""
+    return f"*.{suffix}" if suffix else "*"
+
+
+def _reader_of(found: Found, readers: Readers) -> FileReader | None:
+    if found.problem:
+        return None
+    try:
+        head = RawFile(found).head(HEAD_BYTES)
+    except OSError:
+        return None
+    return readers.for_file(found.name, head, MappingChoice())
+
+
+def _read_unit(unit: RunFolder | Found, readers: Readers) -> Iterator[Relation]:
+    if isinstance(unit, Found):
+        yield from _read_file(unit, readers)
+        return
+    files = {}
+    for inside, found in unit.files.items():
+        files[inside] = RawFile(found).opened()
+    reader = readers.named(unit.format)
+    try:
+        yield from reader.read(OpenedFolder(unit.name, files))
+    except AutoLLMError as error:
+        raise MappingError(f"{unit.name}: {error}") from None
+
+
+def _read_file(found: Found, readers: Readers) -> Iterator[Relation]:
+    if found.problem:
+        raise MappingError(f"{found.name}: {found.problem}")
+    try:
+        raw = RawFile(found)
+        reader = readers.for_file(found.name, raw.head(HEAD_BYTES), MappingChoice())
+        if reader is None:
+            raise MappingError(
+                f"cannot tell the format of {found.name}. Expected {KNOWN_FORMATS}, "
+                "plain or compressed (.gz, .zst)."
+            )
+        opened = raw.opened()
+        if opened.problem:
+            raise MappingError(f"{found.name}: {opened.problem}")
+        for relation in reader.read(opened):
+            # the tool's table keeps the format of its file: that is what is mapped
+            yield replace(recognized(relation), format=relation.format)
+    except (RecordError, OSError) as error:
+        raise MappingError(f"{found.name}: {error}") from None

@@ -1,0 +1,343 @@
+"""A mapping proposed from a log: commented TOML that reads it as it stands, for a person
+to correct.
+
+    path -> relations -> table (a sample) -> roles, ladder, choices -> draft -> TOML
+         -> tried on the rows -> summary
+
+Invariant: a proposal that comes with a mapping was tried, and at least half of the rows
+land with it; where a question is open there is no mapping, and nothing can land.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autollm.core.errors import MappingError
+from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
+from autollm.logs.catalog import MappingChoice, builtin_mappings
+from autollm.logs.proposals.choices import choose
+from autollm.logs.proposals.columns import Table, table_of
+from autollm.logs.proposals.draft import write_draft
+from autollm.logs.proposals.formulas import Naming
+from autollm.logs.proposals.ladder import find_ladder
+from autollm.logs.proposals.looking import Looked, look_at
+from autollm.logs.proposals.notes import Note, Notebook, Question
+from autollm.logs.proposals.roles import Roles, first_roles, listed
+from autollm.logs.proposals.said import Said
+from autollm.logs.proposals.summary import (
+    NO_KNOB,
+    Summary,
+    Trial,
+    check_share,
+    summarize,
+    try_mapping,
+)
+from autollm.logs.proposals.toml_text import Draft, toml_value
+from autollm.logs.relation import Relation
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A mapping, what each column was taken for, and what a person should know.
+
+    Attributes:
+        toml: The mapping as text, with comments; of a curve only comments.
+        mapping: The mapping; None while a question is open, where less than half of the
+            rows would land (`problem` says so), and of a curve.
+        columns: name, kind, n_distinct, role and why, of each.
+        problem: Why the proposal must not be used as it stands.
+    """
+
+    file: str
+    format: str
+    n_rows: int
+    n_looked_at: int
+    n_land: int
+    n_quarantined: int
+    columns: tuple[dict[str, Any], ...]
+    notes: tuple[Note, ...]
+    questions: tuple[Question, ...]
+    summary: Summary | None
+    toml: str
+    mapping: Mapping | None = None
+    problem: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        mapping = fields.pop("mapping")
+        for name in ("notes", "questions"):
+            fields[name] = [dataclasses.asdict(entry) for entry in fields[name]]
+        fields["summary"] = self.summary and dataclasses.asdict(self.summary)
+        dumped = mapping and mapping.model_dump(mode="json", exclude_defaults=True)
+        return fields | {"columns": list(self.columns), "mapping": dumped}
+
+
+def propose(
+    source: str | Path | Sequence[Relation], said: Said | None = None, home: str = ""
+) -> Proposal:
+    """Look at a log and propose a mapping.
+
+    Args:
+        source: A path (file or folder), or relations that were read already.
+        said: What a person said; it is never guessed over.
+        home: Whose own text formats are read too.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        MappingError: nothing that can be read, no rows, or no column that looks like an
+            outcome.
+    """
+    said = said or Said()
+    if isinstance(source, (str, Path)):
+        looked = look_at(str(source), home)
+    else:
+        looked = Looked("table").take(source)
+    _check_rows(looked)
+    table = table_of(looked.relations, looked.name, looked.sampler.n_rows)
+    if _is_curve(looked.relations, table):
+        return _curve(looked, table)
+    book = Notebook()
+    _say_reading(book, looked, table)
+    if said.mapping is not None:
+        return _as_said(looked, table, said.mapping, book)
+    naming = Naming(table.columns)
+    roles = first_roles(table, said, book)
+    ladder = find_ladder(roles, naming)
+    choose(roles, ladder)
+    _say_cells(book, looked.name, table, roles)
+    if not roles.named("knob", "simplex"):
+        if not ladder.levels:
+            raise MappingError(_no_choice(looked, roles))
+        book.say(
+            "no-knob",
+            "no column varies that looks like a choice: no knob varies, so there is "
+            "nothing to recommend from, and nothing lands until [[knobs]] names what was "
+            "chosen. What is known of sizes and outcomes stands in the mapping.",
+        )
+    draft = write_draft(roles, ladder, naming)
+    return _tried(looked, table, roles, draft, book)
+
+
+def _check_rows(looked: Looked) -> None:
+    if any(relation.runs.num_rows for relation in looked.relations):
+        return
+    bad = [part for relation in looked.relations for part in relation.bad]
+    first = f" First problem, line {bad[0].line}: {bad[0].reason}" if bad else ""
+    raise MappingError(f"{looked.name} has no row that can be read.{first}")
+
+
+def _say_reading(book: Notebook, looked: Looked, table: Table) -> None:
+    for note in table.notes:
+        book.say("reader", f"{looked.name}: {note}")
+    if looked.others:
+        book.say(
+            "reader",
+            f"{len(looked.others)} other files were not looked at "
+            f"({listed(looked.others)}): inspect them by name.",
+        )
+    if table.n_rows > table.n_looked_at or looked.n_left:
+        book.say(
+            "sampled",
+            f"{table.n_looked_at} of {table.n_rows} rows were looked at, strewn over the "
+            "file",
+        )
+    known = []
+    for mapping in builtin_mappings().values():
+        if MappingChoice(mapping).for_file(looked.name, table.format):
+            known.append(mapping.source)
+    if known:
+        book.say(
+            "built-in-mapping",
+            f"files called {looked.name} are read by the built-in mapping {known[0]!r} "
+            "already",
+        )
+
+
+def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
+    for name, column in table.columns.items():
+        if roles.of[name].role in ("key", "label", "ignored", "trunk"):
+            continue
+        if column.odd_rows:
+            row = column.odd_rows[0]
+            n_more = len(column.odd_rows) - 1
+            more = f" and {n_more} more" if n_more else ""
+            book.say(
+                "odd-cells",
+                f"{file} line {table.lines[row]}{more}: {name}={column.cells[row]!r:.60} "
+                "among numbers. Mixed units? Fix: write plain numbers in one unit.",
+                name,
+            )
+        if not column.is_numeric:
+            continue
+        texts = [c for c in column.present if isinstance(c, str) and "," in c]
+        if texts and column.style.decided == "nobody":
+            value = column.finite[0] if column.finite else 0.0
+            book.say(
+                "decimal-guessed",
+                f"{name}: does the comma of {texts[0]!r} group digits or begin decimals? "
+                f"Nothing in the table tells; it groups them here ({value:g}). Fix: "
+                'write decimal = "," in the mapping if it begins decimals.',
+                name,
+            )
+        if column.unit == "share" and any("%" in str(c) for c in column.present):
+            book.say(
+                "percent", f"{name}: percent are read as shares: 12.5 % is 0.125", name
+            )
+
+
+def _is_curve(relations: Sequence[Relation], table: Table) -> bool:
+    """Whether a log is the curve of one run, or of some without settings."""
+    if not any(relation.points is not None for relation in relations):
+        return False
+    if table.n_rows == 1:
+        return True
+    settings = []
+    for name, column in table.columns.items():
+        is_setting = (
+            column.name.origin == "setting" or table.roles.get(name) == "setting"
+        )
+        settings.append(is_setting and not column.is_constant)
+    return not any(settings)
+
+
+def _curve(looked: Looked, table: Table) -> Proposal:
+    """What is said of a learning curve: no mapping, since nothing in it was chosen."""
+    lines = []
+    n_points = 0
+    for relation in looked.relations:
+        if relation.points is None or not relation.points.num_rows:
+            continue
+        n_points += relation.points.num_rows
+        for row in (
+            relation.points.group_by(["run_key", "metric"])
+            .aggregate(
+                [("value", "min"), ("value", "max"), ("step", "min"), ("step", "max")]
+            )
+            .to_pylist()
+        ):
+            steps = f"steps {row['step_min']} to {row['step_max']}"
+            values = f"values {row['value_min']:g} to {row['value_max']:g}"
+            lines.append(f"{row['run_key']}: {row['metric']}, {steps}, {values}")
+    text = (
+        f"{looked.name} is a learning curve, {n_points} points of {table.n_rows} run(s), "
+        "and no table of runs: nothing in it was chosen, so no mapping is proposed. Land "
+        "it beside what says the run's settings: put the curves of several runs with "
+        "their configurations into one folder, or give a table with one row a run (the "
+        "last or best value of each)."
+    )
+    notes = [Note("curve", text)]
+    notes += [Note("reader", f"{looked.name}: {note}") for note in table.notes]
+    comments = [text, *lines[:20]]
+    toml = "".join(f"# {line}\n" for line in comments)
+    bad = sum(r.n_lines_bad for r in looked.relations)
+    summary = Summary(
+        table.n_rows, bad, 0, {}, {}, [], None, 0, "\n".join([text, *lines[:20]])
+    )
+    return Proposal(
+        looked.name,
+        table.format,
+        table.n_rows,
+        table.n_looked_at,
+        0,
+        bad,
+        (),
+        tuple(notes),
+        (),
+        summary,
+        toml,
+    )
+
+
+def _no_choice(looked: Looked, roles: Roles) -> str:
+    entries = ((name, roles.of[name]) for name in roles.table.columns)
+    taken = " ".join(f"{name}: {r.role} ({r.why})." for name, r in entries)
+    return (
+        f"{looked.name}: no column varies that looks like a choice. {taken} Fix: a table "
+        "in which knobs vary, or --knobs COLUMN,COLUMN."
+    )
+
+
+def _decided(draft: Draft, roles: Roles) -> str:
+    """The TOML with what only a person can write filled in, to count rows: which of them
+    land does not hang on it.
+    """
+    toml = draft.text()
+    if not roles.direction:
+        toml = toml.replace("# direction = ", 'direction = "min"  # ', 1)
+    if "knobs" not in draft.raw:
+        size = draft.raw["fidelity"][0]["column"]
+        toml += f'[[knobs]]\nname = "{NO_KNOB}"\ncolumn = {toml_value(size)}\n'
+    return toml
+
+
+def _tried(
+    looked: Looked, table: Table, roles: Roles, draft: Draft, book: Notebook
+) -> Proposal:
+    mapping = parse_mapping(_decided(draft, roles), f"proposal for {looked.name}")
+    trial = try_mapping(looked.relations, mapping, looked.name)
+    problem = check_share(trial)
+    _say_landing(book, trial, table)
+    summary = summarize(trial, mapping, book, mapping.source)
+    listed_columns = []
+    for name, column in table.columns.items():
+        role = roles.of[name]
+        entry = {"name": name, "kind": column.kind, "n_distinct": column.n_distinct}
+        listed_columns.append(entry | dataclasses.asdict(role))
+    is_usable = not problem and not book.questions and "knobs" in draft.raw
+    return Proposal(
+        looked.name,
+        table.format,
+        table.n_rows + sum(r.n_lines_bad for r in looked.relations),
+        table.n_looked_at,
+        trial.n_land,
+        trial.n_set_aside,
+        tuple(listed_columns),
+        tuple(book.notes),
+        tuple(book.questions),
+        summary,
+        draft.text(),
+        mapping if is_usable else None,
+        problem,
+    )
+
+
+def _as_said(
+    looked: Looked, table: Table, mapping: Mapping, book: Notebook
+) -> Proposal:
+    """What a mapping that a person named makes of the log."""
+    trial = try_mapping(looked.relations, mapping, looked.name)
+    problem = check_share(trial)
+    _say_landing(book, trial, table)
+    content = mapping.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    draft = Draft(raw={"schema": SCHEMA, **content})
+    return Proposal(
+        looked.name,
+        table.format,
+        table.n_rows + sum(r.n_lines_bad for r in looked.relations),
+        table.n_looked_at,
+        trial.n_land,
+        trial.n_set_aside,
+        (),
+        tuple(book.notes),
+        (),
+        summarize(trial, mapping, book, mapping.source),
+        draft.text(),
+        None if problem else mapping,
+        problem,
+    )
+
+
+def _say_landing(book: Notebook, trial: Trial, table: Table) -> None:
+    is_whole = table.n_looked_at == table.n_rows
+    first = "" if is_whole else " (of those that were looked at)"
+    if trial.n_set_aside:
+        book.say(
+            "rows-set-aside",
+            f"with this mapping {trial.n_land} rows land and {trial.n_set_aside} are set "
+            f"aside{first}: {'; '.join(trial.reasons)}",
+        )

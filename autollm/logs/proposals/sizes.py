@@ -1,0 +1,141 @@
+"""Sizes: as texts (`125M`, `Qwen2.5-0.5B`, `small`), as levels of a ladder, and computed
+from a model's settings.
+
+Invariant: a word such as `small` is never a number; where only words tell sizes apart,
+they are put in their order and marked.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from autollm.logs.proposals.columns import Column
+from autollm.logs.proposals.names import plain, tables
+
+LEAST_SPAN = 1.5
+"""Largest over smallest level of a ladder. Below it a size is a consequence: an ablation
+moves the number of parameters by some percent, and nobody calls that two sizes.
+"""
+_GAP = 1.2
+"""Between neighbours of two levels; sizes of one level are nearer."""
+_LEVEL_SPREAD = 1.06
+"""Largest over smallest value of one level: what an ablation moves."""
+_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])(?![a-zA-Z])", re.IGNORECASE)
+_SIZE_INSIDE = re.compile(r"(\d+(?:\.\d+)?)([KMBT])(?![a-zA-Z])", re.IGNORECASE)
+_FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_KNOWN = {
+    "gpt2": 124e6,
+    "gpt2_small": 124e6,
+    "gpt2_medium": 355e6,
+    "gpt2_large": 774e6,
+    "gpt2_xl": 1558e6,
+    "bert_base": 110e6,
+    "bert_large": 340e6,
+    "roberta_base": 125e6,
+    "roberta_large": 355e6,
+    "t5_small": 60e6,
+    "t5_base": 220e6,
+    "t5_large": 770e6,
+}
+"""Parameters as their authors published them."""
+
+
+def size_of(text: str) -> float | None:
+    """The size that a name states: the first number before K, M, B or T (30B of
+    `30B-A3B`), or a published model's; None where it states none.
+    """
+    match = _SIZE.search(text) or _SIZE_INSIDE.search(text)
+    if match:
+        return float(match[1]) * _FACTORS[match[2].upper()]
+    return _KNOWN.get(plain(text.rsplit("/", 1)[-1]))
+
+
+@cache
+def _order() -> dict[str, int]:
+    words = tables()["size_words"]["order"]
+    return {word: rank for rank, word in enumerate(words)}
+
+
+def word_rank(text: str) -> int | None:
+    """Where a name stands among size words; None where it holds none."""
+    for word in reversed(plain(text).split("_")):
+        if word in _order():
+            return _order()[word]
+    return None
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """Levels of a text column as sizes. `guessed` are those without a number: their
+    value is only their rank.
+    """
+
+    sizes: dict[str, float]
+    guessed: tuple[str, ...] = ()
+
+
+def sizes_of(levels: tuple[str, ...]) -> TextSizes | None:
+    """Sizes of texts: by their numbers where at least half have one, else by size words
+    where each has another one; None where the texts are no sizes.
+    """
+    known = {level: size_of(level) for level in levels}
+    unknown = [level for level, size in known.items() if size is None]
+    if len(levels) - len(unknown) >= max(2, len(levels) / 2):
+        different = {size for size in known.values() if size is not None}
+        if len(different) > 1:
+            ranked = enumerate(levels, start=1)
+            sizes = {level: known[level] or float(rank) for rank, level in ranked}
+            return TextSizes(sizes, tuple(unknown))
+    ranks = {level: word_rank(level) for level in levels}
+    if None in ranks.values() or len(set(ranks.values())) < len(levels):
+        return None
+    in_order = sorted(levels, key=lambda level: ranks[level] or 0)
+    sizes = {level: float(rank) for rank, level in enumerate(in_order, start=1)}
+    return TextSizes(sizes, tuple(in_order))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a ladder's column. `centre` and `step` (octaves) say how values near
+    each other become one level: centre * 2 ** (step * round(log2(x / centre) / step));
+    step 0: every value is a level of its own.
+    """
+
+    n_levels: int
+    centre: float = 0.0
+    step: float = 0.0
+    of: tuple[int, ...] = field(default=(), repr=False)
+
+
+def levels_of(values: np.ndarray) -> Levels:
+    """The levels of positive values: one where they span less than LEAST_SPAN, the
+    clusters where values lie in some, else all of them.
+    """
+    distinct, ranks = np.unique(values, return_inverse=True)
+    centre = float(f"{np.median(values):.6g}")
+    if distinct[-1] / distinct[0] < LEAST_SPAN:
+        step = 0.0 if len(distinct) == 1 else 1.0
+        return Levels(1, centre, step, tuple(np.zeros(len(values), dtype=int)))
+    starts = np.flatnonzero(distinct[1:] / distinct[:-1] >= _GAP) + 1
+    clusters = np.split(distinct, starts)
+    is_tight = all(c[-1] / c[0] <= _LEVEL_SPREAD for c in clusters)
+    if is_tight and len(clusters) <= len(distinct) / 2:
+        centre = float(f"{np.median(clusters[0]):.6g}")
+        for step in (1.0, 0.5, 0.25):
+            grid = np.rint(np.log2(values / centre) / step).astype(int)
+            if len(np.unique(grid)) == len(clusters):
+                return Levels(len(clusters), centre, step, tuple(grid))
+    return Levels(len(distinct), centre, 0.0, tuple(ranks))
+
+
+def positive_numbers(column: Column, factor: float = 1.0) -> np.ndarray | None:
+    """The numbers of a column; None unless nearly every row has a positive one."""
+    found = np.array([np.nan if x is None else x for x in column.numbers]) * factor
+    is_fine = np.isfinite(found) & (found > 0)
+    if not len(found) or is_fine.mean() < 0.9:
+        return None
+    return found[is_fine]

@@ -1,0 +1,168 @@
+"""How runs ended: the column that says so, in any tool's words, and values that a crash
+leaves instead of an outcome.
+
+Invariant: a word that `core.statuses` does not know has no status here either; it is
+named, and a person decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autollm.core.statuses import Status, status_of
+from autollm.logs.proposals.columns import Column, Table
+from autollm.logs.proposals.names import plain
+
+_NAMES = """state status run_state run_status job_state job_status trial_state trial_status
+outcome end_state final_state final_status exit_status exit_state result_state ended
+how_it_ended verdict termination ending lifecycle phase"""
+STATE_NAMES = frozenset(_NAMES.split())
+_STRONG = """finished complete completed failed fail crashed crash diverged killed pruned
+running terminated succeeded cancelled canceled preempted oom timeout timed_out
+out_of_memory error aborted interrupted early_stopped"""
+STRONG_WORDS = frozenset(_STRONG.split())
+"""Words that mean an end wherever they stand; `ok` or `pass` may mean anything."""
+FLAGS: dict[str, tuple[Status, str]] = {
+    # name: (status, the cell that means it)
+    "diverged": ("diverged", "true"),
+    "is_diverged": ("diverged", "true"),
+    "exploded": ("diverged", "true"),
+    "is_nan": ("diverged", "true"),
+    "has_nan": ("diverged", "true"),
+    "nan": ("diverged", "true"),
+    "failed": ("failed", "true"),
+    "is_failed": ("failed", "true"),
+    "crashed": ("failed", "true"),
+    "oom": ("failed", "true"),
+    "killed": ("killed", "true"),
+    "pruned": ("pruned", "true"),
+    "success": ("failed", "false"),
+    "succeeded": ("failed", "false"),
+    "successful": ("failed", "false"),
+    "ok": ("failed", "false"),
+    "completed": ("running", "false"),
+    "complete": ("running", "false"),
+    "finished": ("running", "false"),
+    "is_finished": ("running", "false"),
+    "done": ("running", "false"),
+    "converged": ("diverged", "false"),
+}
+EXIT_CODES = frozenset({"exit_code", "exitcode", "return_code", "returncode", "rc"})
+MOSTLY_KNOWN = 0.5
+"""Share of the filled cells whose words must be known, where the name says `state`."""
+
+
+@dataclass
+class StateReading:
+    """`column` holds words; `flags` are columns of true and false (or exit codes) with
+    the status that their rule gives. `statuses`: of each row, finished where nothing
+    speaks.
+    """
+
+    column: str = ""
+    unknown: tuple[str, ...] = ()
+    flags: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    statuses: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that say how a run ended."""
+        return ([self.column] if self.column else []) + list(self.flags)
+
+    def why(self, name: str) -> str:
+        """The reason for the role of one of them."""
+        if name != self.column:
+            return f"says which runs {self.flags[name][0]}"
+        counted = Counter(self.statuses)
+        return "how a run ended: " + ", ".join(f"{n} {s}" for s, n in counted.items())
+
+    def is_finished(self, n_rows: int) -> np.ndarray:
+        """Of each row, whether its run finished."""
+        if not self.statuses:
+            return np.ones(n_rows, dtype=bool)
+        return np.array([status == "finished" for status in self.statuses])
+
+
+def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
+    """How the runs of a table ended."""
+    column = _state_column(table, columns)
+    flags = {}
+    for name, found in columns.items():
+        flag = _flag_of(found) if name != column else None
+        if flag is not None:
+            flags[name] = flag
+    if not column and not flags:
+        return StateReading()
+    statuses = ["finished"] * len(table.lines)
+    unknown: dict[str, None] = {}
+    if column:
+        for row, cell in enumerate(columns[column].cells):
+            status = status_of(cell)
+            if status is None and cell is not None:
+                unknown[str(cell)] = None
+            statuses[row] = status or "unknown"
+    for name, (status, cell) in flags.items():
+        for row, found in enumerate(columns[name].cells):
+            if statuses[row] == "finished" and _means(found, cell):
+                statuses[row] = status
+    return StateReading(column, tuple(unknown), flags, tuple(statuses))
+
+
+def _state_column(table: Table, columns: dict[str, Column]) -> str:
+    ranked = []
+    for name, column in columns.items():
+        rank = _state_rank(table, column)
+        if rank:
+            ranked.append((rank, name))
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else ""
+
+
+def _state_rank(table: Table, column: Column) -> float:
+    """How surely a column says how runs ended; 0: it does not."""
+    if column.kind != "text":
+        return 0.0
+    words = Counter(map(str, column.present))
+    n_known = sum(n for word, n in words.items() if status_of(word))
+    share = n_known / len(column.present)
+    plain_words = {plain(word) for word in words}
+    is_strong = bool(plain_words & STRONG_WORDS) or any(
+        "state_" in w for w in plain_words
+    )
+    if table.roles.get(column.name.raw) == "status" and n_known:
+        return 4.0
+    is_named = column.name.last in STATE_NAMES or column.name.full in STATE_NAMES
+    if is_named and share >= MOSTLY_KNOWN:
+        return 2.0 + share
+    return 1.0 if is_strong and share == 1.0 and len(words) <= 8 else 0.0
+
+
+def _flag_of(column: Column) -> tuple[Status, str] | None:
+    name = column.name.last
+    if name in EXIT_CODES and column.kind == "integer" and 0.0 in column.levels:
+        return ("failed", "nonzero")
+    flag = FLAGS.get(name)
+    if flag is None or column.is_constant:
+        return None
+    is_truth = column.kind == "bool"
+    is_digit = column.kind == "integer" and set(column.levels) <= {0.0, 1.0}
+    return flag if is_truth or is_digit else None
+
+
+def _means(cell: object, meaning: str) -> bool:
+    text = str(cell).strip().lower()
+    if meaning == "nonzero":
+        return cell is not None and text not in ("0", "0.0")
+    return text in (meaning, "1" if meaning == "true" else "0")
+
+
+def rule_of(flag: tuple[Status, str], alias: str, is_truth: bool) -> str:
+    """The condition of a `[[status]]` rule for a column of true and false."""
+    meaning = flag[1]
+    if meaning == "nonzero":
+        return f"{alias} != 0"
+    if is_truth:
+        return f'{alias} == "{meaning}" or {alias} == "{meaning.title()}"'
+    return f"{alias} == {1 if meaning == 'true' else 0}"

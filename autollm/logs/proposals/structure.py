@@ -1,0 +1,183 @@
+"""How the columns of a table hang together: what determines what, what sums to 1, what
+was changed together, where a setting exists only under another one.
+
+All of it is counted on codes (a whole number for each distinct cell), so that a table of
+many columns costs little. Invariant: a statement holds in every row that was looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from autollm.logs.proposals.columns import Column
+
+SIMPLEX_TOLERANCE = 0.02
+"""Of a sum of weights: published mixtures are printed with three decimals."""
+MOST_LEVELS_OF_A_SWITCH = 12
+"""Of a setting under which another one exists."""
+_UNIT_FACTORS = (60.0, 1e3, 1024.0, 3600.0, 1e6, 2.0**20, 1e9)
+
+
+def joint_codes(columns: Sequence[Column]) -> np.ndarray:
+    """A whole number for each combination of cells, by row."""
+    if not columns:
+        return np.zeros(0, dtype=np.int64)
+    joint = columns[0].codes
+    for column in columns[1:]:
+        pairs = joint * (column.codes.max(initial=0) + 2) + column.codes + 1
+        _, joint = np.unique(pairs, return_inverse=True)
+    return joint
+
+
+def n_groups(columns: Sequence[Column]) -> int:
+    """How many different combinations of cells there are."""
+    return len(np.unique(joint_codes(columns)))
+
+
+def is_function_of(effect: Column, causes: Sequence[Column]) -> bool:
+    """Whether rows that agree in `causes` agree in `effect`; it says little where they
+    hardly agree (`n_groups`).
+    """
+    groups = joint_codes(causes)
+    if not len(groups):
+        return False
+    order = np.argsort(groups, kind="stable")
+    same_group = np.diff(groups[order]) == 0
+    same_value = np.diff(effect.codes[order]) == 0
+    return bool(np.all(same_value[same_group]))
+
+
+def determines(
+    causes: Sequence[Column], effect: Column, most_groups: float = 0.7
+) -> bool:
+    """Whether `effect` has one value for each combination of `causes`; unknown (False)
+    where combinations hardly repeat: in more than `most_groups` of the rows.
+    """
+    if not causes:
+        return False
+    n = n_groups(causes)
+    repeats = 0 < n <= most_groups * len(effect.cells)
+    return repeats and is_function_of(effect, causes)
+
+
+def is_one_to_one(a: Column, b: Column) -> bool:
+    """Whether two columns split the rows in the same way. Where each row is a part of
+    its own, that says nothing, and one must rise or fall with the other.
+    """
+    if len(np.unique(a.codes)) == len(a.cells) == len(np.unique(b.codes)):
+        return _is_monotone(a, b)
+    return len(np.unique(a.codes)) == len(np.unique(b.codes)) == n_groups([a, b])
+
+
+def _is_monotone(a: Column, b: Column) -> bool:
+    if len(a.finite) < len(a.cells) or len(b.finite) < len(b.cells):
+        return False
+    steps = np.diff(np.array(b.finite)[np.argsort(a.finite)])
+    return bool(np.all(steps > 0) or np.all(steps < 0))
+
+
+def changed_together(columns: Sequence[Column]) -> list[list[Column]]:
+    """Groups of two or more columns that split the rows in the same way."""
+    groups: list[list[Column]] = []
+    for column in columns:
+        for group in groups:
+            if is_one_to_one(group[0], column):
+                group.append(column)
+                break
+        else:
+            groups.append([column])
+    return [group for group in groups if len(group) > 1]
+
+
+def switch_of(
+    column: Column, candidates: Iterable[Column]
+) -> tuple[Column, tuple[int, ...]] | None:
+    """(setting, rows of its values) under which `column` exists: a value wherever that
+    setting has one of these values, and none elsewhere. None where no setting decides.
+    """
+    is_there = column.codes >= 0
+    for candidate in candidates:
+        levels = np.unique(candidate.codes)
+        if candidate is column or not 2 <= len(levels) <= MOST_LEVELS_OF_A_SWITCH:
+            continue
+        with_value = np.unique(candidate.codes[is_there])
+        without = np.unique(candidate.codes[~is_there])
+        is_split = not np.intersect1d(with_value, without).size
+        if is_split and len(with_value) and len(without) and with_value[0] >= 0:
+            rows = tuple(int(np.argmax(candidate.codes == v)) for v in with_value)
+            return candidate, rows
+    return None
+
+
+def simplex_groups(
+    columns: dict[str, Column], tolerance: float = SIMPLEX_TOLERANCE
+) -> list[tuple[str, list[Column], float]]:
+    """(prefix, columns, largest distance of a row's sum from 1) of groups of at least
+    two weights that sum to 1.
+    """
+    weights = [c for c in columns.values() if _is_weight(c)]
+    prefixes = sorted(set(_prefixes(weights)), key=lambda p: (-len(p), p))
+    found = []
+    used: set[str] = set()
+    for prefix in [*prefixes, ""]:
+        group = _unused(weights, prefix, used)
+        if len(group) < 2 or all(c.is_constant for c in group):
+            continue
+        rows = zip(*(c.finite for c in group), strict=True)
+        worst = max(abs(math.fsum(row) - 1) for row in rows)
+        if worst <= tolerance:
+            found.append((prefix, group, worst))
+            used |= {c.name.raw for c in group}
+    return found
+
+
+def _unused(weights: list[Column], prefix: str, used: set[str]) -> list[Column]:
+    named = [c for c in weights if c.name.raw.startswith(prefix)]
+    return [c for c in named if c.name.raw not in used]
+
+
+def _is_weight(column: Column) -> bool:
+    if not column.is_numeric or len(column.finite) != len(column.cells):
+        return False
+    return bool(column.levels) and column.levels[0] >= 0 and column.levels[-1] <= 1
+
+
+def _prefixes(columns: list[Column]) -> Iterator[str]:
+    """Beginnings that end in a separator."""
+    for column in columns:
+        for match in re.finditer(r"[_/.:\- ]", column.name.raw):
+            yield column.name.raw[: match.end()]
+
+
+def two_clusters(column: Column) -> float | None:
+    """The factor between two far groups of positive values when it is that of a unit
+    (1000, 60 ...), as of mixed units.
+    """
+    if column.spans < 30 or column.n_distinct < 6:
+        return None
+    levels = np.array(column.levels)
+    ratios = levels[1:] / levels[:-1]
+    at = int(np.argmax(ratios)) + 1
+    low, high = levels[:at], levels[at:]
+    widest = max(low[-1] / low[0], high[-1] / high[0])
+    if min(len(low), len(high)) < 2 or widest**1.5 > ratios[at - 1]:
+        return None
+    factor = high[len(high) // 2] / low[len(low) // 2]
+    near = (f for f in _UNIT_FACTORS if abs(math.log2(factor / f)) < 0.5)
+    return next(near, None)
+
+
+def is_proportional(a: Column, b: Column, tolerance: float = 0.01) -> bool:
+    """Whether one column is the other one times a constant, within `tolerance`."""
+    pairs = []
+    for x, y in zip(a.numbers, b.numbers, strict=True):
+        if x and y and math.isfinite(x) and math.isfinite(y):
+            pairs.append(x / y)
+    if len(pairs) < len(a.cells) or not pairs or a.n_distinct < 2:
+        return False
+    low, high = min(pairs), max(pairs)
+    return low > 0 and high / low <= 1 + tolerance
