@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from autollm.core.errors import AdviceError, AutoLLMError, QuestionError
+from autollm.core.errors import AdviceError, AutoLLMError
 
 Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]
 """Raw cells and line of a run, by source and run."""
@@ -112,8 +111,6 @@ def _proposed(
     Raises:
         AdviceError: it cannot be read, or a question is open that only a person answers.
     """
-    if find_spec("autollm.logs.proposals") is None:
-        return _proposed_by_columns(path, said)
     from autollm.logs import proposals
 
     pairs = ",".join(f"{name}={column}" for name, column in said.fidelity.items())
@@ -132,42 +129,6 @@ def _proposed(
     if found.mapping is None:
         raise AdviceError("unreadable", found.problem or f"{path} is no table", INSPECT)
     return found.mapping, tuple((note.code, note.text) for note in found.notes)
-
-
-def _proposed_by_columns(
-    path: str, said: Said
-) -> tuple[Any, tuple[tuple[str, str], ...]]:
-    from autollm.core.mapping import parse_mapping
-    from autollm.logs.proposal import propose
-
-    if said.knobs or said.fidelity:
-        raise QuestionError(
-            "--knobs and --fidelity need a proposal that takes them. Fix: --as MAPPING "
-            "(autollm sources inspect FILE writes one to correct)."
-        )
-    try:
-        found = propose(path, said.objective or None)
-    except AutoLLMError as error:
-        raise unreadable(error) from error
-    _require_direction(found.columns, said)
-    mapping = parse_mapping(found.toml, f"the mapping proposed for {path}")
-    return mapping, tuple(("proposed", note) for note in found.notes)
-
-
-def _require_direction(columns: Iterable[Mapping[str, Any]], said: Said) -> None:
-    """Raises:
-    AdviceError: which direction of the objective is better was guessed from nothing.
-    """
-    for column in columns:
-        guessed = column["role"] == "objective" and column["why"].startswith("guessed")
-        if guessed and ":" not in said.objective:
-            name = column["name"]
-            raise AdviceError(
-                "direction",
-                f"whether lower or higher {name} is better cannot be told.",
-                f"--objective {name}:min or --objective {name}:max.",
-                name,
-            )
 
 
 def _is_run_log(path: str) -> bool:

@@ -35,6 +35,12 @@ Role = Literal[
 ]
 FILE_COLUMN = "_file"
 LINE_COLUMN = "_line"
+OWN_COLUMNS = frozenset(
+    {FILE_COLUMN, LINE_COLUMN, "_raw", "_n_lines", "_reading", "_key"}
+)
+"""What readers and the landing add to a table; any other name is the log's own, `_step`
+and `_runtime` of W&B included.
+"""
 POINTS_SCHEMA = pa.schema(
     [
         ("run_key", pa.string()),

@@ -11,7 +11,7 @@ import difflib
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
-from autollm.logs.relation import Relation
+from autollm.logs.relation import OWN_COLUMNS, Relation
 
 SHOWN = 60
 """Columns that a message lists."""
@@ -26,7 +26,7 @@ def check_columns(mapping: Mapping, relation: Relation, columns: list[str]) -> N
     """
     if relation.format not in TABLES:
         return
-    header = [name for name in columns if not name.startswith("_")]
+    header = [name for name in columns if name not in OWN_COLUMNS]
     missing = [name for name in mapping.needed_columns() if name not in header]
     if missing:
         close = difflib.get_close_matches(missing[0], header, n=1, cutoff=0.0)

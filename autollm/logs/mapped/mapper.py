@@ -18,7 +18,7 @@ from autollm.core.values import Style
 from autollm.logs.mapped.query import text
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.sheet import Sheet
-from autollm.logs.relation import Relation
+from autollm.logs.relation import OWN_COLUMNS, Relation
 from autollm.logs.tables.columns import text_of
 from autollm.logs.tables.run_log import N_LINES_COLUMN, RAW_COLUMN
 
@@ -77,7 +77,7 @@ class Mapper:
         """Each row as it was logged, as a JSON object with sorted keys."""
         if RAW_COLUMN in runs.column_names:
             return runs[RAW_COLUMN]
-        names = sorted(n for n in runs.column_names if not n.startswith("_"))
+        names = sorted(n for n in runs.column_names if n not in OWN_COLUMNS)
         columns = {name: _finite(runs[name]) for name in names}
         if len(names) > _SQL_COLUMNS:
             cells = (column.to_pylist() for column in columns.values())

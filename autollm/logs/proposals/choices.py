@@ -191,7 +191,7 @@ def _looks_chosen(column: Column) -> bool:
     roundness = [_is_round(x) for x in column.levels]
     repeats = n <= n_rows / 2 and n <= max(FEW_LEVELS, n_rows**0.5)
     if repeats:
-        return np.mean(roundness) >= 0.5 or n <= n_rows / 4
+        return sum(roundness) >= len(roundness) / 2 or n <= n_rows / 4
     return n <= FEW_LEVELS and (all(roundness) or _is_regular(column.levels))
 
 

@@ -28,15 +28,23 @@ def test_inspect__table__mapping_on_stdout_the_rest_on_stderr(tmp_path):
     path = write(tmp_path, "t.csv", csv_bytes(sweep(zork=lambda i: i % 5 + 0.137 * i)))
     result = inspect(path)
     assert result.exit_code == 0
-    assert {k.name for k in parse_mapping(result.stdout, "p").knobs} == {"lr", "batch_size"}
+    assert {k.name for k in parse_mapping(result.stdout, "p").knobs} == {
+        "lr",
+        "batch_size",
+    }
     assert "27 runs land" in result.stderr and "runs land" not in result.stdout
 
 
 def test_inspect__json__has_notes_with_codes_questions_and_a_summary(unknown):
     found = json.loads(inspect(unknown, "--json").stdout)
-    assert found["questions"][0]["code"] == "direction-unknown" and found["mapping"] is None
+    assert (
+        found["questions"][0]["code"] == "direction-unknown"
+        and found["mapping"] is None
+    )
     assert found["summary"]["n_runs"] == 27
-    said = json.loads(inspect(unknown, "--json", "--objective", "eval_quality:max").stdout)
+    said = json.loads(
+        inspect(unknown, "--json", "--objective", "eval_quality:max").stdout
+    )
     assert said["mapping"]["objective"]["direction"] == "max"
 
 

@@ -100,7 +100,7 @@ def test_sources_fetch__mirror_with_another_file__keeps_nothing(
 def test_sources_inspect_add_ingest__own_table__goes_from_file_to_runs(call, tmp_path):
     path = write(tmp_path, "sweep_7.csv", TABLE)
     done = call("sources", "inspect", path)
-    assert done.exit_code == 0 and "note: with this mapping 12 rows land" in done.stderr
+    assert done.exit_code == 0 and "12 runs land" in done.stderr
     mapping = write(tmp_path, "mine.toml", done.stdout.encode())
     assert "source sweep_7, reads sweep_7.csv" in call("sources", "add", mapping).stdout
     assert "12 runs" in call("ingest", tmp_path).stdout
