@@ -1,4 +1,4 @@
-"""`autollm bench gym`: how fast the gym is on this machine."""
+"""`autollm bench`: how fast the gym and the landing are on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = {
 
 @app.callback()
 def _group() -> None:
-    """A group of its own, though it holds one command so far."""
+    """A group of its own."""
 
 
 @app.command()
@@ -48,3 +48,30 @@ def gym(
     for name, meaning in ROWS.items():
         value = found[name]
         print(f"{name:22} {'null' if value is None else f'{value:.3g}':>8}   {meaning}")
+
+
+INGEST_ROWS = {
+    "table_vs_duckdb": "landing a table, bare DuckDB to Parquet = 1",
+    "history_vs_duckdb": "landing one long run log, bare DuckDB to Parquet = 1",
+    "folder_s": "seconds to land a folder of small run logs",
+    "folder_again_s": "seconds when it comes again",
+    "peak_mb": "MB resident at most",
+}
+
+
+@app.command()
+def ingest(
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 200_000,
+    history_mb: Annotated[int, typer.Option(min=1, help="MB of the run log.")] = 50,
+    logs: Annotated[int, typer.Option(min=1, help="Small run logs.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Measure landing on files made for it: a table, a long history, a folder of logs."""
+    from autollm.stages.ingest_bench import measure_ingest
+
+    found = measure_ingest(rows, history_mb, logs)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, meaning in INGEST_ROWS.items():
+        print(f"{name:22} {found[name]:>8.3g}   {meaning}")

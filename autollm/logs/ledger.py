@@ -42,6 +42,11 @@ _DIGEST = (
 )
 """What a run says. Cells of the table that the mapping does not read are not in it."""
 _CELL = f"hash({_ORIGIN}, fidelity_json, context_json, config_id, seed)"
+_JUDGED = (
+    "place, reading, run_id, path_id, status, n_points, raw_file, line, config_json, "
+    "fidelity_label, objective_name, objective_value"
+)
+"""What a verdict needs of a row; the others are taken from the chunk at the end."""
 _EARLIER = -1
 """The reading of rows that landed before this ingest."""
 
@@ -119,8 +124,8 @@ class Ledger:
         self.load(mapping.source)
         self._sql.register("chunk", runs)
         self._sql.execute(
-            f"CREATE OR REPLACE TEMP TABLE rows AS SELECT *, {_ORIGIN} AS origin, "
-            f"{_DIGEST} AS digest, {_CELL} AS cell FROM chunk"
+            f"CREATE OR REPLACE TEMP TABLE rows AS SELECT {_JUDGED}, {_ORIGIN} AS "
+            f"origin, {_DIGEST} AS digest, {_CELL} AS cell FROM chunk"
         )
         self._sql.unregister("chunk")
         if mapping.run_key.repeated == "number":
@@ -135,7 +140,11 @@ class Ledger:
             self._turn(turn, mapping, judged)
             landed.append(self._landing())
         if landed:
-            judged.runs = pa.concat_tables(landed).sort_by("place")
+            chosen = pa.concat_tables(landed).sort_by("place")
+            found = runs.take(chosen["place"])
+            index = found.schema.get_field_index("run_id")
+            found = found.set_column(index, "run_id", chosen["run_id"])
+            judged.runs = found.append_column("file_version", chosen["file_version"])
         return judged
 
     def _one(self, sql: str) -> tuple:
@@ -294,11 +303,7 @@ class Ledger:
         )
 
     def _landing(self) -> pa.Table:
-        columns = (
-            "* EXCLUDE (origin, digest, cell, turn, known_version, known_reading, "
-            "known_file, known_status, known_objective, known_config, verdict)"
-        )
         return self._sql.sql(
-            f"SELECT {columns}, coalesce(known_version, 0) + 1 AS file_version "
+            "SELECT place, run_id, coalesce(known_version, 0) + 1 AS file_version "
             "FROM verdicts WHERE verdict IN ('new', 'replaces') ORDER BY place"
         ).to_arrow_table()

@@ -44,6 +44,9 @@ class Mapper:
         default_factory=lambda: duckdb.connect(":memory:")
     )
 
+    def __post_init__(self) -> None:
+        self.connection.execute("SET enable_progress_bar = false")
+
     def map(
         self, relation: Relation, mapping: Mapping, styles: dict[str, Style]
     ) -> MappedRuns:
