@@ -131,7 +131,11 @@ class Bar:
 @app.command()
 def inspect(
     path: Annotated[
-        Path, typer.Argument(help="A log, a table, or a folder of them, of any tool.")
+        str,
+        typer.Argument(
+            help="A log, a table, or a folder of them, of any tool; "
+            "wandb:ENTITY/PROJECT; mlflow:URI."
+        ),
     ],
     objective: Objective = None,
     knobs: ChosenKnobs = None,
@@ -149,16 +153,21 @@ def inspect(
     from autollm.core.places import resolve
     from autollm.logs.catalog import load_mapping
     from autollm.logs.proposals import Said, propose
+    from autollm.logs.readers.addresses import local_path
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
 
     folder = str(resolve(home).home)
+    here = local_path(path, resolve(home).fetched, say)
     named = load_mapping(mapping, folder) if mapping else None
     said = Said.parse(objective, knobs, fidelity, named)
-    found = propose(path, said, folder)
+    found = propose(here, said, folder)
     answers = _ask(found.questions)
     if answers:
         column = found.questions[0].column
         answered = Said.parse(f"{column}:{answers[0]}", knobs, fidelity, named)
-        found = propose(path, answered, folder)
+        found = propose(here, answered, folder)
     if as_json:
         print(json.dumps(found.as_dict()))
     else:

@@ -280,6 +280,7 @@ class Table:
     roles: dict[str, str] = field(default_factory=dict)
     key: str = ""
     notes: tuple[str, ...] = ()
+    directions: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_looked_at(self) -> int:
@@ -297,6 +298,7 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
     cells: dict[str, list[Any]] = {name: [] for name in [*shown, LINE_COLUMN]}
     roles: dict[str, str] = {}
     notes: dict[str, None] = {}
+    directions: dict[str, str] = {}
     for relation in relations:
         part = relation.runs
         for name, column in cells.items():
@@ -306,6 +308,7 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
                 column.extend([None] * part.num_rows)
         roles.update(relation.roles)
         notes.update(dict.fromkeys(relation.notes))
+        directions.update(relation.directions)
     lines = tuple(line or 0 for line in cells.pop(LINE_COLUMN))
     first = relations[0]
     return Table(
@@ -317,6 +320,7 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
         roles,
         first.key,
         tuple(notes),
+        directions,
     )
 
 

@@ -214,6 +214,9 @@ def _metric_reason(roles: Roles, name: str) -> str:
 def _direction(roles: Roles, objective: str) -> tuple[str, str]:
     if roles.said.direction:
         return roles.said.direction, "direction named by you"
+    told = roles.table.directions.get(objective, "")
+    if told:
+        return told, "its tool says so"
     metric = metric_of(roles.table.columns[objective].name)
     if metric and metric.direction:
         return metric.direction, _metric_reason(roles, objective).partition(", ")[2]

@@ -8,6 +8,7 @@ import pytest
 
 from autollm.core.mapping import parse_mapping
 from autollm.logs.landing import ingest
+from autollm.logs.proposals import propose
 from autollm.logs.readers.addresses import local_path
 from tests.unit.logs.readers.opened import FIXTURES
 from tests.unit.logs.readers.test_wandb_api import project_of
@@ -183,3 +184,9 @@ def test_landing__runs_exported_with_nested_settings__are_columns(
     )
     told = {name: (row["status"], row["config_json"]) for name, row in runs.items()}
     assert told == {"a": ("finished", '{"lr":0.1}'), "b": ("failed", '{"lr":0.2}')}
+
+
+def test_proposal__optuna_says_its_direction__nobody_is_asked():
+    found = propose(FIXTURES / "optuna" / "journal.log")
+    assert found.mapping.objective.direction == "min"
+    assert not [q for q in found.questions if q.code == "direction-unknown"]
