@@ -141,7 +141,8 @@ class Ledger:
             landed.append(self._landing())
         if landed:
             chosen = pa.concat_tables(landed).sort_by("place")
-            found = runs.take(chosen["place"])
+            is_all = chosen.num_rows == runs.num_rows
+            found = runs if is_all else runs.take(chosen["place"])
             index = found.schema.get_field_index("run_id")
             found = found.set_column(index, "run_id", chosen["run_id"])
             judged.runs = found.append_column("file_version", chosen["file_version"])

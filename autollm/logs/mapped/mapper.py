@@ -71,8 +71,10 @@ class Mapper:
         found = found.append_column("header_json", self._raw_json(runs))
         found = found.append_column("n_lines", _n_lines(runs))
         is_bad = pc.is_valid(found["reason"])
+        is_good = pc.invert(is_bad)
+        runs = found if pc.all(is_good).as_py() else found.filter(is_good)
         return MappedRuns(
-            found.filter(pc.invert(is_bad)).drop_columns(["reason"]),
+            runs.drop_columns(["reason"]),
             _bad(found.filter(is_bad)),
         )
 
