@@ -229,10 +229,10 @@ def verify(
     cache, archive = resolve(home).prepare().lab, shipped(family, sweep=sweep)
     compared = train_again(family, sample, max_seconds, cache, archive, seed)
     hidden = {"recorded", "again"} if sweep == FRESH else set()
-    rows = [
-        {name: value for name, value in c.described.items() if name not in hidden}
-        for c in compared
-    ]
+    rows = []
+    for c in compared:
+        shown = c.described.items()
+        rows.append({name: value for name, value in shown if name not in hidden})
     if as_json:
         print(json.dumps(rows))
     else:

@@ -33,7 +33,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 NOTHING = frozenset(
-    "|-|--|–|—|none|null|nil|na|n/a|<na>|#n/a|undefined|missing|(empty)".split("|")
+    ("", "-", "--", "–", "—", "none", "null", "nil", "na", "n/a", "<na>", "#n/a")
+    + ("undefined", "missing", "(empty)")
 )
 """Spellings, in lower case, of a value that is not there."""
 _NOT_FINITE = {

@@ -275,9 +275,13 @@ from autollm.gym.tables.snapshot import open_snapshot
 from autollm.stages.gym_bench import N_TASKS, TRIALS, tasks_of
 
 def peak_mb():
-    if os.path.exists("/proc/self/status"):  # getrusage would count the process that started this one
-        return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    # getrusage would count the process that started this one
+    if os.path.exists("/proc/self/status"):
+        for line in open("/proc/self/status"):
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 at_start, begin = peak_mb(), time.perf_counter()
 table = open_snapshot(sys.argv[1], "bench")
@@ -290,7 +294,9 @@ thousand = [LLMConfigEnv(tasks[i % len(tasks)], table) for i in range(1000)]
 for seed, env in enumerate(thousand):
     env.reset(seed=seed)
     env.step(0)
-print(json.dumps({"open_s": open_s, "open_mb": open_mb, "thousand_envs_mb": peak_mb() - at_start - open_mb}))
+more_mb = peak_mb() - at_start - open_mb
+found = {"open_s": open_s, "open_mb": open_mb, "thousand_envs_mb": more_mb}
+print(json.dumps(found))
 """
 
 
