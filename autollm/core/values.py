@@ -32,10 +32,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-NOTHING = frozenset(
-    ("", "-", "--", "–", "—", "none", "null", "nil", "na", "n/a", "<na>", "#n/a")
-    + ("undefined", "missing", "(empty)")
-)
+_DASHES = ("-", "--", "–", "—")
+_WORDS = ("none", "null", "nil", "na", "n/a", "<na>", "#n/a", "undefined", "missing")
+NOTHING = frozenset(("", "(empty)", *_DASHES, *_WORDS))
 """Spellings, in lower case, of a value that is not there."""
 _NOT_FINITE = {
     "nan": math.nan,
