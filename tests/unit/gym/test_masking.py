@@ -141,6 +141,7 @@ NAMING = (
     "parametrization-rule",
     "moving-bowl",
     "moving-bowl-gp",
+    "council",
     "tool-follower",
     "optuna-tpe",
     "bohb",

@@ -1,0 +1,24 @@
+"""What hangs together in a table: weights that sum to 1."""
+
+from autollm.logs.proposals.columns import Column, read_name
+from autollm.logs.proposals.structure import simplex_groups
+
+
+def groups_of(**cells):
+    columns = {n: Column(read_name(n), tuple(c)) for n, c in cells.items()}
+    return [[c.name.raw for c in group] for _, group, _ in simplex_groups(columns)]
+
+
+def test_simplex_groups__small_rate_beside_a_seed_of_one__is_no_mixture():
+    rates = ["0.001", "0.004", "0.001", "0.004"]
+    assert groups_of(lr=rates, seed=["1"] * 4) == []
+    assert groups_of(lr=rates, dropout=["0"] * 4, beta=["1.0"] * 4) == []
+
+
+def test_simplex_groups__shares_one_of_them_tiny__are_a_mixture():
+    found = groups_of(
+        web=["0.5", "0.29", "0.7"],
+        code=["0.49", "0.7", "0.3"],
+        wiki=["0.01", "0.01", "0"],
+    )
+    assert found == [["web", "code", "wiki"]]
