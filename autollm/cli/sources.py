@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from autollm.cli.options import ChosenKnobs, Fidelity, Home, Json, Objective
@@ -183,8 +182,11 @@ def _ask(questions: Sequence[Question]) -> list[str]:
         return []
     answers = []
     for question in questions:
-        kind = click.Choice(question.answers)
-        answers.append(typer.prompt(question.text, type=kind, err=True))
+        choice = f"{question.text} ({', '.join(question.answers)})"
+        answer = ""
+        while answer not in question.answers:
+            answer = typer.prompt(choice, err=True).strip()
+        answers.append(answer)
     return answers
 
 
