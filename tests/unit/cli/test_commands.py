@@ -13,9 +13,12 @@ from autollm.cli.suites import origin_of
 from autollm.core.errors import SetupError
 from autollm.core.places import resolve
 from autollm.evaluation import leaderboard
+from autollm.evaluation.protocol import Player, play
 from autollm.gym.tasks.suites import suite_ids
 from autollm.policies import registry
+from autollm.policies.registry import make_policy
 from autollm.stages.settings import load_settings
+from tests.unit.gym.tables import make_table, make_task
 
 
 def _call(*arguments):
@@ -261,40 +264,17 @@ def test_doctor__home_not_writable__is_a_problem(tmp_path, monkeypatch):
 
 
 def test_report__written_board__is_printed_with_its_command(tmp_path):
-    row = dict.fromkeys(["regret_low", "regret_high"])
-    row |= {
-        "suite": "s",
-        "policy": "random",
-        "stage": "",
-        "setting": "declared",
-        "target_rows": "redraw",
-        "masked": False,
-        "k": 1,
-        "regret_mean": 0.5,
-        "regret_seed_low": 0.4,
-        "regret_seed_high": 0.6,
-        "malformed": 0.0,
-        "repeated": 0.0,
-        "off_table": 0.0,
-        "n_tasks": 1,
-        "n_seeds": 2,
-    }
-    board = {
-        "schema": 1,
-        "evaluation_id": "e1",
-        "table_id": "t",
-        "commit": "c",
-        "command": "autollm evaluate ...",
-        "rows": [row],
-        "pairs": [],
-    }
+    table = make_table(noise=0.02)
+    results = []
+    for seed in (0, 1):
+        policy = make_policy("random")
+        results.append(play(policy, make_task(table), table, seed, Player("random")))
+    board = leaderboard.build(results, command="autollm evaluate ...", commit="c")
     leaderboard.write(board, str(tmp_path))
-    leaderboard.point_latest(str(tmp_path), "e1")
+    leaderboard.point_latest(str(tmp_path), board.evaluation_id)
     shown = _call("report", "--home", tmp_path).stdout
-    assert (
-        "random" in shown
-        and ".500" in shown
-        and "autollm evaluate ..." in shown
-        and "report.html" in shown
-    )
-    assert json.loads(_call("report", "--json", "--home", tmp_path).stdout) == board
+    mean = f"{board.rows[0].regret_mean:.3f}".lstrip("0")
+    for words in ("random", mean, "autollm evaluate ...", "report.html"):
+        assert words in shown
+    told = json.loads(_call("report", "--json", "--home", tmp_path).stdout)
+    assert told == board.as_json()
