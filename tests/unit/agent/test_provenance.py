@@ -14,7 +14,8 @@ from autollm.agent.trajectories import (
 )
 from autollm.core.errors import CheckpointError
 from autollm.core.ids import experiment_id
-from autollm.gym.tasks.suites import FOLDER, held_out, load_suite
+from autollm.gym.tasks.suite_files import FOLDER
+from autollm.gym.tasks.suites import held_out, load_suite
 
 
 def test_assert_no_held_out__test_target__is_named():
@@ -39,7 +40,15 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
     class Costs:
         """A table of which only the experiments' costs are asked."""
 
-        experiments = [SimpleNamespace(compute_flops=c) for c in cost.values()]
+        experiments = [
+            SimpleNamespace(
+                experiment_id=name,
+                source=raw["source"],
+                compute_flops=6.0 * place["params"] * place["tokens"],
+                fidelity=place,
+            )
+            for name, place in zip(cost, raw["experiments"].values(), strict=True)
+        ]
         index = staticmethod(names.index)
         __contains__ = staticmethod(names.__contains__)
 
