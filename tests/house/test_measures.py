@@ -10,8 +10,8 @@ from autollm.core.places import PROJECT
 
 DONE = ("autollm/agent", "autollm/cli", "autollm/lab", "autollm/testing", "scripts")
 """Folders whose every line keeps the rules; the others follow."""
-NESTED_LEFT = 5
-CROWDED_LEFT = 57
+NESTED_LEFT = 0
+CROWDED_LEFT = 21
 """Of the other folders, today: they may fall, never rise."""
 
 
