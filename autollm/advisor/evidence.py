@@ -11,7 +11,6 @@ Invariant: every run that landed is counted, also those without an outcome.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +36,7 @@ from autollm.core.errors import (
     SetupError,
     UnknownNameError,
 )
+from autollm.core.files import scratch_folder
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
 
@@ -88,7 +88,8 @@ def read_evidence(paths: Iterable[str | Path], said: Said, home: str = "") -> Ev
         AdviceError: nothing could be read, or more than one source and none was named.
         FileNotFoundError: a path does not exist.
     """
-    with tempfile.TemporaryDirectory(prefix="autollm-advice-") as lake:
+    with scratch_folder("advice") as folder:
+        lake = str(folder)
         mapping, notes = land([str(p) for p in paths], lake, said, home)
         bronze = f"{lake}/bronze"
         marts = build_marts(bronze, MARTS)

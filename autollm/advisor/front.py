@@ -10,7 +10,6 @@ question gives the same advice as `autollm recommend`.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from autollm.advisor.answer import Advice
 from autollm.advisor.evidence import Said
 from autollm.advisor.recommend import Runs
 from autollm.advisor.recommend import recommend as answer
+from autollm.core.files import scratch_folder
 
 
 def recommend(
@@ -56,7 +56,7 @@ def recommend(
     table = _table(path_or_table)
     if table is None:
         return answer(path_or_table, target, **options)
-    with tempfile.TemporaryDirectory(prefix="autollm-table-") as folder:
+    with scratch_folder("table") as folder:
         path = Path(folder) / "table.parquet"
         pq.write_table(table, path)
         return answer(path, target, **options)
