@@ -28,7 +28,15 @@ from autollm.core.records import flat
 silence_telemetry()
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.entities import (  # noqa: E402
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 
@@ -81,7 +89,10 @@ class Tracker:
         if found is not None:
             return found.experiment_id
         return self.client.create_experiment(
-            name, artifact_location=(self.places.mlflow / "artifacts" / name).as_uri()
+            name,
+            artifact_location=(
+                self.places.mlflow / "artifacts" / name
+            ).as_uri(),
         )
 
     @contextmanager
@@ -103,14 +114,22 @@ class Tracker:
         """
         lock = self.places.locks / f"mlflow-{identity}.lock"
         with hold(lock, f"the run {name} ({identity})"):
-            run = self._open(experiment, identity, name, {**tags, LOCK: lock.name})
+            run = self._open(
+                experiment, identity, name, {**tags, LOCK: lock.name}
+            )
             self.client.log_batch(
                 run.info.run_id,
-                params=[Param(k, str(v)[:MAX_PARAM]) for k, v in flat(params).items()],
+                params=[
+                    Param(k, str(v)[:MAX_PARAM])
+                    for k, v in flat(params).items()
+                ],
             )
             self.client.log_inputs(run.info.run_id, [_input(d) for d in data])
             tracked = TrackedRun(
-                self.client, run.info.run_id, run.info.experiment_id, total_steps
+                self.client,
+                run.info.run_id,
+                run.info.experiment_id,
+                total_steps,
             )
             try:
                 yield tracked
@@ -181,7 +200,9 @@ class Tracker:
         self.client.update_registered_model(name, description=card)
         return version
 
-    def promote(self, profile: str, version: str, why: Mapping[str, str]) -> None:
+    def promote(
+        self, profile: str, version: str, why: Mapping[str, str]
+    ) -> None:
         """Make a version the champion; `why` is kept as its tags."""
         name = MODEL.format(profile=profile)
         for key, value in why.items():
@@ -245,7 +266,9 @@ class Tracker:
         if not alias and not number:
             alias = "champion"
         if alias and alias not in models[base].aliases:
-            raise UnknownNameError(f"alias of {base}", alias, models[base].aliases)
+            raise UnknownNameError(
+                f"alias of {base}", alias, models[base].aliases
+            )
         try:
             return base, self.client.get_model_version(
                 base, str(models[base].aliases[alias]) if alias else number
@@ -255,7 +278,9 @@ class Tracker:
                 str(v.version)
                 for v in self.client.search_model_versions(f"name = '{base}'")
             ]
-            raise UnknownNameError(f"version of {base}", number, known) from None
+            raise UnknownNameError(
+                f"version of {base}", number, known
+            ) from None
 
     def _open(
         self, experiment: str, identity: str, name: str, tags: Mapping[str, str]
@@ -314,7 +339,9 @@ class TrackedRun:
             return
         now = int(time.time() * 1000)
         new = {
-            k: float(v) for k, v in metrics.items() if step > self._logged.get(k, -1)
+            k: float(v)
+            for k, v in metrics.items()
+            if step > self._logged.get(k, -1)
         }
         self._waiting += [Metric(k, v, now, step) for k, v in new.items()]
         self._logged |= dict.fromkeys(new, step)
@@ -388,7 +415,9 @@ class RunWriter:
         self.client = MlflowClient(store_uri(database))
         found = self.client.get_experiment_by_name(experiment)
         self.experiment_id = (
-            found.experiment_id if found else self.client.create_experiment(experiment)
+            found.experiment_id
+            if found
+            else self.client.create_experiment(experiment)
         )
 
     def write(
@@ -423,7 +452,9 @@ class RunWriter:
         return run_id
 
 
-def _log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+def _log_metrics(
+    client: MlflowClient, run_id: str, metrics: Sequence[Metric]
+) -> None:
     """In parts that a store takes at once."""
     for begin in range(0, len(metrics), MAX_BATCH):
         client.log_batch(run_id, metrics=metrics[begin : begin + MAX_BATCH])
@@ -436,7 +467,9 @@ def _made_store(places: Places) -> Path:
     path = places.mlflow / "mlflow.db"
     if path.exists() and path.stat().st_size:
         return path
-    with hold(places.locks / "mlflow-store.lock", "the MLflow store", STORE_WAIT_S):
+    with hold(
+        places.locks / "mlflow-store.lock", "the MLflow store", STORE_WAIT_S
+    ):
         if not path.exists() or not path.stat().st_size:
             for left in path.parent.glob("mlflow.db.new*"):
                 left.unlink()
@@ -471,7 +504,10 @@ def _follow(database: Path, artifacts: str) -> None:
     MLflow stores them whole.
     """
     marker = "/mlflow/artifacts/"
-    with closing(sqlite3.connect(database, timeout=STORE_WAIT_S)) as store, store:
+    with (
+        closing(sqlite3.connect(database, timeout=STORE_WAIT_S)) as store,
+        store,
+    ):
         for table, column in (
             ("experiments", "artifact_location"),
             ("runs", "artifact_uri"),

@@ -47,7 +47,9 @@ def prepared_project(places: Places, folder: Path = DBT_PROJECT) -> DbtProject:
             parses it after WAIT_S.
     """
     places.dbt_target.mkdir(parents=True, exist_ok=True)
-    project = DbtProject(folder, target_path=places.dbt_target, profiles_dir=folder)
+    project = DbtProject(
+        folder, target_path=places.dbt_target, profiles_dir=folder
+    )
     stamp = places.dbt_target / "manifest.digest"
     with hold(places.locks / "dbt-manifest.lock", "the dbt manifest", WAIT_S):
         digest = project_digest(folder)
@@ -62,7 +64,9 @@ def prepared_project(places: Places, folder: Path = DBT_PROJECT) -> DbtProject:
 def _parse(project: DbtProject) -> None:
     dbt = DbtCliResource(project_dir=project, dbt_executable=dbt_executable())
     parsing = dbt.cli(
-        ["--quiet", "parse"], raise_on_error=False, target_path=project.target_path
+        ["--quiet", "parse"],
+        raise_on_error=False,
+        target_path=project.target_path,
     )
     try:
         parsed = parsing.wait().is_successful()

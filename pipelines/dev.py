@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m pipelines.dev",
         description="Dagster UI and MLflow UI on loopback.",
     )
-    parser.add_argument("--home", help="state folder, default AUTOLLM_HOME or ./var")
+    parser.add_argument(
+        "--home", help="state folder, default AUTOLLM_HOME or ./var"
+    )
     parser.add_argument("--dagster-port", type=int, default=3000)
     parser.add_argument("--mlflow-port", type=int, default=5000)
     options = parser.parse_args(arguments)
@@ -88,20 +90,40 @@ def code_server_command(port: int) -> list[str]:
     """Our definitions, loaded once for both web server and daemon."""
     place = ["-h", HOST, "-p", str(port), "--log-level", "warning"]
     module = ["-m", "pipelines.definitions", "--location-name", "autollm"]
-    return [sys.executable, "-m", "dagster", "code-server", "start", *place, *module]
+    return [
+        sys.executable,
+        "-m",
+        "dagster",
+        "code-server",
+        "start",
+        *place,
+        *module,
+    ]
 
 
 def webserver_command(workspace: Path, port: int) -> list[str]:
     """Dagster's pages, for its own pages alone."""
     place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
-    levels = ["--uvicorn-log-level", "warning", "--dagster-log-level", "warning"]
+    levels = [
+        "--uvicorn-log-level",
+        "warning",
+        "--dagster-log-level",
+        "warning",
+    ]
     return [sys.executable, "-m", "pipelines.webserver", *place, *levels]
 
 
 def daemon_command(workspace: Path) -> list[str]:
     """Schedules, sensors and queued runs."""
     daemon = str(Path(sys.executable).with_name("dagster-daemon"))
-    return [daemon, "run", "--workspace", str(workspace), "--log-level", "warning"]
+    return [
+        daemon,
+        "run",
+        "--workspace",
+        str(workspace),
+        "--log-level",
+        "warning",
+    ]
 
 
 def mlflow_command(places: Places, port: int) -> list[str]:
@@ -129,7 +151,10 @@ def _prepared(places: Places) -> Places:
     # MLflow's server would start seven workers of jobs that nothing here uses
     os.environ.update(
         places.environment()
-        | {"PYTHONWARNINGS": "ignore", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        | {
+            "PYTHONWARNINGS": "ignore",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
     )
     install(places)  # dagster-dbt reads the instance's settings, too
     prepared_project(places)
@@ -154,7 +179,9 @@ def _serve(commands: Sequence[Sequence[str]], cwd: Path) -> int:
         signal.signal(number, _interrupt)
     children = []
     for command in commands:
-        children.append(subprocess.Popen(command, start_new_session=True, cwd=cwd))
+        children.append(
+            subprocess.Popen(command, start_new_session=True, cwd=cwd)
+        )
     try:
         while all(c.poll() is None for c in children):
             _pause(children)

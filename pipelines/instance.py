@@ -51,7 +51,9 @@ def reconcile(instance: dg.DagsterInstance) -> list[str]:
     their ids. The caller holds the home's run lock.
     """
     records = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)))
-    dead = [record.dagster_run for record in records if not _lives(instance, record)]
+    dead = [
+        record.dagster_run for record in records if not _lives(instance, record)
+    ]
     for run in dead:
         instance.report_run_failed(
             run,
@@ -78,7 +80,9 @@ def _lives(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
         if e.dagster_event
     ]
     pids = [
-        (int(str(pid.value)), timestamp) for pid, timestamp in named if pid is not None
+        (int(str(pid.value)), timestamp)
+        for pid, timestamp in named
+        if pid is not None
     ]
     if not pids and STARTED_BY not in record.dagster_run.tags:
         return (
@@ -108,6 +112,9 @@ def _process_lives(pid: int, started_before: float) -> bool:
 
 def _is_zombie(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            == "Z"
+        )
     except OSError:
         return True

@@ -20,7 +20,9 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     new_agents = dg.AssetSelection.groups(groups.AGENT, groups.PROMOTION)
     return [
         dg.define_asset_job(
-            MAIN, everything, description="Raw logs to a judged, registered agent."
+            MAIN,
+            everything,
+            description="Raw logs to a judged, registered agent.",
         ),
         dg.define_asset_job(
             REBUILD,

@@ -85,7 +85,9 @@ class StepProgress:
     def spent(self) -> str:
         """Seconds of each finished step, the longest first; quick ones together."""
         named = sorted(self._seconds.items(), key=lambda pair: -pair[1])
-        long = [f"{step} {seconds:.0f} s" for step, seconds in named if seconds >= 1]
+        long = [
+            f"{step} {seconds:.0f} s" for step, seconds in named if seconds >= 1
+        ]
         quick_s = sum(seconds for _, seconds in named if seconds < 1)
         n_quick = len(named) - len(long)
         return ", ".join([*long, f"{n_quick} others {quick_s:.1f} s"])
@@ -94,7 +96,9 @@ class StepProgress:
         """Follow one event of Dagster, which happened `at_s` seconds after 1970."""
         step = event.step_key or ""
         kind = event.event_type.name
-        number = f"{self._steps.index(step) + 1}/" if step in self._steps else ""
+        number = (
+            f"{self._steps.index(step) + 1}/" if step in self._steps else ""
+        )
         if kind == "STEP_START" and number:
             self._current = step
             self._step_began_s = at_s
@@ -103,7 +107,9 @@ class StepProgress:
             self._seconds[step] = at_s - self._step_began_s
             self._current = None
             seconds = self._seconds[step]
-            self._say(f"step {number}{len(self._steps)} {step} done in {seconds:.0f} s")
+            self._say(
+                f"step {number}{len(self._steps)} {step} done in {seconds:.0f} s"
+            )
         elif kind == "STEP_FAILURE":
             self._say(f"step {step} failed{_reason(event)}")
         elif kind == "STEP_SKIPPED":
@@ -145,7 +151,9 @@ class StepProgress:
         self._said_s = time.time()
         elapsed = _clock(self._said_s - self._began_s)
         left = _clock(self.left_s)
-        print(f"[{elapsed}, about {left} left] {text}", file=self._out, flush=True)
+        print(
+            f"[{elapsed}, about {left} left] {text}", file=self._out, flush=True
+        )
 
 
 def longest_durations(
@@ -159,7 +167,8 @@ def longest_durations(
         for stats in instance.get_run_step_stats(run.run_id):
             if stats.step_key in steps and stats.end_time and stats.start_time:
                 found[stats.step_key] = max(
-                    found.get(stats.step_key, 0.0), stats.end_time - stats.start_time
+                    found.get(stats.step_key, 0.0),
+                    stats.end_time - stats.start_time,
                 )
     return {s: seconds for s, seconds in found.items() if seconds > DONE_S}
 

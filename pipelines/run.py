@@ -43,9 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     not started.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.run", description="Raw logs in, a judged agent out."
+        prog="python -m pipelines.run",
+        description="Raw logs in, a judged agent out.",
     )
-    parser.add_argument("--home", help="state folder, default AUTOLLM_HOME or ./var")
+    parser.add_argument(
+        "--home", help="state folder, default AUTOLLM_HOME or ./var"
+    )
     parser.add_argument("--settings", help="TOML file with settings of the job")
     parser.add_argument("--job", default="main")
     parser.add_argument(
@@ -70,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(
-    places: Places, settings: Settings, job_name: str = "main", to: str | None = None
+    places: Places,
+    settings: Settings,
+    job_name: str = "main",
+    to: str | None = None,
 ) -> bool:
     """Run a job (up to an asset); True when it succeeded.
 
@@ -125,7 +131,8 @@ def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
             )
     for path in remove_litter(places):
         print(
-            f"{path} was left unfinished by a killed process: deleted", file=sys.stderr
+            f"{path} was left unfinished by a killed process: deleted",
+            file=sys.stderr,
         )
 
 
@@ -141,9 +148,9 @@ def until(asset: str, graph: Any) -> set[dg.AssetKey]:
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     if asset not in names:
         raise UnknownNameError("asset", asset, names)
-    selection = dg.AssetSelection.assets(asset).upstream() | dg.AssetSelection.groups(
-        groups.LOGS, groups.WAREHOUSE
-    )
+    selection = dg.AssetSelection.assets(
+        asset
+    ).upstream() | dg.AssetSelection.groups(groups.LOGS, groups.WAREHOUSE)
     return selection.resolve(graph)
 
 

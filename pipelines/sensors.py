@@ -21,7 +21,9 @@ written: it counts once it has looked the same at two ticks.
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
-def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+def inbox_sensor(
+    context: dg.SensorEvaluationContext,
+) -> dg.RunRequest | dg.SkipReason:
     """Ask for a rebuild when the inbox's files differ from those of the last request."""
     from autollm.core.places import resolve
     from autollm.stages.landing import files_below, fingerprint
@@ -33,7 +35,9 @@ def inbox_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     now = fingerprint([inbox])
     requested, _, waiting = (context.cursor or "").partition(" ")
     if now == requested:
-        return dg.SkipReason(f"the {len(files)} files in the inbox have been seen")
+        return dg.SkipReason(
+            f"the {len(files)} files in the inbox have been seen"
+        )
     newest_s = max(f.stat().st_mtime for f in files)
     if newest_s > time.time() - SETTLED_S and now != waiting:
         context.update_cursor(f"{requested} {now}")

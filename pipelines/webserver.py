@@ -39,13 +39,21 @@ class OwnPagesOnly:
         self.app = app
         self.hosts = [f"{name}:{port}" for name in OWN_NAMES]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = self.problem(scope) if scope["type"] in ("http", "websocket") else ""
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        problem = (
+            self.problem(scope)
+            if scope["type"] in ("http", "websocket")
+            else ""
+        )
         if not problem:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": problem})
+            await send(
+                {"type": "websocket.close", "code": 1008, "reason": problem}
+            )
         else:
             await _refuse(send, problem)
 
@@ -59,7 +67,9 @@ class OwnPagesOnly:
             if origin not in [f"http://{host}" for host in self.hosts]:
                 return f"origin {origin!r} is not a page of this server"
         sites = _values(scope, b"sec-fetch-site")
-        if any(s in ("cross-site", "same-site") for s in sites) and not _visits(scope):
+        if any(s in ("cross-site", "same-site") for s in sites) and not _visits(
+            scope
+        ):
             return "the request was made by a page of another site"
         if scope.get("method") in ("GET", "HEAD") and _runs_graphql(scope):
             return "GraphQL is answered to POST alone: an image of any page can GET"
@@ -99,7 +109,9 @@ def main() -> None:
     make = cli.create_app_from_workspace_process_context
     serve = cli.host_dagster_ui_with_workspace_process_context
 
-    def host(context: Any, host: str, port: int, *rest: Any, **named: Any) -> None:
+    def host(
+        context: Any, host: str, port: int, *rest: Any, **named: Any
+    ) -> None:
         def guarded(*args: Any, **kwargs: Any) -> App:
             return OwnPagesOnly(make(*args, **kwargs), port)
 

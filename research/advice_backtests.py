@@ -47,7 +47,9 @@ def sources(folder: str) -> Iterator[Evidence]:
     with tempfile.TemporaryDirectory() as lake:
         ingest([folder], lake)
         marts = build_marts(f"{lake}/bronze", MARTS)
-    for source in sorted(set(marts["mart_gym__outcomes"]["source"].to_pylist())):
+    for source in sorted(
+        set(marts["mart_gym__outcomes"]["source"].to_pylist())
+    ):
         try:
             yield evidence_of_marts(marts, source, {}, {})
         except AdviceError as error:
@@ -72,7 +74,9 @@ def coverage(evidence: Evidence) -> list[tuple[str, float, bool, float]]:
     for hidden in hidden_experiments(table, levels):
         kept = cheaper(table, levels, hidden)
         here = table.experiments[hidden]
-        asked = study(evidence, here.fidelity, 1, with_backtests=False, levels=kept)
+        asked = study(
+            evidence, here.fidelity, 1, with_backtests=False, levels=kept
+        )
         point = choose(asked.policy, asked.question.view, 1).points[0]
         u = asked.policy.sampled(point[None])[:, 0]
         told = worth(asked, u, asked.policy.weights).predicted
@@ -99,7 +103,9 @@ def main(arguments: Sequence[str]) -> None:
             report(evidence, means)
     for policy, values in means.items():
         if values:
-            print(f"{policy:16} {np.mean(values):.3f} over {len(values)} sources")
+            print(
+                f"{policy:16} {np.mean(values):.3f} over {len(values)} sources"
+            )
 
 
 def report(evidence: Evidence, means: dict[str, list[float]]) -> None:
@@ -113,7 +119,9 @@ def report(evidence: Evidence, means: dict[str, list[float]]) -> None:
             )
     held = coverage(evidence)
     for label, times, inside, width in held:
-        print(f"    {label}: x{times:.2g} {'held' if inside else 'MISSED'} {width:.2g}")
+        print(
+            f"    {label}: x{times:.2g} {'held' if inside else 'MISSED'} {width:.2g}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,11 @@ from pathlib import Path
 
 import torch
 
-from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from autollm.agent.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from autollm.agent.provenance import training_targets
 from autollm.core.identity import checkpoint_digest
 from research.pretrain import adopt
@@ -46,7 +50,9 @@ def average(folders: Sequence[str | Path], out: str | Path) -> Path:
         ):
             weight.lerp_(value, 1 / n)
     joined = {
-        "experiments": sorted({e for m in metadata for e in training_targets(m)}),
+        "experiments": sorted(
+            {e for m in metadata for e in training_targets(m)}
+        ),
         "averaged": digests,
         "parents": sorted(
             {*(p for m in metadata for p in m.get("parents", [])), *digests}

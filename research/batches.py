@@ -25,7 +25,9 @@ PAD_TO = 64
 MAX_TOKENS = 512
 """Longer examples (about one in a thousand) are left out."""
 CHUNK = 256
-TOOL_STUBS = [{"type": "function", "function": {"name": name}} for name in TOOLS]
+TOOL_STUBS = [
+    {"type": "function", "function": {"name": name}} for name in TOOLS
+]
 """The scratch template renders names alone, so these stand for the whole schemas."""
 
 
@@ -65,16 +67,24 @@ class Encoder:
             tokenizer.convert_tokens_to_ids(list(marks))
         )
 
-    def encode(self, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def encode(
+        self, example: Example
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(tokens, positions of text with loss, positions of values in the order of the
         example's decisions).
         """
         text = self.tokenizer.apply_chat_template(
             example.messages, tools=TOOL_STUBS, tokenize=False
         )
-        tokens = np.array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        said = _between(tokens == self.assistant, tokens == self.end, inclusive=True)
-        called = _between(tokens == self.open, tokens == self.close, inclusive=False)
+        tokens = np.array(
+            self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        )
+        said = _between(
+            tokens == self.assistant, tokens == self.end, inclusive=True
+        )
+        called = _between(
+            tokens == self.open, tokens == self.close, inclusive=False
+        )
         values = np.flatnonzero(called & self.is_value[tokens])
         said[values] = False
         return tokens, np.flatnonzero(said), values
@@ -84,7 +94,8 @@ class Encoder:
         examples = [practice_example(index * CHUNK + i) for i in range(CHUNK)]
         encoded = [(*self.encode(e), e) for e in examples]
         encoded = sorted(
-            (e for e in encoded if len(e[0]) <= MAX_TOKENS), key=lambda e: len(e[0])
+            (e for e in encoded if len(e[0]) <= MAX_TOKENS),
+            key=lambda e: len(e[0]),
         )
         batches = [
             self._batch(encoded[i : i + batch_size])
@@ -100,18 +111,31 @@ class Encoder:
         tokens = np.full((len(encoded), length), self.pad, dtype=np.int64)
         for row, (ids, *_) in zip(tokens, encoded, strict=True):
             row[: len(ids)] = ids
-        text = np.concatenate([e[1] + i * length for i, e in enumerate(encoded)])
-        values = np.concatenate([e[2] + i * length for i, e in enumerate(encoded)])
-        targets = np.concatenate([np.concatenate(e[3].decisions) for e in encoded])
+        text = np.concatenate(
+            [e[1] + i * length for i, e in enumerate(encoded)]
+        )
+        values = np.concatenate(
+            [e[2] + i * length for i, e in enumerate(encoded)]
+        )
+        targets = np.concatenate(
+            [np.concatenate(e[3].decisions) for e in encoded]
+        )
         weight = [
-            np.repeat(e[3].importance, e[3].decisions[0].shape[0]) for e in encoded
+            np.repeat(e[3].importance, e[3].decisions[0].shape[0])
+            for e in encoded
         ]
         return Batch(
-            tokens, text, values, targets, np.concatenate(weight).astype(np.float32)
+            tokens,
+            text,
+            values,
+            targets,
+            np.concatenate(weight).astype(np.float32),
         )
 
 
-def _between(opens: np.ndarray, closes: np.ndarray, inclusive: bool) -> np.ndarray:
+def _between(
+    opens: np.ndarray, closes: np.ndarray, inclusive: bool
+) -> np.ndarray:
     """Positions after an opening token and before (or on) the closing one that follows
     it.
     """

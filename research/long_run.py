@@ -72,10 +72,14 @@ def long_config(seed: int, **changes: Any) -> TrainConfig:
     return load_profile("tiny", seed=seed, **{**long, **changes})
 
 
-def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str, str]:
+def train_arms(
+    config: TrainConfig, table: OutcomeTable, out: Path
+) -> dict[str, str]:
     """Checkpoint of each arm."""
     double = config.model_copy(
-        update={"sft": config.sft.model_copy(update={"steps": 2 * config.sft.steps})}
+        update={
+            "sft": config.sft.model_copy(update={"steps": 2 * config.sft.steps})
+        }
     )
     chance = config.model_copy(
         update={"grpo": config.grpo.model_copy(update={"reward": "random"})}
@@ -92,7 +96,9 @@ def train_arms(config: TrainConfig, table: OutcomeTable, out: Path) -> dict[str,
             )
     for arm, stage in (("sft-rl", config), ("sft-random", chance)):
         paths[arm] = str(
-            train_grpo(stage, table, paths["sft"], out / arm, suites=TRAIN_SUITES)
+            train_grpo(
+                stage, table, paths["sft"], out / arm, suites=TRAIN_SUITES
+            )
         )
     return paths
 
@@ -109,11 +115,14 @@ def score_arm(
     ]
     return [
         *_lines(
-            "generated", play(validation_envs(n_tasks, TRIALS, FIRST_TASK), generator)
+            "generated",
+            play(validation_envs(n_tasks, TRIALS, FIRST_TASK), generator),
         ),
         *_lines(
             "recorded",
-            AgentPolicy("agent", generator).play_many(recorded, table, range(n_seeds)),
+            AgentPolicy("agent", generator).play_many(
+                recorded, table, range(n_seeds)
+            ),
         ),
     ]
 
@@ -133,7 +142,9 @@ def _lines(tasks: str, plays: Sequence[Play]) -> list[Line]:
 
 def summarize(scored: Scores) -> list[Line]:
     """A row per arm and kind of tasks."""
-    played = sorted({line["tasks"] for lines in scored.values() for line in lines})
+    played = sorted(
+        {line["tasks"] for lines in scored.values() for line in lines}
+    )
     return [
         {"arm": arm, "tasks": tasks, **_compared(scored, arm, tasks)}
         for arm, tasks in itertools.product(ARMS, played)
@@ -151,17 +162,23 @@ def _compared(scored: Scores, arm: str, tasks: str) -> Line:
         return [line for line in scored[seed, name] if line["tasks"] == tasks]
 
     regret, sft = (
-        np.array([[line["regret"] for line in lines(seed, name)] for seed in seeds])
+        np.array(
+            [[line["regret"] for line in lines(seed, name)] for seed in seeds]
+        )
         for name in (arm, "sft")
     )
     said = [line for seed in seeds for line in lines(seed, arm)]
     out = {
         "regret": regret.mean(),
-        **{f"regret_{k + 1}": v for k, v in enumerate(regret.mean(axis=(0, 1)))},
+        **{
+            f"regret_{k + 1}": v for k, v in enumerate(regret.mean(axis=(0, 1)))
+        },
         **_gap("", (regret - sft).mean(axis=2)),
         **_gap("later_", (regret - sft)[:, :, 1:].mean(axis=2)),
-        "malformed": sum(x["malformed"] for x in said) / sum(x["calls"] for x in said),
-        "repeated": sum(x["repeated"] for x in said) / (regret.shape[2] * len(said)),
+        "malformed": sum(x["malformed"] for x in said)
+        / sum(x["calls"] for x in said),
+        "repeated": sum(x["repeated"] for x in said)
+        / (regret.shape[2] * len(said)),
     }
     return {
         "n_training_seeds": len(seeds),
@@ -174,7 +191,10 @@ def _gap(prefix: str, gap: np.ndarray) -> dict[str, float]:
     """Mean of differences [training seeds, episodes] and its interval."""
     rng, (n_seeds, n_episodes) = np.random.default_rng(0), gap.shape
     resampled = (
-        (rng.integers(n_seeds, size=n_seeds), rng.integers(n_episodes, size=n_episodes))
+        (
+            rng.integers(n_seeds, size=n_seeds),
+            rng.integers(n_episodes, size=n_episodes),
+        )
         for _ in range(RESAMPLES)
     )
     low, high = np.quantile(
@@ -197,7 +217,10 @@ def write_results(out: Path, rows: list[Line], seeds: Sequence[int]) -> None:
     )
     _write_csv(out / "results.csv", rows)
     steps = [
-        step for arm in RL_ARMS for seed in seeds for step in _curve(out, arm, seed)
+        step
+        for arm in RL_ARMS
+        for seed in seeds
+        for step in _curve(out, arm, seed)
     ]
     _write_csv(out / "curves.csv", steps)
     _draw(out / "curves.svg", steps)
@@ -213,7 +236,9 @@ def _write_csv(path: Path, rows: list[Line]) -> None:
 def _curve(out: Path, arm: str, seed: int) -> list[Line]:
     lines = (
         json.loads(x)
-        for x in (out / f"seed-{seed}" / arm / "metrics.jsonl").read_text().splitlines()
+        for x in (out / f"seed-{seed}" / arm / "metrics.jsonl")
+        .read_text()
+        .splitlines()
     )
     steps = {
         m["step"]: m for m in lines if "reward" in m
@@ -241,7 +266,9 @@ def _draw(path: Path, steps: list[Line]) -> None:
             ("mean reward of a step", "KL from SFT, nats a token"),
             strict=True,
         ):
-            for arm, colour in zip(RL_ARMS, ("#3f7d20", "#8a8a8a"), strict=True):
+            for arm, colour in zip(
+                RL_ARMS, ("#3f7d20", "#8a8a8a"), strict=True
+            ):
                 own = [s for s in steps if s["arm"] == arm]
                 curves = np.array(
                     [
@@ -251,7 +278,9 @@ def _draw(path: Path, steps: list[Line]) -> None:
                 )
                 xs = 1 + np.arange(curves.shape[1])
                 axes.plot(xs, curves.T, color=colour, lw=0.7, alpha=0.5)
-                axes.plot(xs, curves.mean(axis=0), color=colour, lw=2, label=arm)
+                axes.plot(
+                    xs, curves.mean(axis=0), color=colour, lw=2, label=arm
+                )
             axes.set(xlabel="step", ylabel=label)
         axes.legend(frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None})
@@ -268,7 +297,9 @@ def run(
     """Train and score all arms of all seeds; see the module."""
     scored = {}
     for seed in seeds:
-        paths = train_arms(long_config(seed, **changes), table, out / f"seed-{seed}")
+        paths = train_arms(
+            long_config(seed, **changes), table, out / f"seed-{seed}"
+        )
         for arm in ARMS:
             kept = (
                 out if arm == "base" else out / f"seed-{seed}"
@@ -276,7 +307,9 @@ def run(
             if not kept.exists():
                 write_atomic(
                     str(kept),
-                    json.dumps(score_arm(paths[arm], table, n_tasks, n_seeds)).encode(),
+                    json.dumps(
+                        score_arm(paths[arm], table, n_tasks, n_seeds)
+                    ).encode(),
                 )
             scored[seed, arm] = json.loads(kept.read_text())
         write_results(
@@ -291,7 +324,9 @@ def main() -> None:
     parser.add_argument("--home", default="var")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
-    for row in run(open_snapshot(arguments.home), arguments.out, arguments.seeds):
+    for row in run(
+        open_snapshot(arguments.home), arguments.out, arguments.seeds
+    ):
         print(json.dumps(row, default=float))
 
 

@@ -29,7 +29,8 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
     ):
         super().__init__(
-            params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+            params,
+            {"lr": lr, "weight_decay": weight_decay, "momentum": momentum},
         )
 
     @torch.no_grad()
@@ -40,7 +41,9 @@ class Muon(torch.optim.Optimizer):
                 by_shape.setdefault(p.shape, []).append(p)
             for shape, params in by_shape.items():
                 steps = orthogonalized(
-                    torch.stack([self._direction(p, group["momentum"]) for p in params])
+                    torch.stack(
+                        [self._direction(p, group["momentum"]) for p in params]
+                    )
                 )
                 for p, step in zip(params, steps, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(

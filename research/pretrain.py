@@ -24,7 +24,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from autollm.agent.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from autollm.agent.model import build_model, n_parameters
 from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
@@ -102,9 +106,16 @@ class Pretraining:
             if p.ndim != 2 or "embed" in name
         ]
         self.optimizers = (
-            Muon(matrices, lr=config.matrix_rate, weight_decay=config.weight_decay),
+            Muon(
+                matrices,
+                lr=config.matrix_rate,
+                weight_decay=config.weight_decay,
+            ),
             torch.optim.AdamW(
-                others, lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
+                others,
+                lr=config.learning_rate,
+                betas=(0.9, 0.95),
+                weight_decay=0.0,
             ),
         )
         self.values = torch.from_numpy(value_ids(self.tokenizer))
@@ -143,16 +154,22 @@ class Pretraining:
         """
         n = len(batch.text)
         tokens = torch.from_numpy(batch.tokens)
-        positions = torch.from_numpy(np.concatenate([batch.text, batch.values]) - 1)
+        positions = torch.from_numpy(
+            np.concatenate([batch.text, batch.values]) - 1
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.bf16):
             hidden = self.model.model(
                 input_ids=tokens, use_cache=False
             ).last_hidden_state
-            logits = self.model.lm_head(hidden.reshape(-1, hidden.shape[-1])[positions])
+            logits = self.model.lm_head(
+                hidden.reshape(-1, hidden.shape[-1])[positions]
+            )
         log_p = torch.log_softmax(logits.float(), dim=-1)
         text_loss = (
             -log_p[:n]
-            .gather(1, tokens.reshape(-1)[torch.from_numpy(batch.text)][:, None])
+            .gather(
+                1, tokens.reshape(-1)[torch.from_numpy(batch.text)][:, None]
+            )
             .mean()
         )
         target, weight = (
@@ -160,7 +177,8 @@ class Pretraining:
             torch.from_numpy(batch.importance),
         )
         divergence = (
-            torch.special.xlogy(target, target) - target * log_p[n:][:, self.values]
+            torch.special.xlogy(target, target)
+            - target * log_p[n:][:, self.values]
         ).sum(dim=1)
         return text_loss, (weight * divergence).sum() / weight.sum()
 
@@ -175,7 +193,9 @@ class Pretraining:
 
     def load_state(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+        for optimizer, kept in zip(
+            self.optimizers, state["optimizers"], strict=True
+        ):
             optimizer.load_state_dict(kept)
         self.chunk, self.tokens, self.seconds = (
             state["chunk"],
@@ -189,7 +209,9 @@ def schedule(config: PretrainConfig, chunk: int) -> float:
     hundredth. The plateau does not depend on the number of chunks, so that a run can be
     cut short or go on by naming another.
     """
-    left = (config.chunks - chunk) / max(1.0, config.decay_share * config.chunks)
+    left = (config.chunks - chunk) / max(
+        1.0, config.decay_share * config.chunks
+    )
     return float(max(0.01, min(1.0, (chunk + 1) / config.warmup_chunks, left)))
 
 
@@ -208,7 +230,9 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             file=sys.stderr,
             flush=True,
         )
-    validation = Encoder(run.tokenizer).chunk(VALIDATION_CHUNK, config.batch_size)
+    validation = Encoder(run.tokenizer).chunk(
+        VALIDATION_CHUNK, config.batch_size
+    )
     chunks = stream(run.tokenizer, run.chunk, config.batch_size, config.workers)
     begin = time.monotonic() - run.seconds
     while run.chunk < config.chunks:
@@ -239,7 +263,9 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
 
 
 def adopt(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, earlier: Checkpoint
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    earlier: Checkpoint,
 ) -> None:
     """Give `model` the weights of an earlier lesson. A token that the earlier
     vocabulary lacks starts as the mean of its pieces there.
@@ -249,7 +275,8 @@ def adopt(
         earlier.tokenizer.convert_tokens_to_ids([token])
         if token in earlier.tokenizer.get_vocab()
         else earlier.tokenizer.encode(
-            tokenizer.convert_tokens_to_string([token]), add_special_tokens=False
+            tokenizer.convert_tokens_to_string([token]),
+            add_special_tokens=False,
         )
         for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
     ]
@@ -300,7 +327,11 @@ def save_base(run: Pretraining, folder: Path) -> Path:
         "table_id": None,
         "parents": [
             *run.before.get("parents", []),
-            *([checkpoint_digest(run.config.start)] if run.config.start else []),
+            *(
+                [checkpoint_digest(run.config.start)]
+                if run.config.start
+                else []
+            ),
         ],
         "parameters": n_parameters(run.model),
         "lessons": [*earlier, lesson],
@@ -328,7 +359,10 @@ def _log(out: Path, line: dict) -> None:
         if new:
             writer.writeheader()
         writer.writerow(
-            {k: f"{v:.5g}" if isinstance(v, float) else v for k, v in line.items()}
+            {
+                k: f"{v:.5g}" if isinstance(v, float) else v
+                for k, v in line.items()
+            }
         )
 
 
@@ -336,7 +370,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("var/pretrain"))
     for name, field in PretrainConfig.model_fields.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", default=field.default)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", default=field.default
+        )
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
     print(pretrain(PretrainConfig.model_validate(arguments), out))

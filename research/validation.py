@@ -34,7 +34,9 @@ def validation_envs(
     out = []
     for seed in range(first_seed, first_seed + n_tasks):
         landscape = make_landscape(seed)
-        episode = start(landscape.task.with_(trials=trials), landscape.table, seed)
+        episode = start(
+            landscape.task.with_(trials=trials), landscape.table, seed
+        )
         env = TextEnv(lambda episode=episode: episode)
         out.append((env, env.reset()))
     return out
@@ -46,7 +48,9 @@ def scores(plays: list[Play]) -> dict[str, float]:
     """
     curves = np.array([p.episode.regret_curve(latent=True) for p in plays])
     trials = [t for p in plays for t in p.episode.trials]
-    out = {f"regret_{k + 1}": float(v) for k, v in enumerate(curves.mean(axis=0))}
+    out = {
+        f"regret_{k + 1}": float(v) for k, v in enumerate(curves.mean(axis=0))
+    }
     out["realised"] = float(np.mean([p.episode.regret_curve() for p in plays]))
     out |= {
         status: float(np.mean([t.status == status for t in trials]))
@@ -83,7 +87,8 @@ def trend(env: TextEnv, k: int) -> np.ndarray:
     """The trend, then untried cells by distance from it."""
     cells = env.episode.drawn.view.candidates
     order = np.argsort(
-        ((cells - env.summary.power_law_optimum) ** 2).sum(axis=1), kind="stable"
+        ((cells - env.summary.power_law_optimum) ** 2).sum(axis=1),
+        kind="stable",
     )
     return cells[order[k]]
 
@@ -100,7 +105,9 @@ def main() -> None:
         "--home",
         help="a state folder with a snapshot: score recorded validation tasks too",
     )
-    parser.add_argument("--seeds", type=int, default=20, help="of each recorded task")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="of each recorded task"
+    )
     arguments = parser.parse_args()
     print(
         json.dumps(
@@ -115,16 +122,24 @@ def main() -> None:
         table = open_snapshot(arguments.home)
         for suite in TRAIN_SUITES:
             posed = {
-                f"{suite} validation": train_tasks([suite], table, "validation"),
+                f"{suite} validation": train_tasks(
+                    [suite], table, "validation"
+                ),
                 f"{suite} far": far_tasks([suite], table),
             }
             recorded |= {name: tasks for name, tasks in posed.items() if tasks}
     for checkpoint in arguments.checkpoints:
         generator = make_generator(
-            load_profile("tiny", generation={"temperature": arguments.temperature}),
+            load_profile(
+                "tiny", generation={"temperature": arguments.temperature}
+            ),
             checkpoint,
         )
-        found = {"generated": scores(play(validation_envs(arguments.tasks), generator))}
+        found = {
+            "generated": scores(
+                play(validation_envs(arguments.tasks), generator)
+            )
+        }
         for name, tasks in recorded.items():
             short = [t.with_(trials=TRIALS) for t in tasks]
             found[name] = scores(

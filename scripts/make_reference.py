@@ -61,7 +61,9 @@ def _section(name: str, model: type[BaseModel]) -> str:
     schema = model.model_json_schema()
     required = schema.get("required", ())
     for field, about in schema.get("properties", {}).items():
-        default = "required" if field in required else f"`{about.get('default')!r}`"
+        default = (
+            "required" if field in required else f"`{about.get('default')!r}`"
+        )
         lines.append(f"| `{field}` | {_kind(about)} | {default} |")
     return "\n".join(lines) + "\n"
 
@@ -97,7 +99,9 @@ def error_classes() -> str:
     ]
     for name, cls in vars(errors).items():
         if inspect.isclass(cls) and issubclass(cls, errors.AutoLLMError):
-            lines.append(f"| `{name}` | {' '.join((cls.__doc__ or '').split())} |")
+            lines.append(
+                f"| `{name}` | {' '.join((cls.__doc__ or '').split())} |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -83,7 +83,9 @@ def measure(files: list[Path]) -> Measures:
             in_docstrings += 1
             long_docstrings += len(lines[number - 1]) > WIDTH
         tokens += tokens_by_line(text)
-        comprehensions += sum(isinstance(n, COMPREHENSIONS) for n in ast.walk(tree))
+        comprehensions += sum(
+            isinstance(n, COMPREHENSIONS) for n in ast.walk(tree)
+        )
         nested += [f"{name}:{line}" for line in nested_ternaries(tree)]
         crowded += [f"{name}:{line}" for line in crowded_statements(tree)]
     tokens.sort()
@@ -109,7 +111,9 @@ def docstring_lines(tree: ast.Module) -> Iterator[int]:
             and ast.get_docstring(node, clean=False) is not None
         ):
             first = node.body[0]
-            yield from range(first.lineno, (first.end_lineno or first.lineno) + 1)
+            yield from range(
+                first.lineno, (first.end_lineno or first.lineno) + 1
+            )
 
 
 def tokens_by_line(text: str) -> list[int]:
@@ -172,9 +176,19 @@ def base_megabytes() -> float:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     with tempfile.TemporaryDirectory() as folder:
-        install = [sys.executable, "-m", "pip", "install", "-q", "--target", folder]
+        install = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--target",
+            folder,
+        ]
         constraints = ["-c", str(ROOT / "constraints.txt")]
-        subprocess.run([*install, *constraints, *project["dependencies"]], check=True)
+        subprocess.run(
+            [*install, *constraints, *project["dependencies"]], check=True
+        )
         paths = [p for p in Path(folder).rglob("*") if p.is_file()]
         return sum(p.stat().st_size for p in paths) / 1e6
 
@@ -193,7 +207,9 @@ def doors() -> list[str]:
     return [name for name, is_there in there.items() if is_there]
 
 
-def rows(coverage_json: Path | None, with_size: bool) -> list[tuple[str, str, str]]:
+def rows(
+    coverage_json: Path | None, with_size: bool
+) -> list[tuple[str, str, str]]:
     """Measure, here, to reach."""
     here = measure(files_of(*SOURCE))
     n_tests = measure(files_of("tests")).n_lines
@@ -209,8 +225,16 @@ def rows(coverage_json: Path | None, with_size: bool) -> list[tuple[str, str, st
         ("tokens a line, p90", str(here.tokens_p90), "16"),
         ("comprehensions per 1,000 lines", f"{per_thousand:.0f}", "30"),
         ("nested ternaries", str(here.n_nested_ternaries), "0"),
-        ("statements of more than one comprehension", str(len(here.crowded)), "0"),
-        ("licence, type checker, py.typed, formatter", ", ".join(doors()), "all"),
+        (
+            "statements of more than one comprehension",
+            str(len(here.crowded)),
+            "0",
+        ),
+        (
+            "licence, type checker, py.typed, formatter",
+            ", ".join(doors()),
+            "all",
+        ),
         ("test lines per source line", f"{n_tests / here.n_lines:.2f}", ".8"),
     ]
     if coverage_json:
@@ -232,7 +256,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--coverage", type=Path, metavar="FILE")
     parser.add_argument("--size", action="store_true")
-    parser.add_argument("--where", action="store_true", help="name the places too")
+    parser.add_argument(
+        "--where", action="store_true", help="name the places too"
+    )
     asked = parser.parse_args()
     for name, value, goal in rows(asked.coverage, asked.size):
         print(f"{name:46} {value:16} {goal}")

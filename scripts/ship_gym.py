@@ -33,9 +33,20 @@ def main() -> None:
 
 def build(home: Path):
     """The published table of a home that holds the embedded runs alone."""
-    environment = {k: v for k, v in os.environ.items() if k != "AUTOLLM_DATA_DIR"}
-    command = ["-m", "pipelines.run", "--home", str(home), "--to", "published_snapshot"]
-    subprocess.run([sys.executable, *command], check=True, env=environment, cwd=PROJECT)
+    environment = {
+        k: v for k, v in os.environ.items() if k != "AUTOLLM_DATA_DIR"
+    }
+    command = [
+        "-m",
+        "pipelines.run",
+        "--home",
+        str(home),
+        "--to",
+        "published_snapshot",
+    ]
+    subprocess.run(
+        [sys.executable, *command], check=True, env=environment, cwd=PROJECT
+    )
     return open_snapshot(str(home))
 
 

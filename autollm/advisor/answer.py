@@ -144,7 +144,12 @@ class Advice:
         """16 hex digits of question and evidence: the same question over the same rows
         has the same one.
         """
-        asked = [self.source, self.table_id, self.objective, self.target.fidelity]
+        asked = [
+            self.source,
+            self.table_id,
+            self.objective,
+            self.target.fidelity,
+        ]
         checked = self.checked.configuration if self.checked else None
         asked += [len(self.recommendations), checked, self.history]
         return content_hash(repr(asked))
@@ -164,7 +169,9 @@ def error_json(code: str, text: str, remedy: str) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """JSON values: dataclasses as objects, numbers finite or null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: getattr(value, f.name) for f in dataclasses.fields(value)
+        }
         if isinstance(value, Assumption):
             fields["from"] = fields.pop("origin")
         return {name: _plain(v) for name, v in fields.items()}

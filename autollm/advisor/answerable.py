@@ -69,17 +69,25 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
     native = ", ".join(study.native(n) for n in names)
     if not seen:
         because = f"no experiment tried three values of {native}: its optimum is unseen"
-        return Answerable(question, "no", because, tuple(_more_values(study, names)))
+        return Answerable(
+            question, "no", because, tuple(_more_values(study, names))
+        )
     if study.is_prior:
-        because = f"{native} has an optimum at one scale; nothing says how it moves"
-        return Answerable(question, "partly", because, tuple(_another_level(study)))
+        because = (
+            f"{native} has an optimum at one scale; nothing says how it moves"
+        )
+        return Answerable(
+            question, "partly", because, tuple(_another_level(study))
+        )
     unknown = [law for law in laws if law.verdict == "unknown"]
     if unknown or len(seen) < len(names):
         because = "; ".join(_said(study, law) for law in laws[:4])
         help_ = (*_beyond_edges(study, seen), *_another_level(study))
         return Answerable(question, "partly", because, help_[:3])
     because = "; ".join(_said(study, law) for law in laws[:4])
-    return Answerable(question, "yes", because, tuple(_beyond_edges(study, seen)[:2]))
+    return Answerable(
+        question, "yes", because, tuple(_beyond_edges(study, seen)[:2])
+    )
 
 
 def _said(study: Study, law: Law) -> str:
@@ -101,14 +109,18 @@ def _mixture_row(study: Study) -> Answerable | None:
     n = len(study.question.levels)
     shared = _rank_agreement(study)
     if n < 2:
-        because = (
-            "mixtures were tried at one scale; nothing says how the best one moves"
+        because = "mixtures were tried at one scale; nothing says how the best one moves"
+        return Answerable(
+            "mixture", "partly", because, tuple(_another_level(study))
         )
-        return Answerable("mixture", "partly", because, tuple(_another_level(study)))
     if shared is None:
-        because = f"{n} scales, and no mixtures in common to compare their order"
+        because = (
+            f"{n} scales, and no mixtures in common to compare their order"
+        )
         return Answerable("mixture", "partly", because)
-    because = f"over {n} scales, common mixtures keep their order (rank correlation "
+    because = (
+        f"over {n} scales, common mixtures keep their order (rank correlation "
+    )
     because += f"{shared:.2f})"
     return Answerable("mixture", "yes" if shared > 0.7 else "partly", because)
 
@@ -143,9 +155,7 @@ def _size_row(study: Study) -> Answerable:
         return Answerable(question, "no", because, tuple(_off_the_ray(study)))
     if law is None or law.form != "sum":
         n = len(study.question.levels)
-        because = (
-            f"{n} levels; parameters and tokens each need a term, from 6 levels on"
-        )
+        because = f"{n} levels; parameters and tokens each need a term, from 6 levels on"
         if study.question.view.direction == "max":
             because = "the objective is a benchmark, no loss"
         return Answerable(question, "no", because, tuple(_another_level(study)))
@@ -154,10 +164,10 @@ def _size_row(study: Study) -> Answerable:
         because = "compute is not parameters times tokens: no split to choose"
         return Answerable(question, "no", because)
     params, low, high = split.params
-    because = f"this compute is best spent on {params:.2g} parameters ({low:.2g} to "
-    because += (
-        f"{high:.2g}); within a factor of {split.flat_within:.2g} it hardly matters"
+    because = (
+        f"this compute is best spent on {params:.2g} parameters ({low:.2g} to "
     )
+    because += f"{high:.2g}); within a factor of {split.flat_within:.2g} it hardly matters"
     told = high / low <= LOOSE_SPLIT
     help_ = () if told else tuple(_another_level(study))
     return Answerable(question, "yes" if told else "partly", because, help_)
@@ -167,39 +177,45 @@ def _outcome_row(study: Study) -> Answerable:
     question = "achievable outcome"
     law = study.loss_law
     if study.question.view.direction == "max":
-        because = (
-            "a benchmark is not forecast from benchmarks; name the loss as objective"
-        )
+        because = "a benchmark is not forecast from benchmarks; name the loss as objective"
         return Answerable(question, "no", because)
     if law is None:
         n = len(study.question.levels)
         because = f"{n} levels; a law of loss needs {LEAST_LEVELS} that fall with scale"
         return Answerable(question, "no", because, tuple(_another_level(study)))
     low, high = law.forecast.interval()
-    because = (
-        f"{law.n_levels} levels give {law.forecast.mean:.4g} ({low:.4g} to {high:.4g})"
-    )
+    because = f"{law.n_levels} levels give {law.forecast.mean:.4g} ({low:.4g} to {high:.4g})"
     if law.is_bound:
         because += "; some optima lie beyond what was tried: an upper bound"
-        return Answerable(question, "partly", because, tuple(_beyond_edges(study)[:2]))
+        return Answerable(
+            question, "partly", because, tuple(_beyond_edges(study)[:2])
+        )
     if high - low > 2 * WIDE * study.spread:
         because += "; wider than what choices at the target differ by"
-        return Answerable(question, "partly", because, tuple(_another_level(study)))
+        return Answerable(
+            question, "partly", because, tuple(_another_level(study))
+        )
     return Answerable(question, "yes", because)
 
 
 def _noise_row(study: Study) -> Answerable:
     noise = study.noise
     if noise.origin == "replicas":
-        return Answerable("noise", "yes", f"replicas differ by {noise.sd:.2g} (sd)")
+        return Answerable(
+            "noise", "yes", f"replicas differ by {noise.sd:.2g} (sd)"
+        )
     help_ = tuple(_repeat(study))
     if noise.origin == "residual":
         because = f"no repeats: rows scatter by {noise.sd:.2g} around the fit, a bound"
         return Answerable("noise", "partly", because, help_)
-    return Answerable("noise", "no", "no repeats, and too few rows for a fit", help_)
+    return Answerable(
+        "noise", "no", "no repeats, and too few rows for a fit", help_
+    )
 
 
-def _help(study: Study, point: np.ndarray, level: int, **changes: float) -> Help:
+def _help(
+    study: Study, point: np.ndarray, level: int, **changes: float
+) -> Help:
     """A run at `point` at the fidelity of a level, some coordinates changed."""
     experiment = study.question.table.experiments[study.question.levels[level]]
     fidelity = experiment.fidelity | changes
@@ -221,7 +237,10 @@ def cost_at(study: Study, z: np.ndarray, level: int) -> dict[str, float | None]:
     known = hours[np.isfinite(hours)]
     if flops is None or not len(known):
         return {"flops": flops, "device_hours": None}
-    return {"flops": flops, "device_hours": float(np.median(known)) * flops / here}
+    return {
+        "flops": flops,
+        "device_hours": float(np.median(known)) * flops / here,
+    }
 
 
 def _at_optimum(study: Study, level: int) -> np.ndarray:
@@ -229,7 +248,9 @@ def _at_optimum(study: Study, level: int) -> np.ndarray:
     rows = study.rows[level]
     point = rows.points[int(np.argmin(rows.loss))].copy()
     if len(study.response.columns) == study.question.space.gridded.sum():
-        point[list(study.response.columns)] = study.response.levels[level].optimum
+        point[list(study.response.columns)] = study.response.levels[
+            level
+        ].optimum
     return point
 
 
@@ -242,7 +263,9 @@ def _another_level(study: Study) -> list[Help]:
     of one scale's coordinates; of several, what lies between the ends where they are
     far apart, else half of the cheapest one's.
     """
-    experiments = [study.question.table.experiments[e] for e in study.question.levels]
+    experiments = [
+        study.question.table.experiments[e] for e in study.question.levels
+    ]
     first = experiments[0].fidelity
     last = experiments[-1].fidelity
     changes = {}
@@ -257,7 +280,9 @@ def _another_level(study: Study) -> list[Help]:
 
 def _more_values(study: Study, names: list[str]) -> list[Help]:
     """A run one step away from the cheapest level's best one in the first knob."""
-    knob = study.question.space.knobs[study.question.space.names.index(names[0])]
+    knob = study.question.space.knobs[
+        study.question.space.names.index(names[0])
+    ]
     if len(study.question.space.coordinates) != len(study.question.space.knobs):
         return []
     point = _at_optimum(study, 0)

@@ -44,7 +44,9 @@ class Carried:
         carried = interpolate(points, self.model.points, self._u)
         return carried + self._shifts[:, None]
 
-    def predict(self, configurations: Sequence[dict]) -> tuple[np.ndarray, np.ndarray]:
+    def predict(
+        self, configurations: Sequence[dict]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sd of u, both [n]."""
         points = np.array([self.view.space.encode(c) for c in configurations])
         u = self.sampled(points)
@@ -60,6 +62,10 @@ class Carried:
 
 def _nearest(view: TaskView) -> EvidenceTable:
     """The evidence nearest in log fidelity; of equally near ones the most expensive."""
-    distance = [float(np.linalg.norm(e.z - view.target_z)) for e in view.evidence]
-    order = sorted(range(len(distance)), key=lambda i: (round(distance[i], 9), -i))
+    distance = [
+        float(np.linalg.norm(e.z - view.target_z)) for e in view.evidence
+    ]
+    order = sorted(
+        range(len(distance)), key=lambda i: (round(distance[i], 9), -i)
+    )
     return view.evidence[order[0]]

@@ -17,7 +17,13 @@ import numpy as np
 from autollm.advisor.answer import Checked, Interval
 from autollm.advisor.decide import choose
 from autollm.advisor.study import Study
-from autollm.advisor.worth import NO_BENCHMARK, NO_LAW, compute_factor, quantiles, worth
+from autollm.advisor.worth import (
+    NO_BENCHMARK,
+    NO_LAW,
+    compute_factor,
+    quantiles,
+    worth,
+)
 
 FINE, RISKY = 1.05, 0.2
 """A plan that wastes less than 5 % of its compute is fine; one that diverges with more
@@ -37,7 +43,9 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     weights = study.policy.weights
     u = study.policy.sampled(point[None])[:, 0]
     here = worth(study, u, weights)
-    p_all = study.divergence.probability(study.question.view.candidates, study.optimum)
+    p_all = study.divergence.probability(
+        study.question.view.candidates, study.optimum
+    )
     best = choose(study.policy, study.question.view, 1, p_all).points
     gap = u - study.policy.sampled(best)[:, 0]
     p = study.divergence.probability(point[None], study.optimum)
@@ -46,7 +54,9 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     missing = {}
     if here.predicted is None:
         reason = NO_BENCHMARK if study.sign < 0 else NO_LAW
-        missing |= dict.fromkeys(("predicted", "loses", "compute_equivalent"), reason)
+        missing |= dict.fromkeys(
+            ("predicted", "loses", "compute_equivalent"), reason
+        )
     if p is None:
         missing["p_diverge"] = study.divergence.because
     p_here = float(p[0]) if p is not None else None
@@ -69,16 +79,22 @@ def _loses(study: Study, gap: np.ndarray, weights: np.ndarray) -> Interval:
     """Loss units, against the first recommendation; signs as for a loss."""
     low, high = quantiles(gap, weights)
     mean = float(weights @ gap)
-    return Interval(study.spread * mean, study.spread * low, study.spread * high)
+    return Interval(
+        study.spread * mean, study.spread * low, study.spread * high
+    )
 
 
-def _verdict(factor: float | None, gap: float, p: float | None, inside: bool) -> str:
+def _verdict(
+    factor: float | None, gap: float, p: float | None, inside: bool
+) -> str:
     """fine, wasteful, risky, or outside (what nobody tried)."""
     if p is not None and p > RISKY:
         return "risky"
     if not inside:
         return "outside"
-    wasteful = factor > FINE if factor is not None else gap > 0.25  # of median - best
+    wasteful = (
+        factor > FINE if factor is not None else gap > 0.25
+    )  # of median - best
     return "wasteful" if wasteful else "fine"
 
 
@@ -91,7 +107,9 @@ def _distances(study: Study, point: np.ndarray) -> dict[str, float | None]:
     for knob, where in study.question.space.slices.items():
         column = study.names.spelling(knob).column
         known = knob in places
-        found[column] = float(point[where.start] - places[knob]) if known else None
+        found[column] = (
+            float(point[where.start] - places[knob]) if known else None
+        )
     return found
 
 

@@ -101,7 +101,9 @@ def ready(policy_id: str, view: TaskView):
     from autollm.advisor.carried import Carried
     from autollm.policies.registry import make_policy
 
-    policy = Carried() if policy_id == Carried.policy_id else make_policy(policy_id)
+    policy = (
+        Carried() if policy_id == Carried.policy_id else make_policy(policy_id)
+    )
     policy.reset(view, np.random.default_rng(0))
     return policy
 
@@ -120,7 +122,9 @@ def choose(
     candidates = view.candidates
     u = policy.sampled(candidates)
     if p_diverge is not None:
-        u = u + p_diverge * (PRICE_OF_DIVERGENCE - np.minimum(u, PRICE_OF_DIVERGENCE))
+        u = u + p_diverge * (
+            PRICE_OF_DIVERGENCE - np.minimum(u, PRICE_OF_DIVERGENCE)
+        )
     picked: list[int] = []
     best = np.full(len(u), np.inf)
     spent = np.zeros(len(candidates), dtype=bool)
@@ -136,7 +140,10 @@ def choose(
         spent[picked[-1]] = True
         best = np.minimum(best, u[:, picked[-1]])
     return Choice(
-        candidates[picked], u[:, picked], policy.weights, _p_best(policy, u, picked)
+        candidates[picked],
+        u[:, picked],
+        policy.weights,
+        _p_best(policy, u, picked),
     )
 
 
@@ -157,13 +164,18 @@ def hidden_experiments(table: OutcomeTable, levels: Sequence[int]) -> list[int]:
     found = []
     for e in levels:
         n_rows = int(table.offsets[e + 1] - table.offsets[e])
-        if n_rows >= LEAST_ROWS and len(cheaper(table, levels, e)) >= LEAST_LEVELS:
+        if (
+            n_rows >= LEAST_ROWS
+            and len(cheaper(table, levels, e)) >= LEAST_LEVELS
+        ):
             found.append(e)
     found.sort(key=lambda e: -table.experiments[e].compute_flops)
     return found[:MOST_BACKTESTS]
 
 
-def cheaper(table: OutcomeTable, levels: Sequence[int], hidden: int) -> list[int]:
+def cheaper(
+    table: OutcomeTable, levels: Sequence[int], hidden: int
+) -> list[int]:
     """Levels that cost less than the hidden experiment, by at least a tenth."""
     most = table.experiments[hidden].compute_flops / 1.1
     return [e for e in levels if table.experiments[e].compute_flops <= most]

@@ -35,30 +35,40 @@ class Divergence:
     rows: tuple[tuple[int, int], ...]
     because: str
 
-    def probability(self, points: np.ndarray, optimum: np.ndarray) -> np.ndarray | None:
+    def probability(
+        self, points: np.ndarray, optimum: np.ndarray
+    ) -> np.ndarray | None:
         """p [n] at points [n, d] where the optimum [n_columns] is expected."""
         if self.beta is None:
             return None
         offset = points[:, self.columns] - optimum
         return _sigmoid(self.beta[0] + offset @ self.beta[1:])
 
-    def nearest(self, point: np.ndarray, optimum: np.ndarray) -> tuple[int, int] | None:
+    def nearest(
+        self, point: np.ndarray, optimum: np.ndarray
+    ) -> tuple[int, int] | None:
         """(experiment, row) of the diverged run nearest to a point, both relative to
         their optima; None without any.
         """
         if not self.rows:
             return None
         offset = point[list(self.columns)] - optimum
-        return self.rows[int(np.argmin(np.sum((self.offsets - offset) ** 2, axis=1)))]
+        return self.rows[
+            int(np.argmin(np.sum((self.offsets - offset) ** 2, axis=1)))
+        ]
 
 
-def fit_divergence(experiments: Sequence[Rows], response: Response) -> Divergence:
+def fit_divergence(
+    experiments: Sequence[Rows], response: Response
+) -> Divergence:
     """The model of all rows; experiments in the order of `response.levels`."""
     columns = response.columns
     offsets = []
     diverged = []
     rows = []
-    for e, (here, level) in enumerate(zip(experiments, response.levels, strict=True)):
+    for e, (here, level) in enumerate(
+        zip(experiments, response.levels, strict=True)
+    ):
         offsets.append(here.points[:, columns] - level.optimum)
         diverged.append(here.diverged)
         rows += [(e, int(i)) for i in np.flatnonzero(here.diverged)]
@@ -82,7 +92,9 @@ def _logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     for _ in range(N_STEPS):
         p = _sigmoid(design @ beta)
         gradient = design.T @ (y - p) - precision * beta
-        hessian = (design * (p * (1 - p))[:, None]).T @ design + np.diag(precision)
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + np.diag(
+            precision
+        )
         step = np.linalg.solve(hessian, gradient)
         beta = beta + step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-8:

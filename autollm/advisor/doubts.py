@@ -95,11 +95,14 @@ def together(study: Study) -> Iterator[Warn]:
     for a, i in enumerate(columns):
         for j in columns[a + 1 :]:
             tied = [
-                _rank_correlation(r.points[:, i], r.points[:, j]) for r in study.rows
+                _rank_correlation(r.points[:, i], r.points[:, j])
+                for r in study.rows
             ]
             tied = [abs(t) for t in tied if t is not None]
             if tied and min(tied) > 0.95:
-                pair = " and ".join(study.native(space.coordinates[k]) for k in (i, j))
+                pair = " and ".join(
+                    study.native(space.coordinates[k]) for k in (i, j)
+                )
                 yield Warn(
                     "together",
                     f"{pair} changed together in every experiment: the fit cannot say "
@@ -126,9 +129,13 @@ def failures_deleted(study: Study) -> Iterator[Warn]:
     if statuses - {"finished"} or len(study.evidence.runs) < 30:
         return
     for j, name in enumerate(study.response.names):
-        if name not in study.question.space.names:  # a part of a mixture or list
+        if (
+            name not in study.question.space.names
+        ):  # a part of a mixture or list
             continue
-        knob = study.question.space.knobs[study.question.space.names.index(name)]
+        knob = study.question.space.knobs[
+            study.question.space.names.index(name)
+        ]
         if knob.role != "rate" or knob.scale != "log":
             continue
         above = [
@@ -136,7 +143,10 @@ def failures_deleted(study: Study) -> Iterator[Warn]:
             for r, level in zip(study.rows, study.response.levels, strict=True)
         ]
         steps = np.median(
-            [_lopsided(r.points[:, study.response.columns[j]]) for r in study.rows]
+            [
+                _lopsided(r.points[:, study.response.columns[j]])
+                for r in study.rows
+            ]
         )
         if min(above) > 0 and max(above) >= 1 and steps < 0.6:
             yield Warn(
@@ -154,7 +164,9 @@ def unfinished(study: Study) -> Iterator[Warn]:
             counts[run["status"]] = counts.get(run["status"], 0) + 1
     n = sum(counts.values())
     if n:
-        listed = ", ".join(f"{c} {status}" for status, c in sorted(counts.items()))
+        listed = ", ".join(
+            f"{c} {status}" for status, c in sorted(counts.items())
+        )
         yield Warn(
             "unfinished",
             f"{n} of {len(study.evidence.runs)} runs did not end by themselves ({listed})"
@@ -169,8 +181,14 @@ def contradiction(study: Study) -> Iterator[Warn]:
     cells: dict[tuple[str, str], list[float]] = {}
     for run in study.evidence.runs:
         value = run["objective_value"]
-        if run["status"] == "finished" and value is not None and np.isfinite(value):
-            cells.setdefault((run["experiment_id"], run["config_id"]), []).append(value)
+        if (
+            run["status"] == "finished"
+            and value is not None
+            and np.isfinite(value)
+        ):
+            cells.setdefault(
+                (run["experiment_id"], run["config_id"]), []
+            ).append(value)
     ranges = {cell: max(v) - min(v) for cell, v in cells.items() if len(v) > 1}
     typical = float(np.median(list(ranges.values()))) if ranges else 0.0
     bad = [
@@ -283,7 +301,8 @@ def disagree(study: Study) -> Iterator[Warn]:
         if trend is None or j >= len(study.optimum):
             continue
         gap = abs(
-            float(np.clip(trend.at_target, *_window(study, j))) - study.optimum[j]
+            float(np.clip(trend.at_target, *_window(study, j)))
+            - study.optimum[j]
         )
         if gap > max(1.0, 2 * trend.sd):
             yield Warn(
@@ -324,7 +343,9 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 def _lopsided(values: np.ndarray) -> float:
     """Runs at the highest value over runs at the lowest."""
     rounded = np.round(values, 3)
-    return float(np.sum(rounded == rounded.max()) / np.sum(rounded == rounded.min()))
+    return float(
+        np.sum(rounded == rounded.max()) / np.sum(rounded == rounded.min())
+    )
 
 
 RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (

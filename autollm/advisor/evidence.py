@@ -81,7 +81,9 @@ class Evidence:
         return self.columns.get(name) or name
 
 
-def read_evidence(paths: Iterable[str | Path], said: Said, home: str = "") -> Evidence:
+def read_evidence(
+    paths: Iterable[str | Path], said: Said, home: str = ""
+) -> Evidence:
     """Read log files, tables or folders of them. `home`: where own mappings lie.
 
     Raises:
@@ -94,7 +96,9 @@ def read_evidence(paths: Iterable[str | Path], said: Said, home: str = "") -> Ev
         bronze = f"{lake}/bronze"
         marts = build_marts(bronze, MARTS)
         cells = raw_cells(bronze)
-    return evidence_of_marts(marts, said.source, cells, columns_of(mapping), notes)
+    return evidence_of_marts(
+        marts, said.source, cells, columns_of(mapping), notes
+    )
 
 
 def read_home(home: str, said: Said) -> Evidence:
@@ -123,7 +127,9 @@ def read_home(home: str, said: Said) -> Evidence:
     known = builtin_mappings() | own_mappings(home)
     name = said.source.split("/")[0]
     cells = raw_cells(bronze)
-    return evidence_of_marts(marts, said.source, cells, columns_of(known.get(name)))
+    return evidence_of_marts(
+        marts, said.source, cells, columns_of(known.get(name))
+    )
 
 
 def evidence_of_marts(
@@ -162,7 +168,8 @@ def evidence_of_marts(
 
 def _one_source(outcomes: pa.Table, source: str) -> str:
     counts = {
-        c["values"]: c["counts"] for c in outcomes["source"].value_counts().to_pylist()
+        c["values"]: c["counts"]
+        for c in outcomes["source"].value_counts().to_pylist()
     }
     if not counts:
         raise AdviceError(
@@ -174,7 +181,9 @@ def _one_source(outcomes: pa.Table, source: str) -> str:
     if source and source not in counts:
         raise UnknownNameError("source", source, counts)
     if len(counts) > 1 and not source:
-        listed = ", ".join(f"{n} ({counts[n]} rows)" for n in sorted(counts)[:12])
+        listed = ", ".join(
+            f"{n} ({counts[n]} rows)" for n in sorted(counts)[:12]
+        )
         raise AdviceError(
             "several-sources",
             f"{len(counts)} groups of runs whose outcomes may not be compared: {listed}.",
@@ -186,7 +195,11 @@ def _one_source(outcomes: pa.Table, source: str) -> str:
 def _of_source(mart: pa.Table, source: str) -> pa.Table:
     """Rows of a source without what names the landing."""
     kept = mart.filter(pa.compute.equal(mart["source"], source))
-    return kept.drop_columns(["batch_id"]) if "batch_id" in kept.column_names else kept
+    return (
+        kept.drop_columns(["batch_id"])
+        if "batch_id" in kept.column_names
+        else kept
+    )
 
 
 def _one_context(
@@ -210,9 +223,7 @@ def _one_context(
         return marts, ()
     kept = min(counts, key=lambda c: (-counts[c], c))
     others = len(counts) - 1
-    text = (
-        f"only runs of the context {kept} count; {others} other contexts are left out"
-    )
+    text = f"only runs of the context {kept} count; {others} other contexts are left out"
     chosen = pa.array(sorted(by_context[kept]))
     out = {
         name: mart.filter(pa.compute.is_in(mart["experiment_id"], chosen))
@@ -235,7 +246,9 @@ def _with_compute(outcomes: pa.Table) -> pa.Table:
         for text in outcomes["fidelity_json"].to_pylist()
     ]
     at = outcomes.column_names.index("compute_flops")
-    return outcomes.set_column(at, "compute_flops", pa.array(products, pa.float64()))
+    return outcomes.set_column(
+        at, "compute_flops", pa.array(products, pa.float64())
+    )
 
 
 def _without_metrics(outcomes: pa.Table) -> pa.Table:
@@ -247,7 +260,9 @@ def _without_metrics(outcomes: pa.Table) -> pa.Table:
     return outcomes.set_column(at, "secondary_json", nothing)
 
 
-def _outcome_table(outcomes: pa.Table, marts: dict[str, pa.Table]) -> OutcomeTable:
+def _outcome_table(
+    outcomes: pa.Table, marts: dict[str, pa.Table]
+) -> OutcomeTable:
     from autollm.snapshots.arrays import table_of_marts
 
     keys = [("experiment_id", "ascending"), ("config_id", "ascending")]
@@ -272,8 +287,14 @@ def _constants(rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {}
     found = {}
     for name, value in rows[0].items():
-        plain = isinstance(value, (str, int, float, bool)) and len(str(value)) <= 60
-        if plain and value != "" and all(row.get(name) == value for row in rows):
+        plain = (
+            isinstance(value, (str, int, float, bool)) and len(str(value)) <= 60
+        )
+        if (
+            plain
+            and value != ""
+            and all(row.get(name) == value for row in rows)
+        ):
             found[name] = value
     return found
 

@@ -77,14 +77,19 @@ class Ladder:
 
 
 def ladder_of(
-    names: Sequence[str], z: np.ndarray, target_z: np.ndarray, compute: np.ndarray
+    names: Sequence[str],
+    z: np.ndarray,
+    target_z: np.ndarray,
+    compute: np.ndarray,
 ) -> Ladder:
     """The axes of levels z [n, f]. `compute`: log2 FLOPs [n] relative to the target,
     which stands for all coordinates where two of them cannot be told apart.
     """
     varied = [j for j in range(z.shape[1]) if np.ptp(z[:, j]) > 1e-9]
     together = tuple(names[j] for j in varied)
-    if len(varied) > 1 and (len(z) < len(varied) + 3 or _collinear(z[:, varied])):
+    if len(varied) > 1 and (
+        len(z) < len(varied) + 3 or _collinear(z[:, varied])
+    ):
         told = together if _collinear(z[:, varied]) else ()
         return Ladder(("compute",), compute[:, None], told)
     return Ladder(together, (z - target_z)[:, varied])
@@ -109,9 +114,7 @@ def knob_laws(
         fit = _fit(response, j, ladder.axes)
         if fit is None:
             n = sum(1 for level in response.levels if not level.edge[j])
-            because = (
-                f"{n} of {len(response.levels)} optima lie within what was tried; "
-            )
+            because = f"{n} of {len(response.levels)} optima lie within what was tried; "
             because += f"a law with its interval needs {len(ladder.names) + 2}"
             laws += [
                 Law(knob, per, None, None, None, "unknown", WITHIN, because)
@@ -168,7 +171,9 @@ def _fit(response: Response, j: int, axes: np.ndarray) -> _Line | None:
     weight = np.where(inside, 1 / (sd**2 + tau**2), 0.0)
     gram = (design * weight[:, None]).T @ design
     residual = y - design @ beta
-    spread = float(np.sum(weight * residual**2)) / df  # Knapp and Hartung's factor
+    spread = (
+        float(np.sum(weight * residual**2)) / df
+    )  # Knapp and Hartung's factor
     covariance = np.linalg.inv(gram) * max(spread, 1e-12)
     scatter = max(tau, float(np.sqrt(np.sum(inside * residual**2) / df)))
     return _Line(beta, covariance, df, scatter, int((~inside).sum()))

@@ -19,7 +19,13 @@ from typing import Any
 
 from autollm.advisor.answer import Advice
 from autollm.core.errors import QuestionError, UnknownNameError
-from autollm.core.files import exists, join, list_names, read_bytes, write_atomic
+from autollm.core.files import (
+    exists,
+    join,
+    list_names,
+    read_bytes,
+    write_atomic,
+)
 
 STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
 SCHEMA = "autollm.ledger/1"
@@ -82,7 +88,9 @@ def load(home: str, advice_id: str) -> Entry:
         raise UnknownNameError("advice", advice_id, known)
     folder = _folder(home, found[0])
     raw = json.loads(read_bytes(join(folder, "advice.json")))
-    return Entry(found[0], raw["saved_at"], raw["asked"], raw["answer"], _told(folder))
+    return Entry(
+        found[0], raw["saved_at"], raw["asked"], raw["answer"], _told(folder)
+    )
 
 
 def advice_ids(home: str) -> list[str]:
@@ -120,12 +128,16 @@ def score(entry: Entry) -> dict[str, Any]:
     """
     direction = entry.answer["objective"]["direction"]
     finished = [
-        t for t in entry.told if t.status == "finished" and t.outcome is not None
+        t
+        for t in entry.told
+        if t.status == "finished" and t.outcome is not None
     ]
     outcomes = [t.outcome for t in finished]
     better = min if direction == "min" else max
     best = better(outcomes) if outcomes else None
-    predicted = {p["rank"]: p["predicted"] for p in entry.answer["recommendations"]}
+    predicted = {
+        p["rank"]: p["predicted"] for p in entry.answer["recommendations"]
+    }
     scored = [t for t in finished if predicted.get(t.rank)]
     inside = [
         t

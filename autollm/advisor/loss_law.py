@@ -113,7 +113,11 @@ def fit_loss_law(
     with too few levels, or where loss does not fall.
     """
     bracketed = np.array([level.bracketed for level in levels])
-    used = bracketed if bracketed.sum() >= LEAST_LEVELS else np.ones(len(levels), bool)
+    used = (
+        bracketed
+        if bracketed.sum() >= LEAST_LEVELS
+        else np.ones(len(levels), bool)
+    )
     data = _Levels(
         np.array([level.reached for level in levels])[used],
         np.array([level.reached_sd for level in levels])[used],
@@ -205,13 +209,19 @@ def _form(names: Sequence[str], n_levels: int) -> str:
 class _Posterior:
     """Grid over exponents [g, n_axes]; for each a Gaussian over (E, A ...)."""
 
-    def __init__(self, form: str, axes: np.ndarray, y: np.ndarray, sd: np.ndarray):
+    def __init__(
+        self, form: str, axes: np.ndarray, y: np.ndarray, sd: np.ndarray
+    ):
         self._form = form
         self._axes = axes
         self._y = y
-        self._grid = np.array(list(itertools.product(EXPONENTS, repeat=axes.shape[1])))
+        self._grid = np.array(
+            list(itertools.product(EXPONENTS, repeat=axes.shape[1]))
+        )
         lack = LACK_SHARE * y.min()
-        for _ in range(2):  # the second pass weighs experiments by their own errors
+        for _ in range(
+            2
+        ):  # the second pass weighs experiments by their own errors
             self._weight = 1 / (1 + (sd / lack) ** 2)
             self._solve(lack)
             lack = max(self.lack_of_fit, 0.2 * LACK_SHARE * y.min())
@@ -240,7 +250,8 @@ class _Posterior:
             squares = weight @ residual**2 + pull[0] * (beta[0] - mean) ** 2
             squares += LACK_FREEDOM * (LACK_SHARE * y.min()) ** 2
             log_prior = -0.5 * np.sum(
-                ((np.log(exponents) - EXPONENT_PRIOR[0]) / EXPONENT_PRIOR[1]) ** 2
+                ((np.log(exponents) - EXPONENT_PRIOR[0]) / EXPONENT_PRIOR[1])
+                ** 2
             )
             n_total = len(y) + LACK_FREEDOM
             log_weight = log_prior - 0.5 * n_total * np.log(squares)
@@ -296,7 +307,9 @@ class _Posterior:
         below = np.cumsum(self.weights[order])
         found = {}
         for share in (0.1, 0.5, 0.9):
-            floor = float(floors[order][np.searchsorted(below, share * below[-1])])
+            floor = float(
+                floors[order][np.searchsorted(below, share * below[-1])]
+            )
             sd = 0.1 * self._y.min()
             near = self.weights * np.exp(-0.5 * ((floors - floor) / sd) ** 2)
             found[floor] = float(near @ self._at_target / near.sum())
@@ -305,10 +318,16 @@ class _Posterior:
     def slope(self, octaves: np.ndarray) -> float:
         """d loss / d log2 compute at the target, as the levels moved along it."""
         centred = octaves - octaves.mean()
-        path = centred @ (self._axes - self._axes.mean(axis=0)) / (centred @ centred)
+        path = (
+            centred
+            @ (self._axes - self._axes.mean(axis=0))
+            / (centred @ centred)
+        )
         reducible = self._betas[:, 1:]
         if self._form == "sum":
-            per_octave = -np.log(2) * np.sum(reducible * self._grid * path, axis=1)
+            per_octave = -np.log(2) * np.sum(
+                reducible * self._grid * path, axis=1
+            )
         else:
             per_octave = -np.log(2) * reducible[:, 0] * (self._grid @ path)
         return float(self.weights @ per_octave)
@@ -332,6 +351,7 @@ class _Posterior:
         found = {"E": float(beta[0])}
         found |= {f"{'AB'[i]}": float(v) for i, v in enumerate(beta[1:])}
         found |= {
-            f"exponent_{n}": float(v) for n, v in zip(names, exponents, strict=True)
+            f"exponent_{n}": float(v)
+            for n, v in zip(names, exponents, strict=True)
         }
         return found

@@ -33,7 +33,9 @@ def build_marts(bronze: str, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
             f"{DBT_PROJECT} has no model {unknown[0]!r}. Known: "
             f"{', '.join(sorted(models))}. Fix: install autollm again."
         )
-    macros = "".join(p.read_text() for p in sorted(DBT_PROJECT.glob("macros/*.sql")))
+    macros = "".join(
+        p.read_text() for p in sorted(DBT_PROJECT.glob("macros/*.sql"))
+    )
     connection = duckdb.connect(":memory:")
     connection.execute("set TimeZone = 'UTC'")
     builder = _Builder(connection, models, macros, bronze)

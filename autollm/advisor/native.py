@@ -50,7 +50,9 @@ class Names:
         for name, value in configuration.items():
             if isinstance(value, Mapping):
                 for part, weight in value.items():
-                    shown[self.spelling(f"{name}.{part}").column] = _round(weight)
+                    shown[self.spelling(f"{name}.{part}").column] = _round(
+                        weight
+                    )
             else:
                 spelling = self.spelling(name)
                 shown[spelling.column] = _native(value, spelling)
@@ -67,17 +69,24 @@ class Names:
         Raises:
             QuestionError: a knob is missing, or its value is of another kind.
         """
-        return {knob.name: self._read(knob, written) for knob in self.space.knobs}
+        return {
+            knob.name: self._read(knob, written) for knob in self.space.knobs
+        }
 
     def _read(self, knob: Knob, written: Mapping[str, Any]) -> Any:
         if knob.scale == "simplex":
             parts = {
-                p: self._found(f"{knob.name}.{p}", p, written) for p in knob.levels
+                p: self._found(f"{knob.name}.{p}", p, written)
+                for p in knob.levels
             }
-            weights = {p: float(parse_number(v) or 0.0) for p, v in parts.items()}
+            weights = {
+                p: float(parse_number(v) or 0.0) for p, v in parts.items()
+            }
             total = sum(weights.values())
             if total <= 0:
-                raise QuestionError(f"the weights of {knob.name} sum to {total:g}")
+                raise QuestionError(
+                    f"the weights of {knob.name} sum to {total:g}"
+                )
             return {p: w / total for p, w in weights.items()}
         raw = self._found(knob.name, knob.name, written)
         if knob.scale not in NUMERIC:
@@ -87,12 +96,16 @@ class Names:
             raise QuestionError(f"{knob.name}={raw!r} is no number")
         return float(number) * self.spelling(knob.name).factor
 
-    def _found(self, name: str, canonical: str, written: Mapping[str, Any]) -> Any:
+    def _found(
+        self, name: str, canonical: str, written: Mapping[str, Any]
+    ) -> Any:
         column = self.spelling(name).column
         for key in (column, canonical):
             if key in written:
                 return written[key]
-        tails = [k for k in written if k.rsplit(".", 1)[-1] in (column, canonical)]
+        tails = [
+            k for k in written if k.rsplit(".", 1)[-1] in (column, canonical)
+        ]
         if len(tails) == 1:  # optimizer.lr for lr
             return written[tails[0]]
         raise QuestionError(
@@ -130,7 +143,10 @@ def names_of(
 
 
 def _measured(
-    column: str | None, values: list[Any], cells: list[Mapping[str, Any]], knob: Knob
+    column: str | None,
+    values: list[Any],
+    cells: list[Mapping[str, Any]],
+    knob: Knob,
 ) -> Spelling:
     """The column that is proportional to the knob in every run, the mapping's first."""
     candidates = list(cells[0]) if cells else []

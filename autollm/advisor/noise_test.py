@@ -34,7 +34,9 @@ class NoiseTest(NamedTuple):
     because: str
 
 
-def noise_test(evidence: Evidence, difference: float, runs_each: int = 1) -> NoiseTest:
+def noise_test(
+    evidence: Evidence, difference: float, runs_each: int = 1
+) -> NoiseTest:
     """Whether a difference of mean outcomes, each over `runs_each` runs, is more than
     noise.
     """
@@ -56,7 +58,9 @@ def noise_test(evidence: Evidence, difference: float, runs_each: int = 1) -> Noi
         needed = max(1, ceil(2 * (effort * sd / difference) ** 2))
     told = "more than" if p_value < ERROR else "not told from"
     because = f"it is {told} the noise of {degrees} repeats, sd {sd:.3g}"
-    return NoiseTest(p_value < ERROR, p_value, sd, degrees, needed, smallest, because)
+    return NoiseTest(
+        p_value < ERROR, p_value, sd, degrees, needed, smallest, because
+    )
 
 
 def pooled_noise(evidence: Evidence) -> tuple[float | None, int]:
@@ -66,8 +70,14 @@ def pooled_noise(evidence: Evidence) -> tuple[float | None, int]:
     cells: dict[tuple[str, str], list[float]] = {}
     for run in evidence.runs:
         value = run["objective_value"]
-        if run["status"] == "finished" and value is not None and np.isfinite(value):
-            cells.setdefault((run["experiment_id"], run["config_id"]), []).append(value)
+        if (
+            run["status"] == "finished"
+            and value is not None
+            and np.isfinite(value)
+        ):
+            cells.setdefault(
+                (run["experiment_id"], run["config_id"]), []
+            ).append(value)
     squares = 0.0
     degrees = 0
     for values in cells.values():

@@ -70,7 +70,9 @@ def _optimum(axes: Axes, found: Study, j: int) -> None:
         color=LEVEL,
         label="levels",
     )
-    axes.plot(compute[~inside], middle[~inside], "^", color=LEVEL, fillstyle="none")
+    axes.plot(
+        compute[~inside], middle[~inside], "^", color=LEVEL, fillstyle="none"
+    )
     trend = found.trends.get(name)
     if trend is not None:
         half = float(student.ppf(0.95, max(trend.df, 1))) * trend.sd
@@ -102,7 +104,9 @@ def outcome(found: Study) -> str:
             color=LEVEL,
             label="could have reached",
         )
-        axes.plot(compute, sign * raw, "x", color="#8a8a8a", label="best recorded")
+        axes.plot(
+            compute, sign * raw, "x", color="#8a8a8a", label="best recorded"
+        )
         if found.loss_law is not None:
             forecast = found.loss_law.forecast
             low, high = forecast.interval()
@@ -130,7 +134,9 @@ def landscape(found: Study, advised: np.ndarray) -> str:
         return ""
     candidates = found.question.view.candidates
     others = [d for d in range(candidates.shape[1]) if d not in columns]
-    near = np.abs(candidates[:, others] - advised[0][others]).max(axis=1, initial=0)
+    near = np.abs(candidates[:, others] - advised[0][others]).max(
+        axis=1, initial=0
+    )
     shown = candidates[near < 0.5]
     u = found.policy.weights @ found.policy.sampled(shown)
     names = found.response.names[:2]
@@ -152,7 +158,9 @@ def landscape(found: Study, advised: np.ndarray) -> str:
             figure.colorbar(cells, ax=axes, label="expected regret")
             for rank, point in enumerate(advised, 1):
                 place = (point[columns[0]], point[columns[1]])
-                axes.plot(*place, "o", color=ADVICE, markersize=8, fillstyle="none")
+                axes.plot(
+                    *place, "o", color=ADVICE, markersize=8, fillstyle="none"
+                )
                 axes.annotate(
                     str(rank),
                     place,
@@ -182,7 +190,9 @@ def _native_axis(axes: Axes, found: Study, name: str, which: str = "y") -> None:
     """Natural units written as the knob's own values."""
     knob = None
     if name in found.question.space.names:
-        knob = found.question.space.knobs[found.question.space.names.index(name)]
+        knob = found.question.space.knobs[
+            found.question.space.names.index(name)
+        ]
     label = found.native(name)
     write: Callable[[float, int], str] = _plain
     if knob is not None and knob.scale == "log":

@@ -68,13 +68,17 @@ def make_question(
     space = space or first.space
     z = np.log2(np.array(list(fidelity.values())))
     evidence = tuple(_evidence(table, e, len(levels)) for e in levels)
-    evidence = tuple(sorted(evidence, key=lambda t: (t.cost_flops, t.experiment_id)))
+    evidence = tuple(
+        sorted(evidence, key=lambda t: (t.cost_flops, t.experiment_id))
+    )
     listed = pool is not None or space.grid is None
     candidates = pool
     if candidates is None:
         gridded = space.grid is not None
         candidates = (
-            _thinned(space.grid, evidence) if gridded else designs(space, evidence)
+            _thinned(space.grid, evidence)
+            if gridded
+            else designs(space, evidence)
         )
     view = TaskView(
         "question",
@@ -123,7 +127,9 @@ def _representative(loss: np.ndarray, n_levels: int) -> np.ndarray:
     return np.sort(order[evenly])
 
 
-def compute_at(experiments: Sequence[Experiment], z: np.ndarray) -> float | None:
+def compute_at(
+    experiments: Sequence[Experiment], z: np.ndarray
+) -> float | None:
     """FLOPs of a run at z [n_fidelity]: log compute is linear in log fidelity (6 N D is).
 
     None where compute varies in another way, or not at all with the coordinates that
@@ -135,14 +141,19 @@ def compute_at(experiments: Sequence[Experiment], z: np.ndarray) -> float | None
         return None
     names = tuple(experiments[0].fidelity)
     ratio = flops / (6 * 2.0 ** here.sum(axis=1))
-    if set(names) == {"params", "tokens"} and np.ptp(ratio) < 1e-3 * ratio.max():
+    if (
+        set(names) == {"params", "tokens"}
+        and np.ptp(ratio) < 1e-3 * ratio.max()
+    ):
         return float(ratio.mean() * 6 * 2.0 ** z.sum())
     design = np.column_stack([np.ones(len(here)), here])
     beta, _, rank, _ = np.linalg.lstsq(design, np.log2(flops), rcond=None)
     off = z - here.mean(axis=0)
     spanned = _in_span(here - here.mean(axis=0), off)
     misfit = np.abs(design @ beta - np.log2(flops)).max()
-    if rank < 1 or not spanned or misfit > 0.5:  # octaves: no product of coordinates
+    if (
+        rank < 1 or not spanned or misfit > 0.5
+    ):  # octaves: no product of coordinates
         return None
     return float(2.0 ** (beta[0] + z @ beta[1:]))
 
@@ -153,8 +164,12 @@ def _thinned(grid: np.ndarray, evidence: Sequence[EvidenceTable]) -> np.ndarray:
     """
     if len(grid) <= MOST_CANDIDATES:
         return grid
-    drawn = np.random.default_rng(0).choice(len(grid), MOST_CANDIDATES, replace=False)
-    points = np.concatenate([grid[np.sort(drawn)], *(e.points for e in evidence)])
+    drawn = np.random.default_rng(0).choice(
+        len(grid), MOST_CANDIDATES, replace=False
+    )
+    points = np.concatenate(
+        [grid[np.sort(drawn)], *(e.points for e in evidence)]
+    )
     return np.unique(points, axis=0)
 
 
@@ -169,7 +184,9 @@ def designs(space: Space, evidence: Sequence[EvidenceTable]) -> np.ndarray:
     what lies between two of the best, and seeded draws near all of them.
     """
     points = np.unique(np.concatenate([e.points for e in evidence]), axis=0)
-    best = np.concatenate([e.points[np.argsort(e.loss)[:N_BEST]] for e in evidence])
+    best = np.concatenate(
+        [e.points[np.argsort(e.loss)[:N_BEST]] for e in evidence]
+    )
     rng = np.random.default_rng(0)
     pairs = rng.integers(len(best), size=(N_DRAWS // 2, 2))
     share = rng.random((N_DRAWS // 2, 1))
@@ -178,7 +195,9 @@ def designs(space: Space, evidence: Sequence[EvidenceTable]) -> np.ndarray:
     spread = points.std(axis=0)
     strewn = near + 0.5 * spread * rng.normal(size=near.shape)
     strewn = np.clip(strewn, *space.window)
-    drawn = [space.encode(space.decode(p)) for p in np.concatenate([between, strewn])]
+    drawn = [
+        space.encode(space.decode(p)) for p in np.concatenate([between, strewn])
+    ]
     return np.unique(np.concatenate([points, drawn]), axis=0)
 
 
@@ -197,8 +216,12 @@ def _longer(knob: Knob, side: int) -> Knob:
     levels = list(knob.levels)
     if knob.scale not in ("log", "linear", "integer") or len(levels) < 2:
         return knob
-    edge, inner = (levels[-1], levels[-2]) if side > 0 else (levels[0], levels[1])
-    further = edge * edge / inner if knob.scale == "log" else edge + (edge - inner)
+    edge, inner = (
+        (levels[-1], levels[-2]) if side > 0 else (levels[0], levels[1])
+    )
+    further = (
+        edge * edge / inner if knob.scale == "log" else edge + (edge - inner)
+    )
     if knob.scale != "log" and further * edge < 0:  # no sign that nobody ran
         return knob
     further = float(f"{further:.9g}")

@@ -23,9 +23,7 @@ from autollm.core.errors import AdviceError, AutoLLMError
 Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]
 """Raw cells and line of a run, by source and run."""
 COMPRESSED = re.compile(r"\.(gz|zst|bz2|xz)$")
-INSPECT = (
-    "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
-)
+INSPECT = "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,9 @@ def _proposed(
     """
     from autollm.logs import proposals
 
-    pairs = ",".join(f"{name}={column}" for name, column in said.fidelity.items())
+    pairs = ",".join(
+        f"{name}={column}" for name, column in said.fidelity.items()
+    )
     try:
         words = proposals.Said.parse(
             said.objective or None, ",".join(said.knobs), pairs
@@ -123,18 +123,25 @@ def _proposed(
         raise unreadable(error) from error
     for question in found.questions:
         name = question.column
-        remedy = " or ".join(f"--objective {name}:{a}" for a in question.answers)
+        remedy = " or ".join(
+            f"--objective {name}:{a}" for a in question.answers
+        )
         code = question.code.removesuffix("-unknown")
         raise AdviceError(code, question.text, f"{remedy}.", name)
     if found.mapping is None:
-        raise AdviceError("unreadable", found.problem or f"{path} is no table", INSPECT)
+        raise AdviceError(
+            "unreadable", found.problem or f"{path} is no table", INSPECT
+        )
     return found.mapping, tuple((note.code, note.text) for note in found.notes)
 
 
 def _is_run_log(path: str) -> bool:
     if not path.endswith((".jsonl", ".jsonl.zst")):
         return False
-    return path.endswith(".zst") or b'"autollm.run/1"' in Path(path).read_bytes()[:4096]
+    return (
+        path.endswith(".zst")
+        or b'"autollm.run/1"' in Path(path).read_bytes()[:4096]
+    )
 
 
 def unreadable(error: AutoLLMError) -> AdviceError:
@@ -167,7 +174,11 @@ def columns_of(mapping: Any) -> dict[str, str]:
     quantities = (*mapping.knobs, *mapping.fidelity, mapping.objective)
     derived = {getattr(entry, "name", entry) for entry in mapping.derived}
     made = {*derived, *mapping.lookup_of}
-    found = {q.name: q.column for q in quantities if q.column and q.column not in made}
+    found = {
+        q.name: q.column
+        for q in quantities
+        if q.column and q.column not in made
+    }
     return found | _parts_of(mapping)
 
 

@@ -171,7 +171,9 @@ def compose(
     view = found.question.view
     evidence = found.evidence
     proposals = _proposals(found, trials)
-    checked = check_configuration(found, planned) if planned is not None else None
+    checked = (
+        check_configuration(found, planned) if planned is not None else None
+    )
     return Advice(
         evidence.source,
         evidence.table_id,
@@ -203,7 +205,10 @@ def _allocation(found: Study) -> dict[str, Any] | None:
     if split is None:
         return None
     shown = {"flat_within": split.flat_within}
-    for name, (mean, low, high) in (("params", split.params), ("tokens", split.tokens)):
+    for name, (mean, low, high) in (
+        ("params", split.params),
+        ("tokens", split.tokens),
+    ):
         shown[found.native(name)] = Interval(mean, low, high)
     return shown
 
@@ -214,7 +219,9 @@ def _target(found: Study) -> Target:
     compute = question.compute_flops
     times = compute / dearest if compute else None
     shown = {found.evidence.native(n): v for n, v in question.fidelity.items()}
-    return Target(shown, compute, times, found.distance.along, found.distance.across)
+    return Target(
+        shown, compute, times, found.distance.along, found.distance.across
+    )
 
 
 def _assumptions(found: Study, said: Said) -> list[Assumption]:
@@ -231,7 +238,9 @@ def _assumptions(found: Study, said: Said) -> list[Assumption]:
             "guessed",
         ),
     ]
-    return made + [Assumption(code, text, "guessed") for code, text in evidence.notes]
+    return made + [
+        Assumption(code, text, "guessed") for code, text in evidence.notes
+    ]
 
 
 def _constants(found: Study) -> dict[str, Any]:
@@ -266,7 +275,9 @@ def _proposal(
     if p is None:
         missing["p_diverge"] = found.divergence.because
     if p_best is None:
-        missing["probability_best"] = "the rule orders candidates and gives no odds"
+        missing["probability_best"] = (
+            "the rule orders candidates and gives no odds"
+        )
     return Proposal(
         i + 1,
         found.names.show(space.decode(point)),
@@ -283,9 +294,7 @@ def _proposal(
 
 def _why(found: Study, i: int) -> str:
     if i:
-        return (
-            "lowers the expected best of all proposals most, should those before fail"
-        )
+        return "lowers the expected best of all proposals most, should those before fail"
     return found.policy.explain()
 
 
@@ -331,9 +340,13 @@ def _rows(found: Study) -> list[dict[str, Any]]:
     share = max(N_ROWS // len(found.question.levels), 1)
     listed: list[dict[str, Any]] = []
     for e in reversed(found.question.levels):
-        runs = found.evidence.experiment_runs[table.experiments[e].experiment_id]
+        runs = found.evidence.experiment_runs[
+            table.experiments[e].experiment_id
+        ]
         known = [r for r in runs if _finite(r["objective_value"])]
-        known.sort(key=lambda r: (found.sign * r["objective_value"], r["run_id"]))
+        known.sort(
+            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
+        )
         listed += [_row(found, run) for run in known[:share]]
     return listed[:N_ROWS]
 
@@ -356,14 +369,18 @@ def _history(found: Study) -> tuple[dict[str, Any], ...]:
     here = [
         e
         for e in found.question.levels
-        if np.allclose(found.question.table.experiments[e].z, found.question.target_z)
+        if np.allclose(
+            found.question.table.experiments[e].z, found.question.target_z
+        )
     ]
     listed = []
     for e in here:
         name = found.question.table.experiments[e].experiment_id
         runs = found.evidence.experiment_runs[name]
         known = [r for r in runs if _finite(r["objective_value"])]
-        known.sort(key=lambda r: (found.sign * r["objective_value"], r["run_id"]))
+        known.sort(
+            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
+        )
         for rank, run in enumerate(known[:N_ROWS], 1):
             row = _row(found, run)
             keys = ("configuration", "outcome", "run_id")
@@ -371,7 +388,11 @@ def _history(found: Study) -> tuple[dict[str, Any], ...]:
     for run in found.tried:
         shown = found.names.show(found.question.space.decode(run.point))
         outcome = found.sign * run.loss if np.isfinite(run.loss) else None
-        told = {"configuration": shown, "outcome": outcome, "status": run.status}
+        told = {
+            "configuration": shown,
+            "outcome": outcome,
+            "status": run.status,
+        }
         listed.append({"rank": len(listed) + 1} | told)
     return tuple(listed)
 

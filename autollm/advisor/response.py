@@ -108,14 +108,18 @@ def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
     names = tuple(space.coordinates[j] for j in told)
     places = [columns.index(j) for j in told]
     curvature = fit.curvature[np.ix_(places, places)]
-    return Response(names, tuple(told), tuple(levels), curvature, fit.residual_sd)
+    return Response(
+        names, tuple(told), tuple(levels), curvature, fit.residual_sd
+    )
 
 
 def _curved(space: Space, experiments: Sequence[Rows]) -> list[int]:
     """Coordinates with at least three values in some experiment: two show no bend."""
     found = []
     for j in range(len(space)):
-        most = max(len(np.unique(np.round(e.points[:, j], 6))) for e in experiments)
+        most = max(
+            len(np.unique(np.round(e.points[:, j], 6))) for e in experiments
+        )
         if most >= 3:
             found.append(j)
     return found
@@ -124,7 +128,9 @@ def _curved(space: Space, experiments: Sequence[Rows]) -> list[int]:
 class _Fit:
     """The least squares: design, weights, parameters and their covariance."""
 
-    def __init__(self, space: Space, experiments: Sequence[Rows], columns: list[int]):
+    def __init__(
+        self, space: Space, experiments: Sequence[Rows], columns: list[int]
+    ):
         self._experiments = experiments
         self._columns = columns
         self._scales = [_scale(e.loss) for e in experiments]
@@ -139,7 +145,9 @@ class _Fit:
         self._pairs = i, j
         extent = np.ptp(space.window, axis=0)[columns]
         self._extent = np.maximum(extent, 1e-6)
-        self._told = [k for k, column in enumerate(columns) if space.gridded[column]]
+        self._told = [
+            k for k, column in enumerate(columns) if space.gridded[column]
+        ]
         self._weight = np.ones(len(self._u))
         self.residual_sd = 0.0
 
@@ -158,12 +166,16 @@ class _Fit:
         rows = list(zip(self._experiments, keep, strict=True))
         u = np.concatenate([e.loss[k] - e.loss.min() for e, k in rows])
         x = np.concatenate([e.points[k] for e, k in rows])
-        c = np.concatenate([np.full(int(k.sum()), n) for n, k in enumerate(keep)])
+        c = np.concatenate(
+            [np.full(int(k.sum()), n) for n, k in enumerate(keep)]
+        )
         return u, x, c
 
     def _rescale(self, factors: np.ndarray) -> None:
         """Multiply the loss units of one u, by experiment."""
-        self._scales = [s * f for s, f in zip(self._scales, factors, strict=True)]
+        self._scales = [
+            s * f for s, f in zip(self._scales, factors, strict=True)
+        ]
         self._u = self._loss / np.array(self._scales)[self._c]
 
     def sharpen(self) -> None:
@@ -175,9 +187,13 @@ class _Fit:
         factors = []
         for e in range(len(self._experiments)):
             mine = self._c == e
-            design = np.column_stack([np.ones(mine.sum()), curved[mine], height[mine]])
+            design = np.column_stack(
+                [np.ones(mine.sum()), curved[mine], height[mine]]
+            )
             mean = np.append(np.zeros(design.shape[1] - 1), 1.0)
-            precision = np.append(np.full(design.shape[1] - 1, 1e-3), 1 / SCALE_SD**2)
+            precision = np.append(
+                np.full(design.shape[1] - 1, 1e-3), 1 / SCALE_SD**2
+            )
             weight = self._weight[mine] / self._variance
             beta, _ = _solve(design, self._u[mine], weight, mean, precision)
             factors.append(float(np.clip(beta[-1], 0.5, 2.0)))
@@ -192,7 +208,9 @@ class _Fit:
         i, j = self._pairs
         own = (one_hot[:, :, None] * curved[:, None, :]).reshape(len(x), -1)
         squares = curved[:, i] * curved[:, j]
-        return np.concatenate([one_hot, x[:, self._spanned], own, squares], axis=1)
+        return np.concatenate(
+            [one_hot, x[:, self._spanned], own, squares], axis=1
+        )
 
     def _prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and precision of the parameters: floors and common slopes nearly free,
@@ -216,7 +234,9 @@ class _Fit:
         """
         design = self._rows(self._x, self._c)
         mean, precision = self._prior()
-        theta, covariance = _solve(design, self._u, self._weight, mean, precision)
+        theta, covariance = _solve(
+            design, self._u, self._weight, mean, precision
+        )
         n_shape = len(self._pairs[0])
         curvature = self._positive(theta[len(theta) - n_shape :])
         shape = curvature[self._pairs] * np.where(
@@ -240,7 +260,9 @@ class _Fit:
         sd = self.residual_sd + 0.1 * np.clip(self._u - residual, 0.1, 2)
         scaled = residual / sd
         typical = max(1.48 * float(np.median(np.abs(scaled))), 1e-6)
-        trust = 1 / (1 + (scaled / (OUTLIER * typical)) ** 2)  # Cauchy, as bowl_fit
+        trust = 1 / (
+            1 + (scaled / (OUTLIER * typical)) ** 2
+        )  # Cauchy, as bowl_fit
         n_free = max(trust.sum() - self._n_used(precision, covariance), 1.0)
         self._variance = max(float(trust @ scaled**2) / n_free, 1e-12)
         self._weight = trust / sd**2
@@ -286,7 +308,9 @@ class _Fit:
         curved = x[:, self._columns]
         low = curved.min(axis=0)
         high = curved.max(axis=0)
-        edge = (optimum > high + 1e-9).astype(int) - (optimum < low - 1e-9).astype(int)
+        edge = (optimum > high + 1e-9).astype(int) - (
+            optimum < low - 1e-9
+        ).astype(int)
         if len(self._columns) <= FULL_SHAPE:
             optimum_inside = self._within(optimum, low, high)
             at[self._columns] = optimum_inside
@@ -302,7 +326,9 @@ class _Fit:
             here.label,
             here.z,
             len(here.loss),
-            (np.clip(optimum, low, high) + self._centre[self._columns])[self._told],
+            (np.clip(optimum, low, high) + self._centre[self._columns])[
+                self._told
+            ],
             self._optimum_sd(e, optimum)[self._told],
             edge[self._told],
             self._best[e] + scale * u,
@@ -333,9 +359,9 @@ class _Fit:
         x = np.clip(optimum, low, high)
         for _ in range(20 if len(x) > 1 else 1):
             for j in range(len(x)):
-                pull = self.curvature[j] @ (x - optimum) - self.curvature[j, j] * (
-                    x[j] - optimum[j]
-                )
+                pull = self.curvature[j] @ (x - optimum) - self.curvature[
+                    j, j
+                ] * (x[j] - optimum[j])
                 best = optimum[j] - pull / self.curvature[j, j]
                 x[j] = np.clip(best, low[j], high[j])
         return x

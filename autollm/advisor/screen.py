@@ -43,7 +43,9 @@ def show(advice: Advice, console: Console) -> None:
 
 def _heading(advice: Advice) -> Group:
     target = advice.target
-    coordinates = ", ".join(f"{n} {_short(v)}" for n, v in target.fidelity.items())
+    coordinates = ", ".join(
+        f"{n} {_short(v)}" for n, v in target.fidelity.items()
+    )
     first = Text("Next run at ", style="bold") + _text(coordinates)
     if target.times_evidence is not None:
         first += _text(
@@ -57,13 +59,20 @@ def _heading(advice: Advice) -> Group:
         f"{advice.source}; {advice.objective['name']}, {better} is better"
     )
     if advice.basis == "prior":
-        second += "; one scale only: how optima move is a prior, not your evidence"
+        second += (
+            "; one scale only: how optima move is a prior, not your evidence"
+        )
     return Group(first, _text(second))
 
 
 def _recommendations(advice: Advice) -> Table:
     table = Table(title="What to run", title_justify="left", expand=False)
-    for column in ("", "configuration", "costs at most 1 % more compute", "expected"):
+    for column in (
+        "",
+        "configuration",
+        "costs at most 1 % more compute",
+        "expected",
+    ):
         table.add_column(column)
     table.add_column("regret", justify="right")
     table.add_column("diverges", justify="right")
@@ -82,7 +91,9 @@ def _recommendations(advice: Advice) -> Table:
 def _settings(configuration: dict[str, Any]) -> Text:
     shown = [f"{n} = {_short(v)}" for n, v in configuration.items()]
     if len(shown) > 8:
-        heaviest = sorted(configuration.items(), key=lambda item: -_size(item[1]))[:6]
+        heaviest = sorted(
+            configuration.items(), key=lambda item: -_size(item[1])
+        )[:6]
         shown = [f"{n} = {_short(v)}" for n, v in heaviest]
         shown.append(f"... {len(configuration) - 6} more (--json, --write)")
     return _text("\n".join(shown))
@@ -96,7 +107,8 @@ def _ranges(entry: Proposal) -> Text:
     lines = []
     for name, allowed in entry.acceptable.items():
         numbers = (
-            all(isinstance(v, (int, float)) for v in allowed) and len(allowed) == 2
+            all(isinstance(v, (int, float)) for v in allowed)
+            and len(allowed) == 2
         )
         joined = " to " if numbers else ", "
         lines.append(f"{name} {joined.join(_short(v) for v in allowed)}")
@@ -116,17 +128,23 @@ def _checked(checked: Checked) -> Panel:
             )
         )
     if checked.p_diverge is not None:
-        lines.append(_text(f"diverges with probability {checked.p_diverge:.1%}"))
+        lines.append(
+            _text(f"diverges with probability {checked.p_diverge:.1%}")
+        )
     for knob, distance in checked.distance_to_optimum.items():
         if distance is not None:
-            lines.append(_text(f"{knob}: {distance:+.2f} steps from its optimum"))
+            lines.append(
+                _text(f"{knob}: {distance:+.2f} steps from its optimum")
+            )
     style = VERDICTS[checked.verdict]
     title = f"Your plan is {checked.verdict}"
     return Panel(Group(*lines), title=title, border_style=style, expand=False)
 
 
 def _answers(advice: Advice) -> Table:
-    table = Table(title="What your logs can answer", title_justify="left", expand=False)
+    table = Table(
+        title="What your logs can answer", title_justify="left", expand=False
+    )
     for column in ("question", "answer", "because"):
         table.add_column(column)
     for row in advice.can_answer:
@@ -140,7 +158,9 @@ def _answers(advice: Advice) -> Table:
 
 def _help(run: Any) -> str:
     places = ", ".join(f"{n} {_short(v)}" for n, v in run.experiment.items())
-    settings = ", ".join(f"{n}={_short(v)}" for n, v in run.configuration.items())
+    settings = ", ".join(
+        f"{n}={_short(v)}" for n, v in run.configuration.items()
+    )
     cost = run.cost.get("flops")
     price = f" for {cost:.2g} FLOPs" if cost else ""
     few = settings if len(run.configuration) <= 6 else "the best mixture"

@@ -89,7 +89,9 @@ class Study:
 
     @cached_property
     def names(self) -> Names:
-        return names_of(self.question.space, self.evidence.columns, self.evidence.runs)
+        return names_of(
+            self.question.space, self.evidence.columns, self.evidence.runs
+        )
 
     def native(self, name: str) -> str:
         """The user's own word for a knob, fidelity or objective."""
@@ -184,7 +186,11 @@ def after(found: Study, tried: Sequence[Tried]) -> Study:
         if hasattr(found.policy, "tell"):
             found.policy.tell(_trial(found, number, run, has_outcome))
     for run in tried:
-        if law is not None and run.status == "finished" and np.isfinite(run.loss):
+        if (
+            law is not None
+            and run.status == "finished"
+            and np.isfinite(run.loss)
+        ):
             law = replace(law, forecast=_corrected(found, law.forecast, run))
     return replace(found, tried=tuple(tried), loss_law=law)
 
@@ -252,7 +258,9 @@ def distance_of(z: np.ndarray, target_z: np.ndarray) -> Distance:
     sd[: len(values)] = values / np.sqrt(len(z))
     turned = axes @ offset
     across_sd = np.maximum(sd[1:], 0.25 * sd[0])
-    across = float(np.linalg.norm(turned[1:] / across_sd)) if len(sd) > 1 else 0.0
+    across = (
+        float(np.linalg.norm(turned[1:] / across_sd)) if len(sd) > 1 else 0.0
+    )
     return Distance(float(abs(turned[0]) / sd[0]), across)
 
 
@@ -274,7 +282,9 @@ def _outward(
             continue
         j = response.names.index(knob.name)
         edges = np.array([level.edge[j] for level in response.levels])
-        if abs(edges.sum()) > len(edges) / 2 and edges[-1] == np.sign(edges.sum()):
+        if abs(edges.sum()) > len(edges) / 2 and edges[-1] == np.sign(
+            edges.sum()
+        ):
             sides[i] = int(edges[-1])
     return sides
 

@@ -90,7 +90,11 @@ def _split(
     for name, value in said.items():
         known = spelled.get(name.lower()) or _only_one(name, spelled)
         ratio = RATIO.fullmatch(name)
-        pair = [_coordinate(word, spelled) for word in ratio.groups()] if ratio else []
+        pair = (
+            [_coordinate(word, spelled) for word in ratio.groups()]
+            if ratio
+            else []
+        )
         if known:
             given[known] = value
         elif pair and all(pair):
@@ -107,7 +111,9 @@ def _only_one(name: str, spelled: Mapping[str, str]) -> str:
     """The one coordinate whose name holds a word (`params` for `effective_params`)."""
     word = re.compile(rf"(^|[^a-z]){re.escape(name.lower())}($|[^a-z])")
     found = {
-        known for text, known in spelled.items() if word.search(text.replace("_", " "))
+        known
+        for text, known in spelled.items()
+        if word.search(text.replace("_", " "))
     }
     return found.pop() if len(found) == 1 else ""
 

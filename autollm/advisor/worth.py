@@ -27,7 +27,9 @@ WASTE = 0.01
 """Of compute, that an acceptable range may cost."""
 N_STEPS = 81
 """Places of a knob that are tried for its range."""
-NO_LAW = "no law of loss with compute: fewer than three levels that fall with scale"
+NO_LAW = (
+    "no law of loss with compute: fewer than three levels that fall with scale"
+)
 NO_BENCHMARK = "a benchmark is not forecast from benchmarks (unforecastable)"
 
 
@@ -108,22 +110,30 @@ def affordable_u(study: Study) -> float | None:
     return -law.slope * math.log2(1 + WASTE) / study.spread
 
 
-def acceptable(study: Study, point: np.ndarray, u_allowed: float) -> dict[str, list]:
+def acceptable(
+    study: Study, point: np.ndarray, u_allowed: float
+) -> dict[str, list]:
     """By the user's column: the range around a point [d] that adds at most `u_allowed`
     to the expected u, the other knobs held; categories for those that have no order.
     """
     found: dict[str, list] = {}
     base = float(study.policy.weights @ study.policy.sampled(point[None])[:, 0])
     for knob, where in study.question.space.slices.items():
-        entry = study.question.space.knobs[study.question.space.names.index(knob)]
+        entry = study.question.space.knobs[
+            study.question.space.names.index(knob)
+        ]
         if entry.scale == "simplex":
             found |= _parts(study, entry, point, where, base + u_allowed)
         elif entry.scale in ("log", "linear", "integer", "ordinal"):
             column = study.names.spelling(knob).column
-            found[column] = _range(study, entry, point, where.start, base + u_allowed)
+            found[column] = _range(
+                study, entry, point, where.start, base + u_allowed
+            )
         elif entry.scale == "categorical":
             column = study.names.spelling(knob).column
-            found[column] = _categories(study, entry, point, where, base + u_allowed)
+            found[column] = _categories(
+                study, entry, point, where, base + u_allowed
+            )
     return found
 
 
@@ -131,7 +141,9 @@ def _expected(study: Study, points: np.ndarray) -> np.ndarray:
     return study.policy.weights @ study.policy.sampled(points)
 
 
-def _range(study: Study, knob: Knob, point: np.ndarray, j: int, most: float) -> list:
+def _range(
+    study: Study, knob: Knob, point: np.ndarray, j: int, most: float
+) -> list:
     low, high = knob.window[:, 0]
     at = np.unique(np.append(np.linspace(low, high, N_STEPS), point[j]))
     if knob.scale in ("integer", "ordinal"):

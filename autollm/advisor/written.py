@@ -53,12 +53,16 @@ def render(
     """
     if style not in STYLES:
         raise QuestionError(f"no style {style!r}. Known: {', '.join(STYLES)}.")
-    cleaned = [{PREFIX.sub("", k): v for k, v in c.items()} for c in configurations]
+    cleaned = [
+        {PREFIX.sub("", k): v for k, v in c.items()} for c in configurations
+    ]
     first = cleaned[0]
     if style == "json":
         return json.dumps(first, indent=2) + "\n"
     if style == "overrides":
-        lines = [" ".join(f"{k}={_bare(v)}" for k, v in c.items()) for c in cleaned]
+        lines = [
+            " ".join(f"{k}={_bare(v)}" for k, v in c.items()) for c in cleaned
+        ]
         return "\n".join(lines) + "\n"
     if style == "sweep":
         return _yaml(_sweep(cleaned, objective, direction))
@@ -161,7 +165,11 @@ def _flat(raw: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in raw.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and set(value) <= {"value", "desc"} and value:
+        if (
+            isinstance(value, Mapping)
+            and set(value) <= {"value", "desc"}
+            and value
+        ):
             found.append((name, value.get("value")))
         elif isinstance(value, Mapping):
             found += _flat(value, f"{name}.")

@@ -24,7 +24,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from autollm.agent.checkpoint_files import check_files, read_metadata, write_metadata
+from autollm.agent.checkpoint_files import (
+    check_files,
+    read_metadata,
+    write_metadata,
+)
 from autollm.core.errors import CheckpointError
 
 

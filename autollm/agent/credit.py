@@ -33,7 +33,10 @@ class TrainingEnv(TextEnv):
     """
 
     def get_reward(self) -> float:
-        return super().get_reward() - self._penalty * self.episode.ledger.trials_left
+        return (
+            super().get_reward()
+            - self._penalty * self.episode.ledger.trials_left
+        )
 
     def _gains(self) -> np.ndarray:
         """By how much each trial lowered the latent regret, less the penalty where it
@@ -52,7 +55,9 @@ class RandomRewardEnv(TextEnv):
     not learnt from reward.
     """
 
-    def __init__(self, open_episode: Callable[..., Episode], rng: np.random.Generator):
+    def __init__(
+        self, open_episode: Callable[..., Episode], rng: np.random.Generator
+    ):
         super().__init__(open_episode)
         self._rng = rng
 
@@ -78,7 +83,11 @@ class TurnCreditTrainer(GRPOTrainer):
         **named: Any,
     ):
         super().__init__(*arguments, **named)
-        self._discount, self._first_trial, self._hold = discount, first_trial, hold
+        self._discount, self._first_trial, self._hold = (
+            discount,
+            first_trial,
+            hold,
+        )
 
     def _generate_and_score_completions(
         self, inputs: list[dict[str, Any]]
@@ -100,10 +109,14 @@ class TurnCreditTrainer(GRPOTrainer):
                 )
                 for x in (advantages, held)
             ]
-            out["advantages"], out["held"] = (x.to(out["advantages"]) for x in by_token)
+            out["advantages"], out["held"] = (
+                x.to(out["advantages"]) for x in by_token
+            )
         return out
 
-    def _get_per_token_logps_and_entropies(self, *arguments: Any, **named: Any) -> Any:
+    def _get_per_token_logps_and_entropies(
+        self, *arguments: Any, **named: Any
+    ) -> Any:
         found = super()._get_per_token_logps_and_entropies(*arguments, **named)
         self._logps = found[0]
         return found
@@ -114,7 +127,9 @@ class TurnCreditTrainer(GRPOTrainer):
             return loss
         wrote = inputs["completion_mask"] * inputs["tool_mask"]
         away = inputs["ref_per_token_logps"] - self._logps
-        held = ((away.exp() - away - 1) * inputs["held"] * wrote).sum() / wrote.sum()
+        held = (
+            (away.exp() - away - 1) * inputs["held"] * wrote
+        ).sum() / wrote.sum()
         return (
             loss + self._hold * held / self.current_gradient_accumulation_steps
         )  # as TRL scales its own terms
@@ -136,7 +151,9 @@ def turn_advantages(
     for trial in reversed(range(gains.shape[1] - 1)):
         returns[:, trial] += discount * returns[:, trial + 1]
     groups = returns.reshape(-1, group_size, gains.shape[1])
-    advantages = (groups - groups.mean(axis=1, keepdims=True)).reshape(gains.shape)
+    advantages = (groups - groups.mean(axis=1, keepdims=True)).reshape(
+        gains.shape
+    )
     advantages[:, : first_trial - 1] = 0
     return advantages
 
@@ -161,4 +178,6 @@ def spread(
     padded = torch.nn.functional.pad(advantages, (0, 1))
     by_turn = padded.gather(1, turn.clamp(max=advantages.shape[1]))
     whole = (before > after).sum(dim=1) != n_trials
-    return torch.where(whole[:, None], advantages.mean(dim=1, keepdim=True), by_turn)
+    return torch.where(
+        whole[:, None], advantages.mean(dim=1, keepdim=True), by_turn
+    )

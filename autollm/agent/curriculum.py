@@ -60,7 +60,10 @@ def far_tasks(
     times cheaper, where that is two experiments or more: how a checkpoint extrapolates,
     seen without a test target.
     """
-    tasks = [*train_tasks(suites, table), *train_tasks(suites, table, "validation")]
+    tasks = [
+        *train_tasks(suites, table),
+        *train_tasks(suites, table, "validation"),
+    ]
 
     def cost(experiment_id: str) -> float:
         return table.experiments[table.index(experiment_id)].compute_flops
@@ -75,7 +78,9 @@ def far_tasks(
     return far
 
 
-def recorded_row(tasks: Sequence[Task], rng: np.random.Generator, trials: int) -> Row:
+def recorded_row(
+    tasks: Sequence[Task], rng: np.random.Generator, trials: int
+) -> Row:
     """A training task with a random part of its evidence, masked one time in four."""
     task = tasks[int(rng.integers(len(tasks)))]
     evidence = [e for e in task.evidence if rng.random() < 0.7] or [
@@ -121,7 +126,9 @@ def episode_opener(
     ) -> Episode:
         if landscape >= 0:
             generated = _landscape(landscape)
-            return start(generated.task.with_(trials=trials), generated.table, seed)
+            return start(
+                generated.task.with_(trials=trials), generated.table, seed
+            )
         task = by_id[task_id].with_(
             evidence=tuple(evidence.split(",")), masked=masked, trials=trials
         )

@@ -19,7 +19,11 @@ def device_of(config: TrainConfig) -> str:
             "device = cuda, but torch sees no CUDA device. Fix: device = auto, or a "
             "machine with a GPU."
         )
-    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return (
+        "cuda"
+        if config.device != "cpu" and torch.cuda.is_available()
+        else "cpu"
+    )
 
 
 def dtype_of(config: TrainConfig) -> torch.dtype:
@@ -27,5 +31,7 @@ def dtype_of(config: TrainConfig) -> torch.dtype:
     only computes in bfloat16).
     """
     return (
-        torch.bfloat16 if config.bf16 and device_of(config) == "cuda" else torch.float32
+        torch.bfloat16
+        if config.bf16 and device_of(config) == "cuda"
+        else torch.float32
     )

@@ -93,7 +93,12 @@ class TransformersGenerator:
                 "top_p": 1.0,
             }
             if self.temperature > 0
-            else {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
+            else {
+                "do_sample": False,
+                "temperature": None,
+                "top_k": None,
+                "top_p": None,
+            }
         )
         ids = self.model.generate(
             **encoded,
@@ -112,7 +117,10 @@ class TransformersGenerator:
 
     def _stop(self) -> list[int]:
         return sorted(
-            {self.tokenizer.eos_token_id, self.tokenizer.convert_tokens_to_ids(END)}
+            {
+                self.tokenizer.eos_token_id,
+                self.tokenizer.convert_tokens_to_ids(END),
+            }
             - {None}
         )
 

@@ -79,8 +79,14 @@ def train_grpo(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         trainer.train(resume_from_checkpoint=last_complete(out / "trainer"))
-    recorded = sorted({t.target for t in tasks if t.task_id in set(dataset["task_id"])})
-    stage = "sft-rl" if read_metadata(base_checkpoint).get("stage") == "sft" else "rl"
+    recorded = sorted(
+        {t.target for t in tasks if t.task_id in set(dataset["task_id"])}
+    )
+    stage = (
+        "sft-rl"
+        if read_metadata(base_checkpoint).get("stage") == "sft"
+        else "rl"
+    )
     return finish(
         trainer.model,
         base.tokenizer,
@@ -89,13 +95,19 @@ def train_grpo(
         out,
         {
             "trained_on": "play of generated landscapes"
-            + (f" and the train split of {', '.join(suites)}" if recorded else ""),
+            + (
+                f" and the train split of {', '.join(suites)}"
+                if recorded
+                else ""
+            ),
             "experiments": recorded,
             "table_id": table.table_id,
             "profile": config.profile,
             "stage": stage,
             "config": config.model_dump(mode="json"),
-            "episodes": config.grpo.steps * config.grpo.groups * config.grpo.group_size,
+            "episodes": config.grpo.steps
+            * config.grpo.groups
+            * config.grpo.group_size,
         },
     )
 
@@ -128,7 +140,9 @@ def _trainer(config: TrainConfig) -> Callable[..., GRPOTrainer]:
     )
 
 
-def _factory(config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable) -> Any:
+def _factory(
+    config: TrainConfig, tasks: Sequence[Any], table: OutcomeTable
+) -> Any:
     opener = episode_opener(tasks, table)
     if config.grpo.reward == "random":
         rng = np.random.default_rng([41, config.seed])

@@ -33,15 +33,19 @@ class Grid:
     def __init__(self, episode: Episode):
         self.episode = episode
         self.cells = episode.drawn.view.candidates
-        squared = ((self.cells[:, None, :] - episode.points[None, :, :]) ** 2).sum(
-            axis=2
+        squared = (
+            (self.cells[:, None, :] - episode.points[None, :, :]) ** 2
+        ).sum(axis=2)
+        self.rows = np.argmin(
+            squared + 1e-9 * np.arange(squared.shape[1]), axis=1
         )
-        self.rows = np.argmin(squared + 1e-9 * np.arange(squared.shape[1]), axis=1)
         self.on_table = (
             np.sqrt(squared[np.arange(len(self.cells)), self.rows])
             <= episode.drawn.task.tolerance + 1e-9
         )
-        self.regret = np.asarray(regret(episode.latent, episode.latent))[self.rows]
+        self.regret = np.asarray(regret(episode.latent, episode.latent))[
+            self.rows
+        ]
 
     def untried(self) -> np.ndarray:
         """Cells within the tolerance of a row that was not tried, bool [n_cells]."""
@@ -55,21 +59,23 @@ class Grid:
         reached = (
             min(
                 1.0,
-                float(regret(self.episode.latent[best.row], self.episode.latent))
+                float(
+                    regret(self.episode.latent[best.row], self.episode.latent)
+                )
                 + SLACK,
             )
             if best
             else 1.0
         )
         new = self._new()
-        gain = np.where(new, np.maximum(reached - self.regret, 0.0), 0.0) * np.where(
-            self.on_table, 1.0, OFF_TABLE
-        )
+        gain = np.where(
+            new, np.maximum(reached - self.regret, 0.0), 0.0
+        ) * np.where(self.on_table, 1.0, OFF_TABLE)
         if gain.max(initial=0.0) <= 0:
             untried = self.on_table & new
-            gain = (untried if untried.any() else np.ones(len(self.cells))).astype(
-                float
-            )
+            gain = (
+                untried if untried.any() else np.ones(len(self.cells))
+            ).astype(float)
         return (gain / gain.max()) ** SHARPNESS
 
     def _new(self) -> np.ndarray:

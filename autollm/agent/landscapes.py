@@ -205,7 +205,9 @@ def make_landscape(seed: int) -> Landscape:
     family = str(rng.choice(FAMILIES))
     experiments = []
     for i, zi in enumerate(z):
-        fidelity = {name: float(2.0**v) for name, v in zip(names, zi, strict=True)}
+        fidelity = {
+            name: float(2.0**v) for name, v in zip(names, zi, strict=True)
+        }
         experiments.append(
             Experiment(
                 f"generated:{seed}:{i}",
@@ -234,17 +236,27 @@ def make_landscape(seed: int) -> Landscape:
 
 
 def _table(
-    seed: int, experiments: tuple[Experiment, ...], parts: list[tuple[np.ndarray, ...]]
+    seed: int,
+    experiments: tuple[Experiment, ...],
+    parts: list[tuple[np.ndarray, ...]],
 ) -> OutcomeTable:
     """Rows of all experiments side by side; `latent` is known exactly here."""
     sizes = [len(p[0]) for p in parts]
-    columns = {name: np.ones(sum(sizes), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(sum(sizes), dtype) for name, dtype in COLUMNS.items()
+    }
     for name, index in (("objective", 1), ("latent", 2), ("diverged", 3)):
         columns[name] = np.concatenate([p[index] for p in parts])
-    columns["cost_flops"] = np.repeat([e.compute_flops for e in experiments], sizes)
+    columns["cost_flops"] = np.repeat(
+        [e.compute_flops for e in experiments], sizes
+    )
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     return OutcomeTable(
-        f"generated-{seed}", experiments, offsets, columns, tuple(p[0] for p in parts)
+        f"generated-{seed}",
+        experiments,
+        offsets,
+        columns,
+        tuple(p[0] for p in parts),
     )
 
 
@@ -253,7 +265,10 @@ def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
     d = int(rng.choice([1, 2, 3, 4], p=[0.08, 0.66, 0.2, 0.06]))
     mixed = d != 2 or rng.random() < 0.5
     kinds = (
-        [str(k) for k in rng.permutation(["rate", "size", "other", "other"])[:d]]
+        [
+            str(k)
+            for k in rng.permutation(["rate", "size", "other", "other"])[:d]
+        ]
         if mixed
         else ["rate", "size"]
     )
@@ -277,14 +292,19 @@ def _wide_space(rng: np.random.Generator) -> tuple[list[str], Space]:
     """Kinds of the coordinates, and a space whose configurations have numbers: a
     mixture, or many knobs.
     """
-    known = rng.permutation([n for group in KNOB_NAMES.values() for n in group])[:12]
+    known = rng.permutation(
+        [n for group in KNOB_NAMES.values() for n in group]
+    )[:12]
     names = list(
         dict.fromkeys(
-            _invented(rng) if rng.random() < INVENTED else str(name) for name in known
+            _invented(rng) if rng.random() < INVENTED else str(name)
+            for name in known
         )
     )[:8]
     if rng.random() < 0.4:
-        knob = Knob(names[-1], "simplex", tuple(names[: int(rng.integers(3, 8))]))
+        knob = Knob(
+            names[-1], "simplex", tuple(names[: int(rng.integers(3, 8))])
+        )
         return ["other"] * knob.width, Space((knob,))
     knobs, kinds, cells = [], [], 1
     for name in names[: int(rng.integers(5, 8))]:
@@ -292,12 +312,15 @@ def _wide_space(rng: np.random.Generator) -> tuple[list[str], Space]:
         cells *= n
         scale = str(
             rng.choice(
-                ["log", "ordinal", "linear", "categorical"], p=[0.5, 0.25, 0.15, 0.1]
+                ["log", "ordinal", "linear", "categorical"],
+                p=[0.5, 0.25, 0.15, 0.1],
             )
         )
         knob = _wide_knob(rng, name, scale, n)
         kinds += [
-            str(rng.choice(["rate", "size", "other"])) if scale == "log" else "other"
+            str(rng.choice(["rate", "size", "other"]))
+            if scale == "log"
+            else "other"
         ] * knob.width
         knobs.append(knob)
     return kinds, Space(tuple(knobs))
@@ -310,7 +333,9 @@ def _wide_knob(rng: np.random.Generator, name: str, scale: str, n: int) -> Knob:
         return Knob(
             name,
             scale,
-            tuple((2.0 ** (float(rng.integers(-14, 8)) + np.arange(n))).tolist()),
+            tuple(
+                (2.0 ** (float(rng.integers(-14, 8)) + np.arange(n))).tolist()
+            ),
             step=1.0,
         )
     return Knob(
@@ -328,11 +353,17 @@ def _design(rng: np.random.Generator, space: Space) -> np.ndarray:
     n = int(rng.integers(24, 65))
     if space.grid is None:
         parts = space.knobs[0].levels
-        weights = rng.dirichlet(np.full(len(parts), float(rng.uniform(0.5, 2.0))), n)
+        weights = rng.dirichlet(
+            np.full(len(parts), float(rng.uniform(0.5, 2.0))), n
+        )
         return np.array(
             [
                 space.encode(
-                    {space.knobs[0].name: dict(zip(parts, w.tolist(), strict=True))}
+                    {
+                        space.knobs[0].name: dict(
+                            zip(parts, w.tolist(), strict=True)
+                        )
+                    }
                 )
                 for w in weights
             ]
@@ -358,10 +389,13 @@ def _part(rng: np.random.Generator, design: np.ndarray) -> np.ndarray:
 def _invented(rng: np.random.Generator) -> str:
     """A name that no list holds, so that a model learns to copy names piece by piece."""
     if rng.random() < 0.5:
-        return "_".join(rng.choice(WORDS, int(rng.integers(2, 4)), replace=False))
+        return "_".join(
+            rng.choice(WORDS, int(rng.integers(2, 4)), replace=False)
+        )
     return "x" + "".join(
         rng.choice(
-            list("abcdefghijklmnopqrstuvwxyz_0123456789"), int(rng.integers(3, 10))
+            list("abcdefghijklmnopqrstuvwxyz_0123456789"),
+            int(rng.integers(3, 10)),
         )
     )
 
@@ -393,10 +427,14 @@ def _slopes(
         mean[row] = [SLOPES.get((kind, coordinate), 0.0) for kind in kinds]
     sd = float(rng.choice(SLOPE_SDS, p=SLOPE_CHANCES))
     factor = np.exp(rng.normal(0, 0.4))
-    return (mean * factor + rng.normal(0, sd, mean.shape)) * (rng.random() > 0.1)
+    return (mean * factor + rng.normal(0, sd, mean.shape)) * (
+        rng.random() > 0.1
+    )
 
 
-def _ladder(rng: np.random.Generator, n_cheap: int, n_fidelity: int) -> np.ndarray:
+def _ladder(
+    rng: np.random.Generator, n_cheap: int, n_fidelity: int
+) -> np.ndarray:
     """log2 fidelity, [n_cheap + 1, n_fidelity], cheapest first, the target last."""
     cheap = (
         np.round(
@@ -428,13 +466,17 @@ def _optima(
     if d > SPOKEN_COORDINATES and rng.random() < 0.5:
         target = (target + middle) / 2
     kind = str(
-        rng.choice(["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1])
+        rng.choice(
+            ["law", "uninformative", "reversed"], p=[5 / 6, 0.1, 1 / 6 - 0.1]
+        )
     )
     if kind == "uninformative":
         return np.vstack(
             [low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target]
         )
-    travelled, slopes = _bent(rng, z, slopes) if rng.random() < 0.5 else (z, slopes)
+    travelled, slopes = (
+        _bent(rng, z, slopes) if rng.random() < 0.5 else (z, slopes)
+    )
     moved, scatter = (
         (travelled[:-1] - travelled[-1]) @ slopes,
         float(rng.choice(SCATTERS, p=SCATTER_CHANCES)),
@@ -460,9 +502,9 @@ def _bent(
     expensive end, and the slopes at the cheap end.
     """
     reach = np.exp(rng.uniform(0, np.log(6.0), z.shape[1]))
-    return reach * (1 - np.exp(-(z - z.min(axis=0)) / reach)), slopes * rng.uniform(
-        1.0, 3.0
-    )
+    return reach * (
+        1 - np.exp(-(z - z.min(axis=0)) / reach)
+    ), slopes * rng.uniform(1.0, 3.0)
 
 
 def _shape(rng: np.random.Generator, d: int) -> _Shape:
@@ -481,12 +523,16 @@ def _shape(rng: np.random.Generator, d: int) -> _Shape:
 
 
 def _rows(
-    rng: np.random.Generator, points: np.ndarray, optimum: np.ndarray, shape: _Shape
+    rng: np.random.Generator,
+    points: np.ndarray,
+    optimum: np.ndarray,
+    shape: _Shape,
 ) -> tuple[np.ndarray, ...]:
     """Points [n, d], observed loss, latent loss and diverged [n] of one experiment."""
     offset = (points - optimum) @ shape.rotation
     u = (
-        np.where(offset * shape.skew > 0, 1 + np.abs(shape.skew), 1.0) * offset**2
+        np.where(offset * shape.skew > 0, 1 + np.abs(shape.skew), 1.0)
+        * offset**2
     ) @ shape.curvature
     u = u * np.exp(rng.normal(0, 0.2))
     u = u / (1 + u / shape.plateau)
@@ -499,19 +545,25 @@ def _rows(
     return points, level + scale * observed, level + scale * latent, diverged
 
 
-def _recorded(rng: np.random.Generator, space: Space, target: bool) -> np.ndarray:
+def _recorded(
+    rng: np.random.Generator, space: Space, target: bool
+) -> np.ndarray:
     """Points of the declared grid that this experiment has rows for, [n, d]."""
     points = space.grid
     n = len(points)
     pick = rng.random()
     if target and pick < 1 / 3:
         index = np.array(
-            list(itertools.product(*(range(len(k.levels)) for k in space.knobs)))
+            list(
+                itertools.product(*(range(len(k.levels)) for k in space.knobs))
+            )
         )
         keep = index.sum(axis=1) % 2 == 0
     elif not target and pick < 1 / 6:
         keep = np.zeros(n, dtype=bool)
-        keep[rng.choice(n, min(n, int(rng.integers(6, 16))), replace=False)] = True
+        keep[rng.choice(n, min(n, int(rng.integers(6, 16))), replace=False)] = (
+            True
+        )
     else:
         keep = rng.random(n) < rng.uniform(0.5, 1.0)
     return points[keep] if keep.sum() >= 5 else points

@@ -14,7 +14,9 @@ from autollm.agent.profiles import Architecture
 
 
 def build_model(
-    architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int = 0
+    architecture: Architecture,
+    tokenizer: PreTrainedTokenizerFast,
+    seed: int = 0,
 ) -> Qwen3ForCausalLM:
     """Fresh float32 weights."""
     config = Qwen3Config(

@@ -57,13 +57,21 @@ class AgentPolicy:
     """
 
     def __init__(self, policy_id: str, generator: Generator, version: int = 1):
-        self.policy_id, self.generator, self.version = policy_id, generator, version
+        self.policy_id, self.generator, self.version = (
+            policy_id,
+            generator,
+            version,
+        )
 
     def play_many(
         self, tasks: Sequence[Task], table: OutcomeTable, seeds: Sequence[int]
     ) -> list[Play]:
         """Every task with every seed, tasks slowest."""
-        envs = [_opened(start(task, table, seed)) for task in tasks for seed in seeds]
+        envs = [
+            _opened(start(task, table, seed))
+            for task in tasks
+            for seed in seeds
+        ]
         return play(envs, self.generator)
 
 
@@ -83,7 +91,9 @@ def play(
             break
         for one, text in zip(
             active,
-            generator.generate([p.conversation for p in active], seed * 1009 + turn),
+            generator.generate(
+                [p.conversation for p in active], seed * 1009 + turn
+            ),
             strict=True,
         ):
             _take(one, text)
@@ -104,7 +114,9 @@ def _take(one: Play, text: str) -> None:
     )
     if answer.startswith("error"):
         one.errors.append(answer)
-    one.conversation.append(assistant_message(turn if turn.call else Turn(text, None)))
+    one.conversation.append(
+        assistant_message(turn if turn.call else Turn(text, None))
+    )
     one.conversation.append(
         tool_message(turn.call.name if turn.call else "none", answer)
     )

@@ -74,7 +74,9 @@ def play_example(landscape: Landscape, seed: int) -> Example:
         weights = grid.weights()
         cell = explore(env, grid, rng, width)
         decisions.append(_call_targets(env, grid, weights, cell))
-        sayable = weights if env.shortlist is None else weights[env.shortlist.indices]
+        sayable = (
+            weights if env.shortlist is None else weights[env.shortlist.indices]
+        )
         importance.append(
             float(np.clip(sayable.mean() / 0.15, 0.5, 2.0))
             * (1.0 if env.episode.trials else FIRST_TRIAL)
@@ -92,7 +94,9 @@ def exploring_width(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(0.1), np.log(2.0))))
 
 
-def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) -> int:
+def explore(
+    env: TextEnv, grid: Grid, rng: np.random.Generator, width: float
+) -> int:
     """A cell near the best trial, the trend, the surface's lowest place, or a cheap
     experiment's best row, or anywhere; one in twenty may repeat. Where candidates have
     numbers, one of these, half of the time the surface's.
@@ -102,7 +106,9 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
             return suggested(env)
         named = _named(env.shortlist)
         fresh = named[grid.untried()[named]]
-        return int(rng.choice(fresh if len(fresh) and rng.random() > 0.05 else named))
+        return int(
+            rng.choice(fresh if len(fresh) and rng.random() > 0.05 else named)
+        )
     best, view = env.episode.incumbent, env.episode.drawn.view
     pick = rng.random()
     if pick < 0.35 and best is not None:
@@ -112,7 +118,9 @@ def explore(env: TextEnv, grid: Grid, rng: np.random.Generator, width: float) ->
     elif pick < 0.88 or not env.summary.fits:
         centre = view.candidates[suggested(env)]
     else:
-        centre = env.summary.fits[int(rng.integers(len(env.summary.fits)))].best_row
+        centre = env.summary.fits[
+            int(rng.integers(len(env.summary.fits)))
+        ].best_row
     wanted = (
         rng.uniform(*view.space.window)
         if rng.random() < 0.06
@@ -145,9 +153,15 @@ def offered(
     [n], float64 [n], of sum 1). Where candidates have numbers, those that have one; the
     untried of them where none gains.
     """
-    cells = np.arange(len(weights)) if env.shortlist is None else _named(env.shortlist)
+    cells = (
+        np.arange(len(weights))
+        if env.shortlist is None
+        else _named(env.shortlist)
+    )
     among = (
-        weights[cells] if weights[cells].sum() > 1e-9 else grid.untried()[cells] + 1e-9
+        weights[cells]
+        if weights[cells].sum() > 1e-9
+        else grid.untried()[cells] + 1e-9
     )
     return cells, among / among.sum()
 
@@ -169,7 +183,8 @@ def value_targets(
     kept = weights
     for j, value in enumerate(played):
         index = np.rint(
-            (np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT) * QUARTERS
+            (np.clip(cells[:, j] - env.reference[j], -LIMIT, LIMIT) + LIMIT)
+            * QUARTERS
         ).astype(int)
         out[j] = np.bincount(index, kept, N_VALUES)
         out[j] /= out[j].sum()

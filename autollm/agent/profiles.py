@@ -177,7 +177,9 @@ def load_profile(name: str, **changes: Any) -> TrainConfig:
     if name not in profile_names():
         raise UnknownNameError("profile", name, profile_names())
     raw = tomllib.loads((FOLDER / f"{name}.toml").read_text())
-    return TrainConfig.model_validate(_merged({"profile": name, **raw}, changes))
+    return TrainConfig.model_validate(
+        _merged({"profile": name, **raw}, changes)
+    )
 
 
 def _merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -175,7 +175,10 @@ class OpenAIGenerator:
                 )
             try:
                 parsed = json.loads(answer.body)
-            except (ValueError, RecursionError) as error:  # digits without end, too
+            except (
+                ValueError,
+                RecursionError,
+            ) as error:  # digits without end, too
                 shown = self._quoted(answer.body, 80)
                 problem = f"answer is not JSON ({error}): {shown!r}"
                 continue
@@ -189,7 +192,9 @@ class OpenAIGenerator:
             "played is kept."
         )
 
-    def _exchange(self, method: str, path: str, body: dict[str, Any] | None) -> Answer:
+    def _exchange(
+        self, method: str, path: str, body: dict[str, Any] | None
+    ) -> Answer:
         """One request and its whole answer, within `timeout_s` from first to last byte.
 
         httpx bounds each read, not their sum, so that a byte every half second would
@@ -227,8 +232,15 @@ class OpenAIGenerator:
                             f"{self.url} answered more than {MAX_BODY_BYTES:,} bytes. "
                             "Fix: check that it serves chat completions."
                         )
-                return Answer(response.status_code, response.headers, bytes(received))
-        except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+                return Answer(
+                    response.status_code, response.headers, bytes(received)
+                )
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            OSError,
+            RuntimeError,
+        ) as error:
             if late.is_set():
                 raise httpx.ReadTimeout(
                     f"no whole answer within {self.timeout_s:g} s"
@@ -246,7 +258,10 @@ class OpenAIGenerator:
         for call in message.get("tool_calls", ()):
             arguments = self._safe(call["function"]["arguments"])
             calls.append(
-                {**call, "function": {**call["function"], "arguments": arguments}}
+                {
+                    **call,
+                    "function": {**call["function"], "arguments": arguments},
+                }
             )
         if calls:
             out["tool_calls"] = calls
@@ -263,7 +278,9 @@ class OpenAIGenerator:
 
     def _remedy(self, status: int) -> str:
         if status in (401, 403):
-            return "set the key that this endpoint expects (AUTOLLM_CHAT_API_KEY)"
+            return (
+                "set the key that this endpoint expects (AUTOLLM_CHAT_API_KEY)"
+            )
         return (
             "check the served model's name, and for vLLM --enable-auto-tool-choice "
             "--tool-call-parser hermes"
@@ -299,7 +316,9 @@ def retry_after_s(headers: httpx.Headers) -> float | None:
     return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
-def _sent(conversation: Sequence[Message], strict: bool) -> list[dict[str, Any]]:
+def _sent(
+    conversation: Sequence[Message], strict: bool
+) -> list[dict[str, Any]]:
     """Messages in the API's own shape: ids on tool calls, none of our own marks.
 
     `strict`: the answer to a turn without a readable call becomes the user's, since
@@ -339,6 +358,8 @@ def _written(name: str, arguments: Any) -> str:
     """A parsed call as the text that the model had written; broken arguments stay
     broken. Some servers parse arguments, too.
     """
-    arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    arguments = (
+        arguments if isinstance(arguments, str) else json.dumps(arguments)
+    )
     call = f'{{"name": {json.dumps(name)}, "arguments": {arguments}}}'
     return f"<tool_call>{call}</tool_call>"

@@ -17,7 +17,10 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
-from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+from trl.chat_template_utils import (
+    get_training_chat_template,
+    has_generation_markers,
+)
 
 from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.devices import device_of, dtype_of
@@ -57,7 +60,9 @@ def train_sft(
     base = load_checkpoint(base_checkpoint, dtype_of(config), device_of(config))
     template = base.tokenizer.chat_template
     if not has_generation_markers(template):
-        base.tokenizer.chat_template = get_training_chat_template(base.tokenizer)
+        base.tokenizer.chat_template = get_training_chat_template(
+            base.tokenizer
+        )
     trainer = SFTTrainer(
         model=base.model,
         args=_arguments(config, out / "trainer"),

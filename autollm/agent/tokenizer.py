@@ -96,7 +96,10 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            split,
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     boilerplate = [RUN_OPEN, SUBMIT_OPEN, CALL_CLOSE]
@@ -107,7 +110,9 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
     tokenizer.train_from_iterator([*_always(), *texts], trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in boilerplate])
+    tokenizer.add_tokens(
+        [AddedToken(text, normalized=False) for text in boilerplate]
+    )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -138,7 +143,8 @@ def value_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
     then the numbers of candidates from 0.
     """
     numbered = [
-        tokenizer.encode(f" {n}", add_special_tokens=False)[0] for n in range(N_NUMBERS)
+        tokenizer.encode(f" {n}", add_special_tokens=False)[0]
+        for n in range(N_NUMBERS)
     ]
     return np.concatenate([quarter_ids(tokenizer), numbered])
 
@@ -154,7 +160,11 @@ def _always() -> list[str]:
     """
     known = [
         name
-        for group in (*KNOB_NAMES.values(), ("k1", "k2", "k3", "k4"), ("candidate",))
+        for group in (
+            *KNOB_NAMES.values(),
+            ("k1", "k2", "k3", "k4"),
+            ("candidate",),
+        )
         for name in group
     ]
     coordinates = [

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from peft import LoraConfig
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+)
 
 from autollm.agent.checkpoint_files import read_metadata
 from autollm.agent.checkpoints import Checkpoint, save_checkpoint
@@ -47,10 +51,14 @@ class Forward(TrainerCallback):
         **_: Any,
     ) -> None:
         metrics = {
-            k: float(v) for k, v in (logs or {}).items() if isinstance(v, (int, float))
+            k: float(v)
+            for k, v in (logs or {}).items()
+            if isinstance(v, (int, float))
         }
         with self.path.open("a") as file:
-            file.write(json.dumps({"step": state.global_step, **metrics}) + "\n")
+            file.write(
+                json.dumps({"step": state.global_step, **metrics}) + "\n"
+            )
         for log in self.logs:
             log.log(metrics, state.global_step)
 
@@ -85,7 +93,9 @@ def last_complete(folder: Path) -> str | None:
     """The newest checkpoint of an interrupted trainer; halves that a kill left are
     removed.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    found = sorted(
+        folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])
+    )
     for path in reversed(found):
         state = path / "trainer_state.json"  # written last
         if state.exists() and state.read_bytes().rstrip().endswith(b"}"):
@@ -118,14 +128,22 @@ def finish(
     """Save `out`/final: adapters merged, the plain chat template put back, provenance
     joined with the base's.
     """
-    merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    merged = (
+        model.merge_and_unload()
+        if hasattr(model, "merge_and_unload")
+        else model
+    )
     tokenizer.chat_template = template
     before = read_metadata(base)
-    experiments = sorted({*training_targets(before), *metadata.get("experiments", [])})
+    experiments = sorted(
+        {*training_targets(before), *metadata.get("experiments", [])}
+    )
     assert_no_held_out(experiments, f"the {metadata['stage']} stage")
     parents = [*before.get("parents", []), checkpoint_digest(base)]
     words = "; ".join(
-        dict.fromkeys([str(before.get("trained_on")), str(metadata.get("trained_on"))])
+        dict.fromkeys(
+            [str(before.get("trained_on")), str(metadata.get("trained_on"))]
+        )
     )
     joined = {
         **metadata,
@@ -133,6 +151,8 @@ def finish(
         "parents": parents,
         "trained_on": words,
     }
-    final = save_checkpoint(Checkpoint(merged, tokenizer, joined), out / "final")
+    final = save_checkpoint(
+        Checkpoint(merged, tokenizer, joined), out / "final"
+    )
     shutil.rmtree(out / "trainer", ignore_errors=True)
     return final

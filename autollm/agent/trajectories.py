@@ -131,7 +131,9 @@ def simulate_trajectories(
     total = n_conversations or config.sft.n_conversations
     rng = np.random.default_rng([31, config.seed])
     tasks = train_tasks(suites, table)
-    n_practice = total if not tasks else round(total * config.sft.practice_share)
+    n_practice = (
+        total if not tasks else round(total * config.sft.practice_share)
+    )
     n_teacher = (total - n_practice) // 3
     opener = episode_opener(tasks, table)
     written = [
@@ -166,7 +168,9 @@ def simulate_trajectories(
             "experiments": recorded,
             "table_id": table.table_id,
             "suites": list(suites),
-            "counts": {k: kinds.count(k) for k in ("teacher", "guided", "practice")},
+            "counts": {
+                k: kinds.count(k) for k in ("teacher", "guided", "practice")
+            },
             "digest": _digest(rows),
         },
     )
@@ -190,12 +194,15 @@ def _teacher(opener: Any, row: dict[str, Any]) -> dict[str, Any]:
     messages = [user_message(env.reset(**row))]
     policy = make_policy("moving-bowl")
     policy.reset(
-        env.episode.drawn.view, np.random.default_rng(env.episode.drawn.policy_seed)
+        env.episode.drawn.view,
+        np.random.default_rng(env.episode.drawn.policy_seed),
     )
     while not env.episode.done:
         proposal = policy.ask()[0]
         _play(
-            env, messages, run_call(env, env.episode.drawn.view.space.encode(proposal))
+            env,
+            messages,
+            run_call(env, env.episode.drawn.view.space.encode(proposal)),
         )
         policy.tell(env.episode.trials[-1])
     _play(env, messages, submit_call(env))
@@ -222,7 +229,9 @@ def _guided(
         _play(env, messages, submit_call(env))
     else:
         cells, share = offered(env, grid, grid.weights())
-        _play(env, messages, run_call(env, grid.cells[rng.choice(cells, p=share)]))
+        _play(
+            env, messages, run_call(env, grid.cells[rng.choice(cells, p=share)])
+        )
     return _row(env, messages, kind, row)
 
 

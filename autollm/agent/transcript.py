@@ -90,7 +90,9 @@ def parse_turn(text: str) -> Turn:
         and isinstance(raw.get("name"), str)
         and isinstance(raw.get("arguments"), dict)
     )
-    return Turn(thought, Call(raw["name"], raw["arguments"]) if well_formed else None)
+    return Turn(
+        thought, Call(raw["name"], raw["arguments"]) if well_formed else None
+    )
 
 
 def user_message(prompt: str) -> Message:
@@ -138,7 +140,8 @@ def play_call(env: TextEnv, call: Call | None) -> str:
 def run_call(env: TextEnv, point: np.ndarray) -> Call:
     """The call that runs a point [n_knobs] of the natural scale on the target."""
     return Call(
-        "run_experiment", {"experiment": "target", "configuration": spoken(env, point)}
+        "run_experiment",
+        {"experiment": "target", "configuration": spoken(env, point)},
     )
 
 
@@ -149,7 +152,8 @@ def submit_call(env: TextEnv) -> Call:
         "submit",
         {
             "configuration": spoken(
-                env, np.array(best.point) if best else env.summary.power_law_optimum
+                env,
+                np.array(best.point) if best else env.summary.power_law_optimum,
             )
         },
     )

@@ -15,7 +15,9 @@ import typer
 from autollm.cli.options import Home, Json
 
 app = typer.Typer(help="Advice that was saved, and what it was worth.")
-AdviceId = Annotated[str, typer.Argument(help="Id of the advice, or its beginning.")]
+AdviceId = Annotated[
+    str, typer.Argument(help="Id of the advice, or its beginning.")
+]
 
 
 @app.command("list")
@@ -25,7 +27,9 @@ def list_advice(home: Home = None, as_json: Json = False) -> None:
     from autollm.core.places import resolve
 
     places = resolve(home)
-    entries = [ledger.load(places.home, a) for a in ledger.advice_ids(places.home)]
+    entries = [
+        ledger.load(places.home, a) for a in ledger.advice_ids(places.home)
+    ]
     entries.sort(key=lambda entry: (entry.saved_at, entry.advice_id))
     if as_json:
         print(json.dumps([_row(entry) for entry in entries]))
@@ -64,9 +68,13 @@ def tell(
     ],
     status: Annotated[
         str,
-        typer.Option(help="finished, diverged, failed, killed, pruned or running."),
+        typer.Option(
+            help="finished, diverged, failed, killed, pruned or running."
+        ),
     ] = "finished",
-    name: Annotated[str, typer.Option("--name", help="Your name of the run.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", help="Your name of the run.")
+    ] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -117,7 +125,9 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     keys = entry.answer["recommendations"][0]["configuration"]
     lacking = [key for key in keys if key not in values]
     if lacking:
-        raise QuestionError(f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}.")
+        raise QuestionError(
+            f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}."
+        )
     outcome = parse_number(values.get(objective))
     if outcome is None and status == "finished":
         raise QuestionError(
@@ -150,7 +160,7 @@ def _line(row: dict[str, Any]) -> str:
     if row["best_outcome"] is not None:
         worth += f", best {row['best_outcome']:.4g}"
     if row["n_scored"]:
-        worth += f", {row['n_inside']} of {row['n_scored']} within their interval"
-    return (
-        f"{row['advice_id']}  {row['saved_at']}  {row['source']} at {target}: {worth}"
-    )
+        worth += (
+            f", {row['n_inside']} of {row['n_scored']} within their interval"
+        )
+    return f"{row['advice_id']}  {row['saved_at']}  {row['source']} at {target}: {worth}"

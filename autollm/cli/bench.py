@@ -10,7 +10,8 @@ import typer
 from autollm.cli.options import Json
 
 app = typer.Typer(
-    no_args_is_help=True, help="Speeds on this machine, as ratios measured in one run."
+    no_args_is_help=True,
+    help="Speeds on this machine, as ratios measured in one run.",
 )
 ROWS = {
     "scalar_vs_dict": "an unwrapped step with an integer action, a dict look-up = 1",
@@ -34,7 +35,9 @@ def _group() -> None:
 def gym(
     rounds: Annotated[
         int,
-        typer.Option(min=1, help="Alternating rounds; the quickest of each counts."),
+        typer.Option(
+            min=1, help="Alternating rounds; the quickest of each counts."
+        ),
     ] = 200,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +50,9 @@ def gym(
         return
     for name, meaning in ROWS.items():
         value = found[name]
-        print(f"{name:22} {'null' if value is None else f'{value:.3g}':>8}   {meaning}")
+        print(
+            f"{name:22} {'null' if value is None else f'{value:.3g}':>8}   {meaning}"
+        )
 
 
 INGEST_ROWS = {
@@ -61,8 +66,12 @@ INGEST_ROWS = {
 
 @app.command()
 def ingest(
-    rows: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 200_000,
-    history_mb: Annotated[int, typer.Option(min=1, help="MB of the run log.")] = 50,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Rows of the table.")
+    ] = 200_000,
+    history_mb: Annotated[
+        int, typer.Option(min=1, help="MB of the run log.")
+    ] = 50,
     logs: Annotated[int, typer.Option(min=1, help="Small run logs.")] = 500,
     as_json: Json = False,
 ) -> None:

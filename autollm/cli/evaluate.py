@@ -32,18 +32,19 @@ AGENT_HELP = (
 )
 
 
-SEALED_HELP = (
-    "Why sealed suites are opened; logged as a look. Without a reason they are refused."
-)
+SEALED_HELP = "Why sealed suites are opened; logged as a look. Without a reason they are refused."
 
 
 def evaluate(
     suite: Annotated[
-        str, typer.Option("--suite", help="Suites, with commas (autollm suites).")
+        str,
+        typer.Option("--suite", help="Suites, with commas (autollm suites)."),
     ],
     policies: Annotated[str, typer.Option(help=POLICIES_HELP)] = "",
     agent: Annotated[str, typer.Option(help=AGENT_HELP)] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Episodes of each task.")] = 20,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Episodes of each task.")
+    ] = 20,
     setting: Annotated[
         Literal["declared", "pool-visible"],
         typer.Option(help="What a policy may know of the target's table."),
@@ -71,13 +72,16 @@ def evaluate(
     live: Annotated[
         bool,
         typer.Option(
-            "--live", help="Train every proposal with the lab; logs go into the inbox."
+            "--live",
+            help="Train every proposal with the lab; logs go into the inbox.",
         ),
     ] = False,
     max_seconds: Annotated[
         float, typer.Option(min=1.0, help="With --live: time limit of a run.")
     ] = 600.0,
-    open_sealed: Annotated[str, typer.Option("--open-sealed", help=SEALED_HELP)] = "",
+    open_sealed: Annotated[
+        str, typer.Option("--open-sealed", help=SEALED_HELP)
+    ] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -162,9 +166,13 @@ def contenders(
     trained = {a.policy_id: a for a in current_agents(places, settings)}
     for name in names:
         if name not in known and name not in trained:
-            raise UnknownNameError("policy or trained agent", name, [*known, *trained])
+            raise UnknownNameError(
+                "policy or trained agent", name, [*known, *trained]
+            )
     if not names and not references and not allow_none:
-        raise UnknownNameError("policy or trained agent", "", [*known, *trained])
+        raise UnknownNameError(
+            "policy or trained agent", "", [*known, *trained]
+        )
     agents = [trained[n] for n in names if n in trained]
     for reference in references:
         taken = {a.policy_id for a in agents}
@@ -203,7 +211,9 @@ def by_reference(
     if not reference.startswith("models:/"):
         found = named_agent("", Path(reference))
         return named_agent(
-            _free(f"agent-{profile}-{found.stage}", Path(reference).name, taken),
+            _free(
+                f"agent-{profile}-{found.stage}", Path(reference).name, taken
+            ),
             Path(reference),
             reference=reference,
         )
@@ -218,10 +228,14 @@ def by_reference(
             f"with {registered.digest}: the weights were altered. Fix: train it again "
             "(autollm run)."
         )
-    suffix = reference.rpartition("@")[2] if "@" in reference else registered.version
+    suffix = (
+        reference.rpartition("@")[2] if "@" in reference else registered.version
+    )
     return named_agent(
         _free(
-            f"{registered.name.removeprefix('autollm-')}-{found.stage}", suffix, taken
+            f"{registered.name.removeprefix('autollm-')}-{found.stage}",
+            suffix,
+            taken,
         ),
         registered.folder,
         found.stage,

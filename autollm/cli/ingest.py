@@ -24,12 +24,15 @@ def ingest(
     mapping: Annotated[
         str | None,
         typer.Option(
-            "--as", help="Mapping file (TOML), or name of a built-in or added mapping."
+            "--as",
+            help="Mapping file (TOML), or name of a built-in or added mapping.",
         ),
     ] = None,
     again: Annotated[
         list[str] | None,
-        typer.Option("--again", help="Read a landed source anew from its raw files."),
+        typer.Option(
+            "--again", help="Read a landed source anew from its raw files."
+        ),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -77,7 +80,9 @@ def _tell(report: IngestReport) -> None:
         f"{report.n_lines_quarantined} quarantined"
     )
     if report.n_runs_seen or report.n_runs_changed:
-        print(f"{report.n_runs_seen} runs as known, {report.n_runs_changed} changed")
+        print(
+            f"{report.n_runs_seen} runs as known, {report.n_runs_changed} changed"
+        )
     lines = []
     for entry in report.changed:
         lines.append(
@@ -89,10 +94,14 @@ def _tell(report: IngestReport) -> None:
             f"quarantined {entry.file}:{entry.line} ({entry.n_lines} lines): "
             f"{entry.reason}"
         )
-    for name, reason in zip(report.ignored, report.ignored_reasons, strict=True):
+    for name, reason in zip(
+        report.ignored, report.ignored_reasons, strict=True
+    ):
         lines.append(f"ignored {name}: {reason}")
     lines += [f"note: {text}" for text in report.notes]
     lines += [f"warning: {text}" for text in report.warnings]
-    lines += [f"read anew from the raw files: {source}" for source in report.again]
+    lines += [
+        f"read anew from the raw files: {source}" for source in report.again
+    ]
     for line in lines:
         typer.echo(line, err=True)

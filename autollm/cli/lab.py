@@ -14,11 +14,15 @@ import typer
 from autollm.cli.options import Home, Json, split
 
 app = typer.Typer(
-    help="The lab: real small experiments on this machine.", no_args_is_help=True
+    help="The lab: real small experiments on this machine.",
+    no_args_is_help=True,
 )
 Family = Annotated[str, typer.Argument(help="Lab family.")]
 Sweep = Annotated[
-    str, typer.Option(help="ladder, far (validation) or fresh (sealed test levels).")
+    str,
+    typer.Option(
+        help="ladder, far (validation) or fresh (sealed test levels)."
+    ),
 ]
 NUMBERS = ("recorded", "again", "difference", "tolerance")
 LOGS_HERE_HELP = "A folder of logs instead of the embedded runs."
@@ -35,16 +39,21 @@ def run(
         typer.Option(help="Start nothing new after this time: 2h, 30m, 600s."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on where logs are recorded already, or refuse to.")
+        bool,
+        typer.Option(
+            help="Go on where logs are recorded already, or refuse to."
+        ),
     ] = True,
     jobs: Annotated[
         int,
         typer.Option(
-            min=1, help="Processes of one thread each; with slurm, jobs in the queue."
+            min=1,
+            help="Processes of one thread each; with slurm, jobs in the queue.",
         ),
     ] = os.cpu_count() or 1,
     launcher: Annotated[
-        str, typer.Option(help="local (processes here) or slurm (one job a stack).")
+        str,
+        typer.Option(help="local (processes here) or slurm (one job a stack)."),
     ] = "local",
     out: Annotated[Path | None, typer.Option(help=LOGS_HELP)] = None,
     home: Home = None,
@@ -63,7 +72,11 @@ def run(
         )
     started = load_launcher(launcher, jobs, folder.parent / "slurm")
     done = run_family(
-        family, folder, level, seconds(budget) if budget else None, launcher=started
+        family,
+        folder,
+        level,
+        seconds(budget) if budget else None,
+        launcher=started,
     )
     print(
         f"{done.trained} runs trained, {done.skipped} recorded before, {done.left} "
@@ -75,7 +88,9 @@ def run(
 def pilot(
     family: Family,
     levels: Annotated[str, typer.Option(help="Levels, separated by commas.")],
-    cells: Annotated[int, typer.Option(min=4, help="Cells of each level.")] = 12,
+    cells: Annotated[
+        int, typer.Option(min=4, help="Cells of each level.")
+    ] = 12,
     budget: Annotated[
         str | None, typer.Option(help="Start nothing new after this time.")
     ] = None,
@@ -88,7 +103,11 @@ def pilot(
 
     folder = _folder(home, family).with_name(f"pilot-{family}")
     left = run_pilot(
-        family, levels.split(","), cells, folder, seconds(budget) if budget else None
+        family,
+        levels.split(","),
+        cells,
+        folder,
+        seconds(budget) if budget else None,
     )
     summary(family, here=folder)
     print(f"{left} runs left: {folder}")
@@ -97,7 +116,9 @@ def pilot(
 def seconds(text: str) -> float:
     """Of a duration such as 2h, 30m, 600s or 600."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    number, unit = (
+        (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    )
     try:
         return float(number) * unit
     except ValueError:
@@ -125,7 +146,8 @@ def status(home: Home = None, as_json: Json = False) -> None:
 def summary(
     family: Family = "pretraining",
     here: Annotated[
-        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+        Path | None,
+        typer.Option(help="A folder of logs instead of the embedded runs."),
     ] = None,
     objective: Annotated[
         str,
@@ -161,7 +183,9 @@ def summary(
     )
     for s in levels:
         noise = (
-            "-" if s.noise is None else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
+            "-"
+            if s.noise is None
+            else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
         )
         edge = f"  edge: {', '.join(s.edges)}" if s.edges else ""
         print(
@@ -175,7 +199,8 @@ def summary(
         print(
             "rank correlation over shared cells: "
             + ", ".join(
-                f"{a}-{b} {r:.2f} ({n})" for (a, b), (r, n) in correlations.items()
+                f"{a}-{b} {r:.2f} ({n})"
+                for (a, b), (r, n) in correlations.items()
             )
         )
 
@@ -184,7 +209,8 @@ def summary(
 def page(
     family: Family = "pretraining",
     here: Annotated[
-        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+        Path | None,
+        typer.Option(help="A folder of logs instead of the embedded runs."),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -212,7 +238,9 @@ def verify(
     sample: Annotated[
         int, typer.Option(min=1, help="Recorded runs to train again.")
     ] = 5,
-    max_seconds: Annotated[float, typer.Option(help="Time for all of them.")] = 120.0,
+    max_seconds: Annotated[
+        float, typer.Option(help="Time for all of them.")
+    ] = 120.0,
     seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
     sweep: Sweep = "ladder",
     home: Home = None,
@@ -232,12 +260,16 @@ def verify(
     rows = []
     for c in compared:
         shown = c.described.items()
-        rows.append({name: value for name, value in shown if name not in hidden})
+        rows.append(
+            {name: value for name, value in shown if name not in hidden}
+        )
     if as_json:
         print(json.dumps(rows))
     else:
         for row in rows:
-            values = [f"{name} {row[name]:.4f}" for name in row if name in NUMBERS]
+            values = [
+                f"{name} {row[name]:.4f}" for name in row if name in NUMBERS
+            ]
             verdict = "agrees   " if row["agrees"] else "DISAGREES"
             print(f"{verdict} {row['run_id']}: {', '.join(values)}")
     if not all(c.agrees for c in compared):
@@ -264,7 +296,9 @@ def quality(
     family: Annotated[
         str, typer.Argument(help="Lab family; all of them by default.")
     ] = "",
-    sweep: Annotated[str, typer.Option(help="far or fresh; both by default.")] = "",
+    sweep: Annotated[
+        str, typer.Option(help="far or fresh; both by default.")
+    ] = "",
     here: Annotated[Path | None, typer.Option(help=LOGS_HERE_HELP)] = None,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +331,8 @@ def export(
     tools: Annotated[
         str,
         typer.Option(
-            "--as", help="trainer-state, mlflow, tensorboard, wandb, csv, with commas."
+            "--as",
+            help="trainer-state, mlflow, tensorboard, wandb, csv, with commas.",
         ),
     ] = "trainer-state,mlflow",
     run: Annotated[
@@ -306,13 +341,17 @@ def export(
     level: Annotated[
         str, typer.Option(help="All runs of these levels, with commas.")
     ] = "",
-    sample: Annotated[int, typer.Option(min=1, help="Runs drawn at random.")] = 3,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Runs drawn at random.")
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
     here: Annotated[
-        Path | None, typer.Option(help="A folder of logs instead of the embedded runs.")
+        Path | None,
+        typer.Option(help="A folder of logs instead of the embedded runs."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; default <home>/lab/exports/<family>.")
+        Path | None,
+        typer.Option(help="Folder; default <home>/lab/exports/<family>."),
     ] = None,
     home: Home = None,
 ) -> None:
@@ -331,7 +370,9 @@ def export(
         load_family(family).level(name)
         chosen += sorted(r for r in known if r.startswith(f"{family}-{name}-"))
     if not chosen:
-        chosen = random.Random(seed).sample(sorted(known), min(sample, len(known)))
+        chosen = random.Random(seed).sample(
+            sorted(known), min(sample, len(known))
+        )
         chosen.sort()
     for run_id in chosen:
         if run_id not in known:
@@ -357,10 +398,14 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     for name, family in FAMILIES.items():
         embedded = [read_runs(archive) for archive in archives(name)]
         ends = {
-            run_id: records[-1] for runs in embedded for run_id, records in runs.items()
+            run_id: records[-1]
+            for runs in embedded
+            for run_id, records in runs.items()
         }
         paths = sorted(_folder(home, name).glob("*.jsonl"))
-        here = {p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths}
+        here = {
+            p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths
+        }
         statuses = [
             e.status if isinstance(e, RunEnd) else "failed"
             for e in (ends | here).values()
@@ -370,7 +415,9 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
             "embedded": len(ends),
             "here": len(here),
             "declared": declared(family),
-            **{s: statuses.count(s) for s in ("finished", "diverged", "failed")},
+            **{
+                s: statuses.count(s) for s in ("finished", "diverged", "failed")
+            },
         }
     return out
 
@@ -397,7 +444,9 @@ def _logs(folder: Path) -> dict[str, Any]:
     """Records by run_id of every log in a folder."""
     from autollm.core.records import parse_record
 
-    texts = {path.stem: path.read_text() for path in sorted(folder.glob("*.jsonl"))}
+    texts = {
+        path.stem: path.read_text() for path in sorted(folder.glob("*.jsonl"))
+    }
     return {
         run_id: list(map(parse_record, text.splitlines()))
         for run_id, text in texts.items()

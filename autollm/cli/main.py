@@ -29,7 +29,10 @@ def about(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_say_version, is_eager=True, help="Say which it is."
+            "--version",
+            callback=_say_version,
+            is_eager=True,
+            help="Say which it is.",
         ),
     ] = False,
 ) -> None:
@@ -80,7 +83,16 @@ def build() -> App:
         pretty_exceptions_enable=False,
     )
     app.callback()(about)
-    for module in (run, ingest, recommend, evaluate, report, doctor, clean, mcp):
+    for module in (
+        run,
+        ingest,
+        recommend,
+        evaluate,
+        report,
+        doctor,
+        clean,
+        mcp,
+    ):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.command()(recommend.check)
     app.command()(advice.tell)

@@ -46,7 +46,9 @@ Objective = Annotated[
 ]
 ChosenKnobs = Annotated[
     str | None,
-    typer.Option("--knobs", help="Columns that were chosen: A,B. No others are."),
+    typer.Option(
+        "--knobs", help="Columns that were chosen: A,B. No others are."
+    ),
 ]
 Fidelity = Annotated[
     str | None,
@@ -59,4 +61,6 @@ Fidelity = Annotated[
 
 def split(text: str) -> list[str]:
     """Names of a comma-separated list, in order, without repeats."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    return list(
+        dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    )

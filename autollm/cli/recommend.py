@@ -21,26 +21,38 @@ from autollm.cli.options import Home, Json, split
 
 Runs = Annotated[
     list[Path] | None,
-    typer.Argument(help="Logs: files or folders; none: what landed in the home."),
+    typer.Argument(
+        help="Logs: files or folders; none: what landed in the home."
+    ),
 ]
 Target = Annotated[
     str,
     typer.Option("--target", help="Where to run: params=7B,tokens=1.4e11."),
 ]
 Objective = Annotated[
-    str, typer.Option("--objective", help="Column, with :min or :max (val_loss:min).")
+    str,
+    typer.Option(
+        "--objective", help="Column, with :min or :max (val_loss:min)."
+    ),
 ]
-Knobs = Annotated[str, typer.Option("--knobs", help="Columns that were chosen: lr,bs.")]
+Knobs = Annotated[
+    str, typer.Option("--knobs", help="Columns that were chosen: lr,bs.")
+]
 Fidelity = Annotated[
     str, typer.Option("--fidelity", help="Columns of scale: params=P,tokens=T.")
 ]
 Mapping = Annotated[
-    str, typer.Option("--as", help="Mapping file (TOML), or name of a known mapping.")
+    str,
+    typer.Option(
+        "--as", help="Mapping file (TOML), or name of a known mapping."
+    ),
 ]
 Source = Annotated[
     str, typer.Option("--source", help="Which source, where there are several.")
 ]
-Trials = Annotated[int, typer.Option("--trials", min=1, max=20, help="How many runs.")]
+Trials = Annotated[
+    int, typer.Option("--trials", min=1, max=20, help="How many runs.")
+]
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,15 @@ def recommend(
         ),
     ] = "",
     fix: Annotated[
-        str, typer.Option("--fix", help="With --budget: params=7B or tokens=140B.")
+        str,
+        typer.Option("--fix", help="With --budget: params=7B or tokens=140B."),
     ] = "",
     trials: Trials = 3,
     write: Annotated[
-        str, typer.Option("--write", help="File for the configuration; - is stdout.")
+        str,
+        typer.Option(
+            "--write", help="File for the configuration; - is stdout."
+        ),
     ] = "",
     style: Annotated[
         str,
@@ -87,14 +103,18 @@ def recommend(
         ),
     ] = "",
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the advice in the home's ledger.")
+        bool,
+        typer.Option("--save", help="Keep the advice in the home's ledger."),
     ] = False,
     page: Annotated[
-        Path | None, typer.Option("--page", help="File for the advice as an HTML page.")
+        Path | None,
+        typer.Option("--page", help="File for the advice as an HTML page."),
     ] = None,
     goes_on: Annotated[
         str,
-        typer.Option("--continue", help="Saved advice to go on from, after `tell`."),
+        typer.Option(
+            "--continue", help="Saved advice to go on from, after `tell`."
+        ),
     ] = "",
     home: Home = None,
     as_json: Json = False,
@@ -118,7 +138,9 @@ def recommend(
 
 
 def check(
-    plan: Annotated[Path, typer.Argument(help="Your configuration: YAML or JSON.")],
+    plan: Annotated[
+        Path, typer.Argument(help="Your configuration: YAML or JSON.")
+    ],
     runs: Runs = None,
     target: Target = "",
     objective: Objective = "",
@@ -130,7 +152,9 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say whether a configuration of your own is all right, before you run it."""
-    asked = Asked(_paths(runs), target, objective, knobs, fidelity, mapping, source)
+    asked = Asked(
+        _paths(runs), target, objective, knobs, fidelity, mapping, source
+    )
     advice = _Ending(as_json)(lambda said: advise(said, 1, plan, home), asked)
     _print(advice, as_json)
 
@@ -207,7 +231,9 @@ class _Ending:
     def __init__(self, as_json: bool):
         self._as_json = as_json
 
-    def __call__(self, work: Callable[..., Any], asked: Asked | None = None) -> Any:
+    def __call__(
+        self, work: Callable[..., Any], asked: Asked | None = None
+    ) -> Any:
         from autollm.core.errors import (
             AdviceError,
             QuestionError,
@@ -229,7 +255,11 @@ class _Ending:
             self._fail(3, "unreadable", str(error), "name logs that are there.")
 
     def _may_ask(self, error: Any) -> bool:
-        return error.code == "direction" and not self._as_json and sys.stdin.isatty()
+        return (
+            error.code == "direction"
+            and not self._as_json
+            and sys.stdin.isatty()
+        )
 
     def _fail(self, code: int, name: str, text: str, remedy: str) -> None:
         from autollm.advisor.answer import error_json
@@ -262,7 +292,9 @@ def _flops(text: str) -> float:
 
     value = parse_value(text)
     if value is None or value.unit not in ("", "flops") or not value.number > 0:
-        raise QuestionError(f"--budget {text!r}, expected FLOPs, such as 1e21flops")
+        raise QuestionError(
+            f"--budget {text!r}, expected FLOPs, such as 1e21flops"
+        )
     return float(value.number)
 
 

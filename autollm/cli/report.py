@@ -54,5 +54,9 @@ def show(home: str | None, evaluation_id: str | None) -> None:
     places = resolve(home)
     board = load(places.home, evaluation_id)
     print_board(board, Console(width=None if sys.stdout.isatty() else WIDTH))
-    print(f"snapshot {board.table_id}, commit {board.commit}; again: {board.command}")
-    print(f"report   {join(places.reports, board.evaluation_id, 'report.html')}")
+    print(
+        f"snapshot {board.table_id}, commit {board.commit}; again: {board.command}"
+    )
+    print(
+        f"report   {join(places.reports, board.evaluation_id, 'report.html')}"
+    )

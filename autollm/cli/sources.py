@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from autollm.logs.proposals import Proposal, Question
 
 app = typer.Typer(
-    help="Public tables, and mappings for tables of your own.", no_args_is_help=True
+    help="Public tables, and mappings for tables of your own.",
+    no_args_is_help=True,
 )
 
 
@@ -53,11 +54,16 @@ def source_rows(home: str | None) -> list[dict[str, Any]]:
     rows = []
     for source in catalogue().values():
         n_all, state = len(source.files), "not here"
-        for word, folder in (("fetched", places.sources), ("AUTOLLM_DATA_DIR", root)):
+        for word, folder in (
+            ("fetched", places.sources),
+            ("AUTOLLM_DATA_DIR", root),
+        ):
             n_here = len(tables_below(folder, [source])) if folder else 0
             if n_here:
                 state = (
-                    word if n_here == n_all else f"{word}: {n_here} of {n_all} files"
+                    word
+                    if n_here == n_all
+                    else f"{word}: {n_here} of {n_all} files"
                 )
                 break
         rows.append({**source.as_dict(), "state": state})
@@ -96,15 +102,21 @@ def fetch(
     from autollm.logs.sources import find_source
 
     source, places = find_source(name), resolve(home).prepare()
-    with hold(places.locks / f"fetch-{source.name}.lock", f"the table {source.name}"):
+    with hold(
+        places.locks / f"fetch-{source.name}.lock", f"the table {source.name}"
+    ):
         found = bring(source, places.sources, mirror(), Bar())
     if as_json:
         print(
-            json.dumps([{"file": str(path), "from": origin} for path, origin in found])
+            json.dumps(
+                [{"file": str(path), "from": origin} for path, origin in found]
+            )
         )
         return
     for path, origin in found:
-        whence = "was here already" if origin == "here" else f"from the {origin}"
+        whence = (
+            "was here already" if origin == "here" else f"from the {origin}"
+        )
         print(f"{path}  ({whence}, sha256 as in the catalogue)")
     typer.echo(
         f"licence: {source.licence}. Cite: {source.citation}. "
@@ -141,7 +153,9 @@ def inspect(
     fidelity: Fidelity = None,
     mapping: Annotated[
         str | None,
-        typer.Option("--as", help="Mapping (file or name) to try instead of a guess."),
+        typer.Option(
+            "--as", help="Mapping (file or name) to try instead of a guess."
+        ),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -239,4 +253,6 @@ def remove(
     from autollm.logs.landing import remove_source
 
     remove_source(resolve(home).prepare().home, source)
-    print(f"removed {source}: its raw files stay, `autollm ingest PATH` brings it back")
+    print(
+        f"removed {source}: its raw files stay, `autollm ingest PATH` brings it back"
+    )

@@ -20,7 +20,9 @@ app = typer.Typer(
 
 
 @app.callback()
-def suites(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
+def suites(
+    context: typer.Context, home: Home = None, as_json: Json = False
+) -> None:
     """List the suites, and which of them the published snapshot can play."""
     if context.invoked_subcommand:
         return
@@ -47,7 +49,9 @@ def suites(context: typer.Context, home: Home = None, as_json: Json = False) -> 
 
 @app.command()
 def describe(
-    suite: Annotated[str, typer.Argument(help="A suite's id (autollm suites).")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite's id (autollm suites).")
+    ],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -64,7 +68,9 @@ def describe(
     from autollm.gym.tasks.suites import load_suite
 
     places = resolve(home)
-    load_suite(suite, home=places.home).opened("")  # what is wrong is said first
+    load_suite(suite, home=places.home).opened(
+        ""
+    )  # what is wrong is said first
     table = open_snapshot(places.home)
     found = load_suite(suite, table, places.home)
     missing = found.missing(table)
@@ -93,7 +99,9 @@ def make(
     source: Annotated[str, typer.Argument(help="A source that has landed.")],
     gap: Annotated[
         float,
-        typer.Option(min=1.0, help="Evidence is at least this many times cheaper."),
+        typer.Option(
+            min=1.0, help="Evidence is at least this many times cheaper."
+        ),
     ] = 2.0,
     home: Home = None,
     as_json: Json = False,
@@ -112,7 +120,9 @@ def make(
     suite = load_suite(suite_id, table, places.home)
     n_tasks = {s: len(suite.split(s)) for s in ("train", "validation", "test")}
     if as_json:
-        print(json.dumps({"suite_id": suite_id, "file": url, "n_tasks": n_tasks}))
+        print(
+            json.dumps({"suite_id": suite_id, "file": url, "n_tasks": n_tasks})
+        )
         return
     counts = ", ".join(f"{n} {split}" for split, n in n_tasks.items())
     print(f"{url}: {counts} tasks. Next: autollm evaluate --suite {suite_id}")
@@ -161,7 +171,9 @@ def suite_rows(home: str | None) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, problems
 
 
-def row_of(suite: Suite, origin: str, table: OutcomeTable | None) -> dict[str, Any]:
+def row_of(
+    suite: Suite, origin: str, table: OutcomeTable | None
+) -> dict[str, Any]:
     """See `suite_rows`."""
     from autollm.gym.tasks.suites import MASKED
 

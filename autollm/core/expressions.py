@@ -32,7 +32,13 @@ ARITY = {
     "mean": (1, 99),
 }
 """Functions, with the fewest and most arguments that they take."""
-_BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
+_BINARY = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.Pow: "**",
+}
 _COMPARE = {
     ast.Lt: "<",
     ast.LtE: "<=",
@@ -104,7 +110,11 @@ def parse_expression(text: Any) -> Expression:
         MappingError: not an expression, longer than MAX_CHARACTERS, nested deeper than
             MAX_DEPTH, or anything outside the whitelist.
     """
-    if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
+    if (
+        not isinstance(text, str)
+        or not text.strip()
+        or len(text) > MAX_CHARACTERS
+    ):
         raise MappingError(
             f"expected an expression of 1 to {MAX_CHARACTERS} characters, got "
             f"{text!r:.80}"
@@ -112,7 +122,9 @@ def parse_expression(text: Any) -> Expression:
     try:
         parsed = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise MappingError(f"cannot parse the expression {text!r}: {error}") from None
+        raise MappingError(
+            f"cannot parse the expression {text!r}: {error}"
+        ) from None
     tree = _Checker(text).check(parsed.body)
     is_text: dict[str, bool] = {}
     for node in _walk(tree):
@@ -153,15 +165,21 @@ class _Checker:
             case ast.Name() | ast.Attribute():
                 return Name(self._dotted(node))
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-                return Operation(_UNARY[type(op)], (self.check(operand, inner),))
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                return Operation(
+                    _UNARY[type(op)], (self.check(operand, inner),)
+                )
+            case ast.BinOp(left=left, op=op, right=right) if (
+                type(op) in _BINARY
+            ):
                 operands = (self.check(left, inner), self.check(right, inner))
                 return Operation(_BINARY[type(op)], operands)
             case ast.Compare():
                 return self._comparison(node, inner)
             case ast.BoolOp(op=op, values=values):
                 name = "and" if isinstance(op, ast.And) else "or"
-                return Operation(name, tuple(self.check(v, inner) for v in values))
+                return Operation(
+                    name, tuple(self.check(v, inner) for v in values)
+                )
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._call(name, arguments, inner)
             case ast.Constant(value=str()):
@@ -215,14 +233,18 @@ class _Checker:
         if any(_is_text(operand) for operand in operands):
             return self._text_comparison(node, operands)
         if not all(type(op) in _COMPARE for op in node.ops):
-            raise MappingError(f"only == != < <= > >= compare, in {self._text!r}")
+            raise MappingError(
+                f"only == != < <= > >= compare, in {self._text!r}"
+            )
         nodes = [self.check(operand, depth) for operand in operands]
         pairs = []
         for op, left, right in zip(node.ops, nodes, nodes[1:], strict=False):
             pairs.append(Operation(_COMPARE[type(op)], (left, right)))
         return pairs[0] if len(pairs) == 1 else Operation("and", tuple(pairs))
 
-    def _text_comparison(self, node: ast.Compare, operands: list[ast.expr]) -> Node:
+    def _text_comparison(
+        self, node: ast.Compare, operands: list[ast.expr]
+    ) -> Node:
         is_equality = len(node.ops) == 1 and isinstance(
             node.ops[0], (ast.Eq, ast.NotEq)
         )
@@ -240,7 +262,9 @@ class _Checker:
 
     def _membership(self, node: ast.Compare, depth: int) -> Node:
         listed = node.comparators[0]
-        if len(node.ops) != 1 or not isinstance(listed, (ast.Tuple, ast.List, ast.Set)):
+        if len(node.ops) != 1 or not isinstance(
+            listed, (ast.Tuple, ast.List, ast.Set)
+        ):
             raise MappingError(
                 f"write `name in (...)` with a list of values, in {self._text!r}"
             )

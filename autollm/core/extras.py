@@ -86,7 +86,9 @@ def require(modules: Iterable[str], wanted_by: str) -> None:
 def absent_text(modules: Iterable[str], wanted_by: str) -> str:
     """What is missing, and the one command that brings it."""
     missing = list(modules)
-    extras = sorted({EXTRA_OF[module] for module in missing if module in EXTRA_OF})
+    extras = sorted(
+        {EXTRA_OF[module] for module in missing if module in EXTRA_OF}
+    )
     others = [module for module in missing if module not in EXTRA_OF]
     ours = [f"'autollm[{','.join(extras)}]'"] if extras else []
     return (

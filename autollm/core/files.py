@@ -118,7 +118,10 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's; no number of a process
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # another user's; no number of a process
         return True
     return True
 

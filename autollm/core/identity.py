@@ -82,7 +82,9 @@ def checkpoint_digest(folder: str | Path) -> str:
     return digest.hexdigest()[:16] if found else content_hash(str(folder))
 
 
-def closure(roots: Iterable[str], registry: Registry = NO_REGISTRY) -> dict[str, Path]:
+def closure(
+    roots: Iterable[str], registry: Registry = NO_REGISTRY
+) -> dict[str, Path]:
     """Modules that can be reached from `roots` by imports, by dotted names in text, or
     by names of the registry; module -> source, sorted.
 
@@ -154,7 +156,11 @@ def dump(node: ast.AST) -> str:
     parts = []
     for name in node._fields:
         value = getattr(node, name, None)
-        if name in ("ctx", "kind", "type_comment") or value is None or value == []:
+        if (
+            name in ("ctx", "kind", "type_comment")
+            or value is None
+            or value == []
+        ):
             continue
         if isinstance(node, ast.Constant):
             written = _constant(value)
@@ -235,7 +241,11 @@ def _is_for_type_checkers(node: Any) -> bool:
     if not isinstance(node, ast.If) or node.orelse:
         return False
     test = node.test
-    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", "")
+    name = (
+        test.attr
+        if isinstance(test, ast.Attribute)
+        else getattr(test, "id", "")
+    )
     return name == "TYPE_CHECKING"
 
 
@@ -261,7 +271,9 @@ class _Mentions:
 
 
 @lru_cache(maxsize=4096)
-def _mentions(module: str, path: Path, changed_ns: int, n_bytes: int) -> _Mentions:
+def _mentions(
+    module: str, path: Path, changed_ns: int, n_bytes: int
+) -> _Mentions:
     modules: list[str] = []
     packages: list[str] = []
     names: set[str] = set()
@@ -316,7 +328,9 @@ def _from(node: ast.ImportFrom, module: str, path: Path) -> list[str]:
     if node.level:
         package = module.split(".")
         n_up = node.level - (path.name == "__init__.py")
-        base = ".".join([*package[: len(package) - n_up], *filter(None, [base])])
+        base = ".".join(
+            [*package[: len(package) - n_up], *filter(None, [base])]
+        )
     return [_home_of(base, alias.name) for alias in node.names]
 
 

@@ -24,4 +24,6 @@ def experiment_id(
     (optimizer, schedule, tokenizer ...), is appended before hashing; empty where nothing
     is known.
     """
-    return f"{source}:{content_hash(canonical_json(fidelity) + context_json, 8)}"
+    return (
+        f"{source}:{content_hash(canonical_json(fidelity) + context_json, 8)}"
+    )

@@ -72,8 +72,12 @@ class Knob:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        ordered = self.scale in ONE_COORDINATE and all(map(is_number, self.levels))
-        if not self.levels or (ordered and list(self.levels) != sorted(self.levels)):
+        ordered = self.scale in ONE_COORDINATE and all(
+            map(is_number, self.levels)
+        )
+        if not self.levels or (
+            ordered and list(self.levels) != sorted(self.levels)
+        ):
             raise SpaceError(
                 f"knob {self.name!r}: levels must be ascending and not empty, got "
                 f"{self.levels}"
@@ -92,9 +96,9 @@ class Knob:
             raise SpaceError(
                 f"knob {self.name!r}: levels must be distinct, got {self.levels}"
             )
-        if (self.scale == "list") != (self.positions[1] > 0) or not 0 <= self.positions[
-            0
-        ] <= self.positions[1]:
+        if (self.scale == "list") != (
+            self.positions[1] > 0
+        ) or not 0 <= self.positions[0] <= self.positions[1]:
             raise SpaceError(
                 f"knob {self.name!r}: positions {self.positions}, expected (fewest, "
                 "most) for a list and nothing else"
@@ -171,15 +175,20 @@ class Knob:
                 (len(self.levels) - 1) / math.sqrt(self.positions[1]),
             )
             lengths = [
-                [_log_length(n)] if self._any_length else [] for n in self.positions
+                [_log_length(n)] if self._any_length else []
+                for n in self.positions
             ]
-            return np.array([np.append(low, lengths[0]), np.append(high, lengths[1])])
+            return np.array(
+                [np.append(low, lengths[0]), np.append(high, lengths[1])]
+            )
         return np.array(
             [
                 np.zeros(self.width),
                 np.full(
                     self.width,
-                    SIMPLEX_UNIT if self.scale == "simplex" else 1 / math.sqrt(2),
+                    SIMPLEX_UNIT
+                    if self.scale == "simplex"
+                    else 1 / math.sqrt(2),
                 ),
             ]
         )
@@ -217,7 +226,9 @@ class Knob:
         rank = self._ranks.get(_kind(value))
         if rank is not None:
             return rank
-        close = difflib.get_close_matches(str(value), list(map(str, self.levels)), n=1)
+        close = difflib.get_close_matches(
+            str(value), list(map(str, self.levels)), n=1
+        )
         raise self._wrong(
             whole,
             "is none of the declared "
@@ -227,7 +238,9 @@ class Knob:
 
 def is_number(value: Any) -> bool:
     """A number in the sense of JSON: bool is none."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, np.number)) and not isinstance(
+        value, bool
+    )
 
 
 def _kind(value: Any) -> tuple[bool, Any]:
@@ -266,7 +279,9 @@ def _encode_integer(knob: Knob, value: Any) -> float:
 def _encode_ordinal(knob: Knob, value: Any) -> float:
     if not all(map(is_number, knob.levels)):
         return float(knob._rank(value, value))
-    return float(np.argmin(np.abs(np.asarray(knob.levels) - _finite(knob, value))))
+    return float(
+        np.argmin(np.abs(np.asarray(knob.levels) - _finite(knob, value)))
+    )
 
 
 def _encode_categorical(knob: Knob, value: Any) -> np.ndarray:
@@ -280,7 +295,9 @@ def _encode_list(knob: Knob, value: Any) -> np.ndarray:
     if not isinstance(value, (list, tuple)) or not fewest <= len(value) <= most:
         raise knob._wrong(value, "is not a list of the declared length")
     ranks = np.array([knob._rank(item, value) for item in value], dtype=float)
-    stretched = ranks[_stretched(len(value), most)] if len(value) else np.zeros(most)
+    stretched = (
+        ranks[_stretched(len(value), most)] if len(value) else np.zeros(most)
+    )
     return np.append(
         stretched / math.sqrt(most),
         [_log_length(len(value))] if knob._any_length else [],
@@ -312,13 +329,16 @@ def _encode_simplex(knob: Knob, value: Any) -> np.ndarray:
     )
     if weights.min() < 0 or abs(weights.sum() - 1) > SUM_SLACK:
         raise knob._wrong(
-            value, f"has weights from {weights.min():g} that sum to {weights.sum():g}"
+            value,
+            f"has weights from {weights.min():g} that sum to {weights.sum():g}",
         )
     return SIMPLEX_UNIT * np.sqrt(weights / weights.sum())
 
 
 def _decode_ordinal(knob: Knob, point: Any) -> Any:
-    level = knob.levels[int(np.clip(round(float(point)), 0, len(knob.levels) - 1))]
+    level = knob.levels[
+        int(np.clip(round(float(point)), 0, len(knob.levels) - 1))
+    ]
     return _rounded(level) if is_number(level) else level
 
 
@@ -333,7 +353,8 @@ def _decode_list(knob: Knob, point: Sequence[float] | np.ndarray) -> list[Any]:
     ranks = np.asarray(point[:most]) * math.sqrt(most)
     means = [ranks[which == i].mean() for i in range(length)]
     return [
-        knob.levels[int(r)] for r in np.clip(np.rint(means), 0, len(knob.levels) - 1)
+        knob.levels[int(r)]
+        for r in np.clip(np.rint(means), 0, len(knob.levels) - 1)
     ]
 
 
@@ -346,7 +367,9 @@ def _decode_simplex(
         if weights.sum() > 0
         else np.full(knob.width, 1 / knob.width)
     )
-    return {part: _rounded(w) for part, w in zip(knob.levels, weights, strict=True)}
+    return {
+        part: _rounded(w) for part, w in zip(knob.levels, weights, strict=True)
+    }
 
 
 _ENCODE: dict[str, Callable[[Knob, Any], Any]] = {
@@ -362,7 +385,9 @@ _ENCODE: dict[str, Callable[[Knob, Any], Any]] = {
 }
 _DECODE: dict[str, Callable[[Knob, Any], Any]] = {
     "log": lambda knob, point: _rounded(2.0**point * knob.factor),
-    "linear": lambda knob, point: _rounded(point * (knob.step or 1.0) * knob.factor),
+    "linear": lambda knob, point: _rounded(
+        point * (knob.step or 1.0) * knob.factor
+    ),
     "integer": lambda knob, point: round(
         round(float(point) * (knob.step or 1.0)) * knob.factor
     ),

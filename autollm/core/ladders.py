@@ -34,11 +34,15 @@ class Ladder:
 
     def to_json(self) -> str:
         raw: dict[str, Any] = {
-            "coordinates": [{"name": c.name, "unit": c.unit} for c in self.coordinates]
+            "coordinates": [
+                {"name": c.name, "unit": c.unit} for c in self.coordinates
+            ]
         }
         metrics = []
         for m in self.metrics:
-            metrics.append({"name": m.name, "direction": m.direction, "unit": m.unit})
+            metrics.append(
+                {"name": m.name, "direction": m.direction, "unit": m.unit}
+            )
         if metrics:
             raw["metrics"] = metrics
         if self.signal:

@@ -74,7 +74,10 @@ def holder(path: Path) -> str:
 def _wait(lock: FileLock, path: Path, what: str, wait_s: float) -> None:
     if wait_s > 0:
         log.warning(
-            "waiting up to %.0f s for %s, in use by %s", wait_s, what, holder(path)
+            "waiting up to %.0f s for %s, in use by %s",
+            wait_s,
+            what,
+            holder(path),
         )
     try:
         lock.acquire(timeout=wait_s)

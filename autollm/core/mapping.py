@@ -59,7 +59,9 @@ Range = Annotated[tuple[Finite, Finite], Field(description="lowest, highest")]
 EntryName = Annotated[str, Field(pattern=f"^{NAME}$")]
 Formula = Annotated[
     Expression,
-    BeforeValidator(lambda e: e if isinstance(e, Expression) else parse_expression(e)),
+    BeforeValidator(
+        lambda e: e if isinstance(e, Expression) else parse_expression(e)
+    ),
     PlainSerializer(lambda expression: expression.text),
 ]
 
@@ -215,8 +217,14 @@ class TablePart(_Entry):
         for pattern in (self.file, self.join):
             if self.join and fnmatchcase(name, pattern):
                 head, _, tail = pattern.partition("*")
-                star = name[len(head) : len(name) - len(tail)] if "*" in pattern else ""
-                return self.file.replace("*", star), self.join.replace("*", star)
+                star = (
+                    name[len(head) : len(name) - len(tail)]
+                    if "*" in pattern
+                    else ""
+                )
+                return self.file.replace("*", star), self.join.replace(
+                    "*", star
+                )
         return None
 
 
@@ -312,7 +320,9 @@ class Mapping(_Entry):
     limits: tuple[Limit, ...] = Field((), max_length=MOST_ENTRIES)
     context: tuple[Context, ...] = Field((), max_length=MOST_ENTRIES)
     labels: tuple[str, ...] = ()
-    fidelity: tuple[Quantity, ...] = Field(min_length=1, max_length=MOST_ENTRIES)
+    fidelity: tuple[Quantity, ...] = Field(
+        min_length=1, max_length=MOST_ENTRIES
+    )
     objective: Objective
     secondary: tuple[Quantity, ...] = Field((), max_length=MOST_ENTRIES)
     signal: Signal | None = None
@@ -337,7 +347,9 @@ class Mapping(_Entry):
     @cached_property
     def mapping_id(self) -> str:
         """16 hex digits of everything that differs from a default."""
-        content = self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+        content = self.model_dump(
+            mode="json", exclude_defaults=True, by_alias=True
+        )
         return content_hash(canonical_json(content, digits=None))
 
     @cached_property
@@ -350,7 +362,10 @@ class Mapping(_Entry):
         for knob in self.knobs:
             entry = {name: getattr(knob, name) for name in names}
             if knob.when:
-                entry["when"] = {"knob": knob.when.knob, "values": knob.when.values}
+                entry["when"] = {
+                    "knob": knob.when.knob,
+                    "values": knob.when.values,
+                }
             if knob.missing is not None:
                 entry["missing"] = knob.missing
             knobs.append(entry)
@@ -368,7 +383,9 @@ class Mapping(_Entry):
         metrics = []
         for metric in self.secondary:
             if metric.direction:
-                metrics.append(Metric(metric.name, metric.unit, metric.direction))
+                metrics.append(
+                    Metric(metric.name, metric.unit, metric.direction)
+                )
         signal = None
         if self.signal:
             signal = Metric(self.signal.name, direction=self.signal.direction)
@@ -396,7 +413,9 @@ class Mapping(_Entry):
         share = self.schedule.share if self.schedule else None
         derived = (entry.value for entry in self.derived)
         rules = (rule.when for rule in self.status)
-        return tuple(e for e in (*derived, *costs, *rules, share) if e is not None)
+        return tuple(
+            e for e in (*derived, *costs, *rules, share) if e is not None
+        )
 
     @cached_property
     def column_of(self) -> dict[str, str]:
@@ -443,7 +462,9 @@ class Mapping(_Entry):
         direct += self.join.on
         for lookup in self.lookup:
             direct += lookup.columns
-        found = dict.fromkeys(c for c in direct if c and c not in self.made_columns)
+        found = dict.fromkeys(
+            c for c in direct if c and c not in self.made_columns
+        )
         return tuple(found)
 
     def unmatched_patterns(self, header: list[str]) -> list[tuple[str, str]]:
@@ -526,12 +547,18 @@ def _with_columns(raw: dict[str, Any]) -> dict[str, Any]:
     """
     is_log = raw.get("format") == RUN_LOG
     filled = dict(raw)
-    prefixes = {"knobs": "config.", "context": "config.", "fidelity": "fidelity."}
+    prefixes = {
+        "knobs": "config.",
+        "context": "config.",
+        "fidelity": "fidelity.",
+    }
     prefixes |= {"objective": "final.", "secondary": "final."}
     for section, prefix in prefixes.items():
         entries = raw.get(section)
         if isinstance(entries, (list, tuple)):
-            filled[section] = tuple(_filled(e, prefix * is_log) for e in entries)
+            filled[section] = tuple(
+                _filled(e, prefix * is_log) for e in entries
+            )
         elif isinstance(entries, (dict, _Entry)):
             filled[section] = _filled(entries, prefix * is_log)
     if is_log:
@@ -543,7 +570,11 @@ def _with_columns(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(entry: Any) -> Any:
     """An entry that was built in Python, as what it was built from."""
-    return entry.model_dump(exclude_unset=True) if isinstance(entry, _Entry) else entry
+    return (
+        entry.model_dump(exclude_unset=True)
+        if isinstance(entry, _Entry)
+        else entry
+    )
 
 
 def _filled(entry: Any, prefix: str) -> Any:
@@ -556,15 +587,21 @@ def _filled(entry: Any, prefix: str) -> Any:
 def _with_clean_patterns(raw: dict[str, Any]) -> dict[str, Any]:
     parts = []
     for part in raw.get("tables") or ():
-        part = part.model_dump(by_alias=True) if isinstance(part, _Entry) else part
+        part = (
+            part.model_dump(by_alias=True) if isinstance(part, _Entry) else part
+        )
         if isinstance(part, dict):
-            cleaned = {n: _clean(part[n]) for n in ("file", "join") if n in part}
+            cleaned = {
+                n: _clean(part[n]) for n in ("file", "join") if n in part
+            }
             part = {**part, **cleaned}
         parts.append(part)
     found: dict[str, Any] = {"tables": tuple(parts)} if parts else {}
     files = raw.get("files")
     if files is None:
-        files = tuple(p["file"] for p in parts if isinstance(p, dict) and "file" in p)
+        files = tuple(
+            p["file"] for p in parts if isinstance(p, dict) and "file" in p
+        )
     if isinstance(files, (list, tuple)):
         files = tuple(_clean(pattern) for pattern in files)
     return {**found, "files": files}

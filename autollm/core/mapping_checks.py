@@ -60,7 +60,9 @@ def _files(mapping: Mapping) -> Iterator[str]:
                 "[join] on = [...] is missing: the columns that both files of a pair "
                 "share"
             )
-    if mapping.tables and set(mapping.files) != {part.file for part in mapping.tables}:
+    if mapping.tables and set(mapping.files) != {
+        part.file for part in mapping.tables
+    }:
         yield (
             "`files` and [[tables]] name different files. Fix: leave `files` out, "
             "[[tables]] says it all"
@@ -111,7 +113,9 @@ def _knobs(mapping: Mapping) -> Iterator[str]:
             )
         yield from _missing(knob)
         earlier = before.get(knob.when.knob) if knob.when else None
-        if knob.when and (earlier is None or earlier.scale in ("list", "simplex")):
+        if knob.when and (
+            earlier is None or earlier.scale in ("list", "simplex")
+        ):
             yield (
                 f"knob {knob.name!r} hangs on {knob.when.knob!r}, which is no number or "
                 "category named before it"
@@ -124,7 +128,9 @@ def _missing(knob: KnobRule) -> Iterator[str]:
         return
     if knob.scale == "simplex":
         yield f"knob {knob.name!r}: `missing` belongs to knobs of one column"
-    is_number = isinstance(knob.missing, (int, float)) and knob.missing is not True
+    is_number = (
+        isinstance(knob.missing, (int, float)) and knob.missing is not True
+    )
     if knob.scale in _ON_A_GRID and not is_number:
         yield (
             f"knob {knob.name!r}: missing = {knob.missing!r} on a {knob.scale} scale, "

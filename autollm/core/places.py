@@ -166,7 +166,9 @@ def resolve(home: str | Path | None = None) -> Places:
         return Places(str(folder), folder)
     return Places(
         chosen.rstrip("/"),
-        Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var").expanduser().resolve(),
+        Path(os.environ.get("AUTOLLM_LOCAL_HOME") or "var")
+        .expanduser()
+        .resolve(),
     )
 
 
@@ -179,7 +181,10 @@ def check_schema(home: str) -> None:
     url = _schema_url(home)
     if exists(url):
         read_sealed(
-            url, SetupError, "remove this file; it is written anew.", HOME_SCHEMA
+            url,
+            SetupError,
+            "remove this file; it is written anew.",
+            HOME_SCHEMA,
         )
 
 
@@ -208,7 +213,9 @@ def _check_name(home: str) -> None:
             )
 
 
-def silence_telemetry(environment: MutableMapping[str, str] | None = None) -> None:
+def silence_telemetry(
+    environment: MutableMapping[str, str] | None = None,
+) -> None:
     """Switch telemetry of all parts off, unless the user set a variable otherwise."""
     target = os.environ if environment is None else environment
     for name, value in TELEMETRY_OFF.items():

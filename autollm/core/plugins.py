@@ -52,7 +52,9 @@ def plugins(group: str) -> dict[str, Plugin]:
     """
     found: dict[str, Plugin] = {}
     for entry in entry_points(group=group):
-        package = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
+        package = (
+            f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
+        )
         plugin = Plugin(entry.name, entry.value, package, entry)
         other = found.get(entry.name)
         if other is None or package < other.package:

@@ -25,7 +25,9 @@ def die_with_parent() -> None:
     one that was killed before the worker came this far.
     """
     starter = multiprocessing.parent_process()
-    parent = os.getppid() if starter is None or starter.pid is None else starter.pid
+    parent = (
+        os.getppid() if starter is None or starter.pid is None else starter.pid
+    )
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

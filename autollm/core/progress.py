@@ -90,6 +90,8 @@ class Progress:
             atexit.register(self.close)
         task_id = self._bars.task_ids[0]
         text = f"{self.what}: {said}" if said else self.what
-        self._bars.update(task_id, completed=done, description=text, refresh=True)
+        self._bars.update(
+            task_id, completed=done, description=text, refresh=True
+        )
         if self._is_last(done):
             self.close()

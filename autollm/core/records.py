@@ -64,7 +64,9 @@ class RunEnd:
     flops and device_hours.
     """
 
-    status: Literal["finished", "diverged", "failed", "killed", "pruned", "running"]
+    status: Literal[
+        "finished", "diverged", "failed", "killed", "pruned", "running"
+    ]
     final: dict[str, float] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     reason: str = ""
@@ -80,7 +82,8 @@ def to_line(record: Record) -> str:
     'nan', 'inf', '-inf'.
     """
     return canonical_json(
-        {"kind": _KIND_OF[type(record)], **dataclasses.asdict(record)}, digits=None
+        {"kind": _KIND_OF[type(record)], **dataclasses.asdict(record)},
+        digits=None,
     )
 
 
@@ -100,7 +103,9 @@ def parse_record(line: str) -> Record:
     kind = raw.pop("kind", None)
     cls = _KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise RecordError(f"unknown kind {kind!r}, expected one of {', '.join(_KINDS)}")
+        raise RecordError(
+            f"unknown kind {kind!r}, expected one of {', '.join(_KINDS)}"
+        )
     fields = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(raw) - set(fields))
     if unknown:
@@ -108,7 +113,8 @@ def parse_record(line: str) -> Record:
     required = [
         n
         for n, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
     ]
     missing = [n for n in required if raw.get(n) is None]
     if missing:
@@ -135,11 +141,20 @@ def _check(record: Record) -> None:
                 "version"
             )
         for name in ("run_id", "source", "family"):
-            if not isinstance(getattr(record, name), str) or not getattr(record, name):
+            if not isinstance(getattr(record, name), str) or not getattr(
+                record, name
+            ):
                 raise RecordError(
                     f"{name} must be a non-empty string, got {getattr(record, name)!r}"
                 )
-        for name in ("config", "fidelity", "model", "data", "hardware", "versions"):
+        for name in (
+            "config",
+            "fidelity",
+            "model",
+            "data",
+            "hardware",
+            "versions",
+        ):
             if not isinstance(getattr(record, name), dict):
                 raise RecordError(
                     f"{name} must be an object, got {getattr(record, name)!r}"
@@ -148,7 +163,9 @@ def _check(record: Record) -> None:
         if not isinstance(record.step, int) or isinstance(record.step, bool):
             raise RecordError(f"step must be an integer, got {record.step!r}")
         if not isinstance(record.metrics, dict):
-            raise RecordError(f"metrics must be an object, got {record.metrics!r}")
+            raise RecordError(
+                f"metrics must be an object, got {record.metrics!r}"
+            )
     elif record.status not in STATUSES:
         raise RecordError(
             f"status {record.status!r}, expected one of {', '.join(STATUSES)}"
@@ -168,7 +185,8 @@ def _floats(record: Record) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise RecordError(f"{name} must be an object, got {values!r}")
         out[name] = {
-            key: parse_number(value, f"{name}.{key}") for key, value in values.items()
+            key: parse_number(value, f"{name}.{key}")
+            for key, value in values.items()
         }
     if isinstance(record, RunStep):
         for name in ("tokens", "wall_time_s"):
@@ -214,7 +232,9 @@ def _canonical(value: Any, digits: int | None) -> Any:
     ):  # the common case, below in other words
         return value
     if isinstance(value, dict):
-        return {str(key): _canonical(item, digits) for key, item in value.items()}
+        return {
+            str(key): _canonical(item, digits) for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_canonical(item, digits) for item in value]
     if isinstance(value, bool) or value is None or isinstance(value, str):
@@ -226,7 +246,11 @@ def _canonical(value: Any, digits: int | None) -> Any:
     if digits is None or not isinstance(number, (int, float)):
         return number
     rounded = float(f"{number:.{digits}g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
+    return (
+        int(rounded)
+        if rounded.is_integer() and abs(rounded) < 1e15
+        else rounded
+    )
 
 
 def content_hash(text: str | bytes, length: int = 16) -> str:
@@ -240,5 +264,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        out |= (
+            flat(value, f"{name}.")
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
     return out

@@ -58,9 +58,7 @@ _SECRET_WORD = (
     r"encryption[_-]?key|secret|passwd|password|passphrase|passwort|credentials?|"
     r"client[_-]?secret|connection[_-]?string|session[_-]?id|auth[_-]?key"
 )
-_VALUE = (
-    r"(?:\[redacted\]|\"[^\"\n]{1,2000}\"|'[^'\n]{1,2000}'|[^\s\"',;}\])&]{1,2000})"
-)
+_VALUE = r"(?:\[redacted\]|\"[^\"\n]{1,2000}\"|'[^'\n]{1,2000}'|[^\s\"',;}\])&]{1,2000})"
 _GIVEN = r"[\"']?[ \t]{0,8}[:=][ \t]{0,8}"
 _NAMED = (
     re.compile(rf"(?i)((?:{_SECRET_WORD})[\w-]{{0,24}}{_GIVEN})({_VALUE})"),
@@ -88,8 +86,12 @@ _MODEL_TOKEN = re.compile(
 _EMAIL = re.compile(
     r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
 )
-_IP4 = re.compile(r"(?<![\w.])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
-_IP6 = re.compile(r"(?i)(?<![\w:])(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{1,4}(?![\w:])")
+_IP4 = re.compile(
+    r"(?<![\w.])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w.])"
+)
+_IP6 = re.compile(
+    r"(?i)(?<![\w:])(?:[0-9a-f]{1,4}:){3,7}[0-9a-f]{1,4}(?![\w:])"
+)
 _INNER_HOST = re.compile(
     r"(?i)(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,8}"
     r"(?:internal|local|localdomain|corp|lan|intranet|compute\.amazonaws\.com)(?![\w-])"
@@ -110,7 +112,9 @@ _SAFE_VALUE = re.compile(
     r"[\"']?(?:\[(?:redacted|host|user|address)\]|[-+0-9.e_]{1,24})"
 )
 """A redacted value, or a number: `tokens`, `max_token` are counts."""
-_COMMON_NAMES = frozenset(("root", "user", "admin", "ubuntu", "runner", "localhost"))
+_COMMON_NAMES = frozenset(
+    ("root", "user", "admin", "ubuntu", "runner", "localhost")
+)
 """Names that say nothing about whose machine it is, and are words of the language."""
 
 

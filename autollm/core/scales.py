@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Scale = Literal["log", "linear", "integer", "ordinal", "categorical", "simplex", "list"]
+Scale = Literal[
+    "log", "linear", "integer", "ordinal", "categorical", "simplex", "list"
+]
 SCALES: tuple[str, ...] = get_args(Scale)
 ONE_COORDINATE = ("log", "linear", "integer", "ordinal")
 """Scales of a single number."""

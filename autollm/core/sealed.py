@@ -25,7 +25,9 @@ SEAL = "sha256"
 def write_sealed(url: str, fields: Mapping[str, Any]) -> None:
     """Replace the file at `url` by these fields and their digest."""
     sealed = {**fields, SEAL: _digest(fields)}
-    storage.write_atomic(url, json.dumps(sealed, indent=1, allow_nan=False).encode())
+    storage.write_atomic(
+        url, json.dumps(sealed, indent=1, allow_nan=False).encode()
+    )
 
 
 def read_sealed(

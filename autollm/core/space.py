@@ -47,7 +47,9 @@ class Limit:
     most: float
 
     def __str__(self) -> str:
-        terms = " + ".join(f"{weight:g} {name}" for name, weight in self.weights)
+        terms = " + ".join(
+            f"{weight:g} {name}" for name, weight in self.weights
+        )
         return f"{terms} <= {self.most:g} (natural units)"
 
 
@@ -75,7 +77,10 @@ class Space:
             before[knob.name] = knob
         for limit in self.limits:
             for name, _ in limit.weights:
-                if name not in before or before[name].scale not in ONE_COORDINATE:
+                if (
+                    name not in before
+                    or before[name].scale not in ONE_COORDINATE
+                ):
                     raise SpaceError(
                         f"limit {limit}: {name!r} is no knob of one coordinate. Known: "
                         f"{', '.join(self.names)}."
@@ -105,7 +110,11 @@ class Space:
         parts of a category, list or mixture.
         """
         return np.array(
-            [k.scale in ONE_COORDINATE for k in self.knobs for _ in range(k.width)]
+            [
+                k.scale in ONE_COORDINATE
+                for k in self.knobs
+                for _ in range(k.width)
+            ]
         )
 
     def __len__(self) -> int:
@@ -132,13 +141,17 @@ class Space:
                 if unknown
                 else f"missing knob {missing[0]!r}"
             )
-            raise SpaceError(f"{problem}. Expected exactly: {', '.join(chosen)}.")
+            raise SpaceError(
+                f"{problem}. Expected exactly: {', '.join(chosen)}."
+            )
         parts = [
             k.encode(configuration[k.name]) if k.name in chosen else _rest(k)
             for k in self.knobs
         ]
         idle = [
-            k for k in self.knobs if k.name in configuration and k.name not in chosen
+            k
+            for k in self.knobs
+            if k.name in configuration and k.name not in chosen
         ]
         if idle:
             raise SpaceError(
@@ -149,7 +162,9 @@ class Space:
         for limit in self.limits:
             if not self._within(point[None], limit, chosen)[0]:
                 said = ", ".join(
-                    f"{n}={configuration[n]!r}" for n, _ in limit.weights if n in chosen
+                    f"{n}={configuration[n]!r}"
+                    for n, _ in limit.weights
+                    if n in chosen
                 )
                 raise SpaceError(f"{said} breaks the limit {limit}.")
         return point
@@ -186,7 +201,10 @@ class Space:
         points.
         """
         sizes = [len(k.levels) for k in self.knobs]
-        if any(k.grid is None for k in self.knobs) or math.prod(sizes) > MAX_GRID:
+        if (
+            any(k.grid is None for k in self.knobs)
+            or math.prod(sizes) > MAX_GRID
+        ):
             return None
         index = np.indices(sizes).reshape(len(sizes), -1)
         points = np.hstack(
@@ -226,13 +244,17 @@ class Space:
                 parent, values = knob.when
                 other = self.names.index(parent)
                 fits = np.array(
-                    [_among(level, values) for level in self.knobs[other].levels]
+                    [
+                        _among(level, values)
+                        for level in self.knobs[other].levels
+                    ]
                 )
                 chosen[knob.name] = chosen[parent] & fits[index[other]]
                 points[~chosen[knob.name], self.slices[knob.name]] = _rest(knob)
         kept = (
             np.all(
-                [self._within(points, limit, chosen) for limit in self.limits], axis=0
+                [self._within(points, limit, chosen) for limit in self.limits],
+                axis=0,
             )
             if self.limits
             else np.ones(len(points), bool)
@@ -242,13 +264,17 @@ class Space:
         once[first] = True
         return points[kept & once]
 
-    def _within(self, points: np.ndarray, limit: Limit, chosen: Any) -> np.ndarray:
+    def _within(
+        self, points: np.ndarray, limit: Limit, chosen: Any
+    ) -> np.ndarray:
         """Whether points [n, n_coordinates] keep a limit, bool [n]; `chosen`: names, or
         masks [n] by name.
         """
         total = np.zeros(len(points))
         for name, weight in limit.weights:
-            counts = chosen[name] if isinstance(chosen, dict) else name in chosen
+            counts = (
+                chosen[name] if isinstance(chosen, dict) else name in chosen
+            )
             total = total + np.where(
                 counts, weight * points[:, self.slices[name].start], 0.0
             )
@@ -292,7 +318,9 @@ class Space:
             Limit(tuple(entry["weights"].items()), entry["most"])
             for entry in raw.get("limits", ())
         )
-        return cls(tuple(_knob_of(k) for k in raw["knobs"]), raw["space_id"], limits)
+        return cls(
+            tuple(_knob_of(k) for k in raw["knobs"]), raw["space_id"], limits
+        )
 
     @cached_property
     def digest(self) -> str:

@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-Status = Literal["finished", "diverged", "failed", "killed", "pruned", "running"]
+Status = Literal[
+    "finished", "diverged", "failed", "killed", "pruned", "running"
+]
 
 _WORDS: dict[Status, tuple[str, ...]] = {
     "finished": (

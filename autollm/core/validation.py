@@ -82,7 +82,9 @@ def sentence_of(error: ValidationError, model: type) -> str:
             expected = context["expected"].removeprefix("'', ")
             return f"{entry} {found!r:.80}, expected one of {expected}"
         case "dataclass_type":
-            return f"{entry} must be a {context['class_name']}, got {found!r:.80}"
+            return (
+                f"{entry} must be a {context['class_name']}, got {found!r:.80}"
+            )
         case "model_type" | "dict_type" | "model_attributes_type":
             return f"{_section(location)} must be a table, got {found!r:.80}"
         case "string_pattern_mismatch":
@@ -93,7 +95,9 @@ def sentence_of(error: ValidationError, model: type) -> str:
             return f"{entry} is empty, expected at least one entry"
         case "too_long":
             most = context["max_length"]
-            return f"{entry}: {context['actual_length']} entries, more than {most}"
+            return (
+                f"{entry}: {context['actual_length']} entries, more than {most}"
+            )
         case "value_error":
             return str(context["error"])
         case kind if kind in _KINDS:
@@ -105,7 +109,9 @@ def _without_tags(location: tuple[Any, ...], model: type) -> tuple[Any, ...]:
     """A location without the names of a union's members (`bool`, `int`, `str` ...)."""
     tags = ("bool", "int", "float", "str", "function-before", "function-plain")
     last = location[-1] if location else None
-    is_tag = len(location) > 1 and isinstance(last, str) and last.startswith(tags)
+    is_tag = (
+        len(location) > 1 and isinstance(last, str) and last.startswith(tags)
+    )
     if is_tag and last not in names_of(model, location[:-1]):
         return location[:-1]
     return location
@@ -180,11 +186,17 @@ def _unknown(location: tuple[Any, ...], model: type) -> str:
     known = names_of(model, tuple(above))
     what = f"entry of {_section(tuple(above))}" if above else "section"
     close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+    hint = (
+        f"Did you mean {close[0]!r}?"
+        if close
+        else f"Known: {', '.join(known)}."
+    )
     return f"unknown {what} {name!r}. {hint}"
 
 
 def _pattern(location: tuple[Any, ...]) -> str:
     if location[-1] == "name":
         return "1 to 100 characters without quotes, backslashes and control characters"
-    return "letters, digits and ._+- (it becomes part of ids and of folder names)"
+    return (
+        "letters, digits and ._+- (it becomes part of ids and of folder names)"
+    )

@@ -33,7 +33,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _DASHES = ("-", "--", "–", "—")
-_WORDS = ("none", "null", "nil", "na", "n/a", "<na>", "#n/a", "undefined", "missing")
+_WORDS = (
+    "none",
+    "null",
+    "nil",
+    "na",
+    "n/a",
+    "<na>",
+    "#n/a",
+    "undefined",
+    "missing",
+)
 NOTHING = frozenset(("", "(empty)", *_DASHES, *_WORDS))
 """Spellings, in lower case, of a value that is not there."""
 _NOT_FINITE = {
@@ -113,7 +123,8 @@ _NOUNS = {
     "seqs": "samples",
 }
 _TIME_WORDS = re.compile(
-    r"time|duration|elapsed|runtime|wall|latency|(^|[^a-z])(took|eta)([^a-z]|$)", re.I
+    r"time|duration|elapsed|runtime|wall|latency|(^|[^a-z])(took|eta)([^a-z]|$)",
+    re.I,
 )
 _DIGITS = r"(?:\d[\d.,'’_ ]*|[.,]\d+)"
 _NUMBER = re.compile(
@@ -132,7 +143,9 @@ _INSTANT = re.compile(
     r"(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? .*\d{4}.*|\d{8}[-_]\d{6}",
     re.I,
 )
-_GROUPS = {mark: re.compile(rf"\d{{1,3}}(?:{mark}\d{{3}})+") for mark in (",", r"\.")}
+_GROUPS = {
+    mark: re.compile(rf"\d{{1,3}}(?:{mark}\d{{3}})+") for mark in (",", r"\.")
+}
 _MINUS = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
 _PLAIN = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _MOST_DIGITS = 400
@@ -178,7 +191,9 @@ def is_nothing(cell: Any) -> bool:
 
 def is_instant(cell: Any) -> bool:
     """Whether a cell is a date, with or without a time of day."""
-    return isinstance(cell, str) and _INSTANT.fullmatch(cell.strip()) is not None
+    return (
+        isinstance(cell, str) and _INSTANT.fullmatch(cell.strip()) is not None
+    )
 
 
 def parse_value(cell: Any, style: Style = PLAIN) -> Value | None:
@@ -207,7 +222,9 @@ def _parse_text(text: str, style: Style) -> Value | None:
     body = text[1:].lstrip() if text[:1] in ("-", "+") else text
     if body.lower() in _NOT_FINITE:
         return Value(sign * _NOT_FINITE[body.lower()])
-    if not body[:1].isascii() or not (body[:1].isdigit() or body[:1] in "~.,$€"):
+    if not body[:1].isascii() or not (
+        body[:1].isdigit() or body[:1] in "~.,$€"
+    ):
         return None
     duration = _clock(body) or _duration(body, style)
     if duration is not None:
@@ -267,7 +284,9 @@ def _power(base: int, exponent: int) -> Value | None:
         return None
 
 
-def _scaled(digits: str, factor: float, exponent: int, unit: str) -> Value | None:
+def _scaled(
+    digits: str, factor: float, exponent: int, unit: str
+) -> Value | None:
     """digits * factor * 10 ** exponent, rounded once: 24.7 % is 0.247 and no more. None
     beyond float64.
     """
@@ -328,9 +347,13 @@ def _digits(text: str, style: Style) -> str | None:
     if found and re.search(r"\d[ '’_]\d", text):
         mark = found[0]
         whole, *rest = re.split(r"[.,]", text)
-        if len(rest) > 1 or not re.fullmatch(rf"\d{{1,3}}(?:{mark}\d{{3}})+", whole):
+        if len(rest) > 1 or not re.fullmatch(
+            rf"\d{{1,3}}(?:{mark}\d{{3}})+", whole
+        ):
             return None
-        text = re.sub(r"[ '’_]", "", whole) + "".join(f".{part}" for part in rest)
+        text = re.sub(r"[ '’_]", "", whole) + "".join(
+            f".{part}" for part in rest
+        )
     decimal = decimal_of(text)
     if decimal == "either":
         decimal = style.decimal
@@ -340,7 +363,9 @@ def _digits(text: str, style: Style) -> str | None:
     whole, _, rest = text.partition(decimal)
     if grouping in whole and not _GROUPS[re.escape(grouping)].fullmatch(whole):
         return None
-    plain = whole.replace(grouping, "") + (f".{rest}" if decimal in text else "")
+    plain = whole.replace(grouping, "") + (
+        f".{rest}" if decimal in text else ""
+    )
     return plain if re.fullmatch(r"\d+\.?\d*|\.\d+", plain, re.ASCII) else None
 
 
@@ -358,7 +383,9 @@ def decimal_of(text: str) -> str:
     if commas + dots == 0:
         return "."
     mark, other = (",", ".") if commas else (".", ",")
-    is_grouped = bool(_GROUPS[re.escape(mark)].fullmatch(text)) and text[0] != "0"
+    is_grouped = (
+        bool(_GROUPS[re.escape(mark)].fullmatch(text)) and text[0] != "0"
+    )
     if commas + dots > 1:
         return other if is_grouped else ""
     return "either" if is_grouped else mark
@@ -374,7 +401,9 @@ def styles_of(
     """
     texts = {}
     for name, cells in table.items():
-        texts[name] = {c.translate(_MINUS).strip() for c in cells if isinstance(c, str)}
+        texts[name] = {
+            c.translate(_MINUS).strip() for c in cells if isinstance(c, str)
+        }
     votes = {name: _votes(found) for name, found in texts.items()}
     common = decimal or _majority(votes.values())
     styles = {}
@@ -427,20 +456,30 @@ def _speaks_of_time(texts: set[str]) -> bool:
 
 def _kilo(texts: set[str]) -> int:
     plain = [
-        int(t) for t in texts if t.isascii() and t.isdigit() and 1000 <= int(t) < 2**63
+        int(t)
+        for t in texts
+        if t.isascii() and t.isdigit() and 1000 <= int(t) < 2**63
     ]
     has_k = any(re.fullmatch(r"[\d.]+\s?[kK]", t) for t in texts)
-    return 1024 if has_k and plain and all(n % 1024 == 0 for n in plain) else 1000
+    return (
+        1024 if has_k and plain and all(n % 1024 == 0 for n in plain) else 1000
+    )
 
 
-def numbers_of(cells: pa.Array | pa.ChunkedArray, style: Style = PLAIN) -> pa.Array:
+def numbers_of(
+    cells: pa.Array | pa.ChunkedArray, style: Style = PLAIN
+) -> pa.Array:
     """A whole column as float64, null where a cell is no number.
 
     Columns of numbers are cast; of a text column only the distinct cells that are not
     plain are parsed one by one.
     """
-    array = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
-    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+    array = (
+        cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    )
+    if not (
+        pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
+    ):
         if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
             return pc.cast(array, pa.float64(), safe=False)
         return pa.array(_each(array.to_pylist(), style), pa.float64())
@@ -451,7 +490,9 @@ def numbers_of(cells: pa.Array | pa.ChunkedArray, style: Style = PLAIN) -> pa.Ar
         pc.if_else(plain, pc.utf8_trim_whitespace(array), None), pa.float64()
     )
     casted = pc.if_else(pc.is_finite(casted), casted, None)
-    rest = pc.if_else(pc.fill_null(plain, False), None, array).dictionary_encode()
+    rest = pc.if_else(
+        pc.fill_null(plain, False), None, array
+    ).dictionary_encode()
     parsed = pa.array(_each(rest.dictionary.to_pylist(), style), pa.float64())
     return pc.coalesce(casted, parsed.take(rest.indices))
 

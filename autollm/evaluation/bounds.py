@@ -40,16 +40,22 @@ def bounds(
     ]
 
 
-def random_expectation(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
+def random_expectation(
+    tasks: Sequence[Task], table: OutcomeTable, k: int
+) -> float:
     """Exact expected regret of k distinct rows drawn uniformly, mean over tasks
     (pool-visible, all target rows).
     """
     return float(
-        np.mean([expected_random_regret(_target(t, table)[0], k) for t in tasks])
+        np.mean(
+            [expected_random_regret(_target(t, table)[0], k) for t in tasks]
+        )
     )
 
 
-def smoothed_oracle(tasks: Sequence[Task], table: OutcomeTable, k: int) -> float:
+def smoothed_oracle(
+    tasks: Sequence[Task], table: OutcomeTable, k: int
+) -> float:
     """Realised regret of the first k rows in the order of the smoothed table, mean over
     tasks (all target rows).
     """

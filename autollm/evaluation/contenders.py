@@ -57,7 +57,9 @@ class Contender:
 
     player: Player
     make_agent: Callable[[], BatchedAgent] | None = None
-    traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None
+    traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = (
+        None
+    )
     tasks_at_once: int = 0
 
     @property
@@ -97,7 +99,8 @@ def agent(
     *,
     stage: str,
     decoding: str = "greedy",
-    traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]] | None = None,
+    traced_numbers: Callable[[list[dict[str, Any]]], tuple[int, int]]
+    | None = None,
     tasks_at_once: int = 0,
     modules: Sequence[str] = (),
     reads: Mapping[str, Any] | None = None,

@@ -43,7 +43,9 @@ def write_parts(out_url: str, results: Sequence[EpisodeResult]) -> list[str]:
     by_task: dict[str, list[EpisodeResult]] = {}
     for result in results:
         by_task.setdefault(result.task_digest, []).append(result)
-    return [_write_part(out_url, digest, own) for digest, own in by_task.items()]
+    return [
+        _write_part(out_url, digest, own) for digest, own in by_task.items()
+    ]
 
 
 def load_results(

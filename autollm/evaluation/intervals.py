@@ -59,7 +59,9 @@ def interval(scores: np.ndarray) -> Interval:
     if scores.shape[-2] >= MIN_EXPERIMENTS:
         crossed = _bounds(resampled_means(scores, over_tasks=True))
     return Interval(
-        float(_mean_of_tasks(_mean_of_trainings(scores)[None])[0]), *by_seed, *crossed
+        float(_mean_of_tasks(_mean_of_trainings(scores)[None])[0]),
+        *by_seed,
+        *crossed,
     )
 
 
@@ -80,7 +82,9 @@ def resampled_means(scores: np.ndarray, over_tasks: bool) -> np.ndarray:
     trainings = rng.integers(len(scores), size=(RESAMPLES, len(scores)))
     return np.array(
         [
-            _mean_of_tasks(_mean_of_trainings(scores[which])[on][:, under][None])[0]
+            _mean_of_tasks(
+                _mean_of_trainings(scores[which])[on][:, under][None]
+            )[0]
             for which, on, under in zip(trainings, tasks, seeds, strict=True)
         ]
     )

@@ -102,7 +102,13 @@ def optimum_over_compute(space: Space, landscapes: Sequence[Landscape]) -> str:
             )
             for which, size, mark, colour, label in (
                 (~held_out, 26, "o", COLOURS[0], "fitted optimum"),
-                (held_out, 42, "D", COLOURS[1], "fitted optimum of a held-out target"),
+                (
+                    held_out,
+                    42,
+                    "D",
+                    COLOURS[1],
+                    "fitted optimum of a held-out target",
+                ),
             ):
                 axes.scatter(
                     compute[which],
@@ -141,7 +147,9 @@ def shares_over_compute(
             drawn = sorted(landscapes, key=lambda x: x.compute_flops)
             compute = [x.compute_flops for x in drawn]
             centres = [
-                knob.decode(_best_rows(x)[:, space.slices[knob.name]].mean(axis=0))
+                knob.decode(
+                    _best_rows(x)[:, space.slices[knob.name]].mean(axis=0)
+                )
                 for x in drawn
             ]
             for i, part in enumerate(knob.levels):
@@ -160,7 +168,10 @@ def shares_over_compute(
             )
             if cheap and dear:
                 axes.axvline(
-                    np.sqrt(max(cheap) * min(dear)), color="#5b6675", ls=":", lw=1
+                    np.sqrt(max(cheap) * min(dear)),
+                    color="#5b6675",
+                    ls=":",
+                    lw=1,
                 )
             axes.set_title(objective, fontsize=9, loc="left")
             axes.set_ylim(0, None)
@@ -220,7 +231,9 @@ def _planes(knobs: Sequence[Knob], landscapes: Sequence[Landscape]) -> Figure:
             if knob.scale == "log":
                 _log2(axes, which)
         axes.grid(visible=False)
-    figure.colorbar(shown, ax=panels, label="regret (0 best row, 1 median)", shrink=0.6)
+    figure.colorbar(
+        shown, ax=panels, label="regret (0 best row, 1 median)", shrink=0.6
+    )
     return figure
 
 
@@ -268,11 +281,14 @@ def _places(axes: Axes, knob: Knob, values: Sequence[Any]) -> np.ndarray:
     if knob.scale == "simplex" or (
         knob.scale != "list" and all(map(is_number, knob.levels))
     ):
-        return np.array([np.nan if v is None else v for v in values], dtype=float)
+        return np.array(
+            [np.nan if v is None else v for v in values], dtype=float
+        )
     names = sorted({str(v) for v in values if v is not None})
     axes.set_xticks(range(len(names)), names)
     return np.array(
-        [np.nan if v is None else names.index(str(v)) for v in values], dtype=float
+        [np.nan if v is None else names.index(str(v)) for v in values],
+        dtype=float,
     )
 
 
@@ -281,7 +297,8 @@ def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(n, 4)
     rows = -(-n // 4)
     figure = Figure(
-        figsize=(width * columns + 0.8, height * rows + 0.4), layout="constrained"
+        figsize=(width * columns + 0.8, height * rows + 0.4),
+        layout="constrained",
     )
     flat = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for empty in flat[n:]:
@@ -308,7 +325,9 @@ def _headed(x: Landscape) -> str:
 
 def _compute_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="compute of a run (FLOPs)")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
+    axes.xaxis.set_major_formatter(
+        lambda value, _: f"{value:.0e}".replace("e+", "e")
+    )
     axes.xaxis.set_minor_formatter("")
 
 
@@ -325,4 +344,8 @@ def _log2(axes: Axes, which: str) -> None:
 
 
 def _title(knob: Knob) -> str:
-    return f"{knob.name} ({knob.unit})" if knob.unit not in ("", "1") else knob.name
+    return (
+        f"{knob.name} ({knob.unit})"
+        if knob.unit not in ("", "1")
+        else knob.name
+    )

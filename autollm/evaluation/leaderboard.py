@@ -35,7 +35,9 @@ from autollm.evaluation.scores import (
 )
 from autollm.evaluation.standings import overall, standing
 
-WRITTEN_AGAIN = "run the command of that evaluation again, or remove its folder."
+WRITTEN_AGAIN = (
+    "run the command of that evaluation again, or remove its folder."
+)
 KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
 BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
@@ -121,7 +123,11 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
     ):
         for name in sorted({getattr(r, key) for r in results}):
             found = sorted(
-                {str(getattr(r, value)) for r in results if getattr(r, key) == name}
+                {
+                    str(getattr(r, value))
+                    for r in results
+                    if getattr(r, key) == name
+                }
             )
             if len(found) > 1:
                 raise ComparisonError(
@@ -145,14 +151,19 @@ def point_latest(home_url: str, evaluation_id: str) -> None:
     step.
     """
     storage.write_atomic(
-        storage.join(home_url, "reports", "latest"), f"{evaluation_id}\n".encode()
+        storage.join(home_url, "reports", "latest"),
+        f"{evaluation_id}\n".encode(),
     )
 
 
 def latest_id(home_url: str) -> str | None:
     """The evaluation that `reports/latest` points to; None before the first."""
     url = storage.join(home_url, "reports", "latest")
-    return storage.read_bytes(url).decode().strip() if storage.exists(url) else None
+    return (
+        storage.read_bytes(url).decode().strip()
+        if storage.exists(url)
+        else None
+    )
 
 
 def load(home_url: str, evaluation_id: str | None = None) -> Leaderboard:
@@ -163,7 +174,9 @@ def load(home_url: str, evaluation_id: str | None = None) -> Leaderboard:
             or it is damaged.
     """
     chosen = evaluation_id or latest_id(home_url)
-    url = storage.join(home_url, "reports", chosen or "none", "leaderboard.json")
+    url = storage.join(
+        home_url, "reports", chosen or "none", "leaderboard.json"
+    )
     if chosen is None or not storage.exists(url):
         raise ComparisonError(
             f"no leaderboard {chosen or ''} under {home_url}. Fix: autollm evaluate "
@@ -233,7 +246,9 @@ def _row(own: list[EpisodeResult], k: int) -> Score:
         malformed=sum(r.malformed for r in own) / max(n_calls, 1),
         repeated=sum(r.repeated for r in own) / max(n_calls, 1),
         off_table=sum(r.off_table for r in own) / max(n_calls, 1),
-        cost_device_hours=float(np.mean(hours)) if np.isfinite(hours).all() else None,
+        cost_device_hours=float(np.mean(hours))
+        if np.isfinite(hours).all()
+        else None,
     )
 
 
@@ -303,15 +318,22 @@ def _trainings(by_policy: ByPolicy) -> Iterator[Trainings]:
         for baseline in opponents:
             for k in PAIR_KS:
                 if k <= together[0][0].trials:
-                    yield _training(name, together, by_policy.get(baseline, []), k)
+                    yield _training(
+                        name, together, by_policy.get(baseline, []), k
+                    )
 
 
 def _training(
-    name: str, own: list[list[EpisodeResult]], baseline: list[EpisodeResult], k: int
+    name: str,
+    own: list[list[EpisodeResult]],
+    baseline: list[EpisodeResult],
+    k: int,
 ) -> Trainings:
     played = [*own, baseline] if baseline else own
     common = _common(played)
-    scores = [score_matrix(_on(results, common), "regret", k) for results in played]
+    scores = [
+        score_matrix(_on(results, common), "regret", k) for results in played
+    ]
     own_scores = np.array(scores[: len(own)])
     found = paired(own_scores, scores[-1]) if baseline else interval(own_scores)
     return Trainings(

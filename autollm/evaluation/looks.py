@@ -32,7 +32,9 @@ def record_opening(
 ) -> dict[str, Any]:
     """Append the look that opens sealed suites; returns it. It belongs to no evaluation yet."""
     opening = {"opened_because": reason, "commit": commit}
-    return _append(home_url, _look(command, "", suites, policies, now) | opening)
+    return _append(
+        home_url, _look(command, "", suites, policies, now) | opening
+    )
 
 
 def record_look(
@@ -45,7 +47,9 @@ def record_look(
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Append one look; returns it. `now` defaults to the present, UTC."""
-    return _append(home_url, _look(command, evaluation_id, suites, policies, now))
+    return _append(
+        home_url, _look(command, evaluation_id, suites, policies, now)
+    )
 
 
 def _look(
@@ -73,7 +77,9 @@ def _append(home_url: str, look: dict[str, Any]) -> dict[str, Any]:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(handle, line)  # one write: lines of two processes never mix
+            os.write(
+                handle, line
+            )  # one write: lines of two processes never mix
         finally:
             os.close(handle)
         return look

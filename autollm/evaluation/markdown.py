@@ -23,7 +23,11 @@ def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:
         *[[_cell(row[n]) for n in names] for row in rows[:limit]],
     ]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return text if len(rows) <= limit else f"{text}\n\n... and {len(rows) - limit} more"
+    return (
+        text
+        if len(rows) <= limit
+        else f"{text}\n\n... and {len(rows) - limit} more"
+    )
 
 
 def score_rows(board: Leaderboard) -> list[dict[str, Any]]:
@@ -35,7 +39,9 @@ def score_rows(board: Leaderboard) -> list[dict[str, Any]]:
         head = {"suite": score.suite, "policy": score.policy}
         row = rows.setdefault((score.suite, score.policy), {**head, **blank})
         row[f"k={score.k}"] = _regret(score)
-    return sorted(rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"]))
+    return sorted(
+        rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"])
+    )
 
 
 def _regret(score: Score) -> str:

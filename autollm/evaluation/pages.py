@@ -21,13 +21,17 @@ from jinja2 import (
 from autollm.evaluation.terminal import short
 
 
-def page(template: str, folder: str = "autollm.evaluation", **values: Any) -> str:
+def page(
+    template: str, folder: str = "autollm.evaluation", **values: Any
+) -> str:
     """A page as HTML text. `folder`: the package whose template it is; the frame that
     all pages share stands here.
     """
     folders = dict.fromkeys((folder, "autollm.evaluation"))
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package, ".") for package in folders]),
+        loader=ChoiceLoader(
+            [PackageLoader(package, ".") for package in folders]
+        ),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -54,7 +54,9 @@ def colour_of(policies: Sequence[str]) -> dict[str, str]:
     """One colour a policy, the same in every figure of a report; references are grey or
     black.
     """
-    out = {policy: REFERENCE[policy] for policy in policies if policy in REFERENCE}
+    out = {
+        policy: REFERENCE[policy] for policy in policies if policy in REFERENCE
+    }
     n_others = 0
     for policy in policies:
         if policy not in REFERENCE:
@@ -71,7 +73,8 @@ def regret_over_trials(
     """
     with rc_context(STYLE):
         figure = Figure(
-            figsize=(7.2, max(3.6, 0.6 + 0.17 * len(colours))), layout="constrained"
+            figsize=(7.2, max(3.6, 0.6 + 0.17 * len(colours))),
+            layout="constrained",
         )
         axes = figure.subplots()
         ends: list[tuple[float, str]] = []
@@ -93,7 +96,8 @@ def regret_over_trials(
         )
         # Square root: good policies crowd near zero, where a difference matters most.
         axes.set_yscale(
-            "function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square)
+            "function",
+            functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square),
         )
         axes.set(
             xlabel="trials on the target (k)",
@@ -141,7 +145,9 @@ def ranks(standings: Sequence[Standing], colours: dict[str, str]) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
         for axes, one in zip(
-            figure.subplots(1, len(standings), squeeze=False)[0], standings, strict=True
+            figure.subplots(1, len(standings), squeeze=False)[0],
+            standings,
+            strict=True,
         ):
             _ranks(axes, one, colours)
         return svg_text(figure)
@@ -151,7 +157,12 @@ def _ranks(axes: Axes, one: Standing, colours: dict[str, str]) -> None:
     names = [r.policy for r in one.rows]
     at = [r.rank for r in one.rows]
     axes.hlines(
-        range(len(names)), 1, at, color=[colours[p] for p in names], lw=1.2, alpha=0.5
+        range(len(names)),
+        1,
+        at,
+        color=[colours[p] for p in names],
+        lw=1.2,
+        alpha=0.5,
     )
     axes.scatter(
         at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3

@@ -147,7 +147,9 @@ def play(
         while not episode.done:
             episode.malformed()
     return result_of(
-        episode, player or Player(policy.policy_id, str(policy.version)), error=error
+        episode,
+        player or Player(policy.policy_id, str(policy.version)),
+        error=error,
     )
 
 
@@ -167,7 +169,10 @@ def _play_out(policy: Policy, episode: Episode) -> None:
 
 
 def result_of(
-    episode: Episode, player: Player, calls: Calls | None = None, error: str = ""
+    episode: Episode,
+    player: Player,
+    calls: Calls | None = None,
+    error: str = "",
 ) -> EpisodeResult:
     """Judge a played episode, whoever played it."""
     task = episode.drawn.task
@@ -210,7 +215,9 @@ def result_of(
         trials_json=json.dumps(list(map(_written, trials))),
         n_traced=calls.n_traced,
         n_numbers=calls.n_numbers,
-        transcript_json=json.dumps(calls.transcript) if calls.transcript else "",
+        transcript_json=json.dumps(calls.transcript)
+        if calls.transcript
+        else "",
         error=error,
     )
 

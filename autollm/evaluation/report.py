@@ -100,7 +100,9 @@ def render(
         versions=sorted({(r.policy, r.policy_version) for r in results}),
         looks=looks[-LAST_LOOKS:][::-1],
         n_looks=len(looks),
-        n_own_looks=sum(k.get("evaluation_id") == board.evaluation_id for k in looks),
+        n_own_looks=sum(
+            k.get("evaluation_id") == board.evaluation_id for k in looks
+        ),
         n_openings=sum("opened_because" in look for look in looks),
         suites=sorted({(r.suite, r.suite_version) for r in results}),
     )
@@ -115,7 +117,11 @@ def verdicts(pairs: Sequence[Pair]) -> list[str]:
         if pair.measure == "regret" and pair.baseline == "copy-nearest":
             compared.append(pair)
     names = {pair.policy for pair in compared}
-    return [_verdict(pair) for pair in compared if not _surpassed(pair.policy, names)]
+    return [
+        _verdict(pair)
+        for pair in compared
+        if not _surpassed(pair.policy, names)
+    ]
 
 
 def _verdict(pair: Pair) -> str:
@@ -211,7 +217,9 @@ def _group(
         "bounds": bounds(tasks, table, ks),
         "objectives": sorted({_objective(task, table) for task in tasks}),
         "flops": _mean_flops(own),
-        "pairs": [p for p in board.pairs if p.group == name and p.measure == "regret"],
+        "pairs": [
+            p for p in board.pairs if p.group == name and p.measure == "regret"
+        ],
         "trainings": [t for t in board.trainings if t.group == name],
         "standings": standings,
         "ranks": Markup(plots.ranks(standings, colours)),
@@ -220,7 +228,9 @@ def _group(
 
 
 def _objective(task: Task, table: OutcomeTable) -> str:
-    return task.objective or table.experiments[table.index(task.target)].objective
+    return (
+        task.objective or table.experiments[table.index(task.target)].objective
+    )
 
 
 def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:
@@ -252,7 +262,9 @@ def _same(result: EpisodeResult, row: Score) -> bool:
     return all(getattr(result, name) == getattr(row, name) for name in GROUP)
 
 
-def _overall(board: Leaderboard, colours: dict[str, str]) -> list[dict[str, Any]]:
+def _overall(
+    board: Leaderboard, colours: dict[str, str]
+) -> list[dict[str, Any]]:
     """Standings over all suites, one entry a setting: the tables of each k side by
     side, and the picture.
     """
@@ -297,7 +309,10 @@ def _scales(
                 named |= {task.target, *task.evidence}
         own = experiments.setdefault(source, set())
         for e in named:
-            if e in table and table.experiments[table.index(e)].source == source:
+            if (
+                e in table
+                and table.experiments[table.index(e)].source == source
+            ):
                 own.add(e)
     out = []
     for source, ids in sorted(experiments.items()):

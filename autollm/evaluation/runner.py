@@ -49,7 +49,11 @@ from autollm.gym.tasks.task import Setting, TargetRows, Task
 from autollm.policies.registry import make_policy
 
 FLUSH_S = 10.0
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -165,15 +169,18 @@ def tasks_of(
                 f"snapshot {table.table_id} does not hold, such as {missing[0]}. "
                 "Fix: ingest that source, or leave the suite out."
             )
-        changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows} | (
-            {"trials": trials} if trials else {}
-        )
+        changes: dict[str, Any] = {
+            "setting": setting,
+            "target_rows": target_rows,
+        } | ({"trials": trials} if trials else {})
         out += [task.with_(**changes) for task in suite.split(split)]
     known = sorted({task.objective for task in out})
     for name in objectives:
         if name not in known:
             raise UnknownNameError("objective", name, known)
-    return [task for task in out if not objectives or task.objective in objectives]
+    return [
+        task for task in out if not objectives or task.objective in objectives
+    ]
 
 
 def evaluation_id(results: Sequence[EpisodeResult]) -> str:
@@ -225,7 +232,9 @@ def _play_policies(
     jobs = min(jobs, len(chunks))
     if jobs <= 1:
         for chunk in chunks:
-            yield _play_chunk(chunk.contender.player, chunk.task, chunk.seeds, table)
+            yield _play_chunk(
+                chunk.contender.player, chunk.task, chunk.seeds, table
+            )
         return
     with _one_thread_each():
         # spawn: workers share no lock or thread with this process, which may hold
@@ -235,7 +244,9 @@ def _play_policies(
         )
         try:
             futures: list[Future[list[EpisodeResult]]] = [
-                pool.submit(_play_in_worker, c.contender.player, c.task, c.seeds)
+                pool.submit(
+                    _play_in_worker, c.contender.player, c.task, c.seeds
+                )
                 for c in chunks
             ]
             for future in as_completed(futures):
@@ -287,10 +298,16 @@ def _play_agent(
         return
     agent = contender.make_agent()
     for suite, seeds in sorted({(c.task.suite_id, c.seeds) for c in chunks}):
-        tasks = [c.task for c in chunks if (c.task.suite_id, c.seeds) == (suite, seeds)]
+        tasks = [
+            c.task
+            for c in chunks
+            if (c.task.suite_id, c.seeds) == (suite, seeds)
+        ]
         at_once = contender.tasks_at_once or len(tasks)
         for begin in range(0, len(tasks), at_once):
-            plays = agent.play_many(tasks[begin : begin + at_once], table, seeds)
+            plays = agent.play_many(
+                tasks[begin : begin + at_once], table, seeds
+            )
             yield [
                 result_of(
                     p.episode,

@@ -196,8 +196,12 @@ class Leaderboard(Frozen):
 
     def on_table(self, table_id: str) -> Leaderboard:
         """The same scores on another snapshot that shows the same rows."""
-        rows = [row.model_copy(update={"table_id": table_id}) for row in self.rows]
-        return self.model_copy(update={"table_id": table_id, "rows": tuple(rows)})
+        rows = [
+            row.model_copy(update={"table_id": table_id}) for row in self.rows
+        ]
+        return self.model_copy(
+            update={"table_id": table_id, "rows": tuple(rows)}
+        )
 
     def as_json(self) -> dict[str, Any]:
         """As `leaderboard.json` holds it."""
@@ -226,6 +230,10 @@ def _of_schema_1(fields: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for row in fields.get("rows", ()):
         version, _, code = row["policy_version"].partition("-")
-        facts = {"policy_version": version, "policy_identity": code, "live": live}
+        facts = {
+            "policy_version": version,
+            "policy_identity": code,
+            "live": live,
+        }
         rows.append({**row, **facts, "table_id": table_id})
     return {**fields, "table_id": table_id, "rows": rows}

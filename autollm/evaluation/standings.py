@@ -54,7 +54,10 @@ def standing(
     if len(policies) > 1 and n_seeds > 1:
         moved = (
             np.array(
-                [resampled_means(r, over == "experiments and seeds") for r in ranks]
+                [
+                    resampled_means(r, over == "experiments and seeds")
+                    for r in ranks
+                ]
             )
             - mean_ranks[:, None]
         )
@@ -122,10 +125,16 @@ def _played_all(
     by_policy: dict[str, list[EpisodeResult]] = {}
     for result in results:
         by_policy.setdefault(result.policy, []).append(result)
-    return {p: own for p, own in by_policy.items() if {r.suite for r in own} == suites}
+    return {
+        p: own
+        for p, own in by_policy.items()
+        if {r.suite for r in own} == suites
+    }
 
 
-def _by_target(by_policy: Mapping[str, Sequence[EpisodeResult]], k: int) -> np.ndarray:
+def _by_target(
+    by_policy: Mapping[str, Sequence[EpisodeResult]], k: int
+) -> np.ndarray:
     """Regret [policies, targets, seeds], the mean over tasks that share a target; NaN
     where somebody did not play.
     """
@@ -165,7 +174,9 @@ def _cliques(
     """
     if cd is None:
         return ()
-    ends = [int(np.searchsorted(ranks, rank + cd, side="right")) for rank in ranks]
+    ends = [
+        int(np.searchsorted(ranks, rank + cd, side="right")) for rank in ranks
+    ]
     found = []
     for i, end in enumerate(ends):
         if end - i > 1 and (i == 0 or end > ends[i - 1]):

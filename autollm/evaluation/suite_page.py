@@ -56,21 +56,29 @@ def describe(
         "source": suite.source,
         "description": suite.description,
         "origin": dict(origin) if origin else None,
-        "knobs": sorted({_described(k) for x in experiments for k in x.space.knobs}),
+        "knobs": sorted(
+            {_described(k) for x in experiments for k in x.space.knobs}
+        ),
         "objectives": sorted({_objective(t, table) for t in suite.tasks}),
         "n_experiments": len(ids),
         "n_configurations": _n_configurations(ids, table),
         "n_outcomes": sum(len(table.points[e]) for e in ids),
         "compute_flops": [min(flops), max(flops)],
-        "total_flops": float(sum(np.sum(table.column("cost_flops", e)) for e in ids)),
-        "total_device_hours": float(sum(hours)) if np.isfinite(hours).all() else None,
+        "total_flops": float(
+            sum(np.sum(table.column("cost_flops", e)) for e in ids)
+        ),
+        "total_device_hours": float(sum(hours))
+        if np.isfinite(hours).all()
+        else None,
         "splits": {name: len(suite.split(name)) for name in splits},
         "bounds": bounds(test, table, KS) if test else [],
         "experiments": [
             _experiment(table, e, roles[table.experiments[e].experiment_id])
             for e in ids
         ],
-        "tasks": [_task(table, t.split, t.target, t.evidence) for t in suite.tasks],
+        "tasks": [
+            _task(table, t.split, t.target, t.evidence) for t in suite.tasks
+        ],
     }
 
 
@@ -78,7 +86,9 @@ def _experiments_of(suite: Suite, table: OutcomeTable) -> list[int]:
     """Dense ids of all that the suite names, cheapest first."""
     ids: set[int] = set()
     for task in suite.tasks:
-        ids |= {table.index(e) for e in (task.target, *task.evidence, *task.charged)}
+        ids |= {
+            table.index(e) for e in (task.target, *task.evidence, *task.charged)
+        }
     return sorted(ids, key=lambda e: table.experiments[e].compute_flops)
 
 
@@ -99,7 +109,9 @@ def _described(knob: Knob) -> str:
 
 
 def _objective(task: Task, table: OutcomeTable) -> str:
-    return task.objective or table.experiments[table.index(task.target)].objective
+    return (
+        task.objective or table.experiments[table.index(task.target)].objective
+    )
 
 
 def render(about: Mapping[str, Any]) -> str:
@@ -118,7 +130,11 @@ def rank_correlation(table: OutcomeTable, a: int, b: int) -> float | None:
         return None
     x = table.losses(a)[[rows_a[point] for point in common]]
     y = table.losses(b)[[rows_b[point] for point in common]]
-    return float(spearmanr(x, y).statistic) if np.ptp(x) > 0 and np.ptp(y) > 0 else None
+    return (
+        float(spearmanr(x, y).statistic)
+        if np.ptp(x) > 0 and np.ptp(y) > 0
+        else None
+    )
 
 
 def _rows_by_point(table: OutcomeTable, e: int) -> dict[tuple[float, ...], int]:

@@ -27,7 +27,9 @@ def print_board(board: Leaderboard, console: Console | None = None) -> None:
     console = console or Console()
     for name, rows in board.groups.items():
         console.print(_table(name, rows))
-        shown = [p for p in board.pairs if p.group == name and p.measure == "regret"]
+        shown = [
+            p for p in board.pairs if p.group == name and p.measure == "regret"
+        ]
         if shown:
             console.print("", _pair_table(shown), sep="\n")
         console.print()

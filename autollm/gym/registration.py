@@ -87,20 +87,27 @@ def make_vector_env(
     return LLMConfigVectorEnv(chosen, table)
 
 
-def tasks_of(suite: str, split: str, home: str | None) -> tuple[Sequence[Any], Any]:
+def tasks_of(
+    suite: str, split: str, home: str | None
+) -> tuple[Sequence[Any], Any]:
     """The tasks of a suite's split, and the table that holds their experiments."""
     from autollm.gym.tables.snapshot import open_snapshot, published_id
     from autollm.gym.tasks.suites import load_suite
 
     lacking = {}
-    for place in (home or os.environ.get("AUTOLLM_HOME") or "var", str(SHIPPED_GYM)):
+    for place in (
+        home or os.environ.get("AUTOLLM_HOME") or "var",
+        str(SHIPPED_GYM),
+    ):
         if published_id(place) is None:
             continue
         table = open_snapshot(place)
         found = load_suite(suite, table, home)
         tasks = found.split(split) if split else found.tasks
         if not tasks:
-            raise EpisodeError(f"suite {suite} has no tasks in split {split!r}.")
+            raise EpisodeError(
+                f"suite {suite} has no tasks in split {split!r}."
+            )
         missing = found.missing(table)
         if not missing:
             return tasks, table

@@ -28,7 +28,9 @@ ADDED_VERSION = 1
 """Of the archives beside a family's ladder."""
 
 
-def archive_path(family_name: str, root: Path = ROOT, sweep: str = LADDER) -> Path:
+def archive_path(
+    family_name: str, root: Path = ROOT, sweep: str = LADDER
+) -> Path:
     """Where the recorded runs of a family's present version ship: its ladder's, or a
     sweep's.
     """
@@ -63,14 +65,24 @@ def archives(family_name: str, root: Path = ROOT) -> list[Path]:
 def commands(family_name: str, sweep: str = LADDER) -> list[str]:
     """What makes an archive: the sweeps of its levels, then packing."""
     if sweep == LADDER:
-        return [f"autollm lab run {family_name}", f"autollm lab pack {family_name}"]
-    levels = [level.name for level in load_family(family_name).sweep_levels(sweep)]
-    runs = "; ".join(f"autollm lab run {family_name} --level {name}" for name in levels)
+        return [
+            f"autollm lab run {family_name}",
+            f"autollm lab pack {family_name}",
+        ]
+    levels = [
+        level.name for level in load_family(family_name).sweep_levels(sweep)
+    ]
+    runs = "; ".join(
+        f"autollm lab run {family_name} --level {name}" for name in levels
+    )
     return [runs, f"autollm lab pack {family_name} --sweep {sweep}"]
 
 
 def pack(
-    family_name: str, logs_dir: str | Path, root: Path = ROOT, sweep: str = LADDER
+    family_name: str,
+    logs_dir: str | Path,
+    root: Path = ROOT,
+    sweep: str = LADDER,
 ) -> Path:
     """Write the archive of a sweep's logs in `logs_dir` and its manifest entry; returns
     its path.
@@ -82,10 +94,15 @@ def pack(
         RecordError: there is no log, or one of a run that the family does not declare,
             or a run of a far or fresh sweep is missing.
     """
-    family, every = load_family(family_name), sorted(Path(logs_dir).glob("*.jsonl"))
+    family, every = (
+        load_family(family_name),
+        sorted(Path(logs_dir).glob("*.jsonl")),
+    )
     known = family.known()
     paths = [
-        p for p in every if p.stem not in known or known[p.stem].level.sweep == sweep
+        p
+        for p in every
+        if p.stem not in known or known[p.stem].level.sweep == sweep
     ]
     if not paths:
         raise RecordError(
@@ -106,7 +123,9 @@ def pack(
             f"such a level ships whole. Fix: {commands(family_name, sweep)[0]}"
         )
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT
+    ) as tar:
         for path in paths:
             data = path.read_bytes()
             entry = tarfile.TarInfo(f"{family_name}/{path.name}")
@@ -114,7 +133,9 @@ def pack(
             tar.addfile(entry, io.BytesIO(data))
     target = archive_path(family_name, root, sweep)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+    target.write_bytes(
+        lzma.compress(buffer.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+    )
     _write_manifest(target, commands(family_name, sweep), len(paths))
     return target
 
@@ -134,7 +155,9 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
                 member = tar.extractfile(entry)
                 if member is not None:
                     lines = member.read().decode().splitlines()
-                    runs[Path(entry.name).stem] = [parse_record(line) for line in lines]
+                    runs[Path(entry.name).stem] = [
+                        parse_record(line) for line in lines
+                    ]
     except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise RecordError(
             f"{archive} cannot be read: {error}. Fix: restore it from version control."
@@ -158,7 +181,11 @@ def _check_digest(archive: Path) -> None:
         raise RecordError(
             f"{manifest} is damaged: {error}. Fix: restore it from version control."
         ) from None
-    if entry and archive.exists() and file_sha256(str(archive)) != entry["sha256"]:
+    if (
+        entry
+        and archive.exists()
+        and file_sha256(str(archive)) != entry["sha256"]
+    ):
         raise RecordError(
             f"{archive} was altered: its sha256 begins with "
             f"{file_sha256(str(archive))[:16]}, it was packed with "

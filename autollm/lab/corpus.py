@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 PACKAGES = ("mpmath", "networkx", "sympy")
 VALIDATION_SHARE = 50
 """One file in so many is held out, chosen by the hash of its name."""
-CORPUS_SHA256 = "b5afd4f8f6073b2226eb0f5bc1b8a67580f6d4a338e0ad0ead43ed59639caf5c"
+CORPUS_SHA256 = (
+    "b5afd4f8f6073b2226eb0f5bc1b8a67580f6d4a338e0ad0ead43ed59639caf5c"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def files() -> list[tuple[str, Path]]:
     for package in PACKAGES:
         root = package_root(package)
         paths = (p for p in root.rglob("*.py") if "tests" not in p.parts)
-        found += [(f"{package}/{p.relative_to(root).as_posix()}", p) for p in paths]
+        found += [
+            (f"{package}/{p.relative_to(root).as_posix()}", p) for p in paths
+        ]
     return sorted(found)
 
 
@@ -80,7 +84,9 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     tokenizer.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=VOCABULARY, initial_alphabet=alphabet, show_progress=False
+            vocab_size=VOCABULARY,
+            initial_alphabet=alphabet,
+            show_progress=False,
         ),
     )
     return tokenizer
@@ -94,7 +100,9 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     temporary.replace(path)
 
 
-def load(cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256) -> Corpus:
+def load(
+    cache_dir: Path, expected_sha256: str | None = CORPUS_SHA256
+) -> Corpus:
     """Read, tokenize and split the corpus; tokens are cached in `cache_dir` under the
     digest of the bytes.
 
@@ -127,13 +135,17 @@ def _tokenize(named: list[tuple[str, bytes]], cached: Path) -> None:
     tokenizer = train_tokenizer(texts[::4])
     parts: dict[bool, list[np.ndarray]] = {True: [], False: []}
     order = sorted(
-        range(len(named)), key=lambda i: hashlib.sha256(named[i][0].encode()).digest()
+        range(len(named)),
+        key=lambda i: hashlib.sha256(named[i][0].encode()).digest(),
     )
     for i in order:
         held_out = (
-            hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE == 0
+            hashlib.sha256(named[i][0].encode()).digest()[-1] % VALIDATION_SHARE
+            == 0
         )
-        parts[held_out].append(np.array(tokenizer.encode(texts[i]).ids, dtype=np.int16))
+        parts[held_out].append(
+            np.array(tokenizer.encode(texts[i]).ids, dtype=np.int16)
+        )
     write_arrays(
         cached,
         train=np.concatenate(parts[False]),

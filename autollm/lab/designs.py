@@ -22,7 +22,9 @@ def even_points(dimensions: int) -> Iterator[list[float]]:
         yield [(0.5 + i * root ** -(d + 1)) % 1.0 for d in range(dimensions)]
 
 
-def even_cells(axes: Mapping[str, Sequence[Any]], n: int) -> list[dict[str, Any]]:
+def even_cells(
+    axes: Mapping[str, Sequence[Any]], n: int
+) -> list[dict[str, Any]]:
     """n different combinations of the axes' values, by even points; more of them begin
     with the same.
     """
@@ -30,7 +32,9 @@ def even_cells(axes: Mapping[str, Sequence[Any]], n: int) -> list[dict[str, Any]
     while len(out) < n:
         cell = {
             name: values[int(len(values) * u)]
-            for (name, values), u in zip(axes.items(), next(points), strict=True)
+            for (name, values), u in zip(
+                axes.items(), next(points), strict=True
+            )
         }
         if cell not in out:
             out.append(cell)

@@ -28,7 +28,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autollm.core.errors import CorpusError
-from autollm.lab.corpus import PACKAGES, package_root, train_tokenizer, write_arrays
+from autollm.lab.corpus import (
+    PACKAGES,
+    package_root,
+    train_tokenizer,
+    write_arrays,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,9 +44,16 @@ most expensive level that gives a capped domain three tenths of its tokens sees 
 times.
 """
 VALIDATION_TOKENS = 16_500
-FROM_A_FILE = {"code": 4_000, "prose": 4_000, "structured": 4_000, "tests": 12_000}
+FROM_A_FILE = {
+    "code": 4_000,
+    "prose": 4_000,
+    "structured": 4_000,
+    "tests": 12_000,
+}
 """Characters that are taken from one file, so that few tokens come from many."""
-DOMAINS_SHA256 = "de949c8e63d7bef367490b5ea657042dad35d3589d70070525483d64fbd5b435"
+DOMAINS_SHA256 = (
+    "de949c8e63d7bef367490b5ea657042dad35d3589d70070525483d64fbd5b435"
+)
 FIX = (
     "Fix: install the pinned packages (pip install -c constraints.txt sympy networkx "
     "mpmath mlflow scikit-learn tokenizers)."
@@ -61,12 +73,15 @@ class Domains:
         for part in (self.train, self.validation):
             for name in sorted(part):
                 digest.update(
-                    f"{name}\0{len(part[name])}\0".encode() + part[name].tobytes()
+                    f"{name}\0{len(part[name])}\0".encode()
+                    + part[name].tobytes()
                 )
         return digest.hexdigest()
 
 
-def load(cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256) -> Domains:
+def load(
+    cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256
+) -> Domains:
     """Build, tokenize and split all domains, or read them from `cache_dir`.
 
     Raises:
@@ -81,7 +96,9 @@ def load(cache_dir: Path, expected_sha256: str | None = DOMAINS_SHA256) -> Domai
                 f"recorded runs used {expected_sha256[:16]}. {FIX}"
             )
         train = {f"train.{n}": t for n, t in domains.train.items()}
-        validation = {f"validation.{n}": t for n, t in domains.validation.items()}
+        validation = {
+            f"validation.{n}": t for n, t in domains.validation.items()
+        }
         write_arrays(cached, **train, **validation)
     parts: dict[str, dict[str, np.ndarray]] = {"train": {}, "validation": {}}
     with np.load(cached) as arrays:
@@ -102,7 +119,9 @@ def _code() -> Iterable[str]:
 
 
 def _prose() -> Iterable[str]:
-    return (doc for text in _python_files(tests=False) if (doc := _parted(text)[1]))
+    return (
+        doc for text in _python_files(tests=False) if (doc := _parted(text)[1])
+    )
 
 
 def _tests() -> Iterable[str]:
@@ -113,7 +132,9 @@ def _structured() -> Iterable[str]:
     catalog = sorted(
         (package_root("mlflow") / "utils" / "model_catalog").glob("*.json")
     )
-    tables = sorted((package_root("sklearn") / "datasets" / "data").glob("*.csv"))
+    tables = sorted(
+        (package_root("sklearn") / "datasets" / "data").glob("*.csv")
+    )
     return (path.read_text() for path in _shuffled([*catalog, *tables]))
 
 
@@ -142,7 +163,9 @@ DOMAINS: dict[str, tuple[Callable[[], Iterable[str]], int]] = {
 
 def _tokenize() -> Domains:
     wanted = {
-        name: _taken(make(), 3 * (tokens + VALIDATION_TOKENS), FROM_A_FILE.get(name))
+        name: _taken(
+            make(), 3 * (tokens + VALIDATION_TOKENS), FROM_A_FILE.get(name)
+        )
         for name, (make, tokens) in DOMAINS.items()
     }
     tokenizer = train_tokenizer(
@@ -150,13 +173,18 @@ def _tokenize() -> Domains:
     )
     train, validation = {}, {}
     for name, (_, n_tokens) in DOMAINS.items():
-        ids = _first_tokens(tokenizer, wanted[name], n_tokens + VALIDATION_TOKENS)
+        ids = _first_tokens(
+            tokenizer, wanted[name], n_tokens + VALIDATION_TOKENS
+        )
         if len(ids) < VALIDATION_TOKENS + CAPPED:
             raise CorpusError(
                 f"domain {name!r} has {len(ids)} tokens here, expected at least "
                 f"{VALIDATION_TOKENS + CAPPED}. {FIX}"
             )
-        validation[name], train[name] = ids[:VALIDATION_TOKENS], ids[VALIDATION_TOKENS:]
+        validation[name], train[name] = (
+            ids[:VALIDATION_TOKENS],
+            ids[VALIDATION_TOKENS:],
+        )
     return Domains(train, validation)
 
 
@@ -189,7 +217,8 @@ def _shuffled(paths: list[Path]) -> list[Path]:
     package.
     """
     return sorted(
-        paths, key=lambda p: hashlib.sha256("/".join(p.parts[-3:]).encode()).digest()
+        paths,
+        key=lambda p: hashlib.sha256("/".join(p.parts[-3:]).encode()).digest(),
     )
 
 
@@ -210,7 +239,13 @@ def _parted(text: str) -> tuple[str, str]:
         body = getattr(node, "body", None)
         if (
             isinstance(
-                node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+                node,
+                (
+                    ast.Module,
+                    ast.ClassDef,
+                    ast.FunctionDef,
+                    ast.AsyncFunctionDef,
+                ),
             )
             and body
             and isinstance(body[0], ast.Expr)
@@ -241,7 +276,18 @@ def _sum(rng: random.Random) -> str:
     return f"{a} > {b} is {a > b}\n"
 
 
-NAMES = ("Ada", "Ben", "Chloe", "Dmitri", "Elif", "Femi", "Gita", "Hugo", "Ines", "Jun")
+NAMES = (
+    "Ada",
+    "Ben",
+    "Chloe",
+    "Dmitri",
+    "Elif",
+    "Femi",
+    "Gita",
+    "Hugo",
+    "Ines",
+    "Jun",
+)
 GOODS = (
     "apples",
     "books",
@@ -264,7 +310,15 @@ PLACES = (
     "museum",
     "bakery",
 )
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAYS = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+)
 
 
 def _talk(rng: random.Random) -> str:

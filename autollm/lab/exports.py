@@ -75,13 +75,19 @@ def replay_of(records: Sequence[Record]) -> Replay:
             f"{'end' if head else 'header'}. Fix: train it again."
         )
     started = (
-        datetime.fromisoformat(head.created_at).timestamp() if head.created_at else 0.0
+        datetime.fromisoformat(head.created_at).timestamp()
+        if head.created_at
+        else 0.0
     )
     points: list[Point] = []
     for step in (r for r in records if isinstance(r, RunStep)):
         tokens = {} if step.tokens is None else {"tokens": step.tokens}
         points.append(
-            (step.step, started + (step.wall_time_s or 0.0), {**step.metrics, **tokens})
+            (
+                step.step,
+                started + (step.wall_time_s or 0.0),
+                {**step.metrics, **tokens},
+            )
         )
     final = {f"{FINAL}{name}": value for name, value in end.final.items()}
     if final:
@@ -98,7 +104,13 @@ def replay_of(records: Sequence[Record]) -> Replay:
         "data_sha256": str(head.data.get("sha256", "")),
     }
     return Replay(
-        head.run_id, head.source, params, tags, points, started, end.status == "failed"
+        head.run_id,
+        head.source,
+        params,
+        tags,
+        points,
+        started,
+        end.status == "failed",
     )
 
 
@@ -173,7 +185,9 @@ def _tensorboard(runs: Sequence[Replay], folder: Path) -> None:
 
     for run in runs:
         with SummaryWriter(str(folder / run.run_id)) as writer:
-            writer.add_text("params", json.dumps(run.params), 0, walltime=run.started_s)
+            writer.add_text(
+                "params", json.dumps(run.params), 0, walltime=run.started_s
+            )
             for step, at_s, values in run.points:
                 for name, value in values.items():
                     writer.add_scalar(name, value, step, walltime=at_s)
@@ -216,7 +230,10 @@ def _csv(runs: Sequence[Replay], folder: Path) -> None:
     """One row a run: settings, fidelity, seed, how it ended, and with what."""
     rows = []
     for run in runs:
-        row: dict[str, Any] = {"run_id": run.run_id, "status": run.tags["status"]}
+        row: dict[str, Any] = {
+            "run_id": run.run_id,
+            "status": run.tags["status"],
+        }
         for name, value in run.params.items():
             kind, _, plain = name.partition(".")
             if kind != "model":

@@ -12,7 +12,12 @@ import multiprocessing as mp
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -45,14 +50,18 @@ class LocalLauncher:
 
     def __enter__(self) -> Self:
         self._pool = ProcessPoolExecutor(
-            self.slots, mp_context=mp.get_context("spawn"), initializer=_begin_worker
+            self.slots,
+            mp_context=mp.get_context("spawn"),
+            initializer=_begin_worker,
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def submit(self, work: Callable[..., None], *arguments: Any) -> Future[None]:
+    def submit(
+        self, work: Callable[..., None], *arguments: Any
+    ) -> Future[None]:
         return self._pool.submit(work, *arguments)
 
     def wait(self, tickets: Sequence[Future[None]]) -> list[Future[None]]:

@@ -122,7 +122,11 @@ class LiveLab:
         self._launcher = self._launcher or self.make_launcher().__enter__()
         begin, started = time.perf_counter(), now()
         ticket = self._launcher.submit(
-            train_and_record, run, self.logs_dir, self.cache_dir, self.max_seconds
+            train_and_record,
+            run,
+            self.logs_dir,
+            self.cache_dir,
+            self.max_seconds,
         )
         self._launcher.wait([ticket])
         try:
@@ -207,7 +211,9 @@ class LiveSource:
         """Of a charged experiment's recorded run; live runs have none."""
         return self.recorded.curve(experiment, row)
 
-    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(
+        self, loss: float, place: int, values: np.ndarray
+    ) -> float:
         """The best recorded configuration's value, and how much worse than that one a
         run with the same seed was.
         """
@@ -239,14 +245,20 @@ class LiveSource:
         return Run(
             self.family.name,
             self.level,
-            trainable(self.family, self.level, self.experiment.space.decode(point)),
+            trainable(
+                self.family, self.level, self.experiment.space.decode(point)
+            ),
             SEEDS_FROM + self.drawn.seed,
         )
 
     def _outcome(self, end: RunEnd) -> Outcome:
         """A run without a finite objective counts as the worst recorded one."""
         name = self.drawn.task.objective or self.experiment.objective
-        value = math.nan if end.status == "failed" else end.final.get(name, math.nan)
+        value = (
+            math.nan
+            if end.status == "failed"
+            else end.final.get(name, math.nan)
+        )
         loss = value if self.experiment.objectives[name] == "min" else -value
         feasible = all(
             c.holds(np.array([end.final[c.metric]]))[0]
@@ -315,7 +327,9 @@ def level_of(experiment: Experiment, task_id: str) -> tuple[Family, Level]:
         EpisodeError: it is none.
     """
     name, _, group = experiment.source.removeprefix("lab-").partition("/")
-    family = FAMILIES.get(name) if experiment.source.startswith("lab-") else None
+    family = (
+        FAMILIES.get(name) if experiment.source.startswith("lab-") else None
+    )
     for level in family.every_level if family else ():
         same_group = not group or group in level.settings.values()
         if (
@@ -332,7 +346,9 @@ def level_of(experiment: Experiment, task_id: str) -> tuple[Family, Level]:
     )
 
 
-def trainable(family: Family, level: Level, configuration: Mapping[str, Any]) -> Config:
+def trainable(
+    family: Family, level: Level, configuration: Mapping[str, Any]
+) -> Config:
     """The nearest configuration that a level can train: of the declared grid, with the
     declared values themselves; where the space has no finite grid, the configuration as
     it is.
@@ -343,7 +359,9 @@ def trainable(family: Family, level: Level, configuration: Mapping[str, Any]) ->
     if family.space.grid is None:
         return dict(configuration)
     points, configurations = _trainable(family, level)
-    return configurations[nearest(points, family.space.encode(configuration))[0]]
+    return configurations[
+        nearest(points, family.space.encode(configuration))[0]
+    ]
 
 
 @cache
@@ -366,7 +384,10 @@ def _declared(levels: tuple[Any, ...], value: Any) -> Any:
         v
         for v in levels
         if v == value
-        or (not isinstance(value, (bool, str)) and math.isclose(v, value, rel_tol=1e-8))
+        or (
+            not isinstance(value, (bool, str))
+            and math.isclose(v, value, rel_tol=1e-8)
+        )
     )
 
 
@@ -412,6 +433,9 @@ def failed(
     return [
         head,
         RunEnd(
-            "failed", {}, {"flops": 0.0, "device_hours": digits(seconds / 3600)}, reason
+            "failed",
+            {},
+            {"flops": 0.0, "device_hours": digits(seconds / 3600)},
+            reason,
         ),
     ]

@@ -46,7 +46,10 @@ def mapping_of(family: Family) -> Mapping:
         "fidelity": fidelity,
         "objective": _metric(family.objective),
         "secondary": list(map(_metric, family.secondary)),
-        "cost": {"flops": family.cost_flops, "device_hours": "cost.device_hours"},
+        "cost": {
+            "flops": family.cost_flops,
+            "device_hours": "cost.device_hours",
+        },
     }
     if family.signal:
         signal = family.signal

@@ -77,9 +77,9 @@ class StackedDecoder:
 
     def _attention(self, qkv: Tensor) -> Tensor:
         heads, context = self.shape.n_heads, self.shape.context
-        q, k, v = qkv.view(-1, context, 3, heads, self.shape.width // heads).permute(
-            2, 0, 3, 1, 4
-        )
+        q, k, v = qkv.view(
+            -1, context, 3, heads, self.shape.width // heads
+        ).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(
             self._rotated(q), self._rotated(k), v, is_causal=True
         )
@@ -88,7 +88,8 @@ class StackedDecoder:
     def _rotated(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=-1)
         return torch.cat(
-            [a * self._cos - b * self._sin, a * self._sin + b * self._cos], dim=-1
+            [a * self._cos - b * self._sin, a * self._sin + b * self._cos],
+            dim=-1,
         )
 
 

@@ -32,10 +32,17 @@ def pilot_runs(
         return first
     other = next(
         s
-        for s in (*level.seeds[1:], *level.extra_seeds, *level.best_third_seeds, 1)
+        for s in (
+            *level.seeds[1:],
+            *level.extra_seeds,
+            *level.best_third_seeds,
+            1,
+        )
         if s != seed
     )
-    best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[:REPLICATED]
+    best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[
+        :REPLICATED
+    ]
     return first + [Run(family.name, level, r.config, other) for r in best]
 
 
@@ -60,4 +67,6 @@ def run_pilot(
         missing = [run for run in wanted if run.run_id not in losses]
         if missing:
             train_runs(family, missing, out_dir, budget_s, LocalLauncher(1))
-    return len([r for r in missing if r.run_id not in recorded_losses(family, out_dir)])
+    return len(
+        [r for r in missing if r.run_id not in recorded_losses(family, out_dir)]
+    )

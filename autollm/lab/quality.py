@@ -49,12 +49,15 @@ def qualities(
 ) -> list[Quality]:
     """One for each level of a sweep that has a run, and each metric that is a target there."""
     levels = {level.name: level for level in family.sweep_levels(sweep)}
-    kept = [records for records in runs if records[0].run_id.split("-")[1] in levels]
+    kept = [
+        records for records in runs if records[0].run_id.split("-")[1] in levels
+    ]
     out = []
     for target in targets(family):
         summaries = summarize(family, kept, target)
         out += [
-            _quality(family, levels[found.level], found, target) for found in summaries
+            _quality(family, levels[found.level], found, target)
+            for found in summaries
         ]
     return sorted(out, key=lambda q: q.level)
 
@@ -64,7 +67,9 @@ def targets(family: Family) -> list[str]:
     return [family.objective.name, *family.more_targets]
 
 
-def _quality(family: Family, level: Level, found: LevelSummary, target: str) -> Quality:
+def _quality(
+    family: Family, level: Level, found: LevelSummary, target: str
+) -> Quality:
     corners = _corners(found.best)
     return Quality(
         family.name,
@@ -87,7 +92,9 @@ def _corners(config: Config) -> tuple[str, ...]:
         name: value for name, value in config.items() if isinstance(value, dict)
     }
     return tuple(
-        name for name, shares in mixtures.items() if max(shares.values()) >= CORNER
+        name
+        for name, shares in mixtures.items()
+        if max(shares.values()) >= CORNER
     )
 
 
@@ -99,7 +106,11 @@ def shown(found: Iterable[Quality]) -> str:
     ]
     for q in found:
         noise = "-" if q.noise_share is None else f"{100 * q.noise_share:.1f} %"
-        where = f"on an edge: {', '.join(q.edges)}" if q.edges else "inside the window"
+        where = (
+            f"on an edge: {', '.join(q.edges)}"
+            if q.edges
+            else "inside the window"
+        )
         lines.append(
             f"{q.family + ' ' + q.level:24} {q.target:14} {q.n_cells:5} {q.n_seeds:5} {q.n_runs:5} "
             f"{100 * q.diverged_share:6.0f} % {100 * q.failed_share:4.0f} % {noise:>6}  {where}"

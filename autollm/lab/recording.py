@@ -147,7 +147,9 @@ def language_model_log(
         )
         for i, step in enumerate(curve.steps)
     ]
-    spent_s = curve.wall_s[-1] if run.level.clock == "wall" else curve.processor_s
+    spent_s = (
+        curve.wall_s[-1] if run.level.clock == "wall" else curve.processor_s
+    )
     flops = flops_a_token * curve.steps[-1] * batch_tokens
     cost = {"flops": flops, "device_hours": spent_s / n_runs / 3600}
     full = {**final, "train_loss": curve.losses[-1, row]}

@@ -64,8 +64,16 @@ def run_family(
         UnknownNameError: no such family or level. CorpusError: the corpus differs from
             the recorded one.
     """
-    family, out, start = load_family(family_name), Path(out_dir), time.perf_counter()
-    levels = [family.level(level)] if level else sorted(family.levels, key=family.flops)
+    family, out, start = (
+        load_family(family_name),
+        Path(out_dir),
+        time.perf_counter(),
+    )
+    levels = (
+        [family.level(level)]
+        if level
+        else sorted(family.levels, key=family.flops)
+    )
     trained, skipped = 0, None
     # Twice at most: replicas of the best third are known when the first seed is complete.
     while True:
@@ -73,7 +81,11 @@ def run_family(
         wanted = [run for lv in levels for run in family.runs(lv, losses)]
         missing = [run for run in wanted if run.run_id not in losses]
         skipped = len(wanted) - len(missing) if skipped is None else skipped
-        left_s = None if budget_s is None else budget_s - (time.perf_counter() - start)
+        left_s = (
+            None
+            if budget_s is None
+            else budget_s - (time.perf_counter() - start)
+        )
         if not missing or (left_s is not None and left_s <= 0):
             break
         done = train_runs(
@@ -164,7 +176,9 @@ def recorded_losses(family: Family, out_dir: Path) -> dict[str, float]:
     """Objective of every log in a folder by run_id, lower is better; inf where a run
     diverged or failed without one.
     """
-    return {path.stem: _finite(family, path) for path in out_dir.glob("*.jsonl")}
+    return {
+        path.stem: _finite(family, path) for path in out_dir.glob("*.jsonl")
+    }
 
 
 def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
@@ -230,7 +244,9 @@ class _Progress:
         self.flops += self._flops(stack)
         self.runs += len(stack)
         level = stack[0].level.name
-        self._progress.reach(self.flops, f"{level}, {self.runs}/{self.total_runs} runs")
+        self._progress.reach(
+            self.flops, f"{level}, {self.runs}/{self.total_runs} runs"
+        )
 
     def _flops(self, stack: list[Run]) -> float:
         return len(stack) * self.family.flops(stack[0].level)

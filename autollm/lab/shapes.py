@@ -50,11 +50,18 @@ class Shape:
             )
         ]
         head = [] if self.tied else [("head", (d, self.vocabulary))]
-        return [("embedding", (self.vocabulary, d)), *blocks, ("norm", (d,)), *head]
+        return [
+            ("embedding", (self.vocabulary, d)),
+            *blocks,
+            ("norm", (d,)),
+            *head,
+        ]
 
     @property
     def params(self) -> int:
-        return sum(math.prod(s) for name, s in self.tensors() if name != "embedding")
+        return sum(
+            math.prod(s) for name, s in self.tensors() if name != "embedding"
+        )
 
     @property
     def total_params(self) -> int:
@@ -68,5 +75,6 @@ class Shape:
         """
         head = self.vocabulary * self.width if self.tied else 0
         return (
-            6.0 * (self.params + head) + 12.0 * self.layers * self.context * self.width
+            6.0 * (self.params + head)
+            + 12.0 * self.layers * self.context * self.width
         )

@@ -77,9 +77,7 @@ class Run:
     @cached_property
     def run_id(self) -> str:
         key = {**self.config, **self.level.settings, "seed": self.seed}
-        return (
-            f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
-        )
+        return f"{self.family}-{self.level.name}-{content_hash(canonical_json(key), 12)}"
 
 
 @declaration(FamilyError)
@@ -157,7 +155,9 @@ class Family:
         """
         if sweep not in SWEEPS:
             raise UnknownNameError("sweep", sweep, SWEEPS)
-        return tuple(level for level in self.every_level if level.sweep == sweep)
+        return tuple(
+            level for level in self.every_level if level.sweep == sweep
+        )
 
     def level(self, name: str) -> Level:
         """A level by name.
@@ -207,7 +207,9 @@ class Family:
 
     def n_runs(self, level: Level) -> int:
         """Runs of a level when all is done."""
-        return len(self.runs(level)) + self.n_best(level) * len(level.best_third_seeds)
+        return len(self.runs(level)) + self.n_best(level) * len(
+            level.best_third_seeds
+        )
 
     def level_of(self, run_id: str, config: Config, seed: int) -> Level | None:
         """The level that a recorded run is of: the one whose run it would be."""
@@ -243,7 +245,9 @@ class Family:
         order: dict[str, int] = {}
         for run in runs:
             order.setdefault(run.level.name, len(order))
-            groups.setdefault((run.level.name, self.stack_key(run)), []).append(run)
+            groups.setdefault((run.level.name, self.stack_key(run)), []).append(
+                run
+            )
         out = []
         for key in sorted(groups, key=lambda k: (order[k[0]], k[1])):
             group = groups[key]
@@ -261,7 +265,9 @@ def added_level(
 ) -> Level:
     """A level beside the ladder: every seed for every cell, cost in processor time."""
     split = "test" if sweep == FRESH else "validation"
-    return Level(name, split, settings, part, seeds, sweep=sweep, clock="processor")
+    return Level(
+        name, split, settings, part, seeds, sweep=sweep, clock="processor"
+    )
 
 
 def shape_of(level: Level) -> Shape:

@@ -71,7 +71,9 @@ def fit(
         model.grad.zero_()
         loss.sum().backward()
         for group, recipe in zip(optimizer.param_groups, recipes, strict=True):
-            group["lr"] = recipe.peak_rate * _schedule(step, n_steps, recipe.warmup)
+            group["lr"] = recipe.peak_rate * _schedule(
+                step, n_steps, recipe.warmup
+            )
         optimizer.step()
         running, since = running + loss.detach(), since + 1
         if (step + 1) % every == 0 or step + 1 == n_steps:
@@ -83,13 +85,19 @@ def fit(
                 processor_s = time.process_time() - processor_start
                 return Curve(steps, np.array(losses), wall_s, True, processor_s)
     return Curve(
-        steps, np.array(losses), wall_s, False, time.process_time() - processor_start
+        steps,
+        np.array(losses),
+        wall_s,
+        False,
+        time.process_time() - processor_start,
     )
 
 
 @torch.no_grad()
 def validate(
-    model: StackedDecoder, tokens: np.ndarray, n_sequences: int = VALIDATION_SEQUENCES
+    model: StackedDecoder,
+    tokens: np.ndarray,
+    n_sequences: int = VALIDATION_SEQUENCES,
 ) -> np.ndarray:
     """Loss of every run on the first sequences of a stream [n], float64 [runs], nats
     per token.
@@ -105,11 +113,15 @@ def validate(
 
 def gather(stream: torch.Tensor, starts: torch.Tensor) -> Batch:
     """Sequences of a stream [n] by their starts [runs, sequences]."""
-    positions = (starts[:, :, None] + torch.arange(CONTEXT)).reshape(len(starts), -1)
+    positions = (starts[:, :, None] + torch.arange(CONTEXT)).reshape(
+        len(starts), -1
+    )
     return stream[positions], stream[positions + 1]
 
 
-def _optimizer(model: StackedDecoder, recipes: Sequence[Recipe]) -> torch.optim.AdamW:
+def _optimizer(
+    model: StackedDecoder, recipes: Sequence[Recipe]
+) -> torch.optim.AdamW:
     """One parameter group a run: a row of the flat buffer."""
     rows = [torch.nn.Parameter(model.flat[r]) for r in range(model.runs)]
     for r, row in enumerate(rows):

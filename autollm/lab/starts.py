@@ -97,7 +97,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     inner.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token=PAD, eos_token=END, padding_side="left"
+        tokenizer_object=inner,
+        pad_token=PAD,
+        eos_token=END,
+        padding_side="left",
     )
 
 
@@ -141,19 +144,24 @@ def success(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
     torch.manual_seed(0)
     given = answers(model, prompts, temperature=1.0)
     torch.random.set_rng_state(state)
-    return sum(is_right(p, a) for p, a in zip(prompts, given, strict=True)) / len(
-        prompts
-    )
+    return sum(
+        is_right(p, a) for p, a in zip(prompts, given, strict=True)
+    ) / len(prompts)
 
 
-def _train(task: str, width: int, layers: int) -> tuple[Qwen3ForCausalLM, float, int]:
+def _train(
+    task: str, width: int, layers: int
+) -> tuple[Qwen3ForCausalLM, float, int]:
     model, rng, other = (
         _fresh(width, layers),
         random.Random(f"sft {task}"),
         RETAINED[task],
     )
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=RECIPE["rate"], betas=(0.9, 0.95), weight_decay=0.0
+        model.parameters(),
+        lr=RECIPE["rate"],
+        betas=(0.9, 0.95),
+        weight_decay=0.0,
     )
     first = _sft(
         model,
@@ -185,7 +193,9 @@ def _sft(
     Overshooting goes back, with smaller steps.
     """
     check = [
-        make(task, SIZES[task][i % len(SIZES[task])], random.Random(f"check {i}"))
+        make(
+            task, SIZES[task][i % len(SIZES[task])], random.Random(f"check {i}")
+        )
         for i in range(PROMPTS)
     ]
     kept = copy.deepcopy(model.state_dict())
@@ -239,7 +249,9 @@ def _example(task: str, rng: random.Random) -> Example:
     return make(task, rng.choice(SIZES[task] + SHIFTED[task]), rng)
 
 
-def answer_loss(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> torch.Tensor:
+def answer_loss(
+    model: Qwen3ForCausalLM, examples: Sequence[Example]
+) -> torch.Tensor:
     """Mean cross entropy of the answers' tokens, their ends included."""
     rows = [(e.prompt, e.answer) for e in examples]
     longest = max(len(p) + len(a) + 1 for p, a in rows)

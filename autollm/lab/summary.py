@@ -64,7 +64,10 @@ def summarize(
     """
     by_level = _by_level(family, runs)
     levels = [level for level in family.every_level if level.name in by_level]
-    return [_level(family, level, by_level[level.name], objective) for level in levels]
+    return [
+        _level(family, level, by_level[level.name], objective)
+        for level in levels
+    ]
 
 
 def _by_level(
@@ -93,7 +96,9 @@ def cells_of(
     for header, end in runs:
         if end.status != "failed":
             loss = _oriented(family, end.final, objective)
-            out.setdefault(canonical_json(header.config), {})[header.seed] = loss
+            out.setdefault(canonical_json(header.config), {})[header.seed] = (
+                loss
+            )
     finite: list[float] = []
     for cell in out.values():
         finite += [v for v in cell.values() if np.isfinite(v)]
@@ -101,7 +106,9 @@ def cells_of(
     kept: Cells = {}
     for key, cell in out.items():
         if key in known:
-            kept[key] = {s: v if np.isfinite(v) else worst for s, v in cell.items()}
+            kept[key] = {
+                s: v if np.isfinite(v) else worst for s, v in cell.items()
+            }
     return kept
 
 
@@ -117,12 +124,16 @@ def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
 
 
 def _level(
-    family: Family, level: Level, runs: list[tuple[RunHeader, RunEnd]], objective: str
+    family: Family,
+    level: Level,
+    runs: list[tuple[RunHeader, RunEnd]],
+    objective: str,
 ) -> LevelSummary:
     cells = cells_of(family, runs, objective)
     configs = {canonical_json(h.config): h.config for h, _ in runs}
     means = {
-        key: float(np.mean(list(losses.values()))) for key, losses in cells.items()
+        key: float(np.mean(list(losses.values())))
+        for key, losses in cells.items()
     }
     best = min(means, key=means.__getitem__)
     middle = float(np.median(list(means.values())))
@@ -153,7 +164,9 @@ def edges(family: Family, config: Config) -> tuple[str, ...]:
     last of them.
     """
     wide = [
-        k for k in family.space.knobs if k.scale in ONE_COORDINATE and len(k.levels) > 3
+        k
+        for k in family.space.knobs
+        if k.scale in ONE_COORDINATE and len(k.levels) > 3
     ]
     ends = []
     for knob in wide:
@@ -173,7 +186,9 @@ def cell_noise(cells: list[dict[int, float]], n_seeds: int) -> float | None:
     replicated = [frozenset(c) for c in cells if len(c) > 1]
     if not replicated:
         return None
-    seeds = sorted(max(sorted(set(replicated), key=sorted), key=replicated.count))
+    seeds = sorted(
+        max(sorted(set(replicated), key=sorted), key=replicated.count)
+    )
     whole = [c for c in cells if set(seeds) <= set(c)]
     losses = np.array([list(map(c.__getitem__, seeds)) for c in whole])
     if len(losses) < 2 or not np.isfinite(losses).all():
@@ -199,7 +214,9 @@ def level_means(
     for lv in family.every_level:
         if lv.name in by_level:
             cells = cells_of(family, by_level[lv.name], objective).items()
-            means[lv.name] = {k: float(np.mean(list(v.values()))) for k, v in cells}
+            means[lv.name] = {
+                k: float(np.mean(list(v.values()))) for k, v in cells
+            }
     return means
 
 
@@ -229,9 +246,14 @@ def shown(config: Config, family: Family | None = None) -> str:
     """A configuration on one line: numbers of log knobs as powers of two where they
     are, mixtures as percents.
     """
-    logs = {k.name for k in family.space.knobs if k.scale == "log"} if family else set()
+    logs = (
+        {k.name for k in family.space.knobs if k.scale == "log"}
+        if family
+        else set()
+    )
     return ", ".join(
-        f"{name} {_value(value, name in logs)}" for name, value in config.items()
+        f"{name} {_value(value, name in logs)}"
+        for name, value in config.items()
     )
 
 

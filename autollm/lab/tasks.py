@@ -23,7 +23,11 @@ SHIFTED = {"sorting": (3, 7), "arithmetic": (1, 4), "countdown": (2, 5)}
 """Sizes that the start model has seen as well and reinforcement learning leaves alone:
 one less and one more.
 """
-RETAINED = {"sorting": "arithmetic", "arithmetic": "sorting", "countdown": "sorting"}
+RETAINED = {
+    "sorting": "arithmetic",
+    "arithmetic": "sorting",
+    "countdown": "sorting",
+}
 """The second task that the start model knows and may forget."""
 ALPHABET = "0123456789+-*=,SAC"
 MAX_ANSWER = 12
@@ -51,7 +55,9 @@ def make(task: str, size: int, rng: random.Random) -> Example:
     answer = str(numbers[0]) + "".join(
         rng.choice("+-*") + str(n) for n in rng.sample(numbers[1:], size - 1)
     )
-    return Example(task, f"C{','.join(map(str, numbers))}={value(answer)}=", answer)
+    return Example(
+        task, f"C{','.join(map(str, numbers))}={value(answer)}=", answer
+    )
 
 
 def is_right(prompt: str, answer: str) -> bool:

@@ -34,7 +34,9 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        both_diverged = not np.isfinite(self.recorded) and not np.isfinite(self.again)
+        both_diverged = not np.isfinite(self.recorded) and not np.isfinite(
+            self.again
+        )
         return both_diverged or self.difference <= self.tolerance
 
     @property
@@ -76,7 +78,9 @@ def verify(
         family.known(),
         family.objective.name,
     )
-    tolerance = TOLERANCE_SD * seed_spread(runs, objective, family.objective.direction)
+    tolerance = TOLERANCE_SD * seed_spread(
+        runs, objective, family.objective.direction
+    )
     compared, spent = [], 0.0
     for run_id in np.random.default_rng(seed).permutation(sorted(runs)):
         header, end = _header(runs[run_id]), _end(runs[run_id])
@@ -113,7 +117,9 @@ def verify(
     return compared
 
 
-def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -> float:
+def seed_spread(
+    runs: dict[str, list[Record]], objective: str, direction: str
+) -> float:
     """Median over the better half of the replicated cells of the standard deviation
     between seeds, in the objective's unit. A cell is one of a level: ladders of several
     tasks share configurations and fidelities.
@@ -125,7 +131,9 @@ def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -
             level = {"fidelity": header.fidelity, "model": header.model}
             cell = canonical_json(level), canonical_json(header.config)
             cells.setdefault(cell, []).append(
-                end.final[objective] if direction == "min" else -end.final[objective]
+                end.final[objective]
+                if direction == "min"
+                else -end.final[objective]
             )
     replicated = [v for v in cells.values() if len(v) > 1]
     if not replicated:
@@ -135,7 +143,9 @@ def seed_spread(runs: dict[str, list[Record]], objective: str, direction: str) -
         )
     middle = np.median([np.mean(v) for v in replicated])
     return float(
-        np.median([np.std(v, ddof=1) for v in replicated if np.mean(v) <= middle])
+        np.median(
+            [np.std(v, ddof=1) for v in replicated if np.mean(v) <= middle]
+        )
     )
 
 

@@ -53,7 +53,9 @@ def members_of(stream: IO[bytes], archive: str) -> Iterator[Member]:
     try:
         yield from _Tar(_opened(stream, archive), archive).members()
     except _BROKEN as error:
-        problem = f"broken archive: {error}. What came before this point was read."
+        problem = (
+            f"broken archive: {error}. What came before this point was read."
+        )
         yield Member(archive, b"", problem)
 
 
@@ -94,7 +96,9 @@ class _Tar:
                 self._skip_sparse_map(block)
             if kind == b"S" or (is_regular and sparse):
                 self._skip(size)
-                yield Member(name, b"", "a sparse member: not read. Fix: unpack it.")
+                yield Member(
+                    name, b"", "a sparse member: not read. Fix: unpack it."
+                )
             elif is_regular:
                 yield self._read(name, size)
             elif kind not in b"123456":
@@ -103,7 +107,9 @@ class _Tar:
 
     def _read(self, name: str, size: int) -> Member:
         if size > MAX_FILE_BYTES:
-            problem = f"{size} bytes, more than {MAX_FILE_BYTES}. Fix: split it."
+            problem = (
+                f"{size} bytes, more than {MAX_FILE_BYTES}. Fix: split it."
+            )
             self._skip(size)
             return Member(name, b"", problem)
         data = self._exactly(size)
@@ -112,7 +118,9 @@ class _Tar:
 
     def _header_data(self, size: int) -> bytes:
         if size > MAX_HEADER_BYTES:
-            raise RecordError(f"a header of {size} bytes, more than {MAX_HEADER_BYTES}")
+            raise RecordError(
+                f"a header of {size} bytes, more than {MAX_HEADER_BYTES}"
+            )
         data = self._exactly(size)
         self._exactly(-size % _BLOCK)
         return data
@@ -137,7 +145,9 @@ class _Tar:
         while left:
             part = self._stream.read(left)
             if not part:
-                raise RecordError("it ends without its end mark, so it was cut short")
+                raise RecordError(
+                    "it ends without its end mark, so it was cut short"
+                )
             parts.append(part)
             left -= len(part)
         self._count(size)
@@ -186,7 +196,9 @@ def _number(field: bytes) -> int:
 
 def _short_name(block: bytes) -> str:
     name = block[:100].split(b"\0")[0]
-    prefix = block[345:500].split(b"\0")[0] if block[257:262] == b"ustar" else b""
+    prefix = (
+        block[345:500].split(b"\0")[0] if block[257:262] == b"ustar" else b""
+    )
     return (prefix + b"/" + name if prefix else name).decode("utf-8", "replace")
 
 

@@ -78,7 +78,9 @@ class Bronze:
             RecordError: bronze was written by a newer version.
         """
         for batch_id in self.batch_ids():
-            with self._parquet(f"{self.batches}/{batch_id}/{table}.parquet") as file:
+            with self._parquet(
+                f"{self.batches}/{batch_id}/{table}.parquet"
+            ) as file:
                 has = [n for n in columns if n in file.schema_arrow.names]
                 if has == columns:
                     yield from file.iter_batches(columns=columns)
@@ -122,7 +124,9 @@ class Bronze:
             return
         try:
             said = json.loads(self.fs.cat_file(self._journal))
-        except ValueError:  # killed while it was written: nothing has been replaced yet
+        except (
+            ValueError
+        ):  # killed while it was written: nothing has been replaced yet
             said = {"new": [], "old": []}
         is_done = set(said["new"]) <= set(self.batch_ids())
         self._drop(said["old"] if is_done else said["new"])
@@ -141,7 +145,9 @@ class Bronze:
     def _clear_leftovers(self) -> None:
         whole = set(self.batch_ids())
         leftovers = [self._temporary] if self.fs.exists(self._temporary) else []
-        leftovers += [p for p in self._children(self.batches) if _last(p) not in whole]
+        leftovers += [
+            p for p in self._children(self.batches) if _last(p) not in whole
+        ]
         for path in self._children(self._quarantine):
             if _last(path).removesuffix(".parquet") not in whole:
                 leftovers.append(path)
@@ -169,7 +175,9 @@ class Bronze:
         old = self.holding(dropping)
         for other in old:
             without = content_hash(f"{other} without {sorted(dropping)}")
-            if self._copy(other, without, lambda _, rows: _without(rows, dropping)):
+            if self._copy(
+                other, without, lambda _, rows: _without(rows, dropping)
+            ):
                 new.append(without)
         self._commit(new, old)
 
@@ -179,7 +187,9 @@ class Bronze:
             return []
         found = []
         for batch_id in self.batch_ids():
-            with self._parquet(f"{self.batches}/{batch_id}/files.parquet") as file:
+            with self._parquet(
+                f"{self.batches}/{batch_id}/files.parquet"
+            ) as file:
                 here = set(file.read(columns=["source"])["source"].to_pylist())
             if here & set(sources):
                 found.append(batch_id)
@@ -193,11 +203,16 @@ class Bronze:
         files.add_rows(batch.files)
         for name, rows in {**batch.tables, "files": files}.items():
             self._write_table(
-                f"{folder}/{name}.parquet", batch_id, rows.tables(), SCHEMAS[name]
+                f"{folder}/{name}.parquet",
+                batch_id,
+                rows.tables(),
+                SCHEMAS[name],
             )
         if len(batch.quarantine):
             target = f"{folder}.quarantine"
-            self._write_table(target, batch_id, batch.quarantine.tables(), QUARANTINE)
+            self._write_table(
+                target, batch_id, batch.quarantine.tables(), QUARANTINE
+            )
 
     def _copy(self, batch_id: str, new_id: str, change: Change) -> bool:
         """A changed copy of a batch under a temporary name; False where no file of it
@@ -219,10 +234,14 @@ class Bronze:
         if self.fs.exists(self._quarantined(batch_id)):
             source = self._quarantined(batch_id)
             changed = self._changed(source, "quarantine", change)
-            self._write_table(f"{folder}.quarantine", new_id, changed, QUARANTINE)
+            self._write_table(
+                f"{folder}.quarantine", new_id, changed, QUARANTINE
+            )
         return True
 
-    def _changed(self, path: str, name: str, change: Change) -> Iterator[pa.Table]:
+    def _changed(
+        self, path: str, name: str, change: Change
+    ) -> Iterator[pa.Table]:
         with self._parquet(path) as file:
             for piece in file.iter_batches():
                 rows = migrated(name, pa.Table.from_batches([piece]))
@@ -254,7 +273,11 @@ class Bronze:
             self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
 
     def _write_table(
-        self, path: str, batch_id: str, tables: Iterable[pa.Table], schema: pa.Schema
+        self,
+        path: str,
+        batch_id: str,
+        tables: Iterable[pa.Table],
+        schema: pa.Schema,
     ) -> int:
         """Write rows and return how many."""
         n_rows = 0
@@ -264,7 +287,9 @@ class Bronze:
                 for table in tables:
                     ids = pa.repeat(pa.scalar(batch_id), table.num_rows)
                     field = schema.field("batch_id")
-                    writer.write_table(table.add_column(0, field, ids).cast(schema))
+                    writer.write_table(
+                        table.add_column(0, field, ids).cast(schema)
+                    )
                     n_rows += table.num_rows
             if self.is_local:
                 stream.flush()

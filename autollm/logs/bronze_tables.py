@@ -130,7 +130,9 @@ folder.
 class Rows:
     """Rows of one table, without their batch_id, in the order of arrival."""
 
-    def __init__(self, schema: pa.Schema, folder: str, spill_bytes: int | None = None):
+    def __init__(
+        self, schema: pa.Schema, folder: str, spill_bytes: int | None = None
+    ):
         fields = [field for field in schema if field.name != "batch_id"]
         self.schema = pa.schema(fields, metadata=schema.metadata)
         self._folder, self._spill_bytes = folder, spill_bytes
@@ -159,7 +161,10 @@ class Rows:
 
     def _spill(self) -> None:
         path = f"{self._folder}/{id(self)}-{len(self._pieces)}.arrow"
-        with pa.OSFile(path, "wb") as out, pa.ipc.new_file(out, self.schema) as writer:
+        with (
+            pa.OSFile(path, "wb") as out,
+            pa.ipc.new_file(out, self.schema) as writer,
+        ):
             for table in self._waiting:
                 writer.write_table(table)
         self._pieces.append(path)

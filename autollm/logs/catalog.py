@@ -94,7 +94,11 @@ def _conflict(mapping: Mapping, own: dict[str, Mapping], replace: bool) -> str:
     source = mapping.source
     if source in builtin_mappings():
         return f"the source {source!r} is built in. Fix: another `source` name."
-    if source in own and own[source].mapping_id != mapping.mapping_id and not replace:
+    if (
+        source in own
+        and own[source].mapping_id != mapping.mapping_id
+        and not replace
+    ):
         return (
             f"this home has another mapping of the source {source!r}. Fix: --replace "
             "(what has landed is read again at the next ingest), or another `source` "
@@ -109,7 +113,9 @@ def _conflict(mapping: Mapping, own: dict[str, Mapping], replace: bool) -> str:
                 f"files called {taken[0]!r} belong to the source {other.source!r}. Fix: "
                 "another name or pattern."
             )
-    if mapping.format != RUN_LOG and "*.jsonl" in map(plain_name, mapping.files):
+    if mapping.format != RUN_LOG and "*.jsonl" in map(
+        plain_name, mapping.files
+    ):
         return (
             "files '*.jsonl' would claim every run log. Fix: a pattern that names the "
             "table, such as 'sweep_*.jsonl'."
@@ -121,7 +127,9 @@ def _bytes(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise MappingError(f"cannot read the mapping file {path}: {error}") from None
+        raise MappingError(
+            f"cannot read the mapping file {path}: {error}"
+        ) from None
 
 
 def _text(data: bytes, where: str) -> str:

@@ -73,7 +73,9 @@ def _from_mirror(copy: Path, target: Path, file: SourceFile) -> None:
     )
 
 
-def _from_network(source: Source, file: SourceFile, target: Path, show: Show) -> None:
+def _from_network(
+    source: Source, file: SourceFile, target: Path, show: Show
+) -> None:
     if not source.address:
         raise SourceError(
             f"{source.name}: {file.name} has no address: {source.about}. "
@@ -81,7 +83,9 @@ def _from_network(source: Source, file: SourceFile, target: Path, show: Show) ->
         )
     part, url = _part(target), source.url(file)
     n_bytes = 0 if file.made_by else file.n_bytes
-    _download(url, part, n_bytes, lambda done, total: show(file.name, done, total))
+    _download(
+        url, part, n_bytes, lambda done, total: show(file.name, done, total)
+    )
     if file.made_by == "markdown_tables":
         part.write_bytes(tables_to_csv(part.read_bytes()))
     _keep(
@@ -98,7 +102,9 @@ def _part(target: Path) -> Path:
     return target.with_name(f"{target.name}.part")
 
 
-def _keep(part: Path, target: Path, file: SourceFile, where: str, remedy: str) -> None:
+def _keep(
+    part: Path, target: Path, file: SourceFile, where: str, remedy: str
+) -> None:
     """Give the file its final name, if it is the catalogue's; else remove it."""
     digest = sha256_of(part)
     if digest != file.sha256:
@@ -125,7 +131,11 @@ def _download(
     try:
         with (
             httpx.stream(
-                "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True
+                "GET",
+                url,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                follow_redirects=True,
             ) as response,
             part.open("wb") as out,
         ):

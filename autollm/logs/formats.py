@@ -39,7 +39,9 @@ class Readers:
         Raises:
             UnknownNameError: there is none.
         """
-        known = {reader.format: reader for reader in (*self.files, *self.folders)}
+        known = {
+            reader.format: reader for reader in (*self.files, *self.folders)
+        }
         if file_format not in known:
             raise UnknownNameError("log format", file_format, known)
         return known[file_format]
@@ -77,7 +79,13 @@ def readers_of(home: str) -> Readers:
         SetupError: another package's reader cannot be loaded.
     """
     own = home_formats(Path(local_path(home))) if is_local(home) else ()
-    files = (RunLog(), *file_readers(own), CsvTable(), JsonTable(), ParquetTable())
+    files = (
+        RunLog(),
+        *file_readers(own),
+        CsvTable(),
+        JsonTable(),
+        ParquetTable(),
+    )
     plugged = _plugged()
     folders = [r for r in plugged if hasattr(r, "matches_folder")]
     others = [r for r in plugged if not hasattr(r, "matches_folder")]

@@ -92,7 +92,9 @@ def _find_local(root: str) -> tuple[list[Found], bool]:
         raise _missing(root)
     if not os.path.isdir(root):
         problem = _odd_kind(root)
-        return [Found(root, os.path.basename(root), _name(root), problem)], False
+        return [
+            Found(root, os.path.basename(root), _name(root), problem)
+        ], False
     found = []
     for path in sorted(_walk(root)):
         inside = os.path.relpath(path, root)

@@ -145,7 +145,9 @@ class Ledger:
             found = runs if is_all else runs.take(chosen["place"])
             index = found.schema.get_field_index("run_id")
             found = found.set_column(index, "run_id", chosen["run_id"])
-            judged.runs = found.append_column("file_version", chosen["file_version"])
+            judged.runs = found.append_column(
+                "file_version", chosen["file_version"]
+            )
         return judged
 
     def _one(self, sql: str) -> tuple:
@@ -198,7 +200,9 @@ class Ledger:
         )
         judged.set_aside += self._refused()
         self._cells(mapping, judged)
-        (n_seen,) = self._one("SELECT count(*) FROM verdicts WHERE verdict = 'seen'")
+        (n_seen,) = self._one(
+            "SELECT count(*) FROM verdicts WHERE verdict = 'seen'"
+        )
         judged.n_seen += n_seen
         self._changes(judged)
         self._remember()
@@ -253,9 +257,13 @@ class Ledger:
             + ("" if is_strict else " LIMIT 1")
         ).fetchall()
         for at, config, label, file, line, reading, other in found:
-            where = "an earlier batch" if reading == _EARLIER else f"line {other}"
+            where = (
+                "an earlier batch" if reading == _EARLIER else f"line {other}"
+            )
             if not is_strict:
-                judged.example = judged.example or f"{file} line {line} and {where}"
+                judged.example = (
+                    judged.example or f"{file} line {line} and {where}"
+                )
                 continue
             reason = (
                 f"the cell {config:.200} at {label} stands in {where} already; the first "
@@ -279,7 +287,9 @@ class Ledger:
             "FROM verdicts WHERE verdict = 'replaces' ORDER BY place"
         ).fetchall()
         judged.n_changed += len(found)
-        for file, line, run_id, name, *pairs in found[: 20 - len(judged.changed)]:
+        for file, line, run_id, name, *pairs in found[
+            : 20 - len(judged.changed)
+        ]:
             values, states, configs = pairs[:2], pairs[2:4], pairs[4:]
             told = ("its costs, metrics or points", "", "")
             for what, (before, after) in (

@@ -39,7 +39,9 @@ def tables_to_csv(markdown: bytes) -> bytes:
             columns = cells
         if cells == columns:
             is_ours = True
-        elif is_ours and not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+        elif is_ours and not all(
+            re.fullmatch(r":?-+:?", cell) for cell in cells
+        ):
             rows.append([heading, section, *cells])
     out = io.StringIO()
     csv.writer(out).writerows([[HEADING, SECTION, *(columns or [])], *rows])

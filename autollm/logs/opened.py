@@ -61,7 +61,9 @@ class Opened:
                 yield raw
             else:
                 packed = pa.CompressedInputStream(raw, self.codec)
-                plain = io.BufferedReader(stack.enter_context(packed), _CHUNK_BYTES)
+                plain = io.BufferedReader(
+                    stack.enter_context(packed), _CHUNK_BYTES
+                )
                 yield stack.enter_context(plain)
 
 
@@ -72,7 +74,9 @@ def codec_of(name: str) -> str | None:
 
 def plain_name(name: str) -> str:
     """A name without the suffix of its compression: `run.jsonl.zst` -> `run.jsonl`."""
-    return next((name.removesuffix(s) for s in COMPRESSIONS if name.endswith(s)), name)
+    return next(
+        (name.removesuffix(s) for s in COMPRESSIONS if name.endswith(s)), name
+    )
 
 
 class RawFile:
@@ -114,7 +118,11 @@ class RawFile:
     def _open(self) -> IO[bytes]:
         # fsspec's own open is slow for ten thousand small files
         is_plain = is_local(self.found.path)
-        return open(self._path, "rb") if is_plain else self._fs.open(self._path, "rb")
+        return (
+            open(self._path, "rb")
+            if is_plain
+            else self._fs.open(self._path, "rb")
+        )
 
     def _hash_to(self, target: IO[bytes] | None) -> str:
         """Read what the file had when it was opened, into `target` if there is one."""
@@ -139,7 +147,9 @@ class RawFile:
                 if self._data is not None:
                     out.write(self._data)
                 elif self._hash_to(out) != self.sha256:
-                    raise OSError("it changed while it was copied; land it again")
+                    raise OSError(
+                        "it changed while it was copied; land it again"
+                    )
             fs.mv(f"{target}.part", target)
         if self._data is None:
             self._fs, self._path = fs, target

@@ -73,9 +73,7 @@ class Waiting:
 def _alone(one: Held, n_mains: int, n_partners: int) -> str:
     other = one.partner if one.is_main else one.main
     if not (n_partners if one.is_main else n_mains):
-        return (
-            f"it belongs to {other}, which is not there. Fix: land both files together."
-        )
+        return f"it belongs to {other}, which is not there. Fix: land both files together."
     return (
         f"{n_mains} files are called {one.main} and {n_partners} {one.partner}: which "
         "belong together? Fix: land each pair from a folder of its own."
@@ -168,9 +166,13 @@ class JoinedRows:
                 keep.append(index)
                 partners.append(self._at[key])
                 continue
-            reason = f"no row of {self.name} has {self._named(key)}" if key else ""
+            reason = (
+                f"no row of {self.name} has {self._named(key)}" if key else ""
+            )
             line = rows[LINE_COLUMN][index].as_py()
-            bad.append(BadLines(line, 1, reason or self._missing(rows, index), ""))
+            bad.append(
+                BadLines(line, 1, reason or self._missing(rows, index), "")
+            )
         found = rows.take(pa.array(keep, pa.int64()))
         partner_rows = self._rows.take(pa.array(partners, pa.int64()))
         for name in taken:

@@ -27,7 +27,9 @@ _TOGETHER_ROWS = 2_000_000
 class PointsOf:
     """The points of several readings."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, readings: list[Reading]):
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, readings: list[Reading]
+    ):
         self._connection = connection
         self.with_points = []
         for index, reading in enumerate(readings):
@@ -57,8 +59,12 @@ class PointsOf:
             self._add_up(piece, sums)
         n_rows = runs.num_rows
         if not sums:
-            runs = runs.append_column("n_points", pa.array([0] * n_rows, pa.int64()))
-            return runs.append_column("points_digest", pa.repeat(pa.scalar(""), n_rows))
+            runs = runs.append_column(
+                "n_points", pa.array([0] * n_rows, pa.int64())
+            )
+            return runs.append_column(
+                "points_digest", pa.repeat(pa.scalar(""), n_rows)
+            )
         counts, digests, walls = [], [], []
         keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
         for key in zip(*keys, strict=True):
@@ -67,8 +73,12 @@ class PointsOf:
             digests.append(f"{digest:016x}" if n_points else "")
             walls.append(wall)
         runs = runs.append_column("n_points", pa.array(counts, pa.int64()))
-        runs = runs.append_column("points_digest", pa.array(digests, pa.string()))
-        wall_time = pc.coalesce(runs["wall_time_s"], pa.array(walls, pa.float64()))
+        runs = runs.append_column(
+            "points_digest", pa.array(digests, pa.string())
+        )
+        wall_time = pc.coalesce(
+            runs["wall_time_s"], pa.array(walls, pa.float64())
+        )
         index = runs.schema.get_field_index("wall_time_s")
         return runs.set_column(index, "wall_time_s", wall_time)
 
@@ -79,7 +89,9 @@ class PointsOf:
     ) -> None:
         self._connection.register("points", piece)
         sql = _SUMMARY.replace("run_key", "at_reading, run_key")
-        for at, key, n, digest, wall in self._connection.execute(sql).fetchall():
+        for at, key, n, digest, wall in self._connection.execute(
+            sql
+        ).fetchall():
             before = sums.get((at, key), (0, 0, None))
             walls = [w for w in (wall, before[2]) if w is not None]
             total = before[0] + n, before[1] ^ digest, max(walls, default=None)

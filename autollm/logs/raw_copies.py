@@ -13,7 +13,9 @@ from autollm.logs.found import Found, clean_name
 from autollm.logs.run_folders import RunFolder
 
 
-def raw_copies(bronze: Bronze, source: str) -> tuple[list[Found], list[RunFolder]]:
+def raw_copies(
+    bronze: Bronze, source: str
+) -> tuple[list[Found], list[RunFolder]]:
     """(files and archives, run folders) of a source, in the order of their readings."""
     columns = [
         "source",
@@ -59,7 +61,9 @@ def _copy(bronze: Bronze, sha256: str, name: str, path_id: str) -> Found | None:
     folder = f"{bronze.root}/landing/{sha256[:2]}/{sha256}"
     if not sha256 or not bronze.fs.exists(folder):
         return None
-    paths = [p for p in bronze.fs.ls(folder, detail=False) if not p.endswith(".part")]
+    paths = [
+        p for p in bronze.fs.ls(folder, detail=False) if not p.endswith(".part")
+    ]
     named = [p for p in paths if p.rsplit("/", 1)[-1] == name]
     if not paths:
         return None

@@ -78,4 +78,6 @@ def quote(line: bytes | str) -> str:
     if isinstance(line, bytes):
         text = line[: 4 * MAX_TEXT].decode("utf-8", errors="backslashreplace")
     printable = text[: 4 * MAX_TEXT].replace("\x00", "\\x00")
-    return printable.encode("utf-8", errors="backslashreplace").decode()[:MAX_TEXT]
+    return printable.encode("utf-8", errors="backslashreplace").decode()[
+        :MAX_TEXT
+    ]

@@ -111,7 +111,9 @@ class Landing:
         self.set_aside(reading, list(relation.bad))
         if not relation.runs.num_rows:
             return
-        if self._queue and self._key(*self._queue[0]) != self._key(reading, relation):
+        if self._queue and self._key(*self._queue[0]) != self._key(
+            reading, relation
+        ):
             self.flush()
         self._queue.append((reading, relation))
         self._n_waiting += relation.runs.num_rows
@@ -122,7 +124,12 @@ class Landing:
     def _key(reading: Reading, relation: Relation) -> tuple[Any, ...]:
         # numbers of a table are written in its own style
         alone = reading.number if relation.format in TABLES else -1
-        return (reading.mapping.mapping_id, relation.format, relation.key, alone)
+        return (
+            reading.mapping.mapping_id,
+            relation.format,
+            relation.key,
+            alone,
+        )
 
     def set_aside(self, reading: Reading, bad: list[BadLines]) -> None:
         """Put lines into quarantine, with their reasons."""
@@ -131,7 +138,10 @@ class Landing:
         rows = []
         for part in sorted(bad, key=lambda b: (b.file, b.line)):
             name = f"{reading.name}!{part.file}" if part.file else reading.name
-            row = dataclasses.asdict(part) | {"file": name, "sha256": reading.sha256}
+            row = dataclasses.asdict(part) | {
+                "file": name,
+                "sha256": reading.sha256,
+            }
             row["source"] = reading.mapping.source if reading.mapping else ""
             rows.append(row)
             if len(self.totals.quarantined) < SHOWN:
@@ -163,7 +173,10 @@ class Landing:
         self._check(judged, mapping)
 
     def _refuse(
-        self, mapped: MappedRuns, readings: list[Reading], at_reading: np.ndarray
+        self,
+        mapped: MappedRuns,
+        readings: list[Reading],
+        at_reading: np.ndarray,
     ) -> None:
         by_reading: dict[int, list[BadLines]] = {}
         for row in mapped.bad.to_pylist():
@@ -175,12 +188,20 @@ class Landing:
         for index, bad in by_reading.items():
             self.set_aside(readings[index], bad)
 
-    def _refuse_all(self, runs: pa.Table, readings: list[Reading], reason: str) -> None:
+    def _refuse_all(
+        self, runs: pa.Table, readings: list[Reading], reason: str
+    ) -> None:
         lines = runs[LINE_COLUMN].to_pylist()
-        for index, line in zip(runs[READING_COLUMN].to_pylist(), lines, strict=True):
-            self.set_aside(readings[index], [BadLines(line or 0, 1, reason, "")])
+        for index, line in zip(
+            runs[READING_COLUMN].to_pylist(), lines, strict=True
+        ):
+            self.set_aside(
+                readings[index], [BadLines(line or 0, 1, reason, "")]
+            )
 
-    def _account(self, judged: Judged, runs: pa.Table, readings: list[Reading]) -> None:
+    def _account(
+        self, judged: Judged, runs: pa.Table, readings: list[Reading]
+    ) -> None:
         totals = self.totals
         totals.n_seen += judged.n_seen
         totals.n_changed += judged.n_changed
@@ -213,7 +234,9 @@ class Landing:
             return
         names = [name for name in RUNS.names if name != "batch_id"]
         self._batch.tables["runs"].add(runs.select(names))
-        for piece in bronze_points(self._mapper.connection, runs, readings, points):
+        for piece in bronze_points(
+            self._mapper.connection, runs, readings, points
+        ):
             names = [name for name in RUN_METRICS.names if name != "batch_id"]
             self._batch.tables["run_metrics"].add(piece.select(names))
         for group in pc.unique(runs["group"]).to_pylist():
@@ -262,7 +285,9 @@ def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
             keys = runs[relation.key].cast(pa.string())
         tables.append(runs.append_column(KEY_COLUMN, keys))
     first = queue[0][1]
-    return Relation(first.format, stack(tables), key=first.key, roles=first.roles)
+    return Relation(
+        first.format, stack(tables), key=first.key, roles=first.roles
+    )
 
 
 def _canonical(
@@ -290,7 +315,9 @@ def _canonical(
     for name, value in constants.items():
         runs = runs.append_column(name, pa.repeat(pa.scalar(value), n_rows))
     for name in ("raw_sha256", "path_id"):
-        per_reading = pa.array([getattr(r, name) for r in readings], pa.string())
+        per_reading = pa.array(
+            [getattr(r, name) for r in readings], pa.string()
+        )
         runs = runs.append_column(name, per_reading.take(pa.array(at_reading)))
     numbers = np.array([reading.number for reading in readings], np.int64)
     runs = runs.append_column("reading", pa.array(numbers[at_reading]))

@@ -99,7 +99,9 @@ class Relation:
     bad: tuple[BadLines, ...] = ()
     n_lines: int = 0
     notes: tuple[str, ...] = ()
-    directions: Mapping[str, Literal["min", "max"]] = field(default_factory=dict)
+    directions: Mapping[str, Literal["min", "max"]] = field(
+        default_factory=dict
+    )
 
     @property
     def n_lines_bad(self) -> int:

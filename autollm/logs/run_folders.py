@@ -54,7 +54,9 @@ def claimed_folders(
             path_id = f"{content_hash(f'{root}/{folder}'.encode('utf-8', 'replace'), 8)}-folder"
             folders.append(RunFolder(name, reader.format, chosen, path_id))
             claimed |= folders[-1].claimed
-            by_path = {p: f for p, f in by_path.items() if f.inside not in claimed}
+            by_path = {
+                p: f for p, f in by_path.items() if f.inside not in claimed
+            }
     return folders
 
 

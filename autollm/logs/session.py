@@ -96,15 +96,35 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
         again: Iterable[str] = (),
     ):
-        self._bronze, self._choice, self._batch, self._say = bronze, choice, batch, say
+        self._bronze, self._choice, self._batch, self._say = (
+            bronze,
+            choice,
+            batch,
+            say,
+        )
         self._readers = readers
-        columns = ["sha256", "source", "mapping_id", "file", "path_id", "file_version"]
+        columns = [
+            "sha256",
+            "source",
+            "mapping_id",
+            "file",
+            "path_id",
+            "file_version",
+        ]
         files = bronze.read("files", [*columns, "n_lines"])
         changed = _changed_sources(files, choice)
         self._again = tuple(sorted({*again, *changed}))
         self._landed: dict[str, list[Landed]] = {}
         self._versions: dict[str, int] = {}
-        for sha256, source, mapping_id, name, path_id, version, n_lines in files:
+        for (
+            sha256,
+            source,
+            mapping_id,
+            name,
+            path_id,
+            version,
+            n_lines,
+        ) in files:
             if path_id:
                 known = self._versions.get(path_id, 0)
                 self._versions[path_id] = max(known, version)
@@ -149,7 +169,9 @@ class Session:
         named = self._choice.named
         if named is None:
             return self._readers.folders
-        return tuple(r for r in self._readers.folders if r.format == named.format)
+        return tuple(
+            r for r in self._readers.folders if r.format == named.format
+        )
 
     def land_rest(self) -> None:
         """Files of a pair that waited in vain for a partner in their own folder."""
@@ -184,7 +206,9 @@ class Session:
         unit = Unit(opened, raw, "file", found.path_id, found.folder_id, reader)
         self._land_unit(unit)
 
-    def _is_wanted(self, name: str, reader: FileReader, in_folder: bool) -> bool:
+    def _is_wanted(
+        self, name: str, reader: FileReader, in_folder: bool
+    ) -> bool:
         """Whether a file is read: in folders only what a mapping claims."""
         if not in_folder or self._choice.claims(name, reader.format):
             return True
@@ -220,7 +244,8 @@ class Session:
                 n_new += self._land_unit(unit)
                 continue
             is_known = any(
-                entry.name == opened.name for entry in self._landed.get(raw.sha256, [])
+                entry.name == opened.name
+                for entry in self._landed.get(raw.sha256, [])
             )
             if not is_known:
                 unit = Unit(opened, raw, "member", found.path_id, "")
@@ -302,13 +327,17 @@ class Session:
         """Whether these bytes have landed under the mapping that they have now. Files
         of pairs may have equal bytes and different meanings, so that their names count.
         """
-        for entry in self._landed.get(opened.sha256, []) if opened.sha256 else []:
+        for entry in (
+            self._landed.get(opened.sha256, []) if opened.sha256 else []
+        ):
             now = mapping
             if is_log:
                 now = self._choice.for_source(entry.source)
                 if self._choice.named is not None and now is None:
                     continue
-            is_same = (now.source if now else "") == (entry.source if now else "")
+            is_same = (now.source if now else "") == (
+                entry.source if now else ""
+            )
             is_same &= (now.mapping_id if now else "") == entry.mapping_id
             if by_name:
                 is_same &= entry.name == opened.name and entry.n_lines > 0
@@ -396,10 +425,16 @@ class Session:
             reading.source = str(relation.runs["source"][0])
             reading.mapping = self._choice.for_source(reading.source)
             if reading.mapping is None:
-                return self._unusable(relation, self._unknown_source(reading.source))
+                return self._unusable(
+                    relation, self._unknown_source(reading.source)
+                )
         try:
-            if not reading.is_checked:  # later blocks of JSON lines may lack a key
-                check_columns(reading.mapping, relation, relation.runs.column_names)
+            if (
+                not reading.is_checked
+            ):  # later blocks of JSON lines may lack a key
+                check_columns(
+                    reading.mapping, relation, relation.runs.column_names
+                )
         except MappingError as error:
             return self._unusable(relation, f"{reading.name}: {error}")
         reading.is_checked = True
@@ -409,7 +444,9 @@ class Session:
         return relation
 
     def _unknown_source(self, source: str) -> str:
-        known = [m.source for m in self._choice.candidates if m.format == RUN_LOG]
+        known = [
+            m.source for m in self._choice.candidates if m.format == RUN_LOG
+        ]
         return (
             f"no mapping for the source {source!r}. Known: {', '.join(known) or 'none'}. "
             "Fix: land it with a mapping file of that source."
@@ -427,13 +464,17 @@ class Session:
         known = self._landed.get(opened.sha256, []) if opened.sha256 else []
         return any(entry.name == opened.name for entry in known)
 
-    def _hold(self, unit: Unit, mapping: Mapping, names: tuple[str, str]) -> bool:
+    def _hold(
+        self, unit: Unit, mapping: Mapping, names: tuple[str, str]
+    ) -> bool:
         """A table of a pair: read when both are there."""
         is_new = not self._is_waiting(unit.opened)
         if is_new and unit.raw is not None:
             unit.raw.keep(self._bronze.fs, self._bronze.root)
         is_main = names[0] == plain_name(short_name(unit.opened.name))
-        pair = self._waiting.add(Held(unit, unit.folder, mapping, *names, is_main))
+        pair = self._waiting.add(
+            Held(unit, unit.folder, mapping, *names, is_main)
+        )
         if pair is not None:
             return self._land_pair(*pair)
         return is_new
@@ -441,7 +482,9 @@ class Session:
     def _land_pair(self, main: Held, partner: Held) -> bool:
         """Two files that make one table; a pair that has landed is skipped."""
         pair, mapping = (main, partner), main.mapping
-        if all(self._has_landed(h.unit.opened, mapping, by_name=True) for h in pair):
+        if all(
+            self._has_landed(h.unit.opened, mapping, by_name=True) for h in pair
+        ):
             self._n_skipped += 2
             return False
         for broken in pair:
@@ -449,7 +492,9 @@ class Session:
                 for held in pair:
                     problem = broken.unit.opened.problem
                     name = broken.unit.opened.name
-                    other = f"it belongs to {name}, which cannot be read: {problem}"
+                    other = (
+                        f"it belongs to {name}, which cannot be read: {problem}"
+                    )
                     own = held.unit.opened.problem
                     self._set_aside_whole(held.unit, own or other, mapping)
                 return True
@@ -484,20 +529,30 @@ class Session:
             )
             return
         try:
-            raws = {inside: RawFile(found) for inside, found in folder.files.items()}
-            parts = [f"{inside} {raw.sha256}" for inside, raw in sorted(raws.items())]
+            raws = {
+                inside: RawFile(found) for inside, found in folder.files.items()
+            }
+            parts = [
+                f"{inside} {raw.sha256}" for inside, raw in sorted(raws.items())
+            ]
         except OSError as error:
             found = next(iter(folder.files.values()))
             self._land_problem(found, f"cannot be read: {_plain(error)}")
             return
-        sha256 = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()
-        opened = Opened(folder.name, sha256, sum(r.n_bytes for r in raws.values()), b"")
+        sha256 = hashlib.sha256(
+            "\n".join(parts).encode("utf-8", "replace")
+        ).hexdigest()
+        opened = Opened(
+            folder.name, sha256, sum(r.n_bytes for r in raws.values()), b""
+        )
         if self._has_landed(opened, mapping):
             self._n_skipped += 1
             return
         for inside, raw in raws.items():
             raw.keep(self._bronze.fs, self._bronze.root)
-            member = Opened(f"{folder.name}!{inside}", raw.sha256, raw.n_bytes, b"")
+            member = Opened(
+                f"{folder.name}!{inside}", raw.sha256, raw.n_bytes, b""
+            )
             unit = Unit(member, raw, "part", folder.path_id, "")
             entry = self._reading(unit, mapping)
             self._finish(entry)
@@ -507,7 +562,9 @@ class Session:
         files = {}
         for inside, raw in raws.items():
             files[inside] = _renamed(raw.opened(), inside)
-        self._read(reading, _folder_relations(reader, OpenedFolder(folder.name, files)))
+        self._read(
+            reading, _folder_relations(reader, OpenedFolder(folder.name, files))
+        )
 
     def _folder_mapping(self, folder: RunFolder) -> Mapping | None:
         names = (folder.name, *folder.files)
@@ -537,7 +594,12 @@ class Session:
     def _batch_id(self) -> str | None:
         keys = []
         for row in self._batch.files:
-            parts = (row["sha256"], row["source"], row["file"], row["mapping_id"])
+            parts = (
+                row["sha256"],
+                row["source"],
+                row["file"],
+                row["mapping_id"],
+            )
             keys.append(" ".join(parts))
         if not keys:
             return None
@@ -546,7 +608,9 @@ class Session:
         if batch_id not in self._bronze.batch_ids():
             return batch_id
         if self._again:  # the same files under the same mapping, read anew
-            return content_hash(f"{batch_id} again {len(self._bronze.batch_ids())}")
+            return content_hash(
+                f"{batch_id} again {len(self._bronze.batch_ids())}"
+            )
         return None  # files without their partner, met once more
 
     def _report(
@@ -568,7 +632,9 @@ class Session:
             changed=tuple(totals.changed),
             n_ignored=len(self._ignored),
             ignored=tuple(entry.file for entry in self._ignored[:SHOWN]),
-            ignored_reasons=tuple(entry.reason for entry in self._ignored[:SHOWN]),
+            ignored_reasons=tuple(
+                entry.reason for entry in self._ignored[:SHOWN]
+            ),
             again=self._again,
             warnings=tuple(source_warnings(self._landing.checks)),
             notes=tuple(self._notes),
@@ -595,7 +661,9 @@ def _renamed(opened: Opened, name: str) -> Opened:
     )
 
 
-def _folder_relations(reader: FolderReader, folder: OpenedFolder) -> Iterator[Relation]:
+def _folder_relations(
+    reader: FolderReader, folder: OpenedFolder
+) -> Iterator[Relation]:
     try:
         yield from reader.read(folder)
     except (AutoLLMError, OSError, pa.ArrowException) as error:
@@ -613,7 +681,9 @@ def _plain(error: Exception) -> str:
 def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:
     rows = relation.runs
     for name, value in constants.items():
-        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+        rows = rows.append_column(
+            name, pa.repeat(pa.scalar(value), rows.num_rows)
+        )
     return Relation(
         relation.format,
         rows,

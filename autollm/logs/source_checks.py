@@ -58,7 +58,9 @@ class SourceChecks:
             config = json.loads(text)
             if not self._first:
                 self._first, self._constant = config, set(config)
-            same = {n for n in self._constant if config.get(n) == self._first[n]}
+            same = {
+                n for n in self._constant if config.get(n) == self._first[n]
+            }
             self._constant = same
             if not same:
                 return
@@ -96,7 +98,9 @@ def source_warnings(checks: dict[str, SourceChecks]) -> list[str]:
     for source in sorted({origin.split("/")[0] for origin in checks}):
         groups = [c for o, c in checks.items() if o.split("/")[0] == source]
         n_runs = sum(check.n_runs for check in groups)
-        is_flat = all(check.is_new and len(check.levels) == 1 for check in groups)
+        is_flat = all(
+            check.is_new and len(check.levels) == 1 for check in groups
+        )
         if n_runs > 1 and is_flat:
             where = " of their group" if len(groups) > 1 else ""
             found.append(

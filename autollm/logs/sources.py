@@ -52,7 +52,9 @@ class Source:
 
     def url(self, file: SourceFile) -> str:
         """Where a file is downloaded from; empty when it is not."""
-        return f"{self.address}/{self.commit}/{file.path}" if self.address else ""
+        return (
+            f"{self.address}/{self.commit}/{file.path}" if self.address else ""
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -70,7 +72,12 @@ class Source:
             )
         }
         files = [
-            {"name": f.name, "url": self.url(f), "bytes": f.n_bytes, "sha256": f.sha256}
+            {
+                "name": f.name,
+                "url": self.url(f),
+                "bytes": f.n_bytes,
+                "sha256": f.sha256,
+            }
             for f in self.files
         ]
         return {**plain, "files": files}
@@ -102,11 +109,15 @@ def find_source(name: str) -> Source:
     return catalogue()[name]
 
 
-def tables_below(root: Path, sources: Iterable[Source] | None = None) -> list[Path]:
+def tables_below(
+    root: Path, sources: Iterable[Source] | None = None
+) -> list[Path]:
     """Files of the catalogue that lie below a mirror, in the order of the catalogue."""
     chosen = catalogue().values() if sources is None else sources
     paths = (
-        root / source.folder / file.name for source in chosen for file in source.files
+        root / source.folder / file.name
+        for source in chosen
+        for file in source.files
     )
     return [path for path in paths if path.is_file()]
 

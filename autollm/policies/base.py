@@ -38,7 +38,9 @@ class Policy(Protocol):
         """Forget the last task and read the evidence of this one."""
         ...
 
-    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
+    def ask(
+        self, n: int = 1, pending: Sequence[Proposal] = ()
+    ) -> Sequence[Proposal]:
         """Up to `n` proposals to try next; `pending` ones were asked for before and
         have no outcome yet. None: wait for one of those.
         """
@@ -110,7 +112,9 @@ class RankingPolicy:
         """Hook: float64 [n_candidates], lower is proposed earlier."""
         raise TypeError(f"{type(self).__name__} must define scores()")
 
-    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> Sequence[Proposal]:
+    def ask(
+        self, n: int = 1, pending: Sequence[Proposal] = ()
+    ) -> Sequence[Proposal]:
         """The `n` best candidates that are not spent; those that may well repeat a row,
         and spent ones, only at the end.
         """
@@ -150,7 +154,11 @@ class RankingPolicy:
         """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an
         outcome, repeats left out.
         """
-        seen = {t.point: t.loss for t in self.trials if t.point and np.isfinite(t.loss)}
+        seen = {
+            t.point: t.loss
+            for t in self.trials
+            if t.point and np.isfinite(t.loss)
+        }
         return np.array(list(seen), dtype=float).reshape(
             -1, len(self.view.space)
         ), np.array(list(seen.values()))
@@ -184,9 +192,13 @@ class RankingPolicy:
             return np.zeros(len(spent), dtype=bool)
         lower = np.flatnonzero(spent)[None, :] < np.arange(len(spent))[:, None]
         squared = np.sum(
-            (self.candidates[:, None, :] - self.candidates[None, spent, :]) ** 2, axis=2
+            (self.candidates[:, None, :] - self.candidates[None, spent, :])
+            ** 2,
+            axis=2,
         )
-        return np.any(lower & (squared <= (self._gap**2)[:, None] + 1e-9), axis=1)
+        return np.any(
+            lower & (squared <= (self._gap**2)[:, None] + 1e-9), axis=1
+        )
 
     def _beside(self, point: np.ndarray) -> np.ndarray:
         """Candidates that stand for the same row as `point`, bool [n_candidates].
@@ -238,7 +250,9 @@ def neighbour_gap(space: Space) -> np.ndarray:
     """Distance from each point of the declared grid to its nearest other point, natural
     units, float64 [n_points].
     """
-    from scipy.spatial import cKDTree  # only where a table turned out to have holes
+    from scipy.spatial import (
+        cKDTree,
+    )  # only where a table turned out to have holes
 
     return cKDTree(space.grid).query(space.grid, k=2)[0][:, 1]
 

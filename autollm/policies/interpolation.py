@@ -34,10 +34,12 @@ def interpolate(
             - 2 * block @ points.T
         )
         near = lowest(squared, k)
-        weight = 1 / (np.maximum(np.take_along_axis(squared, near, axis=1), 0) + EXACT)
-        out[begin : begin + size] = np.sum(weight * values[near], axis=1) / np.sum(
-            weight, axis=1
+        weight = 1 / (
+            np.maximum(np.take_along_axis(squared, near, axis=1), 0) + EXACT
         )
+        out[begin : begin + size] = np.sum(
+            weight * values[near], axis=1
+        ) / np.sum(weight, axis=1)
     return out
 
 

@@ -65,7 +65,10 @@ def policy_ids() -> list[str]:
     """Ids of all policies: ours, then those of other packages (entry points
     `autollm.policies`); an id of ours is nobody else's.
     """
-    return [*POLICIES, *(name for name in plugins(GROUP) if name not in POLICIES)]
+    return [
+        *POLICIES,
+        *(name for name in plugins(GROUP) if name not in POLICIES),
+    ]
 
 
 def why_absent(policy_id: str) -> str:

@@ -144,7 +144,9 @@ def _part(
     return _Part(experiment, points, columns, values, latents, curves)
 
 
-def _joined(table_id: str, parts: list[_Part], with_curves: bool) -> OutcomeTable:
+def _joined(
+    table_id: str, parts: list[_Part], with_curves: bool
+) -> OutcomeTable:
     columns = {}
     for name, dtype in COLUMNS.items():
         column = np.concatenate([part.columns[name] for part in parts])
@@ -163,7 +165,9 @@ def _joined(table_id: str, parts: list[_Part], with_curves: bool) -> OutcomeTabl
         points=points,
         metric_values=np.concatenate(values),
         metric_latents=np.concatenate(latents),
-        curve_offsets=_offsets(map(len, curves)) if with_curves else _NO_OFFSETS,
+        curve_offsets=_offsets(map(len, curves))
+        if with_curves
+        else _NO_OFFSETS,
         curve_points=np.concatenate(curves),
     )
 
@@ -237,7 +241,8 @@ def _columns(
 ) -> dict[str, np.ndarray]:
     def column(name: str) -> np.ndarray:
         return np.array(
-            [math.nan if c[name] is None else c[name] for c in cells], dtype=float
+            [math.nan if c[name] is None else c[name] for c in cells],
+            dtype=float,
         )
 
     objective = column("objective_mean")
@@ -293,7 +298,9 @@ def _metric_blocks(
     for k, metric in enumerate(experiment.metrics):
         values[k] = [row.get(metric.name, math.nan) for row in reported]
     latents = np.full_like(values, math.nan)
-    n_replicas = np.maximum(np.array([c["n_replicas"] for c in cells], dtype=float), 1)
+    n_replicas = np.maximum(
+        np.array([c["n_replicas"] for c in cells], dtype=float), 1
+    )
     for k, metric in enumerate(experiment.metrics):
         if metric.direction:
             latents[k] = smooth(

@@ -43,7 +43,9 @@ def build(marts_url: str, home_url: str) -> str:
         SnapshotError: a mart is missing or empty, a configuration is not of its space,
             or the snapshot could not be written (then the old one still stands).
     """
-    marts = {name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()}
+    marts = {
+        name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()
+    }
     if marts["mart_gym__outcomes"].num_rows == 0:
         raise SnapshotError(
             "mart_gym__outcomes has no rows: ingest logs first (autollm ingest PATH)."
@@ -53,7 +55,8 @@ def build(marts_url: str, home_url: str) -> str:
     if not check_snapshot(home_url, table_id):
         return table_id
     files = {
-        f"marts/{name}.parquet": _parquet_bytes(mart) for name, mart in marts.items()
+        f"marts/{name}.parquet": _parquet_bytes(mart)
+        for name, mart in marts.items()
     }
     table = table_of_marts(
         table_id,
@@ -64,7 +67,10 @@ def build(marts_url: str, home_url: str) -> str:
     )
     files |= files_of_table(table)
     _write(
-        folder, table_id, files, {name: mart.num_rows for name, mart in marts.items()}
+        folder,
+        table_id,
+        files,
+        {name: mart.num_rows for name, mart in marts.items()},
     )
     return table_id
 
@@ -118,7 +124,10 @@ def _write(
         "table_id": table_id,
         "rows": rows,
         "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            name: {
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "bytes": len(data),
+            }
             for name, data in sorted(files.items())
         },
     }

@@ -26,7 +26,9 @@ Runs = dict[str, list[dict[str, Any]]]
 """Logged points by run."""
 
 
-def runs_of(logged: pa.Table, signals: set[tuple[str, str]]) -> dict[Cell, Runs]:
+def runs_of(
+    logged: pa.Table, signals: set[tuple[str, str]]
+) -> dict[Cell, Runs]:
     """Logged points of the signals (source, metric), in the order of their steps, by
     cell.
     """
@@ -34,7 +36,8 @@ def runs_of(logged: pa.Table, signals: set[tuple[str, str]]) -> dict[Cell, Runs]
     for source, metric in sorted(signals):
         found = logged.filter(
             pc.and_(
-                pc.equal(logged["source"], source), pc.equal(logged["metric"], metric)
+                pc.equal(logged["source"], source),
+                pc.equal(logged["metric"], metric),
             )
         )
         for point in (
@@ -42,9 +45,9 @@ def runs_of(logged: pa.Table, signals: set[tuple[str, str]]) -> dict[Cell, Runs]
             .select(POINT)
             .to_pylist()
         ):
-            out.setdefault((point["experiment_id"], point["config_id"]), {}).setdefault(
-                point["run_id"], []
-            ).append(point)
+            out.setdefault(
+                (point["experiment_id"], point["config_id"]), {}
+            ).setdefault(point["run_id"], []).append(point)
     return out
 
 

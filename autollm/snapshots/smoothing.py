@@ -59,18 +59,27 @@ def smooth(
         ]
     )
     if n <= EXACT_ROWS:
-        return unsquash(u.mean() + _fit(points, steps, centred, n_replicas)[0], loss)
+        return unsquash(
+            u.mean() + _fit(points, steps, centred, n_replicas)[0], loss
+        )
     subset = np.linspace(0, n - 1, EXACT_ROWS // 2).astype(int)
-    _, lengths, noise = _fit(points[subset], steps, centred[subset], n_replicas[subset])
+    _, lengths, noise = _fit(
+        points[subset], steps, centred[subset], n_replicas[subset]
+    )
     return unsquash(
         u.mean()
-        + _local_posterior(points / steps / lengths, centred, noise**2 / n_replicas),
+        + _local_posterior(
+            points / steps / lengths, centred, noise**2 / n_replicas
+        ),
         loss,
     )
 
 
 def _fit(
-    points: np.ndarray, steps: np.ndarray, centred: np.ndarray, n_replicas: np.ndarray
+    points: np.ndarray,
+    steps: np.ndarray,
+    centred: np.ndarray,
+    n_replicas: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Posterior mean [n], length scales [d] and noise of highest marginal likelihood."""
     n, d = points.shape
@@ -95,7 +104,12 @@ def _fit(
             weights = np.linalg.solve(chol.T, np.linalg.solve(chol, centred))
             evidence = -0.5 * centred @ weights - np.log(np.diag(chol)).sum()
             if best is None or evidence > best[0]:
-                best = evidence, kernel @ weights, np.broadcast_to(lengths, d), noise
+                best = (
+                    evidence,
+                    kernel @ weights,
+                    np.broadcast_to(lengths, d),
+                    noise,
+                )
     assert best is not None, "there are lengths and noises to choose from"
     return best[1:]
 
@@ -113,12 +127,19 @@ def _local_posterior(
         squared = squared_distances(points[rows], points)
         near = np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
         kernel = scale**2 * np.exp(
-            -0.5 * np.array([squared_distances(points[index]) for index in near])
+            -0.5
+            * np.array([squared_distances(points[index]) for index in near])
         )
-        noisy = kernel + np.eye(NEIGHBOURS) * (noise_variance[near] + 1e-9)[:, None, :]
-        to_row = scale**2 * np.exp(-0.5 * np.take_along_axis(squared, near, axis=1))
+        noisy = (
+            kernel
+            + np.eye(NEIGHBOURS) * (noise_variance[near] + 1e-9)[:, None, :]
+        )
+        to_row = scale**2 * np.exp(
+            -0.5 * np.take_along_axis(squared, near, axis=1)
+        )
         out[rows] = np.sum(
-            to_row * np.linalg.solve(noisy, centred[near][:, :, None])[:, :, 0], axis=1
+            to_row * np.linalg.solve(noisy, centred[near][:, :, None])[:, :, 0],
+            axis=1,
         )
     return out
 

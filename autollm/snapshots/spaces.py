@@ -84,7 +84,9 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
         raw.get("unit") or "",
         step,
         raw.get("role") or "",
-        (min(map(len, values)), max(map(len, values))) if scale == "list" else (0, 0),
+        (min(map(len, values)), max(map(len, values)))
+        if scale == "list"
+        else (0, 0),
         (when["knob"], tuple(when["values"])) if when else None,
     )
 
@@ -93,7 +95,8 @@ def _distinct(items: list[Any]) -> list[Any]:
     """Distinct values, ascending where all are numbers, else by their JSON text."""
     found = {canonical_json(item): item for item in items}
     if all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) for v in found.values()
+        isinstance(v, (int, float)) and not isinstance(v, bool)
+        for v in found.values()
     ):
         return sorted(found.values())
     return [found[text] for text in sorted(found)]

@@ -241,7 +241,9 @@ def discard_damaged(work: Work) -> None:
         if (work.out / "done.json").exists():
             read_sealed(str(work.out / "done.json"), CheckpointError, REWRITTEN)
     except CheckpointError as error:
-        log.warning("%s. It is trained again.", str(error).partition(". Fix:")[0])
+        log.warning(
+            "%s. It is trained again.", str(error).partition(". Fix:")[0]
+        )
         shutil.rmtree(work.out)
 
 
@@ -254,7 +256,9 @@ def point_to(places: Places, settings: Settings, done: Done) -> None:
     path = _pointer(places, settings.profile)
     try:
         stages = read_pointer(path)
-    except CheckpointError:  # damaged: every stage of the run writes its own entry
+    except (
+        CheckpointError
+    ):  # damaged: every stage of the run writes its own entry
         stages = {}
     stages[done.stage] = {
         "checkpoint": done.checkpoint,
@@ -282,7 +286,9 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
             Path(config.base_path),
             checkpoint_digest(config.base_path),
         )
-    for stage, entry in read_pointer(_pointer(places, settings.profile)).items():
+    for stage, entry in read_pointer(
+        _pointer(places, settings.profile)
+    ).items():
         folder = places.local / entry["checkpoint"]
         if folder.exists():
             found[stage] = Agent(
@@ -309,7 +315,9 @@ def named_agent(
             "Expected a folder with config.json, *.safetensors and a tokenizer."
         )
     chosen = stage or read_metadata(folder).get("stage") or BASE
-    return Agent(policy_id, chosen, folder, checkpoint_digest(folder), reference)
+    return Agent(
+        policy_id, chosen, folder, checkpoint_digest(folder), reference
+    )
 
 
 def relative(places: Places, path: Path) -> str:

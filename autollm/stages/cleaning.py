@@ -122,7 +122,9 @@ def _snapshots(places: Places, keep: int) -> list[Removable]:
         folder = Path(local_path(join(places.snapshots, name)))
         if folder.is_dir():
             folders.append(folder)
-    return [_item("snapshot", f) for f in _old(folders, keep) if f.name not in stay]
+    return [
+        _item("snapshot", f) for f in _old(folders, keep) if f.name not in stay
+    ]
 
 
 def _checkpoints(places: Places, keep: int) -> list[Removable]:
@@ -138,7 +140,8 @@ def _checkpoints(places: Places, keep: int) -> list[Removable]:
         out += [
             _item("checkpoint", f)
             for f in _old(folders, keep)
-            if f"checkpoints/{f.name}/final" not in stay and _digest(f) not in digests
+            if f"checkpoints/{f.name}/final" not in stay
+            and _digest(f) not in digests
         ]
     return out
 
@@ -190,7 +193,9 @@ def _age_s(path: Path) -> float:
     writer has just moved it to its place.
     """
     try:
-        return time.time() - max(p.stat().st_mtime for p in (path, *path.rglob("*")))
+        return time.time() - max(
+            p.stat().st_mtime for p in (path, *path.rglob("*"))
+        )
     except FileNotFoundError:
         return 0.0
 

@@ -41,7 +41,10 @@ LARGE = (1000, 1000)
 
 
 def grid_table(
-    n_experiments: int, n_levels: tuple[int, int], share: float = 1.0, seed: int = 0
+    n_experiments: int,
+    n_levels: tuple[int, int],
+    share: float = 1.0,
+    seed: int = 0,
 ) -> OutcomeTable:
     """Moving bowls over a grid of learning rates and batch sizes, a `share` of it
     recorded. Only its shape matters here.
@@ -54,7 +57,9 @@ def grid_table(
     space = Space(tuple(knobs), "bench")
     kept = [
         np.sort(
-            rng.choice(len(space.grid), round(share * len(space.grid)), replace=False)
+            rng.choice(
+                len(space.grid), round(share * len(space.grid)), replace=False
+            )
         )
         for _ in range(n_experiments)
     ]
@@ -65,7 +70,9 @@ def grid_table(
             for i, p in enumerate(points)
         ]
     )
-    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
+    }
     columns |= {
         "objective": objective,
         "latent": objective.copy(),
@@ -117,7 +124,9 @@ def measure_ratios(n_rounds: int = 200) -> dict[str, float | None]:
     """Speeds relative to a dict that is keyed by experiment and configuration, and to
     Syne Tune (None where it is not installed).
     """
-    table = grid_table(17, (14, 13), share=0.64)  # the shape of Step Law's dense table
+    table = grid_table(
+        17, (14, 13), share=0.64
+    )  # the shape of Step Law's dense table
     clocks = {
         "dict": dict_clock(table),
         "scalar": scalar_clock(table),
@@ -155,7 +164,8 @@ def dict_clock(table: OutcomeTable) -> Iterator[float]:
         losses |= dict(zip(keys, table.losses(e).tolist(), strict=True))
     every = list(losses)
     keys = [
-        every[i] for i in np.random.default_rng(0).integers(len(every), size=LOOKUPS)
+        every[i]
+        for i in np.random.default_rng(0).integers(len(every), size=LOOKUPS)
     ]
     return _clock(lambda: _look_up(losses, keys), LOOKUPS)
 
@@ -170,7 +180,8 @@ def scalar_clock(table: OutcomeTable) -> Iterator[float]:
     different rows.
     """
     env = LLMConfigEnv(
-        tasks_of(table, 1, SCALAR_TRIALS)[0].with_(setting="pool-visible"), table
+        tasks_of(table, 1, SCALAR_TRIALS)[0].with_(setting="pool-visible"),
+        table,
     ).unwrapped
     actions = (
         np.random.default_rng(0)
@@ -202,7 +213,8 @@ def vector_clock(table: OutcomeTable) -> Iterator[float]:
     candidates.
     """
     env = LLMConfigVectorEnv(
-        [tasks_of(table, N_TASKS, TRIALS)[i % N_TASKS] for i in range(BATCH)], table
+        [tasks_of(table, N_TASKS, TRIALS)[i % N_TASKS] for i in range(BATCH)],
+        table,
     )
     seeds, rng = np.arange(BATCH) // N_TASKS % N_SEEDS, np.random.default_rng(0)
     actions = [rng.integers(env.action_space.nvec) for _ in range(TRIALS)]
@@ -226,7 +238,9 @@ def syne_tune_clock(table: OutcomeTable) -> Iterator[float]:
     """
     with naming_extra("the comparison with Syne Tune"):
         import pandas as pd
-        from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular
+        from syne_tune.blackbox_repository.blackbox_tabular import (
+            BlackboxTabular,
+        )
         from syne_tune.config_space import randint, uniform
 
     space, losses = (
@@ -246,7 +260,9 @@ def syne_tune_clock(table: OutcomeTable) -> Iterator[float]:
         for i in np.random.default_rng(0).integers(len(configurations), size=10)
     ]
     return _clock(
-        lambda: [blackbox(configuration=c, fidelity={"epochs": 1}) for c in chosen],
+        lambda: [
+            blackbox(configuration=c, fidelity={"epochs": 1}) for c in chosen
+        ],
         len(chosen),
     )
 

@@ -103,7 +103,10 @@ def _packages(_: Places) -> Finding:
             other.append(f"{name} {installed} instead of {wanted}")
     if missing:
         return Finding(
-            "packages", "problem", f"missing: {', '.join(missing)}", "make setup"
+            "packages",
+            "problem",
+            f"missing: {', '.join(missing)}",
+            "make setup",
         )
     return Finding(
         "packages",
@@ -119,7 +122,9 @@ def _cores(_: Places) -> Finding:
         "cores",
         "ok" if n >= 2 else "note",
         str(n),
-        "" if n >= 2 else "the default run takes about twice as long on one core",
+        ""
+        if n >= 2
+        else "the default run takes about twice as long on one core",
     )
 
 
@@ -130,12 +135,16 @@ def _memory(_: Places) -> Finding:
         "memory",
         "ok" if good else "note",
         f"{gb:.1f} GB",
-        "" if good else f"{MEMORY_GB:g} GB are needed for training beside the UIs",
+        ""
+        if good
+        else f"{MEMORY_GB:g} GB are needed for training beside the UIs",
     )
 
 
 def _disk(places: Places) -> Finding:
-    folder = next(p for p in (places.local, *places.local.parents) if p.exists())
+    folder = next(
+        p for p in (places.local, *places.local.parents) if p.exists()
+    )
     free = shutil.disk_usage(folder).free / 1e9
     if not os.access(folder, os.W_OK):
         return Finding(
@@ -162,7 +171,11 @@ def _gpu(_: Places) -> Finding:
             "profiles qwen3-* need CUDA and pip install -e '.[gpu]'",
         )
     asked = subprocess.run(
-        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        [
+            "nvidia-smi",
+            "--query-gpu=name,memory.total",
+            "--format=csv,noheader",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -171,7 +184,8 @@ def _gpu(_: Places) -> Finding:
     return Finding(
         "GPU",
         "ok",
-        asked.stdout.strip().replace("\n", "; ") or "nvidia-smi answered nothing",
+        asked.stdout.strip().replace("\n", "; ")
+        or "nvidia-smi answered nothing",
         "" if has_vllm else "for generation by vLLM: pip install -e '.[gpu]'",
     )
 
@@ -194,7 +208,9 @@ def _lab_archive(_: Places) -> Finding:
         "embedded lab runs",
         "ok" if found else "problem",
         ", ".join(p.name for p in found) or "data/lab holds no archive",
-        "" if found else "git checkout data/lab, or autollm lab run; autollm lab pack",
+        ""
+        if found
+        else "git checkout data/lab, or autollm lab run; autollm lab pack",
     )
 
 
@@ -205,7 +221,9 @@ def _base_checkpoint(_: Places) -> Finding:
         "base checkpoint",
         "ok" if there else "problem",
         str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
-        "" if there else "git checkout models, or python -m research.pretrain (hours)",
+        ""
+        if there
+        else "git checkout models, or python -m research.pretrain (hours)",
     )
 
 
@@ -216,7 +234,9 @@ def _public_tables(places: Places) -> Finding:
     )
     if found:
         return Finding(
-            "public tables", "ok", ", ".join(sorted({p.parent.name for p in found}))
+            "public tables",
+            "ok",
+            ", ".join(sorted({p.parent.name for p in found})),
         )
     return Finding(
         "public tables",
@@ -231,7 +251,9 @@ def _public_tables(places: Places) -> Finding:
 def _snapshot(places: Places) -> Finding:
     table_id = published_id(places.home)
     if table_id is None:
-        return Finding("snapshot", "note", "none is published yet", "autollm run")
+        return Finding(
+            "snapshot", "note", "none is published yet", "autollm run"
+        )
     problems = check_snapshot(places.home, table_id)
     return Finding(
         "snapshot",

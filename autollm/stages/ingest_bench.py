@@ -38,7 +38,9 @@ MAPPING = {
 """A mapping as people write them: three knobs, two coordinates, a rule."""
 
 
-def measure_ingest(n_rows: int, history_mb: int, n_logs: int) -> dict[str, float]:
+def measure_ingest(
+    n_rows: int, history_mb: int, n_logs: int
+) -> dict[str, float]:
     """Ratios and seconds of landing a table of `n_rows`, a run log of `history_mb` and a
     folder of `n_logs` small run logs.
     """
@@ -48,8 +50,12 @@ def measure_ingest(n_rows: int, history_mb: int, n_logs: int) -> dict[str, float
         history = _write_history(folder / "history.jsonl", history_mb)
         logs = _write_logs(folder / "logs", n_logs)
         mapping = build_mapping(MAPPING, "bench")
-        found = _against_duckdb("table", table, "read_csv_auto", folder, mapping)
-        found |= _against_duckdb("history", history, "read_json_auto", folder, None)
+        found = _against_duckdb(
+            "table", table, "read_csv_auto", folder, mapping
+        )
+        found |= _against_duckdb(
+            "history", history, "read_json_auto", folder, None
+        )
         lake = str(folder / "lake-logs")
         found["folder_s"] = _seconds(lambda: ingest([logs], lake))
         found["folder_again_s"] = _seconds(lambda: ingest([logs], lake))
@@ -63,7 +69,9 @@ def _against_duckdb(
     import duckdb
 
     target = folder / f"{name}.parquet"
-    options = ", sample_size=-1" if "json" in reader else ""  # the end line is last
+    options = (
+        ", sample_size=-1" if "json" in reader else ""
+    )  # the end line is last
     rows = f"{reader}('{path}'{options})"
     sql = f"COPY (SELECT * FROM {rows}) TO '{target}' (FORMAT parquet)"
     bare_s = _seconds(lambda: duckdb.connect(":memory:").execute(sql))
@@ -118,8 +126,14 @@ def _write_history(path: Path, megabytes: int) -> Path:
     with path.open("w") as out:
         out.write(_header("history") + "\n")
         while n_bytes < megabytes * 2**20:
-            metrics = {"grad_norm": draw.random(), "train_loss": 2 + draw.random()}
-            line = to_line(RunStep(step, metrics, 512.0 * step, 0.25 * step)) + "\n"
+            metrics = {
+                "grad_norm": draw.random(),
+                "train_loss": 2 + draw.random(),
+            }
+            line = (
+                to_line(RunStep(step, metrics, 512.0 * step, 0.25 * step))
+                + "\n"
+            )
             out.write(line)
             n_bytes += len(line)
             step += 1
@@ -132,6 +146,8 @@ def _write_logs(folder: Path, n_logs: int) -> Path:
     for i in range(n_logs):
         lines = [_header(f"run-{i}")]
         for step in range(5):
-            lines.append(to_line(RunStep(step, {"train_loss": 3.0 - step / 10})))
+            lines.append(
+                to_line(RunStep(step, {"train_loss": 3.0 - step / 10}))
+            )
         (folder / f"{i}.jsonl").write_text("\n".join([*lines, _end()]) + "\n")
     return folder

@@ -88,7 +88,9 @@ class Request:
             "--target-rows": (self.target_rows, "redraw"),
         }
         parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"]
-        parts += [f"{option} {value}" for option, value in said.items() if value]
+        parts += [
+            f"{option} {value}" for option, value in said.items() if value
+        ]
         for option, (value, usual) in unusual.items():
             if value != usual:
                 parts.append(f"{option} {value}")
@@ -204,7 +206,9 @@ def _agents_of(request: Request) -> Iterator[Contender]:
         yield contender(agent, request.config, modules)
 
 
-def finished(places: Places, request: Request, table: OutcomeTable) -> Judged | None:
+def finished(
+    places: Places, request: Request, table: OutcomeTable
+) -> Judged | None:
     """A finished evaluation of this request on these rows; it may have been judged on
     an older snapshot that shows the same ones.
     """
@@ -213,7 +217,9 @@ def finished(places: Places, request: Request, table: OutcomeTable) -> Judged | 
         return None
     try:
         fields = read_sealed(url, ComparisonError, "judge again.")
-        board = Leaderboard.of_json(fields.pop("board")).on_table(table.table_id)
+        board = Leaderboard.of_json(fields.pop("board")).on_table(
+            table.table_id
+        )
         return Judged(**{**fields, "table_id": table.table_id}, board=board)
     except (ComparisonError, ValidationError, KeyError, TypeError) as error:
         log.warning("%s is judged again: %s", url, error)
@@ -303,8 +309,12 @@ def judge(
     _note_look(places, request, results)
     board = leaderboard.build(results, command=request.command, commit=commit())
     judged = _tracked(places, request, board, identity, left_out, tags or {})
-    fields = {f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)}
-    write_sealed(_judged_url(places, identity), {**fields, "board": board.as_json()})
+    fields = {
+        f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)
+    }
+    write_sealed(
+        _judged_url(places, identity), {**fields, "board": board.as_json()}
+    )
     return judged
 
 
@@ -367,7 +377,9 @@ def publish_report(places: Places, request: Request) -> Published:
     shown = request.without(left_out)
     if finished(places, request, table) is None:
         _note_look(places, shown, results)
-    return publish(results, table, places.home, command=shown.command, commit=commit())
+    return publish(
+        results, table, places.home, command=shown.command, commit=commit()
+    )
 
 
 def contender(
@@ -382,7 +394,9 @@ def contender(
         from autollm.agent.policy import AgentPolicy
 
         check_files(agent.folder, agent.digest)
-        return AgentPolicy(agent.policy_id, make_generator(config, str(agent.folder)))
+        return AgentPolicy(
+            agent.policy_id, make_generator(config, str(agent.folder))
+        )
 
     decoding = (
         "greedy"
@@ -433,7 +447,9 @@ def _traced(conversation: list[dict[str, Any]]) -> tuple[int, int]:
     return traced_numbers(conversation)
 
 
-def _note_opening(places: Places, request: Request, table: OutcomeTable) -> None:
+def _note_opening(
+    places: Places, request: Request, table: OutcomeTable
+) -> None:
     """Write down that sealed suites are opened, before anything of them is played."""
     suites = [load_suite(suite_id, table) for suite_id in request.suites]
     here = [s.suite_id for s in suites if s.sealed and not s.missing(table)]
@@ -468,4 +484,6 @@ def _note_look(
 
 def _scalars(board: Leaderboard) -> dict[str, float]:
     """What MLflow draws of an evaluation."""
-    return {f"{r.suite}/{r.policy}/regret_k{r.k}": r.regret_mean for r in board.rows}
+    return {
+        f"{r.suite}/{r.policy}/regret_k{r.k}": r.regret_mean for r in board.rows
+    }

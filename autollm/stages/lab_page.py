@@ -44,12 +44,16 @@ def describe(family: Family, runs: Runs) -> dict[str, Any]:
     levels = sorted(summarize(family, runs.values()), key=lambda s: s.flops)
     dearest = levels[-1].level
     units = {
-        m.name: m.unit for m in (family.objective, *family.secondary) if m.direction
+        m.name: m.unit
+        for m in (family.objective, *family.secondary)
+        if m.direction
     }
     return {
         "family": family.name,
         "version": family.version,
-        "knobs": [f"{k.name} ({k.scale}): {k.window_text}" for k in family.space.knobs],
+        "knobs": [
+            f"{k.name} ({k.scale}): {k.window_text}" for k in family.space.knobs
+        ],
         "objective": family.objective.name,
         "unit": family.objective.unit,
         "n_runs": len(runs),
@@ -65,7 +69,11 @@ def describe(family: Family, runs: Runs) -> dict[str, Any]:
         ],
         "correlations": _matrix(rank_correlations(family, runs.values())),
         "objectives": [
-            {"name": name, "unit": unit, **_at_dearest(family, runs, name, dearest)}
+            {
+                "name": name,
+                "unit": unit,
+                **_at_dearest(family, runs, name, dearest),
+            }
             for name, unit in units.items()
         ],
     }
@@ -75,7 +83,8 @@ def render(family: Family, runs: Runs) -> str:
     """The page as HTML text; it loads nothing."""
     about, space = describe(family, runs), family.space
     by_objective = {
-        o["name"]: landscapes(family, runs, o["name"]) for o in about["objectives"]
+        o["name"]: landscapes(family, runs, o["name"])
+        for o in about["objectives"]
     }
     own = by_objective[family.objective.name]
     return page(
@@ -87,12 +96,16 @@ def render(family: Family, runs: Runs) -> str:
     )
 
 
-def landscapes(family: Family, runs: Runs, objective: str = "") -> list[Landscape]:
+def landscapes(
+    family: Family, runs: Runs, objective: str = ""
+) -> list[Landscape]:
     """Every level's cells, replicas averaged."""
     out = []
     for name, means in level_means(family, runs.values(), objective).items():
         level = family.level(name)
-        points = np.array([family.space.encode(json.loads(key)) for key in means])
+        points = np.array(
+            [family.space.encode(json.loads(key)) for key in means]
+        )
         out.append(
             Landscape(
                 name,
@@ -109,7 +122,9 @@ def _at_dearest(
     family: Family, runs: Runs, objective: str, dearest: str
 ) -> dict[str, Any]:
     summary = next(
-        s for s in summarize(family, runs.values(), objective) if s.level == dearest
+        s
+        for s in summarize(family, runs.values(), objective)
+        if s.level == dearest
     )
     found = _matrix(rank_correlations(family, runs.values(), objective))
     return {
@@ -118,7 +133,9 @@ def _at_dearest(
         "noise_share": summary.noise_share,
         "shown": shown(summary.best, family),
         "correlations": {
-            level: to[dearest][0] for level, to in found.items() if dearest in to
+            level: to[dearest][0]
+            for level, to in found.items()
+            if dearest in to
         },
     }
 

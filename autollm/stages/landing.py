@@ -30,7 +30,9 @@ def sources(places: Places, settings: Settings) -> list[Path]:
     """Files and folders that a run lands, in a fixed order."""
     found = embedded_archives() if settings.embedded else []
     found += (
-        [*public_tables(), *tables_below(places.sources)] if settings.public else []
+        [*public_tables(), *tables_below(places.sources)]
+        if settings.public
+        else []
     )
     return found + ([places.inbox] if files_below(places.inbox) else [])
 
@@ -72,7 +74,9 @@ def files_below(folder: Path) -> list[Path]:
         p
         for p in folder.rglob("*")
         if p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        and not any(
+            part.startswith(".") for part in p.relative_to(folder).parts
+        )
     )
 
 
@@ -81,7 +85,9 @@ def fingerprint(paths: list[Path]) -> str:
     `paths`.
     """
     files = [
-        f for path in paths for f in (files_below(path) if path.is_dir() else [path])
+        f
+        for path in paths
+        for f in (files_below(path) if path.is_dir() else [path])
     ]
     return content_hash(
         canonical_json(
@@ -100,4 +106,6 @@ def table_counts(places: Places) -> dict[str, int]:
         "run_metrics": ["run_id"],
         "spaces": ["space_id"],
     }
-    return {name: len(bronze.read(name, wanted)) for name, wanted in columns.items()}
+    return {
+        name: len(bronze.read(name, wanted)) for name, wanted in columns.items()
+    }

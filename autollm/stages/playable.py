@@ -51,7 +51,9 @@ def playable_marts(marts: Path, folder: Path) -> tuple[Path, dict[str, str]]:
     lost = experiments.filter(pc.is_in(experiments["source"], gone))[
         "experiment_id"
     ].combine_chunks()
-    spaces = pq.read_table(marts / "dim_spaces.parquet", columns=["source", "space_id"])
+    spaces = pq.read_table(
+        marts / "dim_spaces.parquet", columns=["source", "space_id"]
+    )
     kept = spaces.filter(pc.invert(pc.is_in(spaces["source"], gone)))[
         "space_id"
     ].combine_chunks()
@@ -60,7 +62,9 @@ def playable_marts(marts: Path, folder: Path) -> tuple[Path, dict[str, str]]:
         if "source" in table.column_names:
             table = table.filter(pc.invert(pc.is_in(table["source"], gone)))
         elif "experiment_id" in table.column_names:
-            table = table.filter(pc.invert(pc.is_in(table["experiment_id"], lost)))
+            table = table.filter(
+                pc.invert(pc.is_in(table["experiment_id"], lost))
+            )
         else:
             table = table.filter(pc.is_in(table["space_id"], kept))
         pq.write_table(table, folder / f"{name}.parquet", compression="zstd")

@@ -84,7 +84,9 @@ def verdict(pairs: Iterable[Pair], policy_id: str) -> Verdict:
 def _compared(pairs: list[Pair]) -> Comparison:
     """Pairs of one baseline and k, one a suite."""
     mean = float(np.mean([pair.difference for pair in pairs]))
-    by_suite = ", ".join(f"{pair.suite} {pair.difference:+.3f}" for pair in pairs)
+    by_suite = ", ".join(
+        f"{pair.suite} {pair.difference:+.3f}" for pair in pairs
+    )
     return Comparison(pairs[0].baseline, pairs[0].k, mean, by_suite)
 
 
@@ -111,14 +113,20 @@ def register_candidate(places: Places, settings: Settings) -> tuple[Agent, str]:
 
 
 def promote(
-    places: Places, settings: Settings, version: str, found: Verdict, table_id: str
+    places: Places,
+    settings: Settings,
+    version: str,
+    found: Verdict,
+    table_id: str,
 ) -> bool:
     """Make a version the champion if the verdict allows it; True when it did."""
     from autollm.tracking import Tracker
 
     if found.passed:
         Tracker(places).promote(
-            settings.profile, version, {"validation": found.words, "table_id": table_id}
+            settings.profile,
+            version,
+            {"validation": found.words, "table_id": table_id},
         )
     return found.passed
 

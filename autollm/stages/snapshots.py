@@ -75,9 +75,14 @@ def check_complete(places: Places, table_id: str) -> list[str]:
         return problems
     table = snapshot.open_snapshot(places.home, table_id)
     manifest = _read_note(join(places.snapshots, table_id, "manifest.json"))
-    n_rows, n_mart = int(table.offsets[-1]), manifest["rows"]["mart_gym__outcomes"]
+    n_rows, n_mart = (
+        int(table.offsets[-1]),
+        manifest["rows"]["mart_gym__outcomes"],
+    )
     if n_rows != n_mart:
-        problems.append(f"arrays hold {n_rows} outcomes, the mart holds {n_mart}")
+        problems.append(
+            f"arrays hold {n_rows} outcomes, the mart holds {n_mart}"
+        )
     return problems + [
         f"experiment {e.label} has compute {e.compute_flops}"
         for e in table.experiments
@@ -94,11 +99,14 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
     """
     table = snapshot.open_snapshot(places.home, table_id)
     problems = []
-    for suite in (load_suite(s, table, places.home) for s in suite_ids(places.home)):
+    for suite in (
+        load_suite(s, table, places.home) for s in suite_ids(places.home)
+    ):
         if suite.missing(table):
             continue
         trained, selected = (
-            {t.target for t in suite.split(name)} for name in ("train", "validation")
+            {t.target for t in suite.split(name)}
+            for name in ("train", "validation")
         )
         most_expensive = max(
             (table.experiments[table.index(e)].compute_flops for e in trained),

@@ -23,10 +23,14 @@ class StepLog:
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self.last |= metrics
-        if self._progress is None:  # an interrupted training begins later than at 0
+        if (
+            self._progress is None
+        ):  # an interrupted training begins later than at 0
             self._progress = Progress(
                 self.name, self.total, begun=step - 1, out=self._out
             )
         said = [f"step {step}/{self.total}"]
-        said += [f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics]
+        said += [
+            f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics
+        ]
         self._progress.reach(step, ", ".join(said))

@@ -38,14 +38,18 @@ log = logging.getLogger(__name__)
 WAIT_S = 10.0
 
 
-def make_trajectories(places: Places, settings: Settings) -> tuple[TrajectorySet, bool]:
+def make_trajectories(
+    places: Places, settings: Settings
+) -> tuple[TrajectorySet, bool]:
     """The trajectories of this configuration and the published snapshot, and whether
     they had to be made.
     """
     table = open_snapshot(places.home)
     folder = agents.trajectories_folder(places, settings, table)
     with hold(
-        places.locks / f"{folder.name}.lock", f"the trajectories {folder.name}", WAIT_S
+        places.locks / f"{folder.name}.lock",
+        f"the trajectories {folder.name}",
+        WAIT_S,
     ):
         if (folder / "trajectories.jsonl").exists():
             try:
@@ -179,10 +183,16 @@ def _data(
 ) -> list[DataUsed]:
     from autollm.tracking import DataUsed
 
-    facts = {"experiments": len(table.experiments), "outcomes": int(table.offsets[-1])}
+    facts = {
+        "experiments": len(table.experiments),
+        "outcomes": int(table.offsets[-1]),
+    }
     used = [
         DataUsed(
-            "snapshot", table.table_id, f"{places.snapshots}/{table.table_id}", facts
+            "snapshot",
+            table.table_id,
+            f"{places.snapshots}/{table.table_id}",
+            facts,
         )
     ]
     if work.stage == SFT:

@@ -45,7 +45,9 @@ def hold_warehouse(places: Places, wait_s: float = WAIT_S) -> Iterator[None]:
     """
     begin = time.monotonic()
     with hold(
-        places.locks / "warehouse.lock", f"the warehouse {places.warehouse}", wait_s
+        places.locks / "warehouse.lock",
+        f"the warehouse {places.warehouse}",
+        wait_s,
     ):
         while (writer := writer_of(places.warehouse)) is not None:
             if time.monotonic() - begin >= wait_s:

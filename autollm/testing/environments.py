@@ -47,7 +47,11 @@ class EnvironmentContract:
 
     def test_env__episode__ends_and_says_so(self, new_env):
         steps = played(new_env(), seed=0)
-        assert steps and steps[-1][2] and not any(over for _, _, over in steps[:-1])
+        assert (
+            steps
+            and steps[-1][2]
+            and not any(over for _, _, over in steps[:-1])
+        )
 
 
 def played(env: gymnasium.Env, seed: int) -> Played:
@@ -60,7 +64,9 @@ def played(env: gymnasium.Env, seed: int) -> Played:
     while len(steps) < 1000:
         action = int(rng.integers(env.action_space.n))
         observation, reward, terminated, truncated, _ = env.step(action)
-        steps.append((np.asarray(observation).tolist(), float(reward), terminated))
+        steps.append(
+            (np.asarray(observation).tolist(), float(reward), terminated)
+        )
         if terminated or truncated:
             break
     return steps

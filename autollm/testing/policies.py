@@ -25,7 +25,9 @@ from autollm.testing.tables import make_table, make_task, with_curves
 
 TABLE = make_table(noise=0.02)
 """Four experiments on a grid of 7 x 5, one diverged row in each."""
-RATE = Knob("rate", "log", tuple(2.0 ** np.arange(-12, -5)), step=1.0, role="rate")
+RATE = Knob(
+    "rate", "log", tuple(2.0 ** np.arange(-12, -5)), step=1.0, role="rate"
+)
 SHORT_RATE = replace(RATE, levels=RATE.levels[3:])
 SPACES = {
     "one-knob": Space((RATE,)),
@@ -35,7 +37,14 @@ SPACES = {
     "three-knobs": Space(
         (
             SHORT_RATE,
-            Knob("batch", "log", (32.0, 64.0, 128.0), "tokens", step=1.0, role="size"),
+            Knob(
+                "batch",
+                "log",
+                (32.0, 64.0, 128.0),
+                "tokens",
+                step=1.0,
+                role="size",
+            ),
             Knob("depth", "ordinal", (2.0, 4.0, 8.0)),
         )
     ),
@@ -52,7 +61,9 @@ class PolicyContract:
 
     @pytest.fixture
     def new_policy(self) -> NewPolicy:
-        raise NotImplementedError("define the fixture new_policy in the subclass")
+        raise NotImplementedError(
+            "define the fixture new_policy in the subclass"
+        )
 
     @pytest.fixture
     def blind(self, new_policy: NewPolicy) -> NewPolicy:
@@ -71,7 +82,9 @@ class PolicyContract:
         assert policy.policy_id and policy.version >= 1
 
     @pytest.mark.parametrize("setting", ["declared", "pool-visible"])
-    def test_policy__same_task_and_seed__proposes_the_same(self, new_policy, setting):
+    def test_policy__same_task_and_seed__proposes_the_same(
+        self, new_policy, setting
+    ):
         task = make_task(TABLE, setting=setting, trials=4)
         first = play(new_policy, start(task, TABLE, 7))
         assert first == play(new_policy, start(task, TABLE, 7))
@@ -111,7 +124,9 @@ class PolicyContract:
         assert policy.ask(5) == asked and policy.ask() == asked[:1]
         assert len({json.dumps(c) for c in asked}) == 5
 
-    def test_policy__asked_for_more_or_not_at_all__goes_on_the_same(self, new_policy):
+    def test_policy__asked_for_more_or_not_at_all__goes_on_the_same(
+        self, new_policy
+    ):
         task = make_task(TABLE, trials=4, target_rows="all")
         answers = []
         for n_asked in (0, 1, 4):
@@ -131,7 +146,9 @@ class PolicyContract:
 
     def test_policy__complete_table__never_repeats(self, new_policy):
         for setting in ("declared", "pool-visible"):
-            task = make_task(TABLE, trials=12, setting=setting, target_rows="all")
+            task = make_task(
+                TABLE, trials=12, setting=setting, target_rows="all"
+            )
             trials = play(new_policy, start(task, TABLE, 5))
             assert len({t.row for t in trials}) == 12, setting
             assert {t.status for t in trials} == {"ok"}
@@ -139,7 +156,9 @@ class PolicyContract:
     def test_policy__pool_smaller_than_the_budget__plays_on_to_the_end(
         self, new_policy
     ):
-        task = make_task(TABLE, trials=40, setting="pool-visible", target_rows="all")
+        task = make_task(
+            TABLE, trials=40, setting="pool-visible", target_rows="all"
+        )
         trials = play(new_policy, start(task, TABLE, 5))
         assert len(trials) == 40 and len({t.row for t in trials}) == 35
 
@@ -148,7 +167,9 @@ class PolicyContract:
         assert {t.status for t in trials} <= {"ok", "repeated"}
 
     @pytest.mark.parametrize("n_rows", [1, 2, 3])
-    def test_policy__one_experiment_of_few_rows__still_proposes(self, blind, n_rows):
+    def test_policy__one_experiment_of_few_rows__still_proposes(
+        self, blind, n_rows
+    ):
         episode = start(make_task(TABLE), TABLE, 3)
         one = episode.drawn.view.evidence[-1]
         few = replace(
@@ -170,7 +191,9 @@ class PolicyContract:
         for table in episode.drawn.view.evidence:
             flat.append(replace(table, loss=np.full(len(table.loss), 3.0)))
         policy = blind()
-        policy.reset(with_evidence(episode, tuple(flat)), np.random.default_rng(0))
+        policy.reset(
+            with_evidence(episode, tuple(flat)), np.random.default_rng(0)
+        )
         policy.tell(episode.run(policy.ask()[0]))
         assert len(policy.ask()) == 1
 
@@ -182,13 +205,17 @@ class PolicyContract:
         policy.tell(Trial(2, "rejected", rejected, distance=2.0))
         policy.tell(episode.run(policy.ask()[0]))
         last = tuple(episode.drawn.view.candidates[-1])
-        lost = Trial(4, "ok", rejected, last, 0, loss=float("inf"), diverged=True)
+        lost = Trial(
+            4, "ok", rejected, last, 0, loss=float("inf"), diverged=True
+        )
         policy.tell(lost)
         assert rejected not in policy.ask(2)
         assert len(policy.ask(2)) == 2
 
     def test_policy__trial_of_somebody_else__is_not_proposed_again(self, blind):
-        episode = start(make_task(TABLE, trials=6, setting="pool-visible"), TABLE, 3)
+        episode = start(
+            make_task(TABLE, trials=6, setting="pool-visible"), TABLE, 3
+        )
         foreign = begin(blind, episode).ask()[0]
         other = begin(blind, episode)
         other.tell(episode.run(foreign))
@@ -201,14 +228,20 @@ class PolicyContract:
         table = table_of(SPACES[name])
         task = bowl_task()
         if name in refused:
-            with pytest.raises(SpaceError, match=r"s/2 has .*Fix: leave policy"):
+            with pytest.raises(
+                SpaceError, match=r"s/2 has .*Fix: leave policy"
+            ):
                 begin(new_policy, start(task, table, 0))
             return
         trials = play(new_policy, start(task, table, 0))
         assert [t.row >= 0 for t in trials] == [True] * 3
-        assert isinstance(begin(new_policy, start(task, table, 0)).explain(), str)
+        assert isinstance(
+            begin(new_policy, start(task, table, 0)).explain(), str
+        )
 
-    def test_policy__used_for_a_second_task__forgets_the_first(self, new_policy):
+    def test_policy__used_for_a_second_task__forgets_the_first(
+        self, new_policy
+    ):
         used = new_policy()
         first = start(bowl_task(), table_of(SPACES["three-knobs"]), 4)
         used.tell(first.run(begun(used, first).ask(3)[0]))
@@ -240,7 +273,9 @@ def play(new_policy: NewPolicy, episode: Episode) -> list[Trial]:
     return episode.trials
 
 
-def with_evidence(episode: Episode, evidence: tuple[EvidenceTable, ...]) -> TaskView:
+def with_evidence(
+    episode: Episode, evidence: tuple[EvidenceTable, ...]
+) -> TaskView:
     """The view of an episode with other evidence."""
     return replace(episode.drawn.view, evidence=evidence)
 
@@ -257,7 +292,9 @@ def with_turned_target(table: OutcomeTable) -> OutcomeTable:
 
 def bowl_task():
     """The most expensive experiment of `table_of` from the others."""
-    return make_task(TABLE).with_(target="s:2", evidence=("s:0", "s:1"), task_id="s/2")
+    return make_task(TABLE).with_(
+        target="s:2", evidence=("s:0", "s:1"), task_id="s/2"
+    )
 
 
 def table_of(space: Space, n_experiments: int = 3) -> OutcomeTable:
@@ -287,4 +324,6 @@ def table_of(space: Space, n_experiments: int = 3) -> OutcomeTable:
     columns["objective"] = np.concatenate(losses)
     columns["latent"] = np.concatenate(latents)
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    return OutcomeTable("s", tuple(experiments), offsets, columns, tuple(points))
+    return OutcomeTable(
+        "s", tuple(experiments), offsets, columns, tuple(points)
+    )

@@ -46,7 +46,9 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "cut in half": lambda data: data[: len(data) // 2],
     "windows": lambda data: data.replace(b"\n", b"\r\n"),
     "blank lines": lambda data: data.replace(b"\n", b"\n\n"),
-    "junk in the middle": lambda data: data.replace(b"\n", b"\n\xff{junk,\n", 2),
+    "junk in the middle": lambda data: data.replace(
+        b"\n", b"\n\xff{junk,\n", 2
+    ),
     "twice": lambda data: data + data,
     "binary": lambda data: data[:100] + b"\x00\x01\n" + data[100:],
     "empty": lambda data: b"",
@@ -66,7 +68,9 @@ class ReaderContract:
     def sample(self) -> tuple[str, bytes]:
         raise NotImplementedError("define the fixture sample in the subclass")
 
-    def test_reader__its_own_file__is_recognized_and_holds_a_run(self, reader, sample):
+    def test_reader__its_own_file__is_recognized_and_holds_a_run(
+        self, reader, sample
+    ):
         name, data = sample
         assert reader.format and reader.matches(name, data[:HEAD_BYTES]) is True
         relations = list(reader.read(Bytes(name, data)))
@@ -102,7 +106,9 @@ def check_relation(relation: Relation) -> list[str]:
     problems: list[str] = []
     columns = relation.runs.column_names
     if not relation.n_lines >= relation.n_lines_bad >= 0:
-        problems.append(f"{relation.n_lines_bad} of {relation.n_lines} lines are bad")
+        problems.append(
+            f"{relation.n_lines_bad} of {relation.n_lines} lines are bad"
+        )
     problems += _unknown("a role", relation.roles, columns)
     strange = set(relation.roles.values()) - set(get_args(Role))
     if strange:
@@ -125,4 +131,8 @@ def _lacking(columns: Sequence[str]) -> list[str]:
 
 
 def _unknown(what: str, named: Any, columns: Sequence[str]) -> list[str]:
-    return [f"{what} of {name!r}, no column" for name in named if name not in columns]
+    return [
+        f"{what} of {name!r}, no column"
+        for name in named
+        if name not in columns
+    ]

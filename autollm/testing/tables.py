@@ -42,7 +42,10 @@ SPACE = Space(
 
 
 def make_table(
-    n_experiments: int = 4, noise: float = 0.0, seed: int = 0, direction: str = "min"
+    n_experiments: int = 4,
+    noise: float = 0.0,
+    seed: int = 0,
+    direction: str = "min",
 ) -> OutcomeTable:
     """Experiments e0 ... of growing size; row losses are exact bowls plus noise; one
     diverged row each (NaN).
@@ -79,7 +82,9 @@ def make_table(
     oriented = np.where(
         np.isnan(objective), np.nanmax(np.abs(objective)), np.abs(objective)
     )
-    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
+    }
     columns["objective"], columns["diverged"] = objective, np.isnan(objective)
     columns["latent"] = np.concatenate(
         [
@@ -87,14 +92,22 @@ def make_table(
             for i, p in enumerate(points)
         ]
     )
-    return OutcomeTable("toy", tuple(experiments), offsets, columns, tuple(points))
+    return OutcomeTable(
+        "toy", tuple(experiments), offsets, columns, tuple(points)
+    )
 
 
 def make_task(table: OutcomeTable, **changes: object) -> Task:
     """The most expensive experiment from all others."""
     ids = [e.experiment_id for e in table.experiments]
     task = Task(
-        f"toy/{len(ids)}", "toy-v1", 1, "test", ids[-1], tuple(ids[:-1]), trials=3
+        f"toy/{len(ids)}",
+        "toy-v1",
+        1,
+        "test",
+        ids[-1],
+        tuple(ids[:-1]),
+        trials=3,
     )
     return task.with_(**changes)
 
@@ -134,9 +147,9 @@ def with_curves(table: OutcomeTable, direction: str = "min") -> OutcomeTable:
             value = 4 * np.exp(-20 * shares) + table.losses(e)[row]
             value[(shares > 0.5) & table.column("diverged", e)[row]] = np.nan
             curves.append(
-                np.column_stack([shares, value if direction == "min" else -value])[
-                    : 20 if row else 0
-                ]
+                np.column_stack(
+                    [shares, value if direction == "min" else -value]
+                )[: 20 if row else 0]
             )
     experiments = tuple(
         replace(e, signal=Metric("train_loss", direction=direction))
@@ -178,7 +191,9 @@ def mixed_configuration(rng: np.random.Generator) -> dict:
         "optimizer": "sgd" if sgd else "adam",
         **({"momentum": float(rng.choice([0.0, 0.5, 0.9]))} if sgd else {}),
         "heads": rng.choice([4, 8, 16], int(rng.integers(2, 4))).tolist(),
-        "mixture": dict(zip(("code", "text", "web"), weights.tolist(), strict=True)),
+        "mixture": dict(
+            zip(("code", "text", "web"), weights.tolist(), strict=True)
+        ),
     }
 
 
@@ -191,7 +206,9 @@ def make_mixed_table(
     rng = np.random.default_rng(seed)
     experiments, points, losses = [], [], []
     for i in range(n_experiments):
-        x = np.array([MIXED.encode(mixed_configuration(rng)) for _ in range(n_rows)])
+        x = np.array(
+            [MIXED.encode(mixed_configuration(rng)) for _ in range(n_rows)]
+        )
         experiments.append(
             Experiment(
                 f"mixed:{i}",
@@ -208,7 +225,9 @@ def make_mixed_table(
         points.append(x)
         losses.append(3 - 0.2 * i + 0.1 * ((x - x[i]) ** 2).sum(axis=1))
     objective = np.concatenate(losses)
-    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
+    }
     columns["objective"], columns["diverged"] = (
         objective,
         np.zeros(len(objective), bool),
@@ -243,12 +262,19 @@ FAMILIES = {
             Knob("kl_weight", "log", (0.001, 0.002, 0.004, 0.008), step=1.0),
             Knob("group_size", "ordinal", (4, 8, 16)),
             Knob("loss", "categorical", ("grpo", "dapo")),
-            Knob("clip", "linear", (0.1, 0.2, 0.3), step=0.1, when=("loss", ("dapo",))),
+            Knob(
+                "clip",
+                "linear",
+                (0.1, 0.2, 0.3),
+                step=0.1,
+                when=("loss", ("dapo",)),
+            ),
         ),
         "rl_tuning",
     ),
     "data_mixture": Space(
-        (Knob("mixture", "simplex", ("books", "code", "web", "wiki")),), "data_mixture"
+        (Knob("mixture", "simplex", ("books", "code", "web", "wiki")),),
+        "data_mixture",
     ),
 }
 """A space of each family: with and without a finite grid, with every scale."""
@@ -274,7 +300,9 @@ def make_family_table(
         else:
             x = space.grid[
                 np.sort(
-                    rng.choice(len(space.grid), 2 * len(space.grid) // 3, replace=False)
+                    rng.choice(
+                        len(space.grid), 2 * len(space.grid) // 3, replace=False
+                    )
                 )
             ]
         experiments.append(
@@ -295,7 +323,9 @@ def make_family_table(
             3 + ((x - x[i]) ** 2).sum(axis=1) + 0.02 * rng.normal(size=len(x))
         )
     objective = np.concatenate(losses)
-    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
+    }
     columns["objective"], columns["diverged"] = (
         objective,
         np.zeros(len(objective), bool),
@@ -307,4 +337,6 @@ def make_family_table(
         ]
     )
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    return OutcomeTable(family, tuple(experiments), offsets, columns, tuple(points))
+    return OutcomeTable(
+        family, tuple(experiments), offsets, columns, tuple(points)
+    )

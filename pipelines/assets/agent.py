@@ -30,14 +30,22 @@ def trajectories(settings: JobSettings) -> dg.MaterializeResult:
             "table_id": facts["table_id"],
             "trained on": facts["trained_on"],
             "recorded targets": ", ".join(facts["experiments"]) or "none",
-            **{f"conversations, {kind}": n for kind, n in facts["counts"].items()},
-            "an example": dg.MetadataValue.md(_example(made.rows[0]["messages"])),
+            **{
+                f"conversations, {kind}": n
+                for kind, n in facts["counts"].items()
+            },
+            "an example": dg.MetadataValue.md(
+                _example(made.rows[0]["messages"])
+            ),
         }
     )
 
 
 @dg.asset(
-    group_name=groups.AGENT, deps=[trajectories], pool=POOL, kinds={"trl", "mlflow"}
+    group_name=groups.AGENT,
+    deps=[trajectories],
+    pool=POOL,
+    kinds={"trl", "mlflow"},
 )
 def agent_sft(
     context: dg.AssetExecutionContext,
@@ -48,7 +56,12 @@ def agent_sft(
     yield from _train(context, settings, pipes, "sft")
 
 
-@dg.asset(group_name=groups.AGENT, deps=[agent_sft], pool=POOL, kinds={"trl", "mlflow"})
+@dg.asset(
+    group_name=groups.AGENT,
+    deps=[agent_sft],
+    pool=POOL,
+    kinds={"trl", "mlflow"},
+)
 def agent_rl(
     context: dg.AssetExecutionContext,
     settings: JobSettings,
@@ -79,7 +92,10 @@ def _train(
         command = [sys.executable, "-m", "pipelines.steps.train"]
         extras = {"settings": loaded.model_dump(), "stage": stage}
         ran = pipes.run(
-            context=context, command=command, extras=extras, env=places.environment()
+            context=context,
+            command=command,
+            extras=extras,
+            env=places.environment(),
         )
         yield from ran.get_results()
         return
@@ -98,5 +114,6 @@ def _train(
 
 def _example(messages: list[dict[str, Any]]) -> str:
     return "\n\n".join(
-        f"**{m['role']}**\n```\n{m['content'][:1500]}\n```" for m in messages[:4]
+        f"**{m['role']}**\n```\n{m['content'][:1500]}\n```"
+        for m in messages[:4]
     )

@@ -16,7 +16,9 @@ from pipelines.requests import request_of
 from pipelines.resources import JobSettings
 
 
-@dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])
+@dg.asset(
+    group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl]
+)
 def validation_scores(
     context: dg.AssetExecutionContext,
     settings: JobSettings,
@@ -55,7 +57,9 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl])
+@dg.asset(
+    group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl]
+)
 def held_out_scores(
     context: dg.AssetExecutionContext,
     settings: JobSettings,

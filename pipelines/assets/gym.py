@@ -71,7 +71,9 @@ def published_snapshot(settings: JobSettings) -> dg.MaterializeResult:
     from autollm.stages.snapshots import publish_candidate
 
     table_id, moved = publish_candidate(settings.places, project_digest())
-    return dg.MaterializeResult(metadata={"table_id": table_id, "changed": moved})
+    return dg.MaterializeResult(
+        metadata={"table_id": table_id, "changed": moved}
+    )
 
 
 def _verdict(problems: list[str], table_id: str) -> dg.AssetCheckResult:

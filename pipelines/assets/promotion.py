@@ -48,7 +48,10 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
     judged = finished(places, request_of(places, loaded, "validation"), table)
     if judged is None:
         return dg.MaterializeResult(
-            metadata={"promoted": False, "verdict": "validation is not scored yet"}
+            metadata={
+                "promoted": False,
+                "verdict": "validation is not scored yet",
+            }
         )
     found = verdict(judged.board.pairs, agent.policy_id)
     promoted = promote(places, loaded, version, found, table.table_id)

@@ -23,7 +23,9 @@ from pipelines.resources import JobSettings
 class Translator(DagsterDbtTranslator):
     """All models in one group; sources keep the keys of the bronze assets."""
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+    def get_group_name(
+        self, dbt_resource_props: Mapping[str, Any]
+    ) -> str | None:
         return (
             groups.LOGS
             if dbt_resource_props["resource_type"] == "source"
@@ -46,7 +48,9 @@ def build_dbt_assets() -> dg.AssetsDefinition:
         pool="warehouse",
     )
     def dbt_build(
-        context: dg.AssetExecutionContext, dbt: DbtCliResource, settings: JobSettings
+        context: dg.AssetExecutionContext,
+        dbt: DbtCliResource,
+        settings: JobSettings,
     ) -> Iterator[Any]:
         from autollm.stages.warehouse import (
             hold_warehouse,
@@ -60,7 +64,9 @@ def build_dbt_assets() -> dg.AssetsDefinition:
             os.environ.update(places.environment() | moment)
             if is_no_database(places.warehouse):
                 aside = set_aside(places.warehouse)
-                context.log.warning(f"no DuckDB file, made anew; it is {aside} now")
+                context.log.warning(
+                    f"no DuckDB file, made anew; it is {aside} now"
+                )
             yield from _built(context, dbt, places)
 
     return dbt_build

@@ -25,7 +25,9 @@ CHATTER = "AUTOLLM_CHATTER"
 """Variable that names the file for what third parties print."""
 
 
-def run_step(step: Callable[[Places, Settings, PipesContext], dict[str, Any]]) -> None:
+def run_step(
+    step: Callable[[Places, Settings, PipesContext], dict[str, Any]],
+) -> None:
     """Run a step with the settings that the asset sent, and report its metadata back."""
     silence_telemetry()
     die_with_parent()
@@ -36,7 +38,9 @@ def run_step(step: Callable[[Places, Settings, PipesContext], dict[str, Any]]) -
         try:
             metadata = step(resolve().prepare(), settings, pipes)
         except (AutoLLMError, OSError) as error:
-            said = sentence_of(error) if isinstance(error, OSError) else str(error)
+            said = (
+                sentence_of(error) if isinstance(error, OSError) else str(error)
+            )
             if said is None:
                 raise
             print(f"error: {said}", file=sys.stderr, flush=True)

@@ -14,7 +14,9 @@ from pipelines.requests import request_of
 from pipelines.steps.child import markdown, run_step
 
 
-def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, Any]:
+def evaluate(
+    places: Places, settings: Settings, pipes: PipesContext
+) -> dict[str, Any]:
     """Judge, and describe the scores."""
     from autollm.evaluation.markdown import markdown as table
     from autollm.evaluation.markdown import score_rows

@@ -13,7 +13,9 @@ from autollm.stages.settings import Settings
 from pipelines.steps.child import markdown, run_step
 
 
-def train(places: Places, settings: Settings, pipes: PipesContext) -> dict[str, Any]:
+def train(
+    places: Places, settings: Settings, pipes: PipesContext
+) -> dict[str, Any]:
     """Train the stage and describe what came out."""
     from autollm.evaluation.markdown import markdown as table
     from autollm.stages.training import train as train_stage

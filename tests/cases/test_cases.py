@@ -31,7 +31,9 @@ def case(*parts: str) -> Path:
     """A file of a case; skips the test where it is not there."""
     root = os.environ.get("AUTOLLM_DATA_DIR")
     if not root:
-        pytest.skip("AUTOLLM_DATA_DIR is unset: the cases lie beside its folder")
+        pytest.skip(
+            "AUTOLLM_DATA_DIR is unset: the cases lie beside its folder"
+        )
     path = Path(root).parent.joinpath("cases", *parts)
     if not path.exists():
         pytest.skip(f"no {'/'.join(parts)} beside the public tables")
@@ -51,11 +53,19 @@ class Home:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def inspect(self, path: Path, *options: str) -> tuple[Mapping, dict[str, Any]]:
+    def inspect(
+        self, path: Path, *options: str
+    ) -> tuple[Mapping, dict[str, Any]]:
         """The proposed mapping, and the proposal as JSON."""
         found = json.loads(
             run(
-                "sources", "inspect", path, "--json", "--home", self.folder, *options
+                "sources",
+                "inspect",
+                path,
+                "--json",
+                "--home",
+                self.folder,
+                *options,
             ).stdout
         )
         return parse_mapping(found["toml"], path.name), found
@@ -63,7 +73,9 @@ class Home:
     def land(self, path: Path, *options: str) -> list[dict[str, Any]]:
         """The runs that land with the proposed mapping."""
         mapping = self.folder / "proposed.toml"
-        text = run("sources", "inspect", path, "--home", self.folder, *options).stdout
+        text = run(
+            "sources", "inspect", path, "--home", self.folder, *options
+        ).stdout
         mapping.parent.mkdir(parents=True, exist_ok=True)
         mapping.write_text(text, encoding="utf-8")
         return self.land_as(path, mapping)
@@ -100,9 +112,15 @@ CURVES = ["lightning_metrics.csv", "result.jsonl", "wandb_chart.csv", "run-exp1-
 @pytest.mark.parametrize("name", CURVES)
 def test_inspect__curve_of_one_run__is_called_one_and_has_no_knobs(name, home):
     result = run(
-        "sources", "inspect", case("curve-of-one-run", name), "--home", home.folder
+        "sources",
+        "inspect",
+        case("curve-of-one-run", name),
+        "--home",
+        home.folder,
     )
-    assert "learning curve" in result.stderr and "[[knobs]]" not in result.stdout
+    assert (
+        "learning curve" in result.stderr and "[[knobs]]" not in result.stdout
+    )
     if name == "learning_stats.csv":
         assert "line 12 is a second header" in result.stderr
 
@@ -132,7 +150,9 @@ def test_cases__failed_runs__never_land_as_the_best(home, tmp_path):
     mapping, _ = home.inspect(path)
     assert knobs(mapping) == {"optimizer.lr", "batch_size"}
     rows = home.land(path)
-    assert len(rows) == 60 and sum(r["status"] != "finished" for r in rows) == 12
+    assert (
+        len(rows) == 60 and sum(r["status"] != "finished" for r in rows) == 12
+    )
     assert best(rows) == pytest.approx(2.92, abs=0.005)
     other = Home(tmp_path / "other")
     path = case("failed-runs-land-as-best", "autoresearch.csv")
@@ -147,7 +167,9 @@ def test_cases__failed_runs__never_land_as_the_best(home, tmp_path):
 @pytest.mark.parametrize("name", ["exp[v2]", "bob's runs"])
 def test_cases__home_path__any_folder_can_be_the_home(name, tmp_path):
     home = Home(tmp_path / name)
-    rows = home.land_as(case("home-path", "odd.csv"), case("home-path", "odd.toml"))
+    rows = home.land_as(
+        case("home-path", "odd.csv"), case("home-path", "odd.toml")
+    )
     assert len(rows) == 60
     config = json.loads(rows[0]["config_json"])
     assert set(config) == {"optimizer.lr (peak)", "β2 / top%"}
@@ -155,10 +177,14 @@ def test_cases__home_path__any_folder_can_be_the_home(name, tmp_path):
 
 def test_cases__ingested_before_its_mapping__lands_once_there_is_one(home):
     path = case("ingested-before-its-mapping", "sweep_log.jsonl")
-    first = CliRunner().invoke(app, ["ingest", str(path), "--home", str(home.folder)])
+    first = CliRunner().invoke(
+        app, ["ingest", str(path), "--home", str(home.folder)]
+    )
     assert "autollm sources inspect" in first.output
     mapping = home.folder / "m.toml"
-    mapping.write_text(run("sources", "inspect", path, "--home", home.folder).stdout)
+    mapping.write_text(
+        run("sources", "inspect", path, "--home", home.folder).stdout
+    )
     run("sources", "add", mapping, "--home", home.folder)
     run("ingest", path, "--home", home.folder)
     assert len(home.runs()) == 5
@@ -173,7 +199,8 @@ def test_cases__label_and_derived_columns__are_no_knobs(home):
     assert len(rows) == 32 and len({r["fidelity_json"] for r in rows}) == 1
     mapping, _ = home.inspect(case("label-and-derived-columns", "lora_vqa.csv"))
     assert (
-        knobs(mapping) == {"r", "lora_alpha"} and mapping.objective.direction == "max"
+        knobs(mapping) == {"r", "lora_alpha"}
+        and mapping.objective.direction == "max"
     )
 
 
@@ -206,7 +233,10 @@ def test_cases__logs_of_other_frameworks__are_read_or_named(home, tmp_path):
     folder = case("logs-of-other-frameworks")
     rows = home.land(folder / "project.csv")
     assert Counter(r["status"] for r in rows) == {"finished": 3, "diverged": 1}
-    assert {json.loads(r["fidelity_json"])["params"] for r in rows} == {5e7, 1.24e8}
+    assert {json.loads(r["fidelity_json"])["params"] for r in rows} == {
+        5e7,
+        1.24e8,
+    }
     for name in ("result.json", "trainer_state.json"):
         result = run("sources", "inspect", folder / name, "--home", home.folder)
         assert "learning curve" in result.stderr
@@ -234,7 +264,9 @@ def test_cases__measured_numbers__are_no_knobs(home):
 
 def test_cases__metric_direction__is_by_name_for_any_range(home, tmp_path):
     names = list(
-        csv.DictReader(case("metric-direction", "names.csv").open(encoding="utf-8"))
+        csv.DictReader(
+            case("metric-direction", "names.csv").open(encoding="utf-8")
+        )
     )
     assert {r["name"]: direction_of(r["name"]) for r in names} == {
         r["name"]: r["direction"] for r in names
@@ -256,9 +288,15 @@ def test_cases__metric_direction__is_by_name_for_any_range(home, tmp_path):
                 row["direction"],
             )
     mapping, _ = home.inspect(case("metric-direction", "autoresearch.csv"))
-    assert (mapping.objective.column, mapping.objective.direction) == ("val_bpb", "min")
+    assert (mapping.objective.column, mapping.objective.direction) == (
+        "val_bpb",
+        "min",
+    )
     mapping, _ = home.inspect(case("metric-direction", "sweep_f1.csv"))
-    assert (mapping.objective.column, mapping.objective.direction) == ("eval_f1", "max")
+    assert (mapping.objective.column, mapping.objective.direction) == (
+        "eval_f1",
+        "max",
+    )
 
 
 def test_cases__mlflow_ui_export__is_named_by_run_id(home):
@@ -266,13 +304,22 @@ def test_cases__mlflow_ui_export__is_named_by_run_id(home):
     mapping, _ = home.inspect(path)
     assert mapping.run_key.columns == ("Run ID",) and mapping.lookup == ()
     by_column = {knob.column: knob for knob in mapping.knobs}
-    assert set(by_column) == {"model", "learning_rate", "max_depth", "n_estimators"}
-    assert by_column["learning_rate"].when.values == ("GradientBoostingRegressor",)
+    assert set(by_column) == {
+        "model",
+        "learning_rate",
+        "max_depth",
+        "n_estimators",
+    }
+    assert by_column["learning_rate"].when.values == (
+        "GradientBoostingRegressor",
+    )
     assert by_column["max_depth"].when.values == ("RandomForestRegressor",)
     assert len(home.land(path)) == 6
 
 
-def test_cases__outcome_column_not_found__is_optunas_and_asks_its_direction(home):
+def test_cases__outcome_column_not_found__is_optunas_and_asks_its_direction(
+    home,
+):
     path = case("outcome-column-not-found", "optuna_trials.csv")
     result = run("sources", "inspect", path, "--home", home.folder)
     assert (
@@ -309,7 +356,9 @@ def test_cases__seed_of_64_bits__lands(home):
 def test_cases__size_as_text_and_number__numbers_win_and_no_knob_varies(home):
     path = case("size-as-text-and-number", "scaling_small.csv")
     result = run("sources", "inspect", path, "--home", home.folder)
-    assert "no knob varies" in result.stderr and "\n[[knobs]]" not in result.stdout
+    assert (
+        "no knob varies" in result.stderr and "\n[[knobs]]" not in result.stdout
+    )
     assert (
         'column = "n_params"' in result.stdout
         and 'column = "train_tokens"' in result.stdout
@@ -340,7 +389,8 @@ def test_cases__tab_separated__is_read_under_any_name(home, tmp_path):
     rows = home.land(case("tab-separated", "results.tsv"))
     assert best(rows) == LOWEST_AUTORESEARCH
     assert (
-        len(Home(tmp_path / "tab").land(case("tab-separated", "sweep_tab.csv"))) == 60
+        len(Home(tmp_path / "tab").land(case("tab-separated", "sweep_tab.csv")))
+        == 60
     )
 
 
@@ -348,9 +398,15 @@ def test_cases__tab_separated__is_read_under_any_name(home, tmp_path):
 def test_cases__units_in_cells__are_numbers(name, home):
     path = case("units-in-cells", name)
     mapping, found = home.inspect(path)
-    assert mapping.cost.flops.text == "6 * params * tokens" and mapping.lookup == ()
+    assert (
+        mapping.cost.flops.text == "6 * params * tokens"
+        and mapping.lookup == ()
+    )
     (batch,) = [knob for knob in mapping.knobs if knob.name == "batch_tokens"]
-    assert batch.scale == "log" and len(found["summary"]["knobs"]["batch_tokens"]) == 4
+    assert (
+        batch.scale == "log"
+        and len(found["summary"]["knobs"]["batch_tokens"]) == 4
+    )
     rows = home.land(path)
     sizes = {json.loads(r["fidelity_json"])["params"] for r in rows}
     assert len(rows) == 60 and sizes == {5e7, 1.25e8, 3.5e8}

@@ -21,7 +21,13 @@ from autollm.policies.registry import (
     policy_version,
     why_absent,
 )
-from autollm.testing.policies import TABLE, NewPolicy, PolicyContract, begin, play
+from autollm.testing.policies import (
+    TABLE,
+    NewPolicy,
+    PolicyContract,
+    begin,
+    play,
+)
 from autollm.testing.tables import make_task
 
 PRESENT = [p for p in sorted(POLICIES) if not why_absent(p)]
@@ -136,7 +142,10 @@ def test_import__registry__loads_no_heavy_library() -> None:
     code = f"import sys; from autollm.policies.registry import availability; availability(); print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         == "[]"
     )

@@ -35,7 +35,11 @@ TABLE = [
     for i in range(5)
 ]
 SAMPLES = {
-    "autollm.run/1": ("r1.jsonl", run_bytes("r1", n_steps=5), "lab-pretraining"),
+    "autollm.run/1": (
+        "r1.jsonl",
+        run_bytes("r1", n_steps=5),
+        "lab-pretraining",
+    ),
     "csv": (
         "dense_lr_bs_loss.csv",
         steplaw_bytes(*(steplaw_row(f"r{i}") for i in range(5))),
@@ -54,7 +58,9 @@ DAMAGES = {
     "no last newline": lambda data: data[:-1],
     "windows": lambda data: data.replace(b"\n", b"\r\n"),
     "blank lines": lambda data: data.replace(b"\n", b"\n\n"),
-    "junk in the middle": lambda data: data.replace(b"\n", b"\n\xff{junk,\n", 2),
+    "junk in the middle": lambda data: data.replace(
+        b"\n", b"\n\xff{junk,\n", 2
+    ),
     "twice": lambda data: data + data,
     "binary": lambda data: data[:100] + b"\x00\x01\n" + data[100:],
     "empty": lambda data: b"",
@@ -77,7 +83,9 @@ def mapping_of(file_format: str) -> Mapping:
 def prepare(lake, file_format: str) -> None:
     """Add the mapping of the sample to a lake, where it is no built-in one."""
     if SAMPLES[file_format][2] == "sweep":
-        write(lake / "mappings", "sweep.toml", mapping_text(file_format).encode())
+        write(
+            lake / "mappings", "sweep.toml", mapping_text(file_format).encode()
+        )
 
 
 @pytest.fixture
@@ -101,7 +109,9 @@ def test_reader__good_or_damaged_file__accounts_for_every_line(
     name, data, _ = sample
     data = DAMAGES[damage](data)
     found = read_sample(file_format, name, data)
-    bad_lines = [n for b in found.bad for n in range(b.line, b.line + b.n_lines)]
+    bad_lines = [
+        n for b in found.bad for n in range(b.line, b.line + b.n_lines)
+    ]
     if (
         file_format == "parquet"
     ):  # rows are counted, and none where the file cannot be opened
@@ -137,13 +147,21 @@ def test_reader__second_landing__changes_no_byte(file_format, sample, tmp_path):
     prepare(lake, file_format)
     assert ingest([path], str(lake)).n_runs > 0
     before = {
-        p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"
+        p: p.read_bytes()
+        for p in lake.rglob("*")
+        if p.is_file() and p.name != ".lock"
     }
     for named in (None, load_mapping(mapping, str(lake))):
         again = ingest([path, tmp_path / "raw"], str(lake), named)
-        assert (again.batch_id, again.n_runs, again.n_files_skipped) == (None, 0, 2)
+        assert (again.batch_id, again.n_runs, again.n_files_skipped) == (
+            None,
+            0,
+            2,
+        )
     assert {
-        p: p.read_bytes() for p in lake.rglob("*") if p.is_file() and p.name != ".lock"
+        p: p.read_bytes()
+        for p in lake.rglob("*")
+        if p.is_file() and p.name != ".lock"
     } == before
 
 

@@ -27,6 +27,8 @@ class TestShipped(ReaderContract):
     @pytest.fixture
     def reader(self, sample):
         name, data = sample
-        matching = [r for r in file_readers(()) if r.matches(name, data[: 2**16])]
+        matching = [
+            r for r in file_readers(()) if r.matches(name, data[: 2**16])
+        ]
         assert matching, f"no reader knows {name}"
         return matching[0]

@@ -15,7 +15,12 @@ from autollm.gym.environments.text import TextEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
 from autollm.gym.tasks.episode import start
 from autollm.testing import EnvironmentContract
-from tests.unit.gym.tables import FAMILIES, make_family_table, make_task, with_curves
+from tests.unit.gym.tables import (
+    FAMILIES,
+    make_family_table,
+    make_task,
+    with_curves,
+)
 
 TABLES = {family: make_family_table(family) for family in FAMILIES}
 POSED = [
@@ -31,9 +36,9 @@ WITH_TRL = pytest.mark.skipif(
 
 
 def posed(family, setting="declared", masked=False):
-    return make_task(TABLES[family], trials=4, setting=setting, masked=masked), TABLES[
-        family
-    ]
+    return make_task(
+        TABLES[family], trials=4, setting=setting, masked=masked
+    ), TABLES[family]
 
 
 def numbers(task, table, seed):
@@ -41,7 +46,9 @@ def numbers(task, table, seed):
     chosen = (
         np.random.default_rng(seed)
         .choice(
-            LLMConfigEnv(task, table).action_space.n, task.trials - 1, replace=False
+            LLMConfigEnv(task, table).action_space.n,
+            task.trials - 1,
+            replace=False,
         )
         .tolist()
     )
@@ -80,7 +87,9 @@ def outcomes(episode):
 
 
 @pytest.mark.parametrize(("family", "setting", "masked"), POSED)
-def test_views__scalar_vector_and_text__give_equal_rewards(family, setting, masked):
+def test_views__scalar_vector_and_text__give_equal_rewards(
+    family, setting, masked
+):
     task, table = posed(family, setting, masked)
     for seed in range(3):
         episode, wanted = played(task, table, seed)
@@ -117,8 +126,12 @@ def test_episode__runs_paused_and_finished__give_the_trials_and_regrets_of_whole
     for seed in range(3):
         whole, _ = played(task, table, seed)
         paused = start(task.with_(pausable=True), with_curves(table), seed)
-        for number, trial in zip(numbers(task, table, seed), whole.trials, strict=True):
-            for until in (1.0,) if trial.status == "repeated" else (0.25, 0.5, 1.0):
+        for number, trial in zip(
+            numbers(task, table, seed), whole.trials, strict=True
+        ):
+            for until in (
+                (1.0,) if trial.status == "repeated" else (0.25, 0.5, 1.0)
+            ):
                 paused.run(
                     paused.drawn.view.space.decode(
                         paused.drawn.view.candidates[number]

@@ -38,7 +38,13 @@ class Home:
             "DBT_TARGET_PATH": str(self.folder / "target"),
             "DBT_LOG_PATH": str(self.folder / "logs"),
         }
-        command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "dbt.cli.main",
+            "--no-use-colors",
+            *arguments,
+        ]
         places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
         return subprocess.run(
             [*command, *places],
@@ -57,11 +63,17 @@ class Home:
 
     def results(self) -> dict[str, str]:
         """Status of every node of the last command, by its short name."""
-        raw = json.loads((self.folder / "target" / "run_results.json").read_text())
-        return {r["unique_id"].split(".")[2]: r["status"] for r in raw["results"]}
+        raw = json.loads(
+            (self.folder / "target" / "run_results.json").read_text()
+        )
+        return {
+            r["unique_id"].split(".")[2]: r["status"] for r in raw["results"]
+        }
 
     def mart(self, name: str) -> list[dict]:
-        return pq.read_table(self.folder / "marts" / f"{name}.parquet").to_pylist()
+        return pq.read_table(
+            self.folder / "marts" / f"{name}.parquet"
+        ).to_pylist()
 
     def mart_bytes(self) -> dict[str, bytes]:
         return {

@@ -22,7 +22,12 @@ from autollm.logs.landing import ingest
 from autollm.logs.sources import tables_below
 from tests.dbt.projects import PROJECT, Home
 from tests.public_tables import public_table
-from tests.unit.logs.raw_logs import run_bytes, steplaw_bytes, steplaw_row, write
+from tests.unit.logs.raw_logs import (
+    run_bytes,
+    steplaw_bytes,
+    steplaw_row,
+    write,
+)
 
 NO_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
 CHEAP, DEAR = (
@@ -96,14 +101,20 @@ def cells(home: Home) -> dict[tuple[str, str], dict]:
 def test_build__tiny_lake__aggregates_replicas_and_keeps_diverged_cells(built):
     found = cells(built)
     config = '{{"batch_tokens":512,"learning_rate":{}}}'.format
-    replicated = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.0078125)]
+    replicated = found[
+        "lab-pretraining/params=2.5e4,tokens=5e5", config(0.0078125)
+    ]
     assert replicated["objective_mean"] == 3.1 and replicated["n_replicas"] == 2
     assert (
         replicated["objective_sd"] == pytest.approx(0.141421356)
         and replicated["cost_flops"] == 7.5e10
     )
     diverged = found["lab-pretraining/params=2.5e4,tokens=5e5", config(0.03125)]
-    assert (diverged["status"], diverged["objective_mean"], diverged["n_diverged"]) == (
+    assert (
+        diverged["status"],
+        diverged["objective_mean"],
+        diverged["n_diverged"],
+    ) == (
         "diverged",
         None,
         1,
@@ -117,7 +128,9 @@ def test_build__tiny_lake__aggregates_replicas_and_keeps_diverged_cells(built):
 
 
 def test_build__tiny_lake__names_and_orders_experiments(built):
-    experiments = {e["experiment_label"]: e for e in built.mart("dim_experiments")}
+    experiments = {
+        e["experiment_label"]: e for e in built.mart("dim_experiments")
+    }
     assert set(experiments) == {
         "lab-pretraining/params=2.5e4,tokens=5e5",
         "lab-pretraining/params=9.9e4,tokens=1e6",
@@ -132,7 +145,9 @@ def test_build__tiny_lake__names_and_orders_experiments(built):
         experiments[f"lab-pretraining/{x}"]
         for x in ("params=2.5e4,tokens=5e5", "params=9.9e4,tokens=1e6")
     )
-    assert [(e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)] == [
+    assert [
+        (e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)
+    ] == [
         (0, "low"),
         (1, "high"),
     ]
@@ -157,7 +172,9 @@ def test_build__tiny_lake__accounts_for_every_run_and_point(built):
 
 
 def test_build__marts__are_sorted_and_typed_as_their_contracts_say(built):
-    schema = pq.read_schema(built.folder / "marts" / "mart_gym__outcomes.parquet")
+    schema = pq.read_schema(
+        built.folder / "marts" / "mart_gym__outcomes.parquet"
+    )
     assert (
         schema.field("objective_mean").type == pa.float64()
         and schema.field("n_replicas").type == pa.int64()
@@ -180,7 +197,9 @@ def test_build__batch_that_comes_and_goes__costs_its_own_points_and_leaves_nothi
     copy,
 ):
     before, curves = copy.mart_bytes(), copy.mart("fct_learning_curves")
-    batch_id = land(copy, {"e0.jsonl": lab_run("e0", 2.4, rate=-8, fidelity=DEAR)})
+    batch_id = land(
+        copy, {"e0.jsonl": lab_run("e0", 2.4, rate=-8, fidelity=DEAR)}
+    )
 
     copy.build(*NO_UNIT_TESTS)
     compiled = (
@@ -236,7 +255,9 @@ def test_build__later_reading_of_a_run__counts_and_the_earlier_one_stays_in_its_
     cell = cells(copy)["lab-pretraining/params=2.5e4,tokens=5e5", config]
     assert cell["n_replicas"] == 3
     assert cell["objective_mean"] == pytest.approx(3.0)  # of 3.0, 3.2 and 2.8
-    points = [r for r in copy.mart("fct_learning_curves") if r["run_id"] == "a2"]
+    points = [
+        r for r in copy.mart("fct_learning_curves") if r["run_id"] == "a2"
+    ]
     assert len(points) == 6
 
 
@@ -255,7 +276,8 @@ def test_build__source_at_fault__is_set_aside_by_name_and_stops_no_other(copy):
     faults = {r["source"]: r["fault"] for r in copy.mart("dim_sources")}
     assert faults["steplaw"] == ""
     assert (
-        "used different data (experiment lab-pretraining:" in faults["lab-pretraining"]
+        "used different data (experiment lab-pretraining:"
+        in faults["lab-pretraining"]
     )
     assert {r["source"] for r in copy.mart("mart_gym__outcomes")} == {"steplaw"}
     assert warned(copy) == {"no_text_dim_sources_fault"}
@@ -263,7 +285,9 @@ def test_build__source_at_fault__is_set_aside_by_name_and_stops_no_other(copy):
 
 def test_data_tests__one_planted_fault_each__are_caught_by_name(copy):
     large = {"params": 400_000, "tokens": 9_000_000}
-    land(copy, {"cheap.jsonl": lab_run("cheap", 2.0, fidelity=large, flops=10.0)})
+    land(
+        copy, {"cheap.jsonl": lab_run("cheap", 2.0, fidelity=large, flops=10.0)}
+    )
 
     def lose_runs_and_a_line(name, table):
         if name != "files":
@@ -300,7 +324,9 @@ def test_build__warehouse_held_by_another_process__says_which(copy):
 def test_parse__no_environment__makes_the_manifest(tmp_path):
     places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
     env = {
-        k: v for k, v in os.environ.items() if not k.startswith(("AUTOLLM_", "DBT_"))
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("AUTOLLM_", "DBT_"))
     }
     env |= {
         "DBT_TARGET_PATH": str(tmp_path / "target"),
@@ -316,9 +342,10 @@ def test_parse__no_environment__makes_the_manifest(tmp_path):
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0 and (tmp_path / "target" / "manifest.json").exists(), (
-        done.stdout
-    )
+    assert (
+        done.returncode == 0
+        and (tmp_path / "target" / "manifest.json").exists()
+    ), done.stdout
 
 
 @pytest.mark.data
@@ -328,7 +355,9 @@ def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_m
     root = public_table("hwgpt").parent
     tables = tables_below(root)
     if len(tables) < 14:
-        pytest.skip(f"AUTOLLM_DATA_DIR holds {len(tables)} of the catalogue's 14 files")
+        pytest.skip(
+            f"AUTOLLM_DATA_DIR holds {len(tables)} of the catalogue's 14 files"
+        )
     home = Home(tmp_path)
     report = ingest(tables, home.lake)
     assert (report.n_runs, report.n_lines_quarantined, report.warnings) == (
@@ -372,7 +401,10 @@ def test_build__step_law__has_every_run_and_experiment(tmp_path):
     assert ingest([Path(data) / "steplaw"], home.lake).n_lines_quarantined == 0
     home.build(*NO_UNIT_TESTS)
     rows = home.mart("mart_gym__outcomes")
-    assert len(rows) == 1911 and sum(r["status"] == "diverged" for r in rows) == 181
+    assert (
+        len(rows) == 1911
+        and sum(r["status"] == "diverged" for r in rows) == 181
+    )
     assert (
         len(home.mart("dim_experiments")) == 17
         and max(r["compute_flops"] for r in rows) > 2**63

@@ -34,7 +34,9 @@ def test_build_marts__tables_and_run_logs__equal_those_of_dbt(tmp_path):
     home = Home(tmp_path)
     land(home, {"a.jsonl": run_bytes("a"), "b.jsonl": run_bytes("b", seed=1)})
     table = write_csv(tmp_path / "sweep.csv", rows_of(seeds=2)[:300])
-    mapping = parse_mapping(propose(table, Said.parse("val_loss:min")).toml, "sweep")
+    mapping = parse_mapping(
+        propose(table, Said.parse("val_loss:min")).toml, "sweep"
+    )
     ingest([table], home.lake, mapping)
     home.build(*NO_UNIT_TESTS)
     found = build_marts(str(tmp_path / "bronze"), MARTS)

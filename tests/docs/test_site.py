@@ -54,7 +54,10 @@ def test_site__every_page__loads_nothing_from_elsewhere(site):
     for page in pages:
         for found in LOADS.finditer(page.read_text()):
             address = found["a"] or found["b"]
-            assert not address.startswith(("http:", "https:", "//")), (page, address)
+            assert not address.startswith(("http:", "https:", "//")), (
+                page,
+                address,
+            )
     for style in site.rglob("*.css"):
         assert not STYLE_LOADS.search(style.read_text()), style
 

@@ -127,9 +127,9 @@ def run_job(home: Path, *arguments: str, kill: Kill | None = None) -> Ended:
         )
         if timer:
             timer.start()
-        for (
-            line
-        ) in child.stderr:  # ends when the last process that inherited it is gone
+        for line in (
+            child.stderr
+        ):  # ends when the last process that inherited it is gone
             lines.append(line.rstrip())
             if kill and kill.line and re.search(kill.line, line):
                 _kill_session(child)
@@ -159,7 +159,10 @@ def drop_logs(home: Path, *names: str) -> None:
             assert isinstance(header, RunHeader)
             lines = "".join(
                 to_line(r) + "\n"
-                for r in (replace(header, run_id=f"dropped-{name}", seed=99), *rest)
+                for r in (
+                    replace(header, run_id=f"dropped-{name}", seed=99),
+                    *rest,
+                )
             ).encode()
             data = lines if name == "good" else lines[: len(lines) // 2]
         (inbox / f"{name}.jsonl").write_bytes(data)
@@ -191,16 +194,22 @@ def look(home: Path) -> Facts:
     keys = _bronze_keys(places) | _mart_keys(places) | _score_keys(places)
     mlflow, tracked, candidate = _tracked(places)
     keys |= tracked
-    board = load(places.home).as_json()["rows"] if latest_id(places.home) else []
+    board = (
+        load(places.home).as_json()["rows"] if latest_id(places.home) else []
+    )
     return Facts(
         table_id=published_id(places.home),
         rows={n: len(k) for n, k in keys.items()},
         repeated={
-            n: len(k) - len(set(k)) for n, k in keys.items() if len(k) != len(set(k))
+            n: len(k) - len(set(k))
+            for n, k in keys.items()
+            if len(k) != len(set(k))
         },
         mlflow=mlflow,
         dagster=_dagster(places),
-        scores=[{k: v for k, v in row.items() if k not in VERSIONS} for row in board],
+        scores=[
+            {k: v for k, v in row.items() if k not in VERSIONS} for row in board
+        ],
         policy_versions={
             " ".join(row[k] for k in ("policy", *VERSIONS)) for row in board
         },
@@ -212,7 +221,11 @@ def look(home: Path) -> Facts:
 def litter(home: Path) -> list[str]:
     """Unfinished files and folders, relative to the home."""
     return sorted(
-        {str(p.relative_to(home)) for pattern in LITTER for p in home.glob(pattern)}
+        {
+            str(p.relative_to(home))
+            for pattern in LITTER
+            for p in home.glob(pattern)
+        }
     )
 
 
@@ -228,7 +241,9 @@ def _mart_keys(places: Places) -> dict[str, list[Hashable]]:
     """Of the exported marts and of the published snapshot."""
     folders = {
         "mart": places.marts,
-        "snapshot": Path(places.snapshots) / str(published_id(places.home)) / "marts",
+        "snapshot": Path(places.snapshots)
+        / str(published_id(places.home))
+        / "marts",
     }
     return {
         f"{kind} {name}": _rows(folder / f"{name}.parquet", columns)
@@ -240,10 +255,19 @@ def _mart_keys(places: Places) -> dict[str, list[Hashable]]:
 
 def _score_keys(places: Places) -> dict[str, list[Hashable]]:
     """Of the episodes that stand on the published snapshot's rows."""
-    columns = ["suite", "task_id", "setting", "policy", "policy_identity", "seed"]
+    columns = [
+        "suite",
+        "task_id",
+        "setting",
+        "policy",
+        "policy_identity",
+        "seed",
+    ]
     rows = []
     for digest in sorted(_tasks_played(places)):
-        for part in sorted((Path(places.episodes) / digest).glob("part-*.parquet")):
+        for part in sorted(
+            (Path(places.episodes) / digest).glob("part-*.parquet")
+        ):
             rows += _rows(part, columns)
     return {"episodes": rows}
 
@@ -276,7 +300,9 @@ def _rows(path: Path, columns: Iterable[str]) -> list[Hashable]:
     )
 
 
-def _tracked(places: Places) -> tuple[Counter[str], dict[str, list[Hashable]], str]:
+def _tracked(
+    places: Places,
+) -> tuple[Counter[str], dict[str, list[Hashable]], str]:
     """States of MLflow's runs; their identities, metric points and evaluation rows, and
     registered digests; the candidate's digest.
     """
@@ -286,10 +312,14 @@ def _tracked(places: Places) -> tuple[Counter[str], dict[str, list[Hashable]], s
         return Counter(), {}, ""
     tracker = Tracker(places)
     client = tracker.client
-    runs = client.search_runs([tracker.experiment(name) for name in EXPERIMENTS])
+    runs = client.search_runs(
+        [tracker.experiment(name) for name in EXPERIMENTS]
+    )
     tables = {
         p.parent.parent.name: json.loads(p.read_text())
-        for p in places.mlflow.glob("artifacts/evaluation/*/artifacts/leaderboard.json")
+        for p in places.mlflow.glob(
+            "artifacts/evaluation/*/artifacts/leaderboard.json"
+        )
     }
     board_columns = ("suite", "policy", "k")
     keys: dict[str, list[Hashable]] = {

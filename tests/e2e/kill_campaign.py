@@ -64,7 +64,9 @@ class Verdict:
         return f"| {self.strike.name} | {self.strike.base} | {self.step} | {'; '.join(self.problems) or 'ok'} | {self.seconds:.0f} |"
 
 
-HEAD = "| moment | home | killed in | verdict | again, s |\n|---|---|---|---|---|"
+HEAD = (
+    "| moment | home | killed in | verdict | again, s |\n|---|---|---|---|---|"
+)
 
 
 def halves(home: Path, table_ids: set[str]) -> list[str]:
@@ -78,11 +80,14 @@ def halves(home: Path, table_ids: set[str]) -> list[str]:
         problems += (
             []
             if published in table_ids
-            else [f"snapshot {published} is neither the old one nor the new one"]
+            else [
+                f"snapshot {published} is neither the old one nor the new one"
+            ]
         )
     folders = {p.name for p in Path(places.bronze).glob("batches/*")}
     problems += [
-        f"batch {name} is not whole" for name in folders - set(bronze.batch_ids())
+        f"batch {name} is not whole"
+        for name in folders - set(bronze.batch_ids())
     ]
     try:
         n_runs = sum(n for (n,) in bronze.read("files", ["n_runs"]))
@@ -118,7 +123,9 @@ def differences(found: Facts, reference: Facts) -> list[str]:
         for name, n in reference.rows.items()
         if found.rows.get(name, 0) != n
     ]
-    out += [f"{name}: {n} rows repeat a key" for name, n in found.repeated.items()]
+    out += [
+        f"{name}: {n} rows repeat a key" for name, n in found.repeated.items()
+    ]
     out += (
         [f"MLflow runs are {dict(found.mlflow)}"]
         if set(found.mlflow) != {"FINISHED"}
@@ -126,7 +133,8 @@ def differences(found: Facts, reference: Facts) -> list[str]:
     )
     out += (
         [f"Dagster runs are {dict(found.dagster)}"]
-        if set(found.dagster) - {"SUCCESS", "FAILURE"} or not found.dagster["SUCCESS"]
+        if set(found.dagster) - {"SUCCESS", "FAILURE"}
+        or not found.dagster["SUCCESS"]
         else []
     )
     out += [] if found.scores == reference.scores else ["scores differ"]
@@ -228,7 +236,9 @@ class Campaign:
                 )
             )
         reference = self.references[strike.base]
-        problems = [] if struck.killed else ["the job ended before the kill came"]
+        problems = (
+            [] if struck.killed else ["the job ended before the kill came"]
+        )
         problems += halves(self.home, {self.first_id, str(reference.table_id)})
         if strike.kill.after_s is None:
             self._keep("struck")
@@ -270,7 +280,8 @@ def _succeeded(ended: Ended) -> Ended:
 def main() -> int:
     """Run the campaign; 0 when every verdict is ok."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.e2e.kill_campaign", description=__doc__.split("\n")[0]
+        prog="python -m tests.e2e.kill_campaign",
+        description=__doc__.split("\n")[0],
     )
     parser.add_argument(
         "--out",
@@ -289,7 +300,9 @@ def main() -> int:
     campaign = Campaign(options.work.resolve())
     ended = campaign.prepare()
     told = ", ".join(f"{base} {e.seconds:.0f} s" for base, e in ended.items())
-    same = "; ".join(campaign.disagreement()) or "equal tables, weights and scores"
+    same = (
+        "; ".join(campaign.disagreement()) or "equal tables, weights and scores"
+    )
     lines = [
         f"Seed {options.seed}; without a kill: {told}; {same}; table_id "
         f"{campaign.references['fresh'].table_id}.\n",
@@ -300,7 +313,9 @@ def main() -> int:
     for strike in campaign.strikes(ended, options.random, options.seed):
         verdicts.append(campaign.play(strike))
         print(verdicts[-1].row, flush=True)
-        options.out.write_text("\n".join([*lines, *(v.row for v in verdicts)]) + "\n")
+        options.out.write_text(
+            "\n".join([*lines, *(v.row for v in verdicts)]) + "\n"
+        )
     bad = sum(bool(v.problems) for v in verdicts)
     print(f"{len(verdicts)} kills, {bad} with problems")
     return 1 if bad else 0

@@ -32,7 +32,14 @@ CSV = "lr,batch_size,params,tokens,val_loss\n" + "".join(
 
 def pip(*arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "-q",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -47,17 +54,36 @@ def wheel(tmp_path_factory) -> Path:
     """
     source = tmp_path_factory.mktemp("source")
     listed = subprocess.run(
-        ["git", "-C", str(PROJECT), "ls-files", "-z", "-co", "--exclude-standard"],
+        [
+            "git",
+            "-C",
+            str(PROJECT),
+            "ls-files",
+            "-z",
+            "-co",
+            "--exclude-standard",
+        ],
         capture_output=True,
         text=True,
         check=True,
     )
     for name in listed.stdout.split("\0"):
-        if name and not name.startswith("tests/") and (PROJECT / name).is_file():
+        if (
+            name
+            and not name.startswith("tests/")
+            and (PROJECT / name).is_file()
+        ):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PROJECT / name, source / name)
     out = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--no-build-isolation", "-w", str(out), str(source))
+    pip(
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(out),
+        str(source),
+    )
     (built,) = out.glob("*.whl")
     return built
 
@@ -68,12 +94,23 @@ def installed(wheel, tmp_path_factory) -> dict[str, str]:
     dependencies and nothing else of this environment.
     """
     folder = tmp_path_factory.mktemp("site")
-    pip("install", "--no-deps", "--no-compile", "--target", str(folder), str(wheel))
+    pip(
+        "install",
+        "--no-deps",
+        "--no-compile",
+        "--target",
+        str(folder),
+        str(wheel),
+    )
     beside = tmp_path_factory.mktemp("base")
     for name in base_closure():
         link_distribution(name, beside)
     paths = os.pathsep.join([str(folder), str(beside)])
-    return {"PYTHONPATH": paths, "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+    return {
+        "PYTHONPATH": paths,
+        "PATH": os.environ["PATH"],
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def base_closure() -> set[str]:
@@ -94,7 +131,9 @@ def base_closure() -> set[str]:
 def link_distribution(name: str, folder: Path) -> None:
     """Links to what a distribution installed, its metadata too."""
     found = distribution(name)
-    tops = {file.parts[0] for file in found.files or () if file.parts[0] != ".."}
+    tops = {
+        file.parts[0] for file in found.files or () if file.parts[0] != ".."
+    }
     for top in tops - {"__pycache__"}:
         link, target = folder / top, Path(str(found.locate_file(top)))
         if not link.exists() and target.exists():
@@ -119,7 +158,9 @@ def autollm(environment: dict[str, str], *arguments: str, cwd: Path) -> str:
     return python(environment, "-m", "autollm.cli.main", *arguments, cwd=cwd)
 
 
-def test_wheel__contents__hold_what_is_read_at_run_time_in_eight_megabytes(wheel):
+def test_wheel__contents__hold_what_is_read_at_run_time_in_eight_megabytes(
+    wheel,
+):
     names = zipfile.ZipFile(wheel).namelist()
     assert wheel.stat().st_size < MAX_WHEEL_BYTES
     shipped = "autollm/_shipped"
@@ -148,7 +189,9 @@ def test_wheel__base_alone__plays_the_gym(installed, tmp_path):
         "env.reset(seed=0)\n"
         "print(autollm.__file__, env.step(3)[1], 'torch' in sys.modules)\n"
     )
-    file, reward, has_torch = python(installed, "-c", code, cwd=tmp_path).split()
+    file, reward, has_torch = python(
+        installed, "-c", code, cwd=tmp_path
+    ).split()
     assert installed["PYTHONPATH"].startswith(str(Path(file).parents[1]))
     assert 0 < float(reward) < 1 and has_torch == "False"
 
@@ -161,7 +204,9 @@ def test_wheel__base_alone__has_no_package_of_an_extra(installed, tmp_path):
     assert python(installed, "-c", code, cwd=tmp_path).strip() == "[]"
 
 
-def test_wheel__base_alone__lists_suites_and_says_its_version(installed, tmp_path):
+def test_wheel__base_alone__lists_suites_and_says_its_version(
+    installed, tmp_path
+):
     rows = json.loads(autollm(installed, "suites", "--json", cwd=tmp_path))
     assert "lab-pretraining-v3" in {row["suite_id"] for row in rows}
     from autollm import __version__
@@ -172,7 +217,13 @@ def test_wheel__base_alone__lists_suites_and_says_its_version(installed, tmp_pat
 
 def test_wheel__base_alone__proposes_a_mapping(installed, tmp_path):
     (tmp_path / "sweep.csv").write_text(CSV)
-    arguments = ("sources", "inspect", "sweep.csv", "--objective", "val_loss:min")
+    arguments = (
+        "sources",
+        "inspect",
+        "sweep.csv",
+        "--objective",
+        "val_loss:min",
+    )
     assert "val_loss" in autollm(installed, *arguments, cwd=tmp_path)
 
 
@@ -186,7 +237,10 @@ def test_wheel__command_of_an_extra__names_the_extra(installed, tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert "pip install 'autollm[" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "pip install 'autollm[" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 POLICY = '''
@@ -247,11 +301,20 @@ def stranger(tmp_path_factory) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": paths, "AUTOLLM_HOME": str(home)}
 
 
-def test_stranger__policy_and_suite_of_a_package__are_judged(stranger, tmp_path):
+def test_stranger__policy_and_suite_of_a_package__are_judged(
+    stranger, tmp_path
+):
     arguments = ["evaluate", "--suite", "stranger-v1", "--seeds", "2", "--json"]
     policies = "largest-first,random,broken"
     done = subprocess.run(
-        [sys.executable, "-m", "autollm.cli.main", *arguments, "--policies", policies],
+        [
+            sys.executable,
+            "-m",
+            "autollm.cli.main",
+            *arguments,
+            "--policies",
+            policies,
+        ],
         env=stranger,
         cwd=tmp_path,
         capture_output=True,
@@ -265,7 +328,9 @@ def test_stranger__policy_and_suite_of_a_package__are_judged(stranger, tmp_path)
     assert "left out" in done.stderr and "package stranger 1.2" in done.stderr
 
 
-def test_stranger__broken_entry_points__are_named_and_stop_nobody(stranger, tmp_path):
+def test_stranger__broken_entry_points__are_named_and_stop_nobody(
+    stranger, tmp_path
+):
     code = (
         "import json; from autollm.policies.registry import availability\n"
         "print(json.dumps(availability()))"
@@ -299,7 +364,15 @@ def test_stranger__contract_of_autollm_testing__runs_over_its_policy(
         "        return LargestFirst\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(tmp_path),
+        ],
         env=stranger,
         cwd=tmp_path,
         capture_output=True,

@@ -44,7 +44,9 @@ pytestmark = pytest.mark.timeout(1200)
 """A machine that is busy otherwise may be slow; nothing below depends on how slow."""
 
 DROPPED = ("good", "truncated", "binary")
-WORKED = re.compile(r"agent-tiny-\S+: step|evaluate: \d+|Creating initial MLflow")
+WORKED = re.compile(
+    r"agent-tiny-\S+: step|evaluate: \d+|Creating initial MLflow"
+)
 """Lines of progress that only real work prints."""
 
 
@@ -118,9 +120,9 @@ def test_run__leaderboard__keeps_the_contract(home, facts):
             and row["setting"] == "declared"
         )
         assert 0 <= row["regret_mean"] <= 1 and 0 <= row["malformed"] <= 1
-    assert {row["suite"] for row in board["rows"]} == set(settings.train_suites), (
-        "suites whose tables are not at hand are left out"
-    )
+    assert {row["suite"] for row in board["rows"]} == set(
+        settings.train_suites
+    ), "suites whose tables are not at hand are left out"
 
 
 def test_run__report__stands_beside_the_leaderboard(home, facts):
@@ -143,11 +145,13 @@ def test_run__tables__hold_each_row_once(facts):
     )
 
 
-def test_run__tracking__runs_are_finished_and_the_last_agent_is_candidate(home, facts):
+def test_run__tracking__runs_are_finished_and_the_last_agent_is_candidate(
+    home, facts
+):
     assert facts.mlflow == {"FINISHED": 4}, "two trainings, two evaluations"
-    pointer = json.loads((home / "checkpoints" / "agents-tiny.json").read_text())[
-        "stages"
-    ]
+    pointer = json.loads(
+        (home / "checkpoints" / "agents-tiny.json").read_text()
+    )["stages"]
     assert (
         set(pointer) == {"sft", "sft-rl"}
         and facts.candidate_digest == pointer["sft-rl"]["digest"]
@@ -162,9 +166,11 @@ def test_run__dagster__one_success_with_every_asset_and_check(home, facts):
     assert facts.dagster == {"SUCCESS": 1}
     graph = defs.resolve_asset_graph()
     with open_instance(resolve(home)) as instance:
-        assert set(instance.all_asset_keys()) == graph.materializable_asset_keys - {
-            dg.AssetKey("lab_runs")
-        }, "the lab's sweep stands apart"
+        assert set(
+            instance.all_asset_keys()
+        ) == graph.materializable_asset_keys - {dg.AssetKey("lab_runs")}, (
+            "the lab's sweep stands apart"
+        )
         summaries = instance.event_log_storage.get_asset_check_summary_records(
             list(graph.asset_check_keys)
         )
@@ -187,10 +193,15 @@ def test_run__broken_files_in_the_inbox__are_quarantined_and_the_rest_goes_on(
         "binary data" in found["binary.jsonl"]["reason"]
         and found["truncated.jsonl"]["line"] > 1
     )
-    assert found["truncated.jsonl"]["n_lines"] == 1 and found["truncated.jsonl"]["text"]
+    assert (
+        found["truncated.jsonl"]["n_lines"] == 1
+        and found["truncated.jsonl"]["text"]
+    )
     runs = {
         run_id: status
-        for run_id, status in Bronze(str(home)).read("runs", ["run_id", "status"])
+        for run_id, status in Bronze(str(home)).read(
+            "runs", ["run_id", "status"]
+        )
         if run_id.startswith("dropped-")
     }
     assert runs == {"dropped-good": "finished", "dropped-truncated": "running"}
@@ -198,16 +209,22 @@ def test_run__broken_files_in_the_inbox__are_quarantined_and_the_rest_goes_on(
         "files", ["n_lines", "n_lines_read", "n_lines_quarantined"]
     )
     assert all(total == read + bad for total, read, bad in lines)
-    kept = {p.name: p.read_bytes() for p in (home / "landing").glob("*/*/*.jsonl")}
+    kept = {
+        p.name: p.read_bytes() for p in (home / "landing").glob("*/*/*.jsonl")
+    }
     assert kept == {
         f"{name}.jsonl": (home / "inbox" / f"{name}.jsonl").read_bytes()
         for name in DROPPED
     }
 
 
-def test_run__second_time__does_nothing_again_and_gives_the_same(first, facts, second):
+def test_run__second_time__does_nothing_again_and_gives_the_same(
+    first, facts, second
+):
     ended, after = second
-    assert ended.code == 0 and [line for line in first.stderr if WORKED.search(line)]
+    assert ended.code == 0 and [
+        line for line in first.stderr if WORKED.search(line)
+    ]
     assert [line for line in ended.stderr if WORKED.search(line)] == []
     assert after == replace(facts, dagster=after.dagster) and after.dagster == {
         "SUCCESS": 2
@@ -239,10 +256,14 @@ def memory(home, facts, tmp_path) -> Places:
     places = Places(f"memory://{uuid.uuid4().hex}", tmp_path / "local")
     shutil.copytree(home / "inbox", places.prepare().inbox, dirs_exist_ok=True)
     yield places
-    fsspec.filesystem("memory").rm(places.home.removeprefix("memory:/"), recursive=True)
+    fsspec.filesystem("memory").rm(
+        places.home.removeprefix("memory:/"), recursive=True
+    )
 
 
-def test_stages__home_in_memory__give_what_the_local_home_holds(home, facts, memory):
+def test_stages__home_in_memory__give_what_the_local_home_holds(
+    home, facts, memory
+):
     settings = load_settings(SETTINGS)
     report = land(memory, settings)
     assert report.n_runs == facts.rows["bronze runs"]
@@ -306,7 +327,10 @@ def test_run__killed_after_publishing_and_in_training__ends_as_if_nobody_had(
 ):
     home = tmp_path / "home"
     drop_logs(home, *DROPPED)
-    for kill in (Kill(r"\d published_snapshot done in"), Kill(r"agent-tiny-sft: step")):
+    for kill in (
+        Kill(r"\d published_snapshot done in"),
+        Kill(r"agent-tiny-sft: step"),
+    ):
         assert run_job(home, kill=kill).killed
         assert halves(home, {facts.table_id}) == []
     age_litter(home)

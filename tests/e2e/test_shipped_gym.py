@@ -14,7 +14,9 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_shipped_gym__built_again__has_the_same_id_and_bytes(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "AUTOLLM_DATA_DIR"}
+    environment = {
+        k: v for k, v in os.environ.items() if k != "AUTOLLM_DATA_DIR"
+    }
     command = ["-m", "pipelines.run", "--home", str(tmp_path), "--to"]
     subprocess.run(
         [sys.executable, *command, "published_snapshot"],
@@ -25,7 +27,9 @@ def test_shipped_gym__built_again__has_the_same_id_and_bytes(tmp_path):
     )
     home, shipped = str(tmp_path), str(SHIPPED_GYM)
     assert not check_snapshot(shipped, published_id(shipped))
-    assert published_id(shipped) == published_id(home), "python scripts/ship_gym.py"
+    assert published_id(shipped) == published_id(home), (
+        "python scripts/ship_gym.py"
+    )
     assert files_of(SHIPPED_GYM).items() <= files_of(tmp_path).items()
 
 

@@ -7,7 +7,11 @@ import importlib.util
 import pytest
 import torch
 
-from autollm.agent.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from autollm.agent.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from autollm.agent.generation import TransformersGenerator
 from autollm.agent.grpo import train_grpo
 from autollm.agent.landscapes import make_landscape
@@ -22,7 +26,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 needs_vllm = pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None, reason="vllm is not installed (extra gpu)"
+    importlib.util.find_spec("vllm") is None,
+    reason="vllm is not installed (extra gpu)",
 )
 
 
@@ -84,11 +89,15 @@ def test_vllm__greedy__writes_what_transformers_writes(base):
     )
     prompts = [
         loaded.tokenizer.apply_chat_template(
-            c, tools=list(tool_schemas()), add_generation_prompt=True, tokenize=False
+            c,
+            tools=list(tool_schemas()),
+            add_generation_prompt=True,
+            tokenize=False,
         )
         for c in conversations
     ]
     said = server.generate(
-        prompts, SamplingParams(temperature=0, max_tokens=24, skip_special_tokens=False)
+        prompts,
+        SamplingParams(temperature=0, max_tokens=24, skip_special_tokens=False),
     )
     assert [o.outputs[0].text.split("<|im_end|>")[0] for o in said] == ours

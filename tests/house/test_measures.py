@@ -8,7 +8,13 @@ import pytest
 
 from autollm.core.places import PROJECT
 
-DONE = ("autollm/agent", "autollm/cli", "autollm/lab", "autollm/testing", "scripts")
+DONE = (
+    "autollm/agent",
+    "autollm/cli",
+    "autollm/lab",
+    "autollm/testing",
+    "scripts",
+)
 """Folders whose every line keeps the rules; the others follow."""
 NESTED_LEFT = 0
 CROWDED_LEFT = 21

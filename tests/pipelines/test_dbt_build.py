@@ -23,10 +23,14 @@ def test_lake_moment__logs_that_land_meanwhile__are_not_in_it(tmp_path):
     land(places, "first")
     with lake_moment(places) as moment:
         land(places, "second")
-        seen = list(pq.ParquetDataset(f"{moment['AUTOLLM_BRONZE']}/batches").files)
+        seen = list(
+            pq.ParquetDataset(f"{moment['AUTOLLM_BRONZE']}/batches").files
+        )
         assert len([f for f in seen if f.endswith("runs.parquet")]) == 1
     with lake_moment(places) as moment:
-        seen = list(pq.ParquetDataset(f"{moment['AUTOLLM_BRONZE']}/batches").files)
+        seen = list(
+            pq.ParquetDataset(f"{moment['AUTOLLM_BRONZE']}/batches").files
+        )
         assert len([f for f in seen if f.endswith("runs.parquet")]) == 2
 
 

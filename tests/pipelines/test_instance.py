@@ -98,4 +98,7 @@ def test_reconcile__run_that_the_daemon_is_launching__stays_until_the_daemon_wou
 
 
 def test_settings__dagster_yaml__names_the_same_start_timeout(home_instance):
-    assert home_instance.run_monitoring_start_timeout_seconds == own.START_TIMEOUT_S
+    assert (
+        home_instance.run_monitoring_start_timeout_seconds
+        == own.START_TIMEOUT_S
+    )

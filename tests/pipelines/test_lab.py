@@ -42,7 +42,8 @@ def test_partitions__every_level_of_every_family__has_one():
 def test_jobs__sweep__is_partitioned_and_the_main_ones_are_not():
     assert defs.resolve_job_def(SWEEP).partitions_def is not None
     assert all(
-        defs.resolve_job_def(name).partitions_def is None for name in (MAIN, REBUILD)
+        defs.resolve_job_def(name).partitions_def is None
+        for name in (MAIN, REBUILD)
     )
 
 

@@ -25,13 +25,17 @@ from tests.unit.snapshots.test_building import write_marts
 @pytest.fixture
 def places(tmp_path, monkeypatch) -> Places:
     """An empty home that lands its inbox alone."""
-    (tmp_path / "settings.toml").write_text("embedded = false\npublic = false\n")
+    (tmp_path / "settings.toml").write_text(
+        "embedded = false\npublic = false\n"
+    )
     monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AUTOLLM_SETTINGS", str(tmp_path / "settings.toml"))
     return resolve().prepare()
 
 
-def drop(places: Places, name: str, data: bytes = b"{}\n", age_s: float = 60.0) -> None:
+def drop(
+    places: Places, name: str, data: bytes = b"{}\n", age_s: float = 60.0
+) -> None:
     path = places.inbox / name
     path.write_bytes(data)
     os.utime(path, (time.time() - age_s,) * 2)
@@ -54,7 +58,11 @@ def test_ticks__definitions__are_on_from_the_start_and_ask_for_the_rebuild():
         defs.resolve_schedule_def("nightly_rebuild"),
         defs.resolve_sensor_def("inbox_sensor"),
     )
-    assert (schedule.job_name, schedule.cron_schedule, schedule.default_status) == (
+    assert (
+        schedule.job_name,
+        schedule.cron_schedule,
+        schedule.default_status,
+    ) == (
         jobs.REBUILD,
         "0 3 * * *",
         dg.DefaultScheduleStatus.RUNNING,
@@ -65,9 +73,15 @@ def test_ticks__definitions__are_on_from_the_start_and_ask_for_the_rebuild():
     )
     rebuilt = {
         key.to_user_string()
-        for key in defs.resolve_job_def(jobs.REBUILD).asset_layer.executable_asset_keys
+        for key in defs.resolve_job_def(
+            jobs.REBUILD
+        ).asset_layer.executable_asset_keys
     }
-    assert {"bronze/runs", "published_snapshot", "held_out_scores"} <= rebuilt and not {
+    assert {
+        "bronze/runs",
+        "published_snapshot",
+        "held_out_scores",
+    } <= rebuilt and not {
         "agent_sft",
         "agent_rl",
         "champion",
@@ -75,7 +89,9 @@ def test_ticks__definitions__are_on_from_the_start_and_ask_for_the_rebuild():
 
 
 def test_nightly_rebuild__nothing_published__asks_for_a_run(places):
-    assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
+    assert isinstance(
+        nightly_rebuild(dg.build_schedule_context()), dg.RunRequest
+    )
 
 
 def test_nightly_rebuild__nothing_changed__skips_and_says_on_what_the_snapshot_stands(
@@ -89,7 +105,9 @@ def test_nightly_rebuild__nothing_changed__skips_and_says_on_what_the_snapshot_s
     )
 
 
-def test_nightly_rebuild__new_log__asks_for_a_run_with_its_reason(places, table_id):
+def test_nightly_rebuild__new_log__asks_for_a_run_with_its_reason(
+    places, table_id
+):
     drop(places, "second.jsonl", run_bytes("second"))
     tick = nightly_rebuild(dg.build_schedule_context())
     assert (
@@ -101,8 +119,12 @@ def test_nightly_rebuild__new_log__asks_for_a_run_with_its_reason(places, table_
 def test_nightly_rebuild__dbt_project_changed__asks_for_a_run(
     places, table_id, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.dbt_project.project_digest", lambda: "another")
-    assert isinstance(nightly_rebuild(dg.build_schedule_context()), dg.RunRequest)
+    monkeypatch.setattr(
+        "pipelines.dbt_project.project_digest", lambda: "another"
+    )
+    assert isinstance(
+        nightly_rebuild(dg.build_schedule_context()), dg.RunRequest
+    )
 
 
 def test_inbox_sensor__empty_inbox__skips(places):
@@ -117,7 +139,8 @@ def test_inbox_sensor__file_that_is_being_written__waits(places):
     context = dg.build_sensor_context()
     tick = inbox_sensor(context)
     assert (
-        isinstance(tick, dg.SkipReason) and "may still be written" in tick.skip_message
+        isinstance(tick, dg.SkipReason)
+        and "may still be written" in tick.skip_message
     )
 
 
@@ -141,7 +164,9 @@ def test_inbox_sensor__file_from_the_future_still_growing__waits_on(places):
     assert isinstance(inbox_sensor(second), dg.SkipReason)
 
 
-def test_inbox_sensor__dropped_log_then_unchanged_folder__runs_once_then_skips(places):
+def test_inbox_sensor__dropped_log_then_unchanged_folder__runs_once_then_skips(
+    places,
+):
     drop(places, "run.jsonl")
     first = dg.build_sensor_context()
     request = inbox_sensor(first)

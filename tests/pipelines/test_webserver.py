@@ -34,7 +34,9 @@ def status_of(method, path, headers):
         transport = httpx.ASGITransport(app=OwnPagesOnly(reached, PORT))
         async with httpx.AsyncClient(transport=transport) as client:
             url = f"http://127.0.0.1:{PORT}{path}"
-            return (await client.request(method, url, headers=headers)).status_code
+            return (
+                await client.request(method, url, headers=headers)
+            ).status_code
 
     return asyncio.run(ask())
 
@@ -68,7 +70,8 @@ def test_guard__request_of_a_foreign_page__is_refused(method, path, headers):
         (
             "GET",
             "/runs",
-            OWN | {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+            OWN
+            | {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
         ),
     ],
 )
@@ -85,7 +88,10 @@ def test_guard__websocket_of_a_foreign_page__is_closed():
     async def send(message):
         sent.append(message)
 
-    headers = [(b"host", OWN["host"].encode()), (b"origin", b"https://evil.example")]
+    headers = [
+        (b"host", OWN["host"].encode()),
+        (b"origin", b"https://evil.example"),
+    ]
     scope = {"type": "websocket", "path": "/graphql", "headers": headers}
     asyncio.run(OwnPagesOnly(reached, PORT)(scope, receive, send))
     assert [m["type"] for m in sent] == ["websocket.close"]
@@ -132,7 +138,9 @@ def test_webserver__real_one__refuses_what_dagster_itself_carries_out(tmp_path):
         query = {"query": "{ version }"}
         own = httpx.post(f"{url}/graphql", json=query)
         foreign = httpx.post(
-            f"{url}/graphql", json=query, headers={"origin": "https://evil.example"}
+            f"{url}/graphql",
+            json=query,
+            headers={"origin": "https://evil.example"},
         )
         by_get = httpx.get(f"{url}/graphql", params={"query": MUTATION})
         rebound = httpx.get(url, headers={"host": "evil.example"})

@@ -15,7 +15,9 @@ from tests.unit.agent.conftest import SMALL
 
 
 def swapped_words(tokenizer):
-    return sorted(t for t in tokenizer.get_vocab() if t.isalpha() and len(t) > 3)[:2]
+    return sorted(
+        t for t in tokenizer.get_vocab() if t.isalpha() and len(t) > 3
+    )[:2]
 
 
 @pytest.fixture()
@@ -31,7 +33,9 @@ def other(tokenizer, tmp_path):
     )
     state = json.loads(swapped.backend_tokenizer.to_str())
     state["model"]["vocab"] |= {a: vocabulary[b], b: vocabulary[a]}
-    swapped._tokenizer = type(swapped.backend_tokenizer).from_str(json.dumps(state))
+    swapped._tokenizer = type(swapped.backend_tokenizer).from_str(
+        json.dumps(state)
+    )
     assert swapped.get_vocab()[a] == vocabulary[b]
     metadata = {"stage": "base", "experiments": ["seen:1"], "parents": ["p"]}
     return save_checkpoint(
@@ -75,7 +79,9 @@ def test_average__of_two__is_their_mean_and_tokens_are_found_by_name(
 def test_average__provenance__holds_what_any_of_them_was_trained_on(
     random_base, other, tmp_path
 ):
-    metadata = load_checkpoint(average([random_base, other], tmp_path / "out")).metadata
+    metadata = load_checkpoint(
+        average([random_base, other], tmp_path / "out")
+    ).metadata
     assert metadata["experiments"] == ["seen:1"] and metadata["averaged"] == [
         checkpoint_digest(random_base),
         checkpoint_digest(other),

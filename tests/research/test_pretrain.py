@@ -25,7 +25,9 @@ def quick(monkeypatch, tokenizer):
     )
 
 
-def test_pretrain__few_chunks__loss_falls_and_metadata_says_generated(quick, tmp_path):
+def test_pretrain__few_chunks__loss_falls_and_metadata_says_generated(
+    quick, tmp_path
+):
     final = pretrain.pretrain(quick.model_copy(update={"chunks": 12}), tmp_path)
     lines = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert (
@@ -101,7 +103,10 @@ def test_summarize__better_arm__has_an_interval_below_zero():
         and better["high"] < 0
         and better["n_training_seeds"] == 3
     )
-    assert better["later_minus_sft"] == pytest.approx(-0.1) and better["later_high"] < 0
+    assert (
+        better["later_minus_sft"] == pytest.approx(-0.1)
+        and better["later_high"] < 0
+    )
     assert rows["sft", "generated"]["minus_sft"] == 0 and better[
         "repeated"
     ] == pytest.approx(1 / 3, abs=1e-3)
@@ -116,7 +121,9 @@ def test_long_run__tiny__writes_results_and_goes_on_where_it_stopped(
         "sft": {"steps": 1, "batch_size": 2},
         "grpo": {"steps": 1, "groups": 1, "group_size": 2, "trials": 1},
     }
-    rows = long_run.run(generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes)
+    rows = long_run.run(
+        generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes
+    )
     assert {r["arm"] for r in rows} == set(long_run.ARMS)
     assert (tmp_path / "results.csv").exists() and (
         tmp_path / "curves.csv"
@@ -124,7 +131,11 @@ def test_long_run__tiny__writes_results_and_goes_on_where_it_stopped(
     assert "sft-random" in (tmp_path / "curves.svg").read_text()
     before = (tmp_path / "seed-0" / "scores-sft-rl.json").stat().st_mtime_ns
     assert (
-        long_run.run(generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes)
+        long_run.run(
+            generated_table, tmp_path, [0], n_tasks=2, n_seeds=1, **changes
+        )
         == rows
     )
-    assert (tmp_path / "seed-0" / "scores-sft-rl.json").stat().st_mtime_ns == before
+    assert (
+        tmp_path / "seed-0" / "scores-sft-rl.json"
+    ).stat().st_mtime_ns == before

@@ -37,7 +37,8 @@ noise that every answer carries is no difference: ask is_it_noise. Regret is in 
 (median - best) of the target: 0 is the best configuration, 1 the median one."""
 
 Logs = Annotated[
-    str, Field(description="A log, a table, or a folder of them.", max_length=4096)
+    str,
+    Field(description="A log, a table, or a folder of them.", max_length=4096),
 ]
 Where = Annotated[
     str,
@@ -45,7 +46,10 @@ Where = Annotated[
 ]
 Objective = Annotated[
     str,
-    Field(description="Its column, with :min or :max (val_loss:min).", max_length=200),
+    Field(
+        description="Its column, with :min or :max (val_loss:min).",
+        max_length=200,
+    ),
 ]
 
 
@@ -67,7 +71,14 @@ class Consultant:
         """
         advice = self._advise(logs, target, objective, 1)
         told = advice.to_json()
-        kept = ("target", "can_answer", "laws", "warnings", "assumptions", "evidence")
+        kept = (
+            "target",
+            "can_answer",
+            "laws",
+            "warnings",
+            "assumptions",
+            "evidence",
+        )
         return _bounded({name: told[name] for name in kept})
 
     def list_sources(self, logs: Logs) -> str:
@@ -80,7 +91,9 @@ class Consultant:
             statuses[run["status"]] = statuses.get(run["status"], 0) + 1
         experiments = []
         for experiment in evidence.table.experiments:
-            fidelity = {evidence.native(k): v for k, v in experiment.fidelity.items()}
+            fidelity = {
+                evidence.native(k): v for k, v in experiment.fidelity.items()
+            }
             experiments.append(
                 {"fidelity": fidelity, "flops": experiment.compute_flops}
             )
@@ -90,7 +103,9 @@ class Consultant:
                 "source": evidence.source,
                 "runs": len(evidence.runs),
                 "ended": statuses,
-                "objective": evidence.native(evidence.table.experiments[-1].objective),
+                "objective": evidence.native(
+                    evidence.table.experiments[-1].objective
+                ),
                 "knobs": [evidence.native(knob.name) for knob in space.knobs],
                 "experiments": experiments[-PAGE:],
                 "experiments_not_shown": max(0, len(experiments) - PAGE),
@@ -101,7 +116,9 @@ class Consultant:
     def query_experiments(
         self,
         logs: Logs,
-        page: Annotated[int, Field(ge=0, le=100_000, description="From 0.")] = 0,
+        page: Annotated[
+            int, Field(ge=0, le=100_000, description="From 0.")
+        ] = 0,
         objective: Objective = "",
     ) -> str:
         """Runs, the best outcome first: configuration, fidelity, outcome, status, file."""
@@ -156,7 +173,9 @@ class Consultant:
     def is_it_noise(
         self,
         logs: Logs,
-        difference: Annotated[float, Field(description="Of two mean outcomes.")],
+        difference: Annotated[
+            float, Field(description="Of two mean outcomes.")
+        ],
         runs_each: Annotated[int, Field(ge=1, le=1000)] = 1,
         objective: Objective = "",
     ) -> str:
@@ -168,7 +187,9 @@ class Consultant:
         )
         return _bounded(found._asdict())
 
-    def _advise(self, logs: str, target: str, objective: str, trials: int) -> Advice:
+    def _advise(
+        self, logs: str, target: str, objective: str, trials: int
+    ) -> Advice:
         return advise(self._evidence(logs, objective), target, trials=trials)
 
     def _evidence(self, logs: str, objective: str) -> Evidence:
@@ -211,8 +232,13 @@ def _bounded(answer: dict[str, Any]) -> str:
     """JSON without secrets, cut where lists are long."""
     text = json.dumps(answer, allow_nan=False, default=str)
     if len(text) > MAX_CHARACTERS and "evidence" in answer:
-        shorter = {**answer["evidence"], "rows": answer["evidence"].get("rows", [])[:3]}
-        text = json.dumps({**answer, "evidence": shorter}, allow_nan=False, default=str)
+        shorter = {
+            **answer["evidence"],
+            "rows": answer["evidence"].get("rows", [])[:3],
+        }
+        text = json.dumps(
+            {**answer, "evidence": shorter}, allow_nan=False, default=str
+        )
     if len(text) > MAX_CHARACTERS:
         raise ToolError(
             f"the answer has {len(text):,} characters, {MAX_CHARACTERS:,} are shown. "
@@ -241,7 +267,9 @@ def _said(tool: Callable[..., str]) -> Callable[..., str]:
 
 def build_server(root: Path, home: str = "") -> MCPServer:
     """The server with its tools."""
-    server = MCPServer("autollm", instructions=INSTRUCTIONS, log_level="WARNING")
+    server = MCPServer(
+        "autollm", instructions=INSTRUCTIONS, log_level="WARNING"
+    )
     tools = Consultant(root, home)
     for tool in (
         tools.what_can_i_know,

@@ -128,7 +128,9 @@ class AutoLLMSampler(BaseSampler):
         if self._study is None or len(study.directions) > 1:
             return None
         if trial.number not in self._proposals:
-            self._proposals[trial.number] = self._propose(self._study, study, trial)
+            self._proposals[trial.number] = self._propose(
+                self._study, study, trial
+            )
         value = self._proposals[trial.number].get(name)
         return None if value is None else _allowed(value, distribution)
 
@@ -156,11 +158,15 @@ def _study_of(
     if not isinstance(history, Evidence):
         history = read_evidence([history], Said(objective=objective))
     asked = parse_target(target) if isinstance(target, str) else dict(target)
-    fidelity, _ = resolve_target(asked, history.table.experiments, history.columns)
+    fidelity, _ = resolve_target(
+        asked, history.table.experiments, history.columns
+    )
     return study(history, fidelity, with_backtests=False)
 
 
-def _tried(found: Study, study: optuna.Study, trial: FrozenTrial) -> list[Tried]:
+def _tried(
+    found: Study, study: optuna.Study, trial: FrozenTrial
+) -> list[Tried]:
     """A trial of the study as a run at the target; none where its parameters do not
     make a configuration of the history's space. One that runs has no outcome yet.
     """
@@ -190,9 +196,14 @@ def _allowed(value: Any, distribution: BaseDistribution) -> Any:
         return None
     if not distribution.low <= value <= distribution.high:
         return None
-    if isinstance(distribution, IntDistribution) or distribution.step is not None:
+    if (
+        isinstance(distribution, IntDistribution)
+        or distribution.step is not None
+    ):
         step = distribution.step or 1
-        value = distribution.low + round((value - distribution.low) / step) * step
+        value = (
+            distribution.low + round((value - distribution.low) / step) * step
+        )
         value = min(value, distribution.high)
     if isinstance(distribution, FloatDistribution):
         return float(value)

@@ -16,7 +16,11 @@ import numpy as np
 from autollm.core.errors import EpisodeError
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapping import Snapping, places_in_play
-from autollm.gym.tasks.drawing import declared_grid, rows_to_snap_to, target_rows
+from autollm.gym.tasks.drawing import (
+    declared_grid,
+    rows_to_snap_to,
+    target_rows,
+)
 from autollm.gym.tasks.regret import regret
 from autollm.gym.tasks.task import Task
 

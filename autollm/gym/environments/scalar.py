@@ -18,7 +18,11 @@ import gymnasium
 import numpy as np
 
 from autollm.core.errors import EpisodeError
-from autollm.gym.environments.candidate_outcomes import STATUSES, lay_out, n_candidates
+from autollm.gym.environments.candidate_outcomes import (
+    STATUSES,
+    lay_out,
+    n_candidates,
+)
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import Draw, draw
 from autollm.gym.tasks.episode import Episode, start
@@ -64,7 +68,8 @@ class LLMConfigEnv(gymnasium.Env):
         n = n_candidates(task, table)
         self.action_space = gymnasium.spaces.Discrete(n)
         self.observation_space = gymnasium.spaces.Box(
-            np.array([-1, -np.inf], np.float32), np.array([n - 1, np.inf], np.float32)
+            np.array([-1, -np.inf], np.float32),
+            np.array([n - 1, np.inf], np.float32),
         )
         self._cells: dict[Any, Cell] = {}
         self._left = 0
@@ -76,11 +81,15 @@ class LLMConfigEnv(gymnasium.Env):
         environment's own stream.
         """
         super().reset(seed=seed)
-        self._seed = seed if seed is not None else int(self.np_random.integers(2**31))
+        self._seed = (
+            seed if seed is not None else int(self.np_random.integers(2**31))
+        )
         self._laid_out = lay_out(self._task, self._table, self._seed)
         self._played: dict[Any, Cell] = {}
         self._cells = (
-            self._lay_out(slice(None)) if len(self._laid_out.row) <= LAID_OUT else {}
+            self._lay_out(slice(None))
+            if len(self._laid_out.row) <= LAID_OUT
+            else {}
         )
         self._seen = bytearray(len(self._laid_out.rows))
         self._best = float("inf")
@@ -91,7 +100,9 @@ class LLMConfigEnv(gymnasium.Env):
         self._episode: Episode | None = None
         return np.array([-1, np.inf], np.float32), {"seed": self._seed}
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(
+        self, action: int
+    ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Try a candidate. A number that names none is a malformed call and costs its
         trial.
 
@@ -195,7 +206,9 @@ class LLMConfigEnv(gymnasium.Env):
         )
         losses = laid_out.loss[rows].tolist()
         rows = rows.tolist()
-        names = [STATUSES[code] for code in laid_out.status[candidates].tolist()]
+        names = [
+            STATUSES[code] for code in laid_out.status[candidates].tolist()
+        ]
         reports = map(
             Report, names, rows, laid_out.distance[candidates].tolist(), losses
         )

@@ -74,7 +74,9 @@ def fit_optimum(points: np.ndarray, loss: np.ndarray) -> FittedOptimum:
     if len(keep) < n_terms + 1:
         return FittedOptimum(fallback, best_row, False, n)
     x = points[keep] - centre
-    design = np.column_stack([np.ones(len(keep)), x, x[:, upper[0]] * x[:, upper[1]]])
+    design = np.column_stack(
+        [np.ones(len(keep)), x, x[:, upper[0]] * x[:, upper[1]]]
+    )
     weight = np.sqrt(1 / (0.15 + np.minimum(u[keep], 3)))
     gram = (design * weight[:, None] ** 2).T @ design + 1e-4 * np.eye(n_terms)
     beta = np.linalg.solve(gram, (design * weight[:, None] ** 2).T @ u[keep])
@@ -85,7 +87,10 @@ def fit_optimum(points: np.ndarray, loss: np.ndarray) -> FittedOptimum:
         return FittedOptimum(fallback, best_row, False, n)
     optimum = centre - np.linalg.solve(hessian, beta[1 : 1 + d])
     return FittedOptimum(
-        np.clip(optimum, points.min(axis=0), points.max(axis=0)), best_row, True, n
+        np.clip(optimum, points.min(axis=0), points.max(axis=0)),
+        best_row,
+        True,
+        n,
     )
 
 
@@ -101,9 +106,14 @@ def summarize(view: TaskView) -> EvidenceSummary:
     fits = tuple(fit_optimum(e.points, e.loss) for e in view.evidence)
     distance = np.array([e.z for e in view.evidence]) - view.target_z
     weight = np.array([b.n_rows * (1.0 if b.convex else 0.3) for b in fits])
-    trend, slopes = _trend(distance, np.array([b.optimum for b in fits]), weight)
+    trend, slopes = _trend(
+        distance, np.array([b.optimum for b in fits]), weight
+    )
     return EvidenceSummary(
-        fits, np.clip(trend, *view.space.window), slopes, _spread(view.evidence[-1])
+        fits,
+        np.clip(trend, *view.space.window),
+        slopes,
+        _spread(view.evidence[-1]),
     )
 
 
@@ -118,7 +128,9 @@ def _trend(
     mean_y = weight @ optima
     x = distance - mean_x
     y = optima - mean_y
-    gram = (x * weight[:, None]).T @ x + RIDGE / len(x) * np.eye(distance.shape[1])
+    gram = (x * weight[:, None]).T @ x + RIDGE / len(x) * np.eye(
+        distance.shape[1]
+    )
     slopes = np.linalg.solve(gram, (x * weight[:, None]).T @ y)
     return mean_y - mean_x @ slopes, slopes
 

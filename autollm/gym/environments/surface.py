@@ -62,14 +62,16 @@ class Surface:
             / self._lengths
         )
         self._w = np.sqrt(
-            np.concatenate([np.empty(0), *(squash(e.loss) for e in view.evidence)])[
-                kept
-            ]
+            np.concatenate(
+                [np.empty(0), *(squash(e.loss) for e in view.evidence)]
+            )[kept]
             + OFFSET
         )
         self._cells = _inputs(self._candidates, self._target_z) / self._lengths
         self._mean, self._scale = (
-            (self._w.mean(), max(self._w.std(), 1e-9)) if len(self._w) else (0.0, 1.0)
+            (self._w.mean(), max(self._w.std(), 1e-9))
+            if len(self._w)
+            else (0.0, 1.0)
         )
         self._prior = (
             self._posterior(self._x, self._w)
@@ -95,16 +97,20 @@ class Surface:
                 (trial.point, 0.0),
             ):
                 if place:
-                    squared = squared_distances(self._candidates, np.array([place]))[
-                        :, 0
-                    ]
+                    squared = squared_distances(
+                        self._candidates, np.array([place])
+                    )[:, 0]
                     height = np.where(
-                        (squared < SAME) | (squared < within - SAME), np.inf, height
+                        (squared < SAME) | (squared < within - SAME),
+                        np.inf,
+                        height,
                     )
         found = [int(np.argmin(height))]
         while len(found) < n:
             near = (
-                squared_distances(self._candidates, self._candidates[found[-1:]])[:, 0]
+                squared_distances(
+                    self._candidates, self._candidates[found[-1:]]
+                )[:, 0]
                 < APART**2
             )
             height = np.where(near, np.inf, height)
@@ -164,5 +170,7 @@ def _inputs(points: np.ndarray, z: np.ndarray) -> np.ndarray:
 def _thinned(n: int) -> np.ndarray:
     """At most MAX_ROWS of n row numbers, evenly spaced."""
     return (
-        np.arange(n) if n <= MAX_ROWS else np.linspace(0, n - 1, MAX_ROWS).astype(int)
+        np.arange(n)
+        if n <= MAX_ROWS
+        else np.linspace(0, n - 1, MAX_ROWS).astype(int)
     )

@@ -24,7 +24,11 @@ import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
 from autollm.gym.environments.shortlist import Shortlist, has_numbers
-from autollm.gym.environments.summary import EvidenceSummary, FittedOptimum, summarize
+from autollm.gym.environments.summary import (
+    EvidenceSummary,
+    FittedOptimum,
+    summarize,
+)
 from autollm.gym.environments.surface import Surface
 from autollm.gym.tasks.episode import Episode, Trial
 from autollm.gym.tasks.view import EvidenceTable
@@ -55,7 +59,9 @@ RESERVED = ("reset", "get_reward")
 
 def quarter(value: float) -> float:
     """The nearest quarter within +-LIMIT; never -0.0."""
-    return min(max(round(float(value) * QUARTERS) / QUARTERS, -LIMIT), LIMIT) + 0.0
+    return (
+        min(max(round(float(value) * QUARTERS) / QUARTERS, -LIMIT), LIMIT) + 0.0
+    )
 
 
 def numbers(values: np.ndarray) -> str:
@@ -71,7 +77,9 @@ class TextEnv:
     episode: Episode
     """Of the last reset."""
 
-    def __init__(self, open_episode: Callable[..., Episode], penalty: float = PENALTY):
+    def __init__(
+        self, open_episode: Callable[..., Episode], penalty: float = PENALTY
+    ):
         self._open_episode = open_episode
         self._penalty = penalty
 
@@ -87,7 +95,9 @@ class TextEnv:
         self._charged = {
             f"c{i + 1}": c.experiment_id for i, c in enumerate(view.charged)
         }
-        self.shortlist = Shortlist(view.candidates) if has_numbers(view.space) else None
+        self.shortlist = (
+            Shortlist(view.candidates) if has_numbers(view.space) else None
+        )
         fits = self.summary.fits
         origin = fits[-1].optimum if fits else self.summary.power_law_optimum
         self.reference = np.round(origin * QUARTERS) / QUARTERS
@@ -166,7 +176,9 @@ class TextEnv:
             page,
         )
 
-    def run_experiment(self, experiment: str, configuration: dict[str, float]) -> str:
+    def run_experiment(
+        self, experiment: str, configuration: dict[str, float]
+    ) -> str:
         """Run a configuration on the target experiment. Costs one trial.
 
         Args:
@@ -209,7 +221,9 @@ class TextEnv:
         """
         bad = sum(t.status != "ok" for t in self.episode.trials)
         return float(
-            1 - self.episode.regret_curve(latent=True).mean() - self._penalty * bad
+            1
+            - self.episode.regret_curve(latent=True).mean()
+            - self._penalty * bad
         )
 
     def _header(self) -> str:
@@ -252,7 +266,9 @@ class TextEnv:
             return None
         values = [configuration[name] for name in self._knobs]
         if not all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v)
+            isinstance(v, (int, float))
+            and not isinstance(v, bool)
+            and np.isfinite(v)
             for v in values
         ):
             return None
@@ -261,7 +277,9 @@ class TextEnv:
     def _say(self, trial: Trial) -> str:
         ledger = self.episode.ledger
         left = (
-            f"left {ledger.left:.2f}" if self._charged else f"left {ledger.trials_left}"
+            f"left {ledger.left:.2f}"
+            if self._charged
+            else f"left {ledger.trials_left}"
         )
         if trial.row < 0:
             return f"{trial.status} {left}"
@@ -283,9 +301,7 @@ class TextEnv:
         best candidates.
         """
         if self.shortlist is None:
-            return (
-                f"optimum {self._place(fit.optimum)} best {self._place(fit.best_row)}"
-            )
+            return f"optimum {self._place(fit.optimum)} best {self._place(fit.best_row)}"
         best = dict.fromkeys(
             self.shortlist.near(table.points[i])
             for i in np.argsort(table.loss, kind="stable")[:BEST]
@@ -312,13 +328,17 @@ class TextEnv:
 def tools() -> dict[str, Callable[..., str]]:
     """The tools by name, in the order in which TRL lists them."""
     methods = inspect.getmembers(TextEnv, predicate=inspect.isfunction)
-    known = [m for m in methods if m[0] not in RESERVED and not m[0].startswith("_")]
+    known = [
+        m for m in methods if m[0] not in RESERVED and not m[0].startswith("_")
+    ]
     return dict(known)
 
 
 def tool_texts() -> dict[str, str]:
     """What a model reads of each tool: its docstring."""
-    return {name: inspect.getdoc(method) or "" for name, method in tools().items()}
+    return {
+        name: inspect.getdoc(method) or "" for name, method in tools().items()
+    }
 
 
 def suggested(env: TextEnv) -> int:
@@ -343,7 +363,9 @@ def spoken_trial(env: TextEnv, trial: Trial) -> str:
     experiment's first outcome, as tools say it.
     """
     first = next(
-        t for t in env.episode.trials if t.row >= 0 and t.experiment == trial.experiment
+        t
+        for t in env.episode.trials
+        if t.row >= 0 and t.experiment == trial.experiment
     )
     change = numbers(env._scaled(trial.loss - first.loss))
     return f"at {env._place(np.array(trial.point))} change {change}"
@@ -358,7 +380,9 @@ def _names(episode: Episode) -> tuple[list[str], list[str]]:
     return list(view.space.coordinates), list(view.fidelity_names)
 
 
-def _page(row: Callable[[Any], str], of: Sequence[Any] | np.ndarray, page: int) -> str:
+def _page(
+    row: Callable[[Any], str], of: Sequence[Any] | np.ndarray, page: int
+) -> str:
     """One page of a listing; what is on no page is not said, so that it gets no
     number.
     """
@@ -366,5 +390,8 @@ def _page(row: Callable[[Any], str], of: Sequence[Any] | np.ndarray, page: int) 
     if not isinstance(page, int) or not 0 <= page < pages:
         return f"error: page {page} of {pages}"
     return "\n".join(
-        [*map(row, of[page * PAGE : (page + 1) * PAGE]), f"page {page} of {pages}"]
+        [
+            *map(row, of[page * PAGE : (page + 1) * PAGE]),
+            f"page {page} of {pages}",
+        ]
     )

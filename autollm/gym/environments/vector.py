@@ -58,7 +58,9 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         self._fewest = int(self._n_candidates.min())
         spaces = gymnasium.spaces
         n = self.num_envs
-        self.single_action_space = spaces.Discrete(int(self._n_candidates.max()))
+        self.single_action_space = spaces.Discrete(
+            int(self._n_candidates.max())
+        )
         self.action_space = spaces.MultiDiscrete(self._n_candidates)
         self.single_observation_space = spaces.Dict(
             {
@@ -109,7 +111,8 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         else:
             seeds = np.asarray(seed)
         mask = np.asarray(
-            (options or {}).get("reset_mask", np.ones(n, dtype=bool)), dtype=bool
+            (options or {}).get("reset_mask", np.ones(n, dtype=bool)),
+            dtype=bool,
         )
         if mask.shape != (n,) or seeds.shape != (n,):
             raise EpisodeError(
@@ -127,9 +130,10 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
             slot[which] = -1
         if mask.all():
             self._past.clear()
-        return {"loss": np.full(n, np.inf), "repeated": np.zeros(n, dtype=bool)}, {
-            "seed": self._seeds.copy()
-        }
+        return {
+            "loss": np.full(n, np.inf),
+            "repeated": np.zeros(n, dtype=bool),
+        }, {"seed": self._seeds.copy()}
 
     def step(
         self, actions: np.ndarray
@@ -206,7 +210,10 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         for k, (slot, _) in enumerate(self._past):
             counts = (slot > 0) & ~self._repeated(k)
             row = self._shared.row[np.maximum(slot, 0)]
-            for total, name in ((flops, "cost_flops"), (hours, "cost_device_hours")):
+            for total, name in (
+                (flops, "cost_flops"),
+                (hours, "cost_device_hours"),
+            ):
                 total += np.where(counts, self.table.columns[name][row], 0.0)
         return flops, hours
 
@@ -214,7 +221,11 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
         """How the last step's trials are counted (Trial.status), str [num_envs]."""
         code = self._shared.status[self._past[-1][1]]
         return NAMES[
-            np.where((code == 0) & self._repeated(len(self._past) - 1), REPEATED, code)
+            np.where(
+                (code == 0) & self._repeated(len(self._past) - 1),
+                REPEATED,
+                code,
+            )
         ]
 
     def view(self, index: int) -> TaskView:
@@ -264,12 +275,14 @@ class _SharedOutcomes:
 
     def __init__(self, tasks: tuple[Task, ...], table: OutcomeTable):
         self._table = table
-        numbers = {task: number for number, task in enumerate(dict.fromkeys(tasks))}
+        numbers = {
+            task: number for number, task in enumerate(dict.fromkeys(tasks))
+        }
         self._tasks = list(numbers)
         self._task_of = np.array([numbers[t] for t in tasks])
-        self.n_candidates = np.array([n_candidates(t, table) for t in self._tasks])[
-            self._task_of
-        ]
+        self.n_candidates = np.array(
+            [n_candidates(t, table) for t in self._tasks]
+        )[self._task_of]
         n_rows = np.array([len(target_rows(t, table, 0)) for t in self._tasks])[
             self._task_of
         ]
@@ -347,7 +360,9 @@ class _SharedOutcomes:
         laid_out = lay_out(task, self._table, seed)
         n = len(laid_out.row)
         n_rows = len(laid_out.rows)
-        self.slot[cell : cell + n] = np.where(laid_out.row >= 0, slot + laid_out.row, 0)
+        self.slot[cell : cell + n] = np.where(
+            laid_out.row >= 0, slot + laid_out.row, 0
+        )
         self.slot[cell + n] = 0
         self.status[cell : cell + n] = laid_out.status
         self.status[cell + n] = MALFORMED

@@ -35,15 +35,20 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     """The table of a snapshot's folder (URL); arrays of local ones are memory-mapped,
     read-only.
     """
-    raw = json.loads(storage.read_bytes(storage.join(folder, "experiments.json")))
+    raw = json.loads(
+        storage.read_bytes(storage.join(folder, "experiments.json"))
+    )
     spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
-    experiments = tuple(_experiment(entry, spaces) for entry in raw["experiments"])
+    experiments = tuple(
+        _experiment(entry, spaces) for entry in raw["experiments"]
+    )
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
     widths = np.array([len(e.space) for e in experiments])
     starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
     points = tuple(
-        flat[starts[i] : starts[i + 1]].reshape(-1, w) for i, w in enumerate(widths)
+        flat[starts[i] : starts[i + 1]].reshape(-1, w)
+        for i, w in enumerate(widths)
     )
     columns = {name: _load(folder, name) for name in COLUMNS}
     return OutcomeTable(
@@ -77,7 +82,9 @@ def _metric(stored: list[Any]) -> Metric:
 def _load(folder: str, name: str) -> np.ndarray:
     url = storage.join(folder, "arrays", f"{name}.npy")
     if storage.is_local(url):
-        return np.load(storage.local_path(url), mmap_mode="r", allow_pickle=False)
+        return np.load(
+            storage.local_path(url), mmap_mode="r", allow_pickle=False
+        )
     array = np.load(io.BytesIO(storage.read_bytes(url)), allow_pickle=False)
     array.setflags(write=False)
     return array

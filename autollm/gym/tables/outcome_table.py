@@ -190,7 +190,9 @@ class OutcomeTable:
                 a direction.
         """
         if self._is_own(experiment, objective):
-            return self.loss[self.offsets[experiment] : self.offsets[experiment + 1]]
+            return self.loss[
+                self.offsets[experiment] : self.offsets[experiment + 1]
+            ]
         if (experiment, objective) not in self._metric_losses:
             loss = oriented(
                 self.metric(experiment, objective),
@@ -233,7 +235,9 @@ class OutcomeTable:
         if not len(self.curve_offsets):
             return self.curve_points
         i = self.offsets[experiment] + row
-        return self.curve_points[self.curve_offsets[i] : self.curve_offsets[i + 1]]
+        return self.curve_points[
+            self.curve_offsets[i] : self.curve_offsets[i + 1]
+        ]
 
     def _digest_of(self, experiment: int) -> str:
         """64 hex digits over one experiment, as it lies in memory."""
@@ -243,11 +247,15 @@ class OutcomeTable:
             end = self.offsets[experiment + 1]
             digest = hashlib.sha256(_said_of(here).encode())
             for name in sorted(self.columns):
-                digest.update(np.ascontiguousarray(self.columns[name][first:end]).data)
+                digest.update(
+                    np.ascontiguousarray(self.columns[name][first:end]).data
+                )
             digest.update(np.ascontiguousarray(self.points[experiment]).data)
             for metric in here.metrics:
                 for values in (self.metric_values, self.metric_latents):
-                    digest.update(self._block(values, experiment, metric.name).data)
+                    digest.update(
+                        self._block(values, experiment, metric.name).data
+                    )
             if len(self.curve_offsets):
                 ends = self.curve_offsets[first : end + 1]
                 digest.update(np.diff(ends).data)
@@ -273,7 +281,9 @@ class OutcomeTable:
     def _is_own(self, experiment: int, objective: str) -> bool:
         return objective in ("", self.experiments[experiment].objective)
 
-    def _block(self, values: np.ndarray, experiment: int, name: str) -> np.ndarray:
+    def _block(
+        self, values: np.ndarray, experiment: int, name: str
+    ) -> np.ndarray:
         names = [m.name for m in self.experiments[experiment].metrics]
         if name not in names:
             label = self.experiments[experiment].label
@@ -319,7 +329,9 @@ def oriented(objective: np.ndarray, direction: str) -> np.ndarray:
     worst finite one.
     """
     loss = np.where(
-        np.isfinite(objective), objective if direction == "min" else -objective, np.nan
+        np.isfinite(objective),
+        objective if direction == "min" else -objective,
+        np.nan,
     )
     worst = np.nanmax(loss) if np.isfinite(loss).any() else 0.0
     return np.where(np.isnan(loss), worst, loss)

@@ -40,7 +40,9 @@ class Snapping:
         self.grid = grid
         self.points = points
         step = max(1, CHUNK // max(points.size, 1))
-        parts = [self._sorted(grid[i : i + step]) for i in range(0, len(grid), step)]
+        parts = [
+            self._sorted(grid[i : i + step]) for i in range(0, len(grid), step)
+        ]
         self._order, self._squared = (
             np.concatenate(p) for p in zip(*parts, strict=True)
         )
@@ -54,7 +56,9 @@ class Snapping:
         found = position[self._order]
         squared = np.where(found >= 0, self._squared, np.inf)
         tied = squared <= squared.min(axis=1, keepdims=True) + 1e-9
-        chosen = np.argmin(np.where(tied, found, len(self.points)), axis=1)[:, None]
+        chosen = np.argmin(np.where(tied, found, len(self.points)), axis=1)[
+            :, None
+        ]
         index = np.take_along_axis(found, chosen, axis=1)[:, 0]
         distance = np.sqrt(np.take_along_axis(squared, chosen, axis=1)[:, 0])
         if self._order.shape[1] < len(self.points):
@@ -83,7 +87,9 @@ class Snapping:
         a bit differs from `nearest`.
         """
         if grid.shape[1] > 7:
-            return np.sum((self.points[None, :, :] - grid[:, None, :]) ** 2, axis=2)
+            return np.sum(
+                (self.points[None, :, :] - grid[:, None, :]) ** 2, axis=2
+            )
         squared = np.zeros((len(grid), len(self.points)))
         for j in range(grid.shape[1]):
             squared += (self.points[:, j] - grid[:, j, None]) ** 2

@@ -35,7 +35,9 @@ def published_id(home_url: str) -> str | None:
         return None
     table_id = read_sealed(url, SnapshotError, REBUILD, SCHEMA).get("table_id")
     if not isinstance(table_id, str) or not table_id:
-        raise SnapshotError(f"{url} is damaged: it names no snapshot. Fix: {REBUILD}")
+        raise SnapshotError(
+            f"{url} is damaged: it names no snapshot. Fix: {REBUILD}"
+        )
     return table_id
 
 
@@ -60,7 +62,9 @@ def check_snapshot(home_url: str, table_id: str) -> list[str]:
         files = _manifest(folder)["files"]
     except SnapshotError as error:
         return [str(error)]
-    problems = [_problem_of(folder, name, entry) for name, entry in files.items()]
+    problems = [
+        _problem_of(folder, name, entry) for name, entry in files.items()
+    ]
     return [problem for problem in problems if problem]
 
 
@@ -132,5 +136,7 @@ def _manifest(folder: str) -> dict[str, Any]:
     url = storage.join(folder, "manifest.json")
     manifest = read_sealed(url, SnapshotError, REBUILD, SCHEMA)
     if not isinstance(manifest.get("files"), dict) or "schema" not in manifest:
-        raise SnapshotError(f"{url} is damaged: it lists no files. Fix: {REBUILD}")
+        raise SnapshotError(
+            f"{url} is damaged: it lists no files. Fix: {REBUILD}"
+        )
     return manifest

@@ -11,7 +11,11 @@ def squash(loss: np.ndarray) -> np.ndarray:
     """(loss - min) / (median - min), identity below 1 and 1 + log above. Shape kept."""
     best = np.min(loss)
     median = np.median(loss)
-    u = (loss - best) / (median - best) if median > best else np.zeros_like(loss)
+    u = (
+        (loss - best) / (median - best)
+        if median > best
+        else np.zeros_like(loss)
+    )
     return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
 
 
@@ -19,4 +23,6 @@ def unsquash(u: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Inverse of `squash` with the same reference losses."""
     best = np.min(loss)
     median = np.median(loss)
-    return best + (median - best) * np.where(u <= 1, u, np.exp(np.minimum(u, 50) - 1))
+    return best + (median - best) * np.where(
+        u <= 1, u, np.exp(np.minimum(u, 50) - 1)
+    )

@@ -204,14 +204,18 @@ def feasible_rows(task: Task, table: OutcomeTable) -> np.ndarray:
     return np.flatnonzero(feasible)
 
 
-def rows_to_snap_to(task: Task, table: OutcomeTable, rows: np.ndarray) -> np.ndarray:
+def rows_to_snap_to(
+    task: Task, table: OutcomeTable, rows: np.ndarray
+) -> np.ndarray:
     """`rows` in play and, so that a proposal is not moved across a constraint unseen,
     all infeasible ones; ascending ids, int64.
     """
     if not task.constraints:
         return rows
     n = len(table.points[table.index(task.target)])
-    return np.union1d(rows, np.setdiff1d(np.arange(n), feasible_rows(task, table)))
+    return np.union1d(
+        rows, np.setdiff1d(np.arange(n), feasible_rows(task, table))
+    )
 
 
 def _streams(task: Task, seed: int) -> list[np.random.SeedSequence]:

@@ -79,7 +79,10 @@ class Episode:
         return self.finished or not self._can_pay
 
     def run(
-        self, configuration: Mapping[str, Any], experiment: str = "", until: float = 1.0
+        self,
+        configuration: Mapping[str, Any],
+        experiment: str = "",
+        until: float = 1.0,
     ) -> Trial:
         """Try a configuration on the target, or on a charged experiment by its id;
         where runs may be paused, `until` a share of its steps.
@@ -101,7 +104,9 @@ class Episode:
     def run_point(self, point: np.ndarray, experiment: str = "") -> Trial:
         """The same for a point [n_coordinates] on the natural scale."""
         self._check_open()
-        return self._spend(*self._trial_at(point, self.playable[experiment], 1.0))
+        return self._spend(
+            *self._trial_at(point, self.playable[experiment], 1.0)
+        )
 
     def run_candidate(self, index: int, experiment: str = "") -> Trial:
         """The same for a row of the candidates; any other number is a malformed call."""
@@ -111,7 +116,9 @@ class Episode:
             return self.malformed(experiment)
         point = asked.candidates[index]
         if asked.lists_rows:
-            return self._spend(*self._trial_of(int(index), 0.0, point, asked, 1.0))
+            return self._spend(
+                *self._trial_of(int(index), 0.0, point, asked, 1.0)
+            )
         return self._spend(*self._trial_at(point, asked, 1.0))
 
     def malformed(self, experiment: str = "") -> Trial:
@@ -159,7 +166,9 @@ class Episode:
         """
         out = np.full(self.drawn.task.trials, -1)
         spent = np.cumsum([t.cost for t in self.trials])
-        for index, used in zip(best_so_far(self._target_losses), spent, strict=True):
+        for index, used in zip(
+            best_so_far(self._target_losses), spent, strict=True
+        ):
             out[max(math.ceil(used - SLACK), 1) - 1 :] = index
         return out
 
@@ -207,7 +216,9 @@ class Episode:
 
     @property
     def _target_losses(self) -> np.ndarray:
-        return np.array([math.nan if t.experiment else t.loss for t in self.trials])
+        return np.array(
+            [math.nan if t.experiment else t.loss for t in self.trials]
+        )
 
     @property
     def _can_pay(self) -> bool:
@@ -236,7 +247,9 @@ class Episode:
     def _malformed(self, asked: PlayableExperiment | None) -> Trial:
         known = asked or self.playable[""]
         cost = min(known.cost, self.ledger.left)
-        return Trial(0, "malformed", None, experiment=known.experiment, cost=cost)
+        return Trial(
+            0, "malformed", None, experiment=known.experiment, cost=cost
+        )
 
     def _trial_at(
         self, point: np.ndarray, asked: PlayableExperiment, until: float
@@ -257,7 +270,9 @@ class Episode:
         """
         if row < 0:
             cost = min(asked.cost * max(until, LEAST), self.ledger.left)
-            return self._infeasible(point, point, distance, asked, cost, until), None
+            return self._infeasible(
+                point, point, distance, asked, cost, until
+            ), None
         reached = self._reached(asked.experiment, row)
         stretch = until - reached if reached < until else until
         cost = asked.cost * max(stretch, LEAST)
@@ -265,7 +280,9 @@ class Episode:
         outcome = self.source.outcome(asked.index, asked.row_id(row))
         evaluated = asked.point(row)
         if not outcome.feasible:
-            trial = self._infeasible(evaluated, point, distance, asked, cost, 1.0)
+            trial = self._infeasible(
+                evaluated, point, distance, asked, cost, 1.0
+            )
             return trial, None
         trial = Trial(
             number=0,
@@ -325,12 +342,16 @@ class Episode:
             return "repeated"
         return "paused" if until < 1 else "ok"
 
-    def _up_to(self, share: float, trial: Trial, asked: PlayableExperiment) -> Trial:
+    def _up_to(
+        self, share: float, trial: Trial, asked: PlayableExperiment
+    ) -> Trial:
         """The trial with its curve up to a share of the run; before its end there is no
         outcome.
         """
         curve = self.source.curve(asked.index, asked.row_id(trial.row))
-        shown = tuple((float(s), float(v)) for s, v in curve if s <= share + SLACK)
+        shown = tuple(
+            (float(s), float(v)) for s, v in curve if s <= share + SLACK
+        )
         trial = replace(trial, share=share, signal=shown)
         if share == 1:
             return trial
@@ -357,7 +378,10 @@ class Episode:
 
 
 def start(
-    task: Task, table: OutcomeTable, seed: int, source: OutcomeSource | None = None
+    task: Task,
+    table: OutcomeTable,
+    seed: int,
+    source: OutcomeSource | None = None,
 ) -> Episode:
     """A fresh episode of (task, seed). Outcomes come from `source`, else from what the
     table names as their source, else from its rows.

@@ -52,7 +52,9 @@ class OutcomeSource(Protocol):
         """
         ...
 
-    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(
+        self, loss: float, place: int, values: np.ndarray
+    ) -> float:
         """What an outcome on the target counts as on the scale of `values`, the
         recorded (or smoothed) losses of the rows in play, [n_rows]. `place`: as the
         target numbers it in play.
@@ -95,8 +97,14 @@ class TableSource:
     def curve(self, experiment: int, row: int) -> np.ndarray:
         signal = self.table.experiments[experiment].signal
         points = self.table.curve(experiment, row)
-        return points * (1.0, -1.0) if signal and signal.direction == "max" else points
+        return (
+            points * (1.0, -1.0)
+            if signal and signal.direction == "max"
+            else points
+        )
 
-    def comparable_loss(self, loss: float, place: int, values: np.ndarray) -> float:
+    def comparable_loss(
+        self, loss: float, place: int, values: np.ndarray
+    ) -> float:
         """The row's own value."""
         return float(values[place])

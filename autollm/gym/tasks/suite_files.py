@@ -17,7 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from autollm.core.errors import SuiteError
 from autollm.core.files import is_local, join, list_names, read_bytes
@@ -120,14 +126,20 @@ class SuiteFile:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SuiteError(self._wrong(f"is no TOML: {error}")) from None
         except ValidationError as error:
-            raise SuiteError(self._wrong(sentence_of(error, SuiteText))) from None
+            raise SuiteError(
+                self._wrong(sentence_of(error, SuiteText))
+            ) from None
         if text.suite_id != self.suite_id:
             named = f"suite_id = {text.suite_id!r}, expected the file's name"
             raise SuiteError(self._wrong(named))
         return text
 
     def _wrong(self, what: str) -> str:
-        source = "" if self.origin in (SHIPPED, HOME) else f" (package {self.origin})"
+        source = (
+            ""
+            if self.origin in (SHIPPED, HOME)
+            else f" (package {self.origin})"
+        )
         return f"suite file {self.url}{source}: {what}. Fix: correct the file."
 
 
@@ -145,7 +157,9 @@ def suite_files(home: str | None = None) -> dict[str, SuiteFile]:
     for folder, origin in places:
         for name in _names(folder):
             suite_id = name.removesuffix(SUFFIX)
-            found.setdefault(suite_id, SuiteFile(suite_id, join(folder, name), origin))
+            found.setdefault(
+                suite_id, SuiteFile(suite_id, join(folder, name), origin)
+            )
     return dict(sorted(found.items()))
 
 

@@ -76,7 +76,9 @@ def experiments_of(table: OutcomeTable, source: str) -> list[Experiment]:
     """
     found = []
     for experiment in table.experiments:
-        if experiment.source == source or experiment.source.startswith(f"{source}/"):
+        if experiment.source == source or experiment.source.startswith(
+            f"{source}/"
+        ):
             found.append(experiment)
     if not found:
         known = {e.source for e in table.experiments}
@@ -146,9 +148,13 @@ def toml_of(
     for experiment in sorted(named.values(), key=_cost):
         entry = _entry(experiment, source, table)
         flops = f"{experiment.compute_flops:.3g} FLOPs"
-        lines.append(f"{_text(names[experiment.experiment_id])} = {entry}  # {flops}")
+        lines.append(
+            f"{_text(names[experiment.experiment_id])} = {entry}  # {flops}"
+        )
     for task in placed:
-        evidence = ", ".join(_text(names[e.experiment_id]) for e in task.evidence)
+        evidence = ", ".join(
+            _text(names[e.experiment_id]) for e in task.evidence
+        )
         lines += [
             "",
             "[[tasks]]",

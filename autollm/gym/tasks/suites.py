@@ -98,7 +98,9 @@ def _missing(task: Task, table: OutcomeTable) -> set[str]:
     named = (task.target, *task.evidence, *task.charged)
     lacking = {e for e in named if e not in table}
     needed = [(e, task.objective) for e in named]
-    needed += [(task.target, constraint.metric) for constraint in task.constraints]
+    needed += [
+        (task.target, constraint.metric) for constraint in task.constraints
+    ]
     for e, metric in needed:
         if e in table and metric and not _reports(table, e, metric):
             lacking.add(f"{e} with {metric}")
@@ -150,7 +152,9 @@ def load_suite(
         suite = resolved(suite, table)
     if not masked:
         return suite
-    tasks = tuple(replace(t, suite_id=suite_id, masked=True) for t in suite.tasks)
+    tasks = tuple(
+        replace(t, suite_id=suite_id, masked=True) for t in suite.tasks
+    )
     return replace(suite, suite_id=suite_id, tasks=tasks)
 
 
@@ -161,7 +165,9 @@ def resolved(suite: Suite, table: OutcomeTable) -> Suite:
     Raises:
         SuiteError: the table holds several experiments there, of different contexts.
     """
-    ids = {e: _id_in(table, e, place, suite) for e, place in suite.places.items()}
+    ids = {
+        e: _id_in(table, e, place, suite) for e, place in suite.places.items()
+    }
     if all(found == named for named, found in ids.items()):
         return suite
     tasks = tuple(_renamed(task, ids) for task in suite.tasks)
@@ -190,7 +196,9 @@ def held_out(
         suite = load_suite(suite_id, home=home)
         targets |= {task.target for task in suite.split("test")}
         if table is not None:
-            targets |= {task.target for task in resolved(suite, table).split("test")}
+            targets |= {
+                task.target for task in resolved(suite, table).split("test")
+            }
     return frozenset(targets)
 
 
@@ -224,12 +232,16 @@ def _load(file: SuiteFile, stamp: int) -> Suite:
     for name, entry in text.experiments.items():
         place = _place(text, entry)
         named = entry.get("id")
-        ids[name] = str(named or experiment_id(place.source, dict(place.fidelity)))
+        ids[name] = str(
+            named or experiment_id(place.source, dict(place.fidelity))
+        )
         if named is None:
             places[ids[name]] = place
     tasks = []
     for entry in text.tasks:
-        tasks += [_task(text, entry, ids, objective) for objective in text.objectives]
+        tasks += [
+            _task(text, entry, ids, objective) for objective in text.objectives
+        ]
     return Suite(
         suite_id=text.suite_id,
         version=text.version,
@@ -266,6 +278,8 @@ def _task(
         tolerance=text.tolerance,
         objective=objective,
         constraints=(
-            (Constraint(bounds.metric, bounds.max, bounds.min),) if bounds else ()
+            (Constraint(bounds.metric, bounds.max, bounds.min),)
+            if bounds
+            else ()
         ),
     )

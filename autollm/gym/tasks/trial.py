@@ -13,7 +13,9 @@ from typing import Any
 SLACK = 1e-9
 """Of a budget: sums of shares are not exact."""
 Proposal = (
-    dict[str, Any] | tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], float]
+    dict[str, Any]
+    | tuple[str, dict[str, Any]]
+    | tuple[str, dict[str, Any], float]
 )
 """A configuration for the target, or (experiment id, configuration) for a charged one;
 with the share to run up to, where runs may be paused.

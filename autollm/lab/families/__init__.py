@@ -16,7 +16,13 @@ from autollm.lab.spec import Family
 
 FAMILIES: dict[str, Family] = {
     family.name: family
-    for family in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)
+    for family in (
+        PRETRAINING,
+        OPTIMIZER,
+        ARCHITECTURE,
+        DATA_MIXTURE,
+        RL_TUNING,
+    )
 }
 
 

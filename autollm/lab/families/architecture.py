@@ -57,7 +57,10 @@ def n_steps(run: Run) -> int:
         1,
         round(
             settings["flop_budget"]
-            / (shape_of(run.config).train_flops_a_token * settings["batch_tokens"])
+            / (
+                shape_of(run.config).train_flops_a_token
+                * settings["batch_tokens"]
+            )
         ),
     )
 
@@ -86,9 +89,13 @@ def _parity(shape: Config) -> int:
 
 
 @cache
-def _fitting(param_budget: float) -> tuple[tuple[int, int, int, int, bool], ...]:
+def _fitting(
+    param_budget: float,
+) -> tuple[tuple[int, int, int, int, bool], ...]:
     every = itertools.product(DEPTHS, WIDTHS, HEADS, RATIOS, (False, True))
-    return tuple(s for s in every if shape_of(_named(s)).total_params <= param_budget)
+    return tuple(
+        s for s in every if shape_of(_named(s)).total_params <= param_budget
+    )
 
 
 @cache
@@ -139,7 +146,9 @@ def _distance(
 
 
 def _named(s: tuple[int, int, int, int, bool]) -> Config:
-    return dict(zip(("depth", "width", "heads", "mlp_ratio", "tied"), s, strict=True))
+    return dict(
+        zip(("depth", "width", "heads", "mlp_ratio", "tied"), s, strict=True)
+    )
 
 
 def fidelity(level: Level) -> dict[str, float]:
@@ -165,13 +174,21 @@ def _level(
         "batch_tokens": 1024 if split == "test" else 256,
     }
     if split == "test":
-        return Level(name, split, settings, part="first", best_third_seeds=(1, 2))
+        return Level(
+            name, split, settings, part="first", best_third_seeds=(1, 2)
+        )
     return Level(
-        name, split, settings, extra_seeds=(1,), best_third_seeds=best_third_seeds
+        name,
+        split,
+        settings,
+        extra_seeds=(1,),
+        best_third_seeds=best_third_seeds,
     )
 
 
-def _added(name: str, sweep: str, param_budget: int, flop_budget: float) -> Level:
+def _added(
+    name: str, sweep: str, param_budget: int, flop_budget: float
+) -> Level:
     settings = {
         "param_budget": param_budget,
         "flop_budget": flop_budget,
@@ -228,5 +245,8 @@ ARCHITECTURE = Family(
     allows=lambda level, config: (
         shape_of(config).total_params <= level.settings["param_budget"]
     ),
-    added=(_added("far1", FAR, 60_000, 2.3e11), _added("fresh1", FRESH, 120_000, 3e11)),
+    added=(
+        _added("far1", FAR, 60_000, 2.3e11),
+        _added("fresh1", FRESH, 120_000, 3e11),
+    ),
 )

@@ -78,13 +78,20 @@ def mixtures(n: int) -> list[dict[str, float]]:
 def _rounded(amounts: list[float]) -> dict[str, float]:
     """Shares in steps of 1 / GRID."""
     counts = largest_remainders([GRID * a / sum(amounts) for a in amounts])
-    return {name: count / GRID for name, count in zip(DOMAINS, counts, strict=True)}
+    return {
+        name: count / GRID for name, count in zip(DOMAINS, counts, strict=True)
+    }
 
 
 def _settings(
     width: int, layers: int, tokens: int, rate_log2: float
 ) -> dict[str, float]:
-    return {"width": width, "layers": layers, "tokens": tokens, "rate_log2": rate_log2}
+    return {
+        "width": width,
+        "layers": layers,
+        "tokens": tokens,
+        "rate_log2": rate_log2,
+    }
 
 
 def _level(
@@ -116,7 +123,9 @@ def _metrics() -> tuple[Metric, ...]:
         for name in TARGETS
         if name != OBJECTIVE
     ]
-    domains = [Metric(f"{name}_loss", "nats per token", "min") for name in DOMAINS]
+    domains = [
+        Metric(f"{name}_loss", "nats per token", "min") for name in DOMAINS
+    ]
     return (*targets, *domains, Metric("train_loss", "nats per token"))
 
 
@@ -124,7 +133,8 @@ DATA_MIXTURE = Family(
     name="data_mixture",
     version=1,
     space=Space(
-        (Knob("mixture", "simplex", DOMAINS, role="weight"),), "lab-data_mixture"
+        (Knob("mixture", "simplex", DOMAINS, role="weight"),),
+        "lab-data_mixture",
     ),
     levels=(
         _level("a1", "train", 16, 1, 2**16, -6.0, seeds=(0, 1)),
@@ -142,7 +152,11 @@ DATA_MIXTURE = Family(
     more_targets=tuple(f"{name}_loss" for name in TARGETS if name != OBJECTIVE),
     added=(
         added_level(
-            "far1", FAR, _settings(32, 3, 35 * 2**14, -6.5), "shared", (0, 1, 2, 3)
+            "far1",
+            FAR,
+            _settings(32, 3, 35 * 2**14, -6.5),
+            "shared",
+            (0, 1, 2, 3),
         ),
         added_level(
             "fresh1",

@@ -44,10 +44,17 @@ def design(level: Level) -> list[Config]:
 
 
 def _level(
-    name: str, split: str, width: int, layers: int, tokens: int, part: str = "full"
+    name: str,
+    split: str,
+    width: int,
+    layers: int,
+    tokens: int,
+    part: str = "full",
 ) -> Level:
     replicas = (
-        {"best_third_seeds": (1, 2)} if split == "test" else {"extra_seeds": (1,)}
+        {"best_third_seeds": (1, 2)}
+        if split == "test"
+        else {"extra_seeds": (1,)}
     )
     return Level(
         name,
@@ -88,10 +95,16 @@ OPTIMIZER = Family(
     stack_key=lambda run: -run.config["batch_tokens"],
     added=(
         added_level(
-            "far1", FAR, {"width": 64, "layers": 1, "tokens": 21 * 2**16}, "first"
+            "far1",
+            FAR,
+            {"width": 64, "layers": 1, "tokens": 21 * 2**16},
+            "first",
         ),
         added_level(
-            "fresh1", FRESH, {"width": 96, "layers": 2, "tokens": 11 * 2**16}, "first"
+            "fresh1",
+            FRESH,
+            {"width": 96, "layers": 2, "tokens": 11 * 2**16},
+            "first",
         ),
     ),
 )

@@ -38,10 +38,13 @@ def design(level: Level) -> list[Config]:
     grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
     if level.part == "other":
         other = [
-            (i, j) for i, j in grid if (i + j) % 2 == 1 or (i, j) in MIDDLE_OF_OTHER
+            (i, j)
+            for i, j in grid
+            if (i + j) % 2 == 1 or (i, j) in MIDDLE_OF_OTHER
         ]
         return [
-            {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in other
+            {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]}
+            for i, j in other
         ]
     kept = [
         (i, j)
@@ -50,7 +53,9 @@ def design(level: Level) -> list[Config]:
         or (i + j) % 2 == 0
         or (level.split == "test" and (i, j) in MIDDLE)
     ]
-    return [{"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept]
+    return [
+        {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept
+    ]
 
 
 def _level(
@@ -72,7 +77,8 @@ def _level(
         split,
         settings,
         part=part,
-        **({"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)}) | seeds,
+        **({"seeds": (0, 1)} if split == "test" else {"extra_seeds": (1,)})
+        | seeds,
     )
 
 
@@ -99,10 +105,24 @@ PRETRAINING = Family(
         _level("i1", "validation", 64, 2, 3 * 2**16),
         _level("j1", "validation", 96, 2, 3 * 2**18, "checkerboard"),
         _level(
-            "k1", "validation", 64, 3, 9 * 2**17, "checkerboard", best_third_seeds=(2,)
+            "k1",
+            "validation",
+            64,
+            3,
+            9 * 2**17,
+            "checkerboard",
+            best_third_seeds=(2,),
         ),
         _level("d1", "test", 64, 2, 3 * 2**19, "checkerboard", seeds=(0, 1, 2)),
-        _level("e1", "test", 80, 3, 899 * 2**11, "checkerboard", best_third_seeds=(2,)),
+        _level(
+            "e1",
+            "test",
+            80,
+            3,
+            899 * 2**11,
+            "checkerboard",
+            best_third_seeds=(2,),
+        ),
     ),
     objective=Metric("val_loss", "nats per token", "min"),
     secondary=(Metric("train_loss", "nats per token"),),
@@ -113,10 +133,16 @@ PRETRAINING = Family(
     stack_key=lambda run: -run.config["batch_tokens"],
     added=(
         added_level(
-            "far1", FAR, {"width": 80, "layers": 1, "tokens": 29 * 2**15}, "other"
+            "far1",
+            FAR,
+            {"width": 80, "layers": 1, "tokens": 29 * 2**15},
+            "other",
         ),
         added_level(
-            "fresh1", FRESH, {"width": 80, "layers": 2, "tokens": 33 * 2**15}, "other"
+            "fresh1",
+            FRESH,
+            {"width": 80, "layers": 2, "tokens": 33 * 2**15},
+            "other",
         ),
     ),
 )

@@ -42,7 +42,9 @@ def n_params(level: Level) -> int:
     """Of the decoder's blocks: attention 4 w^2, gated MLP of thrice the width 9 w^2,
     norms left out.
     """
-    return int(level.settings["layers"]) * 13 * int(level.settings["width"]) ** 2
+    return (
+        int(level.settings["layers"]) * 13 * int(level.settings["width"]) ** 2
+    )
 
 
 def design(level: Level) -> list[Config]:
@@ -89,11 +91,18 @@ def flops(level: Level) -> float:
 
 
 def _ladder(task: str) -> list[Level]:
-    def level(n: int, split: str, width: int, completions: int, **more: Any) -> Level:
+    def level(
+        n: int, split: str, width: int, completions: int, **more: Any
+    ) -> Level:
         return Level(
             f"{task[0]}{n}",
             split,
-            {"task": task, "width": width, "layers": 2, "completions": completions},
+            {
+                "task": task,
+                "width": width,
+                "layers": 2,
+                "completions": completions,
+            },
             **more,
         )
 
@@ -106,8 +115,15 @@ def _ladder(task: str) -> list[Level]:
     ]
 
 
-def _added(name: str, sweep: str, task: str, width: int, completions: int) -> Level:
-    settings = {"task": task, "width": width, "layers": 2, "completions": completions}
+def _added(
+    name: str, sweep: str, task: str, width: int, completions: int
+) -> Level:
+    settings = {
+        "task": task,
+        "width": width,
+        "layers": 2,
+        "completions": completions,
+    }
     return added_level(name, sweep, settings, "added")
 
 

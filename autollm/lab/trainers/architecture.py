@@ -12,12 +12,24 @@ import torch
 
 from autollm.core.records import Record
 from autollm.lab.corpus import Corpus, load
-from autollm.lab.families.architecture import ARCHITECTURE, n_steps, peak_rate, shape_of
+from autollm.lab.families.architecture import (
+    ARCHITECTURE,
+    n_steps,
+    peak_rate,
+    shape_of,
+)
 from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT, Shape
 from autollm.lab.spec import Run
-from autollm.lab.stack import DIVERGED_ABOVE, Batch, Recipe, fit, gather, validate
+from autollm.lab.stack import (
+    DIVERGED_ABOVE,
+    Batch,
+    Recipe,
+    fit,
+    gather,
+    validate,
+)
 from autollm.lab.trainers.pretraining import order
 
 __all__ = ["load", "train"]
@@ -37,7 +49,8 @@ def train(
     batch = int(runs[0].level.settings["batch_tokens"])
     seeds = {r.seed for r in runs}
     orders = {
-        seed: epochs(len(stream), steps * batch // CONTEXT, seed) for seed in seeds
+        seed: epochs(len(stream), steps * batch // CONTEXT, seed)
+        for seed in seeds
     }
     per_step = batch // CONTEXT
 
@@ -45,21 +58,28 @@ def train(
         return gather(
             stream,
             torch.stack(
-                [orders[r.seed][step * per_step : (step + 1) * per_step] for r in runs]
+                [
+                    orders[r.seed][step * per_step : (step + 1) * per_step]
+                    for r in runs
+                ]
             ),
         )
 
     curve = fit(
-        model, [Recipe(peak_rate(r.config)) for r in runs], batch_of, steps, max_seconds
+        model,
+        [Recipe(peak_rate(r.config)) for r in runs],
+        batch_of,
+        steps,
+        max_seconds,
     )
     losses = (
         np.full(len(runs), np.nan)
         if curve.timed_out
         else validate(model, data.validation)
     )
-    measured = costs(shape, gather(stream, orders[runs[0].seed][None, :per_step])) | {
-        "tokens": float(steps * batch)
-    }
+    measured = costs(
+        shape, gather(stream, orders[runs[0].seed][None, :per_step])
+    ) | {"tokens": float(steps * batch)}
     out = {}
     for i, run in enumerate(runs):
         head = header(
@@ -112,7 +132,9 @@ def costs(shape: Shape, batch: Batch) -> dict[str, float]:
     alone, kept = StackedDecoder(shape, [0]), {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        kept[tensor.untyped_storage().data_ptr()] = (
+            tensor.untyped_storage().nbytes()
+        )
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

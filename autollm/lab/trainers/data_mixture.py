@@ -49,7 +49,9 @@ def train(
     )
     starts = torch.stack(
         [
-            sequence_starts(r.config["mixture"], data, tokens // CONTEXT, r.seed)
+            sequence_starts(
+                r.config["mixture"], data, tokens // CONTEXT, r.seed
+            )
             for r in runs
         ]
     )
@@ -57,7 +59,9 @@ def train(
     curve = fit(
         model,
         [Recipe(2.0 ** level.settings["rate_log2"])] * len(runs),
-        lambda step: gather(stream, starts[:, step * per_step : (step + 1) * per_step]),
+        lambda step: gather(
+            stream, starts[:, step * per_step : (step + 1) * per_step]
+        ),
         tokens // BATCH_TOKENS,
         max_seconds,
     )
@@ -102,11 +106,16 @@ def sequence_starts(
     """Starts of a run's sequences in the concatenated domains, int64 [n_sequences]; a
     domain is repeated when it has too few.
     """
-    counts = largest_remainders([mixture[name] * n_sequences for name in DOMAINS])
-    labels = torch.repeat_interleave(torch.arange(len(DOMAINS)), torch.tensor(counts))
+    counts = largest_remainders(
+        [mixture[name] * n_sequences for name in DOMAINS]
+    )
+    labels = torch.repeat_interleave(
+        torch.arange(len(DOMAINS)), torch.tensor(counts)
+    )
     labels = labels[
         torch.randperm(
-            n_sequences, generator=torch.Generator().manual_seed(2_000_003 + seed)
+            n_sequences,
+            generator=torch.Generator().manual_seed(2_000_003 + seed),
         )
     ]
     starts, offset = torch.empty(n_sequences, dtype=torch.int64), 0
@@ -122,7 +131,9 @@ def sequence_starts(
             for e in range(-(-counts[d] // n_unique))
         ]
         if epochs:
-            starts[labels == d] = offset + CONTEXT * torch.cat(epochs)[: counts[d]]
+            starts[labels == d] = (
+                offset + CONTEXT * torch.cat(epochs)[: counts[d]]
+            )
         offset += len(data.train[name])
     return starts
 
@@ -135,8 +146,12 @@ def _finals(model: StackedDecoder, data: Domains) -> list[dict[str, float]]:
     }
     every = dict(losses)
     for name, parts in TARGETS.items():
-        every[name] = sum(weight * losses[part] for part, weight in parts.items())
+        every[name] = sum(
+            weight * losses[part] for part, weight in parts.items()
+        )
     finals = []
     for i in range(model.runs):
-        finals.append({f"{name}_loss": float(v[i]) for name, v in every.items()})
+        finals.append(
+            {f"{name}_loss": float(v[i]) for name, v in every.items()}
+        )
     return finals

@@ -16,7 +16,14 @@ from autollm.lab.model import StackedDecoder
 from autollm.lab.recording import header, language_model_log, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Config, Family, Run, shape_of
-from autollm.lab.stack import DIVERGED_ABOVE, Curve, Recipe, fit, gather, validate
+from autollm.lab.stack import (
+    DIVERGED_ABOVE,
+    Curve,
+    Recipe,
+    fit,
+    gather,
+    validate,
+)
 
 __all__ = ["load", "order", "train", "train_as"]
 
@@ -35,7 +42,11 @@ def train_as(
     family: Family, runs: list[Run], data: Corpus, max_seconds: float = math.inf
 ) -> dict[str, list[Record]]:
     """The same for a family that may choose more of a recipe than the rate."""
-    started, level, batch = now(), runs[0].level, int(runs[0].config["batch_tokens"])
+    started, level, batch = (
+        now(),
+        runs[0].level,
+        int(runs[0].config["batch_tokens"]),
+    )
     shape, tokens = shape_of(level), int(level.settings["tokens"])
     model = StackedDecoder(shape, [r.seed for r in runs])
     curve = _fit(runs, data, model, batch, tokens, max_seconds)
@@ -90,20 +101,33 @@ def _fit(
 
     def batch_of(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = [
-            orders[r.seed][step * n_sequences : (step + 1) * n_sequences] for r in runs
+            orders[r.seed][step * n_sequences : (step + 1) * n_sequences]
+            for r in runs
         ]
         return gather(stream, torch.stack(chosen))
 
     return fit(
-        model, [_recipe(r.config) for r in runs], batch_of, tokens // batch, max_seconds
+        model,
+        [_recipe(r.config) for r in runs],
+        batch_of,
+        tokens // batch,
+        max_seconds,
     )
 
 
 def _recipe(config: Config) -> Recipe:
-    knobs = {"weight_decay": "weight_decay", "warmup": "warmup_share", "beta2": "beta2"}
+    knobs = {
+        "weight_decay": "weight_decay",
+        "warmup": "warmup_share",
+        "beta2": "beta2",
+    }
     return Recipe(
         config["learning_rate"],
-        **{field: config[knob] for field, knob in knobs.items() if knob in config},
+        **{
+            field: config[knob]
+            for field, knob in knobs.items()
+            if knob in config
+        },
     )
 
 

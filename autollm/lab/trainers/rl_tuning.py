@@ -32,7 +32,13 @@ from autollm.core.records import Record, RunStep
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, PASSES, RL_TUNING
 from autollm.lab.recording import digits, end, header, now, thinned
 from autollm.lab.spec import Level, Run
-from autollm.lab.starts import END, answers, recipe_sha256, start_model, tokenizer
+from autollm.lab.starts import (
+    END,
+    answers,
+    recipe_sha256,
+    start_model,
+    tokenizer,
+)
 from autollm.lab.tasks import (
     MAX_ANSWER,
     RETAINED,
@@ -83,9 +89,15 @@ def train(
 
 
 def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
-    started, folder, task = now(), data.of(run.level), run.level.settings["task"]
+    started, folder, task = (
+        now(),
+        data.of(run.level),
+        run.level.settings["task"],
+    )
     disable_progress_bar()
-    model, reference = (AutoModelForCausalLM.from_pretrained(folder) for _ in range(2))
+    model, reference = (
+        AutoModelForCausalLM.from_pretrained(folder) for _ in range(2)
+    )
     watch, processor_start = _Watch(max_seconds), time.process_time()
     with scratch_folder("grpo") as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore")
@@ -107,7 +119,9 @@ def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
     seconds = wall_s if run.level.clock == "wall" else processor_s
     steps = [_step(entry) for entry in history if "reward" in entry]
     finite = all(bool(p.isfinite().all()) for p in model.parameters())
-    final = score(model, reference, task) if finite and not watch.timed_out else {}
+    final = (
+        score(model, reference, task) if finite and not watch.timed_out else {}
+    )
     shape = {
         "task": task,
         "width": run.level.settings["width"],
@@ -149,18 +163,23 @@ def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
 def _prompts(run: Run) -> Dataset:
     """One prompt a group, in the order of the run's seed."""
     task, rng = run.level.settings["task"], random.Random(f"train {run.seed}")
-    n_groups = int(run.level.settings["completions"]) // int(run.config["group_size"])
+    n_groups = int(run.level.settings["completions"]) // int(
+        run.config["group_size"]
+    )
     return Dataset.from_dict(
         {
             "prompt": [
-                make(task, rng.choice(SIZES[task]), rng).prompt for _ in range(n_groups)
+                make(task, rng.choice(SIZES[task]), rng).prompt
+                for _ in range(n_groups)
             ]
         }
     )
 
 
 def _arguments(run: Run, folder: str) -> GRPOConfig:
-    n_steps = int(run.level.settings["completions"]) // COMPLETIONS_A_STEP * PASSES
+    n_steps = (
+        int(run.level.settings["completions"]) // COMPLETIONS_A_STEP * PASSES
+    )
     return GRPOConfig(
         output_dir=folder,
         seed=run.seed,
@@ -222,10 +241,13 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
         found[part] = sum(
             is_right(p, a) for p, a in zip(prompts, given, strict=True)
         ) / len(prompts)
-        variance += WEIGHTS[part] ** 2 * found[part] * (1 - found[part]) / len(prompts)
+        variance += (
+            WEIGHTS[part] ** 2 * found[part] * (1 - found[part]) / len(prompts)
+        )
         if part == "in_task":
             formed = sum(
-                is_well_formed(p, a) for p, a in zip(prompts, given, strict=True)
+                is_well_formed(p, a)
+                for p, a in zip(prompts, given, strict=True)
             ) / len(prompts)
     torch.random.set_rng_state(state)
     total = sum(WEIGHTS[part] * share for part, share in found.items())
@@ -241,7 +263,11 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
 def scoring_prompts(task: str) -> dict[str, list[str]]:
     """The same for every run of a task."""
     other, rng = RETAINED[task], random.Random(f"score {task}")
-    sizes = {"in_task": SIZES[task], "shifted": SHIFTED[task], "retained": SIZES[other]}
+    sizes = {
+        "in_task": SIZES[task],
+        "shifted": SHIFTED[task],
+        "retained": SIZES[other],
+    }
     prompts: dict[str, list[str]] = {}
     for part, n in N_SCORED.items():
         asked = other if part == "retained" else task
@@ -257,7 +283,9 @@ def _drift(model: Any, start: Any, task: str) -> dict[str, float]:
     tok, state = tokenizer(), torch.random.get_rng_state()
     torch.manual_seed(0)
     prompts = scoring_prompts(task)["in_task"][:N_SAMPLED]
-    batch = tok(prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
+    batch = tok(
+        prompts, return_tensors="pt", padding=True, return_token_type_ids=False
+    )
     ids = model.generate(
         **batch,
         max_new_tokens=MAX_ANSWER,
@@ -269,7 +297,9 @@ def _drift(model: Any, start: Any, task: str) -> dict[str, float]:
     torch.random.set_rng_state(state)
     mask, n = (ids != tok.pad_token_id).long(), batch["input_ids"].shape[1]
     ours, theirs = (
-        m(input_ids=ids, attention_mask=mask).logits[:, n - 1 : -1].log_softmax(-1)
+        m(input_ids=ids, attention_mask=mask)
+        .logits[:, n - 1 : -1]
+        .log_softmax(-1)
         for m in (model, start)
     )
     counts = mask[:, n:].bool()
@@ -290,6 +320,8 @@ class _Watch(TrainerCallback):
             False,
         )
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, **_: Any
+    ) -> None:
         if time.perf_counter() - self.start > self.max_seconds:
             self.timed_out = control.should_training_stop = True

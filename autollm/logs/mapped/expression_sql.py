@@ -16,7 +16,14 @@ from collections.abc import Callable
 from autollm.core.expressions import Call, Name, Node, Number, Operation, Text
 from autollm.logs.mapped.query import Query, number, text
 
-_COMPARISONS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": "=", "!=": "<>"}
+_COMPARISONS = {
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+    "==": "=",
+    "!=": "<>",
+}
 _ARITHMETIC = ("+", "-", "*")
 _LEAF = re.compile(r"\w+|'[^']*'::DOUBLE")
 
@@ -51,13 +58,17 @@ class ExpressionSql:
                 return self._call(function, [self.number(a) for a in arguments])
             case Operation(operator="not", operands=(operand,)):
                 return f"(NOT {self.truth(operand)})"
-            case Operation(operator="and" | "or" as operator, operands=operands):
+            case Operation(
+                operator="and" | "or" as operator, operands=operands
+            ):
                 parts = [self.truth(operand) for operand in operands]
                 return "(" + f" {operator.upper()} ".join(parts) + ")"
             case Operation(operator=operator, operands=operands):
                 if operator in _COMPARISONS:
                     return self._comparison(_COMPARISONS[operator], operands)
-                return self._arithmetic(operator, [self.number(o) for o in operands])
+                return self._arithmetic(
+                    operator, [self.number(o) for o in operands]
+                )
         raise TypeError(f"no SQL for {node!r}")
 
     def _arithmetic(self, operator: str, operands: list[str]) -> str:
@@ -71,9 +82,7 @@ class ExpressionSql:
             return f"({left} / CASE WHEN {right} <> 0 THEN {right} END)"
         left = self._once(left)
         # 0 to a negative power and a root of a negative number are undefined in Python
-        is_defined = (
-            f"({left} > 0 OR ({left} = 0 AND {right} >= 0) OR {right} = floor({right}))"
-        )
+        is_defined = f"({left} > 0 OR ({left} = 0 AND {right} >= 0) OR {right} = floor({right}))"
         power = f"CASE WHEN {is_defined} THEN pow({left}, {right}) END"
         return self._finite(power, (left, right))
 
@@ -84,9 +93,7 @@ class ExpressionSql:
         left, right = (self._once(self.number(operand)) for operand in operands)
         if operator == "<>":
             return f"({left} <> {right} OR isnan({left}) OR isnan({right}))"
-        return (
-            f"({left} {operator} {right} AND NOT isnan({left}) AND NOT isnan({right}))"
-        )
+        return f"({left} {operator} {right} AND NOT isnan({left}) AND NOT isnan({right}))"
 
     def _call(self, function: str, arguments: list[str]) -> str:
         if function == "mean":

@@ -17,7 +17,9 @@ SHOWN = 60
 """Columns that a message lists."""
 
 
-def check_columns(mapping: Mapping, relation: Relation, columns: list[str]) -> None:
+def check_columns(
+    mapping: Mapping, relation: Relation, columns: list[str]
+) -> None:
     """Compare a table's header with what the mapping needs.
 
     Raises:

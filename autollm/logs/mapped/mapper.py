@@ -87,15 +87,22 @@ class Mapper:
         if len(names) > _SQL_COLUMNS:
             cells = (column.to_pylist() for column in columns.values())
             rows = [
-                dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)
+                dict(zip(names, row, strict=True))
+                for row in zip(*cells, strict=True)
             ]
-            return pa.array([json.dumps(row, ensure_ascii=False) for row in rows])
-        raw = {f"r{index}": column for index, column in enumerate(columns.values())}
+            return pa.array(
+                [json.dumps(row, ensure_ascii=False) for row in rows]
+            )
+        raw = {
+            f"r{index}": column for index, column in enumerate(columns.values())
+        }
         raw["row_"] = pa.array(range(runs.num_rows), pa.int64())
         pairs = [f"{text(name)}, r{index}" for index, name in enumerate(names)]
         self.connection.register("raw", pa.table(raw))
         try:
-            sql = f"SELECT json_object({', '.join(pairs)})::VARCHAR AS j FROM raw"
+            sql = (
+                f"SELECT json_object({', '.join(pairs)})::VARCHAR AS j FROM raw"
+            )
             return self.connection.sql(sql).to_arrow_table()["j"]
         finally:
             self.connection.unregister("raw")
@@ -106,7 +113,9 @@ def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     if pa.types.is_floating(column.type):
         are_finite = pc.all(pc.is_finite(column)).as_py()
         if are_finite is False:
-            return pa.array([text_of(c) for c in column.to_pylist()], pa.string())
+            return pa.array(
+                [text_of(c) for c in column.to_pylist()], pa.string()
+            )
     return column
 
 
@@ -117,7 +126,9 @@ def _n_lines(runs: pa.Table) -> pa.Array | pa.ChunkedArray:
 
 
 def _bad(rows: pa.Table) -> pa.Table:
-    texts = pc.utf8_slice_codeunits(rows["header_json"].cast(pa.string()), 0, 500)
+    texts = pc.utf8_slice_codeunits(
+        rows["header_json"].cast(pa.string()), 0, 500
+    )
     return pa.table(
         {
             "file": rows["raw_file"],

@@ -45,7 +45,9 @@ class Query:
         for layer in self._layers:
             columns = ", ".join(f"{sql} AS {name}" for name, sql in layer)
             source = f"(SELECT *, {columns} FROM {source})"
-        columns = ", ".join(f"{sql} AS {quoted(n)}" for n, sql in outputs.items())
+        columns = ", ".join(
+            f"{sql} AS {quoted(n)}" for n, sql in outputs.items()
+        )
         return f"SELECT {columns} FROM {source}"
 
 

@@ -62,7 +62,9 @@ class RowsSql:
         fidelity = _json_object(
             [(q.name, self._json_number(v)) for q, v in coordinates]
         )
-        labels = [f"{text(f'{q.name}=')} || {_short(v)}" for q, v in coordinates]
+        labels = [
+            f"{text(f'{q.name}=')} || {_short(v)}" for q, v in coordinates
+        ]
         objective = self._optional(self._mapping.objective)
         secondary = []
         for metric in self._mapping.secondary:
@@ -98,12 +100,16 @@ class RowsSql:
         added = f"CASE WHEN {context} = '{{}}' THEN '' ELSE {context} END"
         hashed = f"({outputs['fidelity_json']} || {added})"
         is_log = mapping.format == RUN_LOG
-        trunk = self._sheet.text(mapping.trunk.column) if mapping.trunk else "''"
+        trunk = (
+            self._sheet.text(mapping.trunk.column) if mapping.trunk else "''"
+        )
         return {
             "group": group,
             "config_id": f"left(sha256({outputs['config_json']}), 16)",
             "context_id": f"left(sha256({context}), 16)",
-            "experiment_id": joined(source, "':'", f"left(sha256({hashed}), 8)"),
+            "experiment_id": joined(
+                source, "':'", f"left(sha256({hashed}), 8)"
+            ),
             "trunk_id": f"coalesce({trunk}, '')",
             "schedule_share": self._share(),
             "data_sha256": self._plain_text("data.sha256") if is_log else "''",
@@ -178,7 +184,9 @@ class RowsSql:
             text(f"cannot compute {expression.text!r}: the result is "),
             f"coalesce({result}::VARCHAR, 'undefined')",
         )
-        is_odd = f"({result} IS NULL OR (NOT isfinite({result}) AND {are_finite}))"
+        is_odd = (
+            f"({result} IS NULL OR (NOT isfinite({result}) AND {are_finite}))"
+        )
         problem = self._query.let(
             f"CASE WHEN {is_odd} THEN coalesce({', '.join([*problems, failed])}) END"
         )
@@ -201,7 +209,9 @@ class RowsSql:
                     text(canonical_json(option)) for option in knob.when.values
                 )
                 earlier = pieces[knob.when.knob]
-                is_chosen = f"coalesce({earlier} IN ({options or 'NULL'}), false)"
+                is_chosen = (
+                    f"coalesce({earlier} IN ({options or 'NULL'}), false)"
+                )
                 value = f"CASE WHEN {is_chosen} THEN {value} END"
                 problem = f"CASE WHEN {is_chosen} THEN {problem} END"
             pieces[knob.name] = self._query.let(value)
@@ -222,7 +232,10 @@ class RowsSql:
         )
         raw = self._sheet.column(knob.column)
         if knob.missing is not None:
-            return f"CASE WHEN {raw} IS NULL THEN {missing} ELSE {value} END", problem
+            return (
+                f"CASE WHEN {raw} IS NULL THEN {missing} ELSE {value} END",
+                problem,
+            )
         return value, self._or_missing(knob.column, problem)
 
     def _or_missing(self, column: str, problem: str) -> str:
@@ -270,7 +283,9 @@ class RowsSql:
         if knob.scale == "log":
             is_right, kind = f"({is_right} AND {raw} > 0)", "positive finite"
         is_wrong = joined(
-            text(f"{knob.column}="), f"{raw}::VARCHAR", text(f" is not a {kind} number")
+            text(f"{knob.column}="),
+            f"{raw}::VARCHAR",
+            text(f" is not a {kind} number"),
         )
         reasons.append(f"CASE WHEN NOT {is_right} THEN {is_wrong} END")
         if knob.scale == "integer":
@@ -284,7 +299,9 @@ class RowsSql:
             reasons.append(f"CASE WHEN {raw} <> floor({raw}) THEN {wrong} END")
         value = raw
         if knob.step is not None:
-            value, reason = self._stepped(knob, f"CASE WHEN {is_right} THEN {raw} END")
+            value, reason = self._stepped(
+                knob, f"CASE WHEN {is_right} THEN {raw} END"
+            )
             reasons.append(reason)
         return self._json_number(value), f"coalesce({', '.join(reasons)})"
 
@@ -332,7 +349,9 @@ class RowsSql:
             ),
         )
         is_within = f"({value} BETWEEN {number(low)} AND {number(high)})"
-        return f"CASE WHEN isfinite({value}) AND NOT {is_within} THEN {reason} END"
+        return (
+            f"CASE WHEN isfinite({value}) AND NOT {is_within} THEN {reason} END"
+        )
 
     def _simplex(self, knob: KnobRule) -> tuple[str, str]:
         """Weights by part, renormalized to sum 1: published tables round them to a few
@@ -392,7 +411,9 @@ class RowsSql:
                 return canonical_json(entry.missing)
             return canonical_json(plain(cell))
 
-        value, problem = self._sheet.spelled(entry.column, spell, f"c {entry.name}")
+        value, problem = self._sheet.spelled(
+            entry.column, spell, f"c {entry.name}"
+        )
         raw = self._sheet.column(entry.column)
         if entry.missing is not None:
             missing = text(canonical_json(entry.missing))
@@ -439,11 +460,17 @@ class RowsSql:
             negative = joined(
                 text(f"the cost {name} is "), f"printf('%g', {value.number})"
             )
-            self._problems.append(f"CASE WHEN {value.number} < 0 THEN {negative} END")
-            found[name] = f"CASE WHEN isfinite({value.number}) THEN {value.number} END"
+            self._problems.append(
+                f"CASE WHEN {value.number} < 0 THEN {negative} END"
+            )
+            found[name] = (
+                f"CASE WHEN isfinite({value.number}) THEN {value.number} END"
+            )
         hardware = self._mapping.hardware
         device = (
-            text(hardware.device) if hardware else self._plain_text("hardware.device")
+            text(hardware.device)
+            if hardware
+            else self._plain_text("hardware.device")
         )
         hours = self._query.let(found["device_hours"])
         return {
@@ -494,7 +521,9 @@ class RowsSql:
             else from_real
         )
         fits = f"({whole} >= -9223372036854775808 AND {whole} < 18446744073709551616)"
-        wrong = joined(text(f"{column} must be a 64-bit integer, got "), _quoted(raw))
+        wrong = joined(
+            text(f"{column} must be a 64-bit integer, got "), _quoted(raw)
+        )
         self._problems.append(
             f"CASE WHEN {raw} IS NOT NULL AND NOT coalesce({fits}, false) THEN {wrong} END"
         )
@@ -542,7 +571,9 @@ class RowsSql:
             self._problems.append(
                 f"CASE WHEN {asked} AND NOT {value.is_missing} THEN {value.problem} END"
             )
-        status = self._query.let(f"CASE {' '.join(is_set_aside)} ELSE 'finished' END")
+        status = self._query.let(
+            f"CASE {' '.join(is_set_aside)} ELSE 'finished' END"
+        )
         outcomes = ", ".join(text(s) for s in OUTCOMES)
         return {
             "status": status,

@@ -31,7 +31,9 @@ class Sheet:
     `styles` are those of earlier chunks of the same file; new columns are added to it.
     """
 
-    def __init__(self, mapping: Mapping, runs: pa.Table, styles: dict[str, Style]):
+    def __init__(
+        self, mapping: Mapping, runs: pa.Table, styles: dict[str, Style]
+    ):
         self.mapping, self._styles = mapping, styles
         self.n_rows = runs.num_rows
         self.raw: dict[str, pa.Array] = {}
@@ -45,7 +47,10 @@ class Sheet:
 
     def table(self) -> pa.Table:
         """What the query reads: the columns that were asked for."""
-        columns = {**self.columns, "row_": pa.array(range(self.n_rows), pa.int64())}
+        columns = {
+            **self.columns,
+            "row_": pa.array(range(self.n_rows), pa.int64()),
+        }
         return pa.table(columns)
 
     def column(self, name: str) -> str:
@@ -94,8 +99,12 @@ class Sheet:
         if cells is None:
             return pa.nulls(self.n_rows, pa.string())
         if pa.types.is_string(cells.type):
-            return pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
-        return cells.cast(pa.string()) if pa.types.is_null(cells.type) else cells
+            return pc.if_else(
+                pc.equal(cells, ""), pa.scalar(None, pa.string()), cells
+            )
+        return (
+            cells.cast(pa.string()) if pa.types.is_null(cells.type) else cells
+        )
 
     def _numbers(self, name: str, missing: Scalar | None) -> pa.Array:
         cells = self._cells(name)
@@ -107,7 +116,9 @@ class Sheet:
             numbers = cells.cast(pa.float64(), safe=False)
         if missing is None:
             return numbers
-        absent = per_cell(cells, lambda cell: "1" if is_nothing(cell) else "")[0]
+        absent = per_cell(cells, lambda cell: "1" if is_nothing(cell) else "")[
+            0
+        ]
         absent = pc.or_kleene(pc.is_null(cells), pc.equal(absent, "1"))
         return pc.if_else(absent, pa.scalar(float(missing)), numbers)
 
@@ -123,7 +134,10 @@ class Sheet:
         """How numbers are written is told by all columns that are not plain."""
         odd = {name: self._cells(name)}
         for other, cells in self.raw.items():
-            if pa.types.is_string(cells.type) and other not in (FILE_COLUMN, name):
+            if pa.types.is_string(cells.type) and other not in (
+                FILE_COLUMN,
+                name,
+            ):
                 odd[other] = cells
         distinct = {n: pc.unique(cells).to_pylist() for n, cells in odd.items()}
         found = styles_of(distinct, self.mapping.decimal)
@@ -143,7 +157,9 @@ class Sheet:
                 found[key] = _outputs(lookup, key)
         encoded = combined.dictionary_encode()
         per_key = [found[key] for key in encoded.dictionary.to_pylist()]
-        problems = [entry if isinstance(entry, str) else None for entry in per_key]
+        problems = [
+            entry if isinstance(entry, str) else None for entry in per_key
+        ]
         taken = pa.array(problems, pa.string()).take(encoded.indices)
         problem = self._named(("lookup", *lookup.columns), lambda: taken)
         for index, name in enumerate(lookup.outputs):
@@ -155,7 +171,9 @@ class Sheet:
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     found = column.combine_chunks()
     if isinstance(found, pa.ChunkedArray):
-        return pa.concat_arrays(found.chunks) if found.num_chunks else pa.nulls(0)
+        return (
+            pa.concat_arrays(found.chunks) if found.num_chunks else pa.nulls(0)
+        )
     return found
 
 
@@ -167,10 +185,14 @@ def _together(keys: list[pa.Array], mark: pa.Scalar) -> pa.Array:
 def _typed(cells: list[Any]) -> pa.Array:
     kinds = {type(cell) for cell in cells if cell is not None}
     if kinds <= {int, float}:
-        return pa.array([None if c is None else float(c) for c in cells], pa.float64())
+        return pa.array(
+            [None if c is None else float(c) for c in cells], pa.float64()
+        )
     if kinds == {bool}:
         return pa.array(cells, pa.bool_())
-    texts = [c if c is None or isinstance(c, str) else json.dumps(c) for c in cells]
+    texts = [
+        c if c is None or isinstance(c, str) else json.dumps(c) for c in cells
+    ]
     return pa.array(texts, pa.string())
 
 
@@ -199,7 +221,9 @@ def _no_row(lookup: Lookup, key: str) -> str:
     )
 
 
-def per_cell(cells: pa.Array, spell: Callable[[Any], str]) -> tuple[pa.Array, pa.Array]:
+def per_cell(
+    cells: pa.Array, spell: Callable[[Any], str]
+) -> tuple[pa.Array, pa.Array]:
     """(values, problems) of cells: each distinct one spelled once, an empty one not."""
     encoded = cells.dictionary_encode()
     values, problems = [], []
@@ -267,7 +291,9 @@ def speller(knob: KnobRule) -> Callable[[Any], str]:
 
 
 def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
-    if knob.values is not None and not all(item in knob.values for item in items):
+    if knob.values is not None and not all(
+        item in knob.values for item in items
+    ):
         raise RecordError(
             f"{knob.column}={cell!r:.80} is none of the declared values "
             f"{list(knob.values)}. Fix: add it to `values` of {knob.name!r} in the "
@@ -277,7 +303,9 @@ def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
 
 def state_speller(state: State) -> Callable[[Any], str]:
     """How the words of a state column become statuses."""
-    said = {word.strip().lower(): status for word, status in state.words.items()}
+    said = {
+        word.strip().lower(): status for word, status in state.words.items()
+    }
 
     def spell(cell: Any) -> str:
         word = str(cell)

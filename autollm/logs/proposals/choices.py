@@ -76,7 +76,9 @@ def context_of(column: Column) -> str | None:
     """The context that a column is, by its name, else by its values."""
     for entry in CONTEXTS:
         if column.name.is_a(entry, "contexts"):
-            fits = column.kind in ("text", "bool") or entry in ("sequence_length",)
+            fits = column.kind in ("text", "bool") or entry in (
+                "sequence_length",
+            )
             if fits or column.name.last in ("mup", "use_mup"):
                 return entry
     if column.kind != "text" or column.n_distinct > FEW_LEVELS:
@@ -96,10 +98,14 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
         if entry is None or column.is_unique:
             continue
         confounded = (
-            bool(size) and column.n_distinct > 1 and is_function_of(column, size)
+            bool(size)
+            and column.n_distinct > 1
+            and is_function_of(column, size)
         )
         if confounded and n_groups(size) > 1:
-            roles.give(name, "context", f"{entry}: one value for each size, confounded")
+            roles.give(
+                name, "context", f"{entry}: one value for each size, confounded"
+            )
             roles.book.say(
                 "confounded-context",
                 f"{name} ({entry}) changes with the fidelity: what it does and what size "
@@ -107,7 +113,9 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
                 name,
             )
         elif entry in ALWAYS_CONTEXT:
-            roles.give(name, "context", f"{entry}: changes what the settings mean")
+            roles.give(
+                name, "context", f"{entry}: changes what the settings mean"
+            )
             roles.book.say(
                 "context",
                 f"{name} ({entry}) changes what the settings mean: runs are compared "
@@ -147,7 +155,9 @@ def _texts(roles: Roles) -> None:
 
 def _measured(roles: Roles) -> None:
     """Numbers that were measured rather than chosen."""
-    has_prefixes = any(c.name.origin == "setting" for c in roles.table.columns.values())
+    has_prefixes = any(
+        c.name.origin == "setting" for c in roles.table.columns.values()
+    )
     for name in list(roles.free):
         column = roles.finished[name]
         if not column.is_numeric or roles.is_setting(name):
@@ -156,7 +166,9 @@ def _measured(roles: Roles) -> None:
             continue
         if has_prefixes and column.name.origin == "":
             roles.give(
-                name, "measured", "settings have a prefix here, and this has none"
+                name,
+                "measured",
+                "settings have a prefix here, and this has none",
             )
         elif not _looks_chosen(column):
             n = column.n_distinct
@@ -178,7 +190,9 @@ def _say_measured(roles: Roles, column: Column) -> None:
 
 
 def _is_named_knob(column: Column) -> bool:
-    is_known = column.name.is_a("rate", "knobs") or column.name.is_a("size", "knobs")
+    is_known = column.name.is_a("rate", "knobs") or column.name.is_a(
+        "size", "knobs"
+    )
     return is_known and not column.name.is_a("consequence")
 
 
@@ -239,7 +253,9 @@ def _together(roles: Roles) -> None:
 
 
 def _is_derived(column: Column) -> bool:
-    return column.name.is_a("consequence") or column.name.last.startswith("min_")
+    return column.name.is_a("consequence") or column.name.last.startswith(
+        "min_"
+    )
 
 
 def _consequences(roles: Roles, size: list[Column]) -> None:
@@ -252,7 +268,9 @@ def _consequences(roles: Roles, size: list[Column]) -> None:
         is_named = _is_named_knob(column) or context_of(column) is not None
         cause = None if is_named else _cause(size, column, others)
         if cause:
-            roles.give(name, "fixed", f"one value for each {' and '.join(cause)}")
+            roles.give(
+                name, "fixed", f"one value for each {' and '.join(cause)}"
+            )
 
 
 def _by_consequence(roles: Roles) -> None:
@@ -264,7 +282,9 @@ def _by_consequence(roles: Roles) -> None:
         others = [roles.finished[n] for n in roles.free if n != name]
         is_batch = "batch" in column.name.full
         if not is_batch or any("batch" in c.name.full for c in others):
-            roles.give(name, "fixed", "by its name, follows from other settings")
+            roles.give(
+                name, "fixed", "by its name, follows from other settings"
+            )
 
 
 def _cause(
@@ -279,11 +299,15 @@ def _cause(
             few.append(column)
     few = few[:FEW_LEVELS]
     for column in few:
-        if column.n_distinct > effect.n_distinct and determines([column], effect):
+        if column.n_distinct > effect.n_distinct and determines(
+            [column], effect
+        ):
             return [column.name.raw]
     for pair in itertools.combinations(few, 2):
         most = max(column.n_distinct for column in pair)
-        if effect.n_distinct > most and determines(pair, effect, most_groups=0.5):
+        if effect.n_distinct > most and determines(
+            pair, effect, most_groups=0.5
+        ):
             return [column.name.raw for column in pair]
     return None
 
@@ -311,7 +335,11 @@ def _label_as_knob(roles: Roles, size: list[Column]) -> None:
     if len(np.unique(groups)) >= len(groups) / 2 and size:
         return
     best = None
-    for name in (*roles.named("label"), *roles.named("ignored"), *roles.named("key")):
+    for name in (
+        *roles.named("label"),
+        *roles.named("ignored"),
+        *roles.named("key"),
+    ):
         column = roles.table.columns[name]
         rank = _variant_rank(column)
         if rank and (best is None or rank > best[0]):
@@ -338,9 +366,12 @@ def _variant_rank(column: Column) -> int:
     if column.kind != "text" or column.n_distinct < 2 or column.is_partial:
         return 0
     words = re.search(
-        r"variant|config|name|commit|desc|change|method|setting", column.name.full
+        r"variant|config|name|commit|desc|change|method|setting",
+        column.name.full,
     )
-    is_place = re.search(r"path|dir|host|user|url|tag|time|date", column.name.full)
+    is_place = re.search(
+        r"path|dir|host|user|url|tag|time|date", column.name.full
+    )
     if is_place or not words:
         return 0
     return 2 if not column.is_unique else 1

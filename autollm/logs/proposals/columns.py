@@ -84,12 +84,12 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     MurmurHash3 (A. Appleby, public domain).
     """
     mixed = numbers.astype(np.uint64)
-    mixed = ((mixed ^ mixed >> np.uint64(16)) * np.uint64(0x85EBCA6B)) % np.uint64(
-        2**32
-    )
-    mixed = ((mixed ^ mixed >> np.uint64(13)) * np.uint64(0xC2B2AE35)) % np.uint64(
-        2**32
-    )
+    mixed = (
+        (mixed ^ mixed >> np.uint64(16)) * np.uint64(0x85EBCA6B)
+    ) % np.uint64(2**32)
+    mixed = (
+        (mixed ^ mixed >> np.uint64(13)) * np.uint64(0xC2B2AE35)
+    ) % np.uint64(2**32)
     return mixed ^ mixed >> np.uint64(16)
 
 
@@ -108,7 +108,9 @@ class Column:
     @cached_property
     def numbers(self) -> tuple[float | None, ...]:
         """Every cell as a number, None where it is none."""
-        return tuple(None if v is None else _as_float(v.number) for v in self.values)
+        return tuple(
+            None if v is None else _as_float(v.number) for v in self.values
+        )
 
     @cached_property
     def values(self) -> tuple[Any, ...]:
@@ -127,7 +129,9 @@ class Column:
 
     @cached_property
     def finite(self) -> tuple[float, ...]:
-        return tuple(x for x in self.numbers if x is not None and math.isfinite(x))
+        return tuple(
+            x for x in self.numbers if x is not None and math.isfinite(x)
+        )
 
     @cached_property
     def unit(self) -> str:
@@ -152,7 +156,9 @@ class Column:
             return "integer" if whole else "number"
         if all(_is_list(c) for c in self.present) or self.separator:
             return "list"
-        if sum(is_instant(c) for c in self.present) > MOSTLY * len(self.present):
+        if sum(is_instant(c) for c in self.present) > MOSTLY * len(
+            self.present
+        ):
             return "instant"
         return "mixed" if n_numbers >= MOSTLY * len(self.present) else "text"
 
@@ -168,7 +174,11 @@ class Column:
         found = set()
         for cell in self.present:
             match = _LIST.fullmatch(cell) if isinstance(cell, str) else None
-            if match is None or is_instant(cell) or parse_value(cell) is not None:
+            if (
+                match is None
+                or is_instant(cell)
+                or parse_value(cell) is not None
+            ):
                 return ""
             found.add(match[3])
         return found.pop() if len(found) == 1 else ""
@@ -198,7 +208,11 @@ class Column:
 
     @property
     def is_unique(self) -> bool:
-        return len(self.present) == len(self.cells) == len(set(map(str, self.cells)))
+        return (
+            len(self.present)
+            == len(self.cells)
+            == len(set(map(str, self.cells)))
+        )
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -211,7 +225,9 @@ class Column:
             zip(self.cells, self.numbers, strict=True)
         ):
             if cell is not None:
-                key = str(cell) if number is None or number != number else number
+                key = (
+                    str(cell) if number is None or number != number else number
+                )
                 found[row] = known.setdefault(key, len(known))
         return found
 
@@ -221,7 +237,9 @@ class Column:
         if self.kind != "mixed":
             return ()
         pairs = enumerate(zip(self.cells, self.numbers, strict=True))
-        return tuple(row for row, (c, x) in pairs if c is not None and x is None)
+        return tuple(
+            row for row, (c, x) in pairs if c is not None and x is None
+        )
 
     @property
     def spans(self) -> float:
@@ -249,7 +267,10 @@ class Column:
 
 
 def _is_truth(cell: Any) -> bool:
-    return isinstance(cell, bool) or str(cell).strip().lower() in ("true", "false")
+    return isinstance(cell, bool) or str(cell).strip().lower() in (
+        "true",
+        "false",
+    )
 
 
 def _is_list(cell: Any) -> bool:

@@ -38,10 +38,17 @@ _TIME_UNITS = (
     ("(^|_)min(s|utes?)?(_|$)", 60.0),
     ("(^|_)(h|hrs?|hours?)(_|$)", 3600.0),
     ("(^|_)days?(_|$)", 86400.0),
-    ("(^|_)(s|secs?|seconds?)(_|$)|^_runtime$|_runtime$|^runtime$|^duration$", 1.0),
+    (
+        "(^|_)(s|secs?|seconds?)(_|$)|^_runtime$|_runtime$|^runtime$|^duration$",
+        1.0,
+    ),
 )
-_PART_OF_RUN = re.compile(r"eval|val_|step|iter|epoch|avg|per_|latency|ms_per|this")
-_WHOLE_RUN = re.compile(r"wall|total|runtime|duration|train|elapsed|run_time|^time")
+_PART_OF_RUN = re.compile(
+    r"eval|val_|step|iter|epoch|avg|per_|latency|ms_per|this"
+)
+_WHOLE_RUN = re.compile(
+    r"wall|total|runtime|duration|train|elapsed|run_time|^time"
+)
 
 
 @dataclass
@@ -71,10 +78,16 @@ def find_costs(roles: Roles, ladder: Ladder, naming: Naming) -> Costs:
 
 
 def _flops(
-    roles: Roles, costs: Costs, columns: list[Column], ladder: Ladder, naming: Naming
+    roles: Roles,
+    costs: Costs,
+    columns: list[Column],
+    ladder: Ladder,
+    naming: Naming,
 ) -> None:
     found = [c for c in columns if c.name.is_a("flops") and not c.is_partial]
-    found.sort(key=lambda c: ("pred" in c.name.full, "exact" not in c.name.full))
+    found.sort(
+        key=lambda c: ("pred" in c.name.full, "exact" not in c.name.full)
+    )
     known = ladder.known
     if found:
         factor = _factor(found[0], _FLOP_UNITS)
@@ -130,7 +143,9 @@ def _wall_time(
         alias if factor in (None, 1.0) else f"{alias} * {factor:g}"
     )
     if factor is None:
-        costs.doubts["wall_time_s"] = "its unit is not in its name; seconds are taken"
+        costs.doubts["wall_time_s"] = (
+            "its unit is not in its name; seconds are taken"
+        )
         roles.book.say(
             "unit-guessed",
             f"{column.name.raw}: seconds, minutes or hours? Correct [cost] wall_time_s.",
@@ -138,9 +153,13 @@ def _wall_time(
         )
 
 
-def _factor(column: Column, units: tuple[tuple[str, float], ...]) -> float | None:
+def _factor(
+    column: Column, units: tuple[tuple[str, float], ...]
+) -> float | None:
     for pattern, factor in units:
-        if re.search(pattern, column.name.full) or re.search(pattern, column.name.raw):
+        if re.search(pattern, column.name.full) or re.search(
+            pattern, column.name.raw
+        ):
             return factor
     return None
 

@@ -31,7 +31,9 @@ FAMILIES = {
 }
 SENTINELS = (0.0, -1.0)
 """What crashed runs leave where an outcome that is never so should stand."""
-REACHED = re.compile(r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration")
+REACHED = re.compile(
+    r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration"
+)
 """Columns that count how far a run came."""
 _LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 
@@ -60,7 +62,9 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
     draft.raw["knobs"] = entries
     for index, comments in knobs.comments.items():
         for key, text in comments.items():
-            draft.comments[("knobs", index, key) if key else ("knobs", index)] = text
+            draft.comments[
+                ("knobs", index, key) if key else ("knobs", index)
+            ] = text
     _contexts(draft, roles, naming)
     _fidelity(draft, roles, ladder)
     _objective(draft, roles, objective, objective_name)
@@ -70,7 +74,9 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
     _left_out(draft, roles)
     draft.raw["columns"] = dict(naming.aliases)
     if not entries:
-        draft.foot.insert(0, f"[[knobs]]  # {MARK}: no knob varies: what was chosen?")
+        draft.foot.insert(
+            0, f"[[knobs]]  # {MARK}: no knob varies: what was chosen?"
+        )
     for section in (
         "knobs",
         "columns",
@@ -117,7 +123,10 @@ def _run_key(
         draft.raw["run_key"] = {"columns": keys[:1], "repeated": "quarantine"}
         draft.comments[("run_key",)] = "names a run"
         return
-    names = {*roles.named("knob", "simplex", "context", "seed"), *ladder.columns}
+    names = {
+        *roles.named("knob", "simplex", "context", "seed"),
+        *ladder.columns,
+    }
     columns = [c for n, c in roles.table.columns.items() if n in names]
     if not columns:
         columns = [roles.table.columns[n] for n in roles.named("objective")]
@@ -127,7 +136,9 @@ def _run_key(
     repeated = "number" if is_numbered else "quarantine"
     columns_of_key = [c.name.raw for c in columns]
     draft.raw["run_key"] = {"columns": columns_of_key, "repeated": repeated}
-    draft.comments[("run_key",)] = "no column names a run: all that was chosen does"
+    draft.comments[("run_key",)] = (
+        "no column names a run: all that was chosen does"
+    )
     if is_numbered:
         draft.comments[("run_key", "repeated")] = "rows of one key are replicas"
 
@@ -141,7 +152,9 @@ def _computed(draft: Draft, ladder: Ladder, naming: Naming) -> None:
             _lookup(draft, coordinate, lookups)
         elif coordinate.formula:
             name = naming.free(f"{coordinate.name}_of_run")
-            comment = coordinate.comment or f"{coordinate.column} in its own unit"
+            comment = (
+                coordinate.comment or f"{coordinate.column} in its own unit"
+            )
             draft.comments[("derived", len(derived))] = comment
             derived.append({"name": name, "value": coordinate.formula})
             coordinate.comment = name
@@ -184,11 +197,15 @@ def _fidelity(draft: Draft, roles: Roles, ladder: Ladder) -> None:
     for coordinate in ladder.coordinates:
         is_made = bool(coordinate.formula) or coordinate.texts is not None
         column = coordinate.comment if is_made else coordinate.column
-        draft.comments[("fidelity", len(entries))] = f"{coordinate.n_levels} levels"
+        draft.comments[("fidelity", len(entries))] = (
+            f"{coordinate.n_levels} levels"
+        )
         entries.append({"name": coordinate.name, "column": column})
     if not entries:
         entries.append({"name": "one", "column": "one"})
-        draft.doubts[("fidelity", 0)] = "how large a run was; all are one size here"
+        draft.doubts[("fidelity", 0)] = (
+            "how large a run was; all are one size here"
+        )
     draft.raw["fidelity"] = entries
     say_missing(roles, ladder.columns, "size")
 
@@ -209,7 +226,9 @@ def _objective(draft: Draft, roles: Roles, raw: str, name: str) -> None:
         entry["direction"] = roles.direction
     else:
         path = ("objective", "direction")
-        draft.missing[path] = f'"min" or "max": is a lower {raw!r} better, or a higher?'
+        draft.missing[path] = (
+            f'"min" or "max": is a lower {raw!r} better, or a higher?'
+        )
 
 
 def _secondary(draft: Draft, roles: Roles, naming: Naming) -> None:
@@ -224,34 +243,48 @@ def _secondary(draft: Draft, roles: Roles, naming: Naming) -> None:
 
 
 def _states(
-    draft: Draft, roles: Roles, naming: Naming, objective: str, objective_name: str
+    draft: Draft,
+    roles: Roles,
+    naming: Naming,
+    objective: str,
+    objective_name: str,
 ) -> None:
     states = roles.states
     rules = []
     if states.column:
         draft.raw["state"] = {"column": states.column}
         counted = Counter(states.statuses)
-        shown = ", ".join(f"{n} {status}" for status, n in counted.most_common())
+        shown = ", ".join(
+            f"{n} {status}" for status, n in counted.most_common()
+        )
         draft.comments[("state",)] = shown
         if states.unknown:
             _unknown_words(draft, roles)
     for name, flag in states.flags.items():
         is_truth = roles.table.columns[name].kind == "bool"
         condition = rule_of(flag, naming.alias(name), is_truth)
-        rules.append({"status": flag[0], "when": condition, "reason": f"{name}"})
-    n_unfinished = sum(s not in ("finished", "unknown") for s in states.statuses)
+        rules.append(
+            {"status": flag[0], "when": condition, "reason": f"{name}"}
+        )
+    n_unfinished = sum(
+        s not in ("finished", "unknown") for s in states.statuses
+    )
     if n_unfinished:
         counted = Counter(
             s for s in states.statuses if s not in ("finished", "unknown")
         )
-        shown = ", ".join(f"{n} {status}" for status, n in counted.most_common())
+        shown = ", ".join(
+            f"{n} {status}" for status, n in counted.most_common()
+        )
         roles.book.say(
             "not-finished",
             f"{n_unfinished} runs did not finish ({shown}): they land with that status, "
             "and those that did not diverge are no outcomes.",
             *states.columns,
         )
-    rules += _sentinel_rules(draft, roles, objective, objective_name, len(rules))
+    rules += _sentinel_rules(
+        draft, roles, objective, objective_name, len(rules)
+    )
     draft.raw["status"] = rules
     _schedule(draft, roles, naming)
 
@@ -270,8 +303,12 @@ def _schedule(draft: Draft, roles: Roles, naming: Naming) -> None:
             continue
         whole = finished.levels[0]
         if whole > 0 and not column.is_constant and max(column.finite) <= whole:
-            draft.raw["schedule"] = {"share": f"{naming.alias(raw)} / {whole:.10g}"}
-            draft.comments[("schedule",)] = f"{raw} of {whole:g} in every finished run"
+            draft.raw["schedule"] = {
+                "share": f"{naming.alias(raw)} / {whole:.10g}"
+            }
+            draft.comments[("schedule",)] = (
+                f"{raw} of {whole:g} in every finished run"
+            )
             return
 
 

@@ -72,7 +72,11 @@ class Naming:
                 return alias
         if raw in self._names and not avoid:
             return self._names[raw]
-        if raw != avoid and _is_spelled(raw) and raw not in self._names.values():
+        if (
+            raw != avoid
+            and _is_spelled(raw)
+            and raw not in self._names.values()
+        ):
             return raw
         alias = plain(raw)
         others = {*self._names.values(), *self.aliases, *self._columns, avoid}
@@ -86,7 +90,11 @@ class Naming:
 
 def _is_spelled(name: str) -> bool:
     """Whether an expression can spell a name."""
-    return name.isidentifier() and not keyword.iskeyword(name) and name not in ARITY
+    return (
+        name.isidentifier()
+        and not keyword.iskeyword(name)
+        and name not in ARITY
+    )
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,9 @@ class Formulas:
         for word in PARTS[part]:
             for raw in (*roles.free, *roles.named("constant")):
                 column = roles.finished[raw]
-                if word in (column.name.full, column.name.last) and _is_filled(column):
+                if word in (column.name.full, column.name.last) and _is_filled(
+                    column
+                ):
                     return column
         return None
 
@@ -166,22 +176,30 @@ class Formulas:
             words = "batch * accumulation * sequence length * steps"
         return self._product(words, columns, steps)
 
-    def _product(self, words: str, columns: list[Column], steps: Column) -> Computed:
+    def _product(
+        self, words: str, columns: list[Column], steps: Column
+    ) -> Computed:
         names = [self._naming.alias(c.name.raw) for c in columns]
         values = np.prod([_numbers(c) for c in columns], axis=0)
         n_steps = max(1, steps.n_distinct)
         # a batch or a length that was swept at equal steps is a knob, and no ladder
         is_ladder = len(np.unique(values)) <= n_steps
-        return Computed(" * ".join(names), words, _raws(columns), values, is_ladder)
+        return Computed(
+            " * ".join(names), words, _raws(columns), values, is_ladder
+        )
 
     def _steps(self) -> Column | None:
         roles = self._roles
         for raw in (*roles.free, *roles.named("constant")):
             column = roles.finished[raw]
-            is_reached = column.name.is_a("measured") or column.name.last.startswith(
-                "lr_"
-            )
-            if column.name.is_a("steps") and not is_reached and _is_filled(column):
+            is_reached = column.name.is_a(
+                "measured"
+            ) or column.name.last.startswith("lr_")
+            if (
+                column.name.is_a("steps")
+                and not is_reached
+                and _is_filled(column)
+            ):
                 return column
         return None
 

@@ -45,10 +45,15 @@ class Knobs:
 
     def entries(self) -> list[Entry]:
         """All knobs, as plain values of a mapping."""
-        entries = [self._mixture(i, g) for i, g in enumerate(self._roles.groups)]
+        entries = [
+            self._mixture(i, g) for i, g in enumerate(self._roles.groups)
+        ]
         for index, (_, group, worst) in enumerate(self._roles.groups):
             sums = f"sums are within {worst:.2g} of 1"
-            self.comments[index] = {"": f"{len(group)} weights", "tolerance": sums}
+            self.comments[index] = {
+                "": f"{len(group)} weights",
+                "tolerance": sums,
+            }
         columns = [self._roles.finished[n] for n in self._roles.named("knob")]
         switches = [c for c in columns if context_of(c) == "optimizer"]
         first = [c for c in switches if not c.is_partial]
@@ -81,11 +86,15 @@ class Knobs:
                 values = [_plain(decider, row) for row in rows]
                 knob = self._names[decider.name.raw]
                 entry["when"] = {"knob": knob, "values": values}
-                comments["when"] = f"empty wherever {decider.name.raw} is another one"
+                comments["when"] = (
+                    f"empty wherever {decider.name.raw} is another one"
+                )
                 self._append(entries, entry, comments)
                 return
         if column.name.raw not in self._names:
-            self._append(entries, *self._entry(column, is_open=column.is_partial))
+            self._append(
+                entries, *self._entry(column, is_open=column.is_partial)
+            )
 
     def _later_switch(
         self,
@@ -95,9 +104,13 @@ class Knobs:
         optimizers: list[Column],
     ) -> tuple[Column, tuple[int, ...]] | None:
         later = [
-            c for c in columns if c.name.raw not in self._names and not c.is_partial
+            c
+            for c in columns
+            if c.name.raw not in self._names and not c.is_partial
         ]
-        later = [c for c in later if not _is_rate_of_optimizer(c) or not optimizers]
+        later = [
+            c for c in later if not _is_rate_of_optimizer(c) or not optimizers
+        ]
         switch = switch_of(column, later)
         if switch is not None:
             self._add(entries, switch[0], columns, optimizers)
@@ -109,14 +122,18 @@ class Knobs:
         self.comments[len(entries)] = comments
         entries.append(entry)
 
-    def _mixture(self, index: int, group: tuple[str, list[Column], float]) -> Entry:
+    def _mixture(
+        self, index: int, group: tuple[str, list[Column], float]
+    ) -> Entry:
         prefix, columns, worst = group
         weights = {c.name.raw for c in columns}
         others = [n for n in self._roles.table.columns if n.startswith(prefix)]
         patterns = [glob.escape(c.name.raw) for c in columns]
         if prefix and all(n in weights for n in others):
             patterns = [glob.escape(prefix) + "*"]
-        name = self._naming.free("mixture" if index == 0 else f"mixture_{index + 1}")
+        name = self._naming.free(
+            "mixture" if index == 0 else f"mixture_{index + 1}"
+        )
         return {
             "name": name,
             "scale": "simplex",
@@ -137,9 +154,13 @@ class Knobs:
     def _of_optimizer(
         self, column: Column, optimizer: Column, value: str
     ) -> tuple[Entry, dict[str, str]]:
-        rows = np.array([r for r, c in enumerate(optimizer.cells) if str(c) == value])
+        rows = np.array(
+            [r for r, c in enumerate(optimizer.cells) if str(c) == value]
+        )
         part = column.at(rows)
-        entry, comments = self._entry(part, f"{plain(column.name.path)}_{plain(value)}")
+        entry, comments = self._entry(
+            part, f"{plain(column.name.path)}_{plain(value)}"
+        )
         knob = self._names[optimizer.name.raw]
         entry["when"] = {"knob": knob, "values": [_spelled(value)]}
         comments[""] = "the rates of two optimizers are two knobs"
@@ -183,8 +204,12 @@ class Knobs:
         if len(texts) > MOST_DECLARED:
             entry["scale"] = "categorical"
             return entry, {}
-        levels: list[Any] = list(dict.fromkeys(_spelled(text) for text in texts))
-        is_number = all(isinstance(x, (int, float)) for x in levels) and len(levels) > 1
+        levels: list[Any] = list(
+            dict.fromkeys(_spelled(text) for text in texts)
+        )
+        is_number = (
+            all(isinstance(x, (int, float)) for x in levels) and len(levels) > 1
+        )
         is_number = is_number and column.kind != "bool"
         if is_number or column.kind == "bool":
             levels.sort()
@@ -193,12 +218,18 @@ class Knobs:
             levels = [*([NONE] if NONE not in levels else []), *levels]
             entry["missing"] = NONE
         entry["values"] = levels
-        return entry, ({"missing": "an empty cell means: not used"} if is_open else {})
+        return entry, (
+            {"missing": "an empty cell means: not used"} if is_open else {}
+        )
 
-    def _number(self, entry: Entry, column: Column) -> tuple[Entry, dict[str, str]]:
+    def _number(
+        self, entry: Entry, column: Column
+    ) -> tuple[Entry, dict[str, str]]:
         is_rate = column.name.is_a("rate", "knobs")
         shown = (
-            f"{column.levels[0]:g} to {column.levels[-1]:g}, " if column.levels else ""
+            f"{column.levels[0]:g} to {column.levels[-1]:g}, "
+            if column.levels
+            else ""
         )
         shown += f"{column.n_distinct} levels"
         comments = {"scale": shown}
@@ -237,7 +268,11 @@ def _plain(column: Column, row: int) -> Any:
     """A cell as landing stores it."""
     if column.is_numeric:
         number = column.numbers[row]
-        return int(number) if number is not None and number.is_integer() else number
+        return (
+            int(number)
+            if number is not None and number.is_integer()
+            else number
+        )
     return _spelled(str(column.cells[row]))
 
 

@@ -108,14 +108,18 @@ class _Search:
         ladders = [c for c in found if self._is_ladder(c)]
         if ladders:
             self._take("params", self._best_size(ladders), "by its name")
-        elif not found and (self._take_texts() or self._take_computed("params")):
+        elif not found and (
+            self._take_texts() or self._take_computed("params")
+        ):
             return
         elif found:
             self._take_near_constant(found)
         for column in found:
             name = column.name.raw
             if name in self._roles.free and ladders:
-                self._roles.give(name, "fixed", "another count of the same parameters")
+                self._roles.give(
+                    name, "fixed", "another count of the same parameters"
+                )
         if found and "params" not in self.ladder.known:
             self.ladder.known["params"] = self._expression(found[0])
 
@@ -134,7 +138,9 @@ class _Search:
         """Steps, epochs, samples or a share of the data."""
         for name in LENGTHS:
             for column in self._candidates(name):
-                if column.name.raw in self._roles.free and self._is_ladder(column):
+                if column.name.raw in self._roles.free and self._is_ladder(
+                    column
+                ):
                     self._take(name, column, "by its name")
                     return
 
@@ -146,7 +152,9 @@ class _Search:
                 is_constant = self._roles.of.get(raw) is not None
                 if is_constant and self._roles.of[raw].role == "constant":
                     value = f"{column.levels[0]:g} in every row"
-                    self._take(name, column, f"by its name, though it is {value}")
+                    self._take(
+                        name, column, f"by its name, though it is {value}"
+                    )
             if name == "tokens" and self.ladder.coordinates:
                 return
 
@@ -159,7 +167,11 @@ class _Search:
             column = roles.finished[raw]
             is_named = column.name.is_a(entry) or column.unit == entry
             is_named = is_named or (entry == "params" and _is_size(column))
-            if not is_named or not column.is_numeric or raw in roles.said.columns:
+            if (
+                not is_named
+                or not column.is_numeric
+                or raw in roles.said.columns
+            ):
                 continue
             if column.name.is_a("measured") or column.name.is_a("throughput"):
                 continue
@@ -181,7 +193,9 @@ class _Search:
         levels = levels_of(values)
         if levels.n_levels < 2 or max(values) / min(values) < LEAST_SPAN:
             return False
-        return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(column)
+        return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(
+            column
+        )
 
     def _has_named_knobs(self, size: Column) -> bool:
         """Whether other columns vary that are settings by name, and do not just rise or
@@ -189,14 +203,18 @@ class _Search:
         """
         for raw in self._roles.free:
             column = self._roles.finished[raw]
-            is_knob = column.name.is_a("rate", "knobs") or "batch" in column.name.full
+            is_knob = (
+                column.name.is_a("rate", "knobs") or "batch" in column.name.full
+            )
             if is_knob and column is not size and not _goes_with(column, size):
                 return True
         return False
 
     def _best_size(self, columns: list[Column]) -> Column:
         """Of several counts of parameters the one that goes with the compute."""
-        flops = [n for n in self._roles.named("cost") if _is_flops(self._roles, n)]
+        flops = [
+            n for n in self._roles.named("cost") if _is_flops(self._roles, n)
+        ]
         tokens = self._candidates("tokens")
         if len(columns) == 1 or not flops or not tokens:
             return columns[0]
@@ -208,7 +226,9 @@ class _Search:
     def _take(self, name: str, column: Column, why: str) -> None:
         raw = column.name.raw
         factor = column.name.factor if name in ("params", "tokens") else 1.0
-        factor = factor if max(column.finite, default=0.0) * factor < 1e16 else 1.0
+        factor = (
+            factor if max(column.finite, default=0.0) * factor < 1e16 else 1.0
+        )
         values = positive_numbers(column)
         levels = levels_of(values) if values is not None else Levels(1)
         own = formula = ""
@@ -267,11 +287,15 @@ class _Search:
                 continue
             n_most = max(2, len(column.cells) / 2)
             sizes = (
-                sizes_of(column.levels) if 2 <= column.n_distinct <= n_most else None
+                sizes_of(column.levels)
+                if 2 <= column.n_distinct <= n_most
+                else None
             )
             if sizes is None or column.is_partial:
                 continue
-            coordinate = Coordinate("params", raw, "", "", sizes, column.n_distinct)
+            coordinate = Coordinate(
+                "params", raw, "", "", sizes, column.n_distinct
+            )
             coordinate.levels = column
             self.ladder.coordinates.append(coordinate)
             why = f"by its name; {column.n_distinct} levels, as text"
@@ -293,7 +317,9 @@ class _Search:
         if computed is None:
             return False
         self.ladder.known.setdefault(name, f"({computed.formula})")
-        levels = levels_of(computed.values) if len(computed.values) else Levels(1)
+        levels = (
+            levels_of(computed.values) if len(computed.values) else Levels(1)
+        )
         if not computed.is_ladder or levels.n_levels < 2:
             return False
         shown = computed.formula
@@ -326,7 +352,9 @@ def _level_column(column: Column, levels: Levels) -> Column:
     cells = []
     for number in column.numbers:
         is_fine = number is not None and number > 0
-        octaves = np.log2(number / levels.centre) / levels.step if is_fine else None
+        octaves = (
+            np.log2(number / levels.centre) / levels.step if is_fine else None
+        )
         cells.append(None if octaves is None else int(np.rint(octaves)))
     return Column(column.name, tuple(cells))
 
@@ -344,7 +372,9 @@ def _is_flops(roles: Roles, raw: str) -> bool:
 
 
 def _logs(column: Column) -> np.ndarray:
-    numbers = np.array([np.nan if not x or x <= 0 else x for x in column.numbers])
+    numbers = np.array(
+        [np.nan if not x or x <= 0 else x for x in column.numbers]
+    )
     return np.log2(numbers.astype(float))
 
 

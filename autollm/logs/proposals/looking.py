@@ -21,7 +21,9 @@ from autollm.logs.relation import FileReader, OpenedFolder, Relation
 from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.tables.blocks import HEAD_BYTES
 
-KNOWN_FORMATS = ".csv, .tsv, .jsonl, .ndjson, .parquet, .pq or a log of a known tool"
+KNOWN_FORMATS = (
+    ".csv, .tsv, .jsonl, .ndjson, .parquet, .pq or a log of a known tool"
+)
 MOST_UNITS = 2_000
 """Files or run folders of one folder that are looked at."""
 
@@ -131,7 +133,9 @@ def _read_file(found: Found, readers: Readers) -> Iterator[Relation]:
         raise MappingError(f"{found.name}: {found.problem}")
     try:
         raw = RawFile(found)
-        reader = readers.for_file(found.name, raw.head(HEAD_BYTES), MappingChoice())
+        reader = readers.for_file(
+            found.name, raw.head(HEAD_BYTES), MappingChoice()
+        )
         if reader is None:
             raise MappingError(
                 f"cannot tell the format of {found.name}. Expected {KNOWN_FORMATS}, "

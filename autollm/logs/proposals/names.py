@@ -85,7 +85,9 @@ class Name:
         words = self.last.split("_")
         splits = words_of("metrics", "splits")
         train = words_of("metrics", "train_splits")
-        while len(words) > 1 and (splits.match(words[0]) or train.match(words[0])):
+        while len(words) > 1 and (
+            splits.match(words[0]) or train.match(words[0])
+        ):
             words = words[1:]
         while len(words) > 1 and splits.fullmatch(words[-1]):
             words = words[:-1]
@@ -127,7 +129,9 @@ def is_optuna(names: Iterable[str]) -> bool:
     """Whether a table has Optuna's own columns beside `params_...`."""
     present = set(names)
     has_values = present & {"value", "values_0", "state", "datetime_start"}
-    return len(has_values) >= 2 and any(n.startswith("params_") for n in present)
+    return len(has_values) >= 2 and any(
+        n.startswith("params_") for n in present
+    )
 
 
 @dataclass(frozen=True)
@@ -166,27 +170,40 @@ def _last_metric(text: str) -> tuple[str, str, str] | None:
     for direction in ("min", "max"):
         for word in _loose_words(direction):
             for match in word.finditer(text):
-                rank = (match.end(), match.end() - match.start(), direction, match)
+                rank = (
+                    match.end(),
+                    match.end() - match.start(),
+                    direction,
+                    match,
+                )
                 if best is None or rank[:2] > best[:2]:
                     best = rank
     if best is None:
         return None
     match = best[3]
-    return best[2], text[: match.start()].strip("_"), text[match.end() :].strip("_")
+    return (
+        best[2],
+        text[: match.start()].strip("_"),
+        text[match.end() :].strip("_"),
+    )
 
 
 @cache
 def _loose_words(direction: str) -> tuple[re.Pattern[str], ...]:
     """A pattern for each phrase; `^...$` phrases are matched by `_whole_metric`."""
     words = (w for w in tables()["metrics"][direction] if not w.startswith("^"))
-    return tuple(re.compile(rf"(?<![a-z0-9])(?:{w})(?![a-z0-9])") for w in words)
+    return tuple(
+        re.compile(rf"(?<![a-z0-9])(?:{w})(?![a-z0-9])") for w in words
+    )
 
 
 def _whole_metric(name: Name) -> tuple[str, str, str] | None:
     """A metric whose word is too short to be looked for inside a name: `ce`, `em`."""
     for direction in ("min", "max"):
         for word in tables()["metrics"][direction]:
-            if word.startswith("^") and re.fullmatch(word.strip("^$"), name.core):
+            if word.startswith("^") and re.fullmatch(
+                word.strip("^$"), name.core
+            ):
                 return direction, "", ""
     return None
 

@@ -68,17 +68,23 @@ class Proposal:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self)
+        }
         mapping = fields.pop("mapping")
         for name in ("notes", "questions"):
             fields[name] = [dataclasses.asdict(entry) for entry in fields[name]]
         fields["summary"] = self.summary and dataclasses.asdict(self.summary)
-        dumped = mapping and mapping.model_dump(mode="json", exclude_defaults=True)
+        dumped = mapping and mapping.model_dump(
+            mode="json", exclude_defaults=True
+        )
         return fields | {"columns": list(self.columns), "mapping": dumped}
 
 
 def propose(
-    source: str | Path | Sequence[Relation], said: Said | None = None, home: str = ""
+    source: str | Path | Sequence[Relation],
+    said: Said | None = None,
+    home: str = "",
 ) -> Proposal:
     """Look at a log and propose a mapping.
 
@@ -127,7 +133,9 @@ def _check_rows(looked: Looked) -> None:
     if any(relation.runs.num_rows for relation in looked.relations):
         return
     bad = [part for relation in looked.relations for part in relation.bad]
-    first = f" First problem, line {bad[0].line}: {bad[0].reason}" if bad else ""
+    first = (
+        f" First problem, line {bad[0].line}: {bad[0].reason}" if bad else ""
+    )
     raise MappingError(f"{looked.name} has no row that can be read.{first}")
 
 
@@ -184,9 +192,13 @@ def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
                 'write decimal = "," in the mapping if it begins decimals.',
                 name,
             )
-        if column.unit == "share" and any("%" in str(c) for c in column.present):
+        if column.unit == "share" and any(
+            "%" in str(c) for c in column.present
+        ):
             book.say(
-                "percent", f"{name}: percent are read as shares: 12.5 % is 0.125", name
+                "percent",
+                f"{name}: percent are read as shares: 12.5 % is 0.125",
+                name,
             )
 
 
@@ -199,7 +211,8 @@ def _is_curve(relations: Sequence[Relation], table: Table) -> bool:
     settings = []
     for name, column in table.columns.items():
         is_setting = (
-            column.name.origin == "setting" or table.roles.get(name) == "setting"
+            column.name.origin == "setting"
+            or table.roles.get(name) == "setting"
         )
         settings.append(is_setting and not column.is_constant)
     return not any(settings)
@@ -216,13 +229,20 @@ def _curve(looked: Looked, table: Table) -> Proposal:
         for row in (
             relation.points.group_by(["run_key", "metric"])
             .aggregate(
-                [("value", "min"), ("value", "max"), ("step", "min"), ("step", "max")]
+                [
+                    ("value", "min"),
+                    ("value", "max"),
+                    ("step", "min"),
+                    ("step", "max"),
+                ]
             )
             .to_pylist()
         ):
             steps = f"steps {row['step_min']} to {row['step_max']}"
             values = f"values {row['value_min']:g} to {row['value_max']:g}"
-            lines.append(f"{row['run_key']}: {row['metric']}, {steps}, {values}")
+            lines.append(
+                f"{row['run_key']}: {row['metric']}, {steps}, {values}"
+            )
     text = (
         f"{looked.name} is a learning curve, {n_points} points of {table.n_rows} run(s), "
         "and no table of runs: nothing in it was chosen, so no mapping is proposed. Land "
@@ -236,7 +256,15 @@ def _curve(looked: Looked, table: Table) -> Proposal:
     toml = "".join(f"# {line}\n" for line in comments)
     bad = sum(r.n_lines_bad for r in looked.relations)
     summary = Summary(
-        table.n_rows, bad, 0, {}, {}, [], None, 0, "\n".join([text, *lines[:20]])
+        table.n_rows,
+        bad,
+        0,
+        {},
+        {},
+        [],
+        None,
+        0,
+        "\n".join([text, *lines[:20]]),
     )
     return Proposal(
         looked.name,
@@ -278,7 +306,9 @@ def _decided(draft: Draft, roles: Roles) -> str:
 def _tried(
     looked: Looked, table: Table, roles: Roles, draft: Draft, book: Notebook
 ) -> Proposal:
-    mapping = parse_mapping(_decided(draft, roles), f"proposal for {looked.name}")
+    mapping = parse_mapping(
+        _decided(draft, roles), f"proposal for {looked.name}"
+    )
     trial = try_mapping(looked.relations, mapping, looked.name)
     problem = check_share(trial)
     _say_landing(book, trial, table)
@@ -286,7 +316,11 @@ def _tried(
     listed_columns = []
     for name, column in table.columns.items():
         role = roles.of[name]
-        entry = {"name": name, "kind": column.kind, "n_distinct": column.n_distinct}
+        entry = {
+            "name": name,
+            "kind": column.kind,
+            "n_distinct": column.n_distinct,
+        }
         listed_columns.append(entry | dataclasses.asdict(role))
     is_usable = not problem and not book.questions and "knobs" in draft.raw
     return Proposal(
@@ -313,7 +347,9 @@ def _as_said(
     trial = try_mapping(looked.relations, mapping, looked.name)
     problem = check_share(trial)
     _say_landing(book, trial, table)
-    content = mapping.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    content = mapping.model_dump(
+        mode="json", exclude_defaults=True, by_alias=True
+    )
     draft = Draft(raw={"schema": SCHEMA, **content})
     return Proposal(
         looked.name,

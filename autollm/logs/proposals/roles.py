@@ -120,8 +120,14 @@ def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
     for name in roles.states.columns:
         roles.give(name, "status", roles.states.why(name))
     is_finished = roles.states.is_finished(len(table.lines))
-    is_enough = is_finished.sum() >= max(LEAST_FINISHED, LEAST_SHARE * len(is_finished))
-    rows = np.flatnonzero(is_finished) if is_enough else np.arange(len(is_finished))
+    is_enough = is_finished.sum() >= max(
+        LEAST_FINISHED, LEAST_SHARE * len(is_finished)
+    )
+    rows = (
+        np.flatnonzero(is_finished)
+        if is_enough
+        else np.arange(len(is_finished))
+    )
     roles.finished = table.at(rows)
     _facts(roles)
     _weights(roles)
@@ -134,7 +140,9 @@ def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
 
 def _empty_and_index(roles: Roles) -> None:
     for name, column in list(roles.free.items()):
-        is_index = name in ("", "_index", "index", "idx") or name.startswith("Unnamed:")
+        is_index = name in ("", "_index", "index", "idx") or name.startswith(
+            "Unnamed:"
+        )
         is_wanted = roles.table.key == name or name in roles.said.columns
         if column.kind == "empty":
             roles.give(name, "ignored", "every cell is empty")
@@ -150,7 +158,9 @@ def _facts(roles: Roles) -> None:
 
 
 def _weights(roles: Roles) -> None:
-    candidates = {n: roles.finished[n] for n in roles.free if not roles.is_result(n)}
+    candidates = {
+        n: roles.finished[n] for n in roles.free if not roles.is_result(n)
+    }
     for name in list(candidates):
         if metric_of(candidates[name].name) or name in roles.said.columns:
             candidates.pop(name)
@@ -191,14 +201,18 @@ def _outcomes(roles: Roles) -> None:
     else:
         why = "named by you"
     roles.direction, said_why = _direction(roles, objective)
-    roles.give(objective, "objective", f"{why}; {said_why}" if said_why else why)
+    roles.give(
+        objective, "objective", f"{why}; {said_why}" if said_why else why
+    )
     for column in outcomes:
         name = column.name.raw
         if name in roles.free:
             metric = metric_of(column.name)
             spread = metric is not None and metric.is_spread
             if spread:
-                roles.give(name, "measured", "by its name, the spread of an outcome")
+                roles.give(
+                    name, "measured", "by its name, the spread of an outcome"
+                )
             else:
                 roles.give(name, "metric", _metric_reason(roles, name))
 
@@ -219,7 +233,9 @@ def _direction(roles: Roles, objective: str) -> tuple[str, str]:
         return told, "its tool says so"
     metric = metric_of(roles.table.columns[objective].name)
     if metric and metric.direction:
-        return metric.direction, _metric_reason(roles, objective).partition(", ")[2]
+        return metric.direction, _metric_reason(roles, objective).partition(
+            ", "
+        )[2]
     text = (
         f"is a lower or a higher {objective!r} better? Its name does not say, and "
         'values never tell. Fix: write direction = "min" or "max" under '
@@ -243,7 +259,9 @@ def _no_outcome(roles: Roles) -> str:
 
 
 def _is_likely_outcome(roles: Roles, column: Column) -> bool:
-    if column.kind not in ("number", "mixed") or roles.is_setting(column.name.raw):
+    if column.kind not in ("number", "mixed") or roles.is_setting(
+        column.name.raw
+    ):
         return False
     known = (entry for entry, _, _ in NAMED_ROLES if column.name.is_a(entry))
     return next(known, None) is None and not column.name.is_a("rate", "knobs")
@@ -266,8 +284,19 @@ def _is_outcome(roles: Roles, column: Column) -> bool:
 
 def _is_no_outcome_by_name(roles: Roles, column: Column) -> bool:
     name = column.name
-    entries = ("seed", "time", "throughput", "duration", "memory", "measured", "path")
-    if any(name.is_a(entry) for entry in (*entries, "consequence", "params", "tokens")):
+    entries = (
+        "seed",
+        "time",
+        "throughput",
+        "duration",
+        "memory",
+        "measured",
+        "path",
+    )
+    if any(
+        name.is_a(entry)
+        for entry in (*entries, "consequence", "params", "tokens")
+    ):
         return True
     is_plain = not roles.is_result(name.raw) and not has_split(name)
     if is_plain and name.is_a("rate", "knobs"):
@@ -303,7 +332,9 @@ def _named(roles: Roles) -> None:
             roles.give(name, "seed", "by its name")
             continue
         if column.kind == "instant":
-            roles.give(name, "ignored", "holds moments, no choice of a researcher")
+            roles.give(
+                name, "ignored", "holds moments, no choice of a researcher"
+            )
             continue
         if roles.fact(name) == "cost":
             roles.give(name, "cost", "its tool says so")
@@ -318,7 +349,11 @@ def _by_word(roles: Roles, name: str, column: Column) -> None:
     if _is_setting_by_name(column):
         return
     for entry, role, why in NAMED_ROLES:
-        fits = column.is_numeric or role in ("label", "ignored") or column.unit == "s"
+        fits = (
+            column.is_numeric
+            or role in ("label", "ignored")
+            or column.unit == "s"
+        )
         if fits and column.name.is_a(entry):
             if not _is_key(column):
                 roles.give(name, role, why)
@@ -326,7 +361,9 @@ def _by_word(roles: Roles, name: str, column: Column) -> None:
     if column.unit == "s" and not roles.is_setting(name):
         roles.give(name, "cost", "holds durations")
     elif column.unit in ("rate", "bytes"):
-        roles.give(name, "measured", f"holds {column.unit}s, which are measured")
+        roles.give(
+            name, "measured", f"holds {column.unit}s, which are measured"
+        )
     elif roles.is_result(name):
         roles.give(name, "measured", "an outcome that is no number")
 
@@ -335,10 +372,26 @@ def _is_setting_by_name(column: Column) -> bool:
     """Whether a name is that of a size, a count of steps or a context, whatever else its
     words say.
     """
-    fidelity = ("params", "tokens", "steps", "epochs", "samples", "data_fraction")
+    fidelity = (
+        "params",
+        "tokens",
+        "steps",
+        "epochs",
+        "samples",
+        "data_fraction",
+    )
     if any(column.name.is_a(entry) for entry in fidelity) and column.is_numeric:
-        return not column.name.is_a("measured") and column.unit in ("", column.unit)
-    contexts = ("optimizer", "schedule", "tokenizer", "parametrization", "evaluation")
+        return not column.name.is_a("measured") and column.unit in (
+            "",
+            column.unit,
+        )
+    contexts = (
+        "optimizer",
+        "schedule",
+        "tokenizer",
+        "parametrization",
+        "evaluation",
+    )
     return any(column.name.is_a(entry, "contexts") for entry in contexts)
 
 
@@ -362,8 +415,14 @@ def _keys(roles: Roles) -> None:
     for name in list(roles.free):
         column = roles.table.columns[name]
         is_named = column.name.is_a("key") and not column.name.is_a("params")
-        if is_named and not roles.is_setting(name) and name not in roles.said.columns:
-            roles.give(name, "label", "by its name, names a run, though it repeats")
+        if (
+            is_named
+            and not roles.is_setting(name)
+            and name not in roles.said.columns
+        ):
+            roles.give(
+                name, "label", "by its name, names a run, though it repeats"
+            )
 
 
 def _may_be_key(roles: Roles, name: str) -> bool:
@@ -375,7 +434,9 @@ def _may_be_key(roles: Roles, name: str) -> bool:
     is_open = name in roles.free or roles.of[name].role == "label"
     is_word = column.kind == "text" and not roles.is_setting(name)
     return (
-        is_open and column.kind in ("text", "integer") and (is_word or _is_key(column))
+        is_open
+        and column.kind in ("text", "integer")
+        and (is_word or _is_key(column))
     )
 
 

@@ -68,7 +68,9 @@ class Said:
     def columns(self) -> frozenset[str]:
         """All columns that were named."""
         named = {*self.knobs, *self.fidelity.values()}
-        return frozenset(named | ({self.objective} if self.objective else set()))
+        return frozenset(
+            named | ({self.objective} if self.objective else set())
+        )
 
     def check(self, columns: Iterable[str]) -> None:
         """Whether the columns exist.
@@ -82,7 +84,9 @@ class Said:
         options += [("--fidelity", name) for name in self.fidelity.values()]
         for option, name in options:
             if name not in columns:
-                close = difflib.get_close_matches(name, columns, n=1, cutoff=0.0)
+                close = difflib.get_close_matches(
+                    name, columns, n=1, cutoff=0.0
+                )
                 hint = f" Did you mean {close[0]!r}?" if close else ""
                 raise MappingError(
                     f"{option} {name!r}: expected a column that varies, with :min or "

@@ -24,7 +24,9 @@ _GAP = 1.2
 """Between neighbours of two levels; sizes of one level are nearer."""
 _LEVEL_SPREAD = 1.06
 """Largest over smallest value of one level: what an ablation moves."""
-_SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])(?![a-zA-Z])", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])(?![a-zA-Z])", re.IGNORECASE
+)
 _SIZE_INSIDE = re.compile(r"(\d+(?:\.\d+)?)([KMBT])(?![a-zA-Z])", re.IGNORECASE)
 _FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _KNOWN = {
@@ -88,7 +90,9 @@ def sizes_of(levels: tuple[str, ...]) -> TextSizes | None:
         different = {size for size in known.values() if size is not None}
         if len(different) > 1:
             ranked = enumerate(levels, start=1)
-            sizes = {level: known[level] or float(rank) for rank, level in ranked}
+            sizes = {
+                level: known[level] or float(rank) for rank, level in ranked
+            }
             return TextSizes(sizes, tuple(unknown))
     ranks = {level: word_rank(level) for level in levels}
     if None in ranks.values() or len(set(ranks.values())) < len(levels):
@@ -134,7 +138,9 @@ def levels_of(values: np.ndarray) -> Levels:
 
 def positive_numbers(column: Column, factor: float = 1.0) -> np.ndarray | None:
     """The numbers of a column; None unless nearly every row has a positive one."""
-    found = np.array([np.nan if x is None else x for x in column.numbers]) * factor
+    found = (
+        np.array([np.nan if x is None else x for x in column.numbers]) * factor
+    )
     is_fine = np.isfinite(found) & (found > 0)
     if not len(found) or is_fine.mean() < 0.9:
         return None

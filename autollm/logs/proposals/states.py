@@ -50,7 +50,9 @@ FLAGS: dict[str, tuple[Status, str]] = {
     "done": ("running", "false"),
     "converged": ("diverged", "false"),
 }
-EXIT_CODES = frozenset({"exit_code", "exitcode", "return_code", "returncode", "rc"})
+EXIT_CODES = frozenset(
+    {"exit_code", "exitcode", "return_code", "returncode", "rc"}
+)
 MOSTLY_KNOWN = 0.5
 """Share of the filled cells whose words must be known, where the name says `state`."""
 
@@ -77,7 +79,9 @@ class StateReading:
         if name != self.column:
             return f"says which runs {self.flags[name][0]}"
         counted = Counter(self.statuses)
-        return "how a run ended: " + ", ".join(f"{n} {s}" for s, n in counted.items())
+        return "how a run ended: " + ", ".join(
+            f"{n} {s}" for s, n in counted.items()
+        )
 
     def is_finished(self, n_rows: int) -> np.ndarray:
         """Of each row, whether its run finished."""
@@ -133,7 +137,9 @@ def _state_rank(table: Table, column: Column) -> float:
     )
     if table.roles.get(column.name.raw) == "status" and n_known:
         return 4.0
-    is_named = column.name.last in STATE_NAMES or column.name.full in STATE_NAMES
+    is_named = (
+        column.name.last in STATE_NAMES or column.name.full in STATE_NAMES
+    )
     if is_named and share >= MOSTLY_KNOWN:
         return 2.0 + share
     return 1.0 if is_strong and share == 1.0 and len(words) <= 8 else 0.0

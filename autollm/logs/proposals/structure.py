@@ -70,7 +70,9 @@ def is_one_to_one(a: Column, b: Column) -> bool:
     """
     if len(np.unique(a.codes)) == len(a.cells) == len(np.unique(b.codes)):
         return _is_monotone(a, b)
-    return len(np.unique(a.codes)) == len(np.unique(b.codes)) == n_groups([a, b])
+    return (
+        len(np.unique(a.codes)) == len(np.unique(b.codes)) == n_groups([a, b])
+    )
 
 
 def _is_monotone(a: Column, b: Column) -> bool:
@@ -102,13 +104,18 @@ def switch_of(
     is_there = column.codes >= 0
     for candidate in candidates:
         levels = np.unique(candidate.codes)
-        if candidate is column or not 2 <= len(levels) <= MOST_LEVELS_OF_A_SWITCH:
+        if (
+            candidate is column
+            or not 2 <= len(levels) <= MOST_LEVELS_OF_A_SWITCH
+        ):
             continue
         with_value = np.unique(candidate.codes[is_there])
         without = np.unique(candidate.codes[~is_there])
         is_split = not np.intersect1d(with_value, without).size
         if is_split and len(with_value) and len(without) and with_value[0] >= 0:
-            rows = tuple(int(np.argmax(candidate.codes == v)) for v in with_value)
+            rows = tuple(
+                int(np.argmax(candidate.codes == v)) for v in with_value
+            )
             return candidate, rows
     return None
 
@@ -145,7 +152,9 @@ def _unused(weights: list[Column], prefix: str, used: set[str]) -> list[Column]:
 def _is_weight(column: Column) -> bool:
     if not column.is_numeric or len(column.finite) != len(column.cells):
         return False
-    return bool(column.levels) and column.levels[0] >= 0 and column.levels[-1] <= 1
+    return (
+        bool(column.levels) and column.levels[0] >= 0 and column.levels[-1] <= 1
+    )
 
 
 def _prefixes(columns: list[Column]) -> Iterator[str]:

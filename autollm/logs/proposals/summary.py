@@ -40,11 +40,19 @@ class Trial:
     runs: list[dict[str, Any]] = field(default_factory=list)
 
 
-_COLUMNS = ("run_id", "status", "objective_value", "config_json", "fidelity_json")
+_COLUMNS = (
+    "run_id",
+    "status",
+    "objective_value",
+    "config_json",
+    "fidelity_json",
+)
 _CONTEXT = "context_json"
 
 
-def try_mapping(relations: Sequence[Relation], mapping: Mapping, file: str) -> Trial:
+def try_mapping(
+    relations: Sequence[Relation], mapping: Mapping, file: str
+) -> Trial:
     """Map the rows that were looked at.
 
     Raises:
@@ -95,7 +103,9 @@ class Summary:
     text: str
 
 
-def summarize(trial: Trial, mapping: Mapping, book: Notebook, source: str) -> Summary:
+def summarize(
+    trial: Trial, mapping: Mapping, book: Notebook, source: str
+) -> Summary:
     """The summary of a mapping that was tried."""
     statuses = Counter(run["status"] for run in trial.runs)
     experiments: dict[str, list[dict[str, Any]]] = {}
@@ -108,7 +118,11 @@ def summarize(trial: Trial, mapping: Mapping, book: Notebook, source: str) -> Su
         best = _best(rows, mapping.objective.direction)
         size = json.loads(rows[0]["fidelity_json"])
         context = json.loads(rows[0].get(_CONTEXT) or "{}")
-        entry = {"fidelity": size, "n_runs": len(rows), "best": best and best["value"]}
+        entry = {
+            "fidelity": size,
+            "n_runs": len(rows),
+            "best": best and best["value"],
+        }
         ladder.append(entry | ({"context": context} if context else {}))
     ladder.sort(key=lambda entry: tuple(entry["fidelity"].values()))
     best = _best_of_largest(experiments, ladder, mapping)
@@ -169,7 +183,9 @@ def _best_of_largest(
     return _best(rows, mapping.objective.direction)
 
 
-def _say_thin(book: Notebook, ladder: list[dict[str, Any]], n_runs: int) -> None:
+def _say_thin(
+    book: Notebook, ladder: list[dict[str, Any]], n_runs: int
+) -> None:
     thin = [entry for entry in ladder if entry["n_runs"] < THIN]
     if len(thin) > 1 and sum(e["n_runs"] for e in thin) > n_runs / 2:
         book.say(
@@ -193,8 +209,12 @@ def _with_text(
     objective = mapping.objective
     direction = objective.direction if is_decided else "direction not said"
     if summary.best and is_decided:
-        config = ", ".join(f"{k}={v}" for k, v in summary.best["configuration"].items())
-        of = f"of run {summary.best['run']}" + (f" ({config:.200})" if config else "")
+        config = ", ".join(
+            f"{k}={v}" for k, v in summary.best["configuration"].items()
+        )
+        of = f"of run {summary.best['run']}" + (
+            f" ({config:.200})" if config else ""
+        )
         lines.append(
             f"best {objective.name} ({direction}) at the largest size: "
             f"{summary.best['value']:g} {of}"
@@ -202,13 +222,17 @@ def _with_text(
     else:
         lines.append(f"objective: {objective.name} ({direction})")
     doubts = summary.n_doubts
-    lines.append(f"doubtful: {doubts} notes above" if doubts else "nothing is doubtful")
+    lines.append(
+        f"doubtful: {doubts} notes above" if doubts else "nothing is doubtful"
+    )
     values = vars(summary) | {"text": "\n".join(lines)}
     return Summary(**values)
 
 
 def _counted(statuses: dict[str, int]) -> str:
-    return ", ".join(f"{n} {status}" for status, n in statuses.items()) or "no run"
+    return (
+        ", ".join(f"{n} {status}" for status, n in statuses.items()) or "no run"
+    )
 
 
 def _rungs(ladder: list[dict[str, Any]]) -> str:
@@ -224,7 +248,9 @@ def _knob_words(knobs: dict[str, list[Any]]) -> list[str]:
     words = []
     for name, values in knobs.items():
         if all(isinstance(v, (int, float)) for v in values):
-            words.append(f"{name} {min(values):g} to {max(values):g} ({len(values)})")
+            words.append(
+                f"{name} {min(values):g} to {max(values):g} ({len(values)})"
+            )
         else:
             shown = ", ".join(f"{value}" for value in values[:4])
             words.append(f"{name} {shown:.80} ({len(values)})")

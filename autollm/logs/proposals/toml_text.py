@@ -39,7 +39,9 @@ class Draft:
         tables = []
         for key, value in self.raw.items():
             is_table = isinstance(value, dict)
-            is_list = isinstance(value, list) and value and isinstance(value[0], dict)
+            is_list = (
+                isinstance(value, list) and value and isinstance(value[0], dict)
+            )
             if is_table:
                 tables += self._table((key,), value, f"[{key}]")
             elif is_list:
@@ -50,7 +52,9 @@ class Draft:
         foot = [f"# {_one_line(line)}" for line in self.foot]
         return "\n".join([*lines, *tables, "", *foot]).rstrip("\n") + "\n"
 
-    def _table(self, path: Path, entries: dict[str, Any], header: str) -> list[str]:
+    def _table(
+        self, path: Path, entries: dict[str, Any], header: str
+    ) -> list[str]:
         lines = ["", header + self._remark(path)]
         nested = []
         for key, value in entries.items():

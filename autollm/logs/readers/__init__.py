@@ -18,7 +18,10 @@ from autollm.logs.readers.curve_files import CurveCsvReader
 from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.lightning import LightningFolderReader
-from autollm.logs.readers.mlflow_store import MlflowFetchedReader, MlflowFolderReader
+from autollm.logs.readers.mlflow_store import (
+    MlflowFetchedReader,
+    MlflowFolderReader,
+)
 from autollm.logs.readers.optuna_trials import OptunaJournalReader
 from autollm.logs.readers.plain_folder import PlainFolderReader
 from autollm.logs.readers.ray_tune import RayTuneReader
@@ -33,9 +36,15 @@ from autollm.logs.readers.text_log import (
     TextLogReader,
     own_formats,
 )
-from autollm.logs.readers.trainer_state import TrainerFolderReader, TrainerStateReader
+from autollm.logs.readers.trainer_state import (
+    TrainerFolderReader,
+    TrainerStateReader,
+)
 from autollm.logs.readers.wandb_api import WandbFetchedReader
-from autollm.logs.readers.wandb_offline import WandbFolderReader, WandbOfflineReader
+from autollm.logs.readers.wandb_offline import (
+    WandbFolderReader,
+    WandbOfflineReader,
+)
 from autollm.logs.relation import FileReader, FolderReader
 
 

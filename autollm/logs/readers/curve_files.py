@@ -227,7 +227,11 @@ class _Rows:
     """Lines of a table under its header of the moment."""
 
     def __init__(
-        self, builder: RelationBuilder, header: list[str], delimiter: str, file: str
+        self,
+        builder: RelationBuilder,
+        header: list[str],
+        delimiter: str,
+        file: str,
     ) -> None:
         self._builder = builder
         self.header = header
@@ -235,7 +239,9 @@ class _Rows:
         self._delimiter = delimiter
         self._file = file
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows(
+        self, lines: Iterable[bytes]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Line number and cells by column of each row that can be used."""
         for line_number, line in enumerate(lines, start=2):
             self._builder.n_lines += 1
@@ -250,7 +256,9 @@ class _Rows:
         try:
             cells = cells_of(line, self._delimiter)
         except RecordError as error:
-            self._builder.add_bad(line_number, str(error), line, file=self._file)
+            self._builder.add_bad(
+                line_number, str(error), line, file=self._file
+            )
             return None
         if self._is_header(cells):
             self._builder.note(
@@ -293,7 +301,13 @@ def _read_chart(
             results[run][metric] = value
             wall_time_s = at if is_time else None
             builder.add_point(
-                run, metric, value, None if is_time else step, None, wall_time_s, line
+                run,
+                metric,
+                value,
+                None if is_time else step,
+                None,
+                wall_time_s,
+                line,
             )
     for run, values in results.items():
         _add_curve_run(builder, run, values, name, first_line[run])
@@ -321,12 +335,16 @@ def _read_board(
             continue
         started_s = at_s if started_s is None else started_s
         first_line = first_line or line
-        wall_time_s = None if at_s is None or started_s is None else at_s - started_s
+        wall_time_s = (
+            None if at_s is None or started_s is None else at_s - started_s
+        )
         step = whole_number(row[step_name])
         builder.add_point(run, metric, value, step, None, wall_time_s, line)
         results[metric] = value
     _add_curve_run(builder, run, results, name, first_line)
-    builder.note("a TensorBoard download: the board thins long curves to 1,000 points")
+    builder.note(
+        "a TensorBoard download: the board thins long curves to 1,000 points"
+    )
 
 
 def _add_curve_run(

@@ -112,7 +112,9 @@ class _JsonRows:
         self._file = file
         self.last: dict[str, Any] = {}
 
-    def rows(self, lines: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows(
+        self, lines: Iterable[bytes]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Line number and flat object of each line that can be used."""
         for line_number, line in enumerate(lines, start=1):
             self._builder.n_lines += 1
@@ -124,13 +126,17 @@ class _JsonRows:
                 if isinstance(record.get("config"), dict):
                     self._known |= flat_cells(record["config"], "config.")
             except RecordError as error:
-                self._builder.add_bad(line_number, str(error), line, file=self._file)
+                self._builder.add_bad(
+                    line_number, str(error), line, file=self._file
+                )
                 continue
             self.last = record
             yield line_number, row
 
 
-def _json_layout(rows: Sequence[Mapping[str, Any]], is_named: bool) -> CurveLayout:
+def _json_layout(
+    rows: Sequence[Mapping[str, Any]], is_named: bool
+) -> CurveLayout:
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))

@@ -54,7 +54,14 @@ STEP_NAMES = (
 )
 """Columns that count, the finest first: the first one that is there is the step."""
 _TIME_NAMES = frozenset(
-    {"_runtime", "time_total_s", "wall_time_s", "wall_time", "elapsed_s", "elapsed"}
+    {
+        "_runtime",
+        "time_total_s",
+        "wall_time_s",
+        "wall_time",
+        "elapsed_s",
+        "elapsed",
+    }
 )
 _RUN_NAMES = frozenset(
     {"run", "run_id", "run_name", "trial_id", "trial", "name", "exp"}
@@ -84,7 +91,14 @@ _PASSED_OVER = frozenset(
     }
 )
 """Bookkeeping of Ray Tune, W&B and others: moments, hosts, processes."""
-_SETTING_PREFIXES = ("config/", "config.", "params.", "params/", "hparams.", "hparams/")
+_SETTING_PREFIXES = (
+    "config/",
+    "config.",
+    "params.",
+    "params/",
+    "hparams.",
+    "hparams/",
+)
 _SETTING = re.compile(
     r"(^|[/_. ])(lr|learning_rate|rate|batch(_?size)?|width|depth|n?_?layers?|heads?|dim"
     r"|d_model|hidden(_size)?|dropout|weight_decay|wd|momentum|beta\d?|warmup\w*|seed"
@@ -165,7 +179,9 @@ def _jumps(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return n_turns > _MAX_TURNS * len(filled)
 
 
-def _run_column(by_name: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+def _run_column(
+    by_name: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
+) -> str:
     """A column that names runs and comes again from row to row."""
     for lower in sorted(_RUN_NAMES & by_name.keys()):
         values = {str(row.get(by_name[lower])) for row in rows}
@@ -190,7 +206,9 @@ def _grows(layout: CurveLayout, rows: Sequence[Mapping[str, Any]]) -> bool:
     return n_pairs >= _MIN_ROWS - 1 and n_growing >= _MIN_GROWING * n_pairs
 
 
-def _are_measured(metrics: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+def _are_measured(
+    metrics: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> bool:
     """Whether there are metrics, and text stands only where it does not change."""
     n_measured = 0
     for name in metrics:
@@ -198,7 +216,10 @@ def _are_measured(metrics: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
         n_numbers = sum(number(value) is not None for value in filled)
         if filled and n_numbers == len(filled):
             n_measured += len({str(value) for value in filled}) > 1
-        elif n_numbers < len(filled) and len({str(value) for value in filled}) > 1:
+        elif (
+            n_numbers < len(filled)
+            and len({str(value) for value in filled}) > 1
+        ):
             return False
     return n_measured > 0
 
@@ -235,10 +256,18 @@ class CurveCollector:
     def add(self, row: Mapping[str, Any], line: int) -> None:
         """One row: cells by column, numbers as numbers."""
         layout = self._layout
-        run = str(cell(row.get(layout.run)) or self._name) if layout.run else self._name
+        run = (
+            str(cell(row.get(layout.run)) or self._name)
+            if layout.run
+            else self._name
+        )
         curve = self._curves.setdefault(run, _Curve(line))
         step = number(row.get(layout.step))
-        if step is not None and curve.last_step is not None and step < curve.last_step:
+        if (
+            step is not None
+            and curve.last_step is not None
+            and step < curve.last_step
+        ):
             curve.n_restarts += 1
             self._note_restart(run, curve, line, step)
         curve.last_step = step if step is not None else curve.last_step
@@ -249,7 +278,9 @@ class CurveCollector:
         whole_step = whole_number(row.get(layout.step))
         self._builder.add_row(run, metrics, whole_step, wall_time_s, line)
 
-    def _note_restart(self, run: str, curve: _Curve, line: int, step: float) -> None:
+    def _note_restart(
+        self, run: str, curve: _Curve, line: int, step: float
+    ) -> None:
         if curve.n_restarts <= _MAX_RESTARTS_TOLD:
             self._builder.note(
                 f"{run}: at line {line} {self._layout.step} goes back from "
@@ -257,7 +288,9 @@ class CurveCollector:
                 "line of a step counts"
             )
 
-    def _metrics(self, curve: _Curve, row: Mapping[str, Any]) -> dict[str, float]:
+    def _metrics(
+        self, curve: _Curve, row: Mapping[str, Any]
+    ) -> dict[str, float]:
         metrics = {}
         for name, value in row.items():
             if value is None or value == "":
@@ -290,7 +323,9 @@ class CurveCollector:
                 cells[f"metrics.{name}"] = value
                 self._builder.roles[f"metrics.{name}"] = metric_role(name)
             whole_step = whole_number(curve.last_step)
-            cells["last_step"] = curve.last_step if whole_step is None else whole_step
+            cells["last_step"] = (
+                curve.last_step if whole_step is None else whole_step
+            )
             self._builder.roles["last_step"] = "measured"
             if curve.wall_time_s is not None:
                 cells["runtime_s"] = curve.wall_time_s

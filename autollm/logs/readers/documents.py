@@ -48,7 +48,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise RecordError(f"the key {repeated[:80]!r} stands twice in one object")
+        raise RecordError(
+            f"the key {repeated[:80]!r} stands twice in one object"
+        )
     return values
 
 
@@ -80,7 +82,9 @@ def parse_yaml(text: bytes, what: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RecordError(f"{what} holds a {type(value).__name__}, expected a mapping")
+        raise RecordError(
+            f"{what} holds a {type(value).__name__}, expected a mapping"
+        )
     return value
 
 
@@ -90,7 +94,9 @@ def parse_yaml_list(text: bytes, what: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise RecordError(f"{what} holds a {type(value).__name__}, expected a list")
+        raise RecordError(
+            f"{what} holds a {type(value).__name__}, expected a list"
+        )
     return value
 
 
@@ -112,7 +118,9 @@ def _parse_yaml(text: bytes, what: str) -> Any:
         raise RecordError(f"{what} is not YAML: {reason}") from None
     except (TypeError, AttributeError, IndexError, KeyError) as error:
         # PyYAML's constructors assume well-formed scalars ("!!int x", "!!timestamp").
-        raise RecordError(f"{what} is not YAML: {type(error).__name__}") from None
+        raise RecordError(
+            f"{what} is not YAML: {type(error).__name__}"
+        ) from None
 
 
 def _bracket_depth(text: bytes) -> int:
@@ -142,7 +150,9 @@ def _construct(text: str) -> Any:
         loader.dispose()
 
 
-def _expanded_size(node: Any, sizes: dict[int, int], open_nodes: set[int]) -> int:
+def _expanded_size(
+    node: Any, sizes: dict[int, int], open_nodes: set[int]
+) -> int:
     """Values below a node with aliases written out. `sizes`: of nodes seen before."""
     if id(node) in sizes:
         return sizes[id(node)]
@@ -167,11 +177,15 @@ def _check_keys(children: list[Any]) -> None:
             continue
         name = child[0].value
         if name in names and name != "<<":
-            raise RecordError(f"the key {name[:80]!r} stands twice in one mapping")
+            raise RecordError(
+                f"the key {name[:80]!r} stands twice in one mapping"
+            )
         names.add(name)
 
 
-_FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*\.[\d_]*|\d[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
+_FLOAT = re.compile(
+    r"^[-+]?(?:\d[\d_]*\.[\d_]*|\d[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"
+)
 """What YAML 1.1 takes for text and everybody means as a number: 1e-4."""
 
 
@@ -219,7 +233,13 @@ def parse_literal(text: str) -> Any:
         raise RecordError(f"not a dictionary as text: {error}") from None
 
 
-_NAMED = {"nan": math.nan, "inf": math.inf, "null": None, "true": True, "false": False}
+_NAMED = {
+    "nan": math.nan,
+    "inf": math.inf,
+    "null": None,
+    "true": True,
+    "false": False,
+}
 _NUMPY_SCALARS = re.compile(r"(np|numpy)\.(float|int|uint|bool|str)\d*_?$")
 
 
@@ -233,7 +253,9 @@ def _plain_value(node: ast.expr) -> Any:
         return [_plain_value(item) for item in node.elts]
     if isinstance(node, ast.Name) and node.id in _NAMED:
         return _NAMED[node.id]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+    if isinstance(node, ast.UnaryOp) and isinstance(
+        node.op, (ast.USub, ast.UAdd)
+    ):
         value = _plain_value(node.operand)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return -value if isinstance(node.op, ast.USub) else value
@@ -252,7 +274,9 @@ def _plain_dict(node: ast.Dict) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            raise RecordError("not a dictionary as text: it unpacks another one")
+            raise RecordError(
+                "not a dictionary as text: it unpacks another one"
+            )
         out[str(_plain_value(key))] = _plain_value(value)
     return out
 

@@ -76,7 +76,9 @@ def _overrides(builder: RelationBuilder, opened: OpenedFile) -> str | None:
         return ", ".join(str(word) for word in words)
     except RecordError as error:
         n_lines = count_lines(data)
-        builder.add_bad(min(1, n_lines), str(error), data[:2000], n_lines, opened.name)
+        builder.add_bad(
+            min(1, n_lines), str(error), data[:2000], n_lines, opened.name
+        )
         return None
     finally:
         builder.n_lines += count_lines(data)
@@ -99,7 +101,9 @@ def add_metrics(
     has_history = False
     for opened in histories:
         if has_history:
-            builder.note(f"{run}: {opened.name} is a second history: kept raw only")
+            builder.note(
+                f"{run}: {opened.name} is a second history: kept raw only"
+            )
             _set_aside(builder, opened)
         else:
             has_history = add_curve(builder, opened, run, cells) is not None

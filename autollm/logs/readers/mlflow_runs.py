@@ -98,7 +98,11 @@ def add_mlflow_run(builder: RelationBuilder, run: MlflowRun, file: str) -> None:
 
 
 def _put(
-    builder: RelationBuilder, cells: dict[str, Any], name: str, value: Any, role: Role
+    builder: RelationBuilder,
+    cells: dict[str, Any],
+    name: str,
+    value: Any,
+    role: Role,
 ) -> None:
     cells[name] = value
     builder.roles[name] = role

@@ -46,9 +46,19 @@ from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _EXPERIMENT = re.compile(r"(\d+)/meta\.yaml")
-_RUN_FILE = re.compile(r"\d+/([0-9a-f]{32})/(meta\.yaml|params/.+|tags/.+|metrics/.+)")
-_STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
-_MAX_VALUE_BYTES = 2**20  # of one parameter or tag; MLflow allows 8,000 characters
+_RUN_FILE = re.compile(
+    r"\d+/([0-9a-f]{32})/(meta\.yaml|params/.+|tags/.+|metrics/.+)"
+)
+_STATUSES = {
+    1: "RUNNING",
+    2: "SCHEDULED",
+    3: "FINISHED",
+    4: "FAILED",
+    5: "KILLED",
+}
+_MAX_VALUE_BYTES = (
+    2**20
+)  # of one parameter or tag; MLflow allows 8,000 characters
 _PAGE = 1_000
 
 
@@ -108,13 +118,19 @@ def _meta(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
     try:
         return parse_yaml(data, opened.name)
     except RecordError as error:
-        builder.add_bad(min(1, n_lines), str(error), data[:2000], n_lines, opened.name)
+        builder.add_bad(
+            min(1, n_lines), str(error), data[:2000], n_lines, opened.name
+        )
         return {}
 
 
 def _run(run_id: str, experiment: str, meta: Mapping[str, Any]) -> MlflowRun:
     status = meta.get("status")
-    word = _STATUSES.get(status, "") if isinstance(status, int) else str(status or "")
+    word = (
+        _STATUSES.get(status, "")
+        if isinstance(status, int)
+        else str(status or "")
+    )
     return MlflowRun(
         run_id,
         str(meta.get("run_name") or ""),
@@ -127,7 +143,11 @@ def _run(run_id: str, experiment: str, meta: Mapping[str, Any]) -> MlflowRun:
 
 
 def _take_file(
-    builder: RelationBuilder, run: MlflowRun, kind: str, name: str, opened: OpenedFile
+    builder: RelationBuilder,
+    run: MlflowRun,
+    kind: str,
+    name: str,
+    opened: OpenedFile,
 ) -> None:
     if kind == "metrics":
         _take_metric(builder, run, name, opened)
@@ -162,7 +182,9 @@ def _take_metric(
                 run.metrics[name] = value
 
 
-def _metric_point(parts: Sequence[str]) -> tuple[float, float, int | None] | None:
+def _metric_point(
+    parts: Sequence[str],
+) -> tuple[float, float, int | None] | None:
     if len(parts) not in (2, 3):
         return None
     try:
@@ -183,7 +205,9 @@ class MlflowFetchedReader:
         """See `FolderReader.matches_folder`."""
         if "runs.jsonl" not in listing or "mlflow.fetched" not in listing:
             return ()
-        histories = [p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)]
+        histories = [
+            p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)
+        ]
         return ("runs.jsonl", *histories)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
@@ -272,7 +296,9 @@ def fetch_mlflow(
         found = client.search_experiments(max_results=_PAGE)
         names = {e.experiment_id: e.name for e in found}
         wanted = [
-            i for i, name in names.items() if not experiments or name in experiments
+            i
+            for i, name in names.items()
+            if not experiments or name in experiments
         ]
         runs = _search_runs(client, wanted, names, say)
     except errors as error:

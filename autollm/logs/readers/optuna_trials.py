@@ -24,7 +24,12 @@ from typing import Any, Protocol
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_json, parse_object
-from autollm.logs.readers.rows import RelationBuilder, cell, number, whole_number
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    cell,
+    number,
+    whole_number,
+)
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, Relation, Role
 
@@ -88,10 +93,14 @@ def param_value(internal: Any, distribution: Any) -> Any:
     name = str(said.get("name", ""))
     attributes = said.get("attributes")
     if name.startswith("Categorical"):
-        choices = attributes.get("choices") if isinstance(attributes, dict) else None
+        choices = (
+            attributes.get("choices") if isinstance(attributes, dict) else None
+        )
         index = whole_number(internal)
         if not isinstance(choices, list) or index is None:
-            raise RecordError(f"{internal!r:.40} is no index of a list of choices")
+            raise RecordError(
+                f"{internal!r:.40} is no index of a list of choices"
+            )
         if not 0 <= index < len(choices):
             raise RecordError(f"choice {index} of {len(choices)}")
         return choices[index]
@@ -133,7 +142,11 @@ def _value_name(objective: int, study: Study) -> str:
 
 
 def _add_trial(
-    builder: RelationBuilder, study: Study, trial: Trial, several: bool, file: str
+    builder: RelationBuilder,
+    study: Study,
+    trial: Trial,
+    several: bool,
+    file: str,
 ) -> None:
     cells: dict[str, Any] = {}
     if several:
@@ -164,7 +177,9 @@ def _duration_s(trial: Trial) -> float | None:
         return None
     try:
         started = datetime.fromisoformat(trial.started)
-        return (datetime.fromisoformat(trial.completed) - started).total_seconds()
+        return (
+            datetime.fromisoformat(trial.completed) - started
+        ).total_seconds()
     except (ValueError, TypeError):
         return None
 
@@ -246,7 +261,9 @@ def _take_value(trial: Trial, row: Mapping[str, Any]) -> None:
 
 
 def _take_reported(trial: Trial, row: Mapping[str, Any]) -> None:
-    value = _value(row.get("intermediate_value"), row.get("intermediate_value_type"))
+    value = _value(
+        row.get("intermediate_value"), row.get("intermediate_value_type")
+    )
     if value is not None:
         trial.reported.append((whole_number(row.get("step")), value, 0))
 
@@ -256,7 +273,9 @@ def _value(value: Any, kind: Any) -> float | None:
 
 
 def _take_attr(trial: Trial, row: Mapping[str, Any]) -> None:
-    trial.user_attrs[str(row.get("key"))] = parse_json(str(row.get("value_json")))
+    trial.user_attrs[str(row.get("key"))] = parse_json(
+        str(row.get("value_json"))
+    )
 
 
 _TAKERS = {
@@ -414,7 +433,9 @@ def _object(operation: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _state(value: Any) -> str:
     if not isinstance(value, int) or not 0 <= value < len(STATES):
-        raise RecordError(f"state {value!r:.40}, expected 0 to {len(STATES) - 1}")
+        raise RecordError(
+            f"state {value!r:.40}, expected 0 to {len(STATES) - 1}"
+        )
     return STATES[value]
 
 

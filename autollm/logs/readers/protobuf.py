@@ -34,7 +34,9 @@ def parse_message(data: bytes) -> Message:
     while at < end:
         tag = data[at]
         at += 1
-        if tag >= 0x80:  # most tags and lengths are one byte, so that is asked here
+        if (
+            tag >= 0x80
+        ):  # most tags and lengths are one byte, so that is asked here
             tag, at = _varint(data, at - 1)
         kind = tag & 7
         if kind == _VARINT:
@@ -82,7 +84,9 @@ def messages(fields: Message, field_number: int) -> list[Message]:
     Raises:
         RecordError: it holds something else.
     """
-    return [parse_message(_bytes(value)) for value in fields.get(field_number, [])]
+    return [
+        parse_message(_bytes(value)) for value in fields.get(field_number, [])
+    ]
 
 
 def message(fields: Message, field_number: int) -> Message:
@@ -127,7 +131,9 @@ def integer(fields: Message, field_number: int) -> int:
         return 0
     value = values[-1]
     if not isinstance(value, int):
-        raise RecordError(f"field {field_number} holds bytes, expected a number")
+        raise RecordError(
+            f"field {field_number} holds bytes, expected a number"
+        )
     return value - 2**64 if value >= 2**63 else value
 
 

@@ -22,7 +22,11 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.rows import RelationBuilder
-from autollm.logs.readers.run_folders import add_curve, add_settings, read_config
+from autollm.logs.readers.run_folders import (
+    add_curve,
+    add_settings,
+    read_config,
+)
 from autollm.logs.readers.trainer_state import plain_name
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
@@ -59,7 +63,9 @@ class RayTuneReader:
             RecordError: no trial has a history that is a curve.
         """
         builder = RelationBuilder(self.format, "run")
-        builder.roles.update({"run": "key", "trial_id": "label", "state": "status"})
+        builder.roles.update(
+            {"run": "key", "trial_id": "label", "state": "status"}
+        )
         trials: dict[str, dict[str, OpenedFile]] = {}
         statuses: dict[str, str] = {}
         for path, file in sorted(opened.files.items()):
@@ -71,10 +77,14 @@ class RayTuneReader:
         n_read = 0
         for folder, files in trials.items():
             run = folder or plain_name(opened.name)
-            is_read = _add_trial(builder, files, run, _status_of(folder, statuses))
+            is_read = _add_trial(
+                builder, files, run, _status_of(folder, statuses)
+            )
             n_read += is_read
             if not is_read:
-                builder.note(f"{run}: neither result.json nor progress.csv is a curve")
+                builder.note(
+                    f"{run}: neither result.json nor progress.csv is a curve"
+                )
         if not n_read:
             raise RecordError(
                 f"{opened.name}: neither result.json nor progress.csv is a curve"
@@ -83,7 +93,10 @@ class RayTuneReader:
 
 
 def _add_trial(
-    builder: RelationBuilder, files: Mapping[str, OpenedFile], run: str, status: str
+    builder: RelationBuilder,
+    files: Mapping[str, OpenedFile],
+    run: str,
+    status: str,
 ) -> bool:
     """One trial; whether one of its histories is a curve."""
     cells: dict[str, Any] = {}
@@ -104,14 +117,18 @@ def _add_trial(
     return False
 
 
-def _statuses(builder: RelationBuilder, state: Mapping[str, Any]) -> dict[str, str]:
+def _statuses(
+    builder: RelationBuilder, state: Mapping[str, Any]
+) -> dict[str, str]:
     """Status by trial id and by trial folder: each trial is a pair of JSON texts."""
     out: dict[str, str] = {}
     trials = state.get("trial_data")
     for entry in trials if isinstance(trials, list) else []:
         text = entry[0] if isinstance(entry, list) and entry else entry
         try:
-            trial = parse_object(text, "a trial") if isinstance(text, str) else {}
+            trial = (
+                parse_object(text, "a trial") if isinstance(text, str) else {}
+            )
         except RecordError as error:
             builder.note(f"the experiment's state: {error}")
             continue

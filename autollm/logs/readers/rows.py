@@ -156,7 +156,10 @@ def number(value: Any) -> float | None:
             return float(value)
         except OverflowError:
             return math.inf if value > 0 else -math.inf
-    if isinstance(value, str) and value.strip().lower().lstrip("+-") in _NON_FINITE:
+    if (
+        isinstance(value, str)
+        and value.strip().lower().lstrip("+-") in _NON_FINITE
+    ):
         return float(value.strip())
     return None
 
@@ -193,7 +196,9 @@ class RelationBuilder:
         self._points = SpilledPoints()
         self._waiting: list[tuple[Any, ...]] = []
 
-    def add_run(self, cells: Mapping[str, Any], file: str, line: int = 0) -> None:
+    def add_run(
+        self, cells: Mapping[str, Any], file: str, line: int = 0
+    ) -> None:
         """One run: cells by column, where it stands."""
         row: dict[str, Any] = {}
         for name, value in cells.items():
@@ -222,7 +227,9 @@ class RelationBuilder:
         """One logged value, as logged."""
         name = clean_text(metric)
         run = clean_text(run_key)
-        self._waiting.append((run, name, step, tokens, wall_time_s, value, line))
+        self._waiting.append(
+            (run, name, step, tokens, wall_time_s, value, line)
+        )
         if len(self._waiting) >= _CHUNK_POINTS:
             self._flush()
 
@@ -241,7 +248,9 @@ class RelationBuilder:
         for name, raw in metrics.items():
             value = number(raw)
             if value is not None:
-                self.add_point(run_key, name, value, step, tokens, wall_time_s, line)
+                self.add_point(
+                    run_key, name, value, step, tokens, wall_time_s, line
+                )
 
     def add_bad(
         self,
@@ -278,7 +287,9 @@ class RelationBuilder:
                 roles[clean_text(name)] = role
         bad = list(self._bad)
         if self._n_more_bad:
-            reason = f"more lines of the {_MAX_BAD} kinds before could not be read"
+            reason = (
+                f"more lines of the {_MAX_BAD} kinds before could not be read"
+            )
             bad.append(BadLines(0, self._n_more_bad, reason, ""))
         return Relation(
             self.format,
@@ -318,7 +329,9 @@ class RelationBuilder:
         arrays = []
         for values, field in zip(columns, POINTS_SCHEMA, strict=True):
             arrays.append(pa.array(values, field.type))
-        self._points.add(pa.RecordBatch.from_arrays(arrays, schema=POINTS_SCHEMA))
+        self._points.add(
+            pa.RecordBatch.from_arrays(arrays, schema=POINTS_SCHEMA)
+        )
         self._waiting = []
 
 
@@ -351,7 +364,11 @@ class SpilledPoints:
         """All points; None where there are none. Nothing is added afterwards."""
         if self._writer is None or self._file is None:
             batches = self._batches
-            return pa.Table.from_batches(batches, POINTS_SCHEMA) if batches else None
+            return (
+                pa.Table.from_batches(batches, POINTS_SCHEMA)
+                if batches
+                else None
+            )
         self._writer.close()
         self._file.flush()
         pages = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -50,7 +50,9 @@ def parse_config(data: bytes, name: str) -> dict[str, Any]:
         RecordError: it is not what its suffix says.
     """
     if len(data) > MAX_CONFIG_BYTES:
-        raise RecordError(f"{len(data)} bytes, expected at most {MAX_CONFIG_BYTES}")
+        raise RecordError(
+            f"{len(data)} bytes, expected at most {MAX_CONFIG_BYTES}"
+        )
     suffix = name.rsplit(".", 1)[-1].lower()
     parse = _PARSERS.get(suffix)
     if parse is None:
@@ -61,7 +63,9 @@ def parse_config(data: bytes, name: str) -> dict[str, Any]:
 
 def _parse_toml(data: bytes, name: str) -> dict[str, Any]:
     if len(data) > MAX_YAML_BYTES:
-        raise RecordError(f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}")
+        raise RecordError(
+            f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}"
+        )
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -73,12 +77,17 @@ def _parse_toml(data: bytes, name: str) -> dict[str, Any]:
 def _parse_assignments(data: bytes, name: str) -> dict[str, Any]:
     """nanoGPT's configuration: Python assignments of literals, from the text alone."""
     if len(data) > MAX_YAML_BYTES:
-        raise RecordError(f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}")
+        raise RecordError(
+            f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}"
+        )
     out: dict[str, Any] = {}
     try:
         statements = ast.parse(data.decode("utf-8-sig")).body
         for statement in statements:
-            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            if (
+                not isinstance(statement, ast.Assign)
+                or len(statement.targets) != 1
+            ):
                 continue
             target = statement.targets[0]
             if isinstance(target, ast.Name):
@@ -134,7 +143,9 @@ def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
     try:
         return parse_config(data, opened.name)
     except RecordError as error:
-        builder.add_bad(min(1, n_lines), str(error), data[:2000], n_lines, opened.name)
+        builder.add_bad(
+            min(1, n_lines), str(error), data[:2000], n_lines, opened.name
+        )
         return {}
 
 
@@ -172,5 +183,7 @@ def add_curve(
         builder.n_lines = before + count_lines(data)
         n_unread = builder.n_lines - before
         builder.drop_bad(name)
-        builder.add_bad(min(1, n_unread), str(error), data[:2000], n_unread, name)
+        builder.add_bad(
+            min(1, n_unread), str(error), data[:2000], n_unread, name
+        )
         return None

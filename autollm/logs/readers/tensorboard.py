@@ -57,7 +57,9 @@ _CLAIMED = re.compile(rf"(?:{_OWN_FOLDERS}/)?{_EVENTS}$")
 _HPARAMS_FOLDER = re.compile(r"\d{10}(?:\.\d+)?/")
 _LENGTH = struct.Struct("<QI")  # bytes of the record, checksum of that number
 _CHECKSUM_BYTES = 4
-_MAX_CHECKED_BYTES = 4_096  # scalars take some 50; images and graphs are passed over
+_MAX_CHECKED_BYTES = (
+    4_096  # scalars take some 50; images and graphs are passed over
+)
 _MASK_DELTA = 0xA282EAD8
 _CRC32C = 0x82F63B78  # the polynomial, reversed
 _TENSOR_READERS = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}
@@ -127,7 +129,9 @@ def _read(files: Sequence[OpenedFile], name: str) -> Relation:
 def _metric_prefix(path: str) -> str:
     folder = path.rpartition("/")[0]
     is_own = not folder or _HPARAMS_FOLDER.fullmatch(f"{folder}/")
-    return "" if is_own or not re.fullmatch(_OWN_FOLDERS, folder) else f"{folder}/"
+    return (
+        "" if is_own or not re.fullmatch(_OWN_FOLDERS, folder) else f"{folder}/"
+    )
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes | None, str]]:
@@ -169,7 +173,9 @@ def _spans(data: bytes) -> tuple[list[tuple[int, int]], str]:
 def _crc_table() -> np.ndarray:
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        table = np.where(table & 1, (table >> 1) ^ np.uint32(_CRC32C), table >> 1)
+        table = np.where(
+            table & 1, (table >> 1) ^ np.uint32(_CRC32C), table >> 1
+        )
     return table
 
 
@@ -219,7 +225,9 @@ def _take(
     step = integer(event, 2)
     for summary in messages(event, 5):
         for value in messages(summary, 1):
-            _take_value(builder, run, value, name, prefix, step, at_s, builder.n_lines)
+            _take_value(
+                builder, run, value, name, prefix, step, at_s, builder.n_lines
+            )
 
 
 def _take_value(
@@ -234,7 +242,9 @@ def _take_value(
 ) -> None:
     """One Summary.Value: tag 1, simple_value 2, tensor 8, metadata 9."""
     tag = text(value, 1)
-    plugin = message(message(value, 9), 1)  # plugin_data: plugin_name 1, content 2
+    plugin = message(
+        message(value, 9), 1
+    )  # plugin_data: plugin_name 1, content 2
     plugin_name = text(plugin, 1)
     if plugin_name == "hparams":
         _take_hparams(run, message(plugin, 2))
@@ -293,7 +303,9 @@ def _take_text(run: _Run, tag: str, said: Sequence[str]) -> None:
         values = parse_object(whole, tag)
     except RecordError:
         return  # text that only begins like JSON is text
-    run.texts.update(flat_cells(values, f"{tag.removesuffix('/text_summary')}."))
+    run.texts.update(
+        flat_cells(values, f"{tag.removesuffix('/text_summary')}.")
+    )
 
 
 def _take_hparams(run: _Run, data: Message) -> None:

@@ -49,7 +49,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
-from autollm.logs.readers.rows import FORKED_FROM, RelationBuilder, run_of_checkpoint
+from autollm.logs.readers.rows import (
+    FORKED_FROM,
+    RelationBuilder,
+    run_of_checkpoint,
+)
 from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
@@ -103,7 +107,9 @@ class ResultLine(BaseModel):
 class TextFormat(BaseModel):
     """A format of text logs: see the module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True
+    )
     schema_name: str = Field(alias="schema", pattern=r"^autollm\.text_log/1$")
     format: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")
     recognize: tuple[str, ...] = Field(min_length=1, max_length=20)
@@ -160,7 +166,9 @@ def parse_format(data: bytes, name: str) -> TextFormat:
     try:
         return TextFormat.model_validate(tomllib.loads(data.decode("utf-8")))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecordError(f"{name} is not TOML: {error}. Fix: correct it.") from None
+        raise RecordError(
+            f"{name} is not TOML: {error}. Fix: correct it."
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -228,7 +236,9 @@ class TextLogReader:
         builder = RelationBuilder(self.format, "run")
         run = plain_stem(opened.name)
         if not read_text(builder, opened, self._formats, run, {}):
-            raise RecordError(f"{opened.name}: no line gives a metric at a step")
+            raise RecordError(
+                f"{opened.name}: no line gives a metric at a step"
+            )
         return [builder.relation()]
 
 
@@ -269,7 +279,9 @@ class TextLogFolderReader:
             run = folder if len(logs) == 1 else f"{folder}/{stem}"
             n_read += read_text(builder, file, self._formats, run, cells)
         if not n_read:
-            raise RecordError(f"{opened.name}: no log in it is of a known text format")
+            raise RecordError(
+                f"{opened.name}: no log in it is of a known text format"
+            )
         return [builder.relation()]
 
 
@@ -307,7 +319,9 @@ class _Text:
         self._collector = CurveCollector(
             builder, CurveLayout("step", time="wall_time_s"), run
         )
-        self._settings = [(_compile(s.line), s.between) for s in chosen.settings]
+        self._settings = [
+            (_compile(s.line), s.between) for s in chosen.settings
+        ]
         self._points = [(_compile(p.line), p) for p in chosen.points]
         self._results = [_compile(result.line) for result in chosen.results]
         self._inside: set[tuple[str, str]] = set()
@@ -380,10 +394,14 @@ class _Text:
             self._builder.roles[column] = "setting"
         loaded = str(self._cells.get("args.load", "None"))
         if loaded not in ("None", str(self._cells.get("args.save"))):
-            self._cells[FORKED_FROM] = run_of_checkpoint(loaded)  # Megatron's --load
+            self._cells[FORKED_FROM] = run_of_checkpoint(
+                loaded
+            )  # Megatron's --load
         for column in self._found:
             self._builder.roles[column] = "result"
-        self._collector.finish(self._file, {**known, **self._cells, **self._found})
+        self._collector.finish(
+            self._file, {**known, **self._cells, **self._found}
+        )
         return True
 
 

@@ -150,7 +150,11 @@ SHAPES = (
             "datetime_complete": "time",
             "duration": "cost",
         },
-        prefixes={"params_": "setting", "values_": "result", "system_attrs_": "label"},
+        prefixes={
+            "params_": "setting",
+            "values_": "result",
+            "system_attrs_": "label",
+        },
     ),
     Shape(
         "Ray Tune's results",
@@ -212,7 +216,11 @@ def recognized(relation: Relation) -> Relation:
         relation,
         key=key,
         roles={**relation.roles, **roles},
-        notes=(*relation.notes, f"its columns are those of {shape.title}", *notes),
+        notes=(
+            *relation.notes,
+            f"its columns are those of {shape.title}",
+            *notes,
+        ),
     )
 
 
@@ -221,7 +229,11 @@ def _role_of(name: str, shape: Shape) -> Role | None:
         return shape.roles[name]
     for prefix, role in shape.prefixes.items():
         if name.startswith(prefix):
-            return metric_role(name.removeprefix(prefix)) if role == "result" else role
+            return (
+                metric_role(name.removeprefix(prefix))
+                if role == "result"
+                else role
+            )
     return None
 
 
@@ -234,7 +246,9 @@ def _key_of(relation: Relation, shape: Shape) -> tuple[str, list[str]]:
         values = relation.runs[name]
         if values.null_count == 0 and len(values.unique()) == len(values):
             return name, notes
-        notes.append(f"{name} does not name each run: some are empty or come twice")
+        notes.append(
+            f"{name} does not name each run: some are empty or come twice"
+        )
     return "", notes
 
 
@@ -253,7 +267,9 @@ def _unnested(relation: Relation) -> Relation:
                 bad.setdefault(index, f"{name}: {error}")
                 continue
             for column, content in cells.items():
-                added.setdefault(column, [None] * runs.num_rows)[index] = content
+                added.setdefault(column, [None] * runs.num_rows)[index] = (
+                    content
+                )
         if len(added) > _MAX_COLUMNS:
             raise RecordError(
                 f"more than {_MAX_COLUMNS} names in the dictionaries of {name}. Fix: "
@@ -284,8 +300,13 @@ def _without_wrappers(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name in ("_wandb", "wandb_version"):
             continue
-        is_wrapped = isinstance(value, dict) and value.keys() <= {"value", "desc"}
-        out[name] = value.get("value") if is_wrapped and "value" in value else value
+        is_wrapped = isinstance(value, dict) and value.keys() <= {
+            "value",
+            "desc",
+        }
+        out[name] = (
+            value.get("value") if is_wrapped and "value" in value else value
+        )
     return out
 
 
@@ -296,6 +317,8 @@ def _without_rows(relation: Relation, bad: Mapping[int, str]) -> Relation:
     entries = []
     for index, reason in sorted(bad.items()):
         entries.append(BadLines(lines[index], 1, reason, quote(reason)))
-    kept = [index for index in range(relation.runs.num_rows) if index not in bad]
+    kept = [
+        index for index in range(relation.runs.num_rows) if index not in bad
+    ]
     runs = relation.runs.take(pa.array(kept, pa.int64()))
     return replace(relation, runs=runs, bad=(*relation.bad, *entries))

@@ -39,7 +39,11 @@ from autollm.logs.readers.rows import (
     run_of_checkpoint,
     whole_number,
 )
-from autollm.logs.readers.run_folders import add_results, add_settings, read_config
+from autollm.logs.readers.run_folders import (
+    add_results,
+    add_settings,
+    read_config,
+)
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
 
 _STATE = "trainer_state.json"
@@ -71,7 +75,9 @@ class TrainerFolderReader:
         beside += [p for p in listing if _EVENTS.fullmatch(p)]
         if "config.json" not in beside:
             last = max(states, key=_checkpoint_step).rpartition("/")[0]
-            beside += [p for p in listing if last and p == f"{last}/config.json"]
+            beside += [
+                p for p in listing if last and p == f"{last}/config.json"
+            ]
         return tuple(states + beside)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
@@ -97,7 +103,9 @@ class TrainerFolderReader:
             else:
                 add_settings(builder, cells, file, _CONFIGS[name])
         if not states:
-            raise RecordError(f"{opened.name}: no trainer_state.json can be read")
+            raise RecordError(
+                f"{opened.name}: no trainer_state.json can be read"
+            )
         path = max(states, key=lambda p: (_reached(states[p]), "/" not in p))
         run = plain_name(opened.name)
         add_state(builder, states[path], {**cells, **said}, run, path)
@@ -112,7 +120,9 @@ class TrainerStateReader:
     def matches(self, name: str, head: bytes) -> bool:
         """See `FileReader.matches`."""
         is_named = name.endswith(_STATE)
-        return is_named or (head.lstrip()[:1] == b"{" and b'"log_history"' in head)
+        return is_named or (
+            head.lstrip()[:1] == b"{" and b'"log_history"' in head
+        )
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`."""
@@ -157,7 +167,9 @@ def add_state(
     """
     name = state.get("trial_name")
     run = str(cell(name)) if isinstance(name, str) and name else run
-    builder.roles.update({"run": "key", "state": "status", "last_step": "measured"})
+    builder.roles.update(
+        {"run": "key", "state": "status", "last_step": "measured"}
+    )
     cells: dict[str, Any] = {"run": run, **known}
     resumed = known.get("args.resume_from_checkpoint")
     if isinstance(resumed, str) and run_of_checkpoint(resumed) not in ("", run):
@@ -213,7 +225,9 @@ def _add_history(
     is_closed = False
     for index, row in enumerate(history, start=1):
         if not isinstance(row, dict):
-            builder.note(f"{file}: row {index} of log_history is no object: left out")
+            builder.note(
+                f"{file}: row {index} of log_history is no object: left out"
+            )
             continue
         step = whole_number(row.get("step"))
         metrics = {name: value for name, value in row.items() if name != "step"}
@@ -233,4 +247,6 @@ def _note_direction(builder: RelationBuilder, known: Mapping[str, Any]) -> None:
     if not isinstance(metric, str) or greater not in ("true", "false"):
         return
     name = metric if metric.startswith("eval_") else f"eval_{metric}"
-    builder.directions[f"metrics.{name}"] = "max" if greater == "true" else "min"
+    builder.directions[f"metrics.{name}"] = (
+        "max" if greater == "true" else "min"
+    )

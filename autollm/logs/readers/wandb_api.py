@@ -86,13 +86,20 @@ def fetch_wandb(
         runs.append(run)
         if len(runs) % _RUNS_A_PAGE == 0:
             say(f"wandb: {len(runs)} runs")
-    head = {"schema": FETCHED_SCHEMA, "tool": "wandb", **names, "n_runs": len(runs)}
+    head = {
+        "schema": FETCHED_SCHEMA,
+        "tool": "wandb",
+        **names,
+        "n_runs": len(runs),
+    }
     write_lines(folder / "runs.jsonl", [head, *runs])
     (folder / "wandb.fetched").write_text(f"{project}\n")
     jobs = []
     for run in runs:
         if run.get("historyLineCount") != 0:
-            mark = json.dumps([run.get("historyLineCount"), run.get("heartbeatAt")])
+            mark = json.dumps(
+                [run.get("historyLineCount"), run.get("heartbeatAt")]
+            )
             jobs.append(Job(run["name"], mark, _history(server, names, run)))
     fetch_histories(folder, jobs, (SourceError,), say)
     return folder
@@ -131,7 +138,9 @@ def _list_runs(
         if not has_more:
             return
         if not following or following == cursor:
-            raise SourceError("the list of runs does not go on, though it says so")
+            raise SourceError(
+                "the list of runs does not go on, though it says so"
+            )
         cursor = following
 
 
@@ -198,7 +207,9 @@ def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
         table = pq.read_table(io.BytesIO(data))
         records = table.to_pylist()
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise SourceError(f"a history file is no Parquet: {str(error)[:200]}") from None
+        raise SourceError(
+            f"a history file is no Parquet: {str(error)[:200]}"
+        ) from None
     rows = []
     for record in records:
         filled = {}
@@ -253,7 +264,9 @@ class WandbFetchedReader:
         """See `FolderReader.matches_folder`."""
         if "runs.jsonl" not in listing or "wandb.fetched" not in listing:
             return ()
-        histories = [p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)]
+        histories = [
+            p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)
+        ]
         return ("runs.jsonl", *histories)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
@@ -275,7 +288,9 @@ class WandbFetchedReader:
         return [builder.relation()]
 
 
-def _read_history(builder: RelationBuilder, run_id: str, opened: OpenedFile) -> None:
+def _read_history(
+    builder: RelationBuilder, run_id: str, opened: OpenedFile
+) -> None:
     for line, row in records_of(builder, opened):
         if "_n_expected" in row:
             builder.note(
@@ -299,7 +314,9 @@ def _add_run(
         "run_name": node.get("displayName") or None,
         "group": node.get("group") or None,
         "job_type": node.get("jobType") or None,
-        "tags": ", ".join(map(str, tags)) if isinstance(tags, list) and tags else None,
+        "tags": ", ".join(map(str, tags))
+        if isinstance(tags, list) and tags
+        else None,
         "notes": node.get("notes") or None,
         "sweep_id": node.get("sweepName") or None,
         "created": node.get("createdAt") or None,

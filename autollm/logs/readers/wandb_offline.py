@@ -118,7 +118,12 @@ def frame_records(data: bytes) -> Iterator[tuple[bytes | None, str]]:
 def _piece(data: bytes, at: int, n_left: int) -> tuple[bytes, int, int, str]:
     """The piece at `at`: its bytes, kind, where the next one begins, what is wrong."""
     if at + _PIECE_HEADER.size > len(data):
-        return b"", 0, len(data), "a record without its end: the file is cut short"
+        return (
+            b"",
+            0,
+            len(data),
+            "a record without its end: the file is cut short",
+        )
     checksum, n_bytes, kind = _PIECE_HEADER.unpack_from(data, at)
     start = at + _PIECE_HEADER.size
     if kind not in (_WHOLE, _FIRST, _MIDDLE, _LAST) or n_bytes > n_left:
@@ -130,7 +135,12 @@ def _piece(data: bytes, at: int, n_left: int) -> tuple[bytes, int, int, str]:
         )
     end = start + n_bytes
     if end > len(data):
-        return b"", 0, len(data), "a record without its end: the file is cut short"
+        return (
+            b"",
+            0,
+            len(data),
+            "a record without its end: the file is cut short",
+        )
     if zlib.crc32(data[at + 6 : end]) != checksum:
         return b"", 0, end, "a record whose checksum is wrong"
     return data[start:end], kind, end, ""
@@ -177,7 +187,12 @@ class WandbFolderReader:
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
         return [
-            _read([opened.files[path] for path in sorted(opened.files, key=_begun)])
+            _read(
+                [
+                    opened.files[path]
+                    for path in sorted(opened.files, key=_begun)
+                ]
+            )
         ]
 
 
@@ -218,7 +233,9 @@ def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
             except RecordError as error:
                 reason = str(error)
         if reason:
-            builder.add_bad(builder.n_lines, reason, record or b"", file=opened.name)
+            builder.add_bad(
+                builder.n_lines, reason, record or b"", file=opened.name
+            )
             n_bad += 1
     if segment.run_id:
         return segment
@@ -274,7 +291,9 @@ def _take_run(segment: _Segment, run: Message) -> None:
 
 def _moment(seconds: float) -> str:
     try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
+        return (
+            datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
+        )
     except (ValueError, OverflowError, OSError):
         return ""
 
@@ -348,7 +367,11 @@ def add_cells(
             is_setting = prefix == "config."
             as_number = None if is_setting else number(content)
             cells[column] = content if as_number is None else as_number
-            role = "setting" if is_setting else metric_role(column.removeprefix(prefix))
+            role = (
+                "setting"
+                if is_setting
+                else metric_role(column.removeprefix(prefix))
+            )
             builder.roles[column] = role
 
 

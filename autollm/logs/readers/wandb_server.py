@@ -48,9 +48,9 @@ class WandbServer:
         key: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.base_url = (base_url or os.environ.get("WANDB_BASE_URL") or CLOUD).rstrip(
-            "/"
-        )
+        self.base_url = (
+            base_url or os.environ.get("WANDB_BASE_URL") or CLOUD
+        ).rstrip("/")
         if urlsplit(self.base_url).scheme not in ("http", "https"):
             raise SetupError(
                 f"WANDB_BASE_URL is {self.base_url!r}, expected http(s)://host"
@@ -126,7 +126,9 @@ class WandbServer:
                     )
             after = answer.headers.get("retry-after", "")
             return httpx.Response(
-                answer.status_code, headers={"retry-after": after}, content=bytes(data)
+                answer.status_code,
+                headers={"retry-after": after},
+                content=bytes(data),
             )
 
     def close(self) -> None:
@@ -141,7 +143,9 @@ def find_key(base_url: str) -> str:
         return key.strip()
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     try:
-        entry = netrc.netrc(str(path)).authenticators(urlsplit(base_url).hostname or "")
+        entry = netrc.netrc(str(path)).authenticators(
+            urlsplit(base_url).hostname or ""
+        )
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return ""
     return (entry[2] or "") if entry else ""
@@ -164,7 +168,9 @@ def _data_of(answer: httpx.Response, base_url: str) -> dict[str, Any]:
             "WANDB_API_KEY to one that may read the project."
         )
     if answer.status_code != 200:
-        raise SourceError(f"{base_url} answers with status {answer.status_code}")
+        raise SourceError(
+            f"{base_url} answers with status {answer.status_code}"
+        )
     try:
         said = parse_object(answer.content, "the answer")
     except RecordError as error:

@@ -88,7 +88,9 @@ def halved(block: Block) -> tuple[Block, Block] | None:
     return Block(block.line, first), second
 
 
-def parsed(block: Block, whole: Callable[[Block], T | None]) -> Iterator[T | Block]:
+def parsed(
+    block: Block, whole: Callable[[Block], T | None]
+) -> Iterator[T | Block]:
     """What `whole` makes of a block, or of its halves; where it makes nothing (None) of
     a small block, that block comes out as it is, to be cut line by line.
     """

@@ -22,7 +22,9 @@ def table_of(rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> pa.Table:
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
-    columns = {name: column_of([row.get(name) for row in rows]) for name in names}
+    columns = {
+        name: column_of([row.get(name) for row in rows]) for name in names
+    }
     columns[LINE_COLUMN] = pa.array(lines, pa.int64())
     return pa.table(columns)
 
@@ -57,12 +59,18 @@ def stack(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables one above the other, with all their columns; what a table lacks is null."""
     filled = [table for table in tables if table.num_rows]
     if not filled:
-        return tables[0] if tables else pa.table({LINE_COLUMN: pa.nulls(0, pa.int64())})
+        return (
+            tables[0]
+            if tables
+            else pa.table({LINE_COLUMN: pa.nulls(0, pa.int64())})
+        )
     kinds: dict[str, set[pa.DataType]] = {}
     for table in filled:
         for field in table.schema:
             kinds.setdefault(field.name, set()).add(field.type)
-    schema = pa.schema([(name, common_type(found)) for name, found in kinds.items()])
+    schema = pa.schema(
+        [(name, common_type(found)) for name, found in kinds.items()]
+    )
     return pa.concat_tables([_cast(table, schema) for table in filled])
 
 

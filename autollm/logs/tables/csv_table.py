@@ -58,14 +58,19 @@ class CsvTable:
             with opened.open() as stream:
                 account = whole_file(stream, str(error))
             yield Relation(
-                self.format, _empty(), bad=tuple(account.bad), n_lines=account.n_lines
+                self.format,
+                _empty(),
+                bad=tuple(account.bad),
+                n_lines=account.n_lines,
             )
             return
         if dialect is None:
             yield Relation(self.format, _empty(), n_lines=head.count(b"\n"))
             return
         with opened.open() as raw:
-            yield from _Rows(dialect, opened.name).read(as_utf8(raw, dialect.encoding))
+            yield from _Rows(dialect, opened.name).read(
+                as_utf8(raw, dialect.encoding)
+            )
 
     def _dialect(self, head: bytes) -> Dialect | None:
         dialect = dialect_of(head) if head else None
@@ -108,7 +113,9 @@ class _Rows:
             yield self._relation([], account)
 
     def _relation(self, tables: list[pa.Table], account: Account) -> Relation:
-        rows = pa.concat_tables([t for t in tables if t.num_rows] or [self._rows([])])
+        rows = pa.concat_tables(
+            [t for t in tables if t.num_rows] or [self._rows([])]
+        )
         rows = rows.append_column(
             FILE_COLUMN, pa.array([self._name] * len(rows), pa.string())
         )
@@ -154,7 +161,9 @@ class _Rows:
             return None
         if self._has_spaces(block.data):
             table = _stripped(table)
-        lines = pa.array(range(block.line, block.line + table.num_rows), pa.int64())
+        lines = pa.array(
+            range(block.line, block.line + table.num_rows), pa.int64()
+        )
         return table.append_column(LINE_COLUMN, lines)
 
     def _has_blank_lines(self, data: bytes) -> bool:
@@ -172,7 +181,9 @@ class _Rows:
             account.set_aside(block.line, too_long(), block.data)
             return self._rows(rows)
         rows: list[tuple[int, list[str]]] = []
-        for number, line in enumerate(split_lines(block.data), start=block.line):
+        for number, line in enumerate(
+            split_lines(block.data), start=block.line
+        ):
             rows += self._take(number, line, account)
         return self._rows(rows)
 
@@ -220,7 +231,9 @@ class _Rows:
     def _wrong_count(self, number: int, cells: list[str]) -> str:
         reason = f"{len(cells)} fields, the header has {len(self._header)}"
         if 2 * len({*cells} & {*self._header}) > len(self._header):
-            self._notes.append(f"line {number} is a second header with other columns")
+            self._notes.append(
+                f"line {number} is a second header with other columns"
+            )
             return f"a second header: {reason}"
         return reason
 
@@ -293,7 +306,9 @@ class _Rows:
         for index, name in enumerate(self._header):
             cells = [row[index].strip() or None for _, row in rows]
             columns[name] = pa.array(cells, pa.string())
-        columns[LINE_COLUMN] = pa.array([number for number, _ in rows], pa.int64())
+        columns[LINE_COLUMN] = pa.array(
+            [number for number, _ in rows], pa.int64()
+        )
         return pa.table(columns)
 
 

@@ -32,7 +32,9 @@ SAMPLE_LINES = 20
 INDEX = "_index"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(#|//)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ def _first_lines(head: bytes, encoding: str) -> list[str]:
         text = "\n".join([first, *(r.decode("utf-8", "replace") for r in rest)])
     lines = text.split("\n")[: SAMPLE_LINES + 10]
     if len(lines) > 1 and "\n" not in lines[-1]:
-        lines = lines[:-1] if len(text.split("\n")) <= SAMPLE_LINES + 10 else lines
+        lines = (
+            lines[:-1] if len(text.split("\n")) <= SAMPLE_LINES + 10 else lines
+        )
     return [line.removesuffix("\r") for line in lines]
 
 
@@ -119,7 +123,9 @@ def _is_preamble(lines: list[str]) -> bool:
         return False
     # "#,lr,loss" is a header whose first column counts the rows
     after = next((line for line in lines[1:] if not _COMMENT.match(line)), "")
-    separator = separator_of([line for line in lines if not _COMMENT.match(line)])
+    separator = separator_of(
+        [line for line in lines if not _COMMENT.match(line)]
+    )
     return len(cells_of(lines[0], separator)) != len(cells_of(after, separator))
 
 
@@ -188,7 +194,9 @@ class TextStream:
 def as_utf8(stream: IO[bytes], encoding: str) -> IO[bytes]:
     """The stream without its byte-order mark, in UTF-8."""
     if encoding.startswith("utf-16"):
-        return io.BufferedReader(_Raw(TextStream(stream, encoding)), BLOCK_BYTES)
+        return io.BufferedReader(
+            _Raw(TextStream(stream, encoding)), BLOCK_BYTES
+        )
     if encoding == "utf-8-sig":
         stream.read(len(codecs.BOM_UTF8))
     return stream

@@ -53,7 +53,9 @@ class JsonTable:
     def read(self, opened: OpenedFile) -> Iterator[Relation]:
         """See `FileReader.read`."""
         with opened.open() as stream:
-            problem = binary_problem(stream.read(HEAD_BYTES), "a table of JSON lines")
+            problem = binary_problem(
+                stream.read(HEAD_BYTES), "a table of JSON lines"
+            )
         with opened.open() as stream:
             if problem:
                 account = whole_file(stream, problem)
@@ -72,7 +74,9 @@ def _relation(tables: list[pa.Table], account: Account, name: str) -> Relation:
     rows = stack(tables)
     names = pa.array([name] * rows.num_rows, pa.string())
     rows = rows.append_column(FILE_COLUMN, names)
-    return Relation("jsonl", rows, bad=tuple(account.bad), n_lines=account.n_lines)
+    return Relation(
+        "jsonl", rows, bad=tuple(account.bad), n_lines=account.n_lines
+    )
 
 
 def _whole(block: Block) -> pa.Table | None:
@@ -149,7 +153,9 @@ def _with_texts(data: bytes, table: pa.Table) -> pa.Table:
 
 def _holds_time(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return any(_holds_time(kind.field(i).type) for i in range(kind.num_fields))
+        return any(
+            _holds_time(kind.field(i).type) for i in range(kind.num_fields)
+        )
     if pa.types.is_list(kind):
         return _holds_time(kind.value_type)
     return pa.types.is_temporal(kind)
@@ -173,7 +179,9 @@ def _flattened(table: pa.Table) -> pa.Table:
     columns = []
     for column in table.columns:
         if pa.types.is_list(column.type):
-            texts = (None if v is None else json.dumps(v) for v in column.to_pylist())
+            texts = (
+                None if v is None else json.dumps(v) for v in column.to_pylist()
+            )
             column = pa.chunked_array([pa.array(list(texts), pa.string())])
         columns.append(column)
     return pa.table(columns, names=names)
@@ -216,7 +224,10 @@ def parse_object(line: bytes) -> dict[str, Any]:
         raw = json.loads(text, object_pairs_hook=_object)
         values = flatten(raw) if isinstance(raw, dict) else None
         json.dumps(values, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # half surrogate pairs, too long ints
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # half surrogate pairs, too long ints
         raise RecordError(f"not a JSON line: {error}") from None
     if values is None:
         raise RecordError(f"expected a JSON object, got {type(raw).__name__}")
@@ -252,7 +263,11 @@ def flatten(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in raw.items():
         name = f"{prefix}{key}"
-        inner = flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        inner = (
+            flatten(value, f"{name}.")
+            if isinstance(value, dict)
+            else {name: value}
+        )
         twice = found.keys() & inner.keys()
         if twice:
             raise RecordError(

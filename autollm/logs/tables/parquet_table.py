@@ -67,7 +67,9 @@ def _seekable(stream: object, n_bytes: int) -> object:
     if hasattr(stream, "seekable") and stream.seekable():
         return stream
     if n_bytes > MAX_GROUP_BYTES:
-        raise RecordError("too large while it is compressed. Fix: decompress it.")
+        raise RecordError(
+            "too large while it is compressed. Fix: decompress it."
+        )
     return pa.BufferReader(stream.read())
 
 
@@ -117,28 +119,38 @@ def _leaves(prefix: str, fields: pa.Schema | pa.StructType) -> list[str]:
     return found
 
 
-def _groups(file: pq.ParquetFile, columns: list[str], name: str) -> Iterator[Relation]:
+def _groups(
+    file: pq.ParquetFile, columns: list[str], name: str
+) -> Iterator[Relation]:
     line = 1
     for group in range(file.metadata.num_row_groups):
         end = line + file.metadata.row_group(group).num_rows
         bad: tuple[BadLines, ...] = ()
         try:
-            for batch in file.iter_batches(batch_size=CHUNK_ROWS, row_groups=[group]):
-                rows = _rows(pa.Table.from_batches([batch]), columns, name, line)
+            for batch in file.iter_batches(
+                batch_size=CHUNK_ROWS, row_groups=[group]
+            ):
+                rows = _rows(
+                    pa.Table.from_batches([batch]), columns, name, line
+                )
                 line += rows.num_rows
                 yield Relation("parquet", rows, n_lines=rows.num_rows)
         except _BROKEN as error:
             reason = f"row group {group} cannot be read: {error}"
             bad = (BadLines(line, end - line, reason, ""),)
         if not bad and line < end:
-            reason = f"row group {group} ends {end - line} rows before its own count"
+            reason = (
+                f"row group {group} ends {end - line} rows before its own count"
+            )
             bad = (BadLines(line, end - line, reason, ""),)
         if bad:
             yield Relation("parquet", pa.table({}), bad=bad, n_lines=end - line)
         line = end
 
 
-def _rows(table: pa.Table, columns: list[str], name: str, line: int) -> pa.Table:
+def _rows(
+    table: pa.Table, columns: list[str], name: str, line: int
+) -> pa.Table:
     """Plain columns: numbers, truth values, text; what else there is as text.
 
     Raises:
@@ -173,5 +185,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
 
 def _spelled(cell: object) -> str | None:
     if isinstance(cell, list):
-        return text_of([c if isinstance(c, (int, float)) else str(c) for c in cell])
+        return text_of(
+            [c if isinstance(c, (int, float)) else str(c) for c in cell]
+        )
     return None if cell is None else str(cell)

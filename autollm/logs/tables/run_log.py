@@ -55,7 +55,9 @@ RAW_COLUMN = "_raw"
 """The header as it was logged, kept beside what the mapping reads of it."""
 N_LINES_COLUMN = "_n_lines"
 """Physical lines that a row stands on, where that is not one."""
-NO_END = "no end record: the run is in flight, was killed, or its log was cut short"
+NO_END = (
+    "no end record: the run is in flight, was killed, or its log was cut short"
+)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NULL_METRIC = re.compile(rb'"metrics":\s*\{[^{}]*:\s*null')
 _MAX_INT64 = 2**63
@@ -77,7 +79,9 @@ class RunLog:
         if not name.endswith(".jsonl"):
             return False
         lines = head.split(b"\n")[:5]
-        return b'"kind"' in b"".join(lines) or not head.lstrip().startswith(b"{")
+        return b'"kind"' in b"".join(lines) or not head.lstrip().startswith(
+            b"{"
+        )
 
     def read(self, opened: OpenedFile) -> Iterator[Relation]:
         """See `FileReader.read`: points of a long log come in chunks, its run last."""
@@ -123,10 +127,12 @@ class _Log:
                 else:
                     self._points.append(part)
         if self._header is None:
-            first = self._account.bad[0].reason if self._account.bad else "blank lines"
-            self._problem = (
-                f"no header line of schema autollm.run/1. First problem: {first}"
+            first = (
+                self._account.bad[0].reason
+                if self._account.bad
+                else "blank lines"
             )
+            self._problem = f"no header line of schema autollm.run/1. First problem: {first}"
         return chunk
 
     def _chunk(self) -> Relation:
@@ -151,9 +157,14 @@ class _Log:
                 "empty"
             )
             quoted = Account()
-            quoted.set_aside(min(1, self._n_lines), reason, self._first, self._n_lines)
+            quoted.set_aside(
+                min(1, self._n_lines), reason, self._first, self._n_lines
+            )
             return Relation(
-                RUN_LOG, pa.table({}), bad=tuple(quoted.bad), n_lines=self._n_lines
+                RUN_LOG,
+                pa.table({}),
+                bad=tuple(quoted.bad),
+                n_lines=self._n_lines,
             )
         points = pa.concat_tables([*self._points, POINTS_SCHEMA.empty_table()])
         bad: tuple[BadLines, ...] = tuple(self._account.bad)
@@ -193,7 +204,9 @@ class _Log:
             self._account.set_aside(block.line, too_long(), block.data)
             return
         rows: list[tuple[Any, ...]] = []
-        for number, line in enumerate(split_lines(block.data), start=block.line):
+        for number, line in enumerate(
+            split_lines(block.data), start=block.line
+        ):
             if not line.strip():
                 continue
             try:
@@ -203,7 +216,13 @@ class _Log:
                 continue
             if step is not None:
                 for metric, value in step.metrics.items():
-                    point = (metric, step.step, step.tokens, step.wall_time_s, value)
+                    point = (
+                        metric,
+                        step.step,
+                        step.tokens,
+                        step.wall_time_s,
+                        value,
+                    )
                     rows.append((*point, number))
         if rows:
             key = pa.array([self._header.run_id] * len(rows), pa.string())
@@ -268,7 +287,11 @@ def _with_numbers(data: bytes) -> bytes:
     """Non-finite numbers as JSON libraries spell them, instead of as texts."""
     if b'"nan"' not in data and b'inf"' not in data:
         return data
-    for text, number in ((b"nan", b"NaN"), (b"inf", b"Infinity"), (b"-inf", b"-Inf")):
+    for text, number in (
+        (b"nan", b"NaN"),
+        (b"inf", b"Infinity"),
+        (b"-inf", b"-Inf"),
+    ):
         data = data.replace(b':"' + text + b'"', b":" + number)
     return data
 
@@ -282,7 +305,9 @@ def _are_steps(table: pa.Table) -> bool:
     if not pa.types.is_struct(metrics):
         return False
     for field in metrics:
-        if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+        if not (
+            pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        ):
             return False
     needed = (table["kind"], table["step"], table["metrics"])
     if any(column.null_count for column in needed):
@@ -300,11 +325,15 @@ def melted(table: pa.Table, run_id: str, line: int) -> pa.Table:
     for index, column in enumerate(metrics.flatten()):
         floats = column.cast(pa.float64(), safe=False)
         is_there[:, index] = floats.is_valid().to_numpy(zero_copy_only=False)
-        values[:, index] = floats.fill_null(np.nan).to_numpy(zero_copy_only=False)
+        values[:, index] = floats.fill_null(np.nan).to_numpy(
+            zero_copy_only=False
+        )
     rows, columns = np.nonzero(is_there)
     at = pa.array(rows)
     taken = {n: table[n].combine_chunks().take(at) for n, _ in _STEP_FIELDS[1:]}
-    key = pa.DictionaryArray.from_arrays(np.zeros(len(rows), np.int32), [run_id])
+    key = pa.DictionaryArray.from_arrays(
+        np.zeros(len(rows), np.int32), [run_id]
+    )
     metric = pa.DictionaryArray.from_arrays(columns.astype(np.int32), names)
     points = [
         key.cast(pa.string()),
@@ -336,7 +365,9 @@ def parse_line(line: bytes) -> Record:
     if _SURROGATE.search(text):
         _check_encodable(record)
     if isinstance(record, RunStep) and not 0 <= record.step < _MAX_INT64:
-        raise RecordError(f"step must be within 0 .. 2^63-1, got {record.step!r:.80}")
+        raise RecordError(
+            f"step must be within 0 .. 2^63-1, got {record.step!r:.80}"
+        )
     if isinstance(record, RunHeader) and (
         isinstance(record.seed, bool) or not isinstance(record.seed, int)
     ):

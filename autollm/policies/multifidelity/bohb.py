@@ -34,7 +34,9 @@ class Bohb(Asha):
 
     def fresh(self, r: int, running: list[set[int]]) -> int | None:
         known = self._known()
-        begun = sum(len(rung.losses) for rung in self.ladder) + sum(map(len, running))
+        begun = sum(len(rung.losses) for rung in self.ladder) + sum(
+            map(len, running)
+        )
         stream = np.random.default_rng([self._seed, begun])
         if known is None or stream.random() < RANDOM_SHARE:
             return super().fresh(r, running)
@@ -44,7 +46,8 @@ class Bohb(Asha):
             )
         )
         worst = max(
-            (loss for loss in known.losses.values() if np.isfinite(loss)), default=0.0
+            (loss for loss in known.losses.values() if np.isfinite(loss)),
+            default=0.0,
         )
         study.add_trials(
             finished(
@@ -56,9 +59,12 @@ class Bohb(Asha):
             )
         )
         away = np.sum(
-            (self.ladder[r].candidates - suggest(study, self.view.space)) ** 2, axis=1
+            (self.ladder[r].candidates - suggest(study, self.view.space)) ** 2,
+            axis=1,
         )
-        return self.first_new(r, running, np.argsort(away, kind="stable").tolist())
+        return self.first_new(
+            r, running, np.argsort(away, kind="stable").tolist()
+        )
 
     def _known(self) -> Rung | None:
         """The highest rung with outcomes enough."""

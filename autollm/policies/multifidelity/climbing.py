@@ -53,7 +53,8 @@ class Rung:
     def best(self, among: Sequence[int] | None = None) -> list[int]:
         """Candidates that ended here, the best first."""
         return sorted(
-            self.losses if among is None else among, key=lambda c: (self.losses[c], c)
+            self.losses if among is None else among,
+            key=lambda c: (self.losses[c], c),
         )
 
 
@@ -95,7 +96,9 @@ class Climber(RandomPolicy):
         """
         raise TypeError(f"{type(self).__name__} must define move()")
 
-    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Proposal]:
+    def ask(
+        self, n: int = 1, pending: Sequence[Proposal] = ()
+    ) -> list[Proposal]:
         """As any RankingPolicy; where there is a ladder, (experiment, configuration,
         share) for a rung below a run of the target.
         """
@@ -162,7 +165,10 @@ class Climber(RandomPolicy):
         the target can be paid.
         """
         price = self.price(*move)
-        return left >= (price if price < self.ladder[move[0]].cost else 1.0) - SLACK
+        return (
+            left
+            >= (price if price < self.ladder[move[0]].cost else 1.0) - SLACK
+        )
 
     def tell(self, trial: Trial) -> None:
         super().tell(trial)
@@ -172,7 +178,9 @@ class Climber(RandomPolicy):
             rung = self.ladder[self._number(trial.experiment, trial.share)]
             candidate = nearest(rung.candidates, np.array(trial.proposed))[0]
             lost = (
-                trial.signal[-1][1] if trial.share < 1 and trial.signal else trial.loss
+                trial.signal[-1][1]
+                if trial.share < 1 and trial.signal
+                else trial.loss
             )
             rung.losses[candidate] = lost if math.isfinite(lost) else math.inf
             rung.points[candidate] = np.array(trial.point or trial.proposed)
@@ -199,13 +207,19 @@ class Climber(RandomPolicy):
         rung evaluated something, if there is another.
         """
         rung = self.ladder[r]
-        left = [c for c in order if c not in rung.losses and c not in running[r]]
+        left = [
+            c for c in order if c not in rung.losses and c not in running[r]
+        ]
         for candidate in left:
-            if not self._is_among(rung.candidates[candidate], rung.points.values()):
+            if not self._is_among(
+                rung.candidates[candidate], rung.points.values()
+            ):
                 return candidate
         return left[0] if left else None
 
-    def _is_among(self, candidate: np.ndarray, points: Iterable[np.ndarray]) -> bool:
+    def _is_among(
+        self, candidate: np.ndarray, points: Iterable[np.ndarray]
+    ) -> bool:
         return any(self._same(candidate, point) for point in points)
 
     def _same(self, candidate: np.ndarray, point: np.ndarray) -> bool:
@@ -219,7 +233,9 @@ class Climber(RandomPolicy):
             else np.all((gap < 0.5 * self.steps - SLACK) | (gap < 1e-6))
         )
 
-    def last(self, running: list[set[int]], left: float = math.inf) -> Move | None:
+    def last(
+        self, running: list[set[int]], left: float = math.inf
+    ) -> Move | None:
         """A run of the target that `left` pays: of the best that the highest rung below
         it saw and that it has not tried; else of a random candidate. None where it pays
         neither.
@@ -252,10 +268,15 @@ def ladder_of(view: TaskView, shares: Sequence[float]) -> list[Rung]:
     experiments below it, cheapest first, each of those at least ETA times as expensive
     as the one before.
     """
-    chosen = [Rung("", share, view.candidates, share=share) for share in (1.0, *shares)]
+    chosen = [
+        Rung("", share, view.candidates, share=share)
+        for share in (1.0, *shares)
+    ]
     for charged in reversed(view.charged):
         if charged.cost <= chosen[-1].cost / ETA + SLACK:
-            chosen.append(Rung(charged.experiment_id, charged.cost, charged.candidates))
+            chosen.append(
+                Rung(charged.experiment_id, charged.cost, charged.candidates)
+            )
     return chosen[::-1]
 
 
@@ -274,14 +295,20 @@ class Bracket:
     ) -> Move | Literal["wait", "done"]:
         """What to run next; `wait`: a pending trial must end first."""
         batch = self.starters
-        for r, rung in enumerate(climber.ladder[self.first :], start=self.first):
-            new = [c for c in batch if c not in rung.losses and c not in running[r]]
+        for r, rung in enumerate(
+            climber.ladder[self.first :], start=self.first
+        ):
+            new = [
+                c for c in batch if c not in rung.losses and c not in running[r]
+            ]
             if new:
                 return r, new[0]
             if any(c not in rung.losses for c in batch):
                 return "wait"
             if r + 1 < len(climber.ladder):
-                promoted = dict.fromkeys(climber.above(r, c) for c in rung.best(batch))
+                promoted = dict.fromkeys(
+                    climber.above(r, c) for c in rung.best(batch)
+                )
                 batch = list(promoted)[: self.sizes[r + 1 - self.first]]
         return "done"
 
@@ -307,7 +334,10 @@ def sizes_of(costs: Sequence[float], budget: float, most: int) -> list[int]:
     sizes = []
     while started < most:
         tried = [math.ceil((started + 1) / ETA**r) for r in range(len(costs))]
-        if sum(n * c for n, c in zip(tried, costs, strict=True)) > budget + SLACK:
+        if (
+            sum(n * c for n, c in zip(tried, costs, strict=True))
+            > budget + SLACK
+        ):
             break
         started = started + 1
         sizes = tried

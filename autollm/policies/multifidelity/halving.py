@@ -49,7 +49,8 @@ class SuccessiveHalving(Climber):
         n = len(self.candidates)
         trials = self.view.trials
         self.rungs = rungs_of(
-            self.view.evidence, 1 + int(math.log(max(n / trials, 1), ETA) + 1e-9)
+            self.view.evidence,
+            1 + int(math.log(max(n / trials, 1), ETA) + 1e-9),
         )
         self.n_started = min(n, trials * ETA ** len(self.rungs))
         order = self.rng.permutation(n)
@@ -58,14 +59,16 @@ class SuccessiveHalving(Climber):
             list(order[self.n_started :][::-1]),
         )  # `out`: worst first
         for rung in self.rungs:
-            u = interpolate(self.candidates[alive], rung.points, squash(rung.loss))
+            u = interpolate(
+                self.candidates[alive], rung.points, squash(rung.loss)
+            )
             alive = alive[np.argsort(u, kind="stable")]
             kept = math.ceil(len(alive) / ETA)
             alive, out = alive[:kept], out + list(alive[kept:][::-1])
         self._scores = np.empty(n)
-        self._scores[np.concatenate([alive, np.array(out[::-1], dtype=int)])] = (
-            np.arange(n)
-        )
+        self._scores[
+            np.concatenate([alive, np.array(out[::-1], dtype=int)])
+        ] = np.arange(n)
 
     def plan(self) -> None:
         for first in range(len(self.ladder)):
@@ -99,7 +102,8 @@ class SuccessiveHalving(Climber):
                 "target"
             )
         names = (
-            " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
+            " -> ".join(r.experiment_id for r in self.rungs)
+            or "no cheap experiment"
         )
         return f"{self.n_started} random candidates, the better third of each rung goes on: {names}"
 
@@ -118,11 +122,13 @@ class Asha(Climber):
         n = len(self.candidates)
         trials = self.view.trials
         self.rungs = rungs_of(
-            self.view.evidence, 1 + int(math.log(max(n / trials, 1), ETA) + 1e-9)
+            self.view.evidence,
+            1 + int(math.log(max(n / trials, 1), ETA) + 1e-9),
         )
         order = self.rng.permutation(n)
         self._seen = [
-            interpolate(self.candidates, r.points, squash(r.loss)) for r in self.rungs
+            interpolate(self.candidates, r.points, squash(r.loss))
+            for r in self.rungs
         ]
         on: list[list[int]] = [[] for _ in self.rungs]
         promoted: list[set[int]] = [set() for _ in self.rungs]
@@ -145,7 +151,9 @@ class Asha(Climber):
             last_u[members] = self._seen[r][members]
         place = np.argsort(order)
         self._scores = np.empty(n)
-        self._scores[np.lexsort((place, last_u, -reached))] = len(top) + np.arange(n)
+        self._scores[np.lexsort((place, last_u, -reached))] = len(
+            top
+        ) + np.arange(n)
         self._scores[top] = np.arange(len(top))
 
     def _promotable(
@@ -184,7 +192,8 @@ class Asha(Climber):
                 f"{rungs_in_words(self.ladder)}, then the target"
             )
         names = (
-            " -> ".join(r.experiment_id for r in self.rungs) or "no cheap experiment"
+            " -> ".join(r.experiment_id for r in self.rungs)
+            or "no cheap experiment"
         )
         return (
             f"{self.n_started} random candidates, promoted as soon as they are among the "
@@ -192,7 +201,9 @@ class Asha(Climber):
         )
 
 
-def rungs_of(evidence: tuple[EvidenceTable, ...], n: int) -> list[EvidenceTable]:
+def rungs_of(
+    evidence: tuple[EvidenceTable, ...], n: int
+) -> list[EvidenceTable]:
     """At most `n` cheap experiments, cheapest first, each at least ETA times as
     expensive as the one before; the most expensive is among them.
     """

@@ -34,7 +34,9 @@ class Hyperband(Climber):
         n = len(self.ladder)
         trials = self.view.trials
         firsts = [
-            f for f in range(n) if sizes_of(costs_from(self.ladder, f), trials / n, 1)
+            f
+            for f in range(n)
+            if sizes_of(costs_from(self.ladder, f), trials / n, 1)
         ] or [n - 1]
         self.brackets = []
         used = 0

@@ -20,7 +20,12 @@ from scipy.special import ndtr
 
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.trial import SLACK
-from autollm.policies.multifidelity.climbing import Climber, Move, Rung, rungs_in_words
+from autollm.policies.multifidelity.climbing import (
+    Climber,
+    Move,
+    Rung,
+    rungs_in_words,
+)
 from autollm.policies.surrogates.gaussian_process import GaussianProcessPolicy
 from autollm.policies.surrogates.process import (
     Kernel,
@@ -92,7 +97,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
                 found = worth[candidate]
         return best or self.last(running)
 
-    def last(self, running: list[set[int]], left: float = np.inf) -> Move | None:
+    def last(
+        self, running: list[set[int]], left: float = np.inf
+    ) -> Move | None:
         """A run of the target that `left` pays: of the lowest mean."""
         if self.surface is None:
             return super().last(running, left)
@@ -134,7 +141,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             return
         self._level = float(y.mean())
         if len(y) >= REFIT * self._n_fitted:
-            self._learnt = self._fitted(x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level)
+            self._learnt = self._fitted(
+                x[-MAX_FITTED:], y[-MAX_FITTED:] - self._level
+            )
             self._n_fitted = len(y)
         self.surface = conditioned(self._learnt, x, y - self._level)
 
@@ -150,7 +159,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         by_fidelity_alone = np.append(np.full(d, FIXED), reach[d:])
         fixed = [(FIXED, FIXED * 1.01)] * d
         kernel = smooth_term(1.0, (0.05, 20.0), reach / 2, free)
-        kernel += smooth_term(10.0, (0.1, 1e4), by_fidelity_alone, fixed + free[d:])
+        kernel += smooth_term(
+            10.0, (0.1, 1e4), by_fidelity_alone, fixed + free[d:]
+        )
         kernel += noise_term((3e-3, 1.0))
         return fitted(kernel, x, y).kernel_
 
@@ -167,7 +178,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
         correlation = (prior - np.sum(here * there, axis=0)) / np.sqrt(
             sd**2 * (sd_r**2 + noise)
         )
-        gain = self._posterior_at(top, self.ladder[top].candidates)[0].min() - mean
+        gain = (
+            self._posterior_at(top, self.ladder[top].candidates)[0].min() - mean
+        )
         improvement = gain * ndtr(gain / sd) + sd * np.exp(
             -0.5 * (gain / sd) ** 2
         ) / np.sqrt(2 * np.pi)

@@ -34,7 +34,9 @@ def fit_single(x: np.ndarray, y: np.ndarray, seed: int) -> SingleTaskGP:
         return _fitted(SingleTaskGP(_tensor(x), _tensor(y)[:, None]))
 
 
-def posterior(model: GPyTorchModel, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def posterior(
+    model: GPyTorchModel, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean [n] and covariance [n, n] of u at inputs [n, d]."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -22,7 +22,11 @@ from autollm.core.space import Space
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Proposal, Trial
 from autollm.policies.base import Configuration, RankingPolicy
-from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
+from autollm.policies.surrogates.spread import (
+    expected_spread,
+    first_u,
+    u_from_first,
+)
 
 WORST_U = 6.0
 """Of a trial without an outcome."""
@@ -45,7 +49,9 @@ class OptunaTPE(RankingPolicy):
         for e in self.view.evidence:
             yield from zip(e.points, squash(e.loss), strict=True)
 
-    def ask(self, n: int = 1, pending: Sequence[Proposal] = ()) -> list[Configuration]:
+    def ask(
+        self, n: int = 1, pending: Sequence[Proposal] = ()
+    ) -> list[Configuration]:
         """Suggestions stay the same until the next outcome is told."""
         n = min(n, len(self.candidates))
         self._suggest_up_to(n)
@@ -53,7 +59,9 @@ class OptunaTPE(RankingPolicy):
         chosen: list[int] = []
         for k in range(n):
             pool = np.flatnonzero(blocked == blocked.min())
-            index = int(pool[nearest(self.candidates[pool], self._suggestions[k])[0]])
+            index = int(
+                pool[nearest(self.candidates[pool], self._suggestions[k])[0]]
+            )
             blocked[index] = 3
             chosen.append(index)
         self._asked.extend(i for i in chosen if i not in self._asked)
@@ -96,7 +104,9 @@ class OptunaTPE(RankingPolicy):
         while len(self._suggestions) < n:
             if len(self._suggestions) == 1:
                 self._other_sampler = copy.deepcopy(own)
-            self.study.sampler = self._other_sampler if self._suggestions else own
+            self.study.sampler = (
+                self._other_sampler if self._suggestions else own
+            )
             self._suggestions.append(suggest(self.study, self.view.space))
         self.study.sampler = own
 
@@ -126,7 +136,9 @@ def finished(
     window = space.window
     return [
         optuna.trial.create_trial(
-            params=dict(zip(ranges, np.clip(point, *window).tolist(), strict=True)),
+            params=dict(
+                zip(ranges, np.clip(point, *window).tolist(), strict=True)
+            ),
             distributions=ranges,
             value=float(u),
         )

@@ -24,7 +24,11 @@ from autollm.policies.peers.botorch_models import (
     posterior,
     to_unit,
 )
-from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
+from autollm.policies.surrogates.spread import (
+    expected_spread,
+    first_u,
+    u_from_first,
+)
 
 N_MODELS = 16
 N_ROWS = 60
@@ -50,7 +54,9 @@ class RankingEnsemble(RankingPolicy):
         self.spread = expected_spread(self.view)
         self._seed = int(self.rng.integers(2**31))
         usable = [
-            e for e in self.view.evidence if len(e.loss) >= 2 and np.ptp(e.loss) > 0
+            e
+            for e in self.view.evidence
+            if len(e.loss) >= 2 and np.ptp(e.loss) > 0
         ][-N_MODELS:]
         self.names = [e.experiment_id for e in usable]
         self.models = []
@@ -58,13 +64,15 @@ class RankingEnsemble(RankingPolicy):
             rows = np.sort(self.rng.permutation(len(e.loss))[:N_ROWS])
             self.models.append(
                 fit_single(
-                    to_unit(e.points[rows], window), squash(e.loss)[rows], self._seed
+                    to_unit(e.points[rows], window),
+                    squash(e.loss)[rows],
+                    self._seed,
                 )
             )
         self._unit = to_unit(self.candidates, window)
-        self._means = np.array([mean_of(m, self._unit) for m in self.models]).reshape(
-            len(self.models), len(self._unit)
-        )
+        self._means = np.array(
+            [mean_of(m, self._unit) for m in self.models]
+        ).reshape(len(self.models), len(self._unit))
         self._weigh()
 
     def tell(self, trial: Trial) -> None:
@@ -80,7 +88,9 @@ class RankingEnsemble(RankingPolicy):
             return "no cheap experiment to learn from: the middle of the window comes first"
         heaviest = int(np.argmax(self.weights[:-1]))
         first = describe(
-            self.view.space.decode(self.candidates[int(np.argmin(self._scores))])
+            self.view.space.decode(
+                self.candidates[int(np.argmin(self._scores))]
+            )
         )
         return (
             f"an ensemble of {len(self.models)} Gaussian processes puts the best at "
@@ -104,9 +114,9 @@ class RankingEnsemble(RankingPolicy):
         u = u_from_first(losses, first_u(self.view, points[0]), self.spread)
         own = fit_single(x, u, self._seed)
         self.weights = self._ranking_weights(own, x, u)
-        self._scores = self.weights[:-1] @ self._means + self.weights[-1] * mean_of(
-            own, self._unit
-        )
+        self._scores = self.weights[:-1] @ self._means + self.weights[
+            -1
+        ] * mean_of(own, self._unit)
 
     def _ranking_weights(self, own, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Shares [n_models + 1] of the samples in which a model misorders fewest pairs;
@@ -117,15 +127,25 @@ class RankingEnsemble(RankingPolicy):
         for model in self.models:
             mean, covariance = posterior(model, x)
             sampled = rng.multivariate_normal(
-                mean, covariance, size=N_SAMPLES, method="eigh", check_valid="ignore"
+                mean,
+                covariance,
+                size=N_SAMPLES,
+                method="eigh",
+                check_valid="ignore",
             )
-            wrong.append(_misordered(sampled[:, :, None] < sampled[:, None, :], u))
+            wrong.append(
+                _misordered(sampled[:, :, None] < sampled[:, None, :], u)
+            )
         mean, sd = leave_one_out(own)
         sampled = mean + sd * rng.normal(size=(N_SAMPLES, len(u)))
         standardized = own.train_targets.numpy()
-        wrong.append(_misordered(sampled[:, :, None] < standardized[None, None, :], u))
+        wrong.append(
+            _misordered(sampled[:, :, None] < standardized[None, None, :], u)
+        )
         losses = np.array(wrong)
-        dropped = np.median(losses, axis=1) > np.quantile(losses[-1], DROP_ABOVE)
+        dropped = np.median(losses, axis=1) > np.quantile(
+            losses[-1], DROP_ABOVE
+        )
         dropped[-1] = False
         losses = np.where(dropped[:, None], np.inf, losses.astype(float))
         winners = losses == losses.min(axis=0)

@@ -19,7 +19,11 @@ from smac.model.random_forest.random_forest import RandomForest
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
-from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
+from autollm.policies.surrogates.spread import (
+    expected_spread,
+    first_u,
+    u_from_first,
+)
 
 TIE = 1e-9
 """Weight of the mean beside expected improvement, which is zero at many candidates."""
@@ -40,7 +44,9 @@ class SmacForest(RankingPolicy):
         self.spread = expected_spread(self.view)
         self._seed = int(self.rng.integers(2**31))
         self._space = ConfigurationSpace()
-        self._space.add([Float(f"x{j:04}", (0.0, 1.0)) for j in range(len(low))])
+        self._space.add(
+            [Float(f"x{j:04}", (0.0, 1.0)) for j in range(len(low))]
+        )
         self._x = np.concatenate(
             [self._unit(e.points) for e in self.view.evidence]
             or [np.empty((0, len(low)))]
@@ -49,7 +55,8 @@ class SmacForest(RankingPolicy):
             [squash(e.loss) for e in self.view.evidence] or [np.empty(0)]
         )
         self._configurations = [
-            Configuration(self._space, vector=x) for x in self._unit(self.candidates)
+            Configuration(self._space, vector=x)
+            for x in self._unit(self.candidates)
         ]
         self._train()
 
@@ -62,9 +69,7 @@ class SmacForest(RankingPolicy):
 
     def explain(self) -> str:
         if self.forest is None:
-            return (
-                "fewer than two rows of evidence: the middle of the window comes first"
-            )
+            return "fewer than two rows of evidence: the middle of the window comes first"
         best = int(np.argmin(self._scores))
         return (
             f"SMAC's forest on {len(self._u) + len(self.tried[1])} rows expects to "
@@ -107,4 +112,6 @@ class SmacForest(RankingPolicy):
         acquisition.update(
             self.forest, eta=float(told.min() if len(told) else mean.min())
         )
-        self._scores = TIE * mean[:, 0] - acquisition(self._configurations)[:, 0]
+        self._scores = (
+            TIE * mean[:, 0] - acquisition(self._configurations)[:, 0]
+        )

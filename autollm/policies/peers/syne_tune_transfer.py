@@ -27,7 +27,9 @@ from syne_tune.optimizer.schedulers.transfer_learning.quantile_based import (
 from syne_tune.optimizer.schedulers.transfer_learning.transfer_learning_task_evaluation import (
     TransferLearningTaskEvaluations,
 )
-from syne_tune.optimizer.schedulers.transfer_learning.zero_shot import ZeroShotTransfer
+from syne_tune.optimizer.schedulers.transfer_learning.zero_shot import (
+    ZeroShotTransfer,
+)
 
 from autollm.policies.base import RankingPolicy, describe
 
@@ -62,7 +64,9 @@ class ZeroShot(RankingPolicy):
             e.experiment_id: _evaluations(
                 space,
                 self.candidates,
-                _surrogate(space, e.points, e.loss).predict(_frame(self.candidates)),
+                _surrogate(space, e.points, e.loss).predict(
+                    _frame(self.candidates)
+                ),
             )
             for e in usable
         }
@@ -79,7 +83,9 @@ class ZeroShot(RankingPolicy):
             )
             chosen = [
                 scheduler.get_config()
-                for _ in range(min(len(self.candidates), SPARE * self.view.trials))
+                for _ in range(
+                    min(len(self.candidates), SPARE * self.view.trials)
+                )
             ]
         points = np.array([list(map(c.__getitem__, space)) for c in chosen])
         order = np.argmin(
@@ -95,7 +101,9 @@ class ZeroShot(RankingPolicy):
         if not self.n_experiments:
             return "no cheap experiment to transfer from: the middle of the window comes first"
         best = describe(
-            self.view.space.decode(self.candidates[int(np.argmin(self._scores))])
+            self.view.space.decode(
+                self.candidates[int(np.argmin(self._scores))]
+            )
         )
         return (
             f"{best} has the lowest mean rank over {self.n_experiments} experiments, "
@@ -119,9 +127,12 @@ class Quantile(RankingPolicy):
             return
         space = _space(len(self.view.space))
         evidence = {
-            e.experiment_id: _evaluations(space, e.points, e.loss) for e in usable
+            e.experiment_id: _evaluations(space, e.points, e.loss)
+            for e in usable
         }
-        with redirect_stdout(io.StringIO()):  # the library prints how long it took
+        with redirect_stdout(
+            io.StringIO()
+        ):  # the library prints how long it took
             pipeline, _, self._sd = quantile_based_searcher.fit_model(
                 space,
                 evidence,
@@ -158,7 +169,9 @@ def _space(d: int) -> dict[str, object]:
 
 
 def _frame(points: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(points, columns=[f"x{j:04}" for j in range(points.shape[1])])
+    return pd.DataFrame(
+        points, columns=[f"x{j:04}" for j in range(points.shape[1])]
+    )
 
 
 def _evaluations(

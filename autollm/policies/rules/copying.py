@@ -27,7 +27,9 @@ class CopyNearest(RankingPolicy):
     version = 2
 
     def prepare(self) -> None:
-        self.model: EvidenceTable | None = self.choose() if self.view.evidence else None
+        self.model: EvidenceTable | None = (
+            self.choose() if self.view.evidence else None
+        )
         n = len(self.candidates)
         if self.model is None:
             self._scores = self.rng.permutation(n).astype(float)
@@ -57,7 +59,8 @@ class CopyNearest(RankingPolicy):
     def choose(self) -> EvidenceTable:
         """The experiment to copy."""
         distances = [
-            float(np.linalg.norm(e.z - self.view.target_z)) for e in self.view.evidence
+            float(np.linalg.norm(e.z - self.view.target_z))
+            for e in self.view.evidence
         ]
         return min(
             zip(

@@ -58,7 +58,9 @@ class ParametrizationRule(RankingPolicy):
             self.origin = fits[-1]
             self.centre = self._moved(self.origin.optimum, view.evidence[-1])
             optima = np.array([fit.optimum for fit in fits])
-            self.loss_around = fit_loss_around(view, optima, self._misses(optima))
+            self.loss_around = fit_loss_around(
+                view, optima, self._misses(optima)
+            )
         self._scores = np.sum((self.candidates - self.centre) ** 2, axis=1)
 
     def scores(self) -> np.ndarray:
@@ -82,7 +84,9 @@ class ParametrizationRule(RankingPolicy):
         space = self.view.space
         moves = []
         for knob, row in zip(space.knobs, self._slopes_by_knob(), strict=True):
-            for fidelity, slope in zip(self.view.fidelity_names, row, strict=True):
+            for fidelity, slope in zip(
+                self.view.fidelity_names, row, strict=True
+            ):
                 if slope:
                     moves.append(f"{knob.name} as {fidelity}^{slope:+g}")
         return (
@@ -115,7 +119,9 @@ class ParametrizationRule(RankingPolicy):
         starts = [where.start for where in self.view.space.slices.values()]
         return [self.slopes[start] for start in starts]
 
-    def _moved(self, optimum: np.ndarray, experiment: EvidenceTable) -> np.ndarray:
+    def _moved(
+        self, optimum: np.ndarray, experiment: EvidenceTable
+    ) -> np.ndarray:
         """Where an experiment's optimum [d] stands at the target, inside the window."""
         octaves = self.view.target_z - experiment.z
         return np.clip(optimum + self.slopes @ octaves, *self.view.space.window)

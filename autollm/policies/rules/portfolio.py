@@ -36,7 +36,9 @@ class Portfolio(RankingPolicy):
         if not len(self.ranks):
             self._scores = self.from_centre
             return
-        members = self._grown(min(SPARE * self.view.trials, len(self.candidates)))
+        members = self._grown(
+            min(SPARE * self.view.trials, len(self.candidates))
+        )
         self._scores = len(members) + self.ranks.mean(axis=0)
         self._scores[members] = np.arange(len(members))
 
@@ -74,6 +76,8 @@ class Portfolio(RankingPolicy):
 
 def ranks_of(values: np.ndarray) -> np.ndarray:
     """Ranks [n] from 0 (lowest) to 1 (highest); equal values share their mean rank."""
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    _, inverse, count = np.unique(
+        values, return_inverse=True, return_counts=True
+    )
     last = np.cumsum(count)
     return ((last - count + last - 1) / 2 / max(len(values) - 1, 1))[inverse]

@@ -58,5 +58,7 @@ class PowerLaw(RankingPolicy):
         """How far the line passes each optimum, [n, d]; of one experiment nothing."""
         if len(optima) < 2:
             return np.empty((0, optima.shape[1]))
-        distance = np.array([e.z for e in self.view.evidence]) - self.view.target_z
+        distance = (
+            np.array([e.z for e in self.view.evidence]) - self.view.target_z
+        )
         return optima - (self.centre + distance @ self.summary.slopes)

@@ -45,7 +45,9 @@ class StepLaw(RankingPolicy):
             )
         self.centre = self.view.space.window.mean(axis=0)
         for knob, value in zip(
-            (rate, size), step_law(fidelity["params"], fidelity["tokens"]), strict=True
+            (rate, size),
+            step_law(fidelity["params"], fidelity["tokens"]),
+            strict=True,
         ):
             self.centre[knob] = math.log2(value)
         self.centre = np.clip(self.centre, *self.view.space.window)

@@ -27,7 +27,9 @@ class MeanOptimum(RankingPolicy):
     def prepare(self) -> None:
         optima = [b.optimum for b in summarize(self.view).fits]
         self.centre = (
-            np.mean(optima, axis=0) if optima else self.view.space.window.mean(axis=0)
+            np.mean(optima, axis=0)
+            if optima
+            else self.view.space.window.mean(axis=0)
         )
 
     def scores(self) -> np.ndarray:
@@ -50,7 +52,9 @@ class ToolFollower(RankingPolicy):
         }
         places = np.empty((len(tools), len(self.candidates)))
         for i, tool in enumerate(tools.values()):
-            tool.reset(self.view, np.random.default_rng(self.rng.integers(2**63)))
+            tool.reset(
+                self.view, np.random.default_rng(self.rng.integers(2**63))
+            )
             places[i, np.argsort(tool.scores(), kind="stable")] = np.arange(
                 len(self.candidates)
             )

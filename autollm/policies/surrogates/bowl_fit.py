@@ -69,7 +69,11 @@ class Rows:
 
     def _where(self, keep: np.ndarray) -> Rows:
         return Rows(
-            self.x[keep], self.z[keep], self.u[keep], self.c[keep], self.n_experiments
+            self.x[keep],
+            self.z[keep],
+            self.u[keep],
+            self.c[keep],
+            self.n_experiments,
         )
 
     @cached_property
@@ -81,7 +85,9 @@ class Rows:
         target.
         """
         distance = np.linalg.norm(self.z, axis=1)
-        return 1 / (1 + ((distance - distance.min(initial=np.inf)) / REACH) ** 2)
+        return 1 / (
+            1 + ((distance - distance.min(initial=np.inf)) / REACH) ** 2
+        )
 
 
 @dataclass
@@ -100,7 +106,9 @@ class Bowl:
 
     def __post_init__(self) -> None:
         d = len(self.c0)
-        self.upper = np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
+        self.upper = (
+            np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
+        )
 
     @property
     def root(self) -> np.ndarray:
@@ -122,9 +130,9 @@ class Bowl:
     ) -> np.ndarray:
         """u above the floor at x [..., d] for optimum `centre` [..., d]."""
         y = (x - centre) @ self.root.T
-        return np.exp(z @ self.g if isinstance(z, np.ndarray) else 0.0) * np.sum(
-            y**2 + self.skew * _cubic(y), axis=-1
-        )
+        return np.exp(
+            z @ self.g if isinstance(z, np.ndarray) else 0.0
+        ) * np.sum(y**2 + self.skew * _cubic(y), axis=-1)
 
     def heights(self, x: np.ndarray, centres: np.ndarray) -> np.ndarray:
         """u above the floor at every x [n, d] for every optimum of `centres` [p, d]:
@@ -171,7 +179,12 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
     d = len(view.space)
     f = len(view.target_z)
     parts: list[tuple[np.ndarray, ...]] = [
-        (np.empty((0, d)), np.empty((0, f)), np.empty(0), np.empty(0, dtype=int))
+        (
+            np.empty((0, d)),
+            np.empty((0, f)),
+            np.empty(0),
+            np.empty(0, dtype=int),
+        )
     ]
     for c, e in enumerate(view.evidence):
         u = squash(e.loss)
@@ -213,7 +226,9 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
                 else fallback,
             ] = slope
     good = (
-        rows.u <= np.quantile(rows.u, 0.1) if len(rows.u) else np.empty(0, dtype=bool)
+        rows.u <= np.quantile(rows.u, 0.1)
+        if len(rows.u)
+        else np.empty(0, dtype=bool)
     )
     c0 = (
         (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
@@ -223,7 +238,12 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
     extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
     shape = np.diag(-np.log(extent / 3))
     return Bowl(
-        np.full(rows.n_experiments, 0.05), np.zeros(f), shape, c0, slopes, np.zeros(d)
+        np.full(rows.n_experiments, 0.05),
+        np.zeros(f),
+        shape,
+        c0,
+        slopes,
+        np.zeros(d),
     )
 
 
@@ -244,7 +264,9 @@ def fit(
         gradient = jacobian.T @ (weight * residual) + precision * gap
         before = weight @ residual**2 + precision @ gap**2
         for _ in range(6):
-            step = np.linalg.solve(gram + damping * np.diag(np.diag(gram)), gradient)
+            step = np.linalg.solve(
+                gram + damping * np.diag(np.diag(gram)), gradient
+            )
             trial = bowl.moved(bowl.pack() - step)
             after = (
                 weight @ (_predict(rows, trial) - rows.u) ** 2
@@ -278,7 +300,11 @@ def own_centre(
     for _ in range(n_iterations if len(own.u) else 0):
         y = (own.x - centre) @ root.T
         sharp = np.exp(own.z @ bowl.g)[:, None]
-        residual = floor + sharp[:, 0] * np.sum(y**2 + skew * _cubic(y), axis=1) - own.u
+        residual = (
+            floor
+            + sharp[:, 0] * np.sum(y**2 + skew * _cubic(y), axis=1)
+            - own.u
+        )
         jacobian = np.column_stack(
             [np.ones(len(y)), -sharp * (2 * y + skew * _cubic_slope(y)) @ root]
         )
@@ -286,7 +312,9 @@ def own_centre(
         precision = np.array([1 / FLOOR_SD**2, *np.ones(len(centre))])
         gap = np.array([floor - 0.05, *(centre - joint)])
         gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
-        step = np.linalg.solve(gram, jacobian.T @ (weight * residual) + precision * gap)
+        step = np.linalg.solve(
+            gram, jacobian.T @ (weight * residual) + precision * gap
+        )
         step *= min(1.0, 1.0 / max(np.abs(step[1:]).max(), 1e-12))
         floor = floor - step[0]
         centre = centre - step[1:]
@@ -330,7 +358,9 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     height = sharp * np.sum(y**2 + skew * _cubic(y), axis=1)
     slope = sharp[:, None] * (2 * y + skew * _cubic_slope(y))  # du/dy
     i, j = bowl.upper
-    by_shape = slope[:, i] * offset[:, j] * np.where(i == j, np.diag(root)[i], 1.0)
+    by_shape = (
+        slope[:, i] * offset[:, j] * np.where(i == j, np.diag(root)[i], 1.0)
+    )
     by_centre = -slope @ root
     by_slopes = (by_centre[:, :, None] * rows.z[:, None, :]).reshape(
         n, bowl.slopes.size
@@ -339,7 +369,14 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     by_floor = np.zeros((n, len(bowl.a)))
     by_floor[np.arange(n), rows.c] = 1.0
     jacobian = np.concatenate(
-        [by_floor, height[:, None] * rows.z, by_shape, by_centre, by_slopes, by_skew],
+        [
+            by_floor,
+            height[:, None] * rows.z,
+            by_shape,
+            by_centre,
+            by_slopes,
+            by_skew,
+        ],
         axis=1,
     )
     return bowl.a[rows.c] + height - rows.u, jacobian

@@ -47,9 +47,12 @@ class Council(RankingPolicy):
         self.bowl.reset(self.view, streams[0])
         self.process.reset(self.view, streams[1])
         distance = [
-            float(np.linalg.norm(e.z - self.view.target_z)) for e in self.view.evidence
+            float(np.linalg.norm(e.z - self.view.target_z))
+            for e in self.view.evidence
         ]
-        order = sorted(range(len(distance)), key=lambda i: (round(distance[i], 9), -i))
+        order = sorted(
+            range(len(distance)), key=lambda i: (round(distance[i], 9), -i)
+        )
         self.nearest = self.view.evidence[order[0]] if order else None
 
     def tell(self, trial: Trial) -> None:
@@ -83,20 +86,26 @@ class Council(RankingPolicy):
             return "without evidence the middle of the window comes first"
         best = self.candidates[int(np.argmin(self.scores()))]
         members = self._members(best[None])
-        said = ", ".join(f"{name} {mean[0]:.2f}" for name, (mean, _) in members.items())
+        said = ", ".join(
+            f"{name} {mean[0]:.2f}" for name, (mean, _) in members.items()
+        )
         return (
             f"weighed alike, the members expect {said} of the distance from best to "
             f"median at {describe(self.view.space.decode(best))}"
         )
 
-    def _members(self, points: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _members(
+        self, points: np.ndarray
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Mean and sd [n] of u at points [n, d], by member; none without evidence."""
         if self.nearest is None:
             return {}
         found = {
             "bowl": _moments(self.bowl.sampled(points), self.bowl.weights),
             "copy": (
-                interpolate(points, self.nearest.points, squash(self.nearest.loss)),
+                interpolate(
+                    points, self.nearest.points, squash(self.nearest.loss)
+                ),
                 np.full(len(points), CARRIED_SD),
             ),
         }
@@ -113,7 +122,9 @@ class Council(RankingPolicy):
         return mean, np.sqrt(spread)
 
 
-def _moments(u: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    u: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd [n] of draws [n_draws, n]."""
     mean = weights @ u
     return mean, np.sqrt(np.maximum(weights @ (u - mean) ** 2, 0.0))

@@ -58,7 +58,9 @@ class GaussianProcessPolicy(RankingPolicy):
             [self._at(e.points, e.z) for e in view.evidence]
             or [np.empty((0, d + len(view.target_z)))]
         )
-        u = np.concatenate([squash(e.loss) for e in view.evidence] or [np.empty(0)])
+        u = np.concatenate(
+            [squash(e.loss) for e in view.evidence] or [np.empty(0)]
+        )
         late = (u > FAR) & (self.rng.random(len(u)) < DROP_FAR)
         self._order_of_rows = np.argsort(
             late + self.rng.random(len(late)) / 2, kind="stable"
@@ -84,7 +86,11 @@ class GaussianProcessPolicy(RankingPolicy):
         """Posterior mean of w: this far from the evidence its sd is too wide for
         expected improvement to help (measured).
         """
-        return self._posterior(self.candidates)[0] if self._informed else self._order
+        return (
+            self._posterior(self.candidates)[0]
+            if self._informed
+            else self._order
+        )
 
     def predict(
         self, configurations: Sequence[Mapping[str, float]]
@@ -127,7 +133,12 @@ class GaussianProcessPolicy(RankingPolicy):
         out.
         """
         return np.column_stack(
-            [points, np.tile((z - self.view.target_z) * self._varies, (len(points), 1))]
+            [
+                points,
+                np.tile(
+                    (z - self.view.target_z) * self._varies, (len(points), 1)
+                ),
+            ]
         )
 
     def _fit_kernel(self) -> None:
@@ -139,7 +150,9 @@ class GaussianProcessPolicy(RankingPolicy):
         kernel = smooth_term(1.0, (0.05, 20.0), widths / 2, bounds)
         kernel += noise_term((3e-3, 1.0))
         self._kernel = fitted(
-            kernel, self._inputs[chosen], (self._w[chosen] - self._mean) / self._scale
+            kernel,
+            self._inputs[chosen],
+            (self._w[chosen] - self._mean) / self._scale,
         ).kernel_
 
     def _condition(self) -> None:
@@ -148,7 +161,9 @@ class GaussianProcessPolicy(RankingPolicy):
         inputs = self._inputs[chosen]
         w = self._w[chosen]
         if len(losses):
-            inputs = np.concatenate([inputs, self._at(points, self.view.target_z)])
+            inputs = np.concatenate(
+                [inputs, self._at(points, self.view.target_z)]
+            )
             w = np.concatenate([w, self._target_w()])
         standardized = (w - self._mean) / self._scale
         self.regressor = conditioned(self._kernel, inputs, standardized)
@@ -161,7 +176,9 @@ class GaussianProcessPolicy(RankingPolicy):
         if len(losses) == 1:
             mean, sd = self._posterior(points)
             self._first_u = max(float(mean[0] ** 2 + sd[0] ** 2) - OFFSET, 0.0)
-        u = np.maximum(self._first_u + (losses - losses[0]) / self.spread, -OFFSET)
+        u = np.maximum(
+            self._first_u + (losses - losses[0]) / self.spread, -OFFSET
+        )
         return _cone(np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1))))
 
     def _posterior(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

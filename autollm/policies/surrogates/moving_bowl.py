@@ -134,7 +134,9 @@ class MovingBowl(RankingPolicy):
     @property
     def posterior_sd(self) -> np.ndarray:
         """Sd of the particles' optima [d]."""
-        return np.sqrt(self.weights @ (self.particles - self.posterior_optimum) ** 2)
+        return np.sqrt(
+            self.weights @ (self.particles - self.posterior_optimum) ** 2
+        )
 
     def explain(self) -> str:
         space = self.view.space
@@ -156,8 +158,12 @@ class MovingBowl(RankingPolicy):
 
     def _moves_in_words(self) -> Iterator[str]:
         """How each knob's optimum moves along each fidelity."""
-        for knob, slopes in zip(self.view.space.knobs, self.slopes, strict=True):
-            for fidelity, slope in zip(self.view.fidelity_names, slopes, strict=True):
+        for knob, slopes in zip(
+            self.view.space.knobs, self.slopes, strict=True
+        ):
+            for fidelity, slope in zip(
+                self.view.fidelity_names, slopes, strict=True
+            ):
                 if knob.scale == "log":
                     said = f"{slope:+.2f} octaves per octave of {fidelity}"
                 else:
@@ -173,7 +179,10 @@ class MovingBowl(RankingPolicy):
         errors = []
         for c, own in enumerate(self.optima):
             others = fit(
-                self.rows.without(c), self._prior, begin=self.bowl, n_iterations=4
+                self.rows.without(c),
+                self._prior,
+                begin=self.bowl,
+                n_iterations=4,
             )
             errors.append(own - others.centre(self.evidence_z[c]))
         return np.sqrt(np.mean(np.square(errors), axis=0))
@@ -181,9 +190,12 @@ class MovingBowl(RankingPolicy):
     def _draw_particles(self) -> None:
         d = len(self.view.space)
         self.particles = (
-            self.target_optimum + self.rng.normal(size=(N_PARTICLES, d)) * self.shift_sd
+            self.target_optimum
+            + self.rng.normal(size=(N_PARTICLES, d)) * self.shift_sd
         )
-        self.particle_widths = np.exp(WIDTH_SD * self.rng.normal(size=N_PARTICLES))
+        self.particle_widths = np.exp(
+            WIDTH_SD * self.rng.normal(size=N_PARTICLES)
+        )
         self.weights = np.full(N_PARTICLES, 1 / N_PARTICLES)
         distance = np.sum((self.candidates - self.target_optimum) ** 2, axis=1)
         self._scored = np.argsort(distance, kind="stable")[:MAX_SCORED]
@@ -191,7 +203,9 @@ class MovingBowl(RankingPolicy):
 
     def _heights(self, points: np.ndarray) -> np.ndarray:
         """u of points [n, d] under every particle, [n_particles, n]."""
-        return self.particle_widths[:, None] * self.bowl.heights(points, self.particles)
+        return self.particle_widths[:, None] * self.bowl.heights(
+            points, self.particles
+        )
 
     def _reweight(self) -> None:
         """Weights by the trials: differences to the best trial, since the target's

@@ -14,7 +14,12 @@ import numpy as np
 
 from autollm.policies.surrogates.bowl_fit import left_over
 from autollm.policies.surrogates.moving_bowl import MovingBowl
-from autollm.policies.surrogates.process import Process, fitted, noise_term, smooth_term
+from autollm.policies.surrogates.process import (
+    Process,
+    fitted,
+    noise_term,
+    smooth_term,
+)
 
 N_ROWS = 300
 """Rows of the evidence that it is fitted to, the ones of the nearest experiments."""
@@ -38,7 +43,10 @@ class MovingBowlGP(MovingBowl):
         if self.residual is None:
             return heights
         at_target = np.column_stack(
-            [points - self.bowl.c0, np.zeros((len(points), len(self.view.target_z)))]
+            [
+                points - self.bowl.c0,
+                np.zeros((len(points), len(self.view.target_z))),
+            ]
         )
         return np.maximum(heights + self.residual.predict(at_target), 0.0)
 

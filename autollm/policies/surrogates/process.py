@@ -28,7 +28,9 @@ def smooth_term(
     length_bounds: Sequence[Bounds],
 ) -> Kernel:
     """amplitude times a squared exponential, a length scale an input."""
-    return ConstantKernel(amplitude, amplitude_bounds) * RBF(lengths, length_bounds)
+    return ConstantKernel(amplitude, amplitude_bounds) * RBF(
+        lengths, length_bounds
+    )
 
 
 def noise_term(bounds: Bounds) -> Kernel:

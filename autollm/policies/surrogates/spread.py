@@ -26,16 +26,22 @@ def expected_spread(view: TaskView) -> float:
 
     1.0 where no evidence has any spread.
     """
-    spreads = np.array([np.median(e.loss) - np.min(e.loss) for e in view.evidence])
+    spreads = np.array(
+        [np.median(e.loss) - np.min(e.loss) for e in view.evidence]
+    )
     known = spreads > 0
     if not known.any():
         return 1.0
     y = np.log(spreads[known])
     z = np.array([e.z - view.target_z for e in view.evidence])[known]
     x = z - z.mean(axis=0)
-    slope = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    slope = np.linalg.solve(
+        x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (y - y.mean())
+    )
     return float(
-        np.exp(np.clip(y.mean() - z.mean(axis=0) @ slope, y.min() - 1, y.max() + 1))
+        np.exp(
+            np.clip(y.mean() - z.mean(axis=0) @ slope, y.min() - 1, y.max() + 1)
+        )
     )
 
 
@@ -46,7 +52,9 @@ def first_u(view: TaskView, point: np.ndarray) -> float:
     if not view.evidence:
         return 0.0
     most_expensive = view.evidence[-1]
-    return float(squash(most_expensive.loss)[nearest(most_expensive.points, point)[0]])
+    return float(
+        squash(most_expensive.loss)[nearest(most_expensive.points, point)[0]]
+    )
 
 
 def u_from_first(losses: np.ndarray, first: float, spread: float) -> np.ndarray:

@@ -17,7 +17,11 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
-from autollm.policies.surrogates.spread import expected_spread, first_u, u_from_first
+from autollm.policies.surrogates.spread import (
+    expected_spread,
+    first_u,
+    u_from_first,
+)
 
 TARGET_COPIES = 10
 """A row at the target counts as so many of the evidence; as one row with a weight it

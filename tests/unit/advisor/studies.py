@@ -11,8 +11,12 @@ from tests.unit.advisor.sweeps import rows_of, write_csv
 TARGET = {"params": 7e9, "tokens": 1.4e11}
 
 
-def study_of(folder: Path, rows: list[dict] | None = None, **target: float) -> Study:
+def study_of(
+    folder: Path, rows: list[dict] | None = None, **target: float
+) -> Study:
     """The study of rows written as `runs.csv`, without backtests."""
-    path = write_csv(folder / "runs.csv", rows if rows is not None else rows_of())
+    path = write_csv(
+        folder / "runs.csv", rows if rows is not None else rows_of()
+    )
     evidence = read_evidence([path], Said(objective="val_loss:min"))
     return study(evidence, target or TARGET, with_backtests=False)

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-LEVELS = ((1e8, 2e9), (2e8, 4e9), (4e8, 6e9), (4e8, 1.6e10), (8e8, 1.6e10), (8e8, 4e10))
+LEVELS = (
+    (1e8, 2e9),
+    (2e8, 4e9),
+    (4e8, 6e9),
+    (4e8, 1.6e10),
+    (8e8, 1.6e10),
+    (8e8, 4e10),
+)
 RATES = 2.0 ** np.arange(-13, -6.9, 0.5)
 BATCHES = (64, 128, 256, 512, 1024)
 FLOOR = 1.6
@@ -36,7 +43,9 @@ def loss_at(rate: float, batch: float, params: float, tokens: float) -> float:
     off_rate = np.log2(rate) - best_rate(params, tokens)
     off_batch = np.log2(batch) - best_batch(tokens)
     scale = 0.1 * (best_loss(params, tokens) - FLOOR)
-    return best_loss(params, tokens) + scale * (0.2 * off_rate**2 + 0.1 * off_batch**2)
+    return best_loss(params, tokens) + scale * (
+        0.2 * off_rate**2 + 0.1 * off_batch**2
+    )
 
 
 def rows_of(
@@ -53,7 +62,10 @@ def rows_of(
         for rate in rates:
             for batch in batches:
                 for seed in range(seeds):
-                    loss = loss_at(rate, batch, params, tokens) + noise * rng.normal()
+                    loss = (
+                        loss_at(rate, batch, params, tokens)
+                        + noise * rng.normal()
+                    )
                     if np.log2(rate) > best_rate(params, tokens) + 2:
                         loss = float("nan")
                     rows.append(

@@ -32,7 +32,9 @@ def test_split_of__known_law__holds_the_best_size_and_keeps_the_compute(study):
 def test_split_of__flat_range__costs_about_one_percent_of_compute(study):
     split = split_of(study.question, study.loss_law)
     mean = split.params[0]
-    off = best_loss(mean * split.flat_within, COMPUTE / mean / split.flat_within)
+    off = best_loss(
+        mean * split.flat_within, COMPUTE / mean / split.flat_within
+    )
     lost = off - best_loss(mean, COMPUTE / mean)
     one_percent = best_loss(mean, COMPUTE / mean) - best_loss(
         mean * 1.01**0.5, COMPUTE / mean * 1.01**0.5

@@ -11,7 +11,9 @@ def response(optima, sd=0.05, edges=None) -> Response:
         edge = np.array([edges[i] if edges else 0])
         x = np.array([float(optimum)])
         wide = np.array([sd])
-        levels.append(Level("e", np.zeros(1), 20, x, wide, edge, 2.0, 0.01, 2.0, 0.1))
+        levels.append(
+            Level("e", np.zeros(1), 20, x, wide, edge, 2.0, 0.01, 2.0, 0.1)
+        )
     return Response(("lr",), (0,), tuple(levels), np.eye(1))
 
 
@@ -34,11 +36,16 @@ def test_knob_laws__resting_optimum__is_still_within_the_bound():
     rng = np.random.default_rng(0)
     optima = -8 + 0.02 * rng.normal(size=6)
     ((law,), _) = knob_laws(response(optima), ladder(np.arange(6)))
-    assert law.verdict == "still" and max(abs(law.low), abs(law.high)) <= law.within
+    assert (
+        law.verdict == "still"
+        and max(abs(law.low), abs(law.high)) <= law.within
+    )
 
 
 def test_knob_laws__scattered_optima__are_unknown():
-    ((law,), _) = knob_laws(response([-8, -9.5, -7.4, -9.0]), ladder(np.arange(4)))
+    ((law,), _) = knob_laws(
+        response([-8, -9.5, -7.4, -9.0]), ladder(np.arange(4))
+    )
     assert law.verdict == "unknown"
 
 
@@ -63,7 +70,10 @@ def test_ladder_of__tokens_grow_with_params__compute_alone_and_collinear():
     n = np.arange(5.0)
     z = np.column_stack([n, n + 4])
     found = ladder_of(("params", "tokens"), z, z[-1] + 2, 2 * n - 12)
-    assert found.names == ("compute",) and found.collinear == ("params", "tokens")
+    assert found.names == ("compute",) and found.collinear == (
+        "params",
+        "tokens",
+    )
 
 
 def test_knob_laws__coverage_of_the_interval__is_near_nominal():

@@ -10,7 +10,18 @@ from tests.unit.advisor.sweeps import LEVELS, best_loss
 def levels_of(losses, edge=0) -> list[Level]:
     none = np.zeros(1)
     return [
-        Level("e", none, 30, none, none, np.array([edge]), float(y), 0.001, y, 0.05)
+        Level(
+            "e",
+            none,
+            30,
+            none,
+            none,
+            np.array([edge]),
+            float(y),
+            0.001,
+            y,
+            0.05,
+        )
         for y in losses
     ]
 
@@ -41,7 +52,9 @@ def test_fit_loss_law__further_target__wider_interval():
 
 def test_fit_loss_law__two_levels__no_forecast():
     places = LEVELS[:2]
-    assert law_of(places, [best_loss(*p) for p in places], (7e9, 1.4e11)) is None
+    assert (
+        law_of(places, [best_loss(*p) for p in places], (7e9, 1.4e11)) is None
+    )
 
 
 def test_fit_loss_law__rising_loss__no_forecast():
@@ -67,7 +80,9 @@ def test_fit_loss_law__scattered_levels__wider_than_smooth_ones():
     rng = np.random.default_rng(0)
     losses = np.array([best_loss(*p) for p in LEVELS])
     smooth = law_of(LEVELS, losses, (1.6e9, 6e10)).forecast
-    rough = law_of(LEVELS, losses + 0.05 * rng.normal(size=6), (1.6e9, 6e10)).forecast
+    rough = law_of(
+        LEVELS, losses + 0.05 * rng.normal(size=6), (1.6e9, 6e10)
+    ).forecast
     assert rough.sd > 1.3 * smooth.sd
 
 

@@ -19,13 +19,22 @@ SPACE = Space(
 
 def runs():
     for lr, bs in ((0.001, 32), (0.002, 64), (0.001, 64)):
-        config = {"learning_rate": lr, "batch_tokens": bs * 2048, "optimizer": "adamw"}
+        config = {
+            "learning_rate": lr,
+            "batch_tokens": bs * 2048,
+            "optimizer": "adamw",
+        }
         config["mix"] = {"code": 0.25, "web": 0.75}
-        yield {"config_json": json.dumps(config), "cells": {"lr": lr, "bs": str(bs)}}
+        yield {
+            "config_json": json.dumps(config),
+            "cells": {"lr": lr, "bs": str(bs)},
+        }
 
 
 NAMES = names_of(
-    SPACE, {"learning_rate": "lr", "mix.code": "w_code", "mix.web": "w_web"}, runs()
+    SPACE,
+    {"learning_rate": "lr", "mix.code": "w_code", "mix.web": "w_web"},
+    runs(),
 )
 CONFIGURATION = {
     "learning_rate": 0.002,
@@ -33,7 +42,13 @@ CONFIGURATION = {
     "optimizer": "muon",
     "mix": {"code": 0.5, "web": 0.5},
 }
-SHOWN = {"lr": 0.002, "bs": 64, "optimizer": "muon", "w_code": 0.5, "w_web": 0.5}
+SHOWN = {
+    "lr": 0.002,
+    "bs": 64,
+    "optimizer": "muon",
+    "w_code": 0.5,
+    "w_web": 0.5,
+}
 
 
 def test_show__derived_knob__is_told_in_the_unit_of_its_column():
@@ -47,7 +62,10 @@ def test_read__what_was_shown__is_the_configuration():
 def test_read__canonical_names_and_nesting__both_work():
     nested = {"optim.lr": "2e-3", "batch_tokens": 64, "optimizer": "muon"}
     found = NAMES.read(nested | {"code": 1, "web": 1})
-    assert found["learning_rate"] == 0.002 and found["mix"] == {"code": 0.5, "web": 0.5}
+    assert found["learning_rate"] == 0.002 and found["mix"] == {
+        "code": 0.5,
+        "web": 0.5,
+    }
 
 
 def test_read__knob_missing__is_named():

@@ -27,7 +27,9 @@ def page(tmp_path_factory):
     path.write_text(text)
     evidence = read_evidence([path], Said())
     plan = {"lr": 0.016, "batch_size": 64}
-    found, advice = explore(evidence, TARGET, planned=plan, command=f"x {HOSTILE}")
+    found, advice = explore(
+        evidence, TARGET, planned=plan, command=f"x {HOSTILE}"
+    )
     return advice_page(found, advice), advice
 
 
@@ -83,7 +85,8 @@ def test_page__in_a_browser__shows_its_parts_without_an_error(page, tmp_path):
         for section in SECTIONS:
             assert tab.locator(f"#{section}").is_visible()
         widths = tab.eval_on_selector_all(
-            "figure svg", "all => all.map(one => one.getBoundingClientRect().width)"
+            "figure svg",
+            "all => all.map(one => one.getBoundingClientRect().width)",
         )
         told = json.dumps(faults)
         browser.close()

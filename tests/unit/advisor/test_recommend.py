@@ -25,12 +25,16 @@ SAID = Said(objective="val_loss:min")
 
 @pytest.fixture(scope="module")
 def advice(tmp_path_factory):
-    path = write_csv(tmp_path_factory.mktemp("sweep") / "runs.csv", rows_of(seeds=2))
+    path = write_csv(
+        tmp_path_factory.mktemp("sweep") / "runs.csv", rows_of(seeds=2)
+    )
     plan = {"optim.lr": 4 * 2 ** best_rate(*TARGET), "batch_size": 512}
     return recommend(path, "params=1.6B,tokens=60B", said=SAID, planned=plan)
 
 
-def test_recommend__known_truth__first_configuration_is_within_half_a_step(advice):
+def test_recommend__known_truth__first_configuration_is_within_half_a_step(
+    advice,
+):
     first = advice.recommendations[0].configuration
     assert abs(math.log2(first["lr"]) - best_rate(*TARGET)) <= 0.3
     assert abs(math.log2(first["batch_size"]) - best_batch(6e10)) <= 0.6
@@ -44,7 +48,9 @@ def test_recommend__known_truth__interval_holds_the_outcome(advice):
         assert entry.predicted.low < truth < entry.predicted.high
 
 
-def test_recommend__acceptable_range__costs_about_one_percent_of_compute(advice):
+def test_recommend__acceptable_range__costs_about_one_percent_of_compute(
+    advice,
+):
     first = advice.recommendations[0]
     best = first.configuration
     budget = best_loss(1.6e9 / 1.005, 6e10 / 1.005) - best_loss(*TARGET)
@@ -75,7 +81,9 @@ def test_recommend__laws__exponents_of_the_truth(advice):
     laws = {(law["knob"], law["per"]): law for law in advice.laws}
     assert laws["lr", "params"]["exponent"] == pytest.approx(-0.5, abs=0.05)
     assert laws["lr", "tokens"]["exponent"] == pytest.approx(0.25, abs=0.05)
-    assert laws["batch_size", "tokens"]["exponent"] == pytest.approx(0.5, abs=0.08)
+    assert laws["batch_size", "tokens"]["exponent"] == pytest.approx(
+        0.5, abs=0.08
+    )
 
 
 def test_recommend__planned_rate_two_octaves_high__is_wasteful_and_says_by_how_much(
@@ -84,7 +92,9 @@ def test_recommend__planned_rate_two_octaves_high__is_wasteful_and_says_by_how_m
     checked = advice.checked
     assert checked.verdict in ("wasteful", "risky")
     assert checked.distance_to_optimum["lr"] == pytest.approx(2, abs=0.3)
-    lost = loss_at(4 * 2 ** best_rate(*TARGET), 512, *TARGET) - best_loss(*TARGET)
+    lost = loss_at(4 * 2 ** best_rate(*TARGET), 512, *TARGET) - best_loss(
+        *TARGET
+    )
     assert checked.loses.low < lost < checked.loses.high * 1.5
     assert checked.compute_equivalent > 1.05
     assert checked.nearest_diverged["run_id"]
@@ -121,14 +131,18 @@ def test_recommend__backtests__are_of_hidden_experiments_once_a_policy(advice):
     tests = advice.decided_by["backtest"]
     keys = [(t["policy"], t["target"]) for t in tests]
     assert len(keys) == len(set(keys)) and len(keys) >= 8
-    own = [t["regret"] for t in tests if t["policy"] == advice.decided_by["policy"]]
+    own = [
+        t["regret"] for t in tests if t["policy"] == advice.decided_by["policy"]
+    ]
     assert np.mean(own) < 0.1
 
 
 def test_recommend__evidence_rows__name_run_and_file(advice):
     rows = advice.evidence["rows"]
     assert 0 < len(rows) <= 20
-    assert all(r["file"] == "runs.csv" and r["run_id"].startswith("r") for r in rows)
+    assert all(
+        r["file"] == "runs.csv" and r["run_id"].startswith("r") for r in rows
+    )
 
 
 def test_recommend__twice__the_same_answer(tmp_path, advice):
@@ -157,10 +171,15 @@ def test_recommend__maximized_benchmark__is_ranked_and_not_forecast(tmp_path):
     for row in rows:
         row["accuracy"] = 1 / row.pop("val_loss")
     path = write_csv(tmp_path / "runs.csv", rows)
-    advice = recommend(path, "params=1.6B,tokens=60B", said=Said("accuracy:max"))
+    advice = recommend(
+        path, "params=1.6B,tokens=60B", said=Said("accuracy:max")
+    )
     first = advice.recommendations[0]
     assert abs(math.log2(first.configuration["lr"]) - best_rate(*TARGET)) <= 0.6
-    assert first.predicted is None and "unforecastable" in first.missing["predicted"]
+    assert (
+        first.predicted is None
+        and "unforecastable" in first.missing["predicted"]
+    )
 
 
 def test_recommend__unknown_direction__is_no_answer(tmp_path):
@@ -170,7 +189,10 @@ def test_recommend__unknown_direction__is_no_answer(tmp_path):
     path = write_csv(tmp_path / "runs.csv", rows)
     with pytest.raises(AdviceError) as caught:
         recommend(path, "params=1.6B,tokens=60B")
-    assert caught.value.code == "direction" and caught.value.about == "metric_value"
+    assert (
+        caught.value.code == "direction"
+        and caught.value.about == "metric_value"
+    )
 
 
 def test_recommend__no_table__is_no_answer(tmp_path):
@@ -194,18 +216,26 @@ def test_recommend__target_that_was_run__history_lists_its_runs(tmp_path):
     assert outcomes == sorted(outcomes) and advice.history[0]["rank"] == 1
 
 
-def test_recommend__budget__takes_the_best_split_and_keeps_the_compute(tmp_path):
+def test_recommend__budget__takes_the_best_split_and_keeps_the_compute(
+    tmp_path,
+):
     path = write_csv(tmp_path / "runs.csv", rows_of())
     budget = 6 * TARGET[0] * TARGET[1]
     advice = recommend(path, {}, said=SAID, budget_flops=budget)
     size = advice.target.fidelity["params"]
     assert advice.target.compute_flops == pytest.approx(budget, rel=1e-3)
-    assert advice.allocation["params"].low < size < advice.allocation["params"].high
+    assert (
+        advice.allocation["params"].low
+        < size
+        < advice.allocation["params"].high
+    )
     fixed = recommend(path, {"params": 1e9}, said=SAID, budget_flops=budget)
     assert fixed.target.fidelity["tokens"] == pytest.approx(budget / 6e9)
 
 
-def test_recommend__budget_where_size_and_data_grew_together__is_no_answer(tmp_path):
+def test_recommend__budget_where_size_and_data_grew_together__is_no_answer(
+    tmp_path,
+):
     path = write_csv(
         tmp_path / "runs.csv", rows_of([(1e8, 2e9), (2e8, 4e9), (4e8, 8e9)])
     )

@@ -57,7 +57,9 @@ def test_resolve_target__unknown_coordinate__names_the_known():
         resolve("depth=12", *TWO)
 
 
-@pytest.mark.parametrize("text", ["params", "params=big", "params=-3", "params=0"])
+@pytest.mark.parametrize(
+    "text", ["params", "params=big", "params=-3", "params=0"]
+)
 def test_parse_target__no_positive_number__is_a_question_error(text):
     with pytest.raises(QuestionError, match="no coordinate"):
         parse_target(text)

@@ -5,7 +5,11 @@ import pytest
 from autollm.advisor.written import read_plan, render, style_of
 from autollm.core.errors import QuestionError
 
-FIRST = {"config.optimizer.lr": 1e-05, "config.batch": 256, "config.schedule": "cosine"}
+FIRST = {
+    "config.optimizer.lr": 1e-05,
+    "config.batch": 256,
+    "config.schedule": "cosine",
+}
 SECOND = FIRST | {"config.optimizer.lr": 0.002}
 
 
@@ -44,7 +48,9 @@ def test_render__unknown_style__names_the_known():
 
 def test_read_plan__wandb_config__takes_the_values(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"lr": {"desc": None, "value": 0.1}, "a": {"b": 2}}))
+    path.write_text(
+        json.dumps({"lr": {"desc": None, "value": 0.1}, "a": {"b": 2}})
+    )
     assert read_plan(path) == {"lr": 0.1, "a.b": 2}
 
 

@@ -14,7 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from autollm.agent.chat import INSTRUCTIONS, KEY_VARIABLE, make_chat_agent, parse_chat
+from autollm.agent.chat import (
+    INSTRUCTIONS,
+    KEY_VARIABLE,
+    make_chat_agent,
+    parse_chat,
+)
 from autollm.agent.server import MAX_BODY_BYTES, OpenAIGenerator, retry_after_s
 from autollm.agent.transcript import parse_turn, user_message
 from autollm.core.errors import GenerationError, SetupError
@@ -67,7 +72,8 @@ def run(lr, batch=0.0):
 
 
 SUBMIT = completion(
-    "done", ("submit", {"configuration": {"learning_rate": 0.0, "batch_tokens": 0.0}})
+    "done",
+    ("submit", {"configuration": {"learning_rate": 0.0, "batch_tokens": 0.0}}),
 )
 
 
@@ -113,9 +119,9 @@ def endpoint(*answers):
 
 
 def played(url, key=""):
-    return make_chat_agent(parse_chat(f"chat:m@{url}"), {KEY_VARIABLE: key}).play_many(
-        [make_task(TABLE)], TABLE, [0]
-    )[0]
+    return make_chat_agent(
+        parse_chat(f"chat:m@{url}"), {KEY_VARIABLE: key}
+    ).play_many([make_task(TABLE)], TABLE, [0])[0]
 
 
 def asked(url, timeout_s=5.0, **settings):
@@ -157,7 +163,9 @@ def test_chat__whole_play__is_told_the_rules_and_sees_what_the_tools_say():
     assert len(set(ids)) == 3 and ids == [
         m["tool_call_id"] for m in body["messages"][3::2]
     ]
-    assert {"run_experiment", "submit"} < {t["function"]["name"] for t in body["tools"]}
+    assert {"run_experiment", "submit"} < {
+        t["function"]["name"] for t in body["tools"]
+    }
 
 
 @pytest.mark.parametrize(
@@ -201,7 +209,9 @@ def test_chat__turn_without_a_call__is_answered_as_the_user():
 
 
 def test_generator__rate_limit__waits_as_long_as_it_is_told():
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    date = format_datetime(
+        datetime.now(UTC) + timedelta(seconds=20), usegmt=True
+    )
     with endpoint(
         (429, {"retry-after": "7"}, "{}"),
         (429, {"retry-after": date}, "{}"),
@@ -268,7 +278,10 @@ def test_generator__secrets_in_a_conversation__are_not_sent_and_not_kept():
         generator, _ = asked(url, api_key=KEY)
         call = {
             "type": "function",
-            "function": {"name": "submit", "arguments": json.dumps({"note": secret})},
+            "function": {
+                "name": "submit",
+                "arguments": json.dumps({"note": secret}),
+            },
         }
         text = generator.generate(
             [
@@ -278,13 +291,19 @@ def test_generator__secrets_in_a_conversation__are_not_sent_and_not_kept():
                 ]
             ]
         )[0]
-    assert secret not in json.dumps(seen[0][2]) and KEY not in json.dumps(seen[0][2])
+    assert secret not in json.dumps(seen[0][2]) and KEY not in json.dumps(
+        seen[0][2]
+    )
     assert text == "your key is [redacted] and [redacted]"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [([{"type": "text", "text": "a"}, {"type": "image"}], "a"), (None, ""), (7, "")],
+    [
+        ([{"type": "text", "text": "a"}, {"type": "image"}], "a"),
+        (None, ""),
+        (7, ""),
+    ],
 )
 def test_generator__content_of_another_shape__is_read_as_text(content, said):
     body = json.dumps(
@@ -308,12 +327,16 @@ def test_generator__content_of_another_shape__is_read_as_text(content, said):
     )
     with endpoint((200, {}, body)) as (url, _):
         turn = parse_turn(asked(url)[0].generate([[user_message("go")]])[0])
-    assert turn.thought == said and turn.call.arguments == {"configuration": {"k": 1}}
+    assert turn.thought == said and turn.call.arguments == {
+        "configuration": {"k": 1}
+    }
 
 
 @pytest.mark.parametrize("header", ["", "soon", "-5", "١"])
 def test_retry_after__what_cannot_be_read__asks_for_nothing(header):
-    assert retry_after_s(httpx.Headers({"retry-after": header.encode()})) is None
+    assert (
+        retry_after_s(httpx.Headers({"retry-after": header.encode()})) is None
+    )
 
 
 def test_parse_chat__model_and_address__are_normalized():
@@ -348,10 +371,13 @@ def test_parse_chat__wrong_address__is_refused_without_repeating_a_secret(spec):
 
 def test_make_chat_agent__key_over_plain_http__is_refused_except_on_this_machine():
     with pytest.raises(SetupError, match="https"):
-        make_chat_agent(parse_chat("chat:m@http://example.org"), {KEY_VARIABLE: KEY})
+        make_chat_agent(
+            parse_chat("chat:m@http://example.org"), {KEY_VARIABLE: KEY}
+        )
     for spec in ("chat:m@http://127.0.0.1:1", "chat:m@https://example.org"):
         assert (
-            make_chat_agent(parse_chat(spec), {KEY_VARIABLE: KEY}).policy_id == "chat:m"
+            make_chat_agent(parse_chat(spec), {KEY_VARIABLE: KEY}).policy_id
+            == "chat:m"
         )
 
 
@@ -408,14 +434,18 @@ def test_chat__bytes_that_trickle__end_at_the_deadline_of_the_call(part):
 
 def test_chat__body_beyond_the_limit__is_refused_unread():
     flood = b"x" * 2**20
-    said = failure_of(HEAD + b"content-length: 524288000\r\n\r\n", *[flood] * 500)
+    said = failure_of(
+        HEAD + b"content-length: 524288000\r\n\r\n", *[flood] * 500
+    )
     assert f"more than {MAX_BODY_BYTES:,} bytes" in said
 
 
 def test_chat__small_body_that_unpacks_beyond_the_limit__is_refused():
     packed = gzip.compress(b" " * (2 * MAX_BODY_BYTES))
     head = HEAD + b"content-encoding: gzip\r\n"
-    said = failure_of(head + b"content-length: %d\r\n\r\n" % len(packed), packed)
+    said = failure_of(
+        head + b"content-length: %d\r\n\r\n" % len(packed), packed
+    )
     assert f"more than {MAX_BODY_BYTES:,} bytes" in said
 
 
@@ -445,7 +475,9 @@ def test_check__strange_list_of_models__is_said(listed):
     def answer(_):
         return httpx.Response(200, text='{"data": ' + listed + "}")
 
-    generator = OpenAIGenerator("http://x", "m", transport=httpx.MockTransport(answer))
+    generator = OpenAIGenerator(
+        "http://x", "m", transport=httpx.MockTransport(answer)
+    )
     with pytest.raises(GenerationError, match="expected 'm'"):
         generator.check()
 
@@ -461,5 +493,7 @@ def test_parse_chat__address_that_is_none__is_refused(url):
 @pytest.mark.parametrize("key", ["gehe\u00edm" * 3, "a" * 20 + "\nX-Evil: 1"])
 def test_make_chat_agent__key_that_no_header_can_carry__is_refused(key):
     with pytest.raises(SetupError, match=KEY_VARIABLE) as refused:
-        make_chat_agent(parse_chat("chat:m@http://127.0.0.1:1"), {KEY_VARIABLE: key})
+        make_chat_agent(
+            parse_chat("chat:m@http://127.0.0.1:1"), {KEY_VARIABLE: key}
+        )
     assert key not in str(refused.value)

@@ -23,7 +23,9 @@ from autollm.gym.tasks.episode import start
 def opened(seed: int = 3, trials: int = 3) -> TrainingEnv:
     landscape = make_landscape(seed)
     env = TrainingEnv(
-        lambda: start(landscape.task.with_(trials=trials), landscape.table, seed),
+        lambda: start(
+            landscape.task.with_(trials=trials), landscape.table, seed
+        ),
         penalty=0.4,
     )
     env.reset()
@@ -79,7 +81,9 @@ def test_spread__two_trials__each_turn_has_its_own_and_the_end_none():
 def test_spread__a_free_call_among_the_turns__credits_the_whole_play():
     model_wrote = torch.tensor([[1, 0, 1, 0, 1, 0, 1], [1, 0, 1, 0, 1, 1, 1]])
     out = spread(
-        torch.tensor([[0.5, -1.0], [0.5, -1.0]]), model_wrote, torch.tensor([2, 2])
+        torch.tensor([[0.5, -1.0], [0.5, -1.0]]),
+        model_wrote,
+        torch.tensor([2, 2]),
     )
     assert out[0].tolist() == [-0.25] * 7 and out[1].tolist() == [
         0.5,
@@ -101,7 +105,9 @@ def test_random_reward__gains__are_chance_and_not_the_play_s():
     env.reset()
     first, second = env._gains(), env._gains()
     assert (
-        first.shape == (3,) and not np.array_equal(first, second) and (first >= 0).all()
+        first.shape == (3,)
+        and not np.array_equal(first, second)
+        and (first >= 0).all()
     )
 
 
@@ -115,7 +121,9 @@ def test_turn_credit_trainer__real_plays__have_advantages_by_token_and_none_on_t
         seen.append(out := own(self, inputs))
         return out
 
-    monkeypatch.setattr(TurnCreditTrainer, "_generate_and_score_completions", watched)
+    monkeypatch.setattr(
+        TurnCreditTrainer, "_generate_and_score_completions", watched
+    )
     config = load_profile(
         "tiny",
         device="cpu",
@@ -133,7 +141,8 @@ def test_turn_credit_trainer__real_plays__have_advantages_by_token_and_none_on_t
     (out,) = seen
     advantages, model_wrote = out["advantages"], out["tool_mask"]
     assert (
-        advantages.shape == out["completion_ids"].shape and advantages.abs().sum() > 0
+        advantages.shape == out["completion_ids"].shape
+        and advantages.abs().sum() > 0
     )
     n_first = (
         (model_wrote == 0).long().argmax(dim=1)

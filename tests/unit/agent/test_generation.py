@@ -54,7 +54,10 @@ def test_openai_generator__recorded_play__becomes_the_turns_that_the_model_wrote
             function["name"],
             json.loads(function["arguments"]),
         )
-        assert turn.thought == exchange["answer"]["choices"][0]["message"]["content"]
+        assert (
+            turn.thought
+            == exchange["answer"]["choices"][0]["message"]["content"]
+        )
     assert [
         e["answer"]["choices"][0]["finish_reason"] for e in REPLAY["exchanges"]
     ] == ["tool_calls"] * 4 and turn.call.name == "submit"
@@ -67,7 +70,9 @@ def test_openai_generator__recorded_play__becomes_the_turns_that_the_model_wrote
 
 def test_openai_generator__recorded_refusal__is_an_error_that_says_why():
     generator, _ = server(
-        httpx.Response(REPLAY["refused"]["status"], json=REPLAY["refused"]["body"])
+        httpx.Response(
+            REPLAY["refused"]["status"], json=REPLAY["refused"]["body"]
+        )
     )
     with pytest.raises(GenerationError, match="does not exist"):
         generator.generate([ASK])
@@ -75,7 +80,10 @@ def test_openai_generator__recorded_refusal__is_an_error_that_says_why():
 
 def test_openai_generator__conversation_with_turns__is_sent_in_the_apis_shape():
     generator, requests = server(httpx.Response(200, json=RECORDED))
-    call = {"type": "function", "function": {"name": "submit", "arguments": "{}"}}
+    call = {
+        "type": "function",
+        "function": {"name": "submit", "arguments": "{}"},
+    }
     generator.generate(
         [
             [
@@ -103,7 +111,9 @@ def test_openai_generator__conversation_with_turns__is_sent_in_the_apis_shape():
 )
 def test_openai_generator__broken_arguments__are_a_malformed_turn(broken):
     body = json.loads(json.dumps(RECORDED))
-    body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = broken
+    body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = (
+        broken
+    )
     generator, _ = server(httpx.Response(200, json=body))
     assert parse_turn(generator.generate([ASK])[0]).call is None
 
@@ -111,7 +121,13 @@ def test_openai_generator__broken_arguments__are_a_malformed_turn(broken):
 def test_openai_generator__no_call_and_no_content__is_an_empty_turn():
     body = {
         "choices": [
-            {"message": {"role": "assistant", "content": None, "tool_calls": []}}
+            {
+                "message": {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [],
+                }
+            }
         ]
     }
     assert server(httpx.Response(200, json=body))[0].generate([ASK]) == [""]
@@ -133,7 +149,8 @@ PASSING = [
 def test_openai_generator__failure_that_passes__is_tried_again(failure):
     generator, requests = server(failure, httpx.Response(200, json=RECORDED))
     assert (
-        parse_turn(generator.generate([ASK])[0]).call is not None and len(requests) == 2
+        parse_turn(generator.generate([ASK])[0]).call is not None
+        and len(requests) == 2
     )
 
 
@@ -152,7 +169,9 @@ def test_openai_generator__failure_that_stays__is_an_error_after_three_attempts(
     [
         httpx.Response(404, text="no such model"),
         httpx.Response(200, json={"choices": []}),
-        httpx.Response(200, json={"choices": [{"message": {"tool_calls": [{}]}}]}),
+        httpx.Response(
+            200, json={"choices": [{"message": {"tool_calls": [{}]}}]}
+        ),
         httpx.Response(200, json={"error": "out of memory"}),
     ],
     ids=str,
@@ -173,14 +192,19 @@ def test_openai_generator__check__wants_the_model_served():
 
 def test_make_generator__backend_openai__needs_no_weights():
     config = load_profile(
-        "tiny", generation={"backend": "openai", "server_url": "http://127.0.0.1:1"}
+        "tiny",
+        generation={"backend": "openai", "server_url": "http://127.0.0.1:1"},
     )
     assert isinstance(make_generator(config, "nowhere"), OpenAIGenerator)
 
 
-def test_transformers_generator__greedy__does_not_depend_on_the_batch(random_base):
+def test_transformers_generator__greedy__does_not_depend_on_the_batch(
+    random_base,
+):
     loaded = load_checkpoint(random_base)
-    generator = TransformersGenerator(loaded.model, loaded.tokenizer, max_new_tokens=8)
+    generator = TransformersGenerator(
+        loaded.model, loaded.tokenizer, max_new_tokens=8
+    )
     longer = [user_message("window " + "0.5 " * 50)]
     together = generator.generate([ASK, longer, ASK])
     assert together == [
@@ -190,7 +214,9 @@ def test_transformers_generator__greedy__does_not_depend_on_the_batch(random_bas
     ]
 
 
-def test_transformers_generator__sampled__is_determined_by_its_seed(random_base):
+def test_transformers_generator__sampled__is_determined_by_its_seed(
+    random_base,
+):
     loaded = load_checkpoint(random_base)
     generator = TransformersGenerator(
         loaded.model, loaded.tokenizer, temperature=1.0, max_new_tokens=8

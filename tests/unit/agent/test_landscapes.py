@@ -45,7 +45,9 @@ def test_landscapes__many_seeds__cover_the_stated_prior():
     } - {"integer"}
     assert 0.2 < np.mean([has_numbers(s) for s in spaces]) < 0.4
     assert {len(m.task.evidence) for m in made} == set(range(1, 13))
-    targets = [m.table.column("latent", m.table.index(m.task.target)) for m in made]
+    targets = [
+        m.table.column("latent", m.table.index(m.task.target)) for m in made
+    ]
     assert all(len(t) >= 5 and np.isfinite(t).all() for t in targets)
     for m in made:
         cost = [
@@ -81,7 +83,9 @@ def test_landscapes__cheap_evidence__misleads_in_a_sixth(monkeypatch):
     monkeypatch.setattr(np.random, "default_rng", Spy)
     for s in range(600):
         make_landscape(s)
-    assert len(kinds) == 600 and 0.13 < np.mean([k != "law" for k in kinds]) < 0.21
+    assert (
+        len(kinds) == 600 and 0.13 < np.mean([k != "law" for k in kinds]) < 0.21
+    )
 
 
 def test_grid_weights__tried_rows__gain_nothing_and_a_perfect_trial_ends_the_hunt():
@@ -89,7 +93,9 @@ def test_grid_weights__tried_rows__gain_nothing_and_a_perfect_trial_ends_the_hun
     episode = start(landscape.task.with_(trials=5), landscape.table, 8)
     grid = Grid(episode)
     first = grid.weights()
-    assert first.max() == 1 and grid.regret[np.argmax(first)] == grid.regret.min()
+    assert (
+        first.max() == 1 and grid.regret[np.argmax(first)] == grid.regret.min()
+    )
     episode.run_candidate(int(np.argmax(first)))
     second = grid.weights()
     assert second[grid.rows == episode.trials[0].row].max() == 0
@@ -99,7 +105,9 @@ def test_grid_weights__tried_rows__gain_nothing_and_a_perfect_trial_ends_the_hun
 def test_practice__labels__do_not_depend_on_the_played_trial_of_the_same_turn():
     example = practice_example(4)
     roles = [m["role"] for m in example.messages]
-    assert roles[0] == "user" and roles[1::2] == ["assistant"] * (len(roles) // 2)
+    assert roles[0] == "user" and roles[1::2] == ["assistant"] * (
+        len(roles) // 2
+    )
     assert (
         example.messages[-1]["content"] == "submitted"
         and len(example.decisions) == roles.count("assistant") - 1
@@ -114,18 +122,24 @@ def test_offered__numbered_candidates__are_named_ones_that_were_not_tried():
     ]
     for landscape in wide:
         env = TextEnv(
-            lambda landscape=landscape: start(landscape.task, landscape.table, 0)
+            lambda landscape=landscape: start(
+                landscape.task, landscape.table, 0
+            )
         )
         env.reset()
         grid = Grid(env.episode)
         while not env.episode.done:
             cells, share = offered(env, grid, grid.weights())
             assert (
-                set(cells) <= set(env.shortlist.indices) and abs(share.sum() - 1) < 1e-9
+                set(cells) <= set(env.shortlist.indices)
+                and abs(share.sum() - 1) < 1e-9
             )
             chosen = cells[np.argmax(share)]
             call = run_call(env, grid.cells[chosen]).arguments
-            assert env.shortlist.indices[call["configuration"]["candidate"]] == chosen
+            assert (
+                env.shortlist.indices[call["configuration"]["candidate"]]
+                == chosen
+            )
             env.run_experiment(**call)
             left = grid.untried()[cells].any()
             assert env.episode.trials[-1].status != "repeated" or not left

@@ -2,7 +2,13 @@ import pytest
 
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.policy import AgentPolicy, play, traced_share
-from autollm.agent.transcript import Turn, render_turn, run_call, submit_call, thought
+from autollm.agent.transcript import (
+    Turn,
+    render_turn,
+    run_call,
+    submit_call,
+    thought,
+)
 from research.validation import (
     copy_nearest,
     rule_regret,
@@ -81,7 +87,9 @@ def test_play__unreadable_turns__spend_the_trials_and_end(text):
 
 
 def test_play__free_tools_for_ever__ends_after_a_bound():
-    text = '<tool_call>{"name": "summarize_evidence", "arguments": {}}</tool_call>'
+    text = (
+        '<tool_call>{"name": "summarize_evidence", "arguments": {}}</tool_call>'
+    )
     plays = play(validation_envs(2), Scripted(lambda turn, conversation: text))
     assert all(
         p.n_calls == 3 + 1 + 4 and not p.episode.trials and p.n_malformed == 0
@@ -117,7 +125,9 @@ def test_play_many__tasks_and_seeds__tasks_are_slowest_and_evaluation_takes_the_
     tasks = [make_task(table), make_task(table, masked=True)]
     bad = AgentPolicy("agent-x", Scripted(lambda turn, conversation: "x"))
     plays = bad.play_many(tasks, table, [3, 4])
-    assert [(p.episode.drawn.task.masked, p.episode.drawn.seed) for p in plays] == [
+    assert [
+        (p.episode.drawn.task.masked, p.episode.drawn.seed) for p in plays
+    ] == [
         (False, 3),
         (False, 4),
         (True, 3),
@@ -128,7 +138,9 @@ def test_play_many__tasks_and_seeds__tasks_are_slowest_and_evaluation_takes_the_
 
 
 def test_validation_tasks__frozen__are_the_same_each_time_and_rules_beat_chance():
-    assert [p for _, p in validation_envs(5)] == [p for _, p in validation_envs(5)]
+    assert [p for _, p in validation_envs(5)] == [
+        p for _, p in validation_envs(5)
+    ]
     copied, trended = rule_regret(40, copy_nearest), rule_regret(40, trend)
     assert copied[0] < 0.65 and trended[0] < 0.65 and copied[2] <= copied[0]
     assert make_landscape(1).task.trials >= 1

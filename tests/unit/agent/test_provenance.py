@@ -47,7 +47,9 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
                 compute_flops=6.0 * place["params"] * place["tokens"],
                 fidelity=place,
             )
-            for name, place in zip(cost, raw["experiments"].values(), strict=True)
+            for name, place in zip(
+                cost, raw["experiments"].values(), strict=True
+            )
         ]
         index = staticmethod(names.index)
         __contains__ = staticmethod(names.__contains__)
@@ -59,7 +61,8 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
         and not {t.target for t in far} & held_out()
     )
     assert all(
-        len(t.evidence) > 1 and max(cost[e] for e in t.evidence) <= cost[t.target] / 2.5
+        len(t.evidence) > 1
+        and max(cost[e] for e in t.evidence) <= cost[t.target] / 2.5
         for t in far
     )
 
@@ -67,14 +70,18 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
 def test_train_splits__every_shipped_suite__hold_no_held_out_target():
     from autollm.gym.tasks.suites import suite_ids
 
-    targets = {t.target for s in suite_ids() for t in load_suite(s).split("train")}
+    targets = {
+        t.target for s in suite_ids() for t in load_suite(s).split("train")
+    }
     assert targets and not targets & held_out()
 
 
 def test_load_trajectories__planted_target__is_refused(
     small_config, generated_table, tmp_path
 ):
-    made = simulate_trajectories(small_config, generated_table, n_conversations=6)
+    made = simulate_trajectories(
+        small_config, generated_table, n_conversations=6
+    )
     made.save(tmp_path)
     assert load_trajectories(tmp_path) == made
     rows = [dict(r) for r in made.rows]
@@ -89,9 +96,9 @@ def test_load_trajectories__planted_target__is_refused(
 def test_load_trajectories__altered_row__is_refused(
     small_config, generated_table, tmp_path
 ):
-    path = simulate_trajectories(small_config, generated_table, n_conversations=4).save(
-        tmp_path
-    )
+    path = simulate_trajectories(
+        small_config, generated_table, n_conversations=4
+    ).save(tmp_path)
     path.write_text(path.read_text().replace("change 0.0", "change 0.5"))
     with pytest.raises(CheckpointError, match="altered"):
         load_trajectories(tmp_path)
@@ -131,7 +138,8 @@ def test_simulate_trajectories__recorded_tasks__are_named_and_taught(
     made = simulate_trajectories(small_config, table, n_conversations=20)
     assert made.metadata["experiments"] == [make_task(table).target]
     assert all(
-        made.metadata["counts"][k] > 0 for k in ("teacher", "guided", "practice")
+        made.metadata["counts"][k] > 0
+        for k in ("teacher", "guided", "practice")
     )
     teacher = [r for r in made.rows if r["kind"] == "teacher"]
     assert all(

@@ -14,15 +14,22 @@ from research.pretrain import make_tokenizer
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
 def test_tokenizer__any_text__round_trips(tokenizer, text):
-    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+    assert (
+        tokenizer.decode(tokenizer.encode(text, add_special_tokens=False))
+        == text
+    )
 
 
-def test_tokenizer__numbers_counts_and_known_names__are_single_tokens(tokenizer):
+def test_tokenizer__numbers_counts_and_known_names__are_single_tokens(
+    tokenizer,
+):
     assert len(set(quarter_ids(tokenizer).tolist())) == 97
     words = [f" {n}" for n in range(100)] + [
         f'"{name}"' for group in KNOB_NAMES.values() for name in group
     ]
-    assert all(len(tokenizer.encode(w, add_special_tokens=False)) == 1 for w in words)
+    assert all(
+        len(tokenizer.encode(w, add_special_tokens=False)) == 1 for w in words
+    )
     assert len(tokenizer) <= VOCABULARY
 
 
@@ -56,7 +63,9 @@ def test_encoder__example__values_are_the_played_configurations(tokenizer):
         .loads(c["function"]["arguments"])["configuration"]
         .values()
     ]
-    assert played == said and len(values) == sum(len(d) for d in example.decisions)
+    assert played == said and len(values) == sum(
+        len(d) for d in example.decisions
+    )
     assert not set(values) & set(text)
     assert np.allclose(np.concatenate(example.decisions).sum(axis=1), 1)
 
@@ -79,7 +88,9 @@ def test_chat_template__given_turns__carry_no_loss(tokenizer):
 
 
 @pytest.mark.parametrize("length", [64, 128])
-def test_encoder__chunk__is_padded_to_whole_multiples(tokenizer, length, monkeypatch):
+def test_encoder__chunk__is_padded_to_whole_multiples(
+    tokenizer, length, monkeypatch
+):
     monkeypatch.setattr("research.batches.CHUNK", 8)
     monkeypatch.setattr("research.batches.PAD_TO", length)
     batches = Encoder(tokenizer).chunk(0, 4)

@@ -61,11 +61,15 @@ def test_train_sft__few_steps__loss_falls_and_is_reported(trained):
     assert json.loads(lines[0])["loss"] == pytest.approx(losses[0])
 
 
-def test_train_grpo__two_steps__plays_several_turns_and_moves_the_weights(trained):
+def test_train_grpo__two_steps__plays_several_turns_and_moves_the_weights(
+    trained,
+):
     steps = [m for _, m in trained["rl_log"].lines if "reward" in m]
-    assert len(steps) == 2 and {"kl", "reward_std", "tools/call_frequency"} <= set(
-        steps[0]
-    )
+    assert len(steps) == 2 and {
+        "kl",
+        "reward_std",
+        "tools/call_frequency",
+    } <= set(steps[0])
     assert checkpoint_digest(trained["rl"]) != checkpoint_digest(trained["sft"])
 
 
@@ -80,7 +84,9 @@ def test_checkpoints__stages__carry_provenance_and_the_plain_template(
         and rl["table_id"] == "generated-1"
     )
     assert sft["trajectories"] == trained["trajectories"].metadata["digest"]
-    assert load_checkpoint(trained["rl"]).tokenizer.chat_template == CHAT_TEMPLATE
+    assert (
+        load_checkpoint(trained["rl"]).tokenizer.chat_template == CHAT_TEMPLATE
+    )
 
 
 def test_checkpoint__reloaded__computes_the_same(trained, tmp_path):
@@ -98,12 +104,17 @@ def test_train__finished_stage__is_returned_at_once(trained, generated_table):
     before = (trained["sft"] / "model.safetensors").stat().st_mtime_ns
     assert (
         train_sft(
-            trained["config"], trained["trajectories"], "nowhere", trained["sft"].parent
+            trained["config"],
+            trained["trajectories"],
+            "nowhere",
+            trained["sft"].parent,
         )
         == trained["sft"]
     )
     assert (
-        train_grpo(trained["config"], generated_table, "nowhere", trained["rl"].parent)
+        train_grpo(
+            trained["config"], generated_table, "nowhere", trained["rl"].parent
+        )
         == trained["rl"]
     )
     assert (trained["sft"] / "model.safetensors").stat().st_mtime_ns == before
@@ -113,7 +124,9 @@ def test_train_sft__interrupted__goes_on_and_ends_like_an_uninterrupted_one(
     small_config, random_base, generated_table, tmp_path
 ):
     config = small_config.model_copy(
-        update={"sft": small_config.sft.model_copy(update={"checkpoint_every": 4})}
+        update={
+            "sft": small_config.sft.model_copy(update={"checkpoint_every": 4})
+        }
     )
     trajectories = simulate_trajectories(config, generated_table)
     whole = train_sft(config, trajectories, random_base, tmp_path / "whole")
@@ -134,7 +147,9 @@ def test_train_sft__interrupted__goes_on_and_ends_like_an_uninterrupted_one(
     half = tmp_path / "cut" / "trainer" / "checkpoint-6"
     half.mkdir()  # what a kill in the middle of a save leaves
     log = Kept()
-    resumed = train_sft(config, trajectories, random_base, tmp_path / "cut", [log])
+    resumed = train_sft(
+        config, trajectories, random_base, tmp_path / "cut", [log]
+    )
     assert min(step for step, _ in log.lines) > 4 and not half.exists()
     a, b = (load_checkpoint(f).model.state_dict() for f in (whole, resumed))
     assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
@@ -150,7 +165,10 @@ def test_train_sft__lora__is_merged_into_plain_weights(
         }
     )
     final = train_sft(
-        config, simulate_trajectories(config, generated_table), random_base, tmp_path
+        config,
+        simulate_trajectories(config, generated_table),
+        random_base,
+        tmp_path,
     )
     assert (
         load_checkpoint(final).model.num_parameters()
@@ -163,7 +181,9 @@ def test_train_grpo__random_reward__is_another_environment(
     small_config, generated_table
 ):
     config = small_config.model_copy(
-        update={"grpo": small_config.grpo.model_copy(update={"reward": "random"})}
+        update={
+            "grpo": small_config.grpo.model_copy(update={"reward": "random"})
+        }
     )
     from autollm.agent.grpo import _factory
 
@@ -206,7 +226,9 @@ def test_profiles__all_shipped__load_and_reject_unknown_fields():
     with pytest.raises(ValueError, match="stepz"):
         load_profile("tiny", sft={"stepz": 3})
     with pytest.raises(ValueError, match="kl_weight above 0"):
-        load_profile("tiny", grpo={"credit": "turn", "kl_weight": 0.0, "hold": 1.0})
+        load_profile(
+            "tiny", grpo={"credit": "turn", "kl_weight": 0.0, "hold": 1.0}
+        )
 
 
 def test_load_checkpoint__nothing_there_or_broken__is_a_clear_error(tmp_path):

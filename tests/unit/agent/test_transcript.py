@@ -27,7 +27,9 @@ CONFIGURATIONS = st.dictionaries(NAMES, QUARTERS, min_size=1, max_size=4)
 def opened(seed=5, trials=3):
     landscape = make_landscape(seed)
     env = TextEnv(
-        lambda: start(landscape.task.with_(trials=trials), landscape.table, seed)
+        lambda: start(
+            landscape.task.with_(trials=trials), landscape.table, seed
+        )
     )
     return env, env.reset()
 
@@ -38,7 +40,8 @@ def test_parse_turn__rendered_turn__is_read_back(configuration):
     turn = Turn(
         "trend -0.25 0.5",
         Call(
-            "run_experiment", {"experiment": "target", "configuration": configuration}
+            "run_experiment",
+            {"experiment": "target", "configuration": configuration},
         ),
     )
     assert parse_turn(render_turn(turn)) == turn
@@ -76,12 +79,17 @@ def test_parse_turn__text_behind_the_call__is_ignored():
         Call("reset", {}),
         Call("get_reward", {}),
         Call("run_experiment", {}),
-        Call("run_experiment", {"experiment": "e1", "configuration": {}, "extra": 1}),
+        Call(
+            "run_experiment",
+            {"experiment": "e1", "configuration": {}, "extra": 1},
+        ),
         Call(
             "run_experiment",
             {"experiment": "target", "configuration": {"nothing": 1.0}},
         ),
-        Call("run_experiment", {"experiment": "target", "configuration": [1.0]}),
+        Call(
+            "run_experiment", {"experiment": "target", "configuration": [1.0]}
+        ),
     ],
 )
 def test_play_call__bad_call__costs_its_trial(call):
@@ -132,17 +140,21 @@ def test_trl__rendered_turn__is_parsed_like_ours(tokenizer):
         parse_response,
     )
 
-    assert is_chat_template_prefix_preserving(tokenizer) and has_generation_markers(
-        tokenizer.chat_template
-    )
+    assert is_chat_template_prefix_preserving(
+        tokenizer
+    ) and has_generation_markers(tokenizer.chat_template)
     env, _ = opened()
-    turn = Turn(thought(env), run_call(env, env.episode.drawn.view.candidates[0]))
+    turn = Turn(
+        thought(env), run_call(env, env.episode.drawn.view.candidates[0])
+    )
     prefix = tokenizer.encode(
         "<|user|>x<|im_end|><|assistant|>", add_special_tokens=False
     )
     message = parse_response(
         tokenizer,
-        tokenizer.encode(render_turn(turn) + "<|im_end|>", add_special_tokens=False),
+        tokenizer.encode(
+            render_turn(turn) + "<|im_end|>", add_special_tokens=False
+        ),
         prefix=prefix,
     )
     assert message["content"] == turn.thought
@@ -165,7 +177,10 @@ def test_tool_schemas__trl_environment__are_the_methods_that_it_lists():
 
     env, _ = opened()
     members = [
-        name for name, _ in inspect.getmembers(type(env), predicate=inspect.isfunction)
+        name
+        for name, _ in inspect.getmembers(
+            type(env), predicate=inspect.isfunction
+        )
     ]
     listed = [
         getattr(env, n)

@@ -24,7 +24,13 @@ def call(*arguments: object):
 
 def saved(home, *more) -> dict:
     table = write_csv(home.parent / "runs.csv", rows_of()[::2])
-    arguments = ("--target", "params=1.6B,tokens=60B", "--save", "--json", *more)
+    arguments = (
+        "--target",
+        "params=1.6B,tokens=60B",
+        "--save",
+        "--json",
+        *more,
+    )
     done = call("recommend", table, *arguments)
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -35,7 +41,10 @@ def test_tell__saved_advice__is_scored_and_goes_on_without_repeats(home):
     first = advice["recommendations"][0]
     settings = first["configuration"]
     outcome = loss_at(settings["lr"], settings["batch_size"], *TARGET)
-    run = ",".join(f"{k}={v}" for k, v in settings.items()) + f",val_loss={outcome}"
+    run = (
+        ",".join(f"{k}={v}" for k, v in settings.items())
+        + f",val_loss={outcome}"
+    )
     done = call("tell", advice["advice_id"][:8], "--run", run, "--json")
     assert done.exit_code == 0, done.output
     row = json.loads(done.stdout)
@@ -45,7 +54,9 @@ def test_tell__saved_advice__is_scored_and_goes_on_without_repeats(home):
     after = json.loads(done.stdout)
     assert after["advice_id"] != advice["advice_id"]
     assert (home / "advice" / after["advice_id"] / "advice.json").exists()
-    assert settings not in [r["configuration"] for r in after["recommendations"]]
+    assert settings not in [
+        r["configuration"] for r in after["recommendations"]
+    ]
     assert after["history"][-1]["configuration"] == settings
     width = [
         r["predicted"]["high"] - r["predicted"]["low"]
@@ -58,7 +69,9 @@ def test_advice_list_and_show__after_saving__hold_the_frozen_answer(home):
     advice = saved(home)
     listed = json.loads(call("advice", "list", "--json").stdout)
     assert [row["advice_id"] for row in listed] == [advice["advice_id"]]
-    shown = json.loads(call("advice", "show", advice["advice_id"], "--json").stdout)
+    shown = json.loads(
+        call("advice", "show", advice["advice_id"], "--json").stdout
+    )
     assert shown["answer"] == advice
     assert "runs told" in call("advice", "list").stdout
 
@@ -96,7 +109,9 @@ def test_tell__diverged_run__counts_and_needs_no_outcome(home):
 
 def test_recommend__landed_source__answers_from_the_home(home):
     table = write_csv(home.parent / "runs.csv", rows_of()[::2])
-    toml = json.loads(call("sources", "inspect", table, "--json").stdout)["toml"]
+    toml = json.loads(call("sources", "inspect", table, "--json").stdout)[
+        "toml"
+    ]
     (home.parent / "m.toml").write_text(toml)
     assert call("ingest", table, "--as", home.parent / "m.toml").exit_code == 0
     target = ("--target", "params=1.6B,tokens=60B", "--json")

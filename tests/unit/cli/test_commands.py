@@ -72,10 +72,15 @@ def test_help__asked_for__loads_nothing_heavy():
 def test_suites__json__lists_id_and_family(tmp_path):
     rows = json.loads(_call("suites", "--json", "--home", tmp_path).stdout)
     assert [r["suite_id"] for r in rows] == suite_ids()
-    assert {r["suite_id"]: r["family"] for r in rows}["tinker-sft-v1"] == "finetuning"
-    assert [r["masked_id"] for r in rows] == [f"{s}-masked" for s in suite_ids()]
+    assert {r["suite_id"]: r["family"] for r in rows}[
+        "tinker-sft-v1"
+    ] == "finetuning"
+    assert [r["masked_id"] for r in rows] == [
+        f"{s}-masked" for s in suite_ids()
+    ]
     assert all(
-        r["family"] and r["playable"] is None and r["n_tasks"]["test"] for r in rows
+        r["family"] and r["playable"] is None and r["n_tasks"]["test"]
+        for r in rows
     )
 
 
@@ -83,15 +88,33 @@ def test_suites__json__lists_id_and_family(tmp_path):
     ("arguments", "words"),
     [
         (
-            ("evaluate", "--suite", "lab-pretrainin-v2", "--policies", "random"),
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretrainin-v2",
+                "--policies",
+                "random",
+            ),
             "Did you mean 'lab-pretraining-v2'",
         ),
         (
-            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "randm"),
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--policies",
+                "randm",
+            ),
             "Did you mean 'random'",
         ),
         (
-            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "random"),
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--policies",
+                "random",
+            ),
             "no snapshot is published",
         ),
         (
@@ -109,7 +132,13 @@ def test_suites__json__lists_id_and_family(tmp_path):
             "nowhere is no checkpoint",
         ),
         (
-            ("evaluate", "--suite", "lab-pretraining-v2", "--policies", "chat:m"),
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-v2",
+                "--policies",
+                "chat:m",
+            ),
             "chat:MODEL@URL",
         ),
         (
@@ -133,7 +162,13 @@ def test_suites__json__lists_id_and_family(tmp_path):
             "no snapshot is published",
         ),
         (
-            ("evaluate", "--suite", "lab-pretraining-fresh-v1", "--policies", "random"),
+            (
+                "evaluate",
+                "--suite",
+                "lab-pretraining-fresh-v1",
+                "--policies",
+                "random",
+            ),
             "is sealed",
         ),
         (
@@ -159,7 +194,10 @@ def test_suites__json__lists_id_and_family(tmp_path):
             "no snapshot is published",
         ),
         (("suites", "describe", "lab-pretraining-fresh-v1"), "is sealed"),
-        (("suites", "describe", "lab-pretraining-v2"), "no snapshot is published"),
+        (
+            ("suites", "describe", "lab-pretraining-v2"),
+            "no snapshot is published",
+        ),
         (
             ("suites", "describe", "lab-pretrainin-v2"),
             "Did you mean 'lab-pretraining-v2'",
@@ -204,7 +242,10 @@ def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(
         ("random",),
         (),
     )
-    assert "left out: policy 'trees' needs no_such_module" in capsys.readouterr().err
+    assert (
+        "left out: policy 'trees' needs no_such_module"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SetupError, match="no_such_module"):
         contenders(resolve(tmp_path), settings, ["trees"], [])
 
@@ -212,13 +253,20 @@ def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(
 def test_commands__wrong_option__code_2(tmp_path):
     assert (
         _process(
-            "evaluate", "--suite", "lab-pretraining-v2", "--seeds", "0", home=tmp_path
+            "evaluate",
+            "--suite",
+            "lab-pretraining-v2",
+            "--seeds",
+            "0",
+            home=tmp_path,
         ).returncode
         == 2
     )
 
 
-def test_ingest__broken_lines__counts_add_up_and_nothing_read_is_an_error(tmp_path):
+def test_ingest__broken_lines__counts_add_up_and_nothing_read_is_an_error(
+    tmp_path,
+):
     log = tmp_path / "broken.jsonl"
     log.write_text('{"kind":"header"\n\x00\x01\nnot json\n')
     home = tmp_path / "home"
@@ -241,19 +289,27 @@ def test_lab_page__recorded_family__is_written_where_it_says(tmp_path):
 
 
 def test_lab_status__json__counts_recorded_runs(tmp_path):
-    families = json.loads(_call("lab", "status", "--json", "--home", tmp_path).stdout)[
-        "families"
-    ]
-    assert families["pretraining"]["runs"] == families["pretraining"]["embedded"] > 0
+    families = json.loads(
+        _call("lab", "status", "--json", "--home", tmp_path).stdout
+    )["families"]
+    assert (
+        families["pretraining"]["runs"]
+        == families["pretraining"]["embedded"]
+        > 0
+    )
 
 
-def test_doctor__json__every_finding_that_is_not_ok_has_a_remedy_or_says_why(tmp_path):
+def test_doctor__json__every_finding_that_is_not_ok_has_a_remedy_or_says_why(
+    tmp_path,
+):
     findings = json.loads(_call("doctor", "--json", "--home", tmp_path).stdout)
     assert {"Python", "packages", "home", "snapshot", "telemetry"} <= {
         f["what"] for f in findings
     }
     assert all(
-        f["remedy"] for f in findings if f["state"] != "ok" and f["what"] != "GPU"
+        f["remedy"]
+        for f in findings
+        if f["state"] != "ok" and f["what"] != "GPU"
     )
 
 
@@ -268,8 +324,12 @@ def test_report__written_board__is_printed_with_its_command(tmp_path):
     results = []
     for seed in (0, 1):
         policy = make_policy("random")
-        results.append(play(policy, make_task(table), table, seed, Player("random")))
-    board = leaderboard.build(results, command="autollm evaluate ...", commit="c")
+        results.append(
+            play(policy, make_task(table), table, seed, Player("random"))
+        )
+    board = leaderboard.build(
+        results, command="autollm evaluate ...", commit="c"
+    )
     leaderboard.write(board, str(tmp_path))
     leaderboard.point_latest(str(tmp_path), board.evaluation_id)
     shown = _call("report", "--home", tmp_path).stdout

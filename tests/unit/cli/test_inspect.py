@@ -25,7 +25,9 @@ def unknown(tmp_path) -> str:
 
 
 def test_inspect__table__mapping_on_stdout_the_rest_on_stderr(tmp_path):
-    path = write(tmp_path, "t.csv", csv_bytes(sweep(zork=lambda i: i % 5 + 0.137 * i)))
+    path = write(
+        tmp_path, "t.csv", csv_bytes(sweep(zork=lambda i: i % 5 + 0.137 * i))
+    )
     result = inspect(path)
     assert result.exit_code == 0
     assert {k.name for k in parse_mapping(result.stdout, "p").knobs} == {

@@ -23,7 +23,9 @@ def call(*arguments: object):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def test_recommend__json__only_json_on_stdout_and_nothing_written(table, tmp_path):
+def test_recommend__json__only_json_on_stdout_and_nothing_written(
+    table, tmp_path
+):
     done = call("recommend", table, *TARGET, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["schema"] == "autollm.recommendation/1"

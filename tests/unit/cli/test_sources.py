@@ -28,18 +28,24 @@ TABLE = csv_bytes(
 def call(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOLLM_DATA_DIR", raising=False)
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+    return lambda *arguments: CliRunner().invoke(
+        app, [str(a) for a in arguments]
+    )
 
 
 def failed(done) -> str:
     """The error on purpose that a call ended with; `tests/unit/cli/test_commands.py`
     sees how it is printed.
     """
-    assert isinstance(done.exception, AutoLLMError) and "\n" not in str(done.exception)
+    assert isinstance(done.exception, AutoLLMError) and "\n" not in str(
+        done.exception
+    )
     return str(done.exception)
 
 
-def test_sources_list__nothing_at_hand__names_every_source_with_licence_and_kind(call):
+def test_sources_list__nothing_at_hand__names_every_source_with_licence_and_kind(
+    call,
+):
     text = call("sources", "list").stdout
     assert (
         all(name in text for name in catalogue())
@@ -77,12 +83,15 @@ def test_sources_list__json__says_where_tables_are_and_which_mappings_were_added
         }
     ]
     assert all(
-        row["files"][0]["sha256"] and row["citation"] for row in found["sources"]
+        row["files"][0]["sha256"] and row["citation"]
+        for row in found["sources"]
     )
 
 
 def test_sources_fetch__unknown_or_without_an_address__is_one_line(call):
-    assert "Did you mean 'steplaw'" in failed(call("sources", "fetch", "steplow"))
+    assert "Did you mean 'steplaw'" in failed(
+        call("sources", "fetch", "steplow")
+    )
     assert "AUTOLLM_DATA_DIR=FOLDER with hwgpt/" in failed(
         call("sources", "fetch", "hwgpt")
     )
@@ -94,21 +103,32 @@ def test_sources_fetch__mirror_with_another_file__keeps_nothing(
     write(tmp_path / "mirror" / "steplaw", "dense_lr_bs_loss.csv", b"not it")
     monkeypatch.setenv("AUTOLLM_DATA_DIR", str(tmp_path / "mirror"))
     assert "nothing was kept" in failed(call("sources", "fetch", "steplaw"))
-    assert not [p for p in (tmp_path / "home" / "sources").rglob("*") if p.is_file()]
+    assert not [
+        p for p in (tmp_path / "home" / "sources").rglob("*") if p.is_file()
+    ]
 
 
-def test_sources_inspect_add_ingest__own_table__goes_from_file_to_runs(call, tmp_path):
+def test_sources_inspect_add_ingest__own_table__goes_from_file_to_runs(
+    call, tmp_path
+):
     path = write(tmp_path, "sweep_7.csv", TABLE)
     done = call("sources", "inspect", path)
     assert done.exit_code == 0 and "12 runs land" in done.stderr
     mapping = write(tmp_path, "mine.toml", done.stdout.encode())
-    assert "source sweep_7, reads sweep_7.csv" in call("sources", "add", mapping).stdout
+    assert (
+        "source sweep_7, reads sweep_7.csv"
+        in call("sources", "add", mapping).stdout
+    )
     assert "12 runs" in call("ingest", tmp_path).stdout
 
 
-def test_sources_inspect__json__holds_the_mapping_and_every_column(call, tmp_path):
+def test_sources_inspect__json__holds_the_mapping_and_every_column(
+    call, tmp_path
+):
     found = json.loads(
-        call("sources", "inspect", write(tmp_path, "t.csv", TABLE), "--json").stdout
+        call(
+            "sources", "inspect", write(tmp_path, "t.csv", TABLE), "--json"
+        ).stdout
     )
     assert {c["name"]: c["role"] for c in found["columns"]} == {
         "id": "key",
@@ -116,7 +136,10 @@ def test_sources_inspect__json__holds_the_mapping_and_every_column(call, tmp_pat
         "N": "fidelity",
         "val_loss": "objective",
     }
-    assert parse_mapping(found["toml"], "t").source == "t" and found["n_land"] == 12
+    assert (
+        parse_mapping(found["toml"], "t").source == "t"
+        and found["n_land"] == 12
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,25 +179,33 @@ def test_sources_add__mapping_that_cannot_be_kept__says_why(
         call(
             "sources",
             "add",
-            write(tmp_path, "first.toml", sweep_mapping("csv", ["a.csv"]).encode()),
+            write(
+                tmp_path, "first.toml", sweep_mapping("csv", ["a.csv"]).encode()
+            ),
         ).exit_code
         == 0
     )
     assert words in failed(
         call("sources", "add", write(tmp_path, "m.toml", text.encode()))
     )
-    assert (tmp_path / "home" / "mappings" / "sweep.toml").read_text() == sweep_mapping(
-        "csv", ["a.csv"]
-    )
+    assert (
+        tmp_path / "home" / "mappings" / "sweep.toml"
+    ).read_text() == sweep_mapping("csv", ["a.csv"])
 
 
 def test_sources_add__again_or_replaced__keeps_one_file(call, tmp_path):
-    for files, option in (("a.csv", ()), ("a.csv", ()), ("b.csv", ("--replace",))):
+    for files, option in (
+        ("a.csv", ()),
+        ("a.csv", ()),
+        ("b.csv", ("--replace",)),
+    ):
         assert (
             call(
                 "sources",
                 "add",
-                write(tmp_path, "m.toml", sweep_mapping("csv", [files]).encode()),
+                write(
+                    tmp_path, "m.toml", sweep_mapping("csv", [files]).encode()
+                ),
                 *option,
             ).exit_code
             == 0
@@ -182,7 +213,9 @@ def test_sources_add__again_or_replaced__keeps_one_file(call, tmp_path):
     assert [p.name for p in (tmp_path / "home" / "mappings").iterdir()] == [
         "sweep.toml"
     ]
-    assert "b.csv" in (tmp_path / "home" / "mappings" / "sweep.toml").read_text()
+    assert (
+        "b.csv" in (tmp_path / "home" / "mappings" / "sweep.toml").read_text()
+    )
 
 
 def test_ingest__suspect_source__warns_on_stderr(call, tmp_path):
@@ -196,7 +229,9 @@ def test_ingest__suspect_source__warns_on_stderr(call, tmp_path):
         write(
             tmp_path,
             "s.csv",
-            csv_bytes([{"id": i, "lr": 1, "N": 1, "loss": 1} for i in range(3)]),
+            csv_bytes(
+                [{"id": i, "lr": 1, "N": 1, "loss": 1} for i in range(3)]
+            ),
         ),
     )
     assert (

@@ -35,7 +35,10 @@ def names(requirements: list[str]) -> set[str]:
     ends = "[<>=~!; "
     found = set()
     for requirement in requirements:
-        end = min((requirement.find(c) for c in ends if c in requirement), default=None)
+        end = min(
+            (requirement.find(c) for c in ends if c in requirement),
+            default=None,
+        )
         found.add(requirement[:end])
     return found
 
@@ -79,13 +82,17 @@ def test_naming_extra__package_absent__names_extra_and_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "botorch", None)
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with (
-        pytest.raises(SetupError, match=r"needs botorch.*'autollm\[baselines\]'"),
+        pytest.raises(
+            SetupError, match=r"needs botorch.*'autollm\[baselines\]'"
+        ),
         extras.naming_extra("policy 'rgpe'"),
     ):
         import botorch  # noqa: F401
 
 
-def test_naming_extra__package_there_but_broken__raises_its_own_error(monkeypatch):
+def test_naming_extra__package_there_but_broken__raises_its_own_error(
+    monkeypatch,
+):
     monkeypatch.setitem(sys.modules, "pandas.nowhere", None)
     with (
         pytest.raises(ModuleNotFoundError, match="nowhere"),

@@ -87,7 +87,9 @@ def meaning(text: str) -> str:
     return dump(ast.parse(text))
 
 
-def test_dump__other_lines_comments_docstrings_and_order_of_imports__is_equal() -> None:
+def test_dump__other_lines_comments_docstrings_and_order_of_imports__is_equal() -> (
+    None
+):
     one = meaning(WRITTEN.replace("import os, json", "import os\nimport json"))
     assert one == meaning(REFORMATTED)
 
@@ -106,7 +108,9 @@ def test_dump__other_lines_comments_docstrings_and_order_of_imports__is_equal() 
         (":>{LIMIT}", ":<{LIMIT}"),
     ],
 )
-def test_dump__anything_that_runs_differs__is_another(old: str, new: str) -> None:
+def test_dump__anything_that_runs_differs__is_another(
+    old: str, new: str
+) -> None:
     assert old in WRITTEN
     assert meaning(WRITTEN) != meaning(WRITTEN.replace(old, new))
 
@@ -131,7 +135,10 @@ def _other_pythons() -> list[str]:
     found = []
     for name in ("python3.12", "python3.13"):
         path = shutil.which(name)
-        if path and not subprocess.run([path, "-V"], capture_output=True).returncode:
+        if (
+            path
+            and not subprocess.run([path, "-V"], capture_output=True).returncode
+        ):
             found.append(path)
     return found
 
@@ -177,7 +184,9 @@ def shop(tmp_path, monkeypatch):
 
 
 NAMES = Registry(
-    "shop.registry", ("make",), {"bowl": "shop.bowl:Bowl", "ball": "shop.ball:Ball"}
+    "shop.registry",
+    ("make",),
+    {"bowl": "shop.bowl:Bowl", "ball": "shop.ball:Ball"},
 )
 
 
@@ -185,13 +194,19 @@ def test_closure__imports_texts_and_names__are_followed_and_the_registry_is_not(
     shop,
 ) -> None:
     reached = ["bowl", "exported", "fit", "late", "stage", "told"]
-    assert list(closure(["shop.stage"], NAMES)) == [f"shop.{m}" for m in reached]
+    assert list(closure(["shop.stage"], NAMES)) == [
+        f"shop.{m}" for m in reached
+    ]
 
 
-def test_closure__name_in_a_module_that_makes_nothing__is_only_a_word(shop) -> None:
+def test_closure__name_in_a_module_that_makes_nothing__is_only_a_word(
+    shop,
+) -> None:
     (shop / "late.py").write_text("x = 'ball'\n")
     assert "shop.ball" not in closure(["shop.stage"], NAMES)
-    (shop / "late.py").write_text("from shop.registry import make\nx = make('ball')\n")
+    (shop / "late.py").write_text(
+        "from shop.registry import make\nx = make('ball')\n"
+    )
     assert "shop.ball" in closure(["shop.stage"], NAMES)
 
 
@@ -217,7 +232,9 @@ def test_closure__module_without_source__says_which() -> None:
         closure(["autollm.gone"])
 
 
-@pytest.mark.parametrize("module", ["bowl", "exported", "fit", "late", "stage", "told"])
+@pytest.mark.parametrize(
+    "module", ["bowl", "exported", "fit", "late", "stage", "told"]
+)
 def test_code_digest__reached_module_means_something_else__is_another(
     shop, module: str
 ) -> None:
@@ -249,7 +266,9 @@ def test_meaning_of__file_changed__is_read_again(tmp_path) -> None:
 
 
 def test_identity_of__order_of_parts__says_nothing() -> None:
-    assert identity_of({"a": 1, "b": [1e-4]}) == identity_of({"b": [1e-4], "a": 1})
+    assert identity_of({"a": 1, "b": [1e-4]}) == identity_of(
+        {"b": [1e-4], "a": 1}
+    )
     assert identity_of({"a": 1.0000001}) != identity_of({"a": 1})
 
 

@@ -17,17 +17,23 @@ from autollm.core.space import Limit, Space
 def test_experiment_id__no_context__is_that_of_the_fidelity_alone():
     said = '{"params":1000000,"tokens":2.5}'
     digest = hashlib.sha256(said.encode()).hexdigest()[:8]
-    assert experiment_id("s/g", {"tokens": 2.5, "params": 1e6}) == f"s/g:{digest}"
+    assert (
+        experiment_id("s/g", {"tokens": 2.5, "params": 1e6}) == f"s/g:{digest}"
+    )
 
 
 def test_experiment_id__context__is_appended_before_hashing():
     context = '{"parametrization":"mup"}'
-    digest = hashlib.sha256(('{"params":10}' + context).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(('{"params":10}' + context).encode()).hexdigest()[
+        :8
+    ]
     assert experiment_id("s", {"params": 10.0}, context) == f"s:{digest}"
 
 
 def test_config_id__six_digits__are_what_counts():
-    assert config_id({"a": 1.0000001, "b": "x"}) == config_id({"b": "x", "a": 1})
+    assert config_id({"a": 1.0000001, "b": "x"}) == config_id(
+        {"b": "x", "a": 1}
+    )
     assert len(config_id({})) == 16
 
 
@@ -38,15 +44,24 @@ def test_config_id__six_digits__are_what_counts():
             lambda: Knob("k", "logarithmic", (1,)),
             "scale 'logarithmic', expected one of",
         ),
-        (lambda: Knob("k", "log", (2, 1)), "knob 'k': levels must be ascending"),
-        (lambda: Knob("k", "log", (1, 2), steps=1), "'steps'. Did you mean 'step'"),
+        (
+            lambda: Knob("k", "log", (2, 1)),
+            "knob 'k': levels must be ascending",
+        ),
+        (
+            lambda: Knob("k", "log", (1, 2), steps=1),
+            "'steps'. Did you mean 'step'",
+        ),
         (lambda: Knob("k", "log", (1, 2), step="x"), "step = 'x'"),
         (
             lambda: Space((Knob("k", "log", (1, 2)), "k2")),
             "knobs must be a Knob, got 'k2'",
         ),
         (lambda: Limit((("k", "heavy"),), 1.0), "weights = 'heavy'"),
-        (lambda: Metric("loss", direction="down"), "direction 'down', expected one of"),
+        (
+            lambda: Metric("loss", direction="down"),
+            "direction 'down', expected one of",
+        ),
         (lambda: Ladder(Coordinate("params")), "coordinates must be a list"),
     ],
 )

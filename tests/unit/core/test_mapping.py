@@ -38,7 +38,8 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
     )
     assert (one.mapping_id, one.space_id) == (two.mapping_id, two.space_id)
     wider = parse_mapping(
-        MINIMAL.replace('scale = "log"', 'scale = "log", window = [0.001, 1]'), "c.toml"
+        MINIMAL.replace('scale = "log"', 'scale = "log", window = [0.001, 1]'),
+        "c.toml",
     )
     assert wider.space_id != one.space_id and wider.ladder_id == one.ladder_id
 
@@ -54,9 +55,17 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
             "scale 'logarithmic', expected one of 'log'",
         ),
         ('scale = "log"', 'scal = "log"', "Did you mean 'scale'"),
-        ('scale = "log"', 'scale = "log", window = [0, 1]', "positive on a log scale"),
+        (
+            'scale = "log"',
+            'scale = "log", window = [0, 1]',
+            "positive on a log scale",
+        ),
         ('scale = "log"', 'scale = "log", window = [2, 1]', "low < high"),
-        ('scale = "log"', 'scale = "log", step = -1', "expected a positive number"),
+        (
+            'scale = "log"',
+            'scale = "log", step = -1',
+            "expected a positive number",
+        ),
         (
             'scale = "log"',
             'scale = "ordinal", step = 1',
@@ -72,7 +81,11 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
         ("objective =", "objektive =", "Did you mean 'objective'"),
         ('source = "mine"', "source = 3", "source must be a string"),
         ('files = ["*.csv"]', 'files = "*.csv"', "files must be a list"),
-        ('column = "N"', "column = 7", "fidelity.column must be a string, got 7"),
+        (
+            'column = "N"',
+            "column = 7",
+            "fidelity.column must be a string, got 7",
+        ),
         (
             'objective = {name = "loss", direction = "min"}',
             'objective = "loss"',
@@ -83,7 +96,11 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
             "objective = {d",
             "\\[objective\\] has no 'name'",
         ),
-        ('cost = {flops = "6 * params"}', "cost = 3", "\\[cost\\] must be a table"),
+        (
+            'cost = {flops = "6 * params"}',
+            "cost = 3",
+            "\\[cost\\] must be a table",
+        ),
         ('source = "mine"', "", "section 'source' is missing"),
         ("run_key", "cost_key", "unknown section"),
         ('run_key = {columns = ["id"]}', "", "needs \\[run_key\\] columns"),
@@ -92,7 +109,11 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
             '["id"], repeated = "drop"',
             "expected one of 'quarantine' or 'number'",
         ),
-        ("cost = {flops", "cost = {dollars", r"unknown entry of \[cost\] 'dollars'"),
+        (
+            "cost = {flops",
+            "cost = {dollars",
+            r"unknown entry of \[cost\] 'dollars'",
+        ),
         (
             "cost = {flops",
             "cost = {wall_time_s",
@@ -116,7 +137,11 @@ def test_parse_mapping__same_content__has_the_same_ids_and_another_window_anothe
             'signal = {metric = "train_loss"}\ncost = {flops',
             "unknown entry of \\[signal\\] 'metric'",
         ),
-        ("cost = {flops", "signal = 3\ncost = {flops", "\\[signal\\] must be a table"),
+        (
+            "cost = {flops",
+            "signal = 3\ncost = {flops",
+            "\\[signal\\] must be a table",
+        ),
         ('name = "params"', "name = 'a\"b'", "without quotes, backslashes"),
     ],
 )
@@ -133,14 +158,18 @@ def test_parse_mapping__signal__stands_in_the_ladder_and_makes_another():
     logs = MINIMAL.replace('format = "csv"', 'format = "autollm.run/1"')
     plain, with_signal = (
         parse_mapping(text, "m.toml")
-        for text in (logs, logs + 'signal = {name = "train_loss", direction = "min"}\n')
+        for text in (
+            logs,
+            logs + 'signal = {name = "train_loss", direction = "min"}\n',
+        )
     )
     assert json.loads(with_signal.ladder_json)["signal"] == {
         "name": "train_loss",
         "direction": "min",
     }
     assert (
-        "signal" not in plain.ladder_json and plain.ladder_id != with_signal.ladder_id
+        "signal" not in plain.ladder_json
+        and plain.ladder_id != with_signal.ladder_id
     )
 
 
@@ -182,7 +211,8 @@ def test_parse_mapping__pairs_lookups_and_groups__are_read():
         "size",
     )
     assert (
-        '"metrics":[{"direction":"max","name":"acc","unit":""}]' in mapping.ladder_json
+        '"metrics":[{"direction":"max","name":"acc","unit":""}]'
+        in mapping.ladder_json
     )
     assert '"metrics"' not in parse_mapping(MINIMAL, "m.toml").ladder_json
 
@@ -190,7 +220,11 @@ def test_parse_mapping__pairs_lookups_and_groups__are_read():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('source = "mine"', 'source = "a/b"', "source 'a/b', expected letters, digits"),
+        (
+            'source = "mine"',
+            'source = "a/b"',
+            "source 'a/b', expected letters, digits",
+        ),
         (
             'join = "loss_*.csv"',
             'join = "loss.csv"',
@@ -233,7 +267,11 @@ def test_parse_mapping__pairs_lookups_and_groups__are_read():
             'run_key = {columns = ["heads"]',
             "run_key column 'heads' is made by the mapping",
         ),
-        ('"quarantine"}', '"drop"}', "expected one of 'average' or 'quarantine'"),
+        (
+            '"quarantine"}',
+            '"drop"}',
+            "expected one of 'average' or 'quarantine'",
+        ),
         (
             'direction = "max"}, ',
             'direction = "up"}, ',
@@ -282,7 +320,9 @@ def test_parse_mapping__conditions_and_limits__stand_in_the_space():
         {"knob": "opt", "values": ["adam"]},
     ]
     assert space["limits"] == [{"most": 24, "weights": {"layers": 1, "lr": 2}}]
-    assert set(json.loads(parse_mapping(MINIMAL, "m.toml").space_json)) == {"knobs"}
+    assert set(json.loads(parse_mapping(MINIMAL, "m.toml").space_json)) == {
+        "knobs"
+    }
 
 
 @pytest.mark.parametrize(
@@ -302,7 +342,9 @@ def test_parse_mapping__conditions_and_limits__stand_in_the_space():
         ("most = 24", 'most = "24"', "limits.most must be a number"),
     ],
 )
-def test_parse_mapping__one_mistake_about_conditions__is_named(old, new, message):
+def test_parse_mapping__one_mistake_about_conditions__is_named(
+    old, new, message
+):
     assert old in CONDITIONAL
     with pytest.raises(MappingError, match=message):
         parse_mapping(CONDITIONAL.replace(old, new, 1), "mine.toml")
@@ -327,7 +369,15 @@ def test_parse_mapping__roles__are_read_and_their_columns_needed():
     assert mapping.state.words == {"keep": "finished"}
     assert mapping.status[0].reason_text == 'state == "crashed" and step < 100'
     needed = set(mapping.needed_columns())
-    assert {"optimizer", "tok", "State", "parent", "step", "total", "state"} <= needed
+    assert {
+        "optimizer",
+        "tok",
+        "State",
+        "parent",
+        "step",
+        "total",
+        "state",
+    } <= needed
 
 
 @pytest.mark.parametrize(
@@ -338,9 +388,17 @@ def test_parse_mapping__roles__are_read_and_their_columns_needed():
             'keep = "fine"',
             "state.words.keep 'fine', expected one of",
         ),
-        ('name = "optimizer"', 'name = "lr"', "used twice among knobs, contexts"),
+        (
+            'name = "optimizer"',
+            'name = "lr"',
+            "used twice among knobs, contexts",
+        ),
         ('"step / total"', '"step /"', "cannot parse the expression"),
-        ('\'state == "crashed"', '\'state < "crashed"', "compared with one name"),
+        (
+            '\'state == "crashed"',
+            '\'state < "crashed"',
+            "compared with one name",
+        ),
         ('labels = ["Name"]', "labels = [3]", "labels must be a string, got 3"),
     ],
 )
@@ -351,7 +409,9 @@ def test_parse_mapping__one_mistake_about_roles__is_named(old, new, message):
 
 
 def test_parse_mapping__missing_value__stands_in_the_space_and_fits_the_scale():
-    unused = MINIMAL.replace('scale = "log"', 'scale = "categorical", missing = "none"')
+    unused = MINIMAL.replace(
+        'scale = "log"', 'scale = "categorical", missing = "none"'
+    )
     space = json.loads(parse_mapping(unused, "m.toml").space_json)
     assert space["knobs"][0]["missing"] == "none"
     number = MINIMAL.replace('scale = "log"', 'scale = "log", missing = "none"')
@@ -368,7 +428,9 @@ def test_build_mapping__what_a_mapping_dumps__is_that_mapping(text):
 
 
 def test_parse_mapping__direction_left_out__must_be_said():
-    with pytest.raises(MappingError, match=r'has no .direction.: write "min" or "max"'):
+    with pytest.raises(
+        MappingError, match=r'has no .direction.: write "min" or "max"'
+    ):
         parse_mapping(MINIMAL.replace(', direction = "min"', ""), "m.toml")
 
 
@@ -383,7 +445,19 @@ def test_mapping__another_entry__is_another_mapping_and_none_is_changed_in_place
 
 def _changed(rng, value):
     """A copy in which one entry, at any depth, is dropped or replaced by junk."""
-    junk = (None, True, -1, 10**400, math.nan, "", "\ud800", "(" * 300, [], {}, [{}])
+    junk = (
+        None,
+        True,
+        -1,
+        10**400,
+        math.nan,
+        "",
+        "\ud800",
+        "(" * 300,
+        [],
+        {},
+        [{}],
+    )
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.2:
         return rng.choice(junk)
     copied = value.copy()

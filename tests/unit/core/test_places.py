@@ -14,7 +14,9 @@ ODD = ["a[1]", "a::b", "it's", "x%20y", "$HOME", "sp ace", "ünï", "{b}"]
 
 
 @pytest.mark.parametrize("name", [*ODD, f"{'n' * 200}/{'m' * 200}"])
-def test_resolve__home_of_any_name__holds_files_and_tracked_runs(tmp_path, name):
+def test_resolve__home_of_any_name__holds_files_and_tracked_runs(
+    tmp_path, name
+):
     places = resolve(tmp_path / name).prepare()
     files.write_atomic(files.join(places.home, "x", "y.txt"), b"z")
     assert (tmp_path / name / "x" / "y.txt").read_bytes() == b"z"

@@ -19,7 +19,9 @@ def test_progress__in_a_log__says_a_line_now_and_then_and_at_the_end() -> None:
     progress.reach(2, "2/4 episodes")
     assert out.getvalue() == ""
     progress.reach(4, "4/4 episodes")
-    assert re.fullmatch(r"evaluate: 4/4 episodes, \d+ s, 0 s left\n", out.getvalue())
+    assert re.fullmatch(
+        r"evaluate: 4/4 episodes, \d+ s, 0 s left\n", out.getvalue()
+    )
 
 
 def test_progress__line__estimates_by_what_was_done_here() -> None:

@@ -62,7 +62,9 @@ def test_record__non_finite_losses__survive():
         ('{"kind":"end","status":"done"}', "status 'done'"),
         (to_line(HEADER).replace("run/1", "run/9"), "no reader for it"),
         (
-            to_line(HEADER).replace('"config":{"learning_rate":0.1}', '"config":[]'),
+            to_line(HEADER).replace(
+                '"config":{"learning_rate":0.1}', '"config":[]'
+            ),
             "config must be an object",
         ),
     ],

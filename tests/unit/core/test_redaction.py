@@ -26,8 +26,14 @@ def test_redact__known_form__is_taken_out_and_the_rest_stays(secret):
     ("text", "left"),
     [
         ("api_key=abc123def", f"api_key={REDACTED}"),
-        ('{"WANDB_API_KEY": "0123456789abcdef"}', f'{{"WANDB_API_KEY": "{REDACTED}"}}'),
-        ("Authorization: Bearer abcdefghijk", f"Authorization: Bearer {REDACTED}"),
+        (
+            '{"WANDB_API_KEY": "0123456789abcdef"}',
+            f'{{"WANDB_API_KEY": "{REDACTED}"}}',
+        ),
+        (
+            "Authorization: Bearer abcdefghijk",
+            f"Authorization: Bearer {REDACTED}",
+        ),
         ("password: hunter22!", f"password: {REDACTED}"),
         ("https://user:pass@host/x", f"https://{REDACTED}@host/x"),
     ],
@@ -152,7 +158,9 @@ def test_redact__token_of_each_issuer__is_taken_out(kind):
 @pytest.mark.parametrize("kind", NAMED)
 def test_redact__secret_by_its_name__is_taken_out(kind):
     text = redact(f"before\n{NAMED[kind]}\nafter")
-    assert VALUES[kind] not in text and REDACTED in text and redact(text) == text
+    assert (
+        VALUES[kind] not in text and REDACTED in text and redact(text) == text
+    )
     assert text.startswith("before\n") and text.endswith("\nafter")
 
 
@@ -190,7 +198,8 @@ def test_redact__words_of_training__are_left_as_they_are(text):
 
 
 @pytest.mark.parametrize(
-    "piece", ["a-", "a_", "/a", "a.", "a@", "1:", "key", "=", "sk-", "token", '"', "~/"]
+    "piece",
+    ["a-", "a_", "/a", "a.", "a@", "1:", "key", "=", "sk-", "token", '"', "~/"],
 )
 def test_redact__long_text_of_one_piece__ends(piece):
     """Half a million characters; a pattern that goes back and forth never ends here."""

@@ -28,7 +28,15 @@ def ended(home, table, limit=""):
     """`autollm ingest` in a shell with a limit."""
     command = [sys.executable, "-m", "autollm.cli.main", "ingest", str(table)]
     return subprocess.run(
-        ["sh", "-c", f'{limit}; exec "$@"', "sh", *command, "--home", str(home)],
+        [
+            "sh",
+            "-c",
+            f'{limit}; exec "$@"',
+            "sh",
+            *command,
+            "--home",
+            str(home),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -43,7 +51,9 @@ def table(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("limit", ["true", "ulimit -f 1"], ids=["a file", "no room"])
+@pytest.mark.parametrize(
+    "limit", ["true", "ulimit -f 1"], ids=["a file", "no room"]
+)
 def test_ingest__home_that_cannot_be_written__ends_in_one_sentence(
     tmp_path, table, limit
 ):

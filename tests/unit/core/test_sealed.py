@@ -21,7 +21,9 @@ def test_sealed__written_and_read__is_the_same(tmp_path) -> None:
     assert read(tmp_path / "x.json") == {**FIELDS, "t": [1, 2]}
 
 
-def test_sealed__of_an_older_version__is_read_without_a_digest(tmp_path) -> None:
+def test_sealed__of_an_older_version__is_read_without_a_digest(
+    tmp_path,
+) -> None:
     (tmp_path / "x.json").write_text('{"a": 1}')
     assert read(tmp_path / "x.json") == {"a": 1}
 
@@ -36,18 +38,24 @@ def test_sealed__of_an_older_version__is_read_without_a_digest(tmp_path) -> None
         (lambda data: b"\xff\xfe" + data, "is damaged"),
     ],
 )
-def test_sealed__damaged__says_file_what_and_remedy(tmp_path, damage, says) -> None:
+def test_sealed__damaged__says_file_what_and_remedy(
+    tmp_path, damage, says
+) -> None:
     path = tmp_path / "x.json"
     write_sealed(str(path), FIELDS)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CheckpointError, match=rf"x\.json.*{says}.*Fix: make it again"):
+    with pytest.raises(
+        CheckpointError, match=rf"x\.json.*{says}.*Fix: make it again"
+    ):
         read(path)
 
 
 def test_sealed__by_a_newer_version__is_refused(tmp_path) -> None:
     write_sealed(str(tmp_path / "x.json"), {"schema": 3})
     assert read(tmp_path / "x.json", schema=3)
-    with pytest.raises(CheckpointError, match=r"schema 3.*newer autollm.*upgrade"):
+    with pytest.raises(
+        CheckpointError, match=r"schema 3.*newer autollm.*upgrade"
+    ):
         read(tmp_path / "x.json", schema=2)
 
 

@@ -16,7 +16,9 @@ from tests.unit.gym.tables import MIXED, SPACE, mixed_configuration
 
 RATE = Knob("rate", "log", (0.25, 0.5, 1.0, 2.0), step=1.0)
 DEPTH = Knob("depth", "integer", (2, 3, 4), unit="layers")
-DROPOUT = Knob("dropout", "linear", (0.0, 0.1, 0.2), step=0.1, when=("depth", (3, 4)))
+DROPOUT = Knob(
+    "dropout", "linear", (0.0, 0.1, 0.2), step=0.1, when=("depth", (3, 4))
+)
 NAMES = st.sampled_from(["adam", "sgd", "lion", "ä", "x y", ""])
 
 
@@ -25,12 +27,21 @@ def knobs(draw, name="k"):
     """Any knob of its own, with levels in the form that snapshots keep."""
     scale = draw(st.sampled_from(SCALES))
     if scale == "log":
-        octaves = sorted(draw(st.sets(st.integers(-20, 20), min_size=1, max_size=6)))
+        octaves = sorted(
+            draw(st.sets(st.integers(-20, 20), min_size=1, max_size=6))
+        )
         return Knob(
-            name, scale, tuple(float(f"{2.0**i:.9g}") for i in octaves), step=1.0
+            name,
+            scale,
+            tuple(float(f"{2.0**i:.9g}") for i in octaves),
+            step=1.0,
         )
     if scale in ("linear", "integer"):
-        step = 1.0 if scale == "integer" else draw(st.sampled_from([0.1, 0.25, 3.0]))
+        step = (
+            1.0
+            if scale == "integer"
+            else draw(st.sampled_from([0.1, 0.25, 3.0]))
+        )
         first, n = draw(st.integers(-9, 9)), draw(st.integers(1, 6))
         return Knob(
             name,
@@ -42,7 +53,11 @@ def knobs(draw, name="k"):
         return Knob(
             name,
             scale,
-            tuple(sorted(draw(st.sets(st.integers(-99, 99), min_size=1, max_size=6)))),
+            tuple(
+                sorted(
+                    draw(st.sets(st.integers(-99, 99), min_size=1, max_size=6))
+                )
+            ),
         )
     levels = draw(
         st.lists(
@@ -59,7 +74,9 @@ def knobs(draw, name="k"):
         name,
         scale,
         tuple(levels),
-        positions=(draw(st.integers(0, most)), most) if scale == "list" else (0, 0),
+        positions=(draw(st.integers(0, most)), most)
+        if scale == "list"
+        else (0, 0),
     )
 
 
@@ -83,7 +100,8 @@ def values(draw, knob):
             ).filter(any)
         )
         return {
-            part: cut / sum(cuts) for part, cut in zip(knob.levels, cuts, strict=True)
+            part: cut / sum(cuts)
+            for part, cut in zip(knob.levels, cuts, strict=True)
         }
     return draw(st.sampled_from(knob.levels))
 
@@ -110,7 +128,9 @@ def spaces(draw):
                     tuple(
                         draw(
                             st.lists(
-                                st.sampled_from(parent.levels), min_size=1, max_size=3
+                                st.sampled_from(parent.levels),
+                                min_size=1,
+                                max_size=3,
                             )
                         )
                     ),
@@ -120,7 +140,8 @@ def spaces(draw):
         parent, wanted = knob.when or ("", ())
         among = any(
             configuration.get(parent) == w
-            and isinstance(configuration.get(parent), bool) == isinstance(w, bool)
+            and isinstance(configuration.get(parent), bool)
+            == isinstance(w, bool)
             for w in wanted
         )
         if knob.when is None or (parent in configuration and among):
@@ -155,7 +176,8 @@ def test_space__json__gives_an_equal_space(found):
     back = Space.from_json(space.to_json())
     assert back == space and back.to_json() == space.to_json()
     assert np.array_equal(
-        back.encode(json.loads(json.dumps(configuration))), space.encode(configuration)
+        back.encode(json.loads(json.dumps(configuration))),
+        space.encode(configuration),
     )
 
 
@@ -171,9 +193,12 @@ def test_space__grid__is_every_declared_configuration_once(found):
         and np.unique(space.grid, axis=0).shape == space.grid.shape
     )
     assert (
-        np.min(np.sum((space.grid - space.encode(configuration)) ** 2, axis=1)) < 1e-9
+        np.min(np.sum((space.grid - space.encode(configuration)) ** 2, axis=1))
+        < 1e-9
     )
-    assert all(np.allclose(space.encode(space.decode(p)), p) for p in space.grid)
+    assert all(
+        np.allclose(space.encode(space.decode(p)), p) for p in space.grid
+    )
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
@@ -200,9 +225,15 @@ def test_space__any_positive_configuration__round_trips_to_nine_digits(a, b):
     ("configuration", "said"),
     [
         ({"learning_rate": 0.1}, "missing knob 'batch_tokens'"),
-        ({"learning_rate": 0.1, "batch_tokens": 64, "lr": 1}, "unknown knob 'lr'"),
+        (
+            {"learning_rate": 0.1, "batch_tokens": 64, "lr": 1},
+            "unknown knob 'lr'",
+        ),
         ({"learning_rate": -1, "batch_tokens": 64}, "must be positive"),
-        ({"learning_rate": float("nan"), "batch_tokens": 64}, "not a finite number"),
+        (
+            {"learning_rate": float("nan"), "batch_tokens": 64},
+            "not a finite number",
+        ),
         ({"learning_rate": "0.1", "batch_tokens": 64}, "not a finite number"),
         (
             {"learning_rate": True, "batch_tokens": 64},
@@ -249,16 +280,24 @@ GOOD = {
             {"mixture": {"code": 0.5, "text": 0.5, "web": 0.5}},
             "sum to 1.5. Declared: weights of code, text, web that sum to 1",
         ),
-        ({"mixture": {"code": 1.5, "text": 0.0, "web": -0.5}}, "weights from -0.5"),
+        (
+            {"mixture": {"code": 1.5, "text": 0.0, "web": -0.5}},
+            "weights from -0.5",
+        ),
         (
             {"mixture": {"code": 0.5, "text": 0.5, "web": float("nan")}},
             "not a finite number",
         ),
         ({"mixture": [0.5, 0.5, 0.0]}, "needs exactly the declared parts"),
-        ({"optimizer": "adam"}, "momentum=0.5 is chosen only where optimizer is 'sgd'"),
+        (
+            {"optimizer": "adam"},
+            "momentum=0.5 is chosen only where optimizer is 'sgd'",
+        ),
     ],
 )
-def test_space__bad_value_of_any_scale__names_knob_value_and_window(change, said):
+def test_space__bad_value_of_any_scale__names_knob_value_and_window(
+    change, said
+):
     assert len(MIXED.encode(GOOD)) == len(MIXED) == 10
     with pytest.raises(SpaceError, match=said):
         MIXED.encode({**GOOD, **change})
@@ -269,7 +308,8 @@ def test_space__conditional_knob_left_out__is_missed_only_where_it_is_chosen():
     with pytest.raises(SpaceError, match="missing knob 'momentum'"):
         MIXED.encode(without)
     assert (
-        MIXED.encode({**without, "optimizer": "adam"})[2] == MIXED.window[:, 2].mean()
+        MIXED.encode({**without, "optimizer": "adam"})[2]
+        == MIXED.window[:, 2].mean()
     )
 
 
@@ -283,24 +323,34 @@ def test_space__conditional_grid__holds_each_idle_combination_once():
 
 
 def test_space__limit__is_kept_by_the_grid_and_refused_when_broken():
-    space = Space((RATE, DEPTH), limits=(Limit((("rate", 1.0), ("depth", 2.0)), 6.0),))
+    space = Space(
+        (RATE, DEPTH), limits=(Limit((("rate", 1.0), ("depth", 2.0)), 6.0),)
+    )
     assert sorted(tuple(p) for p in space.grid) == [
         (r, d)
         for r, d in itertools.product((-2, -1, 0, 1), (2, 3, 4))
         if r + 2 * d <= 6
     ]
     with pytest.raises(
-        SpaceError, match=r"rate=2.0, depth=3 breaks the limit 1 rate \+ 2 depth <= 6"
+        SpaceError,
+        match=r"rate=2.0, depth=3 breaks the limit 1 rate \+ 2 depth <= 6",
     ):
         space.encode({"rate": 2.0, "depth": 3})
 
 
 def test_space__limit_over_a_knob_that_is_not_chosen__adds_nothing():
     space = Space((DEPTH, DROPOUT), limits=(Limit((("dropout", -1.0),), -1.0),))
-    assert [space.decode(p).get("dropout") for p in space.grid] == [0.1, 0.2, 0.1, 0.2]
+    assert [space.decode(p).get("dropout") for p in space.grid] == [
+        0.1,
+        0.2,
+        0.1,
+        0.2,
+    ]
 
 
-def test_space__more_points_than_can_be_laid_out__has_a_window_and_no_grid(monkeypatch):
+def test_space__more_points_than_can_be_laid_out__has_a_window_and_no_grid(
+    monkeypatch,
+):
     space = Space((RATE, DEPTH))
     monkeypatch.setattr(space_module, "MAX_GRID", 11)
     assert space.grid is None and space.window.tolist() == [[-2, 2], [1, 4]]
@@ -314,7 +364,9 @@ def test_space__more_points_than_can_be_laid_out__has_a_window_and_no_grid(monke
             (MIXED.knobs[3], Knob("x", "log", (1.0,), when=("mixture", (1,))))
         ),
         lambda: Space((RATE,), limits=(Limit((("depth", 1.0),), 1.0),)),
-        lambda: Space((MIXED.knobs[0],), limits=(Limit((("optimizer", 1.0),), 1.0),)),
+        lambda: Space(
+            (MIXED.knobs[0],), limits=(Limit((("optimizer", 1.0),), 1.0),)
+        ),
         lambda: Knob("lr", "log", (2.0, 1.0)),
         lambda: Knob("lr", "log", (0.0, 1.0)),
         lambda: Knob("lr", "linear", ("a", "b")),
@@ -344,7 +396,9 @@ def test_space__inconsistent_declaration__is_refused(build):
 )
 def test_space__one_step_of_each_scale__is_about_one_unit(a, b, apart):
     knob = next(k for k in MIXED.knobs if k.name in a)
-    space = Space((Knob(knob.name, knob.scale, knob.levels, positions=knob.positions),))
+    space = Space(
+        (Knob(knob.name, knob.scale, knob.levels, positions=knob.positions),)
+    )
     assert np.linalg.norm(space.encode(a) - space.encode(b)) == pytest.approx(
         apart, abs=0.005
     )
@@ -355,7 +409,10 @@ def test_space__one_step_of_each_scale__is_about_one_unit(a, b, apart):
 )
 def test_knob__other_scales__encode_to_comparable_units(scale, value, point):
     knob = Knob(
-        "k", scale, (0.1, 0.2, 0.3) if scale == "linear" else (10, 20, 40), step=0.1
+        "k",
+        scale,
+        (0.1, 0.2, 0.3) if scale == "linear" else (10, 20, 40),
+        step=0.1,
     )
     assert knob.encode(value) == pytest.approx(point)
     assert knob.decode(point) == pytest.approx(value)
@@ -364,7 +421,8 @@ def test_knob__other_scales__encode_to_comparable_units(scale, value, point):
 def test_knob__integer__is_whole_in_both_directions():
     assert DEPTH.decode(2.6) == 3 and isinstance(DEPTH.decode(2.6), int)
     with pytest.raises(
-        SpaceError, match=r"depth=2.5 is not a whole number. Declared: 2 to 4 layers"
+        SpaceError,
+        match=r"depth=2.5 is not a whole number. Declared: 2 to 4 layers",
     ):
         DEPTH.encode(2.5)
 
@@ -378,16 +436,21 @@ def test_knob__ordinal_of_words__keeps_their_order():
 
 def test_knob__lists_of_several_lengths__are_compared_by_relative_position():
     knob = Knob("heads", "list", (4, 8, 16), positions=(2, 6))
-    small, large, other = ([4, 16], [4, 4, 4, 16, 16, 16], [16, 16, 16, 4, 4, 4])
+    small, large, other = (
+        [4, 16],
+        [4, 4, 4, 16, 16, 16],
+        [16, 16, 16, 4, 4, 4],
+    )
     assert np.array_equal(
         knob.encode(small)[:6], knob.encode(large)[:6]
     ) and knob.encode(large)[6] - knob.encode(small)[6] == np.log2(3)
     assert [
-        knob.decode(knob.encode(v)) for v in (small, large, other, [4, 8, 16, 16])
+        knob.decode(knob.encode(v))
+        for v in (small, large, other, [4, 8, 16, 16])
     ] == [small, large, other, [4, 8, 16, 16]]
-    assert np.linalg.norm(knob.encode(small) - knob.encode(other)) > np.linalg.norm(
-        knob.encode(small) - knob.encode(large)
-    )
+    assert np.linalg.norm(
+        knob.encode(small) - knob.encode(other)
+    ) > np.linalg.norm(knob.encode(small) - knob.encode(large))
     assert knob.coordinates[-2:] == ("heads.5", "heads.length")
 
 
@@ -407,11 +470,15 @@ def test_nearest__tie__lowest_row_wins():
 
 @given(
     st.lists(
-        st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=1, max_size=30
+        st.tuples(st.integers(-5, 5), st.integers(-5, 5)),
+        min_size=1,
+        max_size=30,
     ),
     st.tuples(st.floats(-6, 6), st.floats(-6, 6)),
 )
-def test_nearest__any_rows__no_row_is_nearer_and_a_row_finds_itself(rows, query):
+def test_nearest__any_rows__no_row_is_nearer_and_a_row_finds_itself(
+    rows, query
+):
     points = np.array(rows, dtype=float)
     index, distance = nearest(points, np.array(query))
     assert distance == pytest.approx(

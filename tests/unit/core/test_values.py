@@ -37,7 +37,9 @@ from autollm.core.values import (
         ("18446744073709551615", 2**64 - 1, ""), ("inf", math.inf, ""), ("-Infinity", -math.inf, ""), ("5m", 5e6, ""),
     ],
 )  # fmt: skip
-def test_parse_value__what_people_write__is_a_number_and_its_unit(text, number, unit):
+def test_parse_value__what_people_write__is_a_number_and_its_unit(
+    text, number, unit
+):
     value = parse_value(text)
     assert value == Value(number, unit)
     assert parse_value(f"  {text} ") == value
@@ -68,7 +70,11 @@ def test_is_nothing__spellings_of_nothing__are_told_from_values(cell):
 @pytest.mark.parametrize("cell", ["2024-01-02", "2025-11-22 02:30:19.42", "04-08-2024 14:28", "2026-05-25T14:08:33.000Z", "2024-12-24_17-36-27"])  # fmt: skip
 def test_is_instant__dates__are_no_numbers(cell):
     assert is_instant(cell) and parse_value(cell) is None
-    assert not is_instant("1-2-3") and not is_instant("2024") and not is_instant(2024)
+    assert (
+        not is_instant("1-2-3")
+        and not is_instant("2024")
+        and not is_instant(2024)
+    )
 
 
 def test_styles_of__comma__is_what_its_column_then_the_table_says():
@@ -79,7 +85,9 @@ def test_styles_of__comma__is_what_its_column_then_the_table_says():
     styles = styles_of(table)
     assert parse_number("4,195", styles["loss"]) == 4.195
     assert styles["loss"].decided == "table"
-    grouped = styles_of({"batch": ["32,768", "131,072"], "loss": ["3.14"]})["batch"]
+    grouped = styles_of({"batch": ["32,768", "131,072"], "loss": ["3.14"]})[
+        "batch"
+    ]
     assert parse_number("32,768", grouped) == 32768
     assert style_of(["32,768"]).decided == "nobody"
     assert parse_number("1.234", style_of(["1.234", "1.234.567"])) == 1234
@@ -90,7 +98,8 @@ def test_styles_of__column_that_contradicts_itself__leaves_open_cells_unread():
     style = style_of(["0,001", "1,000,000", "1,234"])
     assert style == Style("")
     assert (
-        parse_number("1,234", style) is None and parse_number("0,001", style) == 0.001
+        parse_number("1,234", style) is None
+        and parse_number("0,001", style) == 0.001
     )
 
 
@@ -116,7 +125,10 @@ def test_parse_number__grouped_digits__come_back_in_any_style(number):
     assert parse_number(german, Style(",")) == number
 
 
-@given(st.integers(1, 9999), st.sampled_from([("K", 3), ("M", 6), ("B", 9), ("T", 12)]))
+@given(
+    st.integers(1, 9999),
+    st.sampled_from([("K", 3), ("M", 6), ("B", 9), ("T", 12)]),
+)
 def test_parse_number__scaled__is_rounded_once(hundredths, scale):
     letter, exponent = scale
     digits = f"{hundredths // 100}.{hundredths % 100:02d}"

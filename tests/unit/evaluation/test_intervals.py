@@ -11,7 +11,9 @@ from autollm.evaluation.intervals import interval, paired, resampled_means
 def test_interval__few_tasks__gives_no_interval_over_experiments() -> None:
     out = interval(np.random.default_rng(0).normal(size=(4, 10)))
     assert (
-        out.low is None and out.high is None and out.seed_low < out.mean < out.seed_high
+        out.low is None
+        and out.high is None
+        and out.seed_low < out.mean < out.seed_high
     )
 
 
@@ -24,10 +26,14 @@ def test_interval__tasks_differ_but_seeds_do_not__only_the_one_over_experiments_
     assert out.low < 1.5 and out.high > 3.5
 
 
-def test_interval__normal_scores__covers_the_truth_about_as_often_as_it_says() -> None:
+def test_interval__normal_scores__covers_the_truth_about_as_often_as_it_says() -> (
+    None
+):
     rng = np.random.default_rng(1)
     hits = [
-        (lambda i: i.seed_low <= 0 <= i.seed_high)(interval(rng.normal(size=(2, 30))))
+        (lambda i: i.seed_low <= 0 <= i.seed_high)(
+            interval(rng.normal(size=(2, 30)))
+        )
         for _ in range(120)
     ]
     assert 0.86 <= np.mean(hits) <= 1.0
@@ -35,7 +41,11 @@ def test_interval__normal_scores__covers_the_truth_about_as_often_as_it_says() -
 
 def test_interval__one_seed__has_no_bounds_over_seeds() -> None:
     out = interval(np.array([[0.2], [0.4]]))
-    assert out.seed_low is None and out.mean == pytest.approx(0.3) and out.includes_zero
+    assert (
+        out.seed_low is None
+        and out.mean == pytest.approx(0.3)
+        and out.includes_zero
+    )
 
 
 def test_interval__missing_episode__weighs_tasks_alike() -> None:
@@ -47,7 +57,11 @@ def test_paired__common_noise__cancels() -> None:
     rng = np.random.default_rng(2)
     noise = rng.normal(size=(5, 20))
     out = paired(noise - 0.1, noise)
-    assert out.mean == pytest.approx(-0.1) and out.high < 0 and not out.includes_zero
+    assert (
+        out.mean == pytest.approx(-0.1)
+        and out.high < 0
+        and not out.includes_zero
+    )
 
 
 def test_paired__other_shape__is_refused() -> None:
@@ -64,8 +78,12 @@ def test_interval__trainings_differ__the_interval_is_as_wide_as_they_are_apart()
         interval(noise),
         interval(noise + np.linspace(-1, 1, 5)[:, None, None]),
     )
-    assert same.mean == pytest.approx(noise.mean()) and same.high - same.low < 0.02
-    assert apart.high - apart.low > 0.8 and apart.seed_high - apart.seed_low > 0.8
+    assert (
+        same.mean == pytest.approx(noise.mean()) and same.high - same.low < 0.02
+    )
+    assert (
+        apart.high - apart.low > 0.8 and apart.seed_high - apart.seed_low > 0.8
+    )
 
 
 def test_interval__one_training__is_that_of_its_scores() -> None:

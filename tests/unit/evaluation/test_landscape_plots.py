@@ -12,7 +12,9 @@ from autollm.evaluation.landscape_plots import (
 from tests.unit.gym.tables import MIXED, SPACE, make_mixed_table, make_table
 
 MIX = Space((MIXED.knobs[3],))
-WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.2, 0.4, 0.4]])
+WEIGHTS = np.array(
+    [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.2, 0.4, 0.4]]
+)
 
 
 def mixtures(best, held_out=False):
@@ -20,7 +22,11 @@ def mixtures(best, held_out=False):
     points = np.array(
         [
             MIX.encode(
-                {"mixture": dict(zip(("code", "text", "web"), w.tolist(), strict=True))}
+                {
+                    "mixture": dict(
+                        zip(("code", "text", "web"), w.tolist(), strict=True)
+                    )
+                }
             )
             for w in WEIGHTS
         ]
@@ -35,7 +41,9 @@ def mixtures(best, held_out=False):
 
 
 def test_moving_optimum__numbers__have_a_panel_each():
-    svg = moving_optimum(make_table(), [f"toy:{i}" for i in range(4)], ["toy:3"])
+    svg = moving_optimum(
+        make_table(), [f"toy:{i}" for i in range(4)], ["toy:3"]
+    )
     assert (
         svg.startswith("<svg")
         and "learning_rate" in svg
@@ -65,7 +73,8 @@ def test_shares_over_compute__mixture__has_a_panel_an_objective_and_a_line_a_par
         },
     )
     assert all(
-        name in svg for name in ("code_loss", "mean_loss", ">code<", ">text<", ">web<")
+        name in svg
+        for name in ("code_loss", "mean_loss", ">code<", ">text<", ">web<")
     )
     assert svg != shares_over_compute(
         MIX,
@@ -92,7 +101,9 @@ def test_shares_over_compute__rows_beyond_the_best_three__do_not_count():
 def test_landscape_pictures__two_numbers__are_planes_cheapest_first_and_held_out_is_said():
     table = make_table()
     drawn = [
-        Landscape(f"e{i}", 6e9 * 16.0**i, table.points[i], table.losses(i), i == 3)
+        Landscape(
+            f"e{i}", 6e9 * 16.0**i, table.points[i], table.losses(i), i == 3
+        )
         for i in (3, 0, 1)
     ]
     svg = landscape_pictures(SPACE, drawn)
@@ -102,7 +113,10 @@ def test_landscape_pictures__two_numbers__are_planes_cheapest_first_and_held_out
         "e1, 9.6e10 FLOPs",
         "e3, 2.5e13 FLOPs, held out",
     ]
-    assert "batch_tokens (tokens)" in svg and "regret (0 best row, 1 median)" in svg
+    assert (
+        "batch_tokens (tokens)" in svg
+        and "regret (0 best row, 1 median)" in svg
+    )
 
 
 def test_landscape_pictures__other_spaces__have_a_panel_a_knob_or_part():
@@ -112,7 +126,15 @@ def test_landscape_pictures__other_spaces__have_a_panel_a_knob_or_part():
     )
     assert all(
         f">{name}<" in svg
-        for name in ("optimizer", "momentum", "heads", "code", "text", "web", "sgd")
+        for name in (
+            "optimizer",
+            "momentum",
+            "heads",
+            "code",
+            "text",
+            "web",
+            "sgd",
+        )
     )
 
 

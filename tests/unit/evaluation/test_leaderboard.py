@@ -103,7 +103,9 @@ def test_build__five_targets__have_an_interval_over_experiments() -> None:
     assert row.regret_low <= row.regret_mean <= row.regret_high
 
 
-def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> None:
+def test_build__agent__is_paired_with_the_baselines_and_negative_is_better() -> (
+    None
+):
     board = leaderboard.build(
         results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}),
         command="",
@@ -132,14 +134,18 @@ def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_
     ]
     board = leaderboard.build([*agent, *own], command="", commit="")
     means = {(r.policy, r.k): r.regret_mean for r in board.rows}
-    assert [(t.policy, t.baseline, t.k, t.n_trainings) for t in board.trainings] == [
-        ("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)
-    ]
+    assert [
+        (t.policy, t.baseline, t.k, t.n_trainings) for t in board.trainings
+    ] == [("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]
     assert board.trainings[0].mean == pytest.approx(means["random", 1])
     assert board.trainings[2].mean == pytest.approx(
         means["random", 1] - means["copy-nearest", 1]
     )
-    assert board.trainings[2].low <= board.trainings[2].mean <= board.trainings[2].high
+    assert (
+        board.trainings[2].low
+        <= board.trainings[2].mean
+        <= board.trainings[2].high
+    )
 
 
 def test_build__two_policies__stand_in_an_order_at_each_k() -> None:
@@ -177,7 +183,9 @@ def test_build__what_may_not_stand_side_by_side__is_refused(
     own = results({"random": ""})
     with pytest.raises(ComparisonError, match=says):
         leaderboard.build(
-            [*own[:-1], replace(own[-1], **{field: value})], command="", commit=""
+            [*own[:-1], replace(own[-1], **{field: value})],
+            command="",
+            commit="",
         )
 
 
@@ -191,7 +199,9 @@ def test_build__two_settings__stand_apart() -> None:
         {"random": ""}, task=make_task(TABLE, trials=5, setting="pool-visible")
     )
     board = leaderboard.build(both, command="", commit="")
-    assert [r.setting for r in board.rows] == ["declared"] * 3 + ["pool-visible"] * 3
+    assert [r.setting for r in board.rows] == ["declared"] * 3 + [
+        "pool-visible"
+    ] * 3
     assert all(r.n_seeds == 4 and r.n_calls == 40 for r in board.rows)
 
 
@@ -207,11 +217,16 @@ def test_write_and_load__latest__is_the_one_pointed_at(tmp_path) -> None:
         leaderboard.write(board, home)
     leaderboard.point_latest(home, boards[0].evaluation_id)
     assert leaderboard.load(home) == boards[0]
-    assert leaderboard.load(home, boards[1].evaluation_id).command == "copy-nearest"
+    assert (
+        leaderboard.load(home, boards[1].evaluation_id).command
+        == "copy-nearest"
+    )
 
 
 @pytest.mark.parametrize("home", ["local", "memory://looks-test"])
-def test_record_look__twice__appends_and_keeps_the_first(home: str, tmp_path) -> None:
+def test_record_look__twice__appends_and_keeps_the_first(
+    home: str, tmp_path
+) -> None:
     home = str(tmp_path) if home == "local" else home
     for n in (1, 2):
         record_look(
@@ -221,20 +236,28 @@ def test_record_look__twice__appends_and_keeps_the_first(home: str, tmp_path) ->
             suites=["b", "a"],
             policies=["random"],
         )
-    assert [(look["evaluation_id"], look["suites"]) for look in load_looks(home)] == [
+    assert [
+        (look["evaluation_id"], look["suites"]) for look in load_looks(home)
+    ] == [
         ("1", ["a", "b"]),
         ("2", ["a", "b"]),
     ]
 
 
 def test_load_looks__half_a_line__is_left_out(tmp_path) -> None:
-    record_look(str(tmp_path), command="c", evaluation_id="1", suites=[], policies=[])
+    record_look(
+        str(tmp_path), command="c", evaluation_id="1", suites=[], policies=[]
+    )
     with open(looks_url(str(tmp_path)), "a") as handle:
         handle.write('{"time": "20')
-    assert [look["evaluation_id"] for look in load_looks(str(tmp_path))] == ["1"]
+    assert [look["evaluation_id"] for look in load_looks(str(tmp_path))] == [
+        "1"
+    ]
 
 
-def test_print_board__eighty_columns__shows_every_policy_with_interval() -> None:
+def test_print_board__eighty_columns__shows_every_policy_with_interval() -> (
+    None
+):
     board = leaderboard.build(
         results({"random": "", "copy-nearest": "", "moving-bowl": "sft"}),
         command="",
@@ -244,18 +267,27 @@ def test_print_board__eighty_columns__shows_every_policy_with_interval() -> None
     print_board(board, console)
     text = console.export_text()
     assert all(
-        name in text for name in ("random", "copy-nearest", "agent-moving-bowl", "k=5")
+        name in text
+        for name in ("random", "copy-nearest", "agent-moving-bowl", "k=5")
     )
-    assert "…" not in text and text.index("agent-moving-bowl") < text.index("random"), (
-        "best policy first"
-    )
+    assert "…" not in text and text.index("agent-moving-bowl") < text.index(
+        "random"
+    ), "best policy first"
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0524, ".052"), (-0.12, "-.120"), (1.0, "1.000"), (0.0, ".000"), (None, "-")],
+    [
+        (0.0524, ".052"),
+        (-0.12, "-.120"),
+        (1.0, "1.000"),
+        (0.0, ".000"),
+        (None, "-"),
+    ],
 )
-def test_short__numbers__are_three_decimals(value: float | None, text: str) -> None:
+def test_short__numbers__are_three_decimals(
+    value: float | None, text: str
+) -> None:
     assert short(value) == text
 
 
@@ -265,8 +297,12 @@ def test_load__damaged_leaderboard__says_so(tmp_path) -> None:
     id_ = board.evaluation_id
     assert leaderboard.load(str(tmp_path), id_) == board
     path = tmp_path / "reports" / id_ / "leaderboard.json"
-    path.write_text(path.read_text().replace('"regret_mean": 0.', '"regret_mean": 1.'))
-    with pytest.raises(ComparisonError, match=r"leaderboard\.json is damaged.*Fix"):
+    path.write_text(
+        path.read_text().replace('"regret_mean": 0.', '"regret_mean": 1.')
+    )
+    with pytest.raises(
+        ComparisonError, match=r"leaderboard\.json is damaged.*Fix"
+    ):
         leaderboard.load(str(tmp_path), id_)
     path.write_text('{"schema": 99}')
     with pytest.raises(ComparisonError, match="a newer autollm wrote it"):
@@ -274,7 +310,9 @@ def test_load__damaged_leaderboard__says_so(tmp_path) -> None:
 
 
 def test_load__schema_1__says_in_fields_what_names_said(tmp_path) -> None:
-    board = leaderboard.build(results({"random": "sft"}), command="c", commit="d")
+    board = leaderboard.build(
+        results({"random": "sft"}), command="c", commit="d"
+    )
     fields = board.as_json()
     for row in fields["rows"]:
         del row["policy_identity"], row["live"]
@@ -284,9 +322,9 @@ def test_load__schema_1__says_in_fields_what_names_said(tmp_path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(old))
     found = leaderboard.load(str(tmp_path), "x")
-    assert {(r.policy_version, r.policy_identity, r.live) for r in found.rows} == {
-        ("weights", "code-code", True)
-    }
+    assert {
+        (r.policy_version, r.policy_identity, r.live) for r in found.rows
+    } == {("weights", "code-code", True)}
     assert (
         found.table_id == "toy"
         and found.rows[0].regret_mean == board.rows[0].regret_mean
@@ -297,5 +335,7 @@ def test_load__no_leaderboard_in_it__says_so(tmp_path) -> None:
     path = tmp_path / "reports" / "x" / "leaderboard.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"schema": 2, "rows": 3}')
-    with pytest.raises(ComparisonError, match=r"holds no leaderboard of schema 2"):
+    with pytest.raises(
+        ComparisonError, match=r"holds no leaderboard of schema 2"
+    ):
         leaderboard.load(str(tmp_path), "x")

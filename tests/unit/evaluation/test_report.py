@@ -13,7 +13,12 @@ import pytest
 from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.looks import record_look
 from autollm.evaluation.pages import power
-from autollm.evaluation.report import played_episode, publish, traced_shares, verdicts
+from autollm.evaluation.report import (
+    played_episode,
+    publish,
+    traced_shares,
+    verdicts,
+)
 from autollm.evaluation.scores import Pair
 from tests.unit.evaluation.test_leaderboard import TABLE, results
 from tests.unit.gym.tables import make_mixed_table
@@ -72,7 +77,9 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(
         command="autollm evaluate --suite toy-v1",
         commit="c0ffee",
     )
-    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
+    page = (
+        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+    ).read_text()
     for text in (
         "toy-v1, declared, redraw",
         "agent-moving-bowl",
@@ -93,7 +100,9 @@ def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is
 ) -> None:
     both = episodes + [replace(r, suite="other-v1") for r in episodes]
     done = publish(both, TABLE, str(tmp_path), command="c", commit="d")
-    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
+    page = (
+        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+    ).read_text()
     assert Tags(page).seen.count("svg") == 2 * 2 + 1 + 1, (
         "per suite two, over all suites one, the moving optimum one"
     )
@@ -111,7 +120,13 @@ def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is
         assert text in page, text
     episode = next(r for r in episodes if r.policy == "random")
     assert (
-        power(float(np.mean([r.cost_flops for r in episodes if r.policy == "random"])))
+        power(
+            float(
+                np.mean(
+                    [r.cost_flops for r in episodes if r.policy == "random"]
+                )
+            )
+        )
         in page
         and episode.cost_flops > 0
     )
@@ -119,7 +134,13 @@ def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(4.2e21, "4.2e21"), (0.353, "0.35"), (12, "12"), (None, "–"), (float("nan"), "–")],
+    [
+        (4.2e21, "4.2e21"),
+        (0.353, "0.35"),
+        (12, "12"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
 )
 def test_power__numbers__are_short(value: float | None, text: str) -> None:
     assert power(value) == text
@@ -132,10 +153,18 @@ def test_moving_optimum__mixed_space__draws_its_number_knobs() -> None:
     assert "momentum" in svg and "mixture" not in svg
 
 
-def test_publish__page__loads_nothing_and_escapes_names(episodes, tmp_path) -> None:
-    named = [replace(r, policy=EVIL) if r.policy == "random" else r for r in episodes]
-    done = publish(named, TABLE, str(tmp_path), command=f"autollm {EVIL}", commit="")
-    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
+def test_publish__page__loads_nothing_and_escapes_names(
+    episodes, tmp_path
+) -> None:
+    named = [
+        replace(r, policy=EVIL) if r.policy == "random" else r for r in episodes
+    ]
+    done = publish(
+        named, TABLE, str(tmp_path), command=f"autollm {EVIL}", commit=""
+    )
+    page = (
+        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+    ).read_text()
     assert "script" not in Tags(page).seen
     assert (
         not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
@@ -144,13 +173,21 @@ def test_publish__page__loads_nothing_and_escapes_names(episodes, tmp_path) -> N
     assert page.count("&lt;script&gt;") >= 4
 
 
-def test_publish__same_episodes__gives_the_same_bytes(episodes, tmp_path) -> None:
+def test_publish__same_episodes__gives_the_same_bytes(
+    episodes, tmp_path
+) -> None:
     pages = []
     for name in ("a", "b"):
-        done = publish(episodes, TABLE, str(tmp_path / name), command="c", commit="d")
+        done = publish(
+            episodes, TABLE, str(tmp_path / name), command="c", commit="d"
+        )
         pages.append(
             (
-                tmp_path / name / "reports" / done.board.evaluation_id / "report.html"
+                tmp_path
+                / name
+                / "reports"
+                / done.board.evaluation_id
+                / "report.html"
             ).read_bytes()
         )
     assert pages[0] == pages[1]
@@ -160,10 +197,14 @@ def test_publish__no_agent_and_a_policy_that_failed__says_both(
     episodes, tmp_path
 ) -> None:
     failed = [
-        replace(r, error="ValueError: no") for r in episodes if r.policy == "random"
+        replace(r, error="ValueError: no")
+        for r in episodes
+        if r.policy == "random"
     ]
     done = publish(failed, TABLE, str(tmp_path), command="c", commit="d")
-    page = (tmp_path / "reports" / done.board.evaluation_id / "report.html").read_text()
+    page = (
+        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+    ).read_text()
     assert "No agent took part" in page and "ValueError: no" in page
 
 
@@ -196,7 +237,9 @@ def test_played_episode__several_kept__is_the_median_of_the_latest_stage(
     episodes,
 ) -> None:
     kept = [
-        replace(episodes[0], stage=stage, transcript_json="[]", regret=[value] * 5)
+        replace(
+            episodes[0], stage=stage, transcript_json="[]", regret=[value] * 5
+        )
         for stage, value in (
             ("sft-rl", 0.3),
             ("sft-rl", 0.1),
@@ -205,7 +248,9 @@ def test_played_episode__several_kept__is_the_median_of_the_latest_stage(
         )
     ]
     assert played_episode(kept)["result"].regret[-1] == 0.2
-    assert played_episode([replace(k, transcript_json="") for k in kept]) is None
+    assert (
+        played_episode([replace(k, transcript_json="") for k in kept]) is None
+    )
 
 
 def test_traced_shares__agents__are_pooled_over_episodes(episodes) -> None:
@@ -215,7 +260,9 @@ def test_traced_shares__agents__are_pooled_over_episodes(episodes) -> None:
 
 
 def test_colour_of__many_policies__references_keep_theirs() -> None:
-    colours = plots.colour_of(["agent", *(f"p{i}" for i in range(12)), "random"])
+    colours = plots.colour_of(
+        ["agent", *(f"p{i}" for i in range(12)), "random"]
+    )
     assert (
         colours["random"] == plots.REFERENCE["random"]
         and len(set(colours.values())) == 11
@@ -226,5 +273,7 @@ def test_verdicts__earlier_stages_of_a_judged_agent__are_left_out() -> None:
     sure = PAIR.model_copy(update={"includes_zero": False})
     names = ["agent-a-base", "agent-a-sft", "agent-a-sft-rl", "agent-b-base"]
     names.append("moving-bowl")
-    said = verdicts([sure.model_copy(update={"policy": name}) for name in names])
+    said = verdicts(
+        [sure.model_copy(update={"policy": name}) for name in names]
+    )
     assert [line.split(": ")[1].split(" is ")[0] for line in said] == names[2:]

@@ -53,7 +53,9 @@ class CentreAgent:
 
     def play_many(self, tasks, table, seeds):
         return [
-            self._play(start(task, table, seed)) for task in tasks for seed in seeds
+            self._play(start(task, table, seed))
+            for task in tasks
+            for seed in seeds
         ]
 
     def _play(self, episode):
@@ -67,7 +69,9 @@ class CentreAgent:
         )
 
 
-def test_evaluate__run_twice__plays_nothing_again(tmp_path, monkeypatch) -> None:
+def test_evaluate__run_twice__plays_nothing_again(
+    tmp_path, monkeypatch
+) -> None:
     first = evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path))
     parts = list_names(str(tmp_path / DIGEST))
     monkeypatch.setattr(runner, "play", lambda *_: pytest.fail("played again"))
@@ -97,7 +101,10 @@ def test_evaluate__killed_midway__goes_on_with_what_is_missing(
         "the finished chunk was kept"
     )
     monkeypatch.setattr(runner, "play", play)
-    assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut")) == whole
+    assert (
+        evaluate([SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "cut"))
+        == whole
+    )
 
 
 SLOW = """
@@ -114,7 +121,9 @@ if __name__ == "__main__":
 """
 
 
-def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> None:
+def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(
+    tmp_path,
+) -> None:
     script, out = tmp_path / "slow.py", tmp_path / "episodes"
     script.write_text(SLOW)
     child = subprocess.Popen(
@@ -131,7 +140,9 @@ def test_evaluate__killed_outright__keeps_whole_parts_and_goes_on(tmp_path) -> N
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         child.stdout.close()
-    assert 0 < len(load_results(str(out), [DIGEST])) < 6, "killed between the parts"
+    assert 0 < len(load_results(str(out), [DIGEST])) < 6, (
+        "killed between the parts"
+    )
     assert evaluate([SUITE], FAST, 3, TABLE, out_url=str(out)) == evaluate(
         [SUITE], FAST, 3, TABLE, out_url=str(tmp_path / "whole")
     )
@@ -160,7 +171,8 @@ def test_evaluate__agent_that_stores_task_by_task__is_asked_task_by_task(
             return super().play_many(tasks, table, seeds)
 
     suite = replace(
-        SUITE, tasks=tuple(make_task(TABLE, task_id=f"toy/{i}") for i in range(3))
+        SUITE,
+        tasks=tuple(make_task(TABLE, task_id=f"toy/{i}") for i in range(3)),
     )
     for at_once in (1, 0):
         evaluate(
@@ -195,13 +207,22 @@ def test_evaluate__parts__are_one_row_an_episode(tmp_path) -> None:
 
 def test_evaluate__more_seeds_later__adds_only_those(tmp_path) -> None:
     evaluate([SUITE], ["random"], 2, TABLE, out_url=str(tmp_path))
-    assert len(evaluate([SUITE], ["random"], 5, TABLE, out_url=str(tmp_path))) == 5
+    assert (
+        len(evaluate([SUITE], ["random"], 5, TABLE, out_url=str(tmp_path))) == 5
+    )
     assert len(load_results(str(tmp_path), [DIGEST])) == 5
 
 
-def test_evaluate__two_worker_processes__give_the_same_results(tmp_path) -> None:
+def test_evaluate__two_worker_processes__give_the_same_results(
+    tmp_path,
+) -> None:
     alone = evaluate(
-        [SUITE], [*FAST, "moving-bowl"], 2, TABLE, out_url=str(tmp_path / "1"), jobs=1
+        [SUITE],
+        [*FAST, "moving-bowl"],
+        2,
+        TABLE,
+        out_url=str(tmp_path / "1"),
+        jobs=1,
     )
     assert (
         evaluate(
@@ -225,9 +246,13 @@ def test_evaluate__agent__is_made_once_and_only_when_needed(tmp_path) -> None:
         stage="sft",
         traced_numbers=lambda c: (1, 2),
     )
-    results = evaluate([SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path))
+    results = evaluate(
+        [SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path)
+    )
     assert (
-        evaluate([SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path))
+        evaluate(
+            [SUITE], [contender, "random"], 2, TABLE, out_url=str(tmp_path)
+        )
         == results
     )
     own = [r for r in results if r.policy == "agent-x"]
@@ -241,7 +266,13 @@ def test_evaluate__agent__is_made_once_and_only_when_needed(tmp_path) -> None:
 def test_evaluate__memory_store__works_without_a_disk() -> None:
     assert (
         len(
-            evaluate([SUITE], ["random"], 1, TABLE, out_url="memory://reports/episodes")
+            evaluate(
+                [SUITE],
+                ["random"],
+                1,
+                TABLE,
+                out_url="memory://reports/episodes",
+            )
         )
         == 1
     )
@@ -273,14 +304,22 @@ def test_tasks_of__objectives__are_those_asked_for_alone() -> None:
     assert tasks_of([SUITE], TABLE, objectives=[objective], **posed) == [
         t for t in tasks_of([SUITE], TABLE, **posed) if t.objective == objective
     ]
-    with pytest.raises(UnknownNameError, match=f"unknown objective 'los'.*{objective}"):
+    with pytest.raises(
+        UnknownNameError, match=f"unknown objective 'los'.*{objective}"
+    ):
         tasks_of([SUITE], TABLE, objectives=["los"], **posed)
 
 
-def test_tasks_of__experiments_missing_in_the_table__says_which_source() -> None:
+def test_tasks_of__experiments_missing_in_the_table__says_which_source() -> (
+    None
+):
     with pytest.raises(SnapshotError, match="source toy"):
         tasks_of(
-            [SUITE], make_table(2), setting="declared", target_rows="all", split="test"
+            [SUITE],
+            make_table(2),
+            setting="declared",
+            target_rows="all",
+            split="test",
         )
 
 
@@ -292,7 +331,9 @@ def test_evaluation_id__two_snapshots__is_refused() -> None:
 
 def test_write_part__same_keys_twice__leaves_one_file(tmp_path) -> None:
     one = play(make_policy("random"), make_task(TABLE), TABLE, 0)
-    assert write_parts(str(tmp_path), [one]) == write_parts(str(tmp_path), [one])
+    assert write_parts(str(tmp_path), [one]) == write_parts(
+        str(tmp_path), [one]
+    )
     assert load_results(str(tmp_path), [one.task_digest]) == {one.key: one}
 
 
@@ -307,7 +348,9 @@ def test_evaluate__another_snapshot_with_the_same_rows__plays_nothing_again(
     assert evaluation_id(again) == evaluation_id(first)
 
 
-def test_evaluate__rows_that_changed_under_the_same_id__do_not_answer(tmp_path) -> None:
+def test_evaluate__rows_that_changed_under_the_same_id__do_not_answer(
+    tmp_path,
+) -> None:
     columns = dict(TABLE.columns)
     columns["objective"] = columns["objective"] + 0.5 * (
         np.arange(TABLE.offsets[-1]) % 7
@@ -316,7 +359,9 @@ def test_evaluate__rows_that_changed_under_the_same_id__do_not_answer(tmp_path) 
     wrong = evaluate([SUITE], ["random"], 3, damaged, out_url=str(tmp_path))
     right = evaluate([SUITE], ["random"], 3, TABLE, out_url=str(tmp_path))
     assert [r.regret for r in wrong] != [r.regret for r in right]
-    assert right == evaluate([SUITE], ["random"], 3, TABLE, out_url=str(tmp_path / "2"))
+    assert right == evaluate(
+        [SUITE], ["random"], 3, TABLE, out_url=str(tmp_path / "2")
+    )
 
 
 def test_evaluate__damaged_part__is_played_again(tmp_path, caplog) -> None:
@@ -331,10 +376,14 @@ def test_evaluate__damaged_part__is_played_again(tmp_path, caplog) -> None:
     assert load_results(str(tmp_path), [DIGEST]) == {} and not part.exists()
 
 
-def test_load_results__parts_of_an_older_schema__answer_nothing(tmp_path) -> None:
+def test_load_results__parts_of_an_older_schema__answer_nothing(
+    tmp_path,
+) -> None:
     evaluate([SUITE], ["random"], 1, TABLE, out_url=str(tmp_path))
     (part,) = (tmp_path / DIGEST).glob("part-*.parquet")
-    rows = pq.read_table(part).replace_schema_metadata({"schema": "autollm.episodes/1"})
+    rows = pq.read_table(part).replace_schema_metadata(
+        {"schema": "autollm.episodes/1"}
+    )
     part.unlink()
     sink = io.BytesIO()
     pq.write_table(rows, sink)
@@ -344,7 +393,9 @@ def test_load_results__parts_of_an_older_schema__answer_nothing(tmp_path) -> Non
 
 
 def test_registered__identities__are_the_policys_own(tmp_path) -> None:
-    found = [registered(p).player for p in ("random", "copy-nearest", "copy-largest")]
+    found = [
+        registered(p).player for p in ("random", "copy-nearest", "copy-largest")
+    ]
     assert {p.version for p in found} <= {"1", "2", "3"}
     assert found[0].identity != found[1].identity
     live = registered("random", ["autollm.lab.live"]).player
@@ -387,7 +438,8 @@ def _lives(pid: int) -> bool:
     """Whether a process runs; one that nobody has reaped yet does not."""
     try:
         return (
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            != "Z"
         )
     except OSError:
         return False

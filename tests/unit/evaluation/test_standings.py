@@ -54,7 +54,9 @@ def test_standing__one_policy_always_better__is_told_apart_and_equal_ones_are_no
 
 
 def test_standing__ties__share_their_rank() -> None:
-    found = standing({p: results(p, np.full((5, 4), 0.2)) for p in ("a", "b", "c")}, 1)
+    found = standing(
+        {p: results(p, np.full((5, 4), 0.2)) for p in ("a", "b", "c")}, 1
+    )
     assert (
         [r.rank for r in found["rows"]] == [2, 2, 2]
         and found["cd"] == 0
@@ -85,7 +87,10 @@ def test_standing__few_targets__are_resampled_over_seeds_alone() -> None:
         standing({p: results(p, rng.random((4, 6))) for p in "ab"}, 1)["over"]
         == "seeds"
     )
-    assert standing({p: results(p, rng.random((4, 1))) for p in "ab"}, 1)["cd"] is None
+    assert (
+        standing({p: results(p, rng.random((4, 1))) for p in "ab"}, 1)["cd"]
+        is None
+    )
 
 
 def test_standing__episode_that_one_did_not_play__counts_for_nobody() -> None:

@@ -46,23 +46,34 @@ def test_draw__charged__shows_place_and_cost_and_no_outcome_and_changes_nothing_
 
 
 def test_task__charged_evidence__is_refused():
-    with pytest.raises(EpisodeError, match="neither the target nor free evidence"):
+    with pytest.raises(
+        EpisodeError, match="neither the target nor free evidence"
+    ):
         charged_task().with_(charged=("toy:0",))
 
 
 def test_draw__charged_as_dear_as_the_target__is_refused():
     with pytest.raises(EpisodeError, match="charge cheaper experiments only"):
         draw(
-            make_task(TABLE, target="toy:1", evidence=(), charged=("toy:2",)), TABLE, 0
+            make_task(TABLE, target="toy:1", evidence=(), charged=("toy:2",)),
+            TABLE,
+            0,
         )
 
 
 def test_episode__charged_run__costs_its_share_and_finds_nothing_on_the_target():
     episode = start(charged_task(), TABLE, 0)
     cheap = episode.run_candidate(4, "toy:2")
-    assert (cheap.experiment, cheap.cost, cheap.status) == ("toy:2", 1 / 16, "ok")
+    assert (cheap.experiment, cheap.cost, cheap.status) == (
+        "toy:2",
+        1 / 16,
+        "ok",
+    )
     rows = episode.drawn.charged_rows[1]
-    assert cheap.loss == TABLE.losses(2)[rows[cheap.row]] and episode.incumbent is None
+    assert (
+        cheap.loss == TABLE.losses(2)[rows[cheap.row]]
+        and episode.incumbent is None
+    )
     assert episode.ledger.left == 3 - 1 / 16 and episode.ledger.trials_left == 2
     assert (
         episode.run_candidate(4, "toy:2").status == "repeated"
@@ -107,10 +118,13 @@ def test_episode__unknown_experiment__is_malformed_at_the_price_of_the_target():
 @given(
     st.integers(0, 10_000),
     st.lists(
-        st.tuples(st.integers(-1, 35), st.sampled_from(["", *CHARGED])), max_size=40
+        st.tuples(st.integers(-1, 35), st.sampled_from(["", *CHARGED])),
+        max_size=40,
     ),
 )
-def test_episode__any_charged_calls__keep_the_budget_and_the_bounds(seed, calls):
+def test_episode__any_charged_calls__keep_the_budget_and_the_bounds(
+    seed, calls
+):
     episode = start(charged_task(), TABLE, seed)
     for number, experiment in calls:
         if not episode.done:
@@ -148,7 +162,10 @@ def test_arrays__charged_task__says_to_play_an_episode():
 
 def test_text__charged__names_prices_and_runs_there():
     env = TextEnv(lambda: start(charged_task(), TABLE, 0))
-    assert "c1 at -4.0 -4.0 costs 0.0039\nc2 at -2.0 -2.0 costs 0.062\n" in env.reset()
+    assert (
+        "c1 at -4.0 -4.0 costs 0.0039\nc2 at -2.0 -2.0 costs 0.062\n"
+        in env.reset()
+    )
     here = {"learning_rate": 0.0, "batch_tokens": 0.0}
     assert "change 0.0 left 2.94 surface " in env.run_experiment("c2", here)
     assert "change 0.0 left 1.94 surface " in env.run_experiment("target", here)

@@ -93,7 +93,10 @@ def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_v
 ):
     table, changes = posed
     task = make_task(table, trials=trials, **changes)
-    scalar, vector = LLMConfigEnv(task, table), LLMConfigVectorEnv([task, task], table)
+    scalar, vector = (
+        LLMConfigEnv(task, table),
+        LLMConfigVectorEnv([task, task], table),
+    )
     actions = actions_for(int(scalar.action_space.n), seed, trials)
     episode = start(task, table, seed)
     for action in actions:
@@ -116,7 +119,8 @@ def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_v
     for k, pair in enumerate(zip(actions, other, strict=True)):
         observation, reward, over, _, _ = vector.step(np.array(pair))
         assert (
-            reward[0] == wanted[k] and vector.statuses()[0] == episode.trials[k].status
+            reward[0] == wanted[k]
+            and vector.statuses()[0] == episode.trials[k].status
         )
         assert over[0] == (k == trials - 1)
         assert observation["loss"][0] == (
@@ -131,7 +135,9 @@ def test_views__same_actions__equal_rewards_and_statuses_in_episode_scalar_and_v
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 500))
-def test_views__generated_landscape__text_and_the_others_see_the_same_trials(seed):
+def test_views__generated_landscape__text_and_the_others_see_the_same_trials(
+    seed,
+):
     landscape = make_landscape(seed)
     task, table = landscape.task, landscape.table
     text = TextEnv(lambda: start(task, table, seed))
@@ -144,11 +150,15 @@ def test_views__generated_landscape__text_and_the_others_see_the_same_trials(see
     )
     if not can_say.any():
         return
-    actions = np.random.default_rng(seed).choice(np.flatnonzero(can_say), task.trials)
+    actions = np.random.default_rng(seed).choice(
+        np.flatnonzero(can_say), task.trials
+    )
     for action in actions:
         written = dict(
             zip(
-                text._knobs, (candidates[action] - text.reference).tolist(), strict=True
+                text._knobs,
+                (candidates[action] - text.reference).tolist(),
+                strict=True,
             )
         )
         text.run_experiment(
@@ -169,7 +179,9 @@ def test_views__listed_candidates__text_and_scalar_agree():
     text = TextEnv(lambda: start(task, MIXED, 5))
     text.reset()
     for number in (3, 9, 3):
-        text.run_experiment("target", {"candidate": text.shortlist.number(number)})
+        text.run_experiment(
+            "target", {"candidate": text.shortlist.number(number)}
+        )
     assert [
         s[1] for s in steps_of(LLMConfigEnv(task, MIXED), (3, 9, 3), 5)
     ] == rewards_of(text.episode)
@@ -184,7 +196,8 @@ def test_env__gymnasium_checker__passes_without_a_warning(table, changes):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message=".*(Box|spec|render).*")
         check_env(
-            LLMConfigEnv(make_task(table, **changes), table), skip_render_check=True
+            LLMConfigEnv(make_task(table, **changes), table),
+            skip_render_check=True,
         )
 
 
@@ -192,7 +205,8 @@ def test_env__return__is_one_minus_final_latent_regret():
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.action_space.seed(1)
     total = sum(
-        s[1] for s in steps_of(env, [env.action_space.sample() for _ in range(3)], 5)
+        s[1]
+        for s in steps_of(env, [env.action_space.sample() for _ in range(3)], 5)
     )
     assert total == pytest.approx(1 - env.episode.regret_curve(latent=True)[-1])
     assert np.array_equal(
@@ -218,7 +232,9 @@ def test_env__observations__are_the_last_trial_and_never_written_again():
 
 
 def test_env__stacked_by_gymnasium__is_the_whole_play():
-    env = gymnasium.wrappers.FrameStackObservation(LLMConfigEnv(make_task(TOY), TOY), 3)
+    env = gymnasium.wrappers.FrameStackObservation(
+        LLMConfigEnv(make_task(TOY), TOY), 3
+    )
     env.reset(seed=0)
     assert [env.step(a)[0][:, 0].tolist() for a in (4, 5, 6)][-1] == [4, 5, 6]
 
@@ -236,17 +252,28 @@ def test_env__integer_in_any_dress__is_that_candidate(action):
 @pytest.mark.parametrize(
     "action", [-1, 35, 2.5, "7", None, np.array([1, 2]), [3], float("nan")]
 )
-def test_env__action_that_names_no_candidate__is_malformed_and_costs_its_trial(action):
+def test_env__action_that_names_no_candidate__is_malformed_and_costs_its_trial(
+    action,
+):
     env = LLMConfigEnv(make_task(TOY), TOY)
     env.reset(seed=0)
     observation, reward, done, _, info = env.step(action)
-    assert (reward, done, info["trial"][:3]) == (0.0, False, ("malformed", -1, 0.0))
-    assert observation.tolist() == [-1, np.inf] and env.episode.ledger.trials_left == 2
+    assert (reward, done, info["trial"][:3]) == (
+        0.0,
+        False,
+        ("malformed", -1, 0.0),
+    )
+    assert (
+        observation.tolist() == [-1, np.inf]
+        and env.episode.ledger.trials_left == 2
+    )
 
 
 def test_env__before_reset_and_after_the_end__says_what_to_call():
     env = LLMConfigEnv(make_task(TOY, trials=1), TOY)
-    with pytest.raises(EpisodeError, match="no trials left, or no episode has begun"):
+    with pytest.raises(
+        EpisodeError, match="no trials left, or no episode has begun"
+    ):
         env.step(0)
     env.reset(seed=0)
     env.step(0)
@@ -273,17 +300,25 @@ def test_env__view__is_the_draw_of_its_seed():
 
 
 def test_env__wrapped_by_gymnasium__plays():
-    env = gymnasium.wrappers.RecordEpisodeStatistics(LLMConfigEnv(make_task(TOY), TOY))
+    env = gymnasium.wrappers.RecordEpisodeStatistics(
+        LLMConfigEnv(make_task(TOY), TOY)
+    )
     env.reset(seed=1)
     for action in (1, 2, 3):
         info = env.step(action)[4]
-    assert info["episode"]["l"] == 3 and info["trial"].status in ("ok", "repeated")
+    assert info["episode"]["l"] == 3 and info["trial"].status in (
+        "ok",
+        "repeated",
+    )
 
 
 def test_vector__tasks_of_several_kinds_and_budgets__each_equals_its_scalar_environment():
     tasks = [
         make_task(
-            TOY, trials=1 + i % 4, task_id=f"toy/{i % 5}", **CHANGES[i % len(CHANGES)]
+            TOY,
+            trials=1 + i % 4,
+            task_id=f"toy/{i % 5}",
+            **CHANGES[i % len(CHANGES)],
         )
         for i in range(40)
     ]
@@ -303,11 +338,15 @@ def test_vector__tasks_of_several_kinds_and_budgets__each_equals_its_scalar_envi
                 scalars[i].reset(seed=int(seeds[i]))
         actions = np.array([rng.integers(e.action_space.n) for e in scalars])
         _, reward, over, _, _ = vector.step(actions)
-        stepped = [e.step(int(a)) for e, a in zip(scalars, actions, strict=True)]
+        stepped = [
+            e.step(int(a)) for e, a in zip(scalars, actions, strict=True)
+        ]
         assert reward.tolist() == [s[1] for s in stepped] and over.tolist() == [
             s[2] for s in stepped
         ]
-        assert vector.statuses().tolist() == [s[4]["trial"].status for s in stepped]
+        assert vector.statuses().tolist() == [
+            s[4]["trial"].status for s in stepped
+        ]
     assert all(
         repr(vector.episode(i).trials) == repr(e.episode.trials)
         for i, e in enumerate(scalars)
@@ -326,10 +365,13 @@ def test_vector__equal_task_and_seed__share_one_board_and_outlive_each_other():
     vector = LLMConfigVectorEnv([make_task(TOY)] * 3, TOY)
     vector.reset(seed=[4, 4, 5])
     assert vector._cells[0] == vector._cells[1] != vector._cells[2]
-    vector.reset(seed=[9, 0, 0], options={"reset_mask": np.array([True, False, False])})
+    vector.reset(
+        seed=[9, 0, 0], options={"reset_mask": np.array([True, False, False])}
+    )
     _, reward, *_ = vector.step(np.array([7, 7, 7]))
     assert reward.tolist() == [
-        steps_of(LLMConfigEnv(make_task(TOY), TOY), [7], s)[0][1] for s in (9, 4, 5)
+        steps_of(LLMConfigEnv(make_task(TOY), TOY), [7], s)[0][1]
+        for s in (9, 4, 5)
     ]
 
 
@@ -347,7 +389,10 @@ def test_vector__observations_and_spaces__fit():
         [make_task(TOY), make_task(TOY, setting="pool-visible")], TOY
     )
     assert vector.action_space.nvec.tolist() == [35, 28]
-    for observation in (vector.reset(seed=0)[0], vector.step(np.array([1, -1]))[0]):
+    for observation in (
+        vector.reset(seed=0)[0],
+        vector.step(np.array([1, -1]))[0],
+    ):
         assert vector.observation_space["loss"].contains(observation["loss"])
         assert observation["repeated"].shape == (2,)
     assert observation["loss"][1] == np.inf
@@ -361,7 +406,9 @@ def test_vector__over_or_wrong_number_of_actions__says_what_to_do():
     with pytest.raises(EpisodeError, match="needs 2 actions"):
         vector.step(np.zeros(3, int))
     vector.step(np.zeros(2, int))
-    with pytest.raises(EpisodeError, match="2 of 2 episodes have no trials left"):
+    with pytest.raises(
+        EpisodeError, match="2 of 2 episodes have no trials left"
+    ):
         vector.step(np.zeros(2, int))
 
 
@@ -370,7 +417,9 @@ def test_vector__over_or_wrong_number_of_actions__says_what_to_do():
 def test_snapping__any_rows_kept__is_the_nearest_of_them(d, seed, share):
     rng = np.random.default_rng(seed)
     grid = np.array(np.meshgrid(*[np.arange(5.0)] * d)).reshape(d, -1).T
-    points = np.unique(rng.integers(0, 9, (40, d)) / 2 + rng.choice([0, 1e-11]), axis=0)
+    points = np.unique(
+        rng.integers(0, 9, (40, d)) / 2 + rng.choice([0, 1e-11]), axis=0
+    )
     rows = np.flatnonzero(rng.random(len(points)) < share)
     if not len(rows):
         return

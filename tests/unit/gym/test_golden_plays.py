@@ -72,7 +72,9 @@ def figures(seed: int) -> list[str]:
     env.reset()
     episode, rng = env.episode, np.random.default_rng([59, seed])
     while not episode.done:
-        episode.run_candidate(int(rng.integers(len(episode.drawn.view.candidates))))
+        episode.run_candidate(
+            int(rng.integers(len(episode.drawn.view.candidates)))
+        )
     said = [
         episode.drawn.rows.tolist(),
         [len(e.points) for e in episode.drawn.view.evidence],

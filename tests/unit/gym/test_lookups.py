@@ -32,14 +32,19 @@ def test_look_up__any_listed_row_of_any_draw__is_answered_by_that_row(
     trial = episode.run_candidate(i)
     assert (trial.row, trial.distance) == (i, pytest.approx(0, abs=1e-9))
     recorded = table.column("objective", drawn.target)[drawn.rows[i]]
-    assert trial.objective == recorded or np.isnan([trial.objective, recorded]).all()
-    assert trial.loss == table.losses(drawn.target)[drawn.rows[i]] and np.isfinite(
-        trial.loss
+    assert (
+        trial.objective == recorded
+        or np.isnan([trial.objective, recorded]).all()
     )
+    assert trial.loss == table.losses(drawn.target)[
+        drawn.rows[i]
+    ] and np.isfinite(trial.loss)
 
 
 @MANY
-@given(st.integers(0, 10_000), st.lists(st.floats(-20, 20), min_size=2, max_size=2))
+@given(
+    st.integers(0, 10_000), st.lists(st.floats(-20, 20), min_size=2, max_size=2)
+)
 def test_look_up__any_point__is_answered_by_the_nearest_row_of_the_draw(
     seed: int, point: list[float]
 ) -> None:
@@ -57,9 +62,11 @@ def test_look_up__any_point__is_answered_by_the_nearest_row_of_the_draw(
 
 @MANY
 @given(st.integers(0, 3), st.integers(0, 34))
-def test_table_source__any_cell__is_the_tables(experiment: int, row: int) -> None:
+def test_table_source__any_cell__is_the_tables(
+    experiment: int, row: int
+) -> None:
     table = TABLES["grid"]
     found = TableSource(table).outcome(experiment, row)
-    assert found.loss == table.losses(experiment)[row] and found.diverged == bool(
-        table.column("diverged", experiment)[row]
-    )
+    assert found.loss == table.losses(experiment)[
+        row
+    ] and found.diverged == bool(table.column("diverged", experiment)[row])

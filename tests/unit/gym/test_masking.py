@@ -31,7 +31,13 @@ EVERY_KIND = Space(
     (
         Knob("optimizer", "categorical", ("adam", "sgd", True)),
         Knob("depth", "integer", (2, 4, 6, 8), step=2.0),
-        Knob("dropout", "linear", (0.0, 0.1, 0.2), step=0.1, when=("depth", (2, 6))),
+        Knob(
+            "dropout",
+            "linear",
+            (0.0, 0.1, 0.2),
+            step=0.1,
+            when=("depth", (2, 6)),
+        ),
         Knob(
             "momentum",
             "linear",
@@ -47,7 +53,9 @@ EVERY_KIND = Space(
 )
 
 
-@pytest.mark.parametrize("space", [SPACE, EVERY_KIND], ids=["log", "every kind"])
+@pytest.mark.parametrize(
+    "space", [SPACE, EVERY_KIND], ids=["log", "every kind"]
+)
 def test_masked_space__grid_and_coordinates__are_equal_bit_for_bit(space):
     hidden = masked_space(space)
     assert np.array_equal(hidden.grid, space.grid) and np.array_equal(
@@ -55,7 +63,8 @@ def test_masked_space__grid_and_coordinates__are_equal_bit_for_bit(space):
     )
     for point in space.grid:
         assert np.array_equal(
-            hidden.encode(hidden.decode(point)), space.encode(space.decode(point))
+            hidden.encode(hidden.decode(point)),
+            space.encode(space.decode(point)),
         )
         assert set(hidden.decode(point)) == {
             f"k{space.names.index(name) + 1}" for name in space.decode(point)
@@ -70,7 +79,9 @@ def test_masked_space__mixtures_and_lists__keep_their_points():
     hidden, rng = masked_space(MIXED), np.random.default_rng(0)
     for _ in range(20):
         point = MIXED.encode(mixed_configuration(rng))
-        assert hidden.encode(hidden.decode(point)) == pytest.approx(point, abs=1e-7)
+        assert hidden.encode(hidden.decode(point)) == pytest.approx(
+            point, abs=1e-7
+        )
 
 
 def test_masked_space__names_roles_units_and_values__are_gone():
@@ -90,7 +101,11 @@ def test_masked_space__names_roles_units_and_values__are_gone():
         "every",
     ):
         assert word not in text.replace('"role"', "")
-    assert not set(masked_space(EVERY_KIND).knobs[5].levels) & {0.001, 0.002, 0.004}
+    assert not set(masked_space(EVERY_KIND).knobs[5].levels) & {
+        0.001,
+        0.002,
+        0.004,
+    }
 
 
 @pytest.mark.parametrize(
@@ -98,11 +113,19 @@ def test_masked_space__names_roles_units_and_values__are_gone():
     [
         (TABLE, {}),
         (MIX, {}),
-        (RICH, {"objective": "accuracy", "constraints": (Constraint("params", 800),)}),
+        (
+            RICH,
+            {
+                "objective": "accuracy",
+                "constraints": (Constraint("params", 800),),
+            },
+        ),
         (TABLE, {"evidence": ("toy:0",), "charged": ("toy:1",)}),
     ],
 )
-def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(table, changes):
+def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(
+    table, changes
+):
     task = make_task(table, **changes)
     seen, hidden = (
         draw(task, table, 3).view,
@@ -115,9 +138,10 @@ def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(table, changes
         strict=True,
     ):
         assert np.array_equal(a.z - seen.target_z, b.z - hidden.target_z)
-    assert (hidden.family, hidden.objective) == ("task", "objective") and np.all(
-        (hidden.target_z >= 0) & (hidden.target_z < 1)
-    )
+    assert (hidden.family, hidden.objective) == (
+        "task",
+        "objective",
+    ) and np.all((hidden.target_z >= 0) & (hidden.target_z < 1))
     said = json.dumps(
         [
             hidden.fidelity_names,
@@ -128,10 +152,18 @@ def test_masked_view__tells_nothing_by_name_and_the_same_by_shape(table, changes
     )
     assert not any(
         name in said
-        for name in ("params", "tokens", "rate", "batch", "optimizer", "mixture")
+        for name in (
+            "params",
+            "tokens",
+            "rate",
+            "batch",
+            "optimizer",
+            "mixture",
+        )
     )
     ratios = [
-        np.diff(np.log([e.cost_flops for e in v.evidence])) for v in (seen, hidden)
+        np.diff(np.log([e.cost_flops for e in v.evidence]))
+        for v in (seen, hidden)
     ]
     assert ratios[0] == pytest.approx(ratios[1])
 
@@ -171,11 +203,14 @@ def test_policy__masked_task__scores_the_same(policy_id):
         )
 
 
-@pytest.mark.parametrize("policy_id", ["random", "copy-nearest", "successive-halving"])
+@pytest.mark.parametrize(
+    "policy_id", ["random", "copy-nearest", "successive-halving"]
+)
 def test_policy__masked_mixture__scores_the_same(policy_id):
     task = make_task(MIX)
     seen, hidden = (
-        play(make_policy(policy_id), t, MIX, 5) for t in (task, task.with_(masked=True))
+        play(make_policy(policy_id), t, MIX, 5)
+        for t in (task, task.with_(masked=True))
     )
     assert (seen.regret, seen.error) == (hidden.regret, "")
 
@@ -183,19 +218,23 @@ def test_policy__masked_mixture__scores_the_same(policy_id):
 def test_step_law__masked_task__says_that_it_cannot():
     with pytest.raises(SpaceError, match="leave policy"):
         make_policy("step-law").reset(
-            draw(make_task(TABLE, masked=True), TABLE, 0).view, np.random.default_rng(0)
+            draw(make_task(TABLE, masked=True), TABLE, 0).view,
+            np.random.default_rng(0),
         )
 
 
 @pytest.mark.parametrize("suite_id", suites.suite_ids())
 def test_suites__every_name__has_a_masked_form_of_the_same_draws(suite_id):
-    seen, hidden = suites.load_suite(suite_id), suites.load_suite(f"{suite_id}-masked")
+    seen, hidden = (
+        suites.load_suite(suite_id),
+        suites.load_suite(f"{suite_id}-masked"),
+    )
     assert hidden.suite_id == f"{suite_id}-masked" and all(
         t.masked and t.suite_id == hidden.suite_id for t in hidden.tasks
     )
-    assert [t.with_(masked=False, suite_id=suite_id) for t in hidden.tasks] == list(
-        seen.tasks
-    )
+    assert [
+        t.with_(masked=False, suite_id=suite_id) for t in hidden.tasks
+    ] == list(seen.tasks)
 
 
 def test_suites__unknown_masked_name__suggests_the_masked_one():

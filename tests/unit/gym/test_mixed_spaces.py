@@ -43,7 +43,9 @@ def test_draw__architectures__list_rows_though_their_space_has_a_grid(masked):
     table = make_table()
     built = replace(
         table,
-        experiments=tuple(replace(e, family="architecture") for e in table.experiments),
+        experiments=tuple(
+            replace(e, family="architecture") for e in table.experiments
+        ),
     )
     task = make_task(built, masked=masked)
     drawn = draw(task, built, 1)
@@ -67,7 +69,10 @@ def test_episode__listed_configuration__is_evaluated_where_it_stands(seed):
     )
     trial = episode.run(configuration)
     assert (trial.row, trial.status) == (row, "ok") and trial.distance < 1e-6
-    assert trial.configuration == configuration and trial.loss == episode.losses[row]
+    assert (
+        trial.configuration == configuration
+        and trial.loss == episode.losses[row]
+    )
 
 
 def test_episode__malformed_mixture__costs_its_trial():
@@ -100,8 +105,12 @@ def test_text__listed_candidate__is_run_and_submitted_by_its_number():
     row = int(np.argmin(env.episode.latent))
     best = env.shortlist.near(env.episode.points[row])
     assert f"candidate {best} at " in env.list_candidates()
-    assert env.run_experiment("target", {"candidate": best}).startswith("ok at ")
-    assert env.episode.trials[0].row == row and env.episode.trials[0].distance == 0
+    assert env.run_experiment("target", {"candidate": best}).startswith(
+        "ok at "
+    )
+    assert (
+        env.episode.trials[0].row == row and env.episode.trials[0].distance == 0
+    )
     assert (
         env.submit({"candidate": best}) == "submitted"
         and env.episode.inference_regret() == 0
@@ -111,12 +120,17 @@ def test_text__listed_candidate__is_run_and_submitted_by_its_number():
 @pytest.mark.parametrize("number", [-1, 32, True, 1.0, "0", None])
 def test_text__number_of_no_candidate__is_malformed(number):
     env, _ = text_env()
-    assert env.run_experiment("target", {"candidate": number}) == "malformed left 2"
+    assert (
+        env.run_experiment("target", {"candidate": number})
+        == "malformed left 2"
+    )
 
 
 def test_text__grid_space__knows_no_candidate_numbers():
     table = make_table()
-    env = TextEnv(lambda: start(make_task(table, setting="pool-visible"), table, 1))
+    env = TextEnv(
+        lambda: start(make_task(table, setting="pool-visible"), table, 1)
+    )
     env.reset()
     assert env.run_experiment("target", {"candidate": 0}) == "malformed left 2"
     assert not env.list_candidates().startswith("candidate")

@@ -15,7 +15,11 @@ from autollm.core.errors import (
     SpaceError,
     UnknownNameError,
 )
-from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
+from autollm.evaluation.bounds import (
+    noise_bound,
+    random_expectation,
+    smoothed_oracle,
+)
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks import suite_files, suites
 from autollm.gym.tasks.drawing import draw, feasible_rows
@@ -30,23 +34,30 @@ BOUND = (Constraint("params", 800),)
 
 def test_table__objective_by_name__has_its_own_losses_and_latents():
     accuracy = TABLE.metric(3, "accuracy")
-    assert np.isnan(accuracy[0]) and TABLE.losses(3, "accuracy")[0] == np.nanmax(
-        -accuracy
-    )
+    assert np.isnan(accuracy[0]) and TABLE.losses(3, "accuracy")[
+        0
+    ] == np.nanmax(-accuracy)
     assert np.array_equal(TABLE.losses(3, "accuracy")[1:], -accuracy[1:])
     assert (
         TABLE.losses(3, "accuracy") is TABLE.losses(3, "accuracy")
         and not TABLE.losses(3, "accuracy").flags.writeable
     )
     assert np.argmin(TABLE.latent(3, "accuracy")) == np.nanargmax(accuracy)
-    assert TABLE.experiments[3].objectives == {"val_loss": "min", "accuracy": "max"}
+    assert TABLE.experiments[3].objectives == {
+        "val_loss": "min",
+        "accuracy": "max",
+    }
 
 
 def test_table__own_objective_by_name__is_the_same_as_none():
     assert np.array_equal(TABLE.losses(1, "val_loss"), TABLE.losses(1))
-    assert np.array_equal(TABLE.latent(1, "val_loss"), TABLE.column("latent", 1))
     assert np.array_equal(
-        TABLE.metric(1, "val_loss"), TABLE.column("objective", 1), equal_nan=True
+        TABLE.latent(1, "val_loss"), TABLE.column("latent", 1)
+    )
+    assert np.array_equal(
+        TABLE.metric(1, "val_loss"),
+        TABLE.column("objective", 1),
+        equal_nan=True,
     )
 
 
@@ -75,13 +86,18 @@ def test_draw__other_objective__turns_evidence_and_view():
     assert np.array_equal(own.rows, other.rows) and np.array_equal(
         own.view.evidence[0].points, other.view.evidence[0].points
     )
-    assert not np.array_equal(own.view.evidence[0].loss, other.view.evidence[0].loss)
+    assert not np.array_equal(
+        own.view.evidence[0].loss, other.view.evidence[0].loss
+    )
 
 
 def test_episode__other_objective__is_judged_by_it():
     episode = start(
         make_task(
-            TABLE, objective="accuracy", setting="pool-visible", target_rows="all"
+            TABLE,
+            objective="accuracy",
+            setting="pool-visible",
+            target_rows="all",
         ),
         TABLE,
         0,
@@ -89,15 +105,22 @@ def test_episode__other_objective__is_judged_by_it():
     best = int(np.nanargmax(TABLE.metric(3, "accuracy")))
     trial = episode.run_candidate(best)
     assert trial.objective == TABLE.metric(3, "accuracy")[best] == -trial.loss
-    assert episode.regret_curve()[0] == 0 and episode.regret_curve(latent=True)[0] == 0
-    own = start(make_task(TABLE, setting="pool-visible", target_rows="all"), TABLE, 0)
+    assert (
+        episode.regret_curve()[0] == 0
+        and episode.regret_curve(latent=True)[0] == 0
+    )
+    own = start(
+        make_task(TABLE, setting="pool-visible", target_rows="all"), TABLE, 0
+    )
     own.run_candidate(best)
     assert own.regret_curve()[0] > 0
 
 
 def test_text__other_objective__speaks_of_its_losses():
     said = [
-        TextEnv(lambda o=o: start(make_task(TABLE, objective=o), TABLE, 0)).reset()
+        TextEnv(
+            lambda o=o: start(make_task(TABLE, objective=o), TABLE, 0)
+        ).reset()
         for o in ("", "accuracy")
     ]
     assert said[0] != said[1]
@@ -127,13 +150,16 @@ def test_draw__any_bounds__keeps_four_fifths_of_the_feasible_rows(
     )
     assert np.array_equal(feasible_rows(task, TABLE), wanted)
     if setting == "pool-visible":
-        assert np.array_equal(drawn.view.candidates, TABLE.points[3][drawn.rows])
+        assert np.array_equal(
+            drawn.view.candidates, TABLE.points[3][drawn.rows]
+        )
 
 
 def test_draw__without_constraints__is_what_it_was():
     plain = make_table()
     assert np.array_equal(
-        draw(make_task(TABLE), TABLE, 5).rows, draw(make_task(plain), plain, 5).rows
+        draw(make_task(TABLE), TABLE, 5).rows,
+        draw(make_task(plain), plain, 5).rows,
     )
 
 
@@ -145,29 +171,38 @@ def test_episode__infeasible_proposal__costs_its_trial_and_gives_no_outcome():
         space.decode(TABLE.points[3][episode.drawn.rows[0]]),
     )
     trials = [episode.run(c) for c in (large, small, large)]
-    assert [t.status for t in trials] == ["infeasible", "ok", "infeasible"] and [
-        t.row for t in trials
-    ] == [-1, 0, -1]
+    assert [t.status for t in trials] == [
+        "infeasible",
+        "ok",
+        "infeasible",
+    ] and [t.row for t in trials] == [-1, 0, -1]
     assert (
         np.isnan(trials[0].loss)
         and trials[0].configuration == large
         and episode.ledger.trials_left == 1
     )
     assert episode.ledger.cost_flops == 1.0 and episode.incumbent is trials[1]
-    assert episode.drawn.view.constraints == BOUND and str(BOUND[0]) == "params <= 800"
+    assert (
+        episode.drawn.view.constraints == BOUND
+        and str(BOUND[0]) == "params <= 800"
+    )
 
 
 def test_episode__feasible_regret__reads_feasible_rows_only():
     tight = (Constraint("params", 750),)
     episode = start(
-        make_task(TABLE, constraints=tight, target_rows="all", setting="pool-visible"),
+        make_task(
+            TABLE, constraints=tight, target_rows="all", setting="pool-visible"
+        ),
         TABLE,
         0,
     )
     rows = feasible_rows(episode.drawn.task, TABLE)
     losses = TABLE.losses(3)[rows]
     episode.run_candidate(int(np.argmin(losses)))
-    assert episode.regret_curve()[0] == 0 and losses.min() > TABLE.losses(3).min()
+    assert (
+        episode.regret_curve()[0] == 0 and losses.min() > TABLE.losses(3).min()
+    )
     episode.run_candidate(4)
     assert episode.trials[1].loss == losses[4] and np.array_equal(
         episode.losses, losses
@@ -218,13 +253,17 @@ def test_bounds__objective_and_constraints__are_taken_over():
         TABLE.losses(3, "accuracy")[rows],
         TABLE.latent(3, "accuracy")[rows],
     )
-    assert random_expectation([task], TABLE, 2) == expected_random_regret(losses, 2)
+    assert random_expectation([task], TABLE, 2) == expected_random_regret(
+        losses, 2
+    )
     assert smoothed_oracle([task], TABLE, 1) == regret(
         losses[np.argmin(surface)], losses
     )
     assert (
         noise_bound([task], TABLE, 1, np.random.default_rng(0), 10)[0]
-        != noise_bound([make_task(TABLE)], TABLE, 1, np.random.default_rng(0), 10)[0]
+        != noise_bound(
+            [make_task(TABLE)], TABLE, 1, np.random.default_rng(0), 10
+        )[0]
     )
 
 
@@ -261,7 +300,9 @@ def test_suite__objectives_and_constraint__make_a_task_each(suite):
         "rich-v1/b/accuracy",
     ]
     assert [t.objective for t in suite.tasks] == ["val_loss", "accuracy"]
-    assert {t.constraints for t in suite.tasks} == {(Constraint("params", 800.0),)}
+    assert {t.constraints for t in suite.tasks} == {
+        (Constraint("params", 800.0),)
+    }
     assert {t.target for t in suites.load_suite("rich-v1-masked").tasks} == {
         t.target for t in suite.tasks
     }

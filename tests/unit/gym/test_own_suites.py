@@ -11,7 +11,11 @@ from autollm.core.errors import EpisodeError, SuiteError, UnknownNameError
 from autollm.core.places import SHIPPED_GYM
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.gym.tasks import suite_files, suites
-from autollm.gym.tasks.suite_making import experiments_of, make_suite, placed_tasks
+from autollm.gym.tasks.suite_making import (
+    experiments_of,
+    make_suite,
+    placed_tasks,
+)
 from tests.unit.gym.tables import make_table
 
 OWN = """suite_id = "mine-v1"
@@ -39,22 +43,31 @@ def home(tmp_path):
 
 
 def test_suites__of_a_home__stand_beside_those_that_ship(home):
-    assert set(suites.suite_ids(home)) - set(suites.shipped_suite_ids()) == {"mine-v1"}
+    assert set(suites.suite_ids(home)) - set(suites.shipped_suite_ids()) == {
+        "mine-v1"
+    }
     assert suites.load_suite("mine-v1-masked", home=home).tasks[0].masked
     with pytest.raises(UnknownNameError, match="Did you mean 'mine-v1'"):
         suites.load_suite("mine-v2", home=home)
 
 
-def test_suites__of_a_home_with_a_shipped_name__stand_in_for_nothing(home, tmp_path):
+def test_suites__of_a_home_with_a_shipped_name__stand_in_for_nothing(
+    home, tmp_path
+):
     text = OWN.replace("mine-v1", "lab-optimizer-v1")
     (tmp_path / "suites" / "lab-optimizer-v1.toml").write_text(text)
-    assert suites.load_suite("lab-optimizer-v1", home=home).source == "lab-optimizer"
+    assert (
+        suites.load_suite("lab-optimizer-v1", home=home).source
+        == "lab-optimizer"
+    )
 
 
 def test_load_suite__table__resolves_fidelities_to_its_experiments(home):
     table = make_table(2)
     suite = suites.load_suite("mine-v1", home=home)
-    assert suite.missing(table)  # the table's ids are no hashes of a fidelity alone
+    assert suite.missing(
+        table
+    )  # the table's ids are no hashes of a fidelity alone
     (task,) = suites.resolved(suite, table).tasks
     assert (task.target, task.evidence) == ("toy:1", ("toy:0",))
     assert suites.load_suite("mine-v1", table, home).tasks == (task,)
@@ -85,7 +98,9 @@ def test_load_suite__two_contexts_at_one_fidelity__asks_for_the_id(home):
         ("family", "#", "family"),
     ],
 )
-def test_load_suite__wrong_file__says_what_and_where(home, tmp_path, old, new, words):
+def test_load_suite__wrong_file__says_what_and_where(
+    home, tmp_path, old, new, words
+):
     (tmp_path / "suites" / "mine-v1.toml").write_text(OWN.replace(old, new, 1))
     with pytest.raises(SuiteError, match=r"mine-v1\.toml") as said:
         suites.load_suite("mine-v1", home=home)
@@ -96,7 +111,9 @@ def test_load_suite__wrong_file__says_what_and_where(home, tmp_path, old, new, w
 
 def test_held_out__own_suite__its_test_targets_too(home):
     table = make_table(2)
-    own = suites.held_out(table, home) - suites.held_out(table, str(SHIPPED_GYM))
+    own = suites.held_out(table, home) - suites.held_out(
+        table, str(SHIPPED_GYM)
+    )
     assert "toy:1" in own and "toy:0" not in own
 
 
@@ -122,7 +139,8 @@ def test_placed_tasks__every_group__tests_what_costs_more_than_it_trains_on():
             assert test and min(test) > max(other, default=0.0)
         for task in placed:
             assert all(
-                e.compute_flops * 2 <= task.target.compute_flops for e in task.evidence
+                e.compute_flops * 2 <= task.target.compute_flops
+                for e in task.evidence
             )
 
 
@@ -133,7 +151,9 @@ def test_make_suite__one_level__is_refused(tmp_path):
 
 def test_gymnasium__lab_suite_by_name__plays_the_shipped_snapshot(tmp_path):
     home = str(tmp_path)
-    env = gymnasium.make("autollm/lab-pretraining-v3", home=home, split="test", task=1)
+    env = gymnasium.make(
+        "autollm/lab-pretraining-v3", home=home, split="test", task=1
+    )
     env.reset(seed=0)
     assert env.unwrapped.view is not None
     many = gymnasium.make_vec("autollm/lab-optimizer-v1", num_envs=5, home=home)
@@ -141,7 +161,9 @@ def test_gymnasium__lab_suite_by_name__plays_the_shipped_snapshot(tmp_path):
     _, rewards, *_ = many.step(np.zeros(5, int))
     assert rewards.shape == (5,)
     with pytest.raises(EpisodeError, match="no task 9"):
-        gymnasium.make("autollm/lab-pretraining-v3", home=home, split="test", task=9)
+        gymnasium.make(
+            "autollm/lab-pretraining-v3", home=home, split="test", task=9
+        )
 
 
 def test_gymnasium__suite_that_no_snapshot_holds__says_how_to_get_it(tmp_path):

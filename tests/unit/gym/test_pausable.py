@@ -24,7 +24,8 @@ TABLE = with_curves(make_table(noise=0.02))
 
 def pausable_task(**changes):
     return make_task(
-        TABLE, **{"evidence": (), "pausable": True, "target_rows": "all", **changes}
+        TABLE,
+        **{"evidence": (), "pausable": True, "target_rows": "all", **changes},
     )
 
 
@@ -52,9 +53,13 @@ def test_episode__paused_run__shows_its_curve_costs_its_share_and_finds_nothing(
         and not trial.diverged
         and episode.incumbent is None
     )
-    assert [share for share, _ in trial.signal] == [0.05, 0.1, 0.15, 0.2, 0.25], (
-        "points at or before the share, none made up"
-    )
+    assert [share for share, _ in trial.signal] == [
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+    ], "points at or before the share, none made up"
     assert [value for _, value in trial.signal] == TABLE.curve(
         3, int(episode.drawn.rows[trial.row])
     )[:5, 1].tolist()
@@ -114,12 +119,17 @@ def test_episode__rest_pays_no_new_run__paused_ones_may_be_finished_and_then_it_
     episode.run(best[1], until=0.5)
     episode.run(best[3])
     assert episode.ledger.trials_left == 0 and not episode.done
-    for configuration, share in ((best[0], 0.1), (best[3], 1.0), (best[1], 0.5)):
+    for configuration, share in (
+        (best[0], 0.1),
+        (best[3], 1.0),
+        (best[1], 0.5),
+    ):
         with pytest.raises(EpisodeError, match="go on with a paused run"):
             episode.run(configuration, until=share)
     assert episode.run(best[1]).status == "ok" and episode.done
     assert (
-        episode.ledger.left == pytest.approx(0.0) and len(episode.regret_curve()) == 2
+        episode.ledger.left == pytest.approx(0.0)
+        and len(episode.regret_curve()) == 2
     )
 
 
@@ -128,7 +138,9 @@ def test_episode__malformed_call_beside_a_paused_run__takes_what_is_left_and_no_
     episode.run(best[1], until=0.5)
     episode.run(best[3])
     assert (
-        episode.malformed().cost == 0.5 and episode.ledger.left == 0.0 and episode.done
+        episode.malformed().cost == 0.5
+        and episode.ledger.left == 0.0
+        and episode.done
     )
 
 
@@ -144,7 +156,10 @@ def test_episode__share_that_is_none__is_malformed_at_the_price_of_a_run(until):
 def test_episode__share_of_a_task_that_does_not_pause__is_malformed():
     episode, best = begun(pausable=False)
     assert episode.run(best[0], until=0.5).status == "malformed"
-    assert (episode.run(best[0]).signal, episode.run(best[1]).share) == ((), 1.0)
+    assert (episode.run(best[0]).signal, episode.run(best[1]).share) == (
+        (),
+        1.0,
+    )
 
 
 def test_episode__tiny_stretches__cost_a_hundredth_each_so_that_the_budget_ends():
@@ -188,7 +203,10 @@ def test_episode__diverged_run__shows_its_curve_to_where_it_broke():
 def test_episode__row_that_logged_nothing__may_be_paused_and_shows_nothing():
     episode, _ = begun()
     first = episode.drawn.view.space.decode(TABLE.points[3][0])
-    assert (episode.run(first, until=0.5).signal, episode.run(first).status) == (
+    assert (
+        episode.run(first, until=0.5).signal,
+        episode.run(first).status,
+    ) == (
         (),
         "ok",
     )
@@ -196,9 +214,12 @@ def test_episode__row_that_logged_nothing__may_be_paused_and_shows_nothing():
 
 def test_episode__signal_with_more_is_better__is_turned():
     episode, best = begun()
-    turned = start(pausable_task(), with_curves(make_table(noise=0.02), "max"), 0)
+    turned = start(
+        pausable_task(), with_curves(make_table(noise=0.02), "max"), 0
+    )
     assert (
-        turned.run(best[0], until=0.3).signal == episode.run(best[0], until=0.3).signal
+        turned.run(best[0], until=0.3).signal
+        == episode.run(best[0], until=0.3).signal
     )
 
 
@@ -214,7 +235,9 @@ def test_episode__charged_experiment__may_be_paused_at_its_own_price():
         episode.drawn.view.space.decode(episode.playable[experiment].points[1])
         for experiment in ("toy:2", "")
     )
-    assert episode.run(cheap, "toy:2").row == episode.run(dear, until=0.5).row == 1
+    assert (
+        episode.run(cheap, "toy:2").row == episode.run(dear, until=0.5).row == 1
+    )
     assert [(t.status, t.cost) for t in episode.trials] == [
         ("ok", 1 / 16),
         ("paused", 0.5),
@@ -225,7 +248,8 @@ def test_episode__charged_experiment__may_be_paused_at_its_own_price():
     st.integers(0, 10_000),
     st.lists(
         st.tuples(
-            st.integers(-1, 34), st.sampled_from([0.0, 1e-5, 1 / 9, 0.3, 0.5, 1.0])
+            st.integers(-1, 34),
+            st.sampled_from([0.0, 1e-5, 1 / 9, 0.3, 0.5, 1.0]),
         ),
         max_size=60,
     ),
@@ -286,7 +310,8 @@ def test_draw__pausable__changes_nothing_but_the_word_in_the_view():
 
 
 @pytest.mark.parametrize(
-    "make", [LLMConfigEnv, lambda task, table: LLMConfigVectorEnv([task], table)]
+    "make",
+    [LLMConfigEnv, lambda task, table: LLMConfigVectorEnv([task], table)],
 )
 def test_arrays__pausable_task__says_to_play_an_episode(make):
     with pytest.raises(
@@ -306,7 +331,9 @@ def test_text__pausable_task__plays_whole_runs_as_if_nothing_could_be_paused():
         said = [
             env.reset(),
             *(
-                env.run_experiment("target", {"learning_rate": x, "batch_tokens": 0.0})
+                env.run_experiment(
+                    "target", {"learning_rate": x, "batch_tokens": 0.0}
+                )
                 for x in (0.0, 0.5, 0.0)
             ),
         ]

@@ -39,7 +39,12 @@ def test_expected_random_regret__small_table__equals_enumeration(k):
 
 
 def test_best_so_far__missing_outcomes__stay_minus_one_until_found():
-    assert best_so_far(np.array([np.nan, 2.0, 3.0, 1.0])).tolist() == [-1, 1, 1, 3]
+    assert best_so_far(np.array([np.nan, 2.0, 3.0, 1.0])).tolist() == [
+        -1,
+        1,
+        1,
+        3,
+    ]
 
 
 @pytest.mark.parametrize("direction", ["min", "max"])

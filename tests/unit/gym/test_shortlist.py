@@ -29,7 +29,9 @@ def test_shortlist__named_again__keeps_its_number():
 def test_shortlist__point__nearest_of_all_or_of_those_with_a_number():
     shortlist = Shortlist(CANDIDATES)
     shortlist.number(3)
-    assert shortlist.named(np.array([0.9, 0.1])) == 0, "the only one that has a number"
+    assert shortlist.named(np.array([0.9, 0.1])) == 0, (
+        "the only one that has a number"
+    )
     assert (
         shortlist.near(np.array([0.9, 0.1])) == 1
         and shortlist.named(np.array([0.9, 0.1])) == 1
@@ -37,7 +39,9 @@ def test_shortlist__point__nearest_of_all_or_of_those_with_a_number():
 
 
 @pytest.mark.parametrize("family", ["architecture", "data_mixture"])
-def test_text__many_coordinates__prompt_names_candidates_that_can_be_run(family):
+def test_text__many_coordinates__prompt_names_candidates_that_can_be_run(
+    family,
+):
     env, prompt = opened(family)
     assert (
         " best candidate " in prompt
@@ -48,11 +52,15 @@ def test_text__many_coordinates__prompt_names_candidates_that_can_be_run(family)
     for number in range(min(3, len(env.shortlist))):
         said = env.run_experiment("target", {"candidate": number})
         assert said.startswith(
-            ("ok at candidate ", "off_table at candidate ", "repeated at candidate ")
+            (
+                "ok at candidate ",
+                "off_table at candidate ",
+                "repeated at candidate ",
+            )
         )
-    assert env.run_experiment("target", {"candidate": len(env.shortlist)}).startswith(
-        ("malformed", "error: no trials left")
-    )
+    assert env.run_experiment(
+        "target", {"candidate": len(env.shortlist)}
+    ).startswith(("malformed", "error: no trials left"))
 
 
 def test_text__no_evidence__prompt_still_names_candidates():
@@ -76,7 +84,10 @@ def test_text__listing__gives_numbers_to_what_it_shows_alone():
         for line in first.splitlines()
         if line.startswith("candidate ")
     ]
-    assert len(env.shortlist) <= before + len(shown) and env.list_candidates() == first
+    assert (
+        len(env.shortlist) <= before + len(shown)
+        and env.list_candidates() == first
+    )
     assert all(
         env.shortlist.near(env.episode.drawn.view.candidates[i]) == n
         for i, n in enumerate(shown)

@@ -12,7 +12,9 @@ TABLE = make_table()
 
 
 def text_env(**changes):
-    env = TextEnv(lambda seed=0: start(make_task(TABLE, **changes), TABLE, seed))
+    env = TextEnv(
+        lambda seed=0: start(make_task(TABLE, **changes), TABLE, seed)
+    )
     return env, env.reset(seed=1)
 
 
@@ -78,7 +80,9 @@ def test_text__masked__same_words_but_for_names():
 def test_text__trials__say_place_change_and_budget_then_refuse():
     env, _ = text_env()
     said = [
-        env.run_experiment("target", {"learning_rate": 0.0, "batch_tokens": float(i)})
+        env.run_experiment(
+            "target", {"learning_rate": 0.0, "batch_tokens": float(i)}
+        )
         for i in range(3)
     ]
     assert (
@@ -87,7 +91,9 @@ def test_text__trials__say_place_change_and_budget_then_refuse():
         and said[2].endswith("left 0")
     )
     assert (
-        env.run_experiment("target", {"learning_rate": 0.0, "batch_tokens": 0.0})
+        env.run_experiment(
+            "target", {"learning_rate": 0.0, "batch_tokens": 0.0}
+        )
         == "error: no trials left"
     )
 

@@ -13,7 +13,9 @@ TABLE = make_table()
 
 def opened(table=TABLE, **changes):
     episode = start(make_task(table, **changes), table, 0)
-    return episode, Surface(episode.drawn.view, summarize(episode.drawn.view).spread)
+    return episode, Surface(
+        episode.drawn.view, summarize(episode.drawn.view).spread
+    )
 
 
 def first_of(surface, trials):
@@ -25,7 +27,8 @@ def test_lowest__no_trials__near_the_dear_experiments_optima():
     most_expensive = summarize(episode.drawn.view).fits[-1].optimum
     assert (
         np.abs(
-            episode.drawn.view.candidates[first_of(surface, [])] - most_expensive
+            episode.drawn.view.candidates[first_of(surface, [])]
+            - most_expensive
         ).max()
         <= 1.0
     )
@@ -39,7 +42,8 @@ def test_lowest__places_that_were_proposed_or_evaluated__are_left_out():
         episode.run_candidate(seen[-1])
     assert len(set(seen)) == 8 and first_of(surface, episode.trials) not in seen
     elsewhere = dataclasses.replace(
-        episode.trials[0], proposed=tuple(episode.drawn.view.candidates[seen[1]])
+        episode.trials[0],
+        proposed=tuple(episode.drawn.view.candidates[seen[1]]),
     )
     assert first_of(surface, [elsewhere]) not in seen[:2]
 
@@ -54,7 +58,10 @@ def test_lowest__a_better_trial__draws_it_nearer():
             ).sum(axis=1)
         )
     ]
-    first, second = episode.run_candidate(first_of(surface, [])), episode.run_point(far)
+    first, second = (
+        episode.run_candidate(first_of(surface, [])),
+        episode.run_point(far),
+    )
     better = [first, dataclasses.replace(second, loss=first.loss - 1.0)]
 
     def distance(trials):
@@ -79,7 +86,9 @@ def test_lowest__no_evidence__the_middle_first():
     episode, surface = opened(evidence=())
     middle = episode.drawn.view.candidates.mean(axis=0)
     assert (
-        np.abs(episode.drawn.view.candidates[first_of(surface, [])] - middle).max()
+        np.abs(
+            episode.drawn.view.candidates[first_of(surface, [])] - middle
+        ).max()
         <= 0.5
     )
     assert first_of(

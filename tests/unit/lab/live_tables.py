@@ -31,13 +31,21 @@ from autollm.lab.spec import Level
 from autollm.lab.trainers import pretraining
 
 LEVELS = {
-    "pretraining": Level("t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}),
-    "optimizer": Level("t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}),
+    "pretraining": Level(
+        "t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}
+    ),
+    "optimizer": Level(
+        "t1", "test", {"width": 16, "layers": 1, "tokens": 2**11}
+    ),
     "architecture": Level(
-        "t1", "test", {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256}
+        "t1",
+        "test",
+        {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256},
     ),
     "data_mixture": Level(
-        "t1", "test", {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0}
+        "t1",
+        "test",
+        {"width": 16, "layers": 1, "tokens": 2**11, "rate_log2": -6.0},
     ),
     "rl_tuning": Level(
         "s1",
@@ -80,9 +88,9 @@ def table_of(name):
     the first, then 3.1, 3.2 ...
     """
     family, level = TINY[name], LEVELS[name]
-    cells = [c for c in family.design(level) if c.get("batch_tokens", 64) <= 256][
-        :: 3 if name == "pretraining" else 1
-    ][:N_CELLS]
+    cells = [
+        c for c in family.design(level) if c.get("batch_tokens", 64) <= 256
+    ][:: 3 if name == "pretraining" else 1][:N_CELLS]
     points = np.array([family.space.encode(c) for c in cells])
     losses = 3.0 + 0.1 * np.arange(len(cells))
     source = f"lab-{name}{GROUPS.get(name, '')}"
@@ -167,7 +175,9 @@ def evaluate_live(folder, out, launcher):
     from autollm.evaluation.runner import evaluate
 
     table = table_of("pretraining").with_outcomes_from(lab_in(folder, launcher))
-    suite = Suite("tiny-v1", 1, "pretraining", "lab-pretraining", "", (task_of(table),))
+    suite = Suite(
+        "tiny-v1", 1, "pretraining", "lab-pretraining", "", (task_of(table),)
+    )
     return evaluate(
         [suite],
         ["random", "pool-centre"],
@@ -178,11 +188,16 @@ def evaluate_live(folder, out, launcher):
     )
 
 
-if __name__ in ("__main__", "__mp_main__"):  # here and in the process that trains
+if __name__ in (
+    "__main__",
+    "__mp_main__",
+):  # here and in the process that trains
     families.FAMILIES["pretraining"] = TINY["pretraining"]
     pretraining.load = lambda *_: text()
 if __name__ == "__main__":
-    results = evaluate_live(Path(sys.argv[1]), Path(sys.argv[2]), LocalLauncher())
+    results = evaluate_live(
+        Path(sys.argv[1]), Path(sys.argv[2]), LocalLauncher()
+    )
     print(
         json.dumps(
             {

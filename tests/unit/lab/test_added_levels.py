@@ -44,7 +44,12 @@ def write_logs(runs, folder):
     folder.mkdir(exist_ok=True)
     for run in runs:
         head = RunHeader(
-            run.run_id, "lab-pretraining", "pretraining", run.config, {}, run.seed
+            run.run_id,
+            "lab-pretraining",
+            "pretraining",
+            run.config,
+            {},
+            run.seed,
         )
         end = RunEnd(
             "finished",
@@ -56,12 +61,16 @@ def write_logs(runs, folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
-def test_added_levels__design__fills_the_window_with_three_seeds_in_every_cell(family):
+def test_added_levels__design__fills_the_window_with_three_seeds_in_every_cell(
+    family,
+):
     splits = {level.sweep: level.split for level in family.added}
     assert splits == {FAR: "validation", FRESH: "test"}
     assert {level.sweep for level in family.levels} == {LADDER}
     for level in family.added:
-        points = np.array([family.space.encode(cell) for cell in family.design(level)])
+        points = np.array(
+            [family.space.encode(cell) for cell in family.design(level)]
+        )
         assert all(family.space.inside(point) for point in points)
         assert len(np.unique(points, axis=0)) == len(points) >= 32
         assert (
@@ -79,9 +88,15 @@ def test_added_levels__cost__is_eight_times_that_of_evidence_and_the_point_is_a_
 ):
     for level in family.added:
         task = level.settings.get("task")
-        same_task = [lv for lv in family.levels if lv.settings.get("task") == task]
-        dearest_train = max(family.flops(lv) for lv in same_task if lv.split == "train")
-        dearest_test = max(family.flops(lv) for lv in same_task if lv.split == "test")
+        same_task = [
+            lv for lv in family.levels if lv.settings.get("task") == task
+        ]
+        dearest_train = max(
+            family.flops(lv) for lv in same_task if lv.split == "train"
+        )
+        dearest_test = max(
+            family.flops(lv) for lv in same_task if lv.split == "test"
+        )
         if (
             family.name != "architecture"
         ):  # its targets leave out a level that is trained on
@@ -90,7 +105,9 @@ def test_added_levels__cost__is_eight_times_that_of_evidence_and_the_point_is_a_
                 >= (8 if level.sweep == FRESH else 5) * dearest_train
             )
         assert family.flops(level) <= 1.2 * dearest_test
-        others = [family.fidelity(lv) for lv in family.every_level if lv is not level]
+        others = [
+            family.fidelity(lv) for lv in family.every_level if lv is not level
+        ]
         assert family.fidelity(level) not in others
 
 
@@ -98,7 +115,9 @@ def test_added_levels__cost__is_eight_times_that_of_evidence_and_the_point_is_a_
 def test_suites__far_and_fresh__targets_are_those_levels_and_evidence_costs_an_eighth(
     family,
 ):
-    levels = {experiment_of(family, level): level for level in family.every_level}
+    levels = {
+        experiment_of(family, level): level for level in family.every_level
+    }
     far, fresh = family.level("far1"), family.level("fresh1")
     versions = [
         load_suite(s)
@@ -113,7 +132,10 @@ def test_suites__far_and_fresh__targets_are_those_levels_and_evidence_costs_an_e
     }
     assert len(asked["fresh1"]) == len(sealed.tasks) and asked["far1"]
     for task in (*asked["far1"], *asked["fresh1"]):
-        target, evidence = levels[task.target], [levels[e] for e in task.evidence]
+        target, evidence = (
+            levels[task.target],
+            [levels[e] for e in task.evidence],
+        )
         assert task.split == target.split and len(evidence) >= 3
         assert family.flops(target) >= 8 * max(map(family.flops, evidence))
         assert {level.settings.get("task") for level in evidence} == {
@@ -125,7 +147,9 @@ def test_suites__far_and_fresh__targets_are_those_levels_and_evidence_costs_an_e
         for task in suite.tasks
         for e in task.evidence
     }
-    assert not {levels[e].name for e in seen} & {"far1", "fresh1"}, "nobody's evidence"
+    assert not {levels[e].name for e in seen} & {"far1", "fresh1"}, (
+        "nobody's evidence"
+    )
 
 
 def test_suites__newest_versions__keep_every_task_of_those_before():
@@ -133,10 +157,14 @@ def test_suites__newest_versions__keep_every_task_of_those_before():
         ("pretraining-v3", "pretraining-v4"),
         ("optimizer-v1", "optimizer-v2"),
     ):
-        kept = [(t.split, t.target, t.evidence) for t in load_suite(f"lab-{now}").tasks]
+        kept = [
+            (t.split, t.target, t.evidence)
+            for t in load_suite(f"lab-{now}").tasks
+        ]
         assert kept[-1][0] == "test"
         old = [
-            (t.split, t.target, t.evidence) for t in load_suite(f"lab-{before}").tasks
+            (t.split, t.target, t.evidence)
+            for t in load_suite(f"lab-{before}").tasks
         ]
         assert set(old) < set(kept) and len(kept) == len(old) + 1
 
@@ -150,7 +178,8 @@ def test_added_levels__budgets_of_shapes__leave_those_of_the_ladder_alone():
     before = shapes(160_000)
     for level in ARCHITECTURE.added:
         assert all(
-            ARCHITECTURE.allows(level, cell) for cell in ARCHITECTURE.design(level)
+            ARCHITECTURE.allows(level, cell)
+            for cell in ARCHITECTURE.design(level)
         )
     assert shapes(160_000) == before
     recorded = archive.read_runs(archive.shipped("architecture"))
@@ -159,7 +188,9 @@ def test_added_levels__budgets_of_shapes__leave_those_of_the_ladder_alone():
 
 
 def test_sweep_levels__unknown_sweep__did_you_mean():
-    assert [level.name for level in PRETRAINING.sweep_levels(FRESH)] == ["fresh1"]
+    assert [level.name for level in PRETRAINING.sweep_levels(FRESH)] == [
+        "fresh1"
+    ]
     with pytest.raises(UnknownNameError, match="'fresh'"):
         PRETRAINING.sweep_levels("fres")
 
@@ -167,11 +198,15 @@ def test_sweep_levels__unknown_sweep__did_you_mean():
 def test_run_family__no_level_named__trains_the_ladder_alone(tiny, tmp_path):
     write_logs(tiny.runs(tiny.level("t1")), tmp_path)
     assert runner.run_family("pretraining", tmp_path).left == 0
-    report = runner.run_family("pretraining", tmp_path, level="far1", budget_s=0.0)
+    report = runner.run_family(
+        "pretraining", tmp_path, level="far1", budget_s=0.0
+    )
     assert (report.trained, report.left) == (0, 4)
 
 
-def test_pack__sweeps_in_one_folder__go_into_archives_of_their_own(tiny, tmp_path):
+def test_pack__sweeps_in_one_folder__go_into_archives_of_their_own(
+    tiny, tmp_path
+):
     far, ladder = tiny.runs(tiny.level("far1")), tiny.runs(tiny.level("t1"))
     write_logs([*far, *ladder], tmp_path / "logs")
     logs = tmp_path / "logs"
@@ -179,7 +214,9 @@ def test_pack__sweeps_in_one_folder__go_into_archives_of_their_own(tiny, tmp_pat
         sweep: archive.pack("pretraining", logs, tmp_path, sweep)
         for sweep in (LADDER, FAR)
     }
-    assert set(archive.read_runs(paths[LADDER])) == {run.run_id for run in ladder}
+    assert set(archive.read_runs(paths[LADDER])) == {
+        run.run_id for run in ladder
+    }
     assert set(archive.read_runs(paths[FAR])) == {run.run_id for run in far}
     assert paths[FAR].name == "pretraining-far-v1.tar.xz"
     entry = json.loads((tmp_path / "manifest.json").read_text())["archives"][
@@ -189,10 +226,15 @@ def test_pack__sweeps_in_one_folder__go_into_archives_of_their_own(tiny, tmp_pat
         "autollm lab run pretraining --level far1",
         "autollm lab pack pretraining --sweep far",
     ]
-    assert archive.archives("pretraining", tmp_path) == [paths[LADDER], paths[FAR]]
+    assert archive.archives("pretraining", tmp_path) == [
+        paths[LADDER],
+        paths[FAR],
+    ]
 
 
-def test_pack__far_sweep_that_is_not_whole__refused_with_what_to_run(tiny, tmp_path):
+def test_pack__far_sweep_that_is_not_whole__refused_with_what_to_run(
+    tiny, tmp_path
+):
     write_logs(tiny.runs(tiny.level("far1"))[:3], tmp_path / "logs")
     with pytest.raises(
         RecordError, match=r"3 of the 4 runs .*lab run pretraining --level far1"
@@ -204,8 +246,12 @@ def test_pack__far_sweep_that_is_not_whole__refused_with_what_to_run(tiny, tmp_p
         archive.pack("pretraining", tmp_path / "logs", tmp_path)
 
 
-@pytest.mark.parametrize(("sweep", "expected_hours"), [(LADDER, 10.0), (FAR, 4.0)])
-def test_cost__level_s_clock__says_which_seconds_count(tiny, sweep, expected_hours):
+@pytest.mark.parametrize(
+    ("sweep", "expected_hours"), [(LADDER, 10.0), (FAR, 4.0)]
+)
+def test_cost__level_s_clock__says_which_seconds_count(
+    tiny, sweep, expected_hours
+):
     run = tiny.runs(tiny.sweep_levels(sweep)[0])[0]
     head = header(tiny, run, model={}, sha256="", packages=(), started="")
     curve = Curve(
@@ -224,12 +270,18 @@ def test_cost__level_s_clock__says_which_seconds_count(tiny, sweep, expected_hou
         limit=9.0,
     )
     assert records[-1].cost["device_hours"] == expected_hours
-    assert head.hardware.get("clock") == (None if sweep == LADDER else "processor")
+    assert head.hardware.get("clock") == (
+        None if sweep == LADDER else "processor"
+    )
     assert records[-2].wall_time_s == 36_000.0
 
 
 def test_recorded_sweeps__those_that_ship__are_whole_and_of_one_kind_of_processor():
-    sweeps = [(family, sweep) for family in FAMILIES.values() for sweep in (FAR, FRESH)]
+    sweeps = [
+        (family, sweep)
+        for family in FAMILIES.values()
+        for sweep in (FAR, FRESH)
+    ]
     for family, sweep in sweeps:
         path = archive.archive_path(family.name, sweep=sweep)
         if path.exists():
@@ -239,10 +291,16 @@ def test_recorded_sweeps__those_that_ship__are_whole_and_of_one_kind_of_processo
 def check_whole(family, sweep, path):
     runs = archive.read_runs(path)
     declared = [
-        run for level in family.sweep_levels(sweep) for run in family.runs(level)
+        run
+        for level in family.sweep_levels(sweep)
+        for run in family.runs(level)
     ]
     assert set(runs) == {run.run_id for run in declared}
     assert len({records[0].hardware["name"] for records in runs.values()}) == 1
-    assert {records[0].hardware["clock"] for records in runs.values()} == {"processor"}
-    assert seed_spread(runs, family.objective.name, family.objective.direction) > 0
+    assert {records[0].hardware["clock"] for records in runs.values()} == {
+        "processor"
+    }
+    assert (
+        seed_spread(runs, family.objective.name, family.objective.direction) > 0
+    )
     assert path.stat().st_size < 8e6

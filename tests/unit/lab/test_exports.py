@@ -93,7 +93,9 @@ def same(found, records, as_kept=lambda value: value):
     assert not differ
 
 
-def test_trainer_state__read_by_transformers__equals_the_raw_log(runs, tmp_path):
+def test_trainer_state__read_by_transformers__equals_the_raw_log(
+    runs, tmp_path
+):
     from transformers import TrainerState
 
     (folder,) = export(runs, ["trainer-state"], tmp_path)
@@ -136,7 +138,11 @@ def test_mlflow__read_by_its_client__equals_the_raw_log(runs, tmp_path):
             for name in run.data.metrics
         }
         same(
-            {(m.key, m.step): m.value for points in history.values() for m in points},
+            {
+                (m.key, m.step): m.value
+                for points in history.values()
+                for m in points
+            },
             records,
         )
         assert run.info.run_name == records[0].run_id and run.info.status == (
@@ -161,7 +167,9 @@ def test_tensorboard__read_by_its_accumulator__equals_the_raw_log_to_32_bits(
     runs, tmp_path
 ):
     pytest.importorskip("tensorboard", reason="extra exports is not installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
 
     (folder,) = export(runs, ["tensorboard"], tmp_path)
     for records in runs:
@@ -179,7 +187,8 @@ def test_tensorboard__read_by_its_accumulator__equals_the_raw_log_to_32_bits(
         )
         (params,) = events.Tensors("params/text_summary")
         assert (
-            json.loads(params.tensor_proto.string_val[0]) == replay_of(records).params
+            json.loads(params.tensor_proto.string_val[0])
+            == replay_of(records).params
         )
 
 
@@ -195,7 +204,10 @@ def wandb_messages(data):
         if left < 7:
             at += left
             continue
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        length, kind = (
+            int.from_bytes(data[at + 4 : at + 6], "little"),
+            data[at + 6],
+        )
         parts, at = parts + data[at + 7 : at + 7 + length], at + 7 + length
         if kind in (1, 4):  # whole, or the last part
             yield parts
@@ -208,12 +220,15 @@ def test_wandb__read_by_its_messages__equals_the_raw_log(runs, tmp_path):
 
     (folder,) = export(runs, ["wandb"], tmp_path)
     for records in runs:
-        (path,) = folder.glob(f"wandb/offline-run-*/run-{records[0].run_id}.wandb")
+        (path,) = folder.glob(
+            f"wandb/offline-run-*/run-{records[0].run_id}.wandb"
+        )
         found, config, code = {}, {}, None
         for record in map(Record.FromString, wandb_messages(path.read_bytes())):
             assert record.run.host == "" and not record.HasField("environment")
             config |= {
-                u.key: json.loads(u.value_json) for u in record.run.config.update
+                u.key: json.loads(u.value_json)
+                for u in record.run.config.update
             }
             code = record.exit.exit_code if record.HasField("exit") else code
             items = {
@@ -234,7 +249,9 @@ def test_wandb__read_by_its_messages__equals_the_raw_log(runs, tmp_path):
 def test_export__package_absent__says_which_extra(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "autollm.core.extras.find_spec",
-        lambda name: None if name == "wandb" else importlib.util.find_spec(name),
+        lambda name: (
+            None if name == "wandb" else importlib.util.find_spec(name)
+        ),
     )
     with pytest.raises(SetupError, match=r"needs wandb.*'autollm\[exports\]'"):
         export(runs, ["trainer-state", "wandb"], tmp_path)
@@ -302,11 +319,15 @@ def test_command__sample_of_the_archive_and_unknown_run(tmp_path, capsys):
         )
 
 
-def test_csv__one_row_a_run__holds_settings_fidelity_and_outcome(runs, tmp_path):
+def test_csv__one_row_a_run__holds_settings_fidelity_and_outcome(
+    runs, tmp_path
+):
     (folder,) = export(runs, ["csv"], tmp_path)
     with (folder / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["run_id"] for row in rows] == [records[0].run_id for records in runs]
+    assert [row["run_id"] for row in rows] == [
+        records[0].run_id for records in runs
+    ]
     for row, records in zip(rows, runs, strict=True):
         head, end = records[0], records[-1]
         assert row["status"] == end.status and int(row["seed"]) == head.seed

@@ -41,7 +41,9 @@ MIX = Level(
     extra_seeds=(1,),
 )
 SHAPES = Level(
-    "t1", "train", {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256}
+    "t1",
+    "train",
+    {"param_budget": 20_000, "flop_budget": 2e8, "batch_tokens": 256},
 )
 
 
@@ -66,7 +68,9 @@ def text():
 
 def landed(records):
     """A run's log as the reader of logs sees it."""
-    return land_bytes("r.jsonl", "".join(to_line(r) + "\n" for r in records).encode())
+    return land_bytes(
+        "r.jsonl", "".join(to_line(r) + "\n" for r in records).encode()
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
@@ -77,13 +81,15 @@ def test_family__ladder_and_design__are_what_a_sweep_needs(family):
     )
     cost = {
         split: [
-            f for f, lv in zip(flops, family.levels, strict=True) if lv.split == split
+            f
+            for f, lv in zip(flops, family.levels, strict=True)
+            if lv.split == split
         ]
         for split in ("train", "validation", "test")
     }
-    assert max(cost["train"]) < min(cost["test"]) and max(cost["validation"]) < max(
-        cost["test"]
-    )
+    assert max(cost["train"]) < min(cost["test"]) and max(
+        cost["validation"]
+    ) < max(cost["test"])
     for level in family.levels:
         points = [family.space.encode(c) for c in family.design(level)]
         assert all(family.space.inside(p) for p in points) and len(
@@ -91,7 +97,9 @@ def test_family__ladder_and_design__are_what_a_sweep_needs(family):
         ) == len(points)
         assert len(points) >= (32 if level.split == "test" else 30)
         assert level.split != "test" or level.n_seeds_near_best >= 3
-    assert len(family.known()) == len({r.run_id for r in family.known().values()})
+    assert len(family.known()) == len(
+        {r.run_id for r in family.known().values()}
+    )
     assert sum(family.n_runs(lv) for lv in family.levels) >= 150
 
 
@@ -102,7 +110,9 @@ def test_family__trainer__has_both_functions(family):
 
 
 @pytest.mark.parametrize("suite_id", TRAIN_SUITES)
-def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_id):
+def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(
+    suite_id,
+):
     suite, family = (
         load_suite(suite_id),
         FAMILIES[suite_id.removeprefix("lab-").rpartition("-")[0]],
@@ -133,9 +143,9 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(suite_i
             levels[task.target],
             max(family.flops(levels[e]) for e in task.evidence),
         )
-        assert task.split == target.split and family.flops(target) >= dearest * (
-            8 if task.split == "test" else 1
-        )
+        assert task.split == target.split and family.flops(
+            target
+        ) >= dearest * (8 if task.split == "test" else 1)
         assert all(levels[e].split != "test" for e in task.evidence)
         assert (
             len(
@@ -166,12 +176,16 @@ def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optim
     assert set(runs) <= set(DATA_MIXTURE.known()) and len(runs) == sum(
         map(DATA_MIXTURE.n_runs, DATA_MIXTURE.levels)
     )
-    assert {r[0].data["sha256"] for r in runs.values()} == {domains.DOMAINS_SHA256}
+    assert {r[0].data["sha256"] for r in runs.values()} == {
+        domains.DOMAINS_SHA256
+    }
     assert {r[-1].status for r in runs.values()} == {"finished"}
     for name in TARGETS:
         levels = {
             s.level: s
-            for s in summary.summarize(DATA_MIXTURE, runs.values(), f"{name}_loss")
+            for s in summary.summarize(
+                DATA_MIXTURE, runs.values(), f"{name}_loss"
+            )
         }
         assert (
             levels["d1"].best != levels["a1"].best
@@ -200,7 +214,9 @@ def test_recorded_shapes__whole_sweep__is_there_and_the_best_shape_grows_with_th
     assert set(runs) <= set(ARCHITECTURE.known()) and len(runs) == sum(
         map(ARCHITECTURE.n_runs, ARCHITECTURE.levels)
     )
-    levels = {s.level: s for s in summary.summarize(ARCHITECTURE, runs.values())}
+    levels = {
+        s.level: s for s in summary.summarize(ARCHITECTURE, runs.values())
+    }
     assert all(
         levels[name].n_cells >= 32 and levels[name].noise_share < 0.1
         for name in ("b3", "c3", "d3")
@@ -210,10 +226,13 @@ def test_recorded_shapes__whole_sweep__is_there_and_the_best_shape_grows_with_th
     )
     best = {
         name: json.loads(min(cells, key=cells.__getitem__))
-        for name, cells in summary.level_means(ARCHITECTURE, runs.values()).items()
+        for name, cells in summary.level_means(
+            ARCHITECTURE, runs.values()
+        ).items()
     }
     sizes = [
-        architecture.shape_of(best[name]).total_params for name in ("a1", "c2", "d3")
+        architecture.shape_of(best[name]).total_params
+        for name in ("a1", "c2", "d3")
     ]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1] / 2
     assert 1 < best["d3"]["depth"] < max(architecture.DEPTHS) and min(
@@ -227,11 +246,13 @@ def test_recorded_grpo__whole_sweep__is_there_with_three_tasks_whose_optimum_is_
         map(RL_TUNING.n_runs, RL_TUNING.levels)
     )
     assert {r[-1].status for r in runs.values()} <= {"finished", "diverged"}
-    assert {json.dumps(r[0].versions, sort_keys=True) for r in runs.values()} == {
-        json.dumps(next(iter(runs.values()))[0].versions, sort_keys=True)
-    }
+    assert {
+        json.dumps(r[0].versions, sort_keys=True) for r in runs.values()
+    } == {json.dumps(next(iter(runs.values()))[0].versions, sort_keys=True)}
     levels = {s.level: s for s in summary.summarize(RL_TUNING, runs.values())}
-    assert len(levels) == 12 and all(levels[f"{task}4"].n_cells >= 32 for task in "sac")
+    assert len(levels) == 12 and all(
+        levels[f"{task}4"].n_cells >= 32 for task in "sac"
+    )
     assert not any(
         {"learning_rate", "temperature"} & set(levels[f"{task}4"].edges)
         for task in "sac"
@@ -242,7 +263,9 @@ def test_recorded_grpo__whole_sweep__is_there_with_three_tasks_whose_optimum_is_
     for records in runs.values():
         final = records[-1].final
         assert final["score"] == pytest.approx(
-            0.5 * final["in_task"] + 0.25 * final["shifted"] + 0.25 * final["retained"],
+            0.5 * final["in_task"]
+            + 0.25 * final["shifted"]
+            + 0.25 * final["retained"],
             abs=1e-5,
         )
 
@@ -284,9 +307,9 @@ def test_seed_spread__equal_cells_of_two_tasks__are_no_replicas_of_each_other():
 
 
 def test_mixture_suite__objectives__are_the_target_mixes():
-    assert {t.objective for t in load_suite("lab-data_mixture-v1").split("test")} == {
-        f"{name}_loss" for name in TARGETS
-    }
+    assert {
+        t.objective for t in load_suite("lab-data_mixture-v1").split("test")
+    } == {f"{name}_loss" for name in TARGETS}
 
 
 def test_mixture_design__cheap_and_dear_levels__share_their_first_cells():
@@ -302,7 +325,9 @@ def test_mixture_design__cheap_and_dear_levels__share_their_first_cells():
     )
 
 
-def test_sequence_starts__shares__are_exact_and_repeat_only_what_is_short(texts):
+def test_sequence_starts__shares__are_exact_and_repeat_only_what_is_short(
+    texts,
+):
     mixture = dict.fromkeys(data_mixture.DOMAINS, 0.1) | {"code": 0.5}
     starts = train_mixture.sequence_starts(mixture, texts, 40, seed=3)
     domain, within = starts // 700, starts % 700
@@ -314,7 +339,9 @@ def test_sequence_starts__shares__are_exact_and_repeat_only_what_is_short(texts)
         d: torch.bincount(within[domain == d] // 64, minlength=10).tolist()
         for d in range(6)
     }
-    assert counts[1] == [2] * 10 and all(max(counts[d]) == 1 for d in (0, 2, 3, 4, 5))
+    assert counts[1] == [2] * 10 and all(
+        max(counts[d]) == 1 for d in (0, 2, 3, 4, 5)
+    )
     assert torch.equal(
         starts, train_mixture.sequence_starts(mixture, texts, 40, seed=3)
     )
@@ -323,8 +350,12 @@ def test_sequence_starts__shares__are_exact_and_repeat_only_what_is_short(texts)
     )
 
 
-def test_mixture_training__stack__equals_single_runs_and_scores_every_target(texts):
-    runs = [Run("data_mixture", MIX, c, 0) for c in data_mixture.design(MIX)[:3]]
+def test_mixture_training__stack__equals_single_runs_and_scores_every_target(
+    texts,
+):
+    runs = [
+        Run("data_mixture", MIX, c, 0) for c in data_mixture.design(MIX)[:3]
+    ]
     together = train_mixture.train(runs, texts)
     alone = train_mixture.train(runs[1:2], texts)[runs[1].run_id][-1]
     assert alone.final["broad_loss"] == pytest.approx(
@@ -336,12 +367,15 @@ def test_mixture_training__stack__equals_single_runs_and_scores_every_target(tex
         }
         for name, parts in TARGETS.items():
             assert end.final[f"{name}_loss"] == pytest.approx(
-                sum(w * end.final[f"{d}_loss"] for d, w in parts.items()), rel=1e-4
+                sum(w * end.final[f"{d}_loss"] for d, w in parts.items()),
+                rel=1e-4,
             )
 
 
 def test_mixture_training__a_domain_left_out__is_lost_most(texts):
-    without = {"mixture": dict.fromkeys(data_mixture.DOMAINS, 0.2) | {"code": 0.0}}
+    without = {
+        "mixture": dict.fromkeys(data_mixture.DOMAINS, 0.2) | {"code": 0.0}
+    }
     end = train_mixture.train([Run("data_mixture", MIX, without, 0)], texts)[
         "data_mixture-t1-" + Run("data_mixture", MIX, without, 0).run_id[-12:]
     ][-1]
@@ -361,7 +395,10 @@ def test_mixture_training__targets_left_out__are_worse_than_a_guess_and_the_run_
     run = Run(
         "data_mixture",
         level,
-        {"mixture": dict.fromkeys(data_mixture.DOMAINS, 0.0) | {"structured": 1.0}},
+        {
+            "mixture": dict.fromkeys(data_mixture.DOMAINS, 0.0)
+            | {"structured": 1.0}
+        },
         0,
     )
     end = train_mixture.train([run], texts)[run.run_id][-1]
@@ -408,7 +445,9 @@ def test_domains__generated_text__is_right_and_the_same_again():
     assert next(iter(domains._dialogue())) == next(iter(domains._dialogue()))
 
 
-def test_domains__other_digest__refused_with_the_remedy(tmp_path, texts, monkeypatch):
+def test_domains__other_digest__refused_with_the_remedy(
+    tmp_path, texts, monkeypatch
+):
     monkeypatch.setattr(domains, "_tokenize", lambda: texts)
     with pytest.raises(CorpusError, match="pip install"):
         domains.load(tmp_path)
@@ -422,7 +461,8 @@ def test_shapes__budgets__are_kept_and_dear_levels_take_the_first_of_cheap_ones(
     for level in ARCHITECTURE.levels:
         cells = ARCHITECTURE.design(level)
         assert all(
-            architecture.shape_of(c).total_params <= level.settings["param_budget"]
+            architecture.shape_of(c).total_params
+            <= level.settings["param_budget"]
             for c in cells
         )
         for cell in cells:
@@ -432,16 +472,22 @@ def test_shapes__budgets__are_kept_and_dear_levels_take_the_first_of_cheap_ones(
                 * level.settings["batch_tokens"]
                 * architecture.shape_of(cell).train_flops_a_token
             )
-            assert spent == pytest.approx(level.settings["flop_budget"], rel=0.06)
+            assert spent == pytest.approx(
+                level.settings["flop_budget"], rel=0.06
+            )
     cheap, dear = (
         ARCHITECTURE.design(ARCHITECTURE.level(name)) for name in ("b1", "b3")
     )
     assert cheap[: len(dear)] == dear
-    shared = [c for c in ARCHITECTURE.design(ARCHITECTURE.level("c1")) if c in cheap]
+    shared = [
+        c for c in ARCHITECTURE.design(ARCHITECTURE.level("c1")) if c in cheap
+    ]
     assert len(shared) >= 2 * architecture.N_SHARED
 
 
-def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(text):
+def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(
+    text,
+):
     cells = architecture.design(SHAPES)[:2]
     runs = [Run("architecture", SHAPES, c, 0) for c in cells]
     assert len(ARCHITECTURE.stacks(runs)) == 1
@@ -459,13 +505,15 @@ def test_architecture_training__stack__equals_single_runs_and_budget_is_spent(te
         and found["cost_flops"] == 2e8
         and found["status"] == "finished"
     )
-    assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(end.final) == {
-        "val_loss"
-    } | {m.name for m in ARCHITECTURE.secondary}
+    assert end.cost["flops"] == pytest.approx(2e8, rel=0.5) and set(
+        end.final
+    ) == {"val_loss"} | {m.name for m in ARCHITECTURE.secondary}
 
 
 def test_epochs__more_than_the_text__every_sequence_again_in_another_order():
-    starts = train_architecture.epochs(n_tokens=1000, n_sequences=40, seed=1) // 64
+    starts = (
+        train_architecture.epochs(n_tokens=1000, n_sequences=40, seed=1) // 64
+    )
     once, again = starts[:15].tolist(), starts[15:30].tolist()
     assert (
         sorted(once) == sorted(again) == list(range(15))
@@ -478,25 +526,35 @@ def test_costs__deeper_and_wider__take_more_memory_and_a_tied_head_fewer_paramet
     text,
 ):
     batch = tuple(
-        torch.from_numpy(text.train[None, i : i + 512].astype(np.int64)) for i in (0, 1)
+        torch.from_numpy(text.train[None, i : i + 512].astype(np.int64))
+        for i in (0, 1)
     )
     small, deep, wide = (
         train_architecture.costs(s, batch)
-        for s in (Shape(16, 1, heads=1), Shape(16, 3, heads=1), Shape(32, 1, heads=1))
+        for s in (
+            Shape(16, 1, heads=1),
+            Shape(16, 3, heads=1),
+            Shape(32, 1, heads=1),
+        )
     )
     assert small["train_memory_bytes"] < min(
         deep["train_memory_bytes"], wide["train_memory_bytes"]
     )
     assert all(c["latency_ms"] > 0 for c in (small, deep, wide))
-    assert Shape(16, 1).total_params - Shape(16, 1, tied=True).total_params == 512 * 16
     assert (
-        Shape(16, 1).train_flops_a_token == Shape(16, 1, tied=True).train_flops_a_token
+        Shape(16, 1).total_params - Shape(16, 1, tied=True).total_params
+        == 512 * 16
+    )
+    assert (
+        Shape(16, 1).train_flops_a_token
+        == Shape(16, 1, tied=True).train_flops_a_token
     )
 
 
 def test_model__heads_and_tying__change_what_is_computed(text):
     batch = tuple(
-        torch.from_numpy(text.train[None, i : i + 64].astype(np.int64)) for i in (0, 1)
+        torch.from_numpy(text.train[None, i : i + 64].astype(np.int64))
+        for i in (0, 1)
     )
     losses = [
         StackedDecoder(Shape(32, 1, heads=h, tied=t), [0]).losses(*batch).item()
@@ -505,7 +563,9 @@ def test_model__heads_and_tying__change_what_is_computed(text):
     assert losses[0] == losses[1] and len(set(losses)) == 3
 
 
-def test_optimizer_training__stack__equals_single_runs_and_every_knob_counts(text):
+def test_optimizer_training__stack__equals_single_runs_and_every_knob_counts(
+    text,
+):
     plain = {
         "learning_rate": 2.0**-6,
         "batch_tokens": 256,
@@ -528,9 +588,9 @@ def test_optimizer_training__stack__equals_single_runs_and_every_knob_counts(tex
         assert together[run.run_id][-1].final["val_loss"] == pytest.approx(
             alone[-1].final["val_loss"], rel=1e-4
         )
-    assert len({records[-1].final["val_loss"] for records in together.values()}) == len(
-        changes
-    )
+    assert len(
+        {records[-1].final["val_loss"] for records in together.values()}
+    ) == len(changes)
     read = landed(together[runs[0].run_id])
     assert (
         not read.bad
@@ -544,9 +604,9 @@ def test_pilot__second_seed__goes_to_the_best_cells_once_the_first_is_there():
     first = pilot_runs(DATA_MIXTURE, level, 8, {})
     assert len(first) == 8 and {r.seed for r in first} == {0}
     losses = {r.run_id: -i for i, r in enumerate(first)}
-    assert [r.config for r in pilot_runs(DATA_MIXTURE, level, 8, losses)[8:]] == [
-        r.config for r in first[:3:-1]
-    ]
+    assert [
+        r.config for r in pilot_runs(DATA_MIXTURE, level, 8, losses)[8:]
+    ] == [r.config for r in first[:3:-1]]
 
 
 def test_summary__maximized_objective__best_is_the_highest():
@@ -556,6 +616,8 @@ def test_summary__maximized_objective__best_is_the_highest():
     )
     assert family.loss({"writer_loss": 2.0}) == -2.0
     assert (
-        summary.shown({"mixture": {"code": 0.25, "prose": 0.0}, "rate": 2.0**-6})
+        summary.shown(
+            {"mixture": {"code": 0.25, "prose": 0.0}, "rate": 2.0**-6}
+        )
         == "mixture code=25%, rate 0.015625"
     )

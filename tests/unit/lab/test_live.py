@@ -53,7 +53,9 @@ def tiny(monkeypatch):
     monkeypatch.setattr(data_mixture, "load", lambda *_: live_tables.domains())
 
 
-def played(folder, name="pretraining", launcher=None, seed=0, lab=None, **changes):
+def played(
+    folder, name="pretraining", launcher=None, seed=0, lab=None, **changes
+):
     table = table_of(name)
     live = table.with_outcomes_from(lab or lab_in(folder, launcher or Inline()))
     return start(task_of(live, **changes), live, seed)
@@ -62,7 +64,9 @@ def played(folder, name="pretraining", launcher=None, seed=0, lab=None, **change
 def records(folder, run):
     return [
         parse_record(line)
-        for line in (folder / "inbox" / f"{run.run_id}.jsonl").read_text().splitlines()
+        for line in (folder / "inbox" / f"{run.run_id}.jsonl")
+        .read_text()
+        .splitlines()
     ]
 
 
@@ -117,7 +121,9 @@ def test_live__regret__is_the_difference_to_the_best_recorded_configuration_unde
     found = episode.run({"learning_rate": 2.0**-9, "batch_tokens": 256})
     best = records(tmp_path, launcher.asked[0])[-1].final["val_loss"]
     unit = np.median(episode.losses) - 3.0
-    assert episode.comparable_loss(found) == pytest.approx(3.0 + found.loss - best)
+    assert episode.comparable_loss(found) == pytest.approx(
+        3.0 + found.loss - best
+    )
     assert (
         episode.regret_curve()[0]
         == pytest.approx(np.clip((found.loss - best) / unit, 0, 1))
@@ -138,7 +144,12 @@ def test_live__better_than_every_recorded_row__regret_is_zero_and_the_gap_negati
     episode = played(tmp_path)
     found = episode.run({"learning_rate": 2.0**-5, "batch_tokens": 64})
     result = result_of(episode, Player("someone"))
-    assert result.regret[0] == result.latent_regret[0] == result.inference_regret == 0.0
+    assert (
+        result.regret[0]
+        == result.latent_regret[0]
+        == result.inference_regret
+        == 0.0
+    )
     assert (
         result.raw_gap[0] == pytest.approx(episode.comparable_loss(found) - 3.0)
         and result.raw_gap[0] < 0
@@ -147,7 +158,9 @@ def test_live__better_than_every_recorded_row__regret_is_zero_and_the_gap_negati
     assert result.live and result.table_id == "tiny"
 
 
-def test_live__submitted_without_a_trial__is_trained_to_be_judged(tiny, tmp_path):
+def test_live__submitted_without_a_trial__is_trained_to_be_judged(
+    tiny, tmp_path
+):
     launcher = Inline()
     episode = played(tmp_path, launcher=launcher)
     episode.submit(OFF)
@@ -176,11 +189,16 @@ def start_trial(launcher, folder):
     from autollm.gym.tasks.episode import Trial
 
     return Trial(
-        1, "ok", None, loss=records(folder, launcher.asked[-1])[-1].final["val_loss"]
+        1,
+        "ok",
+        None,
+        loss=records(folder, launcher.asked[-1])[-1].final["val_loss"],
     )
 
 
-def test_live__same_proposal_and_seed__recorded_run_is_used_again(tiny, tmp_path):
+def test_live__same_proposal_and_seed__recorded_run_is_used_again(
+    tiny, tmp_path
+):
     first = played(tmp_path).run(OFF)
     idle, fresh = Inline(), Inline()
     again = played(tmp_path, launcher=idle)
@@ -215,13 +233,17 @@ def test_live__text_view_and_masked_task__play_the_same_runs(tiny, tmp_path):
     env = TextEnv(lambda: played(tmp_path, seed=1, masked=True))
     env.reset()
     trial = env.episode.run(
-        env.episode.drawn.view.space.decode(TINY["pretraining"].space.encode(OFF))
+        env.episode.drawn.view.space.decode(
+            TINY["pretraining"].space.encode(OFF)
+        )
     )
     assert trial.loss == played(tmp_path, seed=1).run(OFF).loss
 
 
 @pytest.mark.parametrize("name", ["architecture", "data_mixture"])
-def test_live__other_families__are_trained_at_their_own_level(tiny, tmp_path, name):
+def test_live__other_families__are_trained_at_their_own_level(
+    tiny, tmp_path, name
+):
     launcher = Inline()
     episode = played(tmp_path, name, launcher)
     proposal = {
@@ -248,9 +270,13 @@ def test_live__other_families__are_trained_at_their_own_level(tiny, tmp_path, na
     assert (
         trial.status == "ok"
         and run.level.name == "t1"
-        and trial.loss == records(tmp_path, run)[-1].final[TINY[name].objective.name]
+        and trial.loss
+        == records(tmp_path, run)[-1].final[TINY[name].objective.name]
     )
-    assert landed(tmp_path / "inbox" / f"{run.run_id}.jsonl")["status"] == "finished"
+    assert (
+        landed(tmp_path / "inbox" / f"{run.run_id}.jsonl")["status"]
+        == "finished"
+    )
     assert run.config == proposal or run.config["mixture"] == pytest.approx(
         proposal["mixture"]
     )
@@ -259,9 +285,9 @@ def test_live__other_families__are_trained_at_their_own_level(tiny, tmp_path, na
         if name == "data_mixture"
         else played(tmp_path, name, launcher)
     )
-    assert (other.run(proposal).loss == trial.loss) is (name == "architecture") and len(
-        launcher.asked
-    ) == 2
+    assert (other.run(proposal).loss == trial.loss) is (
+        name == "architecture"
+    ) and len(launcher.asked) == 2
 
 
 def test_live__grpo__is_trained_from_its_start_model_and_maximized(
@@ -300,11 +326,14 @@ def test_live__grpo__is_trained_from_its_start_model_and_maximized(
     )
     row = landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")
     assert (
-        row["source"] == "lab-rl_tuning" and row["objective_value"] == trial.objective
+        row["source"] == "lab-rl_tuning"
+        and row["objective_value"] == trial.objective
     )
 
 
-def test_live__diverging_runs__are_recorded_outcomes(tiny, tmp_path, monkeypatch):
+def test_live__diverging_runs__are_recorded_outcomes(
+    tiny, tmp_path, monkeypatch
+):
     reference = Inline()
     played(tmp_path, launcher=reference).run(
         TINY["pretraining"].design(LEVELS["pretraining"])[0]
@@ -314,7 +343,8 @@ def test_live__diverging_runs__are_recorded_outcomes(tiny, tmp_path, monkeypatch
     finite = played(tmp_path, launcher=launcher).run(OFF)
     assert (
         finite.diverged
-        and finite.loss == records(tmp_path, launcher.asked[-1])[-1].final["val_loss"]
+        and finite.loss
+        == records(tmp_path, launcher.asked[-1])[-1].final["val_loss"]
         and len(launcher.asked) == 1
     )
     monkeypatch.setattr(
@@ -323,10 +353,14 @@ def test_live__diverging_runs__are_recorded_outcomes(tiny, tmp_path, monkeypatch
     episode = played(tmp_path, launcher=launcher)
     broken = episode.run({**OFF, "batch_tokens": 128})
     assert (
-        broken.diverged and np.isnan(broken.objective) and broken.loss == 3.0 + 0.1 * 7
+        broken.diverged
+        and np.isnan(broken.objective)
+        and broken.loss == 3.0 + 0.1 * 7
     )
     assert (
-        landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")["status"]
+        landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")[
+            "status"
+        ]
         == "diverged"
     )
 
@@ -341,7 +375,9 @@ def test_live__trainer_that_raises__is_a_failed_run_and_the_episode_goes_on(
     cells = family.design(LEVELS[name])
     if name == "rl_tuning":
         monkeypatch.setattr(
-            module, "train", lambda runs, *_: {r.run_id: fake(family, r) for r in runs}
+            module,
+            "train",
+            lambda runs, *_: {r.run_id: fake(family, r) for r in runs},
         )
     good = module.train
 
@@ -361,7 +397,9 @@ def test_live__trainer_that_raises__is_a_failed_run_and_the_episode_goes_on(
         and trial.loss == max(episode.losses)
     )
     assert (
-        landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")["status"]
+        landed(tmp_path / "inbox" / f"{launcher.asked[-1].run_id}.jsonl")[
+            "status"
+        ]
         == "failed"
     )
     assert np.isfinite(episode.run(cells[0]).objective)
@@ -371,7 +409,12 @@ def fake(family, run):
     from autollm.lab.recording import header
 
     head = header(
-        family, run, model=run.level.settings, sha256="", packages=(), started=""
+        family,
+        run,
+        model=run.level.settings,
+        sha256="",
+        packages=(),
+        started="",
     )
     return [
         head,
@@ -423,7 +466,9 @@ def test_live__reference_out_of_time__nothing_can_be_judged_and_the_remedy_is_sa
 
 def test_live__run_that_breaks_a_constraint__costs_its_trial(tiny, tmp_path):
     episode = played(
-        tmp_path, "architecture", constraints=(Constraint("latency_ms", least=3.0),)
+        tmp_path,
+        "architecture",
+        constraints=(Constraint("latency_ms", least=3.0),),
     )
     shapes = [
         {
@@ -437,11 +482,16 @@ def test_live__run_that_breaks_a_constraint__costs_its_trial(tiny, tmp_path):
         for w in (8, 16)
     ]
     slow = dataclasses.replace(
-        episode.drawn.task, constraints=(Constraint("total_params", most=5000.0),)
+        episode.drawn.task,
+        constraints=(Constraint("total_params", most=5000.0),),
     )
     episode.source.drawn = dataclasses.replace(episode.drawn, task=slow)
     small, large = (episode.run(shape) for shape in shapes)
-    assert shape_of(shapes[0]).total_params <= 5000 < shape_of(shapes[1]).total_params
+    assert (
+        shape_of(shapes[0]).total_params
+        <= 5000
+        < shape_of(shapes[1]).total_params
+    )
     assert (
         small.status == "ok"
         and (large.status, large.row) == ("infeasible", -1)
@@ -464,7 +514,13 @@ def process(folder, out):
     """The same evaluation as a user has it: it trains in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.lab.live_tables", str(folder), str(out)],
+        [
+            sys.executable,
+            "-m",
+            "tests.unit.lab.live_tables",
+            str(folder),
+            str(out),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -473,7 +529,9 @@ def process(folder, out):
     )
 
 
-def test_live__killed_half_way__goes_on_and_ends_as_if_it_had_not_been(tiny, tmp_path):
+def test_live__killed_half_way__goes_on_and_ends_as_if_it_had_not_been(
+    tiny, tmp_path
+):
     whole_launcher = Inline()
     whole = evaluate_live(
         tmp_path / "whole", tmp_path / "whole" / "out", whole_launcher
@@ -523,7 +581,12 @@ def test_live__run_that_another_evaluation_holds__is_waited_for_and_then_refused
     lab = lab_in(tmp_path, Inline(), max_seconds=-300.0)
     run = Run("pretraining", LEVELS["pretraining"], OFF, SEEDS_FROM)
     child = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(lab.locks_dir / f"{run.run_id}.lock")],
+        [
+            sys.executable,
+            "-c",
+            _HOLD,
+            str(lab.locks_dir / f"{run.run_id}.lock"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
@@ -548,7 +611,9 @@ with hold(Path(sys.argv[1]), "it"):
 
 
 def test_live__array_environment__is_refused(tiny, tmp_path):
-    live = table_of("pretraining").with_outcomes_from(lab_in(tmp_path, Inline()))
+    live = table_of("pretraining").with_outcomes_from(
+        lab_in(tmp_path, Inline())
+    )
     with pytest.raises(EpisodeError, match="played live"):
         LLMConfigEnv(task_of(live), live).reset(seed=0)
 
@@ -557,7 +622,8 @@ def test_live__target_that_is_no_lab_level__says_so(tmp_path):
     table = make_table()
     live = table.with_outcomes_from(lab_in(tmp_path, Inline()))
     with pytest.raises(
-        EpisodeError, match=r"toy 3 .*no level of the lab.*Fix: leave --live out"
+        EpisodeError,
+        match=r"toy 3 .*no level of the lab.*Fix: leave --live out",
     ):
         start(make_task(live), live, 0)
 
@@ -573,7 +639,9 @@ def test_level_of__every_declared_level__is_found_by_its_experiment(name):
             table_of(name).experiments[0],
             source=source,
             fidelity=family.fidelity(level),
-            experiment_id=live_tables.experiment_id(source, family.fidelity(level)),
+            experiment_id=live_tables.experiment_id(
+                source, family.fidelity(level)
+            ),
         )
         assert level_of(found, "t") == (family, level)
         assert all(family.allows(level, c) for c in family.design(level))
@@ -607,4 +675,6 @@ def test_live_lab__sent_to_a_worker__leaves_its_launcher_behind(tmp_path):
 
     lab = LiveLab(tmp_path, tmp_path, tmp_path)
     lab._launcher = object()
-    assert pickle.loads(pickle.dumps(lab)) == LiveLab(tmp_path, tmp_path, tmp_path)
+    assert pickle.loads(pickle.dumps(lab)) == LiveLab(
+        tmp_path, tmp_path, tmp_path
+    )

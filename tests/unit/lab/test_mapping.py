@@ -18,7 +18,9 @@ MAPPING_IDS = {
 
 
 def test_lab_mappings__every_family__has_a_source_of_its_own():
-    assert [m.source for m in lab_mappings()] == [f"lab-{name}" for name in FAMILIES]
+    assert [m.source for m in lab_mappings()] == [
+        f"lab-{name}" for name in FAMILIES
+    ]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -34,19 +36,27 @@ def test_mapping_of__pretraining__says_window_steps_columns_and_signal():
         0.5,
         (2**-9, 2**-4.5),
     )
-    assert (batch.unit, batch.role, batch.window) == ("tokens", "size", (64, 2048))
+    assert (batch.unit, batch.role, batch.window) == (
+        "tokens",
+        "size",
+        (64, 2048),
+    )
     assert [q.column for q in mapping.fidelity] == [
         "fidelity.params",
         "fidelity.tokens",
     ]
-    assert (mapping.signal.name, mapping.signal.direction) == ("train_loss", "min")
+    assert (mapping.signal.name, mapping.signal.direction) == (
+        "train_loss",
+        "min",
+    )
 
 
 def test_mapping_of__families_with_rules_of_their_own__say_them():
     assert mapping_of(FAMILIES["optimizer"]).family == "pretraining"
     assert mapping_of(FAMILIES["rl_tuning"]).group.column == "model.task"
     assert (
-        mapping_of(FAMILIES["architecture"]).cost.flops.text == "fidelity.flop_budget"
+        mapping_of(FAMILIES["architecture"]).cost.flops.text
+        == "fidelity.flop_budget"
     )
     mixture = mapping_of(FAMILIES["data_mixture"]).knobs[0]
     assert (mixture.columns, mixture.prefix) == (

@@ -53,7 +53,12 @@ def made_up_runs(best, noise=0.0, diverged=0):
 
 def test_qualities__small_noise_and_a_seed_s_own_shift__fits_and_lies_inside():
     (found,) = qualities(PRETRAINING, FRESH, made_up_runs(MIDDLE, noise=0.01))
-    assert (found.n_cells, found.n_seeds, found.n_runs, found.diverged_share) == (
+    assert (
+        found.n_cells,
+        found.n_seeds,
+        found.n_runs,
+        found.diverged_share,
+    ) == (
         32,
         3,
         96,
@@ -69,17 +74,21 @@ def test_qualities__noise_diverged_runs_and_an_optimum_on_the_edge__are_said():
     )
     assert not found.fits and found.diverged_share == 3 / 96
     (still,) = qualities(PRETRAINING, FRESH, made_up_runs(corner))
-    assert "learning_rate" in still.edges and "on an edge: learning_rate" in shown(
-        [still]
+    assert (
+        "learning_rate" in still.edges
+        and "on an edge: learning_rate" in shown([still])
     )
 
 
 def test_qualities__runs_of_other_levels__are_no_part_of_it():
     runs = made_up_runs(MIDDLE)
-    ladder = [dataclasses.replace(runs[0][0], run_id="pretraining-a1-0"), runs[0][1]]
-    assert [q.level for q in qualities(PRETRAINING, FRESH, [*runs, ladder])] == [
-        "fresh1"
+    ladder = [
+        dataclasses.replace(runs[0][0], run_id="pretraining-a1-0"),
+        runs[0][1],
     ]
+    assert [
+        q.level for q in qualities(PRETRAINING, FRESH, [*runs, ladder])
+    ] == ["fresh1"]
 
 
 def test_quality__its_fields__tell_no_outcome_and_no_configuration():
@@ -123,7 +132,9 @@ def test_verify__sealed_runs__their_losses_are_not_told(
 ):
     compared = [Comparison("pretraining-x-1", 2.5, 2.25, 0.5)]
     monkeypatch.setattr("autollm.lab.verify.verify", lambda *_: compared)
-    monkeypatch.setattr("autollm.lab.archive.shipped", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(
+        "autollm.lab.archive.shipped", lambda *_, **__: tmp_path
+    )
     said = call("verify", "--sweep", sweep, "--home", str(tmp_path))
     assert "agrees    pretraining-x-1: " in said
     assert "difference 0.2500, tolerance 0.5000" in said

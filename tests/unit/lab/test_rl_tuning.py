@@ -18,7 +18,12 @@ from tests.unit.logs.mapped_rows import read
 LEVEL = Level(
     "s1",
     "train",
-    {"task": "sorting", "width": 16, "layers": 1, "completions": COMPLETIONS_A_STEP},
+    {
+        "task": "sorting",
+        "width": 16,
+        "layers": 1,
+        "completions": COMPLETIONS_A_STEP,
+    },
 )
 
 
@@ -28,10 +33,13 @@ def test_tasks__own_answer__is_right_and_well_formed_at_every_size(task):
     for size in tasks.SIZES[task] + tasks.SHIFTED[task]:
         examples = [tasks.make(task, size, rng) for _ in range(200)]
         assert all(
-            tasks.is_right(e.prompt, e.answer) and len(e.answer) < tasks.MAX_ANSWER
+            tasks.is_right(e.prompt, e.answer)
+            and len(e.answer) < tasks.MAX_ANSWER
             for e in examples
         )
-        assert all(set(e.prompt + e.answer) <= set(tasks.ALPHABET) for e in examples)
+        assert all(
+            set(e.prompt + e.answer) <= set(tasks.ALPHABET) for e in examples
+        )
         assert len({e.prompt for e in examples}) > 30
 
 
@@ -57,7 +65,10 @@ def test_tasks__own_answer__is_right_and_well_formed_at_every_size(task):
     ],
 )
 def test_tasks__answers__are_judged(prompt, answer, right, formed):
-    assert (tasks.is_right(prompt, answer), tasks.is_well_formed(prompt, answer)) == (
+    assert (
+        tasks.is_right(prompt, answer),
+        tasks.is_well_formed(prompt, answer),
+    ) == (
         right,
         formed,
     )
@@ -94,7 +105,9 @@ def test_start_model__made_once__is_found_again(cache):
 
 
 def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(starts, "RECIPE", {**starts.RECIPE, "band": [0.99, 1.0]})
+    monkeypatch.setattr(
+        starts, "RECIPE", {**starts.RECIPE, "band": [0.99, 1.0]}
+    )
     with pytest.raises(starts.SetupError, match="did not reach"):
         starts.start_model("sorting", 16, 1, tmp_path)
 
@@ -141,7 +154,8 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
     }
     run = Run("rl_tuning", LEVEL, config, 0)
     first, again = (
-        rl_tuning.train([run], rl_tuning.load(cache))[run.run_id] for _ in range(2)
+        rl_tuning.train([run], rl_tuning.load(cache))[run.run_id]
+        for _ in range(2)
     )
     head, *steps, end = first
     assert (
@@ -170,7 +184,9 @@ def test_training__short_run__is_a_valid_log_and_repeats(cache, monkeypatch):
 def test_reward__format_alone__is_paid_a_little():
     from autollm.lab.trainers.rl_tuning import FORMAT_REWARD, reward
 
-    assert reward(["S21=", "S21=", "S21="], ["12<end>", "11<end><pad>", "<end>"]) == [
+    assert reward(
+        ["S21=", "S21=", "S21="], ["12<end>", "11<end><pad>", "<end>"]
+    ) == [
         1 + FORMAT_REWARD,
         FORMAT_REWARD,
         0.0,

@@ -38,7 +38,10 @@ def test_level__unknown_field__has_its_nearest_named():
     ("changes", "said"),
     [
         ({"levels": (first_level(), first_level())}, "two levels 'a1'"),
-        ({"objective": Metric("loss", "nats")}, "objective 'loss' has no direction"),
+        (
+            {"objective": Metric("loss", "nats")},
+            "objective 'loss' has no direction",
+        ),
         (
             {"fidelity": lambda level: {level.name: 1.0}},
             "fidelities a1 and a2, expected one ladder",

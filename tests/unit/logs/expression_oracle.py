@@ -48,7 +48,9 @@ def _value(node: Node, names: dict[str, float | str | None]):
             return _logic(node, names)
         case Operation(operands=(operand,), operator=sign):
             found = _value(operand, names)
-            return None if found is None else (-found if sign == "-" else +found)
+            return (
+                None if found is None else (-found if sign == "-" else +found)
+            )
     inner = node.operands if isinstance(node, Operation) else node.arguments
     values = [_value(operand, names) for operand in inner]
     if isinstance(node, Operation) and node.operator in _COMPARE:
@@ -64,7 +66,9 @@ def _value(node: Node, names: dict[str, float | str | None]):
     if is_extreme and any(math.isnan(v) for v in values):
         return math.nan
     apply = (
-        _CALLS[node.function] if isinstance(node, Call) else _ARITHMETIC[node.operator]
+        _CALLS[node.function]
+        if isinstance(node, Call)
+        else _ARITHMETIC[node.operator]
     )
     try:
         return apply(*map(float, values))
@@ -81,7 +85,9 @@ def _truth(found: object) -> bool | None:
     return None if found is None else bool(found)
 
 
-def _logic(node: Operation, names: dict[str, float | str | None]) -> bool | None:
+def _logic(
+    node: Operation, names: dict[str, float | str | None]
+) -> bool | None:
     values = [_truth(_value(operand, names)) for operand in node.operands]
     if node.operator == "not":
         return None if values[0] is None else not values[0]

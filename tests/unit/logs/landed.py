@@ -40,7 +40,9 @@ class Landed:
         return " / ".join(row["reason"] for row in self.bad)
 
 
-def land_bytes(name: str, data: bytes, mapping: Mapping | None = None) -> Landed:
+def land_bytes(
+    name: str, data: bytes, mapping: Mapping | None = None
+) -> Landed:
     """Land one file in a lake of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), name, data)

@@ -62,13 +62,18 @@ class Found:
         return " / ".join(part.reason for part in self.bad)
 
 
-def relations(file_format: str, data: bytes, name: str = "t.csv") -> list[Relation]:
+def relations(
+    file_format: str, data: bytes, name: str = "t.csv"
+) -> list[Relation]:
     """What the reader of a format makes of bytes."""
     return list(TABLES[file_format].read(Bytes(name, data)))
 
 
 def read(
-    file_format: str, data: bytes, mapping: Mapping | None = None, name: str = "t.csv"
+    file_format: str,
+    data: bytes,
+    mapping: Mapping | None = None,
+    name: str = "t.csv",
 ) -> Found:
     """Bytes through their reader and, with a mapping, to canonical rows.
 
@@ -91,7 +96,9 @@ def read(
         mapped = _MAPPER.map(relation, mapping, styles)
         found.runs += mapped.runs.to_pylist()
         for row in mapped.bad.to_pylist():
-            bad = BadLines(row["line"], row["n_lines"], row["reason"], row["text"])
+            bad = BadLines(
+                row["line"], row["n_lines"], row["reason"], row["text"]
+            )
             found.bad.append(bad)
     found.bad.sort(key=lambda part: part.line)
     return found

@@ -39,12 +39,19 @@ def run_lines(
         "created_at": "2026-01-01T00:00:00Z",
     } | changes
     steps = [
-        RunStep(10 * i, {"train_loss": 5.0 - i, "grad_norm": 1.0}, 5120.0 * i, 0.5 * i)
+        RunStep(
+            10 * i,
+            {"train_loss": 5.0 - i, "grad_norm": 1.0},
+            5120.0 * i,
+            0.5 * i,
+        )
         for i in range(n_steps)
     ]
     if end == "finished":
         end = RunEnd(
-            "finished", {"val_loss": 3.5}, {"flops": 7.5e10, "device_hours": 0.01}
+            "finished",
+            {"val_loss": 3.5},
+            {"flops": 7.5e10, "device_hours": 0.01},
         )
     records = [RunHeader(**header), *steps, *([end] if end else [])]
     return [to_line(record) for record in records]
@@ -56,7 +63,13 @@ def run_bytes(run_id: str = "r1", **changes) -> bytes:
 
 
 def steplaw_row(
-    name: str, *, lr="0.0009766", bs="64", loss="3.0", n="214663680", d="4000000000"
+    name: str,
+    *,
+    lr="0.0009766",
+    bs="64",
+    loss="3.0",
+    n="214663680",
+    d="4000000000",
 ) -> str:
     """One row as the published table prints it."""
     return f"960,9368,15,7,{lr},{bs},100,2.9,{loss},{name},{d},{n},18.6"
@@ -86,7 +99,9 @@ def tar_bytes(members: dict[str, bytes], mode: str = "w:xz") -> bytes:
     return buffer.getvalue()
 
 
-def sweep_mapping(file_format: str, files: Iterable[str], more: str = "") -> str:
+def sweep_mapping(
+    file_format: str, files: Iterable[str], more: str = ""
+) -> str:
     """A small mapping: columns id, lr, N, loss; `more` is appended (sections) to it."""
     return f"""
 schema = "autollm.mapping/1"
@@ -121,5 +136,7 @@ def parquet_bytes(
 ) -> bytes:
     """A Parquet table."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), buffer, row_group_size=row_group_size)
+    pq.write_table(
+        pa.Table.from_pylist(rows), buffer, row_group_size=row_group_size
+    )
     return buffer.getvalue()

@@ -31,7 +31,9 @@ def changed(mapping: Mapping, **fields) -> Mapping:
 
 def build_run(mapping: Mapping, values: dict) -> dict:
     """The canonical row, which there must be."""
-    named = {"exp_name": "x"} if mapping.source == "steplaw" else {"run_id": "x"}
+    named = (
+        {"exp_name": "x"} if mapping.source == "steplaw" else {"run_id": "x"}
+    )
     row = map_row(mapping, {**named, **values})
     assert "config_json" in row, row
     return row
@@ -70,7 +72,9 @@ def test_build_run__step_law_row__is_in_tokens_and_half_octaves():
         "tokens": 100000000000,
     }
     assert run["fidelity_label"] == "params=1.07e9,tokens=1e11"
-    assert run["cost_flops"] == 6.0 * 1073741824 * 100_000_000_000  # beyond int64
+    assert (
+        run["cost_flops"] == 6.0 * 1073741824 * 100_000_000_000
+    )  # beyond int64
     assert (run["status"], run["objective_value"], run["secondary_json"]) == (
         "finished",
         2.4,
@@ -88,8 +92,9 @@ def test_build_run__two_spellings_of_one_rate__are_one_configuration():
 
 
 def test_build_run__rate_between_two_steps__is_refused_with_the_nearest():
-    assert "lr=0.0003 is 0.203 octaves from the nearest step 0.000345267" in refusal(
-        STEPLAW, ROW | {"lr": "3e-4"}
+    assert (
+        "lr=0.0003 is 0.203 octaves from the nearest step 0.000345267"
+        in refusal(STEPLAW, ROW | {"lr": "3e-4"})
     )
 
 
@@ -135,17 +140,27 @@ def lab_values(**changes):
 
 def test_build_run__lab_run_on_a_gpu__has_gpu_hours():
     run = build_run(LAB, lab_values())
-    assert (run["seed"], run["device_hours"], run["gpu_hours"], run["cost_flops"]) == (
+    assert (
+        run["seed"],
+        run["device_hours"],
+        run["gpu_hours"],
+        run["cost_flops"],
+    ) == (
         3,
         0.25,
         0.25,
         7.5e10,
     )
-    assert build_run(LAB, lab_values(**{"hardware.device": "cpu"}))["gpu_hours"] is None
+    assert (
+        build_run(LAB, lab_values(**{"hardware.device": "cpu"}))["gpu_hours"]
+        is None
+    )
 
 
 def test_build_run__recorded_status__is_never_made_better():
-    run = build_run(LAB, lab_values(status="diverged", status_reason="loss above 20"))
+    run = build_run(
+        LAB, lab_values(status="diverged", status_reason="loss above 20")
+    )
     assert (run["status"], run["status_reason"], run["objective_value"]) == (
         "diverged",
         "loss above 20",
@@ -166,7 +181,9 @@ def test_build_run__cost_that_is_missing_or_infinite__is_null():
 
 @pytest.mark.parametrize("seed", ["18446744073709551616", 1.5, "x", True])
 def test_build_run__seed_that_is_no_64_bit_integer__is_refused(seed):
-    assert "seed must be a 64-bit integer, got" in refusal(LAB, lab_values(seed=seed))
+    assert "seed must be a 64-bit integer, got" in refusal(
+        LAB, lab_values(seed=seed)
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,15 +201,17 @@ def test_build_run__seed_of_64_bits__keeps_all_of_them(seed, kept):
 def test_read_knob__simplex__is_renormalized_under_short_names():
     rule = KnobRule(name="mix", scale="simplex", columns=("w_*",), prefix="w_")
     weights = knob_value(rule, None, w_code="0.3333", w_web="0.6665", other="9")
-    assert set(weights) == {"code", "web"} and sum(weights.values()) == pytest.approx(
-        1.0
-    )
+    assert set(weights) == {"code", "web"} and sum(
+        weights.values()
+    ) == pytest.approx(1.0)
     reason = knob_refusal(rule, None, w_code="0.3", w_web="0.4")
     assert "sum to 0.7 over 2 columns" in reason
 
 
 def test_read_knob__list_and_categories__keep_their_types():
-    assert knob_value(KnobRule(name="heads", column="h", scale="list"), "4-8-12") == [
+    assert knob_value(
+        KnobRule(name="heads", column="h", scale="list"), "4-8-12"
+    ) == [
         4,
         8,
         12,
@@ -200,14 +219,19 @@ def test_read_knob__list_and_categories__keep_their_types():
     assert (
         knob_value(
             KnobRule(
-                name="bias", column="b", scale="categorical", values=(True, False)
+                name="bias",
+                column="b",
+                scale="categorical",
+                values=(True, False),
             ),
             "True",
         )
         is True
     )
     assert (
-        knob_value(KnobRule(name="rule", column="b", scale="categorical"), "cosine")
+        knob_value(
+            KnobRule(name="rule", column="b", scale="categorical"), "cosine"
+        )
         == "cosine"
     )
     rule = KnobRule(name="layers", column="l", scale="ordinal", values=(10, 11))
@@ -248,6 +272,6 @@ def test_read_knob__linear_step__rounds_in_the_knobs_own_unit():
 def test_build_run__fidelity_and_space__come_from_the_mapping():
     narrower = changed(LAB, knobs=LAB.knobs[:1])
     assert narrower.space_id != LAB.space_id
-    assert set(json.loads(build_run(narrower, lab_values())["config_json"])) == {
-        "learning_rate"
-    }
+    assert set(
+        json.loads(build_run(narrower, lab_values())["config_json"])
+    ) == {"learning_rate"}

@@ -48,7 +48,8 @@ def test_find_files__nothing_there__says_what_was_expected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../../etc/passwd", "a b\n.jsonl", "...", "\u202e.jsonl", "x" * 500]
+    "name",
+    ["../../etc/passwd", "a b\n.jsonl", "...", "\u202e.jsonl", "x" * 500],
 )
 def test_clean_name__anything__is_a_plain_short_file_name(name):
     cleaned = clean_name(name)
@@ -66,33 +67,45 @@ def test_open_logs__compressed_files__are_the_plain_bytes(tmp_path):
     zst = pa.compress(data, codec="zstd", asbytes=True)
     assert data_of(logs_of(write(tmp_path, "r.jsonl.zst", zst))[0]) == data
     assert (
-        data_of(logs_of(write(tmp_path, "r.jsonl.gz", gzip.compress(data)))[0]) == data
+        data_of(logs_of(write(tmp_path, "r.jsonl.gz", gzip.compress(data)))[0])
+        == data
     )
 
 
 @pytest.mark.parametrize("name", ["r.jsonl.zst", "r.jsonl.gz"])
-def test_open_logs__not_of_that_compression__is_a_problem_not_a_crash(tmp_path, name):
+def test_open_logs__not_of_that_compression__is_a_problem_not_a_crash(
+    tmp_path, name
+):
     (log,) = logs_of(write(tmp_path, name, b"no such thing, only text"))
     assert "not a whole" in log.problem and log.sha256
 
 
 def test_open_logs__cut_gzip__is_a_problem(tmp_path):
     (log,) = logs_of(
-        write(tmp_path, "r.jsonl.gz", gzip.compress(run_bytes(n_steps=50))[:-40])
+        write(
+            tmp_path, "r.jsonl.gz", gzip.compress(run_bytes(n_steps=50))[:-40]
+        )
     )
     assert "not a whole gzip file" in log.problem
 
 
-def test_open_logs__decompresses_beyond_the_limit__is_a_problem(tmp_path, monkeypatch):
+def test_open_logs__decompresses_beyond_the_limit__is_a_problem(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(opened, "MAX_TABLE_BYTES", 1000)
-    (log,) = logs_of(write(tmp_path, "bomb.jsonl.gz", gzip.compress(b"\n" * 100_000)))
+    (log,) = logs_of(
+        write(tmp_path, "bomb.jsonl.gz", gzip.compress(b"\n" * 100_000))
+    )
     assert "more than 1000 bytes" in log.problem
 
 
 @pytest.mark.parametrize(
-    ("suffix", "mode"), [(".tar.xz", "w:xz"), (".tar.gz", "w:gz"), (".tar", "w")]
+    ("suffix", "mode"),
+    [(".tar.xz", "w:xz"), (".tar.gz", "w:gz"), (".tar", "w")],
 )
-def test_open_logs__archive__gives_its_regular_members_in_order(tmp_path, suffix, mode):
+def test_open_logs__archive__gives_its_regular_members_in_order(
+    tmp_path, suffix, mode
+):
     members = {"v1/b.jsonl": run_bytes("b"), "v1/a.jsonl": run_bytes("a")}
     logs = logs_of(write(tmp_path, f"runs{suffix}", tar_bytes(members, mode)))
     assert [log.name for log in logs] == [
@@ -102,7 +115,9 @@ def test_open_logs__archive__gives_its_regular_members_in_order(tmp_path, suffix
     assert [log.data for log in logs] == list(members.values())
 
 
-def test_open_logs__links_and_climbing_names__are_neither_followed_nor_kept(tmp_path):
+def test_open_logs__links_and_climbing_names__are_neither_followed_nor_kept(
+    tmp_path,
+):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         link = tarfile.TarInfo("link.jsonl")
@@ -116,7 +131,9 @@ def test_open_logs__links_and_climbing_names__are_neither_followed_nor_kept(tmp_
     ] == ["a.tar!up.jsonl"]
 
 
-def test_open_logs__cut_archive__gives_what_came_before_and_the_problem(tmp_path):
+def test_open_logs__cut_archive__gives_what_came_before_and_the_problem(
+    tmp_path,
+):
     whole = tar_bytes(
         {f"{i}.jsonl": run_bytes(str(i), n_steps=80) for i in range(5)}, "w"
     )
@@ -127,7 +144,9 @@ def test_open_logs__cut_archive__gives_what_came_before_and_the_problem(tmp_path
 
 @pytest.mark.parametrize("suffix", [".tar.xz", ".tar.gz", ".tar"])
 def test_open_logs__archive_in_name_only__is_one_problem(tmp_path, suffix):
-    (log,) = logs_of(write(tmp_path, f"a{suffix}", b"\x00\x01 not an archive" * 100))
+    (log,) = logs_of(
+        write(tmp_path, f"a{suffix}", b"\x00\x01 not an archive" * 100)
+    )
     assert "broken archive" in log.problem
 
 

@@ -49,15 +49,22 @@ def test_expression__arithmetic_and_comparisons__equals_python(text, expected):
 
 
 def test_expression__large_integers__are_floats_that_cannot_explode():
-    assert value("6 * n * d", n=1073741824.0, d=100_000_000_000.0) == pytest.approx(
-        6.44e20, rel=1e-3
-    )
+    assert value(
+        "6 * n * d", n=1073741824.0, d=100_000_000_000.0
+    ) == pytest.approx(6.44e20, rel=1e-3)
     assert value("9 ** 9 ** 9 ** 9") is None
 
 
 @pytest.mark.parametrize(
     "text",
-    ["1 / x", "log2(x)", "sqrt(x - 1)", "exp(1000 + x)", "x ** -1", "min(5, 1 / x)"],
+    [
+        "1 / x",
+        "log2(x)",
+        "sqrt(x - 1)",
+        "exp(1000 + x)",
+        "x ** -1",
+        "min(5, 1 / x)",
+    ],
 )
 def test_expression__undefined_result__has_no_value(text):
     assert value(text, x=0.0) is None
@@ -81,7 +88,9 @@ def test_expression__missing_name__makes_a_comparison_unknown():
 
 
 NUMBERS = st.one_of(
-    st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0, 1e9, 1e-9, 1e300, math.inf, math.nan]),
+    st.sampled_from(
+        [0.0, 1.0, -1.0, 0.5, 2.0, 1e9, 1e-9, 1e300, math.inf, math.nan]
+    ),
     st.floats(),
 )
 LEAVES = st.one_of(
@@ -100,26 +109,37 @@ def grow(inner):
         ),
         pair.map(lambda p: f"min({p[0]}, {p[1]})"),
         pair.map(lambda p: f"max({p[0]}, {p[1]}, 2)"),
-        st.tuples(inner, inner, inner).map(lambda p: f"mean({p[0]}, {p[1]}, {p[2]})"),
+        st.tuples(inner, inner, inner).map(
+            lambda p: f"mean({p[0]}, {p[1]}, {p[2]})"
+        ),
         pair.map(lambda p: f"({p[0]} and not {p[1]})"),
         pair.map(lambda p: f"({p[0]} or {p[1]})"),
-        st.tuples(st.sampled_from(["log2", "sqrt", "exp", "round", "-"]), inner).map(
-            lambda p: f"{p[0]}({p[1]})"
-        ),
+        st.tuples(
+            st.sampled_from(["log2", "sqrt", "exp", "round", "-"]), inner
+        ).map(lambda p: f"{p[0]}({p[1]})"),
     )
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    text=st.recursive(LEAVES, grow, max_leaves=6).filter(lambda t: len(t) < 400),
+    text=st.recursive(LEAVES, grow, max_leaves=6).filter(
+        lambda t: len(t) < 400
+    ),
     cells=st.tuples(NUMBERS, NUMBERS, st.one_of(st.none(), NUMBERS)),
 )
-def test_expression__any_text_over_any_cells__is_what_python_computes(text, cells):
+def test_expression__any_text_over_any_cells__is_what_python_computes(
+    text, cells
+):
     names = dict(zip("abc", cells, strict=True))
     expected = evaluate(parse_expression(text).tree, names)
     found = value(text, **names)
     if expected is None or found is None or math.isnan(expected):
-        assert (found is None) == (expected is None), (text, names, found, expected)
+        assert (found is None) == (expected is None), (
+            text,
+            names,
+            found,
+            expected,
+        )
         assert expected is None or math.isnan(found)
     elif "mean" in text or "**" in text or "exp" in text or "log2" in text:
         assert found == pytest.approx(expected, rel=1e-15, abs=0)

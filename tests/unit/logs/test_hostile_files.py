@@ -37,7 +37,9 @@ assert 512 < len(run_bytes("a")) <= 1024
 BAD = {
     "member_of_2_80.tar": SMALL + header(b"x.jsonl", 2**80),
     "pax_of_3_gib.tar": SMALL + header(b"x", 3 * 2**30, b"x"),
-    "broken_pax.tar": SMALL + header(b"x", 9, b"x") + b"99 a=b\n".ljust(512, b"\0"),
+    "broken_pax.tar": SMALL
+    + header(b"x", 9, b"x")
+    + b"99 a=b\n".ljust(512, b"\0"),
     "sparse.tar": SMALL + header(b"s.jsonl", 0, b"S")[:482] + b"\1" + bytes(29),
     "newlines.jsonl": b"\n" * 2**20,
     "deep.jsonl": b'{"a":' * 500 + b"1" + b"}" * 500 + b"\n",
@@ -78,7 +80,9 @@ def test_ingest__fifo_socket_and_odd_names__stop_nothing(tmp_path):
     assert "a socket, no file" in reasons["s.jsonl"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="the superuser may read everything"
+)
 def test_ingest__file_that_may_not_be_read__is_set_aside(tmp_path):
     path = write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
     os.chmod(path, 0)
@@ -106,7 +110,9 @@ def test_members_of__long_names_of_both_kinds__are_read():
         assert member.name.count("/") == 80 and member.data == b"x"
 
 
-def test_members_of__more_than_the_archives_limit__ends_with_the_problem(monkeypatch):
+def test_members_of__more_than_the_archives_limit__ends_with_the_problem(
+    monkeypatch,
+):
     monkeypatch.setattr(archives, "MAX_ARCHIVE_BYTES", 3000)
     data = tar_bytes({"a": b"x" * 1000, "b": b"y" * 1000}, "w")
     found = list(members_of(io.BytesIO(data), "a.tar"))
@@ -123,6 +129,8 @@ def test_land__unclosed_quote__swallows_its_own_line_and_no_more():
 
 def test_land__line_break_in_a_cell__belongs_to_its_row():
     row = steplaw_row('"two\nlines"')
-    found = land_bytes("dense_lr_bs_loss.csv", steplaw_bytes(row, steplaw_row("b")))
+    found = land_bytes(
+        "dense_lr_bs_loss.csv", steplaw_bytes(row, steplaw_row("b"))
+    )
     assert [r["run_id"] for r in found.runs] == ["two\nlines", "b"]
     assert [r["line"] for r in found.runs] == [2, 4] and found.n_lines == 4

@@ -50,7 +50,9 @@ def rows(lake: str, table: str) -> list[dict]:
 def all_files(lake: str) -> dict[str, bytes]:
     fs, root = fsspec.core.url_to_fs(lake)
     return {
-        path: fs.cat_file(path) for path in fs.find(root) if not path.endswith(".lock")
+        path: fs.cat_file(path)
+        for path in fs.find(root)
+        if not path.endswith(".lock")
     }
 
 
@@ -65,12 +67,18 @@ def test_ingest__folder_of_everything__lands_each_kind(tmp_path, lake):
     write(
         folder,
         "sweep.tar.xz",
-        tar_bytes({"v1/r3.jsonl": run_bytes("r3"), "v1/MANIFEST.txt": b"about"}),
+        tar_bytes(
+            {"v1/r3.jsonl": run_bytes("r3"), "v1/MANIFEST.txt": b"about"}
+        ),
     )
     write(folder, "dense_lr_bs_loss.csv", steplaw_bytes(steplaw_row("s1")))
     write(folder, "notes.txt", b"not a log")
     report = ingest([folder], lake)
-    assert (report.n_runs, report.n_files_new, report.n_lines_quarantined) == (4, 4, 0)
+    assert (report.n_runs, report.n_files_new, report.n_lines_quarantined) == (
+        4,
+        4,
+        0,
+    )
     assert (
         set(report.ignored) == {"notes.txt", "sweep.tar.xz!v1/MANIFEST.txt"}
         and report.n_ignored == 2
@@ -78,7 +86,10 @@ def test_ingest__folder_of_everything__lands_each_kind(tmp_path, lake):
     runs = {r["run_id"]: r for r in rows(lake, "runs")}
     assert {r["raw_file"] for r in runs.values()} == {
         "r1.jsonl", "r2.jsonl.zst", "sweep.tar.xz!v1/r3.jsonl", "dense_lr_bs_loss.csv"}  # fmt: skip
-    assert len(rows(lake, "run_metrics")) == 3 * 4 and len(rows(lake, "spaces")) == 2
+    assert (
+        len(rows(lake, "run_metrics")) == 3 * 4
+        and len(rows(lake, "spaces")) == 2
+    )
     assert {r["batch_id"] for r in runs.values()} == {report.batch_id}
 
 
@@ -88,15 +99,21 @@ def test_ingest__raw_bytes__are_kept_under_their_hash(tmp_path, lake):
     (run,) = rows(lake, "runs")
     sha = run["raw_sha256"]
     fs, root = fsspec.core.url_to_fs(lake)
-    assert fs.cat_file(f"{root}/landing/{sha[:2]}/{sha}/my_run.jsonl") == run_bytes()
+    assert (
+        fs.cat_file(f"{root}/landing/{sha[:2]}/{sha}/my_run.jsonl")
+        == run_bytes()
+    )
 
 
-def test_ingest__same_content_in_any_order_and_place__is_the_same_batch(tmp_path):
+def test_ingest__same_content_in_any_order_and_place__is_the_same_batch(
+    tmp_path,
+):
     write(tmp_path / "a", "x.jsonl", run_bytes("x"))
     write(tmp_path / "a", "y.jsonl", run_bytes("y"))
     one = ingest([tmp_path / "a"], str(tmp_path / "one"))
     two = ingest(
-        [tmp_path / "a" / "y.jsonl", tmp_path / "a" / "x.jsonl"], str(tmp_path / "two")
+        [tmp_path / "a" / "y.jsonl", tmp_path / "a" / "x.jsonl"],
+        str(tmp_path / "two"),
     )
     assert one.batch_id == two.batch_id
 
@@ -107,7 +124,11 @@ def test_ingest__new_file_beside_old_ones__lands_alone(tmp_path, lake):
     first = ingest([folder], lake)
     write(folder, "r2.jsonl", run_bytes("r2"))
     second = ingest([folder], lake)
-    assert (second.n_files_skipped, second.n_files_new, second.n_runs) == (1, 1, 1)
+    assert (second.n_files_skipped, second.n_files_new, second.n_runs) == (
+        1,
+        1,
+        1,
+    )
     assert second.batch_id != first.batch_id and len(rows(lake, "runs")) == 2
 
 
@@ -130,7 +151,9 @@ def test_ingest__same_run_in_two_files__keeps_the_first_and_quarantines_the_seco
         1,
         5,
     ) and "came first from a.jsonl" in entry.reason
-    again = ingest([write(tmp_path, "c.jsonl", run_bytes("r1", n_steps=5))], lake)
+    again = ingest(
+        [write(tmp_path, "c.jsonl", run_bytes("r1", n_steps=5))], lake
+    )
     assert (
         again.n_runs == 0
         and "came first from an earlier batch" in again.quarantined[0].reason
@@ -144,7 +167,11 @@ def test_ingest__same_run_in_two_files__keeps_lines_accounted_beside_a_bad_line(
     write(tmp_path / "raw", "a.jsonl", run_bytes("r1"))
     write(tmp_path / "raw", "b.jsonl", run_bytes("r1", n_steps=3) + b"cut{\n")
     report = ingest([tmp_path / "raw"], lake)
-    assert (report.n_lines, report.n_lines_read, report.n_lines_quarantined) == (
+    assert (
+        report.n_lines,
+        report.n_lines_read,
+        report.n_lines_quarantined,
+    ) == (
         10,
         4,
         6,
@@ -209,7 +236,9 @@ cost = {flops = "cost.flops"}
 """
 
 
-def test_ingest__source_without_a_mapping__can_land_once_it_has_one(tmp_path, lake):
+def test_ingest__source_without_a_mapping__can_land_once_it_has_one(
+    tmp_path, lake
+):
     path = write(tmp_path, "r.jsonl", run_bytes(source="cluster"))
     assert ingest([path], lake).n_runs == 0
     mine = tmp_path / "cluster.toml"
@@ -233,8 +262,16 @@ def test_ingest__mapping_changed_since__reads_the_source_anew_from_its_raw_files
     write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
     packed = pa.compress(run_bytes("b"), codec="zstd", asbytes=True)
     write(tmp_path / "raw", "b.jsonl.zst", packed)
-    write(tmp_path / "raw", "c.tar.gz", tar_bytes({"c.jsonl": run_bytes("c")}, "w:gz"))
-    write(tmp_path / "raw", "dense_lr_bs_loss.csv", steplaw_bytes(steplaw_row("s1")))
+    write(
+        tmp_path / "raw",
+        "c.tar.gz",
+        tar_bytes({"c.jsonl": run_bytes("c")}, "w:gz"),
+    )
+    write(
+        tmp_path / "raw",
+        "dense_lr_bs_loss.csv",
+        steplaw_bytes(steplaw_row("s1")),
+    )
     first = ingest([tmp_path / "raw"], lake)
     assert first.again == () and first.n_runs == 4
     lab = load_mapping("lab-pretraining")
@@ -265,7 +302,9 @@ def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(
     tmp_path, lake, monkeypatch
 ):
     ingest([write(tmp_path, "a.jsonl", run_bytes("a"))], lake)
-    before = {p: data for p, data in all_files(lake).items() if "/landing/" not in p}
+    before = {
+        p: data for p, data in all_files(lake).items() if "/landing/" not in p
+    }
     write_table = Bronze._write_table
 
     def full(self, path, *args):
@@ -315,7 +354,9 @@ def test_ingest__commit_interrupted__shows_no_part_of_a_batch(
     monkeypatch.setattr(
         fs,
         "mv",
-        lambda a, b: interrupted() if b.endswith("spaces.parquet") else move(a, b),
+        lambda a, b: (
+            interrupted() if b.endswith("spaces.parquet") else move(a, b)
+        ),
     )
     with pytest.raises(OSError, match="interrupted"):
         ingest([path], lake)

@@ -75,7 +75,12 @@ def test_ingest__pair_of_files__is_one_table_by_the_columns_that_both_share(
     write(tmp_path / "raw", "mix_1m.csv", MIX)
     write(tmp_path / "raw", "loss_1m.csv", LOSS)
     report = ingest([tmp_path / "raw"], str(lake))
-    assert (report.n_files_new, report.n_runs, report.n_lines, report.n_lines_read) == (
+    assert (
+        report.n_files_new,
+        report.n_runs,
+        report.n_lines,
+        report.n_lines_read,
+    ) == (
         2,
         3,
         8,
@@ -110,18 +115,31 @@ def test_ingest__pairs_with_one_file_of_equal_bytes__are_two_tables_and_land_aga
     } == first and first["1b|1"] == 4.5
 
 
-def test_ingest__rows_without_a_partner__are_quarantined_on_both_sides(tmp_path, lake):
+def test_ingest__rows_without_a_partner__are_quarantined_on_both_sides(
+    tmp_path, lake
+):
     write(tmp_path / "raw", "mix_1m.csv", MIX + b"3,0.5\n,0.5\n9,0.5\n")
-    write(tmp_path / "raw", "loss_1m.csv", LOSS + b"1,7.0\n8,7.0\nonly one field\n")
+    write(
+        tmp_path / "raw",
+        "loss_1m.csv",
+        LOSS + b"1,7.0\n8,7.0\nonly one field\n",
+    )
     report = ingest([tmp_path / "raw"], str(lake))
-    found = {(q["file"], q["line"]): q["reason"] for q in rows(lake, "quarantine")}
+    found = {
+        (q["file"], q["line"]): q["reason"] for q in rows(lake, "quarantine")
+    }
     assert (
         report.n_runs == 3
-        and report.n_lines_read + report.n_lines_quarantined == report.n_lines == 14
+        and report.n_lines_read + report.n_lines_quarantined
+        == report.n_lines
+        == 14
     )
     for key, words in {
         ("mix_1m.csv", 5): "the run '1m|3' stands in this table already",
-        ("mix_1m.csv", 6): "index, on which the files are joined, is missing or empty",
+        (
+            "mix_1m.csv",
+            6,
+        ): "index, on which the files are joined, is missing or empty",
         ("mix_1m.csv", 7): "no row of loss_1m.csv has index=9",
         (
             "loss_1m.csv",
@@ -134,7 +152,9 @@ def test_ingest__rows_without_a_partner__are_quarantined_on_both_sides(tmp_path,
     assert found == {}
 
 
-def test_ingest__half_a_pair__waits_in_quarantine_until_the_other_comes(tmp_path, lake):
+def test_ingest__half_a_pair__waits_in_quarantine_until_the_other_comes(
+    tmp_path, lake
+):
     path = write(tmp_path / "raw", "mix_1m.csv", MIX)
     report = ingest([path], str(lake))
     assert (
@@ -153,17 +173,23 @@ def test_ingest__two_pairs_of_one_name__are_paired_within_their_folders_first(
     mix, loss = {}, {}
     for folder, index in (("a", 10), ("b", 20)):
         mix[folder] = write(
-            tmp_path / folder, "mix_1m.csv", csv_bytes([{"index": index, "lr": index}])
+            tmp_path / folder,
+            "mix_1m.csv",
+            csv_bytes([{"index": index, "lr": index}]),
         )
         loss[folder] = write(
-            tmp_path / folder, "loss_1m.csv", csv_bytes([{"index": index, "loss": 1}])
+            tmp_path / folder,
+            "loss_1m.csv",
+            csv_bytes([{"index": index, "loss": 1}]),
         )
     report = ingest([mix["a"], mix["b"], loss["b"], loss["a"]], str(lake))
     assert report.n_runs == 2 and report.n_lines_quarantined == 0
 
     other = tmp_path / "other"
     write(other / "mappings", "pairs.toml", PAIRS.encode())
-    loose = write(tmp_path / "c", "loss_1m.csv", csv_bytes([{"index": 10, "loss": 2}]))
+    loose = write(
+        tmp_path / "c", "loss_1m.csv", csv_bytes([{"index": 10, "loss": 2}])
+    )
     assert (
         ingest([mix["a"], mix["b"], loss["b"], loose], str(other)).n_runs == 2
     )  # one of each is left: a pair
@@ -178,11 +204,13 @@ def test_ingest__two_pairs_of_one_name__are_paired_within_their_folders_first(
 
 
 def test_ingest__pair_inside_an_archive__is_one_table(tmp_path, lake):
-    data = tar_bytes({"d/loss_1b.csv": LOSS, "d/mix_1b.csv": MIX, "d/mix_1m.csv": MIX})
+    data = tar_bytes(
+        {"d/loss_1b.csv": LOSS, "d/mix_1b.csv": MIX, "d/mix_1m.csv": MIX}
+    )
     report = ingest([write(tmp_path, "runs.tar.xz", data)], str(lake))
-    assert report.n_runs == 3 and {r["raw_file"] for r in rows(lake, "runs")} == {
-        "runs.tar.xz!d/mix_1b.csv"
-    }
+    assert report.n_runs == 3 and {
+        r["raw_file"] for r in rows(lake, "runs")
+    } == {"runs.tar.xz!d/mix_1b.csv"}
     assert "which is not there" in report.quarantined[0].reason
     assert ingest([tmp_path / "runs.tar.xz"], str(lake)).batch_id is None
 
@@ -203,7 +231,9 @@ def test_ingest__pair_with_a_column_in_both__is_set_aside_with_the_reason(
 ):
     write(tmp_path / "raw", "mix_1m.csv", MIX)
     write(
-        tmp_path / "raw", "loss_1m.csv", csv_bytes([{"index": 1, "loss": 1.0, "lr": 2}])
+        tmp_path / "raw",
+        "loss_1m.csv",
+        csv_bytes([{"index": 1, "loss": 1.0, "lr": 2}]),
     )
     report = ingest([tmp_path / "raw"], str(lake))
     assert report.n_runs == 0 and len(report.quarantined) == 2
@@ -214,7 +244,9 @@ def test_ingest__pair_with_a_column_in_both__is_set_aside_with_the_reason(
 def test_ingest__links__are_followed_within_the_folder_only(tmp_path, lake):
     folder = tmp_path / "raw"
     inside = write(
-        folder, "sweep_a.csv", csv_bytes([{"id": 1, "lr": 1, "N": 1, "loss": 1}])
+        folder,
+        "sweep_a.csv",
+        csv_bytes([{"id": 1, "lr": 1, "N": 1, "loss": 1}]),
     )
     secret = write(
         tmp_path / "elsewhere",
@@ -248,8 +280,12 @@ def test_ingest__bomb__is_found_before_any_row_and_kept_raw(
     tmp_path, lake, monkeypatch
 ):
     monkeypatch.setattr(opened, "MAX_TABLE_BYTES", 10_000)
-    data = csv_bytes([{"id": i, "lr": 1, "N": 1, "loss": 1} for i in range(2000)])
-    report = ingest([write(tmp_path, "sweep.csv.gz", gzip.compress(data))], str(lake))
+    data = csv_bytes(
+        [{"id": i, "lr": 1, "N": 1, "loss": 1} for i in range(2000)]
+    )
+    report = ingest(
+        [write(tmp_path, "sweep.csv.gz", gzip.compress(data))], str(lake)
+    )
     assert (
         report.n_runs == 0
         and "more than 10000 bytes after decompression. Fix: split"
@@ -327,16 +363,22 @@ def test_ingest__what_looks_wrong_about_a_source__lands_with_a_warning(
     assert any(words in w for w in found) if words else not found
 
 
-def test_ingest__clean_source_and_its_later_batches__have_no_warning(tmp_path, lake):
+def test_ingest__clean_source_and_its_later_batches__have_no_warning(
+    tmp_path, lake
+):
     first = table({"lr": 1}, {"lr": 2, "N": 2})
-    assert ingest([write(tmp_path, "sweep1.csv", first)], str(lake)).warnings == ()
+    assert (
+        ingest([write(tmp_path, "sweep1.csv", first)], str(lake)).warnings == ()
+    )
     later = (
         first.replace(b"\n0,", b"\n7,")
         .replace(b"\n1,", b"\n8,")
         .replace(b",2,2,", b",2,1,")
         .replace(b"7,1,1", b"7,2,3")
     )
-    assert ingest([write(tmp_path, "sweep2.csv", later)], str(lake)).warnings == ()
+    assert (
+        ingest([write(tmp_path, "sweep2.csv", later)], str(lake)).warnings == ()
+    )
 
 
 @pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
@@ -350,7 +392,13 @@ def test_ingest__duplicate_cells_forbidden__keeps_the_first_of_each_seed_over_ba
         sweep_mapping("csv", ["sweep*.csv"], more).encode(),
     )
     report = ingest(
-        [write(tmp_path, "sweep1.csv", table({"seed": seeds[0]}, {"seed": seeds[1]}))],
+        [
+            write(
+                tmp_path,
+                "sweep1.csv",
+                table({"seed": seeds[0]}, {"seed": seeds[1]}),
+            )
+        ],
         str(lake),
     )
     assert report.n_runs == len(set(seeds)) and report.n_lines == 3
@@ -362,7 +410,9 @@ def test_ingest__duplicate_cells_forbidden__keeps_the_first_of_each_seed_over_ba
     later = ingest(
         [
             write(
-                tmp_path, "sweep2.csv", table({"seed": 0}).replace(b"\n0,", b"\nlater,")
+                tmp_path,
+                "sweep2.csv",
+                table({"seed": 0}).replace(b"\n0,", b"\nlater,"),
             )
         ],
         str(lake),
@@ -377,13 +427,17 @@ def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(
     tmp_path, lake, monkeypatch
 ):
     path = write(
-        tmp_path, "sweep.csv", table(*({"lr": 1 + i} for i in range(25)), {"lr": "x"})
+        tmp_path,
+        "sweep.csv",
+        table(*({"lr": 1 + i} for i in range(25)), {"lr": "x"}),
     )
     calm = ingest([path], str(lake))
     expected = rows(lake, "runs"), rows(lake, "quarantine")
     other = tmp_path / "other"
     write(
-        other / "mappings", "sweep.toml", sweep_mapping("csv", ["sweep*.csv"]).encode()
+        other / "mappings",
+        "sweep.toml",
+        sweep_mapping("csv", ["sweep*.csv"]).encode(),
     )
     monkeypatch.setattr(bronze_tables, "SPILL_BYTES", 500)
     monkeypatch.setattr(readings, "QUERY_ROWS", 3)
@@ -407,7 +461,10 @@ def test_ingest__jsonl_table_of_an_own_mapping__is_no_run_log_and_run_logs_stay_
     )
     write(tmp_path / "raw", "r1.jsonl", run_bytes("r1"))
     assert ingest([tmp_path / "raw"], str(lake)).n_runs == 2
-    assert {r["source"] for r in rows(lake, "runs")} == {"sweep", "lab-pretraining"}
+    assert {r["source"] for r in rows(lake, "runs")} == {
+        "sweep",
+        "lab-pretraining",
+    }
 
 
 def test_ingest__compressed_table_in_a_folder__is_claimed_by_its_plain_name(
@@ -419,7 +476,9 @@ def test_ingest__compressed_table_in_a_folder__is_claimed_by_its_plain_name(
     assert report.n_runs == 1 and rows(lake, "files")[0]["bytes"] == len(data)
 
 
-def test_own_mappings__source_that_has_one_already_or_broken_file__names_the_file(lake):
+def test_own_mappings__source_that_has_one_already_or_broken_file__names_the_file(
+    lake,
+):
     assert (
         set(own_mappings(str(lake))) == {"pairs", "sweep"}
         and load_mapping("pairs", str(lake)).source == "pairs"

@@ -27,12 +27,16 @@ def test_builtin_mappings__lab_family__says_what_the_family_declares(family):
         if declared.scale in ("log", "linear", "integer"):
             assert (
                 said.window
-                == pytest.approx((declared.levels[0], declared.levels[-1]), rel=1e-9)
+                == pytest.approx(
+                    (declared.levels[0], declared.levels[-1]), rel=1e-9
+                )
                 and said.step == declared.step
             )
         elif declared.scale != "simplex":
             assert list(said.values) == list(declared.levels)
-    assert {q.name for q in mapping.fidelity} == set(family.fidelity(family.levels[0]))
+    assert {q.name for q in mapping.fidelity} == set(
+        family.fidelity(family.levels[0])
+    )
     ends = [
         (mapping.objective, family.objective),
         *zip(mapping.secondary, family.secondary, strict=True),
@@ -52,7 +56,9 @@ def test_load_mapping__misspelt_name__says_what_is_near():
 def test_load_mapping__file__equals_its_text(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(MINIMAL)
-    assert load_mapping(path).mapping_id == parse_mapping(MINIMAL, "x").mapping_id
+    assert (
+        load_mapping(path).mapping_id == parse_mapping(MINIMAL, "x").mapping_id
+    )
     assert load_mapping("steplaw") is builtin_mappings()["steplaw"]
 
 
@@ -64,7 +70,9 @@ def test_mapping_choice__name_spelt_out__comes_before_a_pattern_and_spaces_are_u
         choice.for_file("dense_lr_bs_loss.csv", "csv").source == "steplaw"
         and choice.for_file("other.csv", "csv") is wide
     )
-    assert MappingChoice(own=(mine,)).for_file("my_sweep_7.csv.gz", "csv") is mine
+    assert (
+        MappingChoice(own=(mine,)).for_file("my_sweep_7.csv.gz", "csv") is mine
+    )
 
 
 def test_mapping_choice__named__hides_the_built_in_ones():
@@ -73,4 +81,7 @@ def test_mapping_choice__named__hides_the_built_in_ones():
     assert choice.for_source("steplaw") is None
     assert choice.for_file("folder/runs_1.csv", "csv") is mine
     assert choice.for_file("dense_lr_bs_loss.csv", "csv") is None
-    assert MappingChoice().for_file("dense_lr_bs_loss.csv", "csv").source == "steplaw"
+    assert (
+        MappingChoice().for_file("dense_lr_bs_loss.csv", "csv").source
+        == "steplaw"
+    )

@@ -39,17 +39,25 @@ def secondary(row: dict) -> dict[str, float]:
 def test_admire__averages__are_recomputed_and_row_99_is_not_the_best(admire):
     published = [
         float(r["metric_avg_id+ood"])
-        for r in csv.DictReader(public_table("admire", "admire_ift_runs.csv").open())
+        for r in csv.DictReader(
+            public_table("admire", "admire_ift_runs.csv").open()
+        )
     ]
     gaps = [
         abs(row["objective_value"] - value)
         for row, value in zip(admire, published, strict=True)
     ]
-    assert sorted(i for i, gap in enumerate(gaps) if gap > 1e-6) == [10, 99, 172]
+    assert sorted(i for i, gap in enumerate(gaps) if gap > 1e-6) == [
+        10,
+        99,
+        172,
+    ]
     assert all(gaps[i] > 0.015 for i in (10, 99, 172))
     for row in admire:
         values = [
-            v for name, v in secondary(row).items() if not name.startswith("avg_")
+            v
+            for name, v in secondary(row).items()
+            if not name.startswith("avg_")
         ]
         assert len(values) == 17 and row["objective_value"] == pytest.approx(
             math.fsum(values) / 17, abs=1e-8
@@ -81,8 +89,12 @@ def test_admire__mixtures__sum_to_one_and_nest_over_the_sizes(admire):
     ) and seven < three < half
 
 
-def test_admire__train_time__in_minutes_on_8_gpus_gives_the_papers_hours(admire):
-    assert sum(row["gpu_hours"] for row in admire) == pytest.approx(13_119, rel=0.01)
+def test_admire__train_time__in_minutes_on_8_gpus_gives_the_papers_hours(
+    admire,
+):
+    assert sum(row["gpu_hours"] for row in admire) == pytest.approx(
+        13_119, rel=0.01
+    )
     assert {row["objective_direction"] for row in admire} == {"max"}
 
 
@@ -111,7 +123,9 @@ def test_regmix__four_pairs__are_1088_runs_although_two_files_are_equal(regmix):
         "params=1e6,tokens=1e9": 768, "params=6e7,tokens=1e9": 256, "params=1e9,tokens=2.5e10": 64}  # fmt: skip
 
 
-def test_regmix__indices__join_within_a_pair_whether_they_start_at_0_or_1(regmix):
+def test_regmix__indices__join_within_a_pair_whether_they_start_at_0_or_1(
+    regmix,
+):
     rows, _ = regmix
     for part, first, last in (
         ("train_1m", 1, 512),
@@ -152,7 +166,10 @@ def test_regmix__indices__join_within_a_pair_whether_they_start_at_0_or_1(regmix
 
 def test_regmix__every_run__has_17_weights_and_13_losses_and_their_mean(regmix):
     for row in regmix[0].values():
-        mixture, losses = json.loads(row["config_json"])["mixture"], secondary(row)
+        mixture, losses = (
+            json.loads(row["config_json"])["mixture"],
+            secondary(row),
+        )
         assert len(mixture) == 17 and sum(mixture.values()) == pytest.approx(
             1, abs=1e-5
         )
@@ -188,14 +205,20 @@ def test_tinker__groups__are_one_tokenizer_with_one_model_a_size(tinker):
         models.setdefault((row["source"], row["fidelity_json"]), set()).add(
             json.loads(row["header_json"])["model"]
         )
-    assert len(models) == 35 and all(len(names) == 1 for names in models.values())
+    assert len(models) == 35 and all(
+        len(names) == 1 for names in models.values()
+    )
     makers: dict[str, set[str]] = {}
     for (source, _), (name,) in models.items():
         makers.setdefault(source, set()).add(name.split("/")[0])
-    assert all(len(names) == 1 for names in makers.values()) and len(makers) == 18
+    assert (
+        all(len(names) == 1 for names in makers.values()) and len(makers) == 18
+    )
 
 
-def test_tinker__later_models__are_not_in_the_ladder_of_their_smaller_siblings(tinker):
+def test_tinker__later_models__are_not_in_the_ladder_of_their_smaller_siblings(
+    tinker,
+):
     gaps: dict[str, list[float]] = {}
     for row in tinker:
         gaps.setdefault(row["source"], []).append(
@@ -203,7 +226,8 @@ def test_tinker__later_models__are_not_in_the_ladder_of_their_smaller_siblings(t
         )
     mean = {source: sum(v) / len(v) for source, v in gaps.items()}
     assert all(
-        (value < 0.02) == source.endswith("-later") for source, value in mean.items()
+        (value < 0.02) == source.endswith("-later")
+        for source, value in mean.items()
     ), mean
 
 
@@ -214,7 +238,9 @@ def hwgpt(tmp_path_factory) -> dict[str, list[dict]]:
     """
     folder, rows = tmp_path_factory.mktemp("hwgpt"), {}
     for scale in "sml":
-        table = pq.read_table(public_table("hwgpt", f"hwgpt_{scale}_surrogate.parquet"))
+        table = pq.read_table(
+            public_table("hwgpt", f"hwgpt_{scale}_surrogate.parquet")
+        )
         chosen = list(range(110)) + list(range(162, len(table), 200))
         path = folder / f"hwgpt_{scale}_surrogate.parquet"
         pq.write_table(table.take(chosen), path)
@@ -224,10 +250,15 @@ def hwgpt(tmp_path_factory) -> dict[str, list[dict]]:
 
 
 def test_hwgpt__scales__share_one_space_by_rank(hwgpt):
-    assert len({row["space_id"] for rows in hwgpt.values() for row in rows}) == 1
+    assert (
+        len({row["space_id"] for rows in hwgpt.values() for row in rows}) == 1
+    )
     for scale, low in (("s", 10), ("m", 22), ("l", 34)):
         for row in hwgpt[scale]:
-            config, raw = json.loads(row["config_json"]), json.loads(row["header_json"])
+            config, raw = (
+                json.loads(row["config_json"]),
+                json.loads(row["header_json"]),
+            )
             assert (
                 len(config["heads"])
                 == len(config["mlp_ratio"])
@@ -243,7 +274,9 @@ def test_hwgpt__scales__share_one_space_by_rank(hwgpt):
                 raw["embed_dim"]
                 == {"s": 192, "m": 256, "l": 320}[scale] * 2 ** config["width"]
             )
-        assert {json.loads(row["config_json"])["width"] for row in hwgpt[scale]} == {
+        assert {
+            json.loads(row["config_json"])["width"] for row in hwgpt[scale]
+        } == {
             0,
             1,
             2,
@@ -256,7 +289,9 @@ def test_hwgpt__costs__are_the_exact_ones(hwgpt):
         assert row["cost_flops"] == 3.0 * raw["flops_exact"] and secondary(row)[
             "params_exact"
         ] == pytest.approx(raw["params_exact"], rel=1e-8)
-        assert row["objective_name"] == "perplexity_pred" and set(secondary(row)) == {
+        assert row["objective_name"] == "perplexity_pred" and set(
+            secondary(row)
+        ) == {
             "params_exact",
             "flops_exact",
         }

@@ -68,7 +68,10 @@ def test_run_reader__uneven_and_repeated_steps__are_not_repaired():
         (5, "b"),
         (3, "b"),
     ]
-    assert math.isnan(found.points[2]["value"]) and found.points[3]["value"] == math.inf
+    assert (
+        math.isnan(found.points[2]["value"])
+        and found.points[3]["value"] == math.inf
+    )
 
 
 def test_run_reader__no_end_record__is_a_run_in_flight_that_keeps_its_curve():
@@ -92,7 +95,9 @@ def test_run_reader__non_finite_objective__is_diverged(loss):
     (run,) = read_run(
         run_bytes(end=RunEnd("finished", {"val_loss": loss}, {"flops": 1.0}))
     ).runs
-    assert run["status"] == "diverged" and not math.isfinite(run["objective_value"])
+    assert run["status"] == "diverged" and not math.isfinite(
+        run["objective_value"]
+    )
 
 
 def test_run_reader__finished_without_objective__is_failed():
@@ -115,7 +120,10 @@ def test_run_reader__finished_without_objective__is_failed():
         ),
         ('{"kind":"step","step":true,"metrics":{}}', "step must be an integer"),
         ('{"kind":"step","step":-1,"metrics":{}}', "step must be within"),
-        ('{"kind":"step","step":%s,"metrics":{}}' % 10**30, "step must be within"),
+        (
+            '{"kind":"step","step":%s,"metrics":{}}' % 10**30,
+            "step must be within",
+        ),
         (
             '{"kind":"step","step":1,"metrics":{"a":%s}}' % 10**400,
             "a number out of range",
@@ -124,17 +132,23 @@ def test_run_reader__finished_without_objective__is_failed():
             '{"kind":"step","step":%s,"metrics":{}}' % ("1" * 5000),
             "a number out of range",
         ),
-        ('{"kind":"step","step":1,"metrics":{"a\\ud800":1}}', "half a surrogate pair"),
-        ('{"kind":"step","step":1,"metrics":{},"epoch":1}', "unknown field 'epoch'"),
+        (
+            '{"kind":"step","step":1,"metrics":{"a\\ud800":1}}',
+            "half a surrogate pair",
+        ),
+        (
+            '{"kind":"step","step":1,"metrics":{},"epoch":1}',
+            "unknown field 'epoch'",
+        ),
         ("[" * 100_000, "not a JSON line"),
     ],
 )
 def test_run_reader__one_bad_line__is_set_aside_and_the_rest_read(line, reason):
     header, first, second, end = run_lines()
     found = read_run(lines(header, first, line, second, end))
-    assert [(b.line, b.n_lines) for b in found.bad] == [(3, 1)] and reason in found.bad[
-        0
-    ].reason
+    assert [(b.line, b.n_lines) for b in found.bad] == [
+        (3, 1)
+    ] and reason in found.bad[0].reason
     assert len(found.bad[0].text) <= MAX_TEXT
     assert found.runs[0]["status"] == "finished" and len(found.points) == 4
 
@@ -169,7 +183,10 @@ def test_run_reader__binary_file__is_one_clear_reason():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"config": {"learning_rate": 0.0078125}}, "config.batch_tokens is missing"),
+        (
+            {"config": {"learning_rate": 0.0078125}},
+            "config.batch_tokens is missing",
+        ),
         (
             {"config": {"learning_rate": 0.003, "batch_tokens": 512}},
             "octaves from the nearest step",
@@ -182,7 +199,9 @@ def test_run_reader__binary_file__is_one_clear_reason():
         ({"seed": "zero"}, "seed must be an integer"),
     ],
 )
-def test_run_reader__header_that_does_not_fit__quarantines_the_file(changes, reason):
+def test_run_reader__header_that_does_not_fit__quarantines_the_file(
+    changes, reason
+):
     found = read_run(run_bytes(**changes))
     assert found.runs == [] and found.n_bad == found.n_lines == 4
     assert reason in found.reasons
@@ -197,9 +216,10 @@ def test_run_reader__source_without_a_mapping__quarantines_the_file():
 
 def test_run_reader__empty_file__has_no_lines_and_a_reason():
     found = read_run(b"")
-    assert (found.n_lines, found.runs) == (0, []) and "the file is empty" in found.bad[
-        0
-    ].reason
+    assert (found.n_lines, found.runs) == (
+        0,
+        [],
+    ) and "the file is empty" in found.bad[0].reason
 
 
 def test_table_reader__published_shape__is_one_run_per_row():
@@ -218,7 +238,11 @@ def test_table_reader__missing_column__names_column_nearest_and_remedy():
     header = STEPLAW_HEADER.replace("smooth loss", "smooth_loss")
     found = read_table(steplaw_bytes(steplaw_row("a"), header=header))
     assert found.runs == [] and found.n_bad == found.n_lines == 2
-    for part in ("dense_lr_bs_loss.csv", "'smooth loss'", "Nearest: 'smooth_loss'"):
+    for part in (
+        "dense_lr_bs_loss.csv",
+        "'smooth loss'",
+        "Nearest: 'smooth_loss'",
+    ):
         assert part in found.reasons
 
 
@@ -266,13 +290,19 @@ def test_table_reader__repeated_key_as_replicas__is_numbered():
 def test_table_reader__unknown_table_or_double_column__is_set_aside_with_the_reason():
     found = read_table(steplaw_bytes(steplaw_row("a")), name="other.csv")
     assert "no mapping says what the columns of other.csv mean" in found.reasons
-    assert "autollm sources inspect other.csv" in found.reasons and found.n_bad == 2
+    assert (
+        "autollm sources inspect other.csv" in found.reasons
+        and found.n_bad == 2
+    )
     found = read_table(steplaw_bytes(header=STEPLAW_HEADER + ",lr"))
     assert "stands in the header twice" in found.reasons and found.n_bad == 1
 
 
 def test_quote__any_bytes__is_short_printable_text():
-    assert quote(b"\xff\x00" * 1000).encode() and len(quote(b"\xff" * 5000)) == MAX_TEXT
+    assert (
+        quote(b"\xff\x00" * 1000).encode()
+        and len(quote(b"\xff" * 5000)) == MAX_TEXT
+    )
     assert (
         split_lines(b"a\r\nb\n\nc") == [b"a", b"b", b"", b"c"]
         and split_lines(b"") == []
@@ -285,7 +315,11 @@ PIECES = st.one_of(
     st.text(max_size=40).map(lambda t: t.encode("utf-8", "surrogatepass")),
     st.sampled_from([line.encode() for line in run_lines(n_steps=3)]),
     st.recursive(
-        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+        st.none()
+        | st.booleans()
+        | st.floats()
+        | st.integers()
+        | st.text(max_size=8),
         lambda c: (
             st.lists(c, max_size=3)
             | st.dictionaries(

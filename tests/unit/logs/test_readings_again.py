@@ -38,14 +38,20 @@ def test_ingest__table_that_grew__replaces_what_changed_and_has_seen_the_rest(
     ingest([write(tmp_path, "sweep.csv", table(a=1, b=2, c=3))], lake)
     path = write(tmp_path, "sweep.csv", table(a=1, b=2.5, c=3, d=4))
     report = ingest([path], lake)
-    assert (report.n_runs, report.n_runs_seen, report.n_runs_changed) == (2, 2, 1)
+    assert (report.n_runs, report.n_runs_seen, report.n_runs_changed) == (
+        2,
+        2,
+        1,
+    )
     assert report.n_lines_quarantined == 0 and report.n_lines == 5
     (change,) = report.changed
     assert (change.run_id, change.before, change.after) == ("b", "2.0", "2.5")
     assert newest(lake) == {"a": 1, "b": 2.5, "c": 3, "d": 4}
     versions = {(r["run_id"], r["file_version"]) for r in rows(lake, "runs")}
     assert versions == {("a", 1), ("b", 1), ("b", 2), ("c", 1), ("d", 1)}
-    raw = sorted(p.name for p in (tmp_path / "lake" / "landing").rglob("sweep.csv"))
+    raw = sorted(
+        p.name for p in (tmp_path / "lake" / "landing").rglob("sweep.csv")
+    )
     assert len(raw) == 2
 
 
@@ -53,8 +59,14 @@ def test_ingest__same_row_from_another_path__is_seen_and_a_changed_one_set_aside
     tmp_path, lake
 ):
     ingest([write(tmp_path / "one", "sweep.csv", table(a=1, b=2))], lake)
-    report = ingest([write(tmp_path / "two", "sweep.csv", table(a=1, b=9))], lake)
-    assert (report.n_runs, report.n_runs_seen, report.n_lines_quarantined) == (0, 1, 1)
+    report = ingest(
+        [write(tmp_path / "two", "sweep.csv", table(a=1, b=9))], lake
+    )
+    assert (report.n_runs, report.n_runs_seen, report.n_lines_quarantined) == (
+        0,
+        1,
+        1,
+    )
     assert "came first from an earlier batch" in report.quarantined[0].reason
 
 
@@ -69,7 +81,9 @@ def test_ingest__log_in_flight__is_no_outcome_and_read_on_when_it_has_grown(
         False,
         4,
     )
-    ingest([write(tmp_path, "r.jsonl", run_bytes("r", n_steps=5, end=None))], lake)
+    ingest(
+        [write(tmp_path, "r.jsonl", run_bytes("r", n_steps=5, end=None))], lake
+    )
     ingest([write(tmp_path, "r.jsonl", run_bytes("r", n_steps=6))], lake)
     last = max(rows(lake, "runs"), key=lambda r: r["file_version"])
     assert (last["status"], last["n_points"], last["file_version"]) == (
@@ -86,17 +100,26 @@ def test_ingest__log_in_flight__is_no_outcome_and_read_on_when_it_has_grown(
 def test_ingest__whole_log_from_another_place__replaces_the_one_in_flight(
     tmp_path, lake
 ):
-    ingest([write(tmp_path / "node", "r.jsonl", run_bytes("r", end=None))], lake)
+    ingest(
+        [write(tmp_path / "node", "r.jsonl", run_bytes("r", end=None))], lake
+    )
     assert (
-        ingest([write(tmp_path / "home", "r.jsonl", run_bytes("r"))], lake).n_runs == 1
+        ingest(
+            [write(tmp_path / "home", "r.jsonl", run_bytes("r"))], lake
+        ).n_runs
+        == 1
     )
 
 
 def test_ingest__end_record__may_say_killed_or_pruned(tmp_path, lake):
     for status in ("killed", "pruned"):
-        data = run_bytes(status, end=RunEnd(status, {"val_loss": 3.0}, {"flops": 1.0}))
+        data = run_bytes(
+            status, end=RunEnd(status, {"val_loss": 3.0}, {"flops": 1.0})
+        )
         ingest([write(tmp_path, f"{status}.jsonl", data)], lake)
-    found = {r["run_id"]: (r["status"], r["is_outcome"]) for r in rows(lake, "runs")}
+    found = {
+        r["run_id"]: (r["status"], r["is_outcome"]) for r in rows(lake, "runs")
+    }
     assert found == {"killed": ("killed", False), "pruned": ("pruned", False)}
 
 
@@ -112,7 +135,9 @@ def test_ingest__mapping_appears_after_the_file__lands_it(tmp_path):
     assert ingest([path], lake).n_files_skipped == 1
 
 
-def test_ingest__again__reads_the_raw_files_and_leaves_one_row_a_run(tmp_path, lake):
+def test_ingest__again__reads_the_raw_files_and_leaves_one_row_a_run(
+    tmp_path, lake
+):
     ingest([write(tmp_path, "sweep.csv", table(a=1))], lake)
     ingest([write(tmp_path, "sweep.csv", table(a=2))], lake)
     ingest([write(tmp_path, "r.jsonl", run_bytes("r"))], lake)
@@ -137,7 +162,9 @@ def test_ingest__bronze_of_a_newer_version__is_refused(tmp_path, lake):
     found = pq.read_table(path)
     newer = found.replace_schema_metadata({"schema": "autollm.bronze/3"})
     pq.write_table(newer, path)
-    with pytest.raises(RecordError, match=r"autollm.bronze/3.*newer autollm.*Fix:"):
+    with pytest.raises(
+        RecordError, match=r"autollm.bronze/3.*newer autollm.*Fix:"
+    ):
         ingest([tmp_path / "sweep.csv"], lake)
 
 
@@ -148,8 +175,12 @@ OLD = ("run_id", "raw_file", "raw_sha256", "family", "space_id", "ladder_id",
        "header_json", "created_at")  # fmt: skip
 
 
-def test_ingest__bronze_of_the_first_version__is_brought_to_this_one(tmp_path, lake):
-    ingest([write(tmp_path, "r.jsonl", run_bytes("r", source="elsewhere"))], lake)
+def test_ingest__bronze_of_the_first_version__is_brought_to_this_one(
+    tmp_path, lake
+):
+    ingest(
+        [write(tmp_path, "r.jsonl", run_bytes("r", source="elsewhere"))], lake
+    )
     ingest([write(tmp_path, "sweep.csv", table(a=1))], lake)
     for folder in (tmp_path / "lake" / "bronze" / "batches").iterdir():
         for name in ("runs", "run_metrics", "spaces", "files"):
@@ -163,7 +194,9 @@ def test_ingest__bronze_of_the_first_version__is_brought_to_this_one(tmp_path, l
         "autollm.bronze/2",
     )
     assert row["status"] == "running" and not row["is_outcome"]
-    assert row["experiment_id"].startswith("other/g:") and row["file_version"] == 1
+    assert (
+        row["experiment_id"].startswith("other/g:") and row["file_version"] == 1
+    )
 
 
 def _as_first(name: str, table_: pa.Table) -> pa.Table:
@@ -181,5 +214,7 @@ def _as_first(name: str, table_: pa.Table) -> pa.Table:
         plain.append(row)
     if plain:
         return pa.Table.from_pylist(plain)
-    kept = [n for n in table_.schema.names if n not in ("group", "file_version")]
+    kept = [
+        n for n in table_.schema.names if n not in ("group", "file_version")
+    ]
     return pa.table({n: pa.nulls(0, table_.schema.field(n).type) for n in kept})

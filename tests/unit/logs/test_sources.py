@@ -56,7 +56,9 @@ class Server:
                     else 0
                 )
                 if server.status != 200 or start > len(server.data):
-                    self.send_response(server.status if server.status != 200 else 416)
+                    self.send_response(
+                        server.status if server.status != 200 else 416
+                    )
                     self.send_header("Content-Length", "0")
                     self.end_headers()
                     return
@@ -69,7 +71,10 @@ class Server:
                     )
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if server.cut_after is not None and len(body) > server.cut_after:
+                if (
+                    server.cut_after is not None
+                    and len(body) > server.cut_after
+                ):
                     self.wfile.write(body[: server.cut_after])
                     self.close_connection = True
                     self.connection.close()
@@ -139,9 +144,13 @@ def test_fetch__from_the_network__is_kept_under_its_name_and_not_fetched_again(
     assert len(server.requests) == 1 and left(tmp_path) == {"table.csv"}
 
 
-def test_fetch__download_cut_half_way__keeps_nothing_and_starts_anew(server, tmp_path):
+def test_fetch__download_cut_half_way__keeps_nothing_and_starts_anew(
+    server, tmp_path
+):
     server.cut_after = 300_000
-    with pytest.raises(SourceError, match=r"broke off after 300000 bytes.*Fix:"):
+    with pytest.raises(
+        SourceError, match=r"broke off after 300000 bytes.*Fix:"
+    ):
         bring(source(server.address), tmp_path)
     assert left(tmp_path) == set()
     server.cut_after = None
@@ -177,7 +186,9 @@ def test_fetch__what_is_not_the_catalogues_file__is_refused(
     assert bring(source(server.address), tmp_path) == ["network"]
 
 
-def test_fetch__altered_file_under_the_final_name__is_replaced(server, tmp_path):
+def test_fetch__altered_file_under_the_final_name__is_replaced(
+    server, tmp_path
+):
     write(tmp_path / "mine", "table.csv", b"altered")
     assert (
         bring(source(server.address), tmp_path) == ["network"]
@@ -200,7 +211,9 @@ def test_fetch__nobody_listens__says_where_and_what_to_do(tmp_path):
         bring(source("http://127.0.0.1:9"), tmp_path)
 
 
-def test_fetch__mirror__is_used_instead_of_the_network_and_checked(server, tmp_path):
+def test_fetch__mirror__is_used_instead_of_the_network_and_checked(
+    server, tmp_path
+):
     write(tmp_path / "mirror" / "mine", "table.csv", DATA)
     assert (
         bring(source(server.address), tmp_path / "home", tmp_path / "mirror")
@@ -266,9 +279,13 @@ def test_tables_to_csv__report__is_one_table_of_the_first_ones_columns():
     )
 
 
-def test_fetch__file_that_is_made_of_a_report__is_checked_as_made(server, tmp_path):
+def test_fetch__file_that_is_made_of_a_report__is_checked_as_made(
+    server, tmp_path
+):
     server.data = MARKDOWN
-    made = source(server.address, CSV, path="report.md", made_by="markdown_tables")
+    made = source(
+        server.address, CSV, path="report.md", made_by="markdown_tables"
+    )
     assert (
         bring(made, tmp_path) == ["network"]
         and (tmp_path / "mine" / "table.csv").read_bytes() == CSV
@@ -279,7 +296,13 @@ def test_fetch__file_that_is_made_of_a_report__is_checked_as_made(server, tmp_pa
 
 
 def test_catalogue__every_source__is_whole_and_has_a_mapping_that_reads_its_files():
-    assert list(catalogue()) == ["steplaw", "admire", "regmix", "tinker-sft", "hwgpt"]
+    assert list(catalogue()) == [
+        "steplaw",
+        "admire",
+        "regmix",
+        "tinker-sft",
+        "hwgpt",
+    ]
     for src in catalogue().values():
         mapping = builtin_mappings()[src.name]
         assert (
@@ -289,12 +312,16 @@ def test_catalogue__every_source__is_whole_and_has_a_mapping_that_reads_its_file
             and re.fullmatch("[0-9a-f]{40}", src.commit)
         )
         for file in src.files:
-            assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.n_bytes > 0
+            assert (
+                re.fullmatch("[0-9a-f]{64}", file.sha256) and file.n_bytes > 0
+            )
             assert not src.address or src.url(file).startswith(
                 f"https://raw.githubusercontent.com/{src.address.split('/', 3)[-1]}/{src.commit}/"
             )
             assert MappingChoice().claims(file.name, mapping.format)
-    assert [s.name for s in catalogue().values() if s.rows == "surrogate"] == ["hwgpt"]
+    assert [s.name for s in catalogue().values() if s.rows == "surrogate"] == [
+        "hwgpt"
+    ]
 
 
 def test_find_source__misspelt__says_what_is_near():
@@ -309,9 +336,9 @@ def test_catalogue__mirror__holds_the_very_files(tmp_path):
     digests = {p.name: sha256_of(p) for p in paths}
     sizes = {p.name: p.stat().st_size for p in paths}
     known = {f.name: f for s in catalogue().values() for f in s.files}
-    assert digests == {name: known[name].sha256 for name in digests} and sizes == {
-        name: known[name].n_bytes for name in sizes
-    }
+    assert digests == {
+        name: known[name].sha256 for name in digests
+    } and sizes == {name: known[name].n_bytes for name in sizes}
     assert (
         bring(find_source("regmix"), tmp_path, root) == ["mirror"] * 8
         and len(tables_below(tmp_path)) == 8

@@ -20,14 +20,23 @@ from autollm.logs.tables import blocks
 from tests.unit.logs.landed import land_bytes
 from tests.unit.logs.mapped_rows import Bytes, Found
 from tests.unit.logs.mapped_rows import read as read_rows
-from tests.unit.logs.raw_logs import csv_bytes, json_lines, parquet_bytes, sweep_mapping
+from tests.unit.logs.raw_logs import (
+    csv_bytes,
+    json_lines,
+    parquet_bytes,
+    sweep_mapping,
+)
 
-ROWS = [{"id": f"r{i}", "lr": 2.0**-i, "N": 1e6, "loss": 3.0 + i} for i in range(4)]
+ROWS = [
+    {"id": f"r{i}", "lr": 2.0**-i, "N": 1e6, "loss": 3.0 + i} for i in range(4)
+]
 BYTES = {"csv": csv_bytes, "jsonl": json_lines, "parquet": parquet_bytes}
 
 
 def read(file_format: str, data: bytes, more: str = "") -> Found:
-    mapping = parse_mapping(sweep_mapping(file_format, ["sweep"], more), "sweep.toml")
+    mapping = parse_mapping(
+        sweep_mapping(file_format, ["sweep"], more), "sweep.toml"
+    )
     return read_rows(file_format, data, mapping, "sweep")
 
 
@@ -52,7 +61,9 @@ def test_table_reader__missing_column__names_file_column_nearest_and_remedy(
     data = BYTES[file_format](
         [
             {**row, "losss": 1.0}
-            for row in ({k: v for k, v in r.items() if k != "loss"} for r in ROWS)
+            for row in (
+                {k: v for k, v in r.items() if k != "loss"} for r in ROWS
+            )
         ]
     )
     with pytest.raises(MappingError) as caught:
@@ -69,14 +80,18 @@ def test_table_reader__bad_cells__are_set_aside_by_row_with_column_and_value(
     rows[1]["lr"], rows[2]["N"] = -0.5, 0.0
     found = read(file_format, BYTES[file_format](rows))
     first = 3 if file_format == "csv" else 2
-    assert [(b.line, b.n_lines) for b in found.bad] == [(first, 1), (first + 1, 1)]
+    assert [(b.line, b.n_lines) for b in found.bad] == [
+        (first, 1),
+        (first + 1, 1),
+    ]
     assert (
         "lr=-0.5 is not a positive" in found.bad[0].reason
         and "N=0.0 is not a positive" in found.bad[1].reason
     )
-    assert [r["run_id"] for r in found.runs] == ["r0", "r3"] and "r1" in found.bad[
-        0
-    ].text
+    assert [r["run_id"] for r in found.runs] == [
+        "r0",
+        "r3",
+    ] and "r1" in found.bad[0].text
 
 
 def test_jsonl_reader__nested_objects_and_uneven_lines__are_dotted_columns():
@@ -106,7 +121,10 @@ def test_jsonl_reader__nested_objects_and_uneven_lines__are_dotted_columns():
     [
         ("not json", "not a JSON line"),
         ("[1]", "expected a JSON object, got list"),
-        ('{"id":"x","lr":1,"lr":2,"N":1,"loss":1}', "the key 'lr' stands twice"),
+        (
+            '{"id":"x","lr":1,"lr":2,"N":1,"loss":1}',
+            "the key 'lr' stands twice",
+        ),
         (
             '{"a":{"b":1},"a.b":2,"lr":1,"N":1,"loss":1,"id":"x"}',
             "once nested and once dotted",
@@ -123,7 +141,9 @@ def test_jsonl_reader__nested_objects_and_uneven_lines__are_dotted_columns():
         ('{"a":' * 5000 + "1" + "}" * 5000, "not a JSON line"),
     ],
 )
-def test_jsonl_reader__one_bad_line__is_set_aside_and_the_rest_read(line, reason):
+def test_jsonl_reader__one_bad_line__is_set_aside_and_the_rest_read(
+    line, reason
+):
     data = json_lines(ROWS[:1]) + line.encode() + b"\n" + json_lines(ROWS[1:])
     found = read("jsonl", data)
     assert (
@@ -143,7 +163,10 @@ def test_parquet_reader__broken_row_group__costs_its_rows_only():
     second = bytes(data).index(b"r2")
     data[second - 20 : second + 4] = b"\xff" * 24
     found = read("parquet", bytes(data))
-    assert found.n_lines == 4 and [r["run_id"] for r in found.runs] == ["r0", "r1"]
+    assert found.n_lines == 4 and [r["run_id"] for r in found.runs] == [
+        "r0",
+        "r1",
+    ]
     assert [(b.line, b.n_lines) for b in found.bad] == [
         (3, 2)
     ] and "row group 1" in found.bad[0].reason
@@ -171,7 +194,9 @@ def test_parquet_reader__more_rows_than_the_limit__is_refused_before_any_is_read
     )
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-8-sig"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-8-sig"]
+)
 def test_table_reader__text_of_another_encoding__is_read(encoding):
     found = read("csv", csv_bytes(ROWS).decode().encode(encoding))
     assert [r["run_id"] for r in found.runs] == ["r0", "r1", "r2", "r3"]
@@ -317,7 +342,9 @@ def test_table_reader__simplex__sums_to_one_or_is_set_aside(weights, reason):
         [{"id": 1, "w_a": weights[0], "w_b": weights[1], "N": 1, "loss": 1}]
     )
     found = read_with(mapping, data)
-    assert [b.reason[: len(reason)] for b in found.bad] == ([reason] if reason else [])
+    assert [b.reason[: len(reason)] for b in found.bad] == (
+        [reason] if reason else []
+    )
 
 
 def test_table_reader__simplex_without_its_columns__is_an_error():
@@ -353,13 +380,18 @@ def test_iter_lines__line_beyond_the_limit__is_cut_and_set_aside(monkeypatch):
         are_cut = [type(line) is CutLine for line in iter_lines(stream)]
     assert are_cut == [False, False, False, True, False, False]
     found = read("csv", data)
-    assert len(found.runs) == 4 and "a line of more than 100 bytes" in found.reasons
+    assert (
+        len(found.runs) == 4
+        and "a line of more than 100 bytes" in found.reasons
+    )
     assert len(found.bad[0].text) <= 500 and found.n_lines == 6
 
 
 @pytest.mark.parametrize("codec", ["zstd", "gzip"])
 @pytest.mark.parametrize("file_format", sorted(BYTES))
-def test_table_reader__compressed_file__is_read_as_the_plain_one(codec, file_format):
+def test_table_reader__compressed_file__is_read_as_the_plain_one(
+    codec, file_format
+):
     data = BYTES[file_format](ROWS)
     packed = gzip.compress(data)
     if codec == "zstd":
@@ -382,7 +414,9 @@ print(report.n_runs, report.n_lines_quarantined, resource.getrusage(resource.RUS
 """
 
 
-def test_ingest__table_of_ten_times_the_rows__takes_about_the_same_memory(tmp_path):
+def test_ingest__table_of_ten_times_the_rows__takes_about_the_same_memory(
+    tmp_path,
+):
     """Rows wait in files; 75 bytes each are kept to recognize repeated runs. Here 2,000
     against 20,000, a bad one in each hundred.
     """
@@ -410,7 +444,9 @@ def test_ingest__table_of_ten_times_the_rows__takes_about_the_same_memory(tmp_pa
         n_runs, n_bad, peak = map(int, done.stdout.split())
         assert (n_runs, n_bad) == (n_rows - n_rows // 100, n_rows // 100)
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 40, peaks  # all rows in memory: about 100 MB more
+    assert peaks[1] - peaks[0] < 40, (
+        peaks
+    )  # all rows in memory: about 100 MB more
 
 
 JUNK = st.one_of(
@@ -419,10 +455,16 @@ JUNK = st.one_of(
     st.sampled_from(csv_bytes(ROWS).splitlines()),
     st.text(max_size=30).map(lambda t: t.encode("utf-8", "surrogatepass")),
     st.recursive(
-        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+        st.none()
+        | st.booleans()
+        | st.floats()
+        | st.integers()
+        | st.text(max_size=8),
         lambda c: (
             st.lists(c, max_size=3)
-            | st.dictionaries(st.sampled_from(["id", "lr", "N", "loss", "a.b"]), c)
+            | st.dictionaries(
+                st.sampled_from(["id", "lr", "N", "loss", "a.b"]), c
+            )
         ),
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode()),
@@ -438,7 +480,11 @@ JUNK = st.one_of(
 def test_text_readers__any_lines__read_plus_quarantined_are_all_lines(
     lines, file_format, block
 ):
-    head = b"id,lr,N,loss" if file_format == "csv" else json_lines(ROWS[:1]).strip()
+    head = (
+        b"id,lr,N,loss"
+        if file_format == "csv"
+        else json_lines(ROWS[:1]).strip()
+    )
     data = b"\n".join([head, *lines])
     before = blocks.BLOCK_BYTES, blocks.LEAF_BYTES
     blocks.BLOCK_BYTES, blocks.LEAF_BYTES = block, block // 2
@@ -450,7 +496,9 @@ def test_text_readers__any_lines__read_plus_quarantined_are_all_lines(
     used = [run["_line"] for run in found.runs]
     for part in found.bad:
         used += range(part.line, part.line + part.n_lines)
-    assert len(set(used)) == len(used) and set(used) <= set(range(1, found.n_lines + 1))
+    assert len(set(used)) == len(used) and set(used) <= set(
+        range(1, found.n_lines + 1)
+    )
     is_cut = any(b'"' in line for line in lines)  # a cell may hold line breaks
     if b"\x00" not in data and not (file_format == "csv" and is_cut):
         n_blank = sum(not line.strip() for line in split_lines(data))
@@ -474,7 +522,9 @@ CELLS = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(
     rows=st.lists(
-        st.fixed_dictionaries({"id": CELLS, "lr": CELLS, "N": CELLS, "loss": CELLS}),
+        st.fixed_dictionaries(
+            {"id": CELLS, "lr": CELLS, "N": CELLS, "loss": CELLS}
+        ),
         min_size=1,
         max_size=9,
     ),

@@ -80,18 +80,24 @@ def rounded(value):
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_export__landed__is_the_sweep_in_bronze(tool, sweep, tmp_path):
-    missing = [name for name in NEEDS[tool] if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in NEEDS[tool] if importlib.util.find_spec(name) is None
+    ]
     if missing:
         pytest.skip(f"{missing[0]} is not installed (extra exports)")
     (folder,) = export(sweep, [tool], tmp_path / "out")
     file_format, key, prefix, result = TOOLS[tool]
-    text = MAPPING.format(format=file_format, key=key, prefix=prefix, result=result)
+    text = MAPPING.format(
+        format=file_format, key=key, prefix=prefix, result=result
+    )
     place = folder / "mlflow.db" if tool == "mlflow" else folder
     home = tmp_path / "home"
     report = ingest([place], str(home), parse_mapping(text, "exported.toml"))
     assert report.n_lines_quarantined == 0
     found = {own_name(row): row for row in bronze(home, "runs")}
-    points = [{**row, "run_id": own_name(row)} for row in bronze(home, "run_metrics")]
+    points = [
+        {**row, "run_id": own_name(row)} for row in bronze(home, "run_metrics")
+    ]
     replays = [replay_of(records) for records in sweep]
     assert set(found) == {replay.run_id for replay in replays}
     configs = {}
@@ -104,10 +110,15 @@ def test_export__landed__is_the_sweep_in_bronze(tool, sweep, tmp_path):
         rate = replay.params["config.learning_rate"]
         batch = replay.params["config.batch_tokens"]
         key = (rounded(rate), batch, replay.params["fidelity.params"])
-        configs.setdefault(key, set()).add((row["config_id"], row["experiment_id"]))
+        configs.setdefault(key, set()).add(
+            (row["config_id"], row["experiment_id"])
+        )
         curve = {}
         for point in points:
-            if (point["run_id"], point["metric"]) == (replay.run_id, "train_loss"):
+            if (point["run_id"], point["metric"]) == (
+                replay.run_id,
+                "train_loss",
+            ):
                 curve[point["step"]] = rounded(point["value"])
         wanted = {}
         for step, _, values in replay.points:
@@ -125,9 +136,15 @@ def test_export__of_every_tool__has_one_experiment_and_configuration_id(
         if any(importlib.util.find_spec(name) is None for name in NEEDS[tool]):
             pytest.skip(f"{NEEDS[tool][0]} is not installed (extra exports)")
         (folder,) = export(sweep[:1], [tool], tmp_path / tool)
-        text = MAPPING.format(format=file_format, key=key, prefix=prefix, result=result)
+        text = MAPPING.format(
+            format=file_format, key=key, prefix=prefix, result=result
+        )
         place = folder / "mlflow.db" if tool == "mlflow" else folder
-        ingest([place], str(tmp_path / f"{tool}-home"), parse_mapping(text, "e.toml"))
+        ingest(
+            [place],
+            str(tmp_path / f"{tool}-home"),
+            parse_mapping(text, "e.toml"),
+        )
         (row,) = bronze(tmp_path / f"{tool}-home", "runs")
         ids.add((row["config_id"], row["experiment_id"], row["fidelity_json"]))
     assert len(ids) == 1

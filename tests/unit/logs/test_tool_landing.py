@@ -58,7 +58,9 @@ def test_landing__folders_of_one_name__are_runs_of_their_own(tmp_path):
         folder.mkdir(parents=True)
         rows = "".join(f"{i},{3 - i / 10}\n" for i in range(5))
         (folder / "metrics.csv").write_text("step,loss\n" + rows)
-        (folder / "hparams.yaml").write_text(f"lr: {0.1 if sweep == 'a' else 0.2}\n")
+        (folder / "hparams.yaml").write_text(
+            f"lr: {0.1 if sweep == 'a' else 0.2}\n"
+        )
     _, runs = landed(
         tmp_path / "home",
         tmp_path / "logs",
@@ -98,7 +100,9 @@ def test_landing__dictionaries_as_text_in_a_table__are_columns(tmp_path):
     assert (report.n_lines, report.n_lines_quarantined) == (4, 1)
 
 
-def test_landing__a_sweep_of_wandb__has_states_curves_and_one_resumed_run(tmp_path):
+def test_landing__a_sweep_of_wandb__has_states_curves_and_one_resumed_run(
+    tmp_path,
+):
     _, runs = landed(
         tmp_path / "home",
         FIXTURES / "wandb",
@@ -121,7 +125,9 @@ def test_landing__a_sweep_of_wandb__has_states_curves_and_one_resumed_run(tmp_pa
     assert sorted(steps) == [0, 10, 20, 30, 30, 40, 40, 50, 60, 70]
 
 
-def test_landing__a_project_by_its_address__grows_with_it(tmp_path, monkeypatch):
+def test_landing__a_project_by_its_address__grows_with_it(
+    tmp_path, monkeypatch
+):
     project = project_of(n_rows=5)
     with serving(project) as url:
         monkeypatch.setenv("WANDB_BASE_URL", url)
@@ -141,7 +147,11 @@ def test_landing__a_project_by_its_address__grows_with_it(tmp_path, monkeypatch)
         place = local_path("wandb:team/sweep", tmp_path / "fetched")
         report, _ = landed(tmp_path / "home", place, **names)
     assert report.n_files_new == 1
-    rows = [row for row in newest_runs(tmp_path / "home") if row["run_id"] == "short"]
+    rows = [
+        row
+        for row in newest_runs(tmp_path / "home")
+        if row["run_id"] == "short"
+    ]
     assert [row["status"] for row in rows] == ["finished"]
 
 
@@ -182,8 +192,13 @@ def test_landing__runs_exported_with_nested_settings__are_columns(
         loss="summary.val.loss",
         state='[state]\ncolumn = "state"',
     )
-    told = {name: (row["status"], row["config_json"]) for name, row in runs.items()}
-    assert told == {"a": ("finished", '{"lr":0.1}'), "b": ("failed", '{"lr":0.2}')}
+    told = {
+        name: (row["status"], row["config_json"]) for name, row in runs.items()
+    }
+    assert told == {
+        "a": ("finished", '{"lr":0.1}'),
+        "b": ("failed", '{"lr":0.2}'),
+    }
 
 
 def test_proposal__optuna_says_its_direction__nobody_is_asked():

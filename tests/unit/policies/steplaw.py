@@ -39,12 +39,13 @@ def load_table(latent: bool = True) -> OutcomeTable:
                 round(2 * np.log2(float(row["lr"]))) / 2,
                 np.log2(int(row["bs"]) * 2048),
             )
-            cells.setdefault((int(float(row["N"])), int(float(row["D"]))), []).append(
-                (*point, float(row["smooth loss"]))
-            )
+            cells.setdefault(
+                (int(float(row["N"])), int(float(row["D"]))), []
+            ).append((*point, float(row["smooth loss"])))
     rows = np.concatenate([np.array(v) for v in cells.values()])
     levels = [
-        tuple(float(f"{2.0**p:.9g}") for p in np.unique(rows[:, j])) for j in (0, 1)
+        tuple(float(f"{2.0**p:.9g}") for p in np.unique(rows[:, j]))
+        for j in (0, 1)
     ]
     space = Space(
         (
@@ -73,7 +74,9 @@ def load_table(latent: bool = True) -> OutcomeTable:
         points.append(values[:, :2])
         losses.append(values[:, 2])
     objective = np.concatenate(losses)
-    columns = {name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()}
+    columns = {
+        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
+    }
     columns["objective"], columns["diverged"] = objective, objective > 3.5
     columns["cost_flops"] = np.concatenate(
         [
@@ -84,7 +87,10 @@ def load_table(latent: bool = True) -> OutcomeTable:
     columns["cost_device_hours"] = np.full(len(objective), np.nan)
     columns["latent"] = (
         np.concatenate(
-            [smooth(p, v, np.ones(len(v))) for p, v in zip(points, losses, strict=True)]
+            [
+                smooth(p, v, np.ones(len(v)))
+                for p, v in zip(points, losses, strict=True)
+            ]
         )
         if latent
         else objective

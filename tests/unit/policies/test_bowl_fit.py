@@ -66,7 +66,9 @@ def test_residuals__jacobian__equals_finite_differences(d: int) -> None:
     theta, step = bowl.pack(), 1e-6
     for j in range(len(theta)):
         moved = [
-            _predict(rows, bowl.moved(theta + sign * step * np.eye(len(theta))[j]))
+            _predict(
+                rows, bowl.moved(theta + sign * step * np.eye(len(theta))[j])
+            )
             for sign in (1, -1)
         ]
         assert jacobian[:, j] == pytest.approx(

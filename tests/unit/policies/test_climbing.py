@@ -24,7 +24,9 @@ CLIMBERS = ["successive-halving", "hyperband", "asha", "bohb", "mf-gp"]
 def played(policy_id, task=TASK, table=TABLE, seed=0):
     """An episode that a policy played out, and the policy."""
     episode, policy = start(task, table, seed), make_policy(policy_id)
-    policy.reset(episode.drawn.view, np.random.default_rng(episode.drawn.policy_seed))
+    policy.reset(
+        episode.drawn.view, np.random.default_rng(episode.drawn.policy_seed)
+    )
     while not episode.done:
         asked = policy.ask()
         assert policy.ask() == asked, "asking changes nothing"
@@ -50,10 +52,13 @@ def test_climber__charged__spends_the_budget_and_ends_on_the_target(policy_id):
         and sum(not t.experiment for t in episode.trials) >= 1
     )
     assert (
-        not [t for t in episode.trials if t.status == "malformed"] and policy.explain()
+        not [t for t in episode.trials if t.status == "malformed"]
+        and policy.explain()
     )
     for experiment in ("", "toy:1", "toy:2"):
-        proposed = [t.proposed for t in episode.trials if t.experiment == experiment]
+        proposed = [
+            t.proposed for t in episode.trials if t.experiment == experiment
+        ]
         assert len(set(proposed)) == len(proposed), (
             "no candidate is run twice on one rung"
         )
@@ -64,11 +69,14 @@ def test_successive_halving__charged__promotes_its_best_third():
     sizes = policy.bracket.sizes
     assert policy.bracket.first == 0 and sizes == [27, 9, 3]
     on = [
-        [t for t in episode.trials if t.experiment == e] for e in ("toy:1", "toy:2", "")
+        [t for t in episode.trials if t.experiment == e]
+        for e in ("toy:1", "toy:2", "")
     ]
     assert [len(t) for t in on[:2]] == sizes[:2] and len(on[2]) >= sizes[2]
     for below, above in ((on[0], on[1]), (on[1], on[2])):
-        rows = list(dict.fromkeys(t.point for t in sorted(below, key=lambda t: t.loss)))
+        rows = list(
+            dict.fromkeys(t.point for t in sorted(below, key=lambda t: t.loss))
+        )
         n = sizes[on.index(above)]
         assert {t.proposed for t in above[:n]} == set(rows[:n])
 
@@ -76,9 +84,9 @@ def test_successive_halving__charged__promotes_its_best_third():
 def test_successive_halving__small_budget__leaves_out_the_rungs_that_halve_nothing():
     task = TASK.with_(trials=1)
     _, policy = played("successive-halving", task)
-    assert policy.bracket.first == len(policy.ladder) - 1 and policy.bracket.sizes == [
-        1
-    ]
+    assert policy.bracket.first == len(
+        policy.ladder
+    ) - 1 and policy.bracket.sizes == [1]
 
 
 def test_hyperband__charged__starts_on_every_rung_with_shares_of_the_budget():
@@ -89,11 +97,15 @@ def test_hyperband__charged__starts_on_every_rung_with_shares_of_the_budget():
         assert (
             sum(
                 n * c
-                for n, c in zip(bracket.sizes, costs[bracket.first :], strict=True)
+                for n, c in zip(
+                    bracket.sizes, costs[bracket.first :], strict=True
+                )
             )
             <= 3.0
         )
-    assert len({tuple(b.starters) for b in policy.brackets}) == 3 and episode.done
+    assert (
+        len({tuple(b.starters) for b in policy.brackets}) == 3 and episode.done
+    )
 
 
 def test_asha__charged__promotes_only_from_the_best_third():
@@ -121,7 +133,9 @@ def test_bohb__charged__begins_as_asha_and_then_where_it_is_good():
     }
     n = len(SPACE) + 2
     assert np.array_equal(
-        [x[:n] for x in cheap["bohb"]], [x[:n] for x in cheap["asha"]], equal_nan=True
+        [x[:n] for x in cheap["bohb"]],
+        [x[:n] for x in cheap["asha"]],
+        equal_nan=True,
     )
     later = {
         p: np.nanmean(np.concatenate([x[n:] for x in losses]))
@@ -161,7 +175,9 @@ def test_mf_gp__free_evidence__is_gp():
 
 @pytest.mark.parametrize("policy_id", CLIMBERS)
 @pytest.mark.parametrize("setting", ["declared", "pool-visible"])
-def test_climber__mixtures_and_lists__proposes_rows_of_each_rung(policy_id, setting):
+def test_climber__mixtures_and_lists__proposes_rows_of_each_rung(
+    policy_id, setting
+):
     task = make_task(
         MIXED, evidence=(), charged=("mixed:0", "mixed:1"), setting=setting
     )
@@ -198,7 +214,8 @@ def test_free_policy__charged_task__plays_the_target_alone_as_if_nothing_were_ch
     with_charges = free.with_(charged=("toy:1", "toy:2"))
     assert policy_id in POLICIES
     a, b = (
-        play(make_policy(policy_id), task, TABLE, 4) for task in (free, with_charges)
+        play(make_policy(policy_id), task, TABLE, 4)
+        for task in (free, with_charges)
     )
     assert (
         (a.error, a.regret, a.trials_json)

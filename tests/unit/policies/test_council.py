@@ -30,9 +30,13 @@ def test_scores__three_members__are_the_mean_of_what_each_says():
 def test_scores__one_member_far_off__the_others_overrule_it():
     council = ready("council")
     before = council.ask(1)
-    council.bowl.particles = council.bowl.particles + 40.0  # it says bad everywhere
+    council.bowl.particles = (
+        council.bowl.particles + 40.0
+    )  # it says bad everywhere
     after = council.ask(1)
-    moved = np.linalg.norm(VIEW.space.encode(before[0]) - VIEW.space.encode(after[0]))
+    moved = np.linalg.norm(
+        VIEW.space.encode(before[0]) - VIEW.space.encode(after[0])
+    )
     assert moved < 2.5
 
 

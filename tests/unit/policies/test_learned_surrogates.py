@@ -23,7 +23,9 @@ LAST_OPTIMUM = np.array([-8.5, 8.0])
 def begin(policy_id: str, **changes):
     if why_absent(policy_id):
         pytest.skip(why_absent(policy_id))
-    view = start(make_task(TABLE, target_rows="all", **changes), TABLE, 0).drawn.view
+    view = start(
+        make_task(TABLE, target_rows="all", **changes), TABLE, 0
+    ).drawn.view
     policy = make_policy(policy_id)
     policy.reset(view, np.random.default_rng(0))
     return policy, view
@@ -42,9 +44,13 @@ def told(policy, number: int, point: np.ndarray, loss: float) -> None:
     )
 
 
-def test_trees__first_proposal__is_near_the_dearest_experiment_s_optimum() -> None:
+def test_trees__first_proposal__is_near_the_dearest_experiment_s_optimum() -> (
+    None
+):
     policy, view = begin("trees")
-    assert np.abs(view.space.encode(policy.ask()[0]) - LAST_OPTIMUM).max() <= 1.0
+    assert (
+        np.abs(view.space.encode(policy.ask()[0]) - LAST_OPTIMUM).max() <= 1.0
+    )
 
 
 def test_gp__fidelity_in_which_the_evidence_does_not_differ__does_not_cut_the_target_off() -> (
@@ -52,9 +58,13 @@ def test_gp__fidelity_in_which_the_evidence_does_not_differ__does_not_cut_the_ta
 ):
     policy, view = begin("gp")
     apart = [np.append(e.z, view.target_z[-1] - 20.0) for e in view.evidence]
-    evidence = tuple(replace(e, z=z) for e, z in zip(view.evidence, apart, strict=True))
+    evidence = tuple(
+        replace(e, z=z) for e, z in zip(view.evidence, apart, strict=True)
+    )
     there = replace(
-        view, evidence=evidence, target_z=np.append(view.target_z, view.target_z[-1])
+        view,
+        evidence=evidence,
+        target_z=np.append(view.target_z, view.target_z[-1]),
     )
     other = make_policy("gp")
     other.reset(there, np.random.default_rng(0))
@@ -67,7 +77,8 @@ def test_surrogate__first_proposal__lies_amid_the_experiments_optima(
 ) -> None:
     policy, view = begin(policy_id)
     assert (
-        np.abs(view.space.encode(policy.ask()[0]) - np.array([-8.0, 7.5])).max() <= 1.0
+        np.abs(view.space.encode(policy.ask()[0]) - np.array([-8.0, 7.5])).max()
+        <= 1.0
     )
 
 
@@ -81,7 +92,9 @@ def test_trees__dreadful_outcomes_where_they_look__look_elsewhere() -> None:
     assert view.space.encode(policy.ask()[0])[0] <= first[0]
 
 
-def test_trees__flat_leaves__rows_away_from_the_tried_ones_come_earlier() -> None:
+def test_trees__flat_leaves__rows_away_from_the_tried_ones_come_earlier() -> (
+    None
+):
     policy, view = begin("trees")
     first = view.space.encode(policy.ask()[0])
     told(policy, 1, first, 2.4)
@@ -108,7 +121,9 @@ def test_trees__few_rows__fit_nothing_and_say_so() -> None:
     )
 
 
-def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -> None:
+def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -> (
+    None
+):
     policy, _ = begin("rgpe")
     assert policy.weights == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0.0])
     cheapest = np.array(
@@ -133,7 +148,8 @@ def test_rgpe__outcomes_that_one_experiment_orders_right__give_it_the_weight() -
         )
     assert policy.weights.sum() == pytest.approx(1.0)
     assert (
-        int(np.argmax(policy.weights[:-1])) == 0 and "toy:0 weighs" in policy.explain()
+        int(np.argmax(policy.weights[:-1])) == 0
+        and "toy:0 weighs" in policy.explain()
     )
 
 
@@ -143,7 +159,9 @@ def test_smac__outcomes__join_the_history_of_the_forest() -> None:
     assert f"on {n_rows} rows" in policy.explain()
     told(policy, 1, view.candidates[3], 2.0)
     assert f"on {n_rows + 1} rows" in policy.explain()
-    assert (policy.scores() <= 1e-6).all(), "expected improvement is no less than zero"
+    assert (policy.scores() <= 1e-6).all(), (
+        "expected improvement is no less than zero"
+    )
 
 
 def test_syne_quantile__trials__draw_another_sample_each() -> None:
@@ -152,4 +170,6 @@ def test_syne_quantile__trials__draw_another_sample_each() -> None:
     assert np.array_equal(first, policy.scores())
     told(policy, 1, view.candidates[3], 2.0)
     assert not np.array_equal(first, policy.scores())
-    assert np.corrcoef(first, policy.scores())[0, 1] > 0.3, "both around the same mean"
+    assert np.corrcoef(first, policy.scores())[0, 1] > 0.3, (
+        "both around the same mean"
+    )

@@ -44,12 +44,14 @@ def test_reset__optimum_moves_half_an_octave_a_step__extrapolates_it() -> None:
     assert policy.optima == pytest.approx(
         np.array([[-7.5 - 0.5 * i, 7.0 + 0.5 * i] for i in range(4)]), abs=0.25
     )
-    assert policy.slopes.sum(axis=1) == pytest.approx([-0.25, 0.25], abs=0.06), (
-        "per octave along the ladder"
-    )
+    assert policy.slopes.sum(axis=1) == pytest.approx(
+        [-0.25, 0.25], abs=0.06
+    ), "per octave along the ladder"
 
 
-def test_ask__first__is_the_candidate_nearest_to_the_extrapolated_optimum() -> None:
+def test_ask__first__is_the_candidate_nearest_to_the_extrapolated_optimum() -> (
+    None
+):
     policy, _ = begin()
     first = policy.view.space.encode(policy.ask()[0])
     assert np.abs(first - OPTIMUM).max() <= 0.5
@@ -121,6 +123,8 @@ def test_moving_bowl_gp__a_wall_beside_the_optimum__is_predicted_where_it_moved_
             make_policy(policy_id),
         )
         policy.reset(view, np.random.default_rng(0))
-        said, _ = policy.predict([view.space.decode(x) for x in table.points[4]])
+        said, _ = policy.predict(
+            [view.space.decode(x) for x in table.points[4]]
+        )
         wrong[policy_id] = np.abs(said - true)[true < 1].mean()
     assert wrong["moving-bowl-gp"] < 0.8 * wrong["moving-bowl"]

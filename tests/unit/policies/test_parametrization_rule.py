@@ -18,8 +18,20 @@ from tests.unit.gym.tables import make_mixed_table, make_table, make_task
 
 SPACE = Space(
     (
-        Knob("lr", "log", tuple(2.0 ** np.arange(-14.0, -3.0)), step=1.0, role="rate"),
-        Knob("batch", "log", tuple(2.0 ** np.arange(4.0, 15.0)), step=1.0, role="size"),
+        Knob(
+            "lr",
+            "log",
+            tuple(2.0 ** np.arange(-14.0, -3.0)),
+            step=1.0,
+            role="rate",
+        ),
+        Knob(
+            "batch",
+            "log",
+            tuple(2.0 ** np.arange(4.0, 15.0)),
+            step=1.0,
+            role="size",
+        ),
         Knob("warmup", "linear", (0.0, 0.1, 0.2), step=0.1),
     )
 )
@@ -75,7 +87,9 @@ def reset_on(
 def test_parametrization_rule__four_octaves_of_params_two_of_tokens__moves_as_declared(
     context, moved
 ):
-    policy = reset_on([bowl((8.0, 20.0), OPTIMUM + 3), bowl((10.0, 22.0))], context)
+    policy = reset_on(
+        [bowl((8.0, 20.0), OPTIMUM + 3), bowl((10.0, 22.0))], context
+    )
     assert policy.centre == pytest.approx(OPTIMUM + moved, abs=1e-3)
     first = SPACE.encode(policy.ask()[0])
     assert first == pytest.approx(OPTIMUM + moved, abs=1e-6)
@@ -116,8 +130,12 @@ def test_rule__levels_that_obey_it__is_sure_of_the_place_and_of_the_form():
 
 
 def test_rule__levels_that_break_it__says_so_in_its_width():
-    obeyed = reset_on([bowl((8.0, 20.0), OPTIMUM - [-1, 1, 0]), bowl((10.0, 22.0))])
-    broken = reset_on([bowl((8.0, 20.0), OPTIMUM + RATE_UP * 3), bowl((10.0, 22.0))])
+    obeyed = reset_on(
+        [bowl((8.0, 20.0), OPTIMUM - [-1, 1, 0]), bowl((10.0, 22.0))]
+    )
+    broken = reset_on(
+        [bowl((8.0, 20.0), OPTIMUM + RATE_UP * 3), bowl((10.0, 22.0))]
+    )
     at = [SPACE.decode(obeyed.centre + RATE_UP)]
     assert broken.predict(at)[1][0] > 2 * obeyed.predict(at)[1][0]
     assert broken.predict(at)[0][0] > obeyed.predict(at)[0][0]
@@ -137,4 +155,6 @@ def test_predictive_policy__any_candidate__mean_and_sd_are_finite_and_order_the_
     assert np.isfinite(mean).all() and (sd > 0).all()
     first = view.space.encode(policy.ask()[0])
     expected = policy.predict([view.space.decode(first)])[0][0]
-    assert expected <= np.quantile(mean, 0.1), "what comes first is expected to be good"
+    assert expected <= np.quantile(mean, 0.1), (
+        "what comes first is expected to be good"
+    )

@@ -10,14 +10,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.evaluation.bounds import noise_bound, random_expectation, smoothed_oracle
+from autollm.evaluation.bounds import (
+    noise_bound,
+    random_expectation,
+    smoothed_oracle,
+)
 from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import play
 from autollm.gym.tasks.suites import load_suite
 from autollm.policies.registry import make_policy
 from tests.unit.policies.steplaw import SKIP, csv_path, load_table
 
-pytestmark = [pytest.mark.data, pytest.mark.skipif(csv_path() is None, reason=SKIP)]
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(csv_path() is None, reason=SKIP),
+]
 
 SUITES = ("top", "hard", "roll4x")
 SEEDS = {"gp": 8, "moving-bowl": 6, "trees": 8}
@@ -33,7 +40,11 @@ REFERENCE = {
         (0.648, 0.459, 0.244),
         (0.317, 0.169, 0.089),
     ),
-    "power-law": ((0.108, 0.037, 0.012), (0.220, 0.155, 0.091), (0.069, 0.018, 0.005)),
+    "power-law": (
+        (0.108, 0.037, 0.012),
+        (0.220, 0.155, 0.091),
+        (0.069, 0.018, 0.005),
+    ),
     "moving-bowl": (
         (0.063, 0.009, 0.006),
         (0.147, 0.047, 0.003),
@@ -45,8 +56,16 @@ REFERENCE = {
         (0.313, 0.131, 0.107),
     ),
     "gp": ((0.032, 0.016, 0.003), (0.224, 0.156, 0.041), (0.546, 0.205, 0.067)),
-    "trees": ((0.167, 0.035, 0.007), (0.566, 0.314, 0.098), (0.292, 0.095, 0.070)),
-    "oracle": ((0.045, 0.008, 0.000), (0.068, 0.012, 0.000), (0.033, 0.004, 0.001)),
+    "trees": (
+        (0.167, 0.035, 0.007),
+        (0.566, 0.314, 0.098),
+        (0.292, 0.095, 0.070),
+    ),
+    "oracle": (
+        (0.045, 0.008, 0.000),
+        (0.068, 0.012, 0.000),
+        (0.033, 0.004, 0.001),
+    ),
 }
 STEP_LAW = ((0.058, 0.045, 0.045), (0.068, 0.068, 0.068), (0.043, 0.034, 0.019))
 """Of the published formula, which draws nothing: met to the last digit."""
@@ -74,12 +93,17 @@ def scores(policy_id: str, suite: str, n_seeds: int, table) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("policy_id", sorted(REFERENCE))
-def test_policy__step_law__is_no_worse_than_the_reference(policy_id: str) -> None:
+def test_policy__step_law__is_no_worse_than_the_reference(
+    policy_id: str,
+) -> None:
     n_seeds = SEEDS.get(policy_id, 20)
     table = load_table(latent=policy_id == "oracle")
     for suite, reference in zip(SUITES, REFERENCE[policy_id], strict=True):
         for k, matrix, limit in zip(
-            (1, 3, 5), scores(policy_id, suite, n_seeds, table), reference, strict=True
+            (1, 3, 5),
+            scores(policy_id, suite, n_seeds, table),
+            reference,
+            strict=True,
         ):
             error = matrix.mean(axis=0).std(ddof=1) / np.sqrt(n_seeds)
             assert matrix.mean() <= limit + max(0.03, 2 * error), (
@@ -97,10 +121,14 @@ def test_step_law__step_law__scores_as_published(
 ) -> None:
     matrices = scores("step-law", suite, 2, load_table(latent=False))
     assert [m.mean() for m in matrices] == pytest.approx(expected, abs=0.0006)
-    assert all(np.ptp(m, axis=1).max() == 0 for m in matrices), "seeds change nothing"
+    assert all(np.ptp(m, axis=1).max() == 0 for m in matrices), (
+        "seeds change nothing"
+    )
 
 
-@pytest.mark.parametrize(("suite", "expected"), list(zip(SUITES, RANDOM, strict=True)))
+@pytest.mark.parametrize(
+    ("suite", "expected"), list(zip(SUITES, RANDOM, strict=True))
+)
 def test_random__step_law__meets_its_exact_expectation(
     suite: str, expected: tuple[float, ...]
 ) -> None:
@@ -120,4 +148,6 @@ def test_bounds__step_law__noise_and_oracle_are_about_as_published() -> None:
         posed("roll4x"), table, 1, np.random.default_rng(0), n_redraws=200
     )
     assert mean == pytest.approx(0.045, abs=0.025) and 0.005 < sd < 0.04
-    assert smoothed_oracle(posed("roll4x"), table, 1) == pytest.approx(0.033, abs=0.02)
+    assert smoothed_oracle(posed("roll4x"), table, 1) == pytest.approx(
+        0.033, abs=0.02
+    )

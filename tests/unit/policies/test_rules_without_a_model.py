@@ -53,10 +53,14 @@ def complete(view: TaskView, losses: list[np.ndarray]) -> TaskView:
 def asked(policy, view: TaskView, n: int) -> list[int]:
     """Indices of the candidates of the first `n` proposals."""
     points = np.array([view.space.encode(c) for c in policy.ask(n)])
-    return [int(np.argmin(np.abs(view.candidates - p).sum(axis=1))) for p in points]
+    return [
+        int(np.argmin(np.abs(view.candidates - p).sum(axis=1))) for p in points
+    ]
 
 
-def test_claim__two_points_at_one_candidate__the_second_takes_the_next() -> None:
+def test_claim__two_points_at_one_candidate__the_second_takes_the_next() -> (
+    None
+):
     candidates = np.array([[0.0], [1.0], [5.0]])
     assert assign_nearest(
         candidates, np.array([[0.1], [0.1], [0.0], [9.0]])
@@ -72,20 +76,24 @@ def test_carry__recorded_and_missing_configurations__are_the_row_and_the_mean_of
     None
 ):
     points, values = (
-        np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]),
+        np.array(
+            [[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [50.0, 50.0]]
+        ),
         np.array([1.0, 2.0, 3.0, 6.0, 99.0]),
     )
     assert interpolate(
         np.array([[2.0, 2.0], [1.0, 1.0]]), points, values
     ) == pytest.approx([6.0, 3.0])
-    assert interpolate(points, points[:1], values[:1]) == pytest.approx(np.ones(5)), (
-        "one row says the same everywhere"
-    )
+    assert interpolate(points, points[:1], values[:1]) == pytest.approx(
+        np.ones(5)
+    ), "one row says the same everywhere"
 
 
 @given(
     st.lists(
-        st.lists(st.integers(0, 4), min_size=7, max_size=7), min_size=1, max_size=5
+        st.lists(st.integers(0, 4), min_size=7, max_size=7),
+        min_size=1,
+        max_size=5,
     ),
     st.integers(1, 7),
 )
@@ -110,15 +118,22 @@ def test_portfolio__experiments_that_disagree__covers_both_after_the_common_comp
 ):
     _, view = begin("portfolio", setting="pool-visible", trials=3)
     n = len(view.candidates)
-    first, second = np.arange(n, dtype=float) + 10, np.arange(n, dtype=float)[::-1] + 10
+    first, second = (
+        np.arange(n, dtype=float) + 10,
+        np.arange(n, dtype=float)[::-1] + 10,
+    )
     first[5], second[5] = 2.0, 2.0  # good in both
     first[0], second[n - 1] = 1.0, 1.0  # best in one, worst in the other
     policy, view = begin("portfolio", complete(view, [first, second]))
-    assert asked(policy, view, 3)[0] == 5 and set(asked(policy, view, 3)[1:]) == {
+    assert asked(policy, view, 3)[0] == 5 and set(
+        asked(policy, view, 3)[1:]
+    ) == {
         0,
         n - 1,
     }
-    assert f"better than {1 - policy.ranks[:, 5].mean():.0%}" in policy.explain()
+    assert (
+        f"better than {1 - policy.ranks[:, 5].mean():.0%}" in policy.explain()
+    )
 
 
 def test_step_law__published_example__is_met() -> None:
@@ -144,11 +159,14 @@ def test_step_law__something_it_needs_is_missing__abstains_and_says_what(
     rate, size = view.space.knobs
     changed = {
         "role": replace(
-            view, space=replace(view.space, knobs=(replace(rate, role=""), size))
+            view,
+            space=replace(view.space, knobs=(replace(rate, role=""), size)),
         ),
         "unit": replace(
             view,
-            space=replace(view.space, knobs=(rate, replace(size, unit="sequences"))),
+            space=replace(
+                view.space, knobs=(rate, replace(size, unit="sequences"))
+            ),
         ),
         "tokens": replace(view, target_fidelity={"params": 1e6, "steps": 1e4}),
     }[lacking]
@@ -157,7 +175,9 @@ def test_step_law__something_it_needs_is_missing__abstains_and_says_what(
         "unit": "batch size in tokens .*sequences",
         "tokens": "params, steps",
     }[lacking]
-    with pytest.raises(SpaceError, match=said + ".*Fix: leave policy 'step-law' out"):
+    with pytest.raises(
+        SpaceError, match=said + ".*Fix: leave policy 'step-law' out"
+    ):
         begin("step-law", changed)
 
 
@@ -167,23 +187,36 @@ def test_rungs__costs__are_at_least_eta_apart_and_end_at_the_dearest() -> None:
         replace(view.evidence[0], experiment_id=f"e{c}", cost_flops=float(c))
         for c in (1, 2, 3, 8, 10, 29)
     )
-    assert [e.experiment_id for e in rungs_of(evidence, 9)] == ["e2", "e8", "e29"]
+    assert [e.experiment_id for e in rungs_of(evidence, 9)] == [
+        "e2",
+        "e8",
+        "e29",
+    ]
     assert [e.experiment_id for e in rungs_of(evidence, 2)] == ["e8", "e29"]
 
 
 def test_successive_halving__every_rung__keeps_its_better_third() -> None:
     _, view = begin(
-        "successive-halving", setting="pool-visible", target_rows="all", trials=3
+        "successive-halving",
+        setting="pool-visible",
+        target_rows="all",
+        trials=3,
     )
     n = len(view.candidates)
     cheap, dear = np.arange(n, dtype=float), np.arange(n, dtype=float)[::-1]
     policy, view = begin("successive-halving", complete(view, [cheap, dear]))
-    assert policy.n_started == 27 and [r.experiment_id for r in policy.rungs] == [
+    assert policy.n_started == 27 and [
+        r.experiment_id for r in policy.rungs
+    ] == [
         "e0",
         "e1",
     ]
     started = np.sort(np.random.default_rng(0).permutation(n)[:27])
-    survivors = started[:9][::-1][
+    survivors = started[
+        :9
+    ][
+        ::-1
+    ][
         :3
     ]  # the nine lowest on the cheap rung, of those the three lowest on the dear one
     assert asked(policy, view, 3) == survivors.tolist()
@@ -207,7 +240,9 @@ def test_halving__no_evidence__starts_at_random(policy_id: str) -> None:
     assert policy.rungs == [] and "no cheap experiment" in policy.explain()
     assert (
         asked(policy, view, 2)
-        == np.random.default_rng(0).permutation(len(view.candidates))[:2].tolist()
+        == np.random.default_rng(0)
+        .permutation(len(view.candidates))[:2]
+        .tolist()
     )
 
 
@@ -220,7 +255,9 @@ def test_tool_follower__shortlist__takes_the_tools_in_turn() -> None:
     assert "bowl: learning_rate" in policy.explain()
 
 
-def test_tool_follower__no_evidence__pools_nothing_and_takes_the_middle() -> None:
+def test_tool_follower__no_evidence__pools_nothing_and_takes_the_middle() -> (
+    None
+):
     policy, view = begin("tool-follower", evidence=())
     assert view.candidates[policy.firsts["pooled centre"]] == pytest.approx(
         view.space.window.mean(axis=0)

@@ -45,11 +45,15 @@ def test_climber__pausable__pauses_goes_on_and_spends_the_budget(policy_id):
 
 @pytest.mark.parametrize("policy_id", CLIMBERS)
 @pytest.mark.parametrize("setting", ["declared", "pool-visible"])
-def test_climber__redrawn_rows__never_asks_for_what_is_not_paid(policy_id, setting):
+def test_climber__redrawn_rows__never_asks_for_what_is_not_paid(
+    policy_id, setting
+):
     for seed in range(6):
         result = play(
             make_policy(policy_id),
-            TASK.with_(target_rows="redraw", setting=setting, trials=2 + seed % 3),
+            TASK.with_(
+                target_rows="redraw", setting=setting, trials=2 + seed % 3
+            ),
             TABLE,
             seed,
         )
@@ -80,7 +84,10 @@ def test_successive_halving__pausable__goes_on_with_the_best_third_by_their_sign
         (1 / 3, 1 / 3),
         (1.0, 1.0),
     ]
-    on = [[t for t in episode.trials if t.share == share] for share in (1 / 9, 1 / 3)]
+    on = [
+        [t for t in episode.trials if t.share == share]
+        for share in (1 / 9, 1 / 3)
+    ]
     assert [len(t) for t in on] == policy.bracket.sizes[:2] == [14, 5]
     rows = [t.row for t in sorted(on[0], key=lambda t: t.signal[-1][1])]
     assert {t.row for t in on[1]} == set(rows[:5])

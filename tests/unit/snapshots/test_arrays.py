@@ -64,7 +64,11 @@ def declared(*knobs, configs, **more):
             [[8, 16], [8, 4, 4]],
             Knob("k", "list", (4, 8, 16), positions=(2, 3)),
         ),
-        ({"scale": "simplex"}, [{"b": 1, "a": 0}], Knob("k", "simplex", ("a", "b"))),
+        (
+            {"scale": "simplex"},
+            [{"b": 1, "a": 0}],
+            Knob("k", "simplex", ("a", "b")),
+        ),
     ],
 )
 def test_build_spaces__every_scale__levels_are_declared_or_what_occurs(
@@ -78,7 +82,11 @@ def test_build_spaces__every_scale__levels_are_declared_or_what_occurs(
 def test_build_spaces__condition_and_limit__are_taken_over():
     knobs = [
         {"name": "depth", "scale": "integer"},
-        {"name": "rate", "scale": "log", "when": {"knob": "depth", "values": [3]}},
+        {
+            "name": "rate",
+            "scale": "log",
+            "when": {"knob": "depth", "values": [3]},
+        },
     ]
     space = declared(
         *knobs,
@@ -91,7 +99,9 @@ def test_build_spaces__condition_and_limit__are_taken_over():
 
 def test_build_spaces__knob_without_a_value_anywhere__is_left_out():
     assert declared(
-        {"name": "a", "scale": "log"}, {"name": "b", "scale": "log"}, configs=[{"a": 1}]
+        {"name": "a", "scale": "log"},
+        {"name": "b", "scale": "log"},
+        configs=[{"a": 1}],
     ).names == ("a",)
 
 
@@ -106,13 +116,16 @@ def test_table__written_and_loaded__is_the_same(make, tmp_path):
         e.experiment_id for e in table.experiments
     ]
     assert (
-        back.experiments[0].space.coordinates == table.experiments[0].space.coordinates
+        back.experiments[0].space.coordinates
+        == table.experiments[0].space.coordinates
     )
     for e in range(len(table.experiments)):
-        assert np.array_equal(back.points[e], table.points[e]) and np.array_equal(
-            back.losses(e), table.losses(e)
+        assert np.array_equal(
+            back.points[e], table.points[e]
+        ) and np.array_equal(back.losses(e), table.losses(e))
+        assert np.array_equal(
+            back.column("latent", e), table.column("latent", e)
         )
-        assert np.array_equal(back.column("latent", e), table.column("latent", e))
     assert (
         isinstance(back.points[0].base, np.ndarray)
         and not back.points[0].flags.writeable

@@ -170,7 +170,9 @@ def test_snapshot__build_publish_open__gives_the_table_back(home, tmp_path):
 def test_snapshot__secondary_metrics__are_arrays_with_the_mappings_directions(
     home, tmp_path
 ):
-    building.publish(home, building.build(write_marts(tmp_path / "marts"), home))
+    building.publish(
+        home, building.build(write_marts(tmp_path / "marts"), home)
+    )
     table = snapshot.open_snapshot(home)
     assert [(m.name, m.direction) for m in table.experiments[2].metrics] == [
         ("train_loss", "max"),
@@ -193,7 +195,9 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
     }
     spaces = pq.read_table(f"{marts}/dim_spaces.parquet").to_pylist()
     pq.write_table(
-        pa.Table.from_pylist([spaces[0] | {"ladder_json": canonical_json(ladder)}]),
+        pa.Table.from_pylist(
+            [spaces[0] | {"ladder_json": canonical_json(ladder)}]
+        ),
         f"{marts}/dim_spaces.parquet",
     )
     rows = pq.read_table(f"{marts}/mart_gym__outcomes.parquet").to_pylist()
@@ -220,7 +224,9 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
         for cell, run, metric, steps, values in runs
         for i, (step, value) in enumerate(zip(steps, values, strict=True))
     ]
-    pq.write_table(pa.Table.from_pylist(logged), f"{marts}/fct_learning_curves.parquet")
+    pq.write_table(
+        pa.Table.from_pylist(logged), f"{marts}/fct_learning_curves.parquet"
+    )
     outcomes = pq.read_table(f"{marts}/mart_gym__outcomes.parquet")
     half = pa.array([r["compute_flops"] / 2 for r in rows])
     pq.write_table(
@@ -239,7 +245,9 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
         for e in table.experiments
     }
     found = [
-        table.curve(table.index(cell["experiment_id"]), _row(table, cell)).tolist()
+        table.curve(
+            table.index(cell["experiment_id"]), _row(table, cell)
+        ).tolist()
         for cell in (whole, cut)
     ]
     assert found[0] == [
@@ -250,7 +258,10 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
     assert found[1] == [[0.25, 7.0], [0.5, math.inf]], (
         "it diverged after half of its FLOPs"
     )
-    assert len(table.curve_points) == 5 and len(table.curve_offsets) == len(rows) + 1
+    assert (
+        len(table.curve_points) == 5
+        and len(table.curve_offsets) == len(rows) + 1
+    )
     with pytest.raises(ValueError, match="read-only"):
         table.curve_points[0] = 0
 
@@ -263,7 +274,9 @@ def _row(table, cell):
 
 
 def test_snapshot__no_signal__has_no_curves(home, tmp_path):
-    building.publish(home, building.build(write_marts(tmp_path / "marts"), home))
+    building.publish(
+        home, building.build(write_marts(tmp_path / "marts"), home)
+    )
     table = snapshot.open_snapshot(home)
     assert {e.signal for e in table.experiments} == {None} and table.curve(
         2, 3
@@ -275,19 +288,26 @@ def test_snapshot__made_before_curves__says_to_build_it_again(home, tmp_path):
     url = storage.join(home, "snapshots", table_id, "manifest.json")
     write_schema(url, 2)
     with pytest.raises(
-        SnapshotError, match=r"has schema 2, this version reads 3\. Fix: autollm run"
+        SnapshotError,
+        match=r"has schema 2, this version reads 3\. Fix: autollm run",
     ):
         snapshot.open_snapshot(home, table_id)
 
 
-def test_snapshot__rows_in_another_order_and_landed_in_another_batch__same_id(tmp_path):
+def test_snapshot__rows_in_another_order_and_landed_in_another_batch__same_id(
+    tmp_path,
+):
     first = building.build(write_marts(tmp_path / "a"), str(tmp_path / "home"))
-    other = write_marts(tmp_path / "b", shuffle=np.random.default_rng(0), batch="b2")
+    other = write_marts(
+        tmp_path / "b", shuffle=np.random.default_rng(0), batch="b2"
+    )
     assert building.build(other, str(tmp_path / "home")) == first
 
 
 def test_snapshot__arrays__cannot_be_written(home, tmp_path):
-    building.publish(home, building.build(write_marts(tmp_path / "marts"), home))
+    building.publish(
+        home, building.build(write_marts(tmp_path / "marts"), home)
+    )
     with pytest.raises(ValueError, match="read-only"):
         snapshot.open_snapshot(home).columns["objective"][0] = 0
 
@@ -327,7 +347,9 @@ OPENED = ["arrays/objective.npy", "arrays/offsets.npy", "experiments.json"]
 
 
 @pytest.mark.parametrize("name", OPENED)
-@pytest.mark.parametrize("damage", [flipped, lambda _: b""], ids=["bits", "empty"])
+@pytest.mark.parametrize(
+    "damage", [flipped, lambda _: b""], ids=["bits", "empty"]
+)
 def test_snapshot__damaged_file__is_not_opened_and_a_build_mends_it(
     home, tmp_path, name, damage
 ):
@@ -337,7 +359,9 @@ def test_snapshot__damaged_file__is_not_opened_and_a_build_mends_it(
     good = snapshot.open_snapshot(home)
     url = storage.join(home, "snapshots", table_id, name)
     storage.write_atomic(url, damage(storage.read_bytes(url)))
-    with pytest.raises(SnapshotError, match=rf"{name} was altered.*Fix: autollm run"):
+    with pytest.raises(
+        SnapshotError, match=rf"{name} was altered.*Fix: autollm run"
+    ):
         snapshot.open_snapshot(home)
     assert building.build(marts, home) == table_id
     ids = [e.experiment_id for e in good.experiments]
@@ -347,7 +371,9 @@ def test_snapshot__damaged_file__is_not_opened_and_a_build_mends_it(
 def test_snapshot__damaged_mart__is_not_read(home, tmp_path):
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     whole = snapshot.read_mart(home, table_id, "dim_spaces")
-    url = storage.join(home, "snapshots", table_id, "marts", "dim_spaces.parquet")
+    url = storage.join(
+        home, "snapshots", table_id, "marts", "dim_spaces.parquet"
+    )
     assert whole == storage.read_bytes(url)
     storage.write_atomic(url, flipped(whole, 3))
     with pytest.raises(SnapshotError, match=r"dim_spaces\.parquet was altered"):
@@ -361,7 +387,9 @@ def test_snapshot__damaged_pointer__says_so_and_publishing_mends_it(
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     pointer = storage.join(home, "snapshots", "current.json")
     storage.write_atomic(pointer, data)
-    with pytest.raises(SnapshotError, match=r"current\.json is damaged.*Fix: autollm"):
+    with pytest.raises(
+        SnapshotError, match=r"current\.json is damaged.*Fix: autollm"
+    ):
         snapshot.open_snapshot(home)
     building.publish(home, table_id)
     assert snapshot.open_snapshot(home).table_id == table_id
@@ -382,7 +410,9 @@ def test_snapshot__damaged_manifest__says_so(home, tmp_path, data):
 def test_build__damaged_export__names_the_mart(tmp_path):
     marts = write_marts(tmp_path / "marts")
     (tmp_path / "marts" / "dim_configs.parquet").write_bytes(b"")
-    with pytest.raises(SnapshotError, match=r"dim_configs\.parquet is damaged.*Fix"):
+    with pytest.raises(
+        SnapshotError, match=r"dim_configs\.parquet is damaged.*Fix"
+    ):
         building.build(marts, str(tmp_path / "home"))
 
 
@@ -413,9 +443,9 @@ def test_snapshot__disk_full__old_one_still_stands(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "write_atomic", full)
     with pytest.raises(SnapshotError, match="No space left"):
         building.build(str(tmp_path / "marts"), home)
-    assert snapshot.open_snapshot(home).table_id == old and snapshot.list_snapshots(
+    assert snapshot.open_snapshot(
         home
-    ) == [old]
+    ).table_id == old and snapshot.list_snapshots(home) == [old]
 
 
 def test_snapshot__missing_mart__names_it(tmp_path):
@@ -432,12 +462,16 @@ def test_snapshot__other_schema__says_what_to_do(home, tmp_path):
     table_id = building.build(write_marts(tmp_path / "marts"), home)
     url = storage.join(home, "snapshots", table_id, "manifest.json")
     write_schema(url, 99)
-    with pytest.raises(SnapshotError, match=r"schema 99.*a newer autollm wrote it"):
+    with pytest.raises(
+        SnapshotError, match=r"schema 99.*a newer autollm wrote it"
+    ):
         snapshot.open_snapshot(home, table_id)
 
 
 def test_snapshot__episode__plays_on_it(home, tmp_path):
-    building.publish(home, building.build(write_marts(tmp_path / "marts"), home))
+    building.publish(
+        home, building.build(write_marts(tmp_path / "marts"), home)
+    )
     table = snapshot.open_snapshot(home)
     episode = start(make_task(table), table, 0)
     assert episode.run_candidate(3).status == "ok"
@@ -454,7 +488,10 @@ def test_suites__every_file__loads_with_known_splits_and_cheaper_evidence():
 
 def test_suites__no_test_target__is_a_train_or_validation_target_anywhere():
     other = {
-        t.target for s in suite_ids() for t in load_suite(s).tasks if t.split != "test"
+        t.target
+        for s in suite_ids()
+        for t in load_suite(s).tasks
+        if t.split != "test"
     }
     assert not other & held_out()
 
@@ -464,17 +501,21 @@ def test_suites__masked__same_tasks_with_names_hidden():
         load_suite("steplaw-dense-top-v1"),
         load_suite("steplaw-dense-top-v1-masked"),
     )
-    assert [t.target for t in suite.tasks] == [t.target for t in masked.tasks] and all(
-        t.masked for t in masked.tasks
-    )
+    assert [t.target for t in suite.tasks] == [
+        t.target for t in masked.tasks
+    ] and all(t.masked for t in masked.tasks)
 
 
 def test_suites__unknown__did_you_mean():
-    with pytest.raises(UnknownNameError, match="Did you mean 'steplaw-dense-top-v1'"):
+    with pytest.raises(
+        UnknownNameError, match="Did you mean 'steplaw-dense-top-v1'"
+    ):
         load_suite("steplaw-dense-to-v1")
 
 
-def test_storage__failed_write__leaves_old_bytes_and_no_litter(tmp_path, monkeypatch):
+def test_storage__failed_write__leaves_old_bytes_and_no_litter(
+    tmp_path, monkeypatch
+):
     url = str(tmp_path / "file")
     storage.write_atomic(url, b"old")
     monkeypatch.setattr(
@@ -482,21 +523,30 @@ def test_storage__failed_write__leaves_old_bytes_and_no_litter(tmp_path, monkeyp
     )
     with pytest.raises(OSError, match="disk"):
         storage.write_atomic(url, b"new")
-    assert storage.read_bytes(url) == b"old" and storage.list_names(str(tmp_path)) == [
-        "file"
-    ]
+    assert storage.read_bytes(url) == b"old" and storage.list_names(
+        str(tmp_path)
+    ) == ["file"]
 
 
-def test_snapshot__context_of_an_experiment__is_kept_and_shown_to_policies(tmp_path):
+def test_snapshot__context_of_an_experiment__is_kept_and_shown_to_policies(
+    tmp_path,
+):
     marts = write_marts(tmp_path / "marts")
     path = tmp_path / "marts" / "dim_experiments.parquet"
     ids = sorted(set(pq.read_table(path)["experiment_id"].to_pylist()))
     context = ['{"parametrization":"mup"}', *("{}" for _ in ids[1:])]
-    pq.write_table(pa.table({"experiment_id": ids, "context_json": context}), path)
+    pq.write_table(
+        pa.table({"experiment_id": ids, "context_json": context}), path
+    )
     home = str(tmp_path / "home")
     building.publish(home, building.build(marts, home))
     table = snapshot.open_snapshot(home)
     shown = {e.experiment_id: e.context for e in table.experiments}
-    assert shown == {ids[0]: {"parametrization": "mup"}, **{i: {} for i in ids[1:]}}
+    assert shown == {
+        ids[0]: {"parametrization": "mup"},
+        **{i: {} for i in ids[1:]},
+    }
     task = make_task(table, target=ids[0], evidence=())
-    assert start(task, table, 0).drawn.view.context == {"parametrization": "mup"}
+    assert start(task, table, 0).drawn.view.context == {
+        "parametrization": "mup"
+    }

@@ -30,7 +30,9 @@ def test_smooth__noisy_bowl__is_nearer_to_the_surface_than_the_rows(n, d):
     x, surface, loss = noisy_bowl(n, d, 0.05)
     smoothed = smooth(x, loss, np.ones(n))
     better = surface <= np.median(surface)
-    assert np.std((smoothed - surface)[better]) < 0.8 * np.std((loss - surface)[better])
+    assert np.std((smoothed - surface)[better]) < 0.8 * np.std(
+        (loss - surface)[better]
+    )
 
 
 @settings(max_examples=10, deadline=None)
@@ -50,7 +52,9 @@ def test_smooth__many_rows__agrees_with_the_whole_process(monkeypatch):
     local = smooth(x, loss, np.ones(300), np.zeros(3, bool))
     assert not np.array_equal(local, exact)
     better = surface <= np.median(surface)
-    assert np.corrcoef((local - loss)[better], (exact - loss)[better])[0, 1] > 0.9
+    assert (
+        np.corrcoef((local - loss)[better], (exact - loss)[better])[0, 1] > 0.9
+    )
     assert np.std((local - surface)[better]) < np.std((loss - surface)[better])
 
 
@@ -64,7 +68,9 @@ def test_smooth__beyond_the_largest_table__is_left_as_it_is(monkeypatch):
     monkeypatch.setattr(smoothing, "MAX_ROWS", 50)
     loss = np.arange(51.0)
     begin = time.perf_counter()
-    assert np.array_equal(smooth(np.arange(51.0)[:, None], loss, np.ones(51)), loss)
+    assert np.array_equal(
+        smooth(np.arange(51.0)[:, None], loss, np.ones(51)), loss
+    )
     assert time.perf_counter() - begin < 1
 
 
@@ -72,7 +78,8 @@ def test_smooth__mixtures__have_lengths_in_natural_units():
     table = make_mixed_table()
     loss = table.losses(0) + 0.05 * np.random.default_rng(0).normal(size=40)
     by_step, by_unit = (
-        smooth(table.points[0], loss, np.ones(40), g) for g in (None, MIXED.gridded)
+        smooth(table.points[0], loss, np.ones(40), g)
+        for g in (None, MIXED.gridded)
     )
     assert (
         np.corrcoef(by_unit, table.losses(0))[0, 1]

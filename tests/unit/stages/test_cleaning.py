@@ -86,11 +86,20 @@ def test_removable__snapshot_that_was_played_live__stays(places):
 
 
 def test_removable__keep_two__the_newest_two_of_each_kind_stay(places):
-    assert _names(removable(places, 2)) == {"s1", "s2", "sft-rl-c1", "sft-rl-c2"}
+    assert _names(removable(places, 2)) == {
+        "s1",
+        "s2",
+        "sft-rl-c1",
+        "sft-rl-c2",
+    }
 
 
-def test_removable__pointer_of_a_profile__its_checkpoint_and_snapshot_stay(places):
-    pointer = {"stages": {"sft-rl": {"checkpoint": "checkpoints/sft-rl-c2/final"}}}
+def test_removable__pointer_of_a_profile__its_checkpoint_and_snapshot_stay(
+    places,
+):
+    pointer = {
+        "stages": {"sft-rl": {"checkpoint": "checkpoints/sft-rl-c2/final"}}
+    }
     (places.checkpoints / "agents-tiny.json").write_text(json.dumps(pointer))
     assert {"s2", "sft-rl-c2"}.isdisjoint(_names(removable(places, 0)))
 
@@ -102,7 +111,12 @@ def test_removable__champion__its_checkpoint_stays(places):
     with tracker.run("training", "i", "n", {}, {}) as run:
         pass
     version = tracker.register(
-        "tiny", places.checkpoints / "sft-rl-c1" / "final", "w1", run.run_id, "card", {}
+        "tiny",
+        places.checkpoints / "sft-rl-c1" / "final",
+        "w1",
+        run.run_id,
+        "card",
+        {},
     )
     tracker.promote("tiny", version, {})
     assert {"s1", "sft-rl-c1"}.isdisjoint(_names(removable(places, 0)))
@@ -143,8 +157,12 @@ def test_remove_litter__left_by_a_killed_process__goes_and_everything_else_stays
         path.write_text("x")
     for path in (*old, old[0].parent, whole):
         os.utime(path, (1000, 1000))
-    assert sorted(remove_litter(places)) == sorted(map(str, (old[0].parent, *old[1:])))
-    assert not any(p.exists() for p in old) and young.exists() and whole.exists()
+    assert sorted(remove_litter(places)) == sorted(
+        map(str, (old[0].parent, *old[1:]))
+    )
+    assert (
+        not any(p.exists() for p in old) and young.exists() and whole.exists()
+    )
 
 
 def test_remove_litter__folder_that_is_still_filled__stays(places):

@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from autollm.agent.checkpoint_files import check_files, read_metadata, write_metadata
+from autollm.agent.checkpoint_files import (
+    check_files,
+    read_metadata,
+    write_metadata,
+)
 from autollm.agent.trajectories import load_trajectories
 from autollm.core.errors import CheckpointError, SetupError
 from autollm.core.identity import checkpoint_digest
@@ -56,16 +60,22 @@ def alter(path, n_bytes: int = 2000) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_check_files__weights_or_settings_altered__are_named(work, name) -> None:
+def test_check_files__weights_or_settings_altered__are_named(
+    work, name
+) -> None:
     check_files(work.final, checkpoint_digest(work.final))
     alter(work.final / name)
-    with pytest.raises(CheckpointError, match=rf"{name} was altered.*Fix: restore"):
+    with pytest.raises(
+        CheckpointError, match=rf"{name} was altered.*Fix: restore"
+    ):
         check_files(work.final)
 
 
 def test_check_files__chat_template_gone__is_named(work) -> None:
     (work.final / "chat_template.jinja").unlink()
-    with pytest.raises(CheckpointError, match=r"chat_template\.jinja is missing"):
+    with pytest.raises(
+        CheckpointError, match=r"chat_template\.jinja is missing"
+    ):
         check_files(work.final)
 
 
@@ -91,25 +101,33 @@ def test_done_of__whole__is_done_and_left_alone(work) -> None:
 
 
 @pytest.mark.parametrize("name", ["done.json", "final/model.safetensors"])
-def test_done_of__damaged__is_to_do_again_from_nothing(work, name, caplog) -> None:
+def test_done_of__damaged__is_to_do_again_from_nothing(
+    work, name, caplog
+) -> None:
     alter(work.out / name)
     assert agents.done_of(work) is None
     agents.discard_damaged(work)
     assert not work.out.exists() and "It is trained again" in caplog.text
 
 
-def test_done_of__killed_before_it_was_noted__keeps_its_checkpoint(work) -> None:
+def test_done_of__killed_before_it_was_noted__keeps_its_checkpoint(
+    work,
+) -> None:
     (work.out / "done.json").unlink()
     agents.discard_damaged(work)
     assert agents.done_of(work) is None and work.final.exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b'{"stages": []}'])
-def test_pointer__damaged__is_named_and_written_anew(work, data, tmp_path) -> None:
+def test_pointer__damaged__is_named_and_written_anew(
+    work, data, tmp_path
+) -> None:
     places = resolve(tmp_path)
     pointer = places.checkpoints / "agents-tiny.json"
     pointer.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"agents-tiny\.json is damaged.*Fix"):
+    with pytest.raises(
+        CheckpointError, match=r"agents-tiny\.json is damaged.*Fix"
+    ):
         agents.current_agents(places, Settings())
     agents.point_to(places, Settings(), agents.done_of(work))
     found = agents.current_agents(places, Settings())
@@ -127,17 +145,25 @@ def test_pointer__of_a_newer_version__is_refused(work, tmp_path) -> None:
 def test_contender__altered_weights__are_not_played(work) -> None:
     from autollm.stages.judging import contender
 
-    agent = Agent("agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final))
+    agent = Agent(
+        "agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final)
+    )
     alter(work.final / "model.safetensors")
     made = contender(agent, work.config).make_agent
-    with pytest.raises(CheckpointError, match=r"model\.safetensors was altered"):
+    with pytest.raises(
+        CheckpointError, match=r"model\.safetensors was altered"
+    ):
         made()
 
 
-def test_contender__recorded_digest__is_what_answers_are_stored_under(work) -> None:
+def test_contender__recorded_digest__is_what_answers_are_stored_under(
+    work,
+) -> None:
     from autollm.stages.judging import contender
 
-    agent = Agent("agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final))
+    agent = Agent(
+        "agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final)
+    )
     before = contender(agent, work.config).player
     alter(work.final / "model.safetensors")
     other = replace(agent, digest=checkpoint_digest(work.final))
@@ -145,10 +171,14 @@ def test_contender__recorded_digest__is_what_answers_are_stored_under(work) -> N
     assert contender(agent, work.config).player == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]\n", '{"metadata": {}}\n{"target"'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]\n", '{"metadata": {}}\n{"target"']
+)
 def test_load_trajectories__damaged__is_named(tmp_path, text) -> None:
     (tmp_path / "trajectories.jsonl").write_text(text)
-    with pytest.raises(CheckpointError, match=r"trajectories\.jsonl is damaged.*Fix"):
+    with pytest.raises(
+        CheckpointError, match=r"trajectories\.jsonl is damaged.*Fix"
+    ):
         load_trajectories(tmp_path)
 
 
@@ -160,7 +190,9 @@ def test_tracker__damaged_store__is_named(tmp_path) -> None:
     database = places.mlflow / "mlflow.db"
     data = database.read_bytes()
     database.write_bytes(b"x" * 100 + data[100:])
-    with pytest.raises(SetupError, match=r"mlflow\.db is damaged.*Fix: move it away"):
+    with pytest.raises(
+        SetupError, match=r"mlflow\.db is damaged.*Fix: move it away"
+    ):
         Tracker(places)
 
 

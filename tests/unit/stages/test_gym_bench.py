@@ -25,7 +25,9 @@ def small(monkeypatch):
     monkeypatch.setattr(gym_bench, "LARGE", (20, 50))
 
 
-def test_bench__few_rounds__vectors_beat_a_dict_and_a_scalar_step_comes_near_it(capsys):
+def test_bench__few_rounds__vectors_beat_a_dict_and_a_scalar_step_comes_near_it(
+    capsys,
+):
     found = gym_bench.measure_ratios(5)
     assert set(found) == RATIOS
     # A fifth of what the gym reaches: the tests' machine may be busy.
@@ -34,7 +36,10 @@ def test_bench__few_rounds__vectors_beat_a_dict_and_a_scalar_step_comes_near_it(
         and found["lookup_vector_vs_dict"] > 3
         and found["step_vector_vs_dict"] > 1
     )
-    assert found["scalar_vs_syne_tune"] is None or found["scalar_vs_syne_tune"] > 40
+    assert (
+        found["scalar_vs_syne_tune"] is None
+        or found["scalar_vs_syne_tune"] > 40
+    )
 
 
 def test_bench__without_syne_tune__is_null_and_says_why(monkeypatch, capsys):
@@ -59,7 +64,9 @@ def test_bench__opening__measures_a_fresh_process(small):
 
 def test_bench_gym__json__is_one_object_on_stdout(small):
     done = CliRunner().invoke(app, ["bench", "gym", "--rounds", "1", "--json"])
-    assert done.exit_code == 0 and set(json.loads(done.stdout)) == RATIOS | OPENING
+    assert (
+        done.exit_code == 0 and set(json.loads(done.stdout)) == RATIOS | OPENING
+    )
 
 
 def test_bench_gym__plain__names_every_figure(small):
@@ -72,4 +79,6 @@ def test_grid_table__shape__is_as_asked_and_can_be_frozen(tmp_path):
     assert [len(p) for p in table.points] == [10, 10, 10]
     freeze(table, str(tmp_path))
     assert check_snapshot(str(tmp_path), "bench") == []
-    assert np.array_equal(open_snapshot(str(tmp_path), "bench").loss, table.loss)
+    assert np.array_equal(
+        open_snapshot(str(tmp_path), "bench").loss, table.loss
+    )

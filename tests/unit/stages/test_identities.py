@@ -62,8 +62,16 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_identities__docstring_comment_and_lines__move_nothing(source) -> None:
     before = identities()
-    edit(source / "gym" / "environments" / "vector.py", '"""', '"""In other words: ')
-    edit(source / "gym" / "tasks" / "episode.py", '"""One play', '"""A single play')
+    edit(
+        source / "gym" / "environments" / "vector.py",
+        '"""',
+        '"""In other words: ',
+    )
+    edit(
+        source / "gym" / "tasks" / "episode.py",
+        '"""One play',
+        '"""A single play',
+    )
     edit(
         source / "policies" / "surrogates" / "bowl_fit.py",
         "import numpy as np",
@@ -77,7 +85,11 @@ def test_identities__a_policy_more__moves_nothing(source) -> None:
     before = identities()
     (source / "policies" / "new.py").write_text("class New: ...\n")
     registry = source / "policies" / "registry.py"
-    edit(registry, '"random":', '"new": "autollm.policies.new:New",\n    "random":')
+    edit(
+        registry,
+        '"random":',
+        '"new": "autollm.policies.new:New",\n    "random":',
+    )
     assert moved(before, identities()) == set()
 
 
@@ -114,15 +126,21 @@ def test_identities__statistics__move_the_evaluation_alone(source) -> None:
     assert moved(before, identities()) == {"evaluation"}
 
 
-def test_identities__tools_docstring__moves_who_reads_it(source, monkeypatch) -> None:
+def test_identities__tools_docstring__moves_who_reads_it(
+    source, monkeypatch
+) -> None:
     before = identities()
     said = TextEnv.submit.__doc__
-    monkeypatch.setattr(TextEnv.submit, "__doc__", said.replace("End", "Finish"))
+    monkeypatch.setattr(
+        TextEnv.submit, "__doc__", said.replace("End", "Finish")
+    )
     expected = {"sft", "sft-rl", "agent-x", "evaluation"}
     assert moved(before, identities()) == expected
 
 
-def test_identities__docstring_that_no_model_reads__moves_nothing(monkeypatch) -> None:
+def test_identities__docstring_that_no_model_reads__moves_nothing(
+    monkeypatch,
+) -> None:
     before = identities()
     monkeypatch.setattr(TextEnv.reset, "__doc__", "Other words.")
     monkeypatch.setattr(TextEnv, "__doc__", "Other words.")
@@ -133,13 +151,18 @@ def test_identities__docstring_that_no_model_reads__moves_nothing(monkeypatch) -
     ("settings", "expected"),
     [
         ({"seed": 1}, {"trajectories", "sft", "sft-rl"}),
-        ({"training": {"sft": {"steps": 9}}}, {"trajectories", "sft", "sft-rl"}),
+        (
+            {"training": {"sft": {"steps": 9}}},
+            {"trajectories", "sft", "sft-rl"},
+        ),
         ({"training": {"sft": {"learning_rate": 1e-3}}}, {"sft", "sft-rl"}),
         ({"training": {"grpo": {"learning_rate": 1e-3}}}, {"sft-rl"}),
         ({"n_seeds": 3}, set()),
     ],
 )
-def test_identities__settings__move_what_hangs_on_them(settings, expected) -> None:
+def test_identities__settings__move_what_hangs_on_them(
+    settings, expected
+) -> None:
     assert moved(identities(), identities(**settings)) == expected
 
 
@@ -166,7 +189,9 @@ def test_digest__another_experiment__leaves_those_of_the_others() -> None:
 
 
 @pytest.mark.parametrize("column", list(TABLE.columns))
-def test_digest__one_value_of_one_row__moves_its_experiment_alone(column) -> None:
+def test_digest__one_value_of_one_row__moves_its_experiment_alone(
+    column,
+) -> None:
     values = np.array(TABLE.columns[column])
     values[0] = not values[0] if values.dtype == bool else 99
     other = replace(TABLE, columns={**TABLE.columns, column: values})
@@ -175,7 +200,9 @@ def test_digest__one_value_of_one_row__moves_its_experiment_alone(column) -> Non
     assert other.digest([second]) == TABLE.digest([second])
 
 
-def test_rl__asked_for__starts_from_the_base_and_hangs_on_no_distillation(tmp_path):
+def test_rl__asked_for__starts_from_the_base_and_hangs_on_no_distillation(
+    tmp_path,
+):
     places = resolve(tmp_path)
     chosen = Settings(stages=["base", "rl"]).check()
     work = agents.work_on(TABLE, places, chosen, "rl")

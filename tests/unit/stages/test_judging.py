@@ -20,7 +20,9 @@ from tests.unit.gym.tables import make_task
 from tests.unit.lab.live_tables import TINY, table_of, task_of
 
 CHAT = parse_chat("chat:m@http://127.0.0.1:9")
-REQUEST = Request(("lab-pretraining-v1",), ("random",), (), 3, load_profile("tiny"))
+REQUEST = Request(
+    ("lab-pretraining-v1",), ("random",), (), 3, load_profile("tiny")
+)
 
 
 def trained(number: int) -> Agent:
@@ -33,7 +35,9 @@ def trained(number: int) -> Agent:
     )
 
 
-def test_request__chat_and_trainings__command_names_them_as_they_were_named() -> None:
+def test_request__chat_and_trainings__command_names_them_as_they_were_named() -> (
+    None
+):
     agents = (
         trained(1),
         trained(2),
@@ -58,9 +62,12 @@ def test_chat_contender__evaluated__is_judged_once_and_kept(tmp_path) -> None:
     suite = Suite("toy-v1", 1, "pretraining", "toy", "", (make_task(TABLE),))
     with endpoint(run(0.0), run(-0.5), run(0.5), SUBMIT) as (url, seen):
         contender = chat_contender(parse_chat(f"chat:m@{url}"))
-        (first,) = evaluate([suite], [contender], 1, TABLE, out_url=str(tmp_path))
+        (first,) = evaluate(
+            [suite], [contender], 1, TABLE, out_url=str(tmp_path)
+        )
         assert (
-            evaluate([suite], [contender], 1, TABLE, out_url=str(tmp_path)) == [first]
+            evaluate([suite], [contender], 1, TABLE, out_url=str(tmp_path))
+            == [first]
             and len(seen) == 4
         )
     assert (first.policy, first.stage, first.n_calls, first.malformed) == (
@@ -72,7 +79,9 @@ def test_chat_contender__evaluated__is_judged_once_and_kept(tmp_path) -> None:
     assert first.transcript_json and first.regret[-1] < 1
 
 
-def test_request__live__is_said_in_the_command_and_is_another_evaluation() -> None:
+def test_request__live__is_said_in_the_command_and_is_another_evaluation() -> (
+    None
+):
     assert replace(REQUEST, live=True).command.endswith("--seeds 3 --live")
     assert (
         replace(REQUEST, live=True, max_seconds=60).command.endswith(

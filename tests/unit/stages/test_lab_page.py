@@ -15,7 +15,9 @@ from autollm.stages.lab_page import describe, landscapes, render
 from tests.unit.evaluation.test_report import Tags
 
 NAMES = [
-    m.name for m in (DATA_MIXTURE.objective, *DATA_MIXTURE.secondary) if m.direction
+    m.name
+    for m in (DATA_MIXTURE.objective, *DATA_MIXTURE.secondary)
+    if m.direction
 ]
 
 
@@ -50,15 +52,20 @@ def mixed():
                 final = dict.fromkeys(
                     NAMES, 3.0 + 0.1 * i + 0.01 * rng.normal() + seed
                 ) | {"broad_loss": 3.0 + 0.1 * sign * i}
-                records = run(DATA_MIXTURE, level, i, seed, {"mixture": mixture}, final)
+                records = run(
+                    DATA_MIXTURE, level, i, seed, {"mixture": mixture}, final
+                )
                 runs[records[0].run_id] = records
     return runs
 
 
-def test_describe__two_levels__says_ladder_correlations_and_noise(mixed) -> None:
+def test_describe__two_levels__says_ladder_correlations_and_noise(
+    mixed,
+) -> None:
     about = describe(DATA_MIXTURE, mixed)
     assert [
-        (s["level"], s["split"], s["n_cells"], s["n_runs"]) for s in about["levels"]
+        (s["level"], s["split"], s["n_cells"], s["n_runs"])
+        for s in about["levels"]
     ] == [("a1", "train", 12, 24), ("d1", "test", 12, 24)]
     assert (
         about["correlations"]["a1"]["d1"]
@@ -66,11 +73,16 @@ def test_describe__two_levels__says_ladder_correlations_and_noise(mixed) -> None
         == [pytest.approx(1.0), 12]
     )
     by_name = {o["name"]: o for o in about["objectives"]}
-    assert set(by_name) == set(NAMES) >= {f"{target}_loss" for target in TARGETS}
+    assert (
+        set(by_name) == set(NAMES) >= {f"{target}_loss" for target in TARGETS}
+    )
     assert by_name["broad_loss"]["correlations"] == {
         "a1": pytest.approx(-1.0)
     } and by_name["writer_loss"]["correlations"] == {"a1": pytest.approx(1.0)}
-    assert 0 < by_name["writer_loss"]["noise_share"] < 0.1 and about["dearest"] == "d1"
+    assert (
+        0 < by_name["writer_loss"]["noise_share"] < 0.1
+        and about["dearest"] == "d1"
+    )
     assert by_name["broad_loss"]["shown"] != by_name["writer_loss"]["shown"]
     json.dumps(about, allow_nan=False)
 
@@ -79,11 +91,16 @@ def test_landscapes__replicas__are_averaged_and_the_test_level_is_held_out(
     mixed,
 ) -> None:
     cheap, dear = landscapes(DATA_MIXTURE, mixed)
-    assert cheap.points.shape == (12, 6) and (cheap.held_out, dear.held_out) == (
+    assert cheap.points.shape == (12, 6) and (
+        cheap.held_out,
+        dear.held_out,
+    ) == (
         False,
         True,
     )
-    assert sorted(cheap.losses) == pytest.approx(3.5 + 0.1 * np.arange(12), abs=0.05)
+    assert sorted(cheap.losses) == pytest.approx(
+        3.5 + 0.1 * np.arange(12), abs=0.05
+    )
 
 
 def test_render__mixtures__page_is_whole_and_loads_nothing(mixed) -> None:
@@ -103,7 +120,9 @@ def test_render__mixtures__page_is_whole_and_loads_nothing(mixed) -> None:
         assert text in page, text
 
 
-def test_render__one_level_without_a_second_seed__says_what_is_not_known() -> None:
+def test_render__one_level_without_a_second_seed__says_what_is_not_known() -> (
+    None
+):
     records = [
         run(PRETRAINING, "a1", i, 0, c, {"val_loss": 4.0 + 0.1 * i})
         for i, c in enumerate(PRETRAINING.design(PRETRAINING.level("a1"))[:20])

@@ -19,7 +19,10 @@ def test_sources__mirror_fetched_and_inbox__are_landed_in_this_order(
 ):
     places = resolve(tmp_path / "home").prepare()
     monkeypatch.delenv("AUTOLLM_DATA_DIR", raising=False)
-    assert public_tables() == [] and sources(places, Settings(embedded=False)) == []
+    assert (
+        public_tables() == []
+        and sources(places, Settings(embedded=False)) == []
+    )
     mirror = [write(tmp_path / "mirror" / folder, name, b"x") for folder, name in (
         ("steplaw", "dense_lr_bs_loss.csv"), ("admire", "admire_ift_runs.csv"), ("hwgpt", "hwgpt_s_surrogate.parquet"))]  # fmt: skip
     write(
@@ -36,7 +39,9 @@ def test_sources__mirror_fetched_and_inbox__are_landed_in_this_order(
         fetched,
         str(places.inbox),
     ]
-    assert sources(places, Settings(embedded=False, public=False)) == [places.inbox]
+    assert sources(places, Settings(embedded=False, public=False)) == [
+        places.inbox
+    ]
 
 
 def test_is_current__source_left_out_before_and_not_now__asks_for_a_rebuild(
@@ -53,11 +58,15 @@ def test_is_current__source_left_out_before_and_not_now__asks_for_a_rebuild(
         json.dumps({"table_id": "t", "left_out": {"art": "why"}}).encode(),
     )
     snapshots.publish_candidate(places, built_by="p")
-    note = json.loads((tmp_path / "home" / "snapshots" / snapshots.ORIGIN).read_text())
-    assert note["left_out"] == ["art"] and snapshots.left_out_of_candidate(places) == {
-        "art": "why"
-    }
-    monkeypatch.setattr(snapshots, "landed_fingerprint", lambda places: note["inputs"])
+    note = json.loads(
+        (tmp_path / "home" / "snapshots" / snapshots.ORIGIN).read_text()
+    )
+    assert note["left_out"] == ["art"] and snapshots.left_out_of_candidate(
+        places
+    ) == {"art": "why"}
+    monkeypatch.setattr(
+        snapshots, "landed_fingerprint", lambda places: note["inputs"]
+    )
     monkeypatch.setattr(snapshots, "fingerprint", lambda paths: note["inputs"])
     assert snapshots.is_current(places, settings, built_by="p")
     monkeypatch.setattr(snapshots, "left_out", lambda marts: {})
@@ -65,5 +74,7 @@ def test_is_current__source_left_out_before_and_not_now__asks_for_a_rebuild(
 
 
 def test_build_candidate__no_marts__names_the_one_that_is_missing(tmp_path):
-    with pytest.raises(SnapshotError, match="mart mart_gym__outcomes is missing"):
+    with pytest.raises(
+        SnapshotError, match="mart mart_gym__outcomes is missing"
+    ):
         snapshots.build_candidate(resolve(tmp_path / "home").prepare())

@@ -25,7 +25,9 @@ from autollm.stages.warehouse import (
 def _other_process(code, *arguments):
     """A child that prints a line when it is ready, and then waits."""
     child = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert child.stdout.readline().strip() == "ready"
@@ -91,7 +93,9 @@ def test_hold__released__leaves_no_name_behind(tmp_path):
     assert holder(path) == "another process" and not is_held(path)
 
 
-def test_writer_of__open_in_another_process__named_and_free_afterwards(tmp_path):
+def test_writer_of__open_in_another_process__named_and_free_afterwards(
+    tmp_path,
+):
     warehouse = tmp_path / "warehouse.duckdb"
     duckdb.connect(str(warehouse)).close()
     assert writer_of(warehouse) is None and writer_of(tmp_path / "none") is None
@@ -113,7 +117,9 @@ def test_hold_warehouse__open_elsewhere__busy_names_the_writer(tmp_path):
 def test_hold_warehouse__second_dbt_run__one_waits_for_the_other(tmp_path):
     places = resolve(tmp_path).prepare()
     with (
-        _other_process(HOLD.replace("60", "0.5"), str(places.locks / "warehouse.lock")),
+        _other_process(
+            HOLD.replace("60", "0.5"), str(places.locks / "warehouse.lock")
+        ),
         hold_warehouse(places, 20),
     ):
         assert is_held(places.locks / "warehouse.lock")
@@ -135,10 +141,14 @@ def flipped(data, at):
     ],
     ids=["empty", "zeros", "cut", "header", "block", "end"],
 )
-def test_is_damage__words_of_duckdb_about_altered_files__are_known(tmp_path, damage):
+def test_is_damage__words_of_duckdb_about_altered_files__are_known(
+    tmp_path, damage
+):
     warehouse = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(warehouse)) as connection:
-        connection.execute("create table t as select range as n from range(300000)")
+        connection.execute(
+            "create table t as select range as n from range(300000)"
+        )
     assert not is_no_database(warehouse)
     warehouse.write_bytes(damage(warehouse.read_bytes()))
     with (

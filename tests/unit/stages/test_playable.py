@@ -22,9 +22,14 @@ def marts(tmp_path):
             "source": source,
             "space_id": space,
             "ladder_id": "l",
-            "space_json": json.dumps({"knobs": [{"name": "k", "scale": scale}]}),
+            "space_json": json.dumps(
+                {"knobs": [{"name": "k", "scale": scale}]}
+            ),
         }
-        for source, space, scale in (("law", "s1", "log"), ("art", "s2", "colour"))
+        for source, space, scale in (
+            ("law", "s1", "log"),
+            ("art", "s2", "colour"),
+        )
     ]
     experiments = [
         {"experiment_id": e, "source": s}
@@ -35,7 +40,8 @@ def marts(tmp_path):
         "dim_experiments": experiments,
         "mart_gym__outcomes": [{**e, "config_id": "c"} for e in experiments],
         "fct_outcomes": [
-            {"experiment_id": e["experiment_id"], "config_id": "c"} for e in experiments
+            {"experiment_id": e["experiment_id"], "config_id": "c"}
+            for e in experiments
         ],
         "dim_configs": [
             {"space_id": "s1", "config_id": "c"},

@@ -41,7 +41,9 @@ WINS = [_pair(b, k) for b in ("copy-nearest", "pool-centre") for k in (1, 3)]
 
 def test_verdict__better_than_every_baseline__passes():
     found = verdict(WINS, "agent-tiny-sft-rl")
-    assert found.passed and "beats" in found.words and len(found.comparisons) == 4
+    assert (
+        found.passed and "beats" in found.words and len(found.comparisons) == 4
+    )
 
 
 @pytest.mark.parametrize("lost", range(4))
@@ -58,10 +60,13 @@ def test_verdict__behind_at_one_k__does_not_pass_and_says_where(lost):
 def test_verdict__several_suites__count_once_each():
     other = [_changed(p, suite="t", difference=0.05) for p in WINS]
     found = verdict(WINS + other, "agent-tiny-sft-rl")
-    assert found.passed and found.comparisons[0].difference == pytest.approx(-0.025)
+    assert found.passed and found.comparisons[0].difference == pytest.approx(
+        -0.025
+    )
     assert found.comparisons[0].by_suite == "s -0.100, t +0.050"
     assert not verdict(
-        WINS + [_changed(p, difference=0.15) for p in other], "agent-tiny-sft-rl"
+        WINS + [_changed(p, difference=0.15) for p in other],
+        "agent-tiny-sft-rl",
     ).passed
 
 

@@ -3,7 +3,9 @@
 from autollm.stages.training import numbers_before
 
 
-def test_numbers_before__file_cut_off_by_a_kill__gives_its_whole_lines(tmp_path):
+def test_numbers_before__file_cut_off_by_a_kill__gives_its_whole_lines(
+    tmp_path,
+):
     path = tmp_path / "metrics.jsonl"
     path.write_text(
         '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.4, "reward": 1.0}\n{"step": '

@@ -33,7 +33,9 @@ def _status(tracker, identity):
 
 def test_run__block_ends__is_finished_with_params_tags_and_data(tracker):
     with _run(
-        tracker, "ok", data=[DataUsed("snapshot", "d1", "somewhere", {"rows": 2})]
+        tracker,
+        "ok",
+        data=[DataUsed("snapshot", "d1", "somewhere", {"rows": 2})],
     ) as run:
         run.log({"loss": 1.0}, 1)
     found = tracker.find("training", "ok")
@@ -56,9 +58,16 @@ def test_run__block_raises__is_failed_and_resumed_as_the_same_run(tracker):
     with _run(tracker, "again") as second:
         second.log({"loss": 9.0}, 2)  # repeated after the last checkpoint
         second.log({"loss": 1.0}, 3)
-    assert second.run_id == first.run_id and _status(tracker, "again") == "FINISHED"
+    assert (
+        second.run_id == first.run_id
+        and _status(tracker, "again") == "FINISHED"
+    )
     history = tracker.client.get_metric_history(second.run_id, "loss")
-    assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+    assert [(m.step, m.value) for m in history] == [
+        (1, 3.0),
+        (2, 2.0),
+        (3, 1.0),
+    ]
 
 
 def test_run__interrupted_by_the_user__is_killed(tracker):
@@ -80,7 +89,8 @@ def test_close_orphans__run_without_a_living_process__is_killed_and_a_held_one_s
     tracker,
 ):
     orphan = tracker.client.create_run(
-        tracker.experiment("training"), tags={"autollm.lock": "mlflow-gone.lock"}
+        tracker.experiment("training"),
+        tags={"autollm.lock": "mlflow-gone.lock"},
     )
     with _run(tracker, "alive"):
         assert tracker.close_orphans() == [orphan.info.run_id]
@@ -88,7 +98,9 @@ def test_close_orphans__run_without_a_living_process__is_killed_and_a_held_one_s
     assert tracker.client.get_run(orphan.info.run_id).info.status == "KILLED"
 
 
-def test_tracker__making_the_store_was_cut_off__is_made_anew(tmp_path, monkeypatch):
+def test_tracker__making_the_store_was_cut_off__is_made_anew(
+    tmp_path, monkeypatch
+):
     places = resolve(tmp_path)
 
     def half_made(uri):
@@ -146,7 +158,10 @@ def test_log__long_curve__is_thinned(tracker):
     with _run(tracker, "long", total_steps=10 * MAX_POINTS) as run:
         for step in range(1, 10 * MAX_POINTS + 1):
             run.log({"loss": 1.0}, step)
-    assert len(tracker.client.get_metric_history(run.run_id, "loss")) <= MAX_POINTS + 1
+    assert (
+        len(tracker.client.get_metric_history(run.run_id, "loss"))
+        <= MAX_POINTS + 1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +179,9 @@ def test_register__twice_the_same_digest__one_version_and_candidate(
 ):
     folder, run_id = registered
     versions = [
-        tracker.register("tiny", folder, "dig1", run_id, "card", {"stage": "sft-rl"})
+        tracker.register(
+            "tiny", folder, "dig1", run_id, "card", {"stage": "sft-rl"}
+        )
         for _ in range(2)
     ]
     found = tracker.resolve("models:/autollm-agent-tiny@candidate")
@@ -181,10 +198,15 @@ def test_promote__champion__resolves_and_is_cited(tracker, registered):
     version = tracker.register("tiny", folder, "dig1", run_id, "card", {})
     tracker.promote("tiny", version, {"validation": "beats copy-nearest"})
     assert (
-        tracker.resolve("models:/autollm-agent-tiny@champion").tags["validation"]
+        tracker.resolve("models:/autollm-agent-tiny@champion").tags[
+            "validation"
+        ]
         == "beats copy-nearest"
     )
-    assert tracker.resolve(f"models:/autollm-agent-tiny/{version}").folder == folder
+    assert (
+        tracker.resolve(f"models:/autollm-agent-tiny/{version}").folder
+        == folder
+    )
     assert tracker.cited() == {"checkpoints/sft-rl-1/final"}
 
 
@@ -212,7 +234,9 @@ def test_resolve__wrong_reference__says_what_is_known(
 def test_resolve__checkpoint_deleted__says_so(tracker, registered):
     folder = tracker.places.checkpoints / "sft-rl-2" / "final"
     folder.mkdir(parents=True)
-    version = tracker.register("gone", folder, "dig2", registered[1], "card", {})
+    version = tracker.register(
+        "gone", folder, "dig2", registered[1], "card", {}
+    )
     folder.rmdir()
     with pytest.raises(CheckpointError, match="is gone"):
         tracker.resolve(f"models:/autollm-agent-gone/{version}")

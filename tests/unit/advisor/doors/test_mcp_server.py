@@ -33,7 +33,9 @@ def write_sweep(folder: Path, name: str = "runs.csv") -> Path:
     """
     rng = np.random.default_rng(7)
     lines = ["run,params,tokens,lr,batch_size,seed,val_loss"]
-    for level, (params, tokens) in enumerate([(1e7, 2e8), (3e7, 6e8), (1e8, 2e9)]):
+    for level, (params, tokens) in enumerate(
+        [(1e7, 2e8), (3e7, 6e8), (1e8, 2e9)]
+    ):
         for octave in range(-4, 3):
             for batch in (32, 64, 128):
                 for seed in (0, 1):
@@ -41,7 +43,14 @@ def write_sweep(folder: Path, name: str = "runs.csv") -> Path:
                     batch_off = np.log2(batch / 64)
                     loss = 4 - 0.3 * level + 0.02 * off**2 + 0.01 * batch_off**2
                     loss += rng.normal(0, 0.01)
-                    row = (params, tokens, 0.004 * 2.0**octave, batch, seed, loss)
+                    row = (
+                        params,
+                        tokens,
+                        0.004 * 2.0**octave,
+                        batch,
+                        seed,
+                        loss,
+                    )
                     told = ",".join(f"{value:.6g}" for value in row)
                     lines.append(f"{SECRET}-{len(lines)},{told}")
     path = folder / name
@@ -55,7 +64,9 @@ def ask(server, tool, **arguments):
     async def call():
         async with Client(server) as client:
             answer = await client.call_tool(tool, arguments)
-            return "".join(part.text for part in answer.content), answer.is_error
+            return "".join(
+                part.text for part in answer.content
+            ), answer.is_error
 
     return asyncio.run(call())
 
@@ -93,9 +104,15 @@ def test_recommend__sweep__follows_the_optimum_and_tells_no_secret(server):
 
 
 def test_what_can_i_know__sweep__answers_each_question_with_its_reason(server):
-    text, failed = ask(server, "what_can_i_know", logs="runs.csv", target=TARGET)
+    text, failed = ask(
+        server, "what_can_i_know", logs="runs.csv", target=TARGET
+    )
     answers = json.loads(text)["can_answer"]
-    assert not failed and {a["answer"] for a in answers} <= {"yes", "partly", "no"}
+    assert not failed and {a["answer"] for a in answers} <= {
+        "yes",
+        "partly",
+        "no",
+    }
     assert all(a["because"] for a in answers)
 
 
@@ -113,13 +130,17 @@ def test_list_sources_and_query__sweep__tell_what_lies_there(server):
     assert told["runs"] == 126 and len(told["experiments"]) == 3
     assert set(told["knobs"]) == {"lr", "batch_size"}
     assert told["noise_sd"] == pytest.approx(0.01, rel=0.3)
-    page = json.loads(ask(server, "query_experiments", logs="runs.csv", page=0)[0])
+    page = json.loads(
+        ask(server, "query_experiments", logs="runs.csv", page=0)[0]
+    )
     outcomes = [run["outcome"] for run in page["runs"]]
     assert outcomes == sorted(outcomes) and page["pages"] == 7
 
 
 @pytest.mark.parametrize("difference, real", [(0.1, True), (0.005, False)])
-def test_is_it_noise__difference__is_held_against_repeats(server, difference, real):
+def test_is_it_noise__difference__is_held_against_repeats(
+    server, difference, real
+):
     text, _ = ask(server, "is_it_noise", logs="runs.csv", difference=difference)
     told = json.loads(text)
     assert told["real"] is real and told["degrees"] == 63
@@ -129,7 +150,9 @@ def test_is_it_noise__difference__is_held_against_repeats(server, difference, re
 @pytest.mark.parametrize(
     "logs", ["../outside.csv", "/etc/hostname", "missing.csv", "link.csv"]
 )
-def test_tools__path_outside_or_missing__is_refused_in_a_sentence(folder, server, logs):
+def test_tools__path_outside_or_missing__is_refused_in_a_sentence(
+    folder, server, logs
+):
     outside = folder.parent / "outside.csv"
     outside.write_text("a,b\n1,2\n")
     link = folder / "link.csv"
@@ -149,7 +172,9 @@ def test_tools__path_outside_or_missing__is_refused_in_a_sentence(folder, server
         {},
     ],
 )
-def test_recommend__wrong_arguments__end_in_an_error_of_the_protocol(server, arguments):
+def test_recommend__wrong_arguments__end_in_an_error_of_the_protocol(
+    server, arguments
+):
     text, failed = ask(server, "recommend", logs="runs.csv", **arguments)
     assert failed and text and "Traceback" not in text
 

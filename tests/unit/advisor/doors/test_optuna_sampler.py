@@ -2,7 +2,9 @@
 
 import pytest
 
-optuna = pytest.importorskip("optuna", reason="the extra `optuna` is not installed")
+optuna = pytest.importorskip(
+    "optuna", reason="the extra `optuna` is not installed"
+)
 
 from optuna.testing.pytest_samplers import (  # noqa: E402
     BasicSamplerTestCase,
@@ -45,7 +47,9 @@ class TestRelativeContract(_WithAndWithout, RelativeSamplerTestCase):
         )
         if request.param == "without a history":
             return lambda: AutoLLMSampler(independent_sampler=together)
-        return lambda: AutoLLMSampler(history, TARGET, independent_sampler=together)
+        return lambda: AutoLLMSampler(
+            history, TARGET, independent_sampler=together
+        )
 
 
 def loss_at_target(rate, batch):
@@ -71,7 +75,10 @@ def test_sampler__history__first_trials_are_the_advice(history):
     study = best_of(AutoLLMSampler(history, TARGET, seed=3), 4)
     rates = [trial.params["lr"] for trial in study.trials]
     assert all(0.0001 < rate < 0.002 for rate in rates)
-    assert len({(t.params["lr"], t.params["batch_size"]) for t in study.trials}) == 4
+    assert (
+        len({(t.params["lr"], t.params["batch_size"]) for t in study.trials})
+        == 4
+    )
     blind = best_of(optuna.samplers.TPESampler(seed=3), 4)
     assert study.best_value < blind.best_value
 

@@ -12,14 +12,20 @@ from typing import Any
 from autollm.logs.proposals import Proposal, Said, propose
 from tests.unit.logs.raw_logs import write
 
-SIZES = ((50_000_000, 10**9), (125_000_000, 25 * 10**8), (350_000_000, 7 * 10**9))
+SIZES = (
+    (50_000_000, 10**9),
+    (125_000_000, 25 * 10**8),
+    (350_000_000, 7 * 10**9),
+)
 RATES = (0.0003, 0.001, 0.003)
 BATCHES = (32, 64, 128)
 
 
 def loss(params: float, rate: float, batch: float = 64) -> float:
     """A loss that falls with size and has its best rate at 0.001."""
-    bowl = 0.05 * math.log2(rate / 1e-3) ** 2 + 0.02 * math.log2(batch / 64) ** 2
+    bowl = (
+        0.05 * math.log2(rate / 1e-3) ** 2 + 0.02 * math.log2(batch / 64) ** 2
+    )
     return round(1.7 + 400 / params**0.34 + bowl, 4)
 
 

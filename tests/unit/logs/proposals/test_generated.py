@@ -24,7 +24,14 @@ LEVELS = {
     "use_bias": ("True", "False"),
     "zeta_mix": (0.25, 0.5, 0.75),
 }
-METRICS = ("val_loss", "eval/ppl", "test_bpb", "val_acc", "eval.f1", "valid-rougeL")
+METRICS = (
+    "val_loss",
+    "eval/ppl",
+    "test_bpb",
+    "val_acc",
+    "eval.f1",
+    "valid-rougeL",
+)
 MEASURED = {
     "tokens_per_sec": lambda i: 48_123 + 137 * i,
     "grad_norm": lambda i: 0.83 + 0.0173 * i,
@@ -55,13 +62,17 @@ def drawn_tables(draw):
     """(rows, separator, what was swept, coordinates, metric, rows that finished)."""
     chosen = draw(st.lists(st.sampled_from(sorted(LEVELS)), min_size=2, max_size=3, unique=True))  # fmt: skip
     metric = draw(st.sampled_from(METRICS))
-    extra = draw(st.lists(st.sampled_from(sorted(MEASURED)), max_size=4, unique=True))
+    extra = draw(
+        st.lists(st.sampled_from(sorted(MEASURED)), max_size=4, unique=True)
+    )
     prefix = draw(st.sampled_from(PREFIXES))
     spelled = draw(st.sampled_from((str, short, lambda n: f"{n:,}")))
     word = draw(st.sampled_from([None, *WORDS]))
     separator = draw(st.sampled_from(SEPARATORS))
     rows = []
-    grid = itertools.product((10**7, 10**8, 10**9), *(LEVELS[name] for name in chosen))
+    grid = itertools.product(
+        (10**7, 10**8, 10**9), *(LEVELS[name] for name in chosen)
+    )
     for i, (size, *values) in enumerate(grid):
         row = {"run_id": f"a{i}", f"{prefix}n_params": spelled(size), f"{prefix}tokens": spelled(20 * size)}  # fmt: skip
         row |= {prefix + n: v for n, v in zip(chosen, values, strict=True)}
@@ -74,7 +85,9 @@ def drawn_tables(draw):
     return rows, separator, [prefix + n for n in chosen], prefix, metric, word
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(drawn_tables())
 def test_propose__drawn_table__finds_what_was_put_in(tmp_path_factory, drawn):
     rows, separator, chosen, prefix, metric, word = drawn
@@ -82,12 +95,23 @@ def test_propose__drawn_table__finds_what_was_put_in(tmp_path_factory, drawn):
     writer = csv.DictWriter(text, list(rows[0]), delimiter=separator)
     writer.writeheader()
     writer.writerows(rows)
-    path = write(tmp_path_factory.mktemp("drawn"), "t.csv", text.getvalue().encode())
+    path = write(
+        tmp_path_factory.mktemp("drawn"), "t.csv", text.getvalue().encode()
+    )
     found = propose(path)
-    assert (found.n_land, found.n_quarantined, found.problem) == (len(rows), 0, "")
-    assert {c for c, role in roles(found).items() if role == "knob"} == set(chosen)
+    assert (found.n_land, found.n_quarantined, found.problem) == (
+        len(rows),
+        0,
+        "",
+    )
+    assert {c for c, role in roles(found).items() if role == "knob"} == set(
+        chosen
+    )
     fidelity = {q.name: q.column for q in found.mapping.fidelity}
-    assert fidelity == {"params": f"{prefix}n_params", "tokens": f"{prefix}tokens"}
+    assert fidelity == {
+        "params": f"{prefix}n_params",
+        "tokens": f"{prefix}tokens",
+    }
     assert found.mapping.cost.flops.text == "6 * params * tokens"
     assert found.mapping.objective.column == metric
     assert found.mapping.objective.direction == direction_of(metric)

@@ -20,7 +20,9 @@ from tests.unit.logs.proposals.tables import (
 from tests.unit.logs.raw_logs import json_lines, write
 
 
-def test_propose__states_of_a_tool__runs_that_did_not_finish_are_no_outcomes(tmp_path):
+def test_propose__states_of_a_tool__runs_that_did_not_finish_are_no_outcomes(
+    tmp_path,
+):
     words = ["COMPLETED", "OOM", "Timed Out", "pruned", "running"]
     rows = sweep(**{"how it went": lambda i: words[i % 5]})
     for i, row in enumerate(rows):
@@ -35,17 +37,31 @@ def test_propose__states_of_a_tool__runs_that_did_not_finish_are_no_outcomes(tmp
         "pruned",
         "running",
     }
-    assert found.summary.best["value"] > 2 and set(knobs(found)) == {"lr", "batch_size"}
-    assert "not-finished" in codes(found) and roles(found)["_step"] == "measured"
+    assert found.summary.best["value"] > 2 and set(knobs(found)) == {
+        "lr",
+        "batch_size",
+    }
+    assert (
+        "not-finished" in codes(found) and roles(found)["_step"] == "measured"
+    )
 
 
-def test_propose__unknown_word_of_a_state__is_named_and_its_rows_set_aside(tmp_path):
-    found = proposed(tmp_path, sweep(status=lambda i: "weird" if i % 9 == 0 else "ok"))
-    assert "status-words" in codes(found) and (found.n_land, found.n_quarantined) == (
+def test_propose__unknown_word_of_a_state__is_named_and_its_rows_set_aside(
+    tmp_path,
+):
+    found = proposed(
+        tmp_path, sweep(status=lambda i: "weird" if i % 9 == 0 else "ok")
+    )
+    assert "status-words" in codes(found) and (
+        found.n_land,
+        found.n_quarantined,
+    ) == (
         24,
         3,
     )
-    many = proposed(tmp_path, sweep(status=lambda i: "ok" if i % 3 == 0 else "weird"))
+    many = proposed(
+        tmp_path, sweep(status=lambda i: "ok" if i % 3 == 0 else "weird")
+    )
     assert roles(many)["status"] != "status"  # most of its words say no status
 
 
@@ -59,7 +75,9 @@ def test_propose__unknown_word_of_a_state__is_named_and_its_rows_set_aside(tmp_p
     ],
 )
 def test_propose__flag__is_a_status_rule(tmp_path, name, cells, status):
-    found = proposed(tmp_path, sweep(**{name: lambda i: cells[0 if i % 9 == 1 else 1]}))
+    found = proposed(
+        tmp_path, sweep(**{name: lambda i: cells[0 if i % 9 == 1 else 1]})
+    )
     assert found.summary.statuses == {"finished": 24, status: 3}
 
 
@@ -81,8 +99,12 @@ PREFIXES = [
 
 @pytest.mark.parametrize(("setting", "result"), PREFIXES)
 def test_propose__prefixes__change_no_role(tmp_path, setting, result):
-    names = {n: setting + n for n in ("params", "tokens", "lr", "batch_size", "seed")}
-    rows = renamed(sweep(seed=lambda i: i % 2), val_loss=result + "val_loss", **names)
+    names = {
+        n: setting + n for n in ("params", "tokens", "lr", "batch_size", "seed")
+    }
+    rows = renamed(
+        sweep(seed=lambda i: i % 2), val_loss=result + "val_loss", **names
+    )
     plain = proposed(tmp_path, sweep(seed=lambda i: i % 2))
     found = proposed(tmp_path, rows)
     expected = {
@@ -97,9 +119,14 @@ def test_propose__prefixes__change_no_role(tmp_path, setting, result):
     ]
 
 
-def test_propose__results_by_prefix__are_outcomes_whatever_their_names(tmp_path):
+def test_propose__results_by_prefix__are_outcomes_whatever_their_names(
+    tmp_path,
+):
     rows = sweep(
-        **{"metrics.zork": lambda i: i / 7, "params.alpha_mix": lambda i: i // 2 % 3}
+        **{
+            "metrics.zork": lambda i: i / 7,
+            "params.alpha_mix": lambda i: i // 2 % 3,
+        }
     )
     for row in rows:
         row.pop("val_loss")
@@ -108,13 +135,19 @@ def test_propose__results_by_prefix__are_outcomes_whatever_their_names(tmp_path)
     assert roles(found)["params.alpha_mix"] == "knob"
 
 
-def test_propose__optuna__is_recognized_and_asks_only_for_the_direction(tmp_path):
+def test_propose__optuna__is_recognized_and_asks_only_for_the_direction(
+    tmp_path,
+):
     rows = []
     for i, (rate, drop) in enumerate(
         itertools.product((1e-4, 3e-4, 1e-3, 3e-3), (0, 0.1))
     ):
         row = {"": i, "number": i, "value": 60 + i / 3, "params_lr": rate}
-        row |= {"params_dropout": drop, "system_attrs_grid_id": i, "state": "COMPLETE"}
+        row |= {
+            "params_dropout": drop,
+            "system_attrs_grid_id": i,
+            "state": "COMPLETE",
+        }
         row |= {
             "datetime_start": f"2025-11-22 02:30:1{i}.42",
             "duration": f"0 days 00:01:5{i}.8",
@@ -124,16 +157,27 @@ def test_propose__optuna__is_recognized_and_asks_only_for_the_direction(tmp_path
     assert [q.code for q in found.questions] == ["direction-unknown"]
     answered = proposed(tmp_path, rows, objective="value:min")
     assert set(knobs(answered)) == {"params_lr", "params_dropout"}
-    assert answered.mapping.run_key.columns == ("number",) and answered.n_land == 8
+    assert (
+        answered.mapping.run_key.columns == ("number",) and answered.n_land == 8
+    )
     assert answered.mapping.secondary == ()
 
 
 def test_propose__things_measured_and_labels__are_no_knobs(tmp_path):
     words = """train_min tokens_per_sec grad_norm mfu peak_mem_gb step_ms wallclock_s power_w host git_commit log_path started_at notes run_name trainable_params"""
     names = words.split()
-    more = {n: (lambda i, k=k: 17.31 + 1.37 * i + k) for k, n in enumerate(names[:8])}
-    more |= {"host": lambda i: f"node{i % 3}", "git_commit": lambda i: f"c{i % 4}"}
-    more |= {"log_path": lambda i: f"logs/{i % 5}.log", "notes": lambda i: f"n{i % 2}"}
+    more = {
+        n: (lambda i, k=k: 17.31 + 1.37 * i + k)
+        for k, n in enumerate(names[:8])
+    }
+    more |= {
+        "host": lambda i: f"node{i % 3}",
+        "git_commit": lambda i: f"c{i % 4}",
+    }
+    more |= {
+        "log_path": lambda i: f"logs/{i % 5}.log",
+        "notes": lambda i: f"n{i % 2}",
+    }
     more |= {"started_at": lambda i: f"2025-01-0{1 + i % 9} 10:00:00"}
     more |= {
         "run_name": lambda i: f"x{i % 9}",
@@ -153,44 +197,68 @@ def test_propose__unnamed_numbers_of_a_small_table__are_doubted(tmp_path):
         )
     ]
     found = proposed(tmp_path, rows)
-    assert set(knobs(found)) == {"lr", "wd"} and "measured-or-chosen" in codes(found)
+    assert set(knobs(found)) == {"lr", "wd"} and "measured-or-chosen" in codes(
+        found
+    )
     said = proposed(tmp_path, rows, knobs="lr,zork")
     assert set(knobs(said)) == {"lr", "zork"}
 
 
 def test_propose__columns_changed_together__are_one_knob(tmp_path):
     rows = sweep(
-        lora_alpha=lambda i: 2 * (8, 16, 64)[i % 3], r=lambda i: (8, 16, 64)[i % 3]
+        lora_alpha=lambda i: 2 * (8, 16, 64)[i % 3],
+        r=lambda i: (8, 16, 64)[i % 3],
     )
     for row in rows:
         row.pop("batch_size")
     found = proposed(tmp_path, rows)
-    assert set(knobs(found)) == {"lr", "lora_alpha"} and roles(found)["r"] == "fixed"
+    assert (
+        set(knobs(found)) == {"lr", "lora_alpha"}
+        and roles(found)["r"] == "fixed"
+    )
     assert "changed-together" in codes(found)
 
 
-def test_propose__ablation_that_moves_the_size_a_little__is_one_experiment(tmp_path):
-    base = {"act": "gelu", "norm": "ln", "block_size": 256, "n_params": 10_745_000}
+def test_propose__ablation_that_moves_the_size_a_little__is_one_experiment(
+    tmp_path,
+):
+    base = {
+        "act": "gelu",
+        "norm": "ln",
+        "block_size": 256,
+        "n_params": 10_745_000,
+    }
     changes = [{}, {"act": "relu"}, {"norm": "rms", "n_params": 10_646_000}]
     changes += [{"block_size": 512, "n_params": 10_843_000}, {"act": "swiglu", "n_params": 10_900_000}]  # fmt: skip
     rows = []
     for i, (change, seed) in enumerate(itertools.product(changes, (1, 2))):
         name = f"A{i // 2}"
         rows.append(
-            {"Name": name, "seed": seed, **base, **change, "val_loss": 1.5 + i / 100}
+            {
+                "Name": name,
+                "seed": seed,
+                **base,
+                **change,
+                "val_loss": 1.5 + i / 100,
+            }
         )
     found = proposed(tmp_path, rows)
     assert (
         set(knobs(found)) == {"act", "norm", "block_size"}
         and found.summary.n_experiments == 1
     )
-    assert roles(found)["Name"] == "label" and "near-constant-ladder" in codes(found)
+    assert roles(found)["Name"] == "label" and "near-constant-ladder" in codes(
+        found
+    )
 
 
 def test_propose__contexts__have_a_role_and_are_said_where_confounded(tmp_path):
     rows = sweep(parametrization=lambda i: ("sp", "mup")[i % 2], tokenizer=lambda i: ("gpt2", "llama")[i >= 9])  # fmt: skip
     found = proposed(tmp_path, rows)
-    assert {c.name for c in found.mapping.context} == {"parametrization", "tokenizer"}
+    assert {c.name for c in found.mapping.context} == {
+        "parametrization",
+        "tokenizer",
+    }
     assert {"context", "confounded-context"} <= codes(found)
     by_value = proposed(
         tmp_path, sweep(flavour=lambda i: ("sp", "mup", "completep")[i % 3])
@@ -202,9 +270,13 @@ def test_propose__two_optimizers__have_two_rates(tmp_path):
     rows = sweep(optimizer=lambda i: ("adamw", "muon")[i % 2], momentum=lambda i: "" if i % 2 == 0 else (0.9, 0.95)[i % 3 == 0])  # fmt: skip
     found = knobs(proposed(tmp_path, rows))
     assert list(found)[:3] == ["optimizer", "lr_adamw", "lr_muon"]
-    assert found["lr_muon"].when.values == ("muon",) and found["lr_muon"].column == "lr"
     assert (
-        found["momentum"].when.values == ("muon",) and found["momentum"].missing is None
+        found["lr_muon"].when.values == ("muon",)
+        and found["lr_muon"].column == "lr"
+    )
+    assert (
+        found["momentum"].when.values == ("muon",)
+        and found["momentum"].missing is None
     )
 
 
@@ -214,7 +286,11 @@ def test_propose__setting_that_is_not_there__is_a_value(tmp_path, nothing):
     found = proposed(tmp_path, rows)
     assert (found.n_land, found.n_quarantined) == (27, 0)
     assert knobs(found)["ema"].values == ("none", 0.9, 0.99)
-    assert knobs(found)["grad_clip"].missing == knobs(found)["mode"].missing == "none"
+    assert (
+        knobs(found)["grad_clip"].missing
+        == knobs(found)["mode"].missing
+        == "none"
+    )
     assert sorted(map(str, found.summary.knobs["grad_clip"])) == ["1", "none"]
 
 
@@ -248,7 +324,9 @@ def test_propose__sizes_from_settings__show_their_formula(tmp_path):
     found = proposed(tmp_path, rows)
     assert set(knobs(found)) == {"lr"} and "computed" in codes(found)
     sizes = [entry["fidelity"] for entry in found.summary.ladder]
-    assert sizes[0]["params"] == pytest.approx(12 * 4 * 256**2 + 50257 * 256, rel=1e-5)
+    assert sizes[0]["params"] == pytest.approx(
+        12 * 4 * 256**2 + 50257 * 256, rel=1e-5
+    )
     assert sizes[0]["tokens"] == pytest.approx(64 * 1024 * 1000, rel=1e-5)
 
 
@@ -259,7 +337,8 @@ def test_propose__batch_swept_at_equal_steps__stays_one_experiment(tmp_path):
     ]  # fmt: skip
     found = proposed(tmp_path, rows)
     assert (
-        set(knobs(found)) == {"lr", "batch_size"} and found.summary.n_experiments == 1
+        set(knobs(found)) == {"lr", "batch_size"}
+        and found.summary.n_experiments == 1
     )
 
 
@@ -282,10 +361,16 @@ def test_propose__numbers_win_over_words(tmp_path, order):
     words = {SIZES[0][0]: "small", SIZES[1][0]: "medium", SIZES[2][0]: "large"}
     rows = []
     for row in sweep():
-        sizes = {"n_params": row["params"], "model_size": words[row.pop("params")]}
+        sizes = {
+            "n_params": row["params"],
+            "model_size": words[row.pop("params")],
+        }
         rows.append({**{name: sizes[name] for name in order}, **row})
     found = proposed(tmp_path, rows)
-    assert found.mapping.fidelity[0].column == "n_params" and found.mapping.lookup == ()
+    assert (
+        found.mapping.fidelity[0].column == "n_params"
+        and found.mapping.lookup == ()
+    )
     assert roles(found)["model_size"] == "fixed"
 
 
@@ -301,13 +386,17 @@ def test_propose__sizes_as_words_alone__are_in_order_and_marked(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["num_epochs", "max_steps", "data_fraction", "train_examples"])  # fmt: skip
-def test_propose__lengths_where_tokens_are_unknown__are_the_ladder(tmp_path, name):
+def test_propose__lengths_where_tokens_are_unknown__are_the_ladder(
+    tmp_path, name
+):
     rows = sweep(**{name: lambda i: (0.25, 0.5, 1.0)[i // 9] if "fraction" in name else (1, 3, 9)[i // 9]})  # fmt: skip
     for row in rows:
         row.pop("params")
         row.pop("tokens")
     found = proposed(tmp_path, rows)
-    assert found.mapping.fidelity[0].column == name and "cost-guessed" in codes(found)
+    assert found.mapping.fidelity[0].column == name and "cost-guessed" in codes(
+        found
+    )
 
 
 def test_propose__constant_size__is_no_ladder(tmp_path):
@@ -323,7 +412,11 @@ def test_propose__nothing_chosen__says_so_and_nothing_lands(tmp_path):
         for (p, _), t in itertools.product(SIZES, (10**8, 10**9, 10**10))
     ]
     found = proposed(tmp_path, rows)
-    assert found.mapping is None and "no-knob" in codes(found) and not found.problem
+    assert (
+        found.mapping is None
+        and "no-knob" in codes(found)
+        and not found.problem
+    )
     assert 'flops = "6 * params * tokens"' in found.toml
 
 
@@ -340,7 +433,9 @@ def test_propose__curve__is_no_table_of_runs(tmp_path):
     )
 
 
-def test_propose__most_rows_do_not_fit__is_an_error_with_the_first_reasons(tmp_path):
+def test_propose__most_rows_do_not_fit__is_an_error_with_the_first_reasons(
+    tmp_path,
+):
     path = write(tmp_path, "t.ndjson", json_lines(sweep()) + b"{broken\n" * 40)
     found = propose(path)
     assert found.mapping is None and "only 27 of 67 rows land" in found.problem
@@ -348,11 +443,15 @@ def test_propose__most_rows_do_not_fit__is_an_error_with_the_first_reasons(tmp_p
 
 
 def test_propose__what_was_said__is_never_guessed_over(tmp_path):
-    rows = sweep(train_loss=lambda i: 2 + i / 9, depth=lambda i: (4, 8, 16)[i // 9])
+    rows = sweep(
+        train_loss=lambda i: 2 + i / 9, depth=lambda i: (4, 8, 16)[i // 9]
+    )
     found = proposed(tmp_path, rows, objective="train_loss:max", knobs="lr", fidelity="layers=depth")  # fmt: skip
     assert (found.mapping.objective.column, found.mapping.objective.direction) == ("train_loss", "max")  # fmt: skip
     assert set(knobs(found)) == {"lr"}
-    assert [(q.name, q.column) for q in found.mapping.fidelity] == [("layers", "depth")]
+    assert [(q.name, q.column) for q in found.mapping.fidelity] == [
+        ("layers", "depth")
+    ]
     for wrong in (
         {"knobs": "lrr"},
         {"fidelity": "params=nope"},
@@ -367,6 +466,10 @@ def test_propose__what_was_said__is_never_guessed_over(tmp_path):
 def test_propose__folder_of_tables__is_one_table(tmp_path):
     rows = sweep()
     for i in range(3):
-        write(tmp_path / "logs", f"part{i}.ndjson", json_lines(rows[9 * i : 9 * i + 9]))
+        write(
+            tmp_path / "logs",
+            f"part{i}.ndjson",
+            json_lines(rows[9 * i : 9 * i + 9]),
+        )
     found = propose(tmp_path / "logs")
     assert found.n_land == 27 and found.mapping.files == ("*.ndjson",)

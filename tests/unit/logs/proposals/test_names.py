@@ -17,7 +17,9 @@ AFTER = ("", "_mean", "/c4", "_final", "_val", "_best")
 
 
 @given(
-    st.sampled_from([*LOWER, *HIGHER]), st.sampled_from(BEFORE), st.sampled_from(AFTER)
+    st.sampled_from([*LOWER, *HIGHER]),
+    st.sampled_from(BEFORE),
+    st.sampled_from(AFTER),
 )
 def test_direction_of__prefix_and_suffix__change_nothing(word, before, after):
     expected = "min" if word in LOWER else "max"
@@ -46,7 +48,9 @@ def test_metric_of__spread_of_a_metric__is_no_outcome():
 
 @pytest.mark.parametrize("values", [(0.1, 0.9), (2.0, 3.0), (10.0, 90.0)])
 @pytest.mark.parametrize(("name", "direction"), [("eval_wer", "min"), ("eval_f1", "max"), ("val_bpb", "min")])  # fmt: skip
-def test_propose__range_of_the_values__never_decides(tmp_path, name, direction, values):
+def test_propose__range_of_the_values__never_decides(
+    tmp_path, name, direction, values
+):
     low, high = values
     rows = sweep(**{name: lambda i: low + (high - low) * i / 26})
     for row in rows:
@@ -86,7 +90,10 @@ def test_read_name__unit__multiplies():
         read_name("num_params_M").factor == 1e6
         and read_name("tokens (B)").factor == 1e9
     )
-    assert read_name("params").factor == 1.0 and read_name("test_item").factor == 1.0
+    assert (
+        read_name("params").factor == 1.0
+        and read_name("test_item").factor == 1.0
+    )
 
 
 def test_codes__docs__explain_each_of_them():

@@ -18,7 +18,11 @@ from autollm.logs.landing import ingest
 from autollm.logs.proposals import Proposal, Said, propose
 from autollm.logs.proposals import columns as columns_module
 from autollm.logs.proposals.columns import Column, Sampler, columns_of
-from autollm.logs.proposals.structure import determines, simplex_groups, two_clusters
+from autollm.logs.proposals.structure import (
+    determines,
+    simplex_groups,
+    two_clusters,
+)
 from autollm.logs.relation import Relation
 from tests.public_tables import public_table
 from tests.unit.logs.raw_logs import csv_bytes, json_lines, parquet_bytes, write
@@ -39,7 +43,9 @@ def sweep() -> list[dict]:
         itertools.product((1, 2, 3), SPELLINGS, (32, 64, 96), (0, 1))
     ):
         spelling = SPELLINGS[rate][i % len(SPELLINGS[rate])]
-        loss = 3 / size + (math.log2(float(spelling)) + 10) ** 2 / 10 + 0.01 * seed
+        loss = (
+            3 / size + (math.log2(float(spelling)) + 10) ** 2 / 10 + 0.01 * seed
+        )
         rows.append({"Run Name": f"run {i}", "N": size * 10**6, "layers": 4 * size, "tokens": size * 10**7, "lr": spelling,
                      "batch size": batch, "steps": size * 10**7 // batch, "optimizer": ["adam", "muon"][i % 2], "seed": seed,
                      "val/loss": f"{loss:.5f}", "train_loss": f"{loss - 0.1:.5f}", "gpu_hours": f"{0.1 * size + 0.001 * i:.4f}",
@@ -48,7 +54,10 @@ def sweep() -> list[dict]:
 
 
 def proposal(
-    tmp_path, data: bytes, name: str = "my sweep.csv", objective: str | None = None
+    tmp_path,
+    data: bytes,
+    name: str = "my sweep.csv",
+    objective: str | None = None,
 ) -> Proposal:
     return propose(write(tmp_path, name, data), Said.parse(objective))
 
@@ -90,7 +99,10 @@ def test_propose__sweep__is_a_mapping_that_lands_it_whole(tmp_path):
 def test_propose__sweep__says_for_each_column_what_it_was_taken_for(tmp_path):
     found = proposal(tmp_path, csv_bytes(sweep()))
     assert role(found, "layers") == ("fixed", "one value for each N and tokens")
-    assert role(found, "steps") == ("fixed", "one value for each N and batch size")
+    assert role(found, "steps") == (
+        "fixed",
+        "one value for each N and batch size",
+    )
     assert (
         role(found, "host") == ("constant", "'node7' in every row")
         and role(found, "git commit")[0] == "ignored"
@@ -102,12 +114,19 @@ def test_propose__sweep__says_for_each_column_what_it_was_taken_for(tmp_path):
     assert json.loads(json.dumps(found.as_dict()))["n_rows"] == 54
 
 
-def test_propose__weights__are_a_simplex_with_the_tolerance_that_they_need(tmp_path):
+def test_propose__weights__are_a_simplex_with_the_tolerance_that_they_need(
+    tmp_path,
+):
     rows = [{"id": f"r{i}", "w_web": f"{i / 20:.3f}", "w_code": f"{0.7 - i / 20:.3f}", "w_math": "0.303", "w": i % 3, "tokens": 10 ** (6 + i % 3),
              "accuracy": i / 30} for i in range(12)]  # fmt: skip
     found = proposal(tmp_path, csv_bytes(rows))
     (mixture, *_) = parse_mapping(found.toml, "p").knobs
-    assert (mixture.name, mixture.columns, mixture.prefix, mixture.tolerance) == (
+    assert (
+        mixture.name,
+        mixture.columns,
+        mixture.prefix,
+        mixture.tolerance,
+    ) == (
         "mixture",
         ("w_*",),
         "w_",
@@ -135,7 +154,8 @@ def test_propose__models_by_name__get_sizes_from_their_names(tmp_path):
         "Kimi": {"params_of": 3},
     }
     assert any(
-        "no size stands in the name of Kimi" in note.text for note in found.notes
+        "no size stands in the name of Kimi" in note.text
+        for note in found.notes
     )
     assert (
         mapping.run_key.columns == ("model", "rank", "lr")
@@ -161,7 +181,9 @@ def test_propose__other_formats__are_read_too(tmp_path, name, pack):
     assert [k.scale for k in parse_mapping(found.toml, "p").knobs] == ["log"]
 
 
-def test_propose__nested_json_and_lists__become_dotted_columns_and_lists(tmp_path):
+def test_propose__nested_json_and_lists__become_dotted_columns_and_lists(
+    tmp_path,
+):
     rows = [
         {
             "id": i,
@@ -180,7 +202,9 @@ def test_propose__nested_json_and_lists__become_dotted_columns_and_lists(tmp_pat
     assert found.n_land == 8
 
 
-def test_propose__mixed_units__are_named_with_file_line_column_and_value(tmp_path):
+def test_propose__mixed_units__are_named_with_file_line_column_and_value(
+    tmp_path,
+):
     rows = [{"id": f"r{i}", "lr": 0.1 * (1 + i % 3), "tokens": "lots" if i == 4 else 2 * 10 ** (8 + i % 2), "loss": 3.0 + i,
              "step_seconds": (1 + i / 20) * (1000 if i % 3 == 0 else 1)} for i in range(12)]  # fmt: skip
     found = proposal(tmp_path, csv_bytes(rows))
@@ -198,13 +222,16 @@ def test_propose__mixed_units__are_named_with_file_line_column_and_value(tmp_pat
 
 def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
     rows = [
-        {"id": f"r{i}", "width": 8 * 2 ** (i % 4), "loss": 3.0 + i} for i in range(8)
+        {"id": f"r{i}", "width": 8 * 2 ** (i % 4), "loss": 3.0 + i}
+        for i in range(8)
     ]
     found = proposal(tmp_path, csv_bytes(rows))
     assert found.n_land == 8 and any(
         "no column looks like a fidelity" in note.text for note in found.notes
     )
-    constant = proposal(tmp_path, csv_bytes([{**row, "n_params": 1e6} for row in rows]))
+    constant = proposal(
+        tmp_path, csv_bytes([{**row, "n_params": 1e6} for row in rows])
+    )
     assert parse_mapping(constant.toml, "p").fidelity[0].column == "n_params"
 
 
@@ -224,7 +251,11 @@ def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
             "t.csv",
             "not UTF-8: byte 0xf6 at column 5",
         ),
-        (b"id,id\n1,2\n", "t.csv", "the column 'id' stands in the header twice"),
+        (
+            b"id,id\n1,2\n",
+            "t.csv",
+            "the column 'id' stands in the header twice",
+        ),
         (b"junk", "t.parquet", "not a readable Parquet file"),
         (b"junk\n", "t.ndjson", "First problem, line 1: not a JSON line"),
         (b"junk", "t.csv.gz", "not a whole gzip file"),
@@ -258,7 +289,8 @@ def test_propose__objective_named__overrides_the_guess(tmp_path):
     )
     for wrong in ("sped", "loss:down"):
         with pytest.raises(
-            MappingError, match="expected a column that varies, with :min or :max"
+            MappingError,
+            match="expected a column that varies, with :min or :max",
         ):
             proposal(tmp_path, data, objective=wrong)
 
@@ -272,9 +304,9 @@ def test_propose__lines_that_cannot_be_read__are_counted_and_named(tmp_path):
     )
     found = proposal(tmp_path, data)
     assert (found.n_rows, found.n_land, found.n_quarantined) == (56, 54, 2)
-    assert any("my_sweep.csv line 56: 2 fields" in n.text for n in found.notes) and any(
-        "line 57: not UTF-8" in n.text for n in found.notes
-    )
+    assert any(
+        "my_sweep.csv line 56: 2 fields" in n.text for n in found.notes
+    ) and any("line 57: not UTF-8" in n.text for n in found.notes)
 
 
 def numbered(start: int, end: int) -> Relation:
@@ -289,9 +321,16 @@ def test_sampler__long_nested_sweep__every_level_is_seen_over_all_of_its_length(
     for start in range(0, 10_000, 1000):
         sampler.add(numbered(start, start + 1000))
     rows = [n for r in sampler.relations for n in r.runs["n"].to_pylist()]
-    assert sampler.n_rows == 10_000 and 75 <= len(rows) < 200 and rows == sorted(rows)
+    assert (
+        sampler.n_rows == 10_000
+        and 75 <= len(rows) < 200
+        and rows == sorted(rows)
+    )
     assert max(b - a for a, b in itertools.pairwise([0, *rows, 10_001])) < 1000
-    assert len({r % 16 for r in rows}) == 16 and len({r // 16 % 8 for r in rows}) == 8
+    assert (
+        len({r % 16 for r in rows}) == 16
+        and len({r // 16 % 8 for r in rows}) == 8
+    )
     whole = Sampler()
     whole.add(numbered(0, 10_000))
     assert whole.relations[0].runs["n"].to_pylist() == rows
@@ -394,7 +433,9 @@ NAMES = st.lists(st.one_of(st.sampled_from(["lr", "N", "tokens", "loss", "val ac
 def test_propose__any_table__is_an_error_or_a_mapping_whose_count_is_right(
     tmp_path_factory, names, data
 ):
-    rows = data.draw(st.lists(st.tuples(*[CELL] * len(names)), min_size=1, max_size=8))
+    rows = data.draw(
+        st.lists(st.tuples(*[CELL] * len(names)), min_size=1, max_size=8)
+    )
     folder = tmp_path_factory.mktemp("any")
     try:
         text = json_lines([dict(zip(names, row, strict=True)) for row in rows])
@@ -408,7 +449,11 @@ def test_propose__any_table__is_an_error_or_a_mapping_whose_count_is_right(
         return
     assert found.n_land + found.n_quarantined == found.n_rows == len(rows)
     if found.mapping is None:
-        assert found.questions or found.problem or "[[knobs]]  # CORRECT" in found.toml
+        assert (
+            found.questions
+            or found.problem
+            or "[[knobs]]  # CORRECT" in found.toml
+        )
         return
     assert parse_mapping(found.toml, "p") == found.mapping
     landed = ingest([path], str(folder / "lake"), found.mapping)

@@ -6,7 +6,9 @@ from autollm.logs.proposals.structure import simplex_groups
 
 def groups_of(**cells):
     columns = {n: Column(read_name(n), tuple(c)) for n, c in cells.items()}
-    return [[c.name.raw for c in group] for _, group, _ in simplex_groups(columns)]
+    return [
+        [c.name.raw for c in group] for _, group, _ in simplex_groups(columns)
+    ]
 
 
 def test_simplex_groups__small_rate_beside_a_seed_of_one__is_no_mixture():

@@ -100,7 +100,9 @@ class Subject:
         if isinstance(self.opened, Opened):
             return Opened(self.opened.name, mutated(self.opened.data, rng))
         files = dict(self.opened.files)
-        for path in rng.sample(sorted(files), min(len(files), rng.randrange(1, 3))):
+        for path in rng.sample(
+            sorted(files), min(len(files), rng.randrange(1, 3))
+        ):
             files[path] = Opened(path, mutated(files[path].data, rng))
         return OpenedFolder(self.opened.name, files)
 
@@ -141,7 +143,9 @@ FILES = (
 
 def fetched():
     """Folders as fetching from servers leaves them."""
-    rows = [{"_step": i, "_runtime": 0.5 * i, "loss": 3 - i / 9} for i in range(9)]
+    rows = [
+        {"_step": i, "_runtime": 0.5 * i, "loss": 3 - i / 9} for i in range(9)
+    ]
     run = vars(MlflowRun("r1", "name", "exp", "me", "FINISHED", 1e12, 2e12))
     run = {**run, "params": {"lr": "0.1"}, "metrics": {"loss": 2.5}}
     points = [{"metric": "loss", "step": 1, "value": 2.5, "at_ms": 1.5e12}]
@@ -149,7 +153,10 @@ def fetched():
         ("wandb", [node("r1", n_rows=9, lr=0.1, m={"d": 2})], rows),
         ("mlflow", [run], points),
     ):
-        files = {"histories/r1.jsonl": lines_of(history), "runs.jsonl": lines_of(runs)}
+        files = {
+            "histories/r1.jsonl": lines_of(history),
+            "runs.jsonl": lines_of(runs),
+        }
         listing = sorted([*files, f"{tool}.fetched"])
         reader = next(r for r in folder_readers() if r.matches_folder(listing))
         opened = {path: Opened(path, data) for path, data in files.items()}
@@ -164,7 +171,9 @@ def plain_folder():
         "results.json": b'{"val_loss": 2.9}\n',
     }
     opened = {path: Opened(path, data) for path, data in files.items()}
-    reader = next(r for r in folder_readers() if r.matches_folder(sorted(files)))
+    reader = next(
+        r for r in folder_readers() if r.matches_folder(sorted(files))
+    )
     return Subject("run-folder", reader, OpenedFolder("sweep/a", opened))
 
 
@@ -193,7 +202,9 @@ def subjects():
         found.append(Subject("wandb-file", file_readers()[0], opened))
     result = next((FIXTURES / "ray").glob("sweep/*/result.json"))
     opened = opened_file(result)
-    reader = next(r for r in file_readers() if r.matches("result.json", opened.data))
+    reader = next(
+        r for r in file_readers() if r.matches("result.json", opened.data)
+    )
     found.append(Subject("ray/result.json", reader, opened))
     return found
 
@@ -230,7 +241,9 @@ def first_bytes_match(n_inputs):
     heads = []
     for place in FILES:
         heads.append(opened_file(FIXTURES / place))
-    for seed, opened in zip(range(n_inputs), itertools.cycle(heads), strict=False):
+    for seed, opened in zip(
+        range(n_inputs), itertools.cycle(heads), strict=False
+    ):
         head = mutated(opened.data[: 2**16], random.Random(seed))
         for reader in readers:
             assert reader.matches(opened.name, head) in (True, False)

@@ -71,5 +71,7 @@ def runs_of(relation):
 def curve_of(relation, run, metric):
     """Steps and values of one metric of one run, in order."""
     points = relation.points.to_pylist()
-    of_run = [p for p in points if p["run_key"] == run and p["metric"] == metric]
+    of_run = [
+        p for p in points if p["run_key"] == run and p["metric"] == metric
+    ]
     return [(point["step"], point["value"]) for point in of_run]

@@ -14,7 +14,9 @@ def read_case(*parts):
     """The relation of a case's file by the first reader that knows it."""
     root = os.environ.get("AUTOLLM_DATA_DIR")
     if not root:
-        pytest.skip("AUTOLLM_DATA_DIR is unset: the cases lie beside that folder")
+        pytest.skip(
+            "AUTOLLM_DATA_DIR is unset: the cases lie beside that folder"
+        )
     path = Path(root).parent.joinpath("cases", *parts)
     if not path.exists():
         pytest.skip(f"{'/'.join(parts)} is not beside AUTOLLM_DATA_DIR")
@@ -35,7 +37,10 @@ def test_lightning_metrics__one_run__is_a_curve_by_its_step():
 
 @pytest.mark.parametrize(
     "case",
-    [("curve-of-one-run", "result.jsonl"), ("logs-of-other-frameworks", "result.json")],
+    [
+        ("curve-of-one-run", "result.jsonl"),
+        ("logs-of-other-frameworks", "result.json"),
+    ],
 )
 def test_ray_result__one_trial__has_its_settings_and_last_row(case):
     relation = read_case(*case)
@@ -47,7 +52,10 @@ def test_ray_result__one_trial__has_its_settings_and_last_row(case):
 def test_wandb_chart__two_runs_side_by_side__are_two_curves():
     relation = read_case("curve-of-one-run", "wandb_chart.csv")
     assert set(runs_of(relation)) == {"run-a", "run-b"}
-    assert curve_of(relation, "run-b", "eval/loss")[0] == (256, 113.50082397460938)
+    assert curve_of(relation, "run-b", "eval/loss")[0] == (
+        256,
+        113.50082397460938,
+    )
 
 
 def test_tensorboard_download__is_the_curve_that_its_name_tells():

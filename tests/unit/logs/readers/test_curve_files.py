@@ -52,7 +52,11 @@ def test_curve_csv__several_runs_in_one_column__are_told_apart():
 def test_curve_csv__other_separators__are_found(mark):
     rows = [["step", "loss"], ["1", "3.0"], ["2", "2.9"], ["3", "2.8"]]
     relation = read("".join(mark.join(row) + "\n" for row in rows))
-    assert [step for step, _ in curve_of(relation, "metrics", "loss")] == [1, 2, 3]
+    assert [step for step, _ in curve_of(relation, "metrics", "loss")] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_curve_csv__a_table_of_runs__is_none():
@@ -61,7 +65,8 @@ def test_curve_csv__a_table_of_runs__is_none():
     )
     assert not CurveCsvReader().matches("runs.csv", table.encode())
     by_step = "step,optimizer,loss\n" + "".join(
-        f"{1000 * (i + 1)},{('adamw', 'muon')[i % 2]},{3 - i / 10}\n" for i in range(8)
+        f"{1000 * (i + 1)},{('adamw', 'muon')[i % 2]},{3 - i / 10}\n"
+        for i in range(8)
     )
     assert not CurveCsvReader().matches("runs.csv", by_step.encode())
 
@@ -69,8 +74,12 @@ def test_curve_csv__a_table_of_runs__is_none():
 @pytest.mark.parametrize(
     "row",
     [
-        lambda i: f"{i},{(64, 128, 256)[i % 3]},{0.001 * 2 ** (i // 3)},{3 - i / 50}",
-        lambda i: f"{i},{32 + (i * 37) % 11},{0.001 * ((i * 7) % 5 + 1)},{3 - i / 50}",
+        lambda i: (
+            f"{i},{(64, 128, 256)[i % 3]},{0.001 * 2 ** (i // 3)},{3 - i / 50}"
+        ),
+        lambda i: (
+            f"{i},{32 + (i * 37) % 11},{0.001 * ((i * 7) % 5 + 1)},{3 - i / 50}"
+        ),
     ],
 )
 def test_curve_csv__a_search_that_numbers_its_runs__is_a_table_of_runs(row):
@@ -100,7 +109,9 @@ def test_curve_csv__steps_that_begin_again_in_every_epoch__are_told_once():
     for i in range(60):
         lines.append(f"{i // 10},{i % 10},{3 - i / 50}")
     relation = read("\n".join(lines) + "\n")
-    assert len(relation.notes) == 4 and "goes back 5 times" in relation.notes[-1]
+    assert (
+        len(relation.notes) == 4 and "goes back 5 times" in relation.notes[-1]
+    )
 
 
 def test_curve_csv__chart_of_two_runs__leaves_out_the_spread():
@@ -150,9 +161,7 @@ def test_curve_jsonl__ray_result__has_settings_history_and_clock():
 
 
 def test_curve_jsonl__a_broken_line__is_set_aside_by_its_number():
-    text = (
-        '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"st'
-    )
+    text = '{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"st'
     relation = read(text, "log.jsonl", CurveJsonlReader())
     assert [(bad.line, bad.n_lines) for bad in relation.bad] == [(4, 1)]
     assert relation.n_lines == 4

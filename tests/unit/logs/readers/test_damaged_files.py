@@ -23,7 +23,9 @@ def test_readers__damaged_input__ends_in_the_houses_errors_alone(subject):
     n_read = 0
     for seed in range(N_INPUTS_LARGE if is_large else N_INPUTS):
         n_read += subject.read(random.Random(seed))
-    assert n_read, "nothing was ever read: the damage is too great to test anything"
+    assert n_read, (
+        "nothing was ever read: the damage is too great to test anything"
+    )
 
 
 def test_matches__damaged_heads__never_raise():
@@ -32,7 +34,9 @@ def test_matches__damaged_heads__never_raise():
 
 def test_readers__formats__all_have_an_input_of_their_own():
     tested = {subject.reader.format for subject in SUBJECTS}
-    everybody = {reader.format for reader in (*file_readers(), *folder_readers())}
+    everybody = {
+        reader.format for reader in (*file_readers(), *folder_readers())
+    }
     assert tested == everybody
 
 

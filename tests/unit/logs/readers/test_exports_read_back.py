@@ -47,7 +47,10 @@ def relations_of(tool, folder):
         "trainer-state": TrainerFolderReader(),
         "tensorboard": TensorboardFolderReader(),
     }[tool]
-    return [read_folder(reader, path, path.name) for path in sorted(folder.iterdir())]
+    return [
+        read_folder(reader, path, path.name)
+        for path in sorted(folder.iterdir())
+    ]
 
 
 def settings_of(row, prefix):
@@ -89,7 +92,9 @@ def expected_curves(replay):
 
 @pytest.mark.parametrize("tool", sorted(PREFIXES))
 def test_export__read_back__is_the_sweep(tool, sweep, tmp_path):
-    missing = [name for name in NEEDS[tool] if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in NEEDS[tool] if importlib.util.find_spec(name) is None
+    ]
     if missing:
         pytest.skip(f"{missing[0]} is not installed (extra exports)")
     (folder,) = export(sweep, [tool], tmp_path)
@@ -99,7 +104,9 @@ def test_export__read_back__is_the_sweep(tool, sweep, tmp_path):
         assert not relation.bad
         points += relation.points.to_pylist()
         for row in relation.runs.to_pylist():
-            name = row.get("run_name") if tool == "mlflow" else row[relation.key]
+            name = (
+                row.get("run_name") if tool == "mlflow" else row[relation.key]
+            )
             rows[name] = (row, row[relation.key])
     replays = {replay.run_id: replay for replay in map(replay_of, sweep)}
     assert rows.keys() == replays.keys()

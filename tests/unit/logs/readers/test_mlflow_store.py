@@ -21,7 +21,9 @@ def tracked(request, tmp_path):
     if request.param == "files":
         return read_folder(MlflowFolderReader(), MLFLOW / "mlruns")
     database = tmp_path / "mlflow.db"
-    database.write_bytes(gzip.decompress((MLFLOW / "mlflow.db.gz").read_bytes()))
+    database.write_bytes(
+        gzip.decompress((MLFLOW / "mlflow.db.gz").read_bytes())
+    )
     folder = fetch_mlflow(f"sqlite:///{database}", tmp_path / "fetched")
     return read_folder(MlflowFetchedReader(), folder)
 
@@ -49,7 +51,9 @@ def test_mlflow__files_and_client__give_the_same_runs(tracked):
     assert not tracked.bad
 
 
-def test_fetch_mlflow__nobody_answers__is_an_error_of_the_house(tmp_path, monkeypatch):
+def test_fetch_mlflow__nobody_answers__is_an_error_of_the_house(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(SourceError, match="does not answer") as caught:
         fetch_mlflow("http://me:s3cret@127.0.0.1:9", tmp_path / "f")
@@ -59,7 +63,9 @@ def test_fetch_mlflow__nobody_answers__is_an_error_of_the_house(tmp_path, monkey
 
 def test_fetch_mlflow__again__keeps_histories_that_did_not_change(tmp_path):
     database = tmp_path / "mlflow.db"
-    database.write_bytes(gzip.decompress((MLFLOW / "mlflow.db.gz").read_bytes()))
+    database.write_bytes(
+        gzip.decompress((MLFLOW / "mlflow.db.gz").read_bytes())
+    )
     said = []
     fetch_mlflow(f"sqlite:///{database}", tmp_path / "f", say=said.append)
     fetch_mlflow(f"sqlite:///{database}", tmp_path / "f", say=said.append)

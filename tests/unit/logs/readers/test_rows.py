@@ -25,7 +25,9 @@ from autollm.logs.readers.rows import (
         ([None, None], "string", [None, None]),
     ],
 )
-def test_column_of__cells__is_the_narrowest_type_that_loses_nothing(cells, kind, told):
+def test_column_of__cells__is_the_narrowest_type_that_loses_nothing(
+    cells, kind, told
+):
     column = column_of(cells)
     assert (str(column.type), column.to_pylist()) == (kind, told)
 
@@ -61,7 +63,14 @@ def test_flat_cells__too_many_names__are_refused(monkeypatch):
 
 
 def test_metric_role__clocks_and_rates__are_measured():
-    measured = ("train/grad_norm", "lr", "learning rate", "tok/sec", "epoch", "tokens")
+    measured = (
+        "train/grad_norm",
+        "lr",
+        "learning rate",
+        "tok/sec",
+        "epoch",
+        "tokens",
+    )
     assert {metric_role(name) for name in measured} == {"measured"}
     results = ("val/loss", "eval_loss", "reward", "accuracy", "lm loss", "bpb")
     assert {metric_role(name) for name in results} == {"result"}

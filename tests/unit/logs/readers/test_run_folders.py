@@ -13,7 +13,10 @@ from autollm.logs.readers.rows import run_of_checkpoint
 from autollm.logs.readers.run_folders import parse_config
 from autollm.logs.readers.tensorboard import TensorboardFolderReader
 from autollm.logs.readers.text_log import TextLogFolderReader
-from autollm.logs.readers.trainer_state import TrainerFolderReader, TrainerStateReader
+from autollm.logs.readers.trainer_state import (
+    TrainerFolderReader,
+    TrainerStateReader,
+)
 from autollm.logs.relation import OpenedFolder
 from tests.unit.logs.readers.opened import (
     FIXTURES,
@@ -36,7 +39,11 @@ def test_trainer_folder__finished_run__has_arguments_configuration_and_history()
         TrainerFolderReader(), FIXTURES / "transformers" / "finished"
     )
     row = one_run(relation)
-    assert (row["run"], row["state"], row["last_step"]) == ("finished", "finished", 8)
+    assert (row["run"], row["state"], row["last_step"]) == (
+        "finished",
+        "finished",
+        8,
+    )
     assert (row["args.learning_rate"], row["config.n_layer"]) == (0.001, 1)
     assert relation.roles["args.learning_rate"] == "setting"
     assert relation.roles["metrics.eval_loss"] == "result"
@@ -59,7 +66,10 @@ def test_trainer_folder__resumed_run__is_the_state_that_got_furthest():
 def test_trainer_folder__only_checkpoints__reads_the_last_one_and_is_running():
     folder = FIXTURES / "transformers" / "resumed"
     whole = opened_folder(TrainerFolderReader(), folder)
-    paths = ["checkpoint-4/trainer_state.json", "checkpoint-8/trainer_state.json"]
+    paths = [
+        "checkpoint-4/trainer_state.json",
+        "checkpoint-8/trainer_state.json",
+    ]
     files = {path: whole.files[path] for path in paths}
     (relation,) = TrainerFolderReader().read(OpenedFolder("resumed", files))
     row = one_run(relation)
@@ -67,7 +77,9 @@ def test_trainer_folder__only_checkpoints__reads_the_last_one_and_is_running():
 
 
 def test_trainer_folder__trl__reads_its_tokens():
-    relation = read_folder(TrainerFolderReader(), FIXTURES / "transformers" / "trl-sft")
+    relation = read_folder(
+        TrainerFolderReader(), FIXTURES / "transformers" / "trl-sft"
+    )
     assert relation.points["tokens"][0].as_py() == 64.0
     assert one_run(relation)["state"] == "finished"
 
@@ -105,8 +117,14 @@ def test_run_of_checkpoint__paths_of_tools__name_the_run(path, run):
 
 
 def test_trainer_folder__pickles__are_not_claimed():
-    listing = ["checkpoint-4/optimizer.pt", "trainer_state.json", "training_args.bin"]
-    assert TrainerFolderReader().matches_folder(listing) == ("trainer_state.json",)
+    listing = [
+        "checkpoint-4/optimizer.pt",
+        "trainer_state.json",
+        "training_args.bin",
+    ]
+    assert TrainerFolderReader().matches_folder(listing) == (
+        "trainer_state.json",
+    )
 
 
 def test_trainer_state__nan_in_json__is_a_point(tmp_path):
@@ -137,8 +155,12 @@ def test_lightning_folder__uneven_metrics__are_points_where_they_are_filled():
     relation = read_folder(LightningFolderReader(), folder, "sweep/version_1")
     row = one_run(relation)
     assert (row["run"], row["hparams.lr"]) == ("sweep/version_1", 0.1)
-    assert row["hparams.betas"] == "[0.9,0.95]"  # a tag of Python's own: plain data
-    steps = [step for step, _ in curve_of(relation, row["run"], "train_loss_step")]
+    assert (
+        row["hparams.betas"] == "[0.9,0.95]"
+    )  # a tag of Python's own: plain data
+    steps = [
+        step for step, _ in curve_of(relation, row["run"], "train_loss_step")
+    ]
     assert steps == [1, 3, 5, 7]
     assert [s for s, _ in curve_of(relation, row["run"], "val_loss")] == [3, 7]
 
@@ -241,7 +263,9 @@ def test_tensorboard__a_flipped_bit__costs_one_record():
     data[file.data.index(b"epoch_loss")] ^= 4
     damaged = OpenedFolder("keras", {path: Opened(path, bytes(data))})
     (relation,) = TensorboardFolderReader().read(damaged)
-    assert [bad.reason for bad in relation.bad] == ["a record whose checksum is wrong"]
+    assert [bad.reason for bad in relation.bad] == [
+        "a record whose checksum is wrong"
+    ]
     assert relation.n_lines == 4
 
 
@@ -273,7 +297,8 @@ def test_plain_folder__configuration_and_metrics__are_one_run():
     files = {
         "config.toml": Opened("config.toml", b"[optimizer]\nlr = 1e-3\n"),
         "history.jsonl": Opened(
-            "history.jsonl", b'{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n'
+            "history.jsonl",
+            b'{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n',
         ),
         "results.json": Opened("results.json", b'{"test": {"acc": 0.5}}'),
     }

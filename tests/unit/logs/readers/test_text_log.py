@@ -51,7 +51,11 @@ def test_nanochat__steps_and_results__are_read():
 @pytest.mark.parametrize(
     "line, metric, value",
     [
-        ("step:125/1390 val_loss:3.7722 train_time:17500ms", "val_loss", 3.7722),
+        (
+            "step:125/1390 val_loss:3.7722 train_time:17500ms",
+            "val_loss",
+            3.7722,
+        ),
         ("s:250 tel:3.9981", "val_loss", 3.9981),
         (
             "[titan] step: 10  loss:  8.2125  grad_norm:  1.5  memory: 30.1GiB(38%)",
@@ -85,24 +89,31 @@ def test_own_format__a_file_in_the_home__goes_before_the_shipped_ones(tmp_path):
         ('colour = "red"', "colour"),
     ],
 )
-def test_own_format__a_wrong_file__is_an_error_that_names_the_field(change, said):
+def test_own_format__a_wrong_file__is_an_error_that_names_the_field(
+    change, said
+):
     name = change.split(" =")[0]
-    lines = [line for line in OWN.splitlines() if not line.startswith(f"{name} =")]
+    lines = [
+        line for line in OWN.splitlines() if not line.startswith(f"{name} =")
+    ]
     text = "\n".join([change, *lines])
     with pytest.raises(RecordError, match=said):
         parse_format(text.encode(), "ours.toml")
 
 
 def test_formats__prose__is_none_of_them():
-    text = (
-        b"We trained for 1000 steps: train loss was 2.3 and fell.\nIn step 5 it rose.\n"
-    )
+    text = b"We trained for 1000 steps: train loss was 2.3 and fell.\nIn step 5 it rose.\n"
     assert format_of(text, shipped_formats()) is None
 
 
 def test_formats__a_line_made_to_backtrack__ends_at_once():
     """A regular expression with nested repeats would take longer than the universe."""
-    line = b"step 1: train loss " + b"1" * 4000 + b",111" * 900 + b"x, val loss 2\n"
+    line = (
+        b"step 1: train loss "
+        + b"1" * 4000
+        + b",111" * 900
+        + b"x, val loss 2\n"
+    )
     text = line * 5 + b"step 2: train loss 2.0, val loss 2.1\n"
     (relation,) = TextLogReader().read(Opened("t.log", text))
     assert curve_of(relation, "t", "val/loss") == [(2, 2.1)]

@@ -46,7 +46,9 @@ def test_wandb_runs_table__state_and_runtime__have_their_roles():
 
 def test_wandb_runs_table__names_that_come_twice__are_no_key():
     table = relation_of(
-        ["Name", "State", "Runtime"], ["a", "finished", "1"], ["a", "finished", "2"]
+        ["Name", "State", "Runtime"],
+        ["a", "finished", "1"],
+        ["a", "finished", "2"],
     )
     found = recognized(table)
     assert found.key == ""
@@ -56,8 +58,18 @@ def test_wandb_runs_table__names_that_come_twice__are_no_key():
 def test_wandb_script__dictionaries_as_text__become_columns():
     table = relation_of(
         ["_index", "summary", "config", "name"],
-        ["0", "{'_step': 5, 'val/loss': 3.2}", "{'lr': 0.001, 'm': {'d': 2}}", "a"],
-        ["1", "{'_step': 5, 'val/loss': nan}", "{'lr': 1e-4, 'opt': 'muon'}", "b"],
+        [
+            "0",
+            "{'_step': 5, 'val/loss': 3.2}",
+            "{'lr': 0.001, 'm': {'d': 2}}",
+            "a",
+        ],
+        [
+            "1",
+            "{'_step': 5, 'val/loss': nan}",
+            "{'lr': 1e-4, 'opt': 'muon'}",
+            "b",
+        ],
     )
     found = recognized(table)
     assert (title_of(found), found.key) == ("a script over W&B's API", "name")
@@ -83,10 +95,18 @@ def test_wandb_script__a_dictionary_that_is_cut__costs_its_row():
 
 
 def test_mlflow_search__prefixes__are_roles():
-    found = recognized(relation_of_file(FIXTURES / "mlflow" / "search_runs.csv"))
+    found = recognized(
+        relation_of_file(FIXTURES / "mlflow" / "search_runs.csv")
+    )
     assert (title_of(found), found.key) == ("MLflow's search_runs", "run_id")
-    roles = {name: found.roles[name] for name in ("status", "params.lr", "tags.team")}
-    assert roles == {"status": "status", "params.lr": "setting", "tags.team": "label"}
+    roles = {
+        name: found.roles[name] for name in ("status", "params.lr", "tags.team")
+    }
+    assert roles == {
+        "status": "status",
+        "params.lr": "setting",
+        "tags.team": "label",
+    }
     assert found.roles["metrics.val/loss"] == "result"
 
 
@@ -103,14 +123,18 @@ def test_mlflow_page__run_id__is_the_key():
 
 def test_optuna_frame__number_value_and_state__are_known():
     found = recognized(relation_of_file(FIXTURES / "optuna" / "trials.csv"))
-    assert (title_of(found), found.key) == ("Optuna's trials_dataframe", "number")
+    assert (title_of(found), found.key) == (
+        "Optuna's trials_dataframe",
+        "number",
+    )
     assert found.roles["value"] == "result"
     assert found.roles["params_lr"] == "setting"
     assert found.roles["duration"] == "cost"
 
 
 @pytest.mark.parametrize(
-    "header", [["run", "lr", "loss"], ["number", "lr"], ["name", "config", "loss"]]
+    "header",
+    [["run", "lr", "loss"], ["number", "lr"], ["name", "config", "loss"]],
 )
 def test_other_tables__pass_unchanged(header):
     table = relation_of(header, ["a"] * len(header))

@@ -9,7 +9,11 @@ import pytest
 
 from autollm.core.errors import SetupError, SourceError
 from autollm.logs.readers import wandb_server
-from autollm.logs.readers.addresses import fetched_folder, is_address, local_path
+from autollm.logs.readers.addresses import (
+    fetched_folder,
+    is_address,
+    local_path,
+)
 from autollm.logs.readers.wandb_api import WandbFetchedReader, fetch_wandb
 from autollm.logs.readers.wandb_server import WandbServer
 from tests.unit.logs.readers.opened import curve_of, read_folder, runs_of
@@ -24,9 +28,15 @@ def project_of(n_rows=2_500):
         history.append(row)
     return Project(
         {
-            "long": (node("long", n_rows=n_rows, lr=0.001, m={"d": 2}), history),
+            "long": (
+                node("long", n_rows=n_rows, lr=0.001, m={"d": 2}),
+                history,
+            ),
             "none": (node("none", state="crashed", lr=0.003), []),
-            "short": (node("short", state="running", n_rows=3, lr=0.002), history[:3]),
+            "short": (
+                node("short", state="running", n_rows=3, lr=0.002),
+                history[:3],
+            ),
         }
     )
 
@@ -40,7 +50,9 @@ def fetched(project, folder, sleeps=None):
     return read_folder(WandbFetchedReader(), folder)
 
 
-def test_fetch__a_project__gives_settings_results_and_the_full_history(tmp_path):
+def test_fetch__a_project__gives_settings_results_and_the_full_history(
+    tmp_path,
+):
     relation = fetched(project_of(), tmp_path)
     runs = runs_of(relation)
     states = {name: row["state"] for name, row in runs.items()}
@@ -57,7 +69,9 @@ def test_fetch__a_project__gives_settings_results_and_the_full_history(tmp_path)
 
 
 @pytest.mark.parametrize("is_old", [False, True])
-def test_fetch__history_in_files__comes_whole_and_without_the_key(tmp_path, is_old):
+def test_fetch__history_in_files__comes_whole_and_without_the_key(
+    tmp_path, is_old
+):
     project = project_of()
     project.in_files = {} if is_old else {"long": 1_800}
     project.is_old = is_old
@@ -80,7 +94,11 @@ def test_stub__the_pinned_client_itself__reads_the_same_from_it(tmp_path):
     pytest.importorskip("wandb", reason="extra exports is not installed")
     project = project_of(n_rows=300)
     with serving(project) as url:
-        env = {**os.environ, "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+        env = {
+            **os.environ,
+            "WANDB_ERROR_REPORTING": "false",
+            "WANDB_SILENT": "true",
+        }
         env |= {"WANDB_CACHE_DIR": str(tmp_path), "WANDB_API_KEY": KEY}
         done = subprocess.run(
             [sys.executable, "-c", CLIENT % (url, KEY)],
@@ -90,7 +108,9 @@ def test_stub__the_pinned_client_itself__reads_the_same_from_it(tmp_path):
             cwd=tmp_path,
             check=True,
         )
-    told = {row.split(",")[0]: row.split(",")[1:] for row in done.stdout.split()}
+    told = {
+        row.split(",")[0]: row.split(",")[1:] for row in done.stdout.split()
+    }
     assert told == {
         "long": ["finished", "0.001", "300"],
         "none": ["crashed", "0.003", "0"],
@@ -177,7 +197,9 @@ def test_server__netrc__holds_the_key(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "answer", [{}, {"runs": None}, {"runs": {"edges": [{}], "pageInfo": {}}}]
 )
-def test_fetch__an_answer_of_another_shape__is_an_error_of_the_house(tmp_path, answer):
+def test_fetch__an_answer_of_another_shape__is_an_error_of_the_house(
+    tmp_path, answer
+):
     project = project_of(n_rows=1)
     project.answer = lambda query, variables: {"project": answer or None}
     with serving(project) as url:
@@ -187,7 +209,9 @@ def test_fetch__an_answer_of_another_shape__is_an_error_of_the_house(tmp_path, a
         server.close()
 
 
-def test_local_path__addresses__are_fetched_and_paths_are_not(tmp_path, monkeypatch):
+def test_local_path__addresses__are_fetched_and_paths_are_not(
+    tmp_path, monkeypatch
+):
     assert not is_address("runs/wandb.csv") and is_address("wandb:a/b")
     assert local_path("a/b.csv", tmp_path) == "a/b.csv"
     assert local_path("mlflow:sqlite:////x/m.db", tmp_path) == "/x/m.db"
@@ -196,7 +220,9 @@ def test_local_path__addresses__are_fetched_and_paths_are_not(tmp_path, monkeypa
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         folder = local_path("wandb:team/sweep", tmp_path)
     assert folder == str(fetched_folder(tmp_path, "wandb", "team/sweep"))
-    head = json.loads((tmp_path / folder / "runs.jsonl").read_text().splitlines()[0])
+    head = json.loads(
+        (tmp_path / folder / "runs.jsonl").read_text().splitlines()[0]
+    )
     assert head["schema"] == "autollm.fetched/1"
     assert KEY not in (tmp_path / folder / "runs.jsonl").read_text()
     for wrong in ("wandb:", "wandb:team", "wandb:a/b/c"):

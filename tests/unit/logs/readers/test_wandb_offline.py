@@ -3,7 +3,10 @@ import math
 import pytest
 
 from autollm.core.statuses import status_of
-from autollm.logs.readers.wandb_offline import WandbFolderReader, WandbOfflineReader
+from autollm.logs.readers.wandb_offline import (
+    WandbFolderReader,
+    WandbOfflineReader,
+)
 from tests.unit.logs.readers.opened import (
     FIXTURES,
     Opened,
@@ -49,28 +52,42 @@ def test_wandb_folder__history__is_whole_and_as_logged(sweep):
     losses = curve_of(sweep, "finished1", "train/loss")
     assert [step for step, _ in losses] == [0, 10, 20, 30, 40, 50]
     assert losses[2] == (20, pytest.approx(3.9))
-    assert [step for step, _ in curve_of(sweep, "finished1", "val.loss")] == [0, 20, 40]
+    assert [step for step, _ in curve_of(sweep, "finished1", "val.loss")] == [
+        0,
+        20,
+        40,
+    ]
     point = sweep.points.to_pylist()[3]
     assert (point["step"], point["tokens"]) == (10, 10_000.0)
     assert math.isnan(curve_of(sweep, "failed1", "train/loss")[-1][1])
 
 
-def test_wandb_folder__a_resumed_run__is_one_and_keeps_both_points_of_a_step(sweep):
+def test_wandb_folder__a_resumed_run__is_one_and_keeps_both_points_of_a_step(
+    sweep,
+):
     steps = [step for step, _ in curve_of(sweep, "resumed1", "train/loss")]
     assert steps == [0, 10, 20, 30, 40, 30, 40, 50, 60, 70]
-    lines = [p["line"] for p in sweep.points.to_pylist() if p["run_key"] == "resumed1"]
+    lines = [
+        p["line"]
+        for p in sweep.points.to_pylist()
+        if p["run_key"] == "resumed1"
+    ]
     assert lines == sorted(lines)
     assert any("resumed" in note for note in sweep.notes)
 
 
-def test_wandb_folder__a_file_without_a_record__is_named_and_stops_nothing(sweep):
+def test_wandb_folder__a_file_without_a_record__is_named_and_stops_nothing(
+    sweep,
+):
     assert any("killed1" in note for note in sweep.notes)
     assert sweep.n_lines_bad == 0
 
 
 def test_wandb_file__cut_before_its_exit__is_running_and_says_what_was_lost():
     whole = opened_file(file_of("finished1"))
-    (relation,) = WandbOfflineReader().read(Opened(whole.name, whole.data[:-40]))
+    (relation,) = WandbOfflineReader().read(
+        Opened(whole.name, whole.data[:-40])
+    )
     (row,) = relation.runs.to_pylist()
     assert row["state"] == "running"
     assert [part.n_lines for part in relation.bad] == [1]
@@ -85,7 +102,9 @@ def test_wandb_file__a_flipped_bit__costs_one_record():
     (damaged,) = WandbOfflineReader().read(Opened(whole.name, bytes(data)))
     intact = read_file(WandbOfflineReader(), file_of("finished1"))
     assert damaged.n_lines == intact.n_lines
-    assert [part.reason for part in damaged.bad] == ["a record whose checksum is wrong"]
+    assert [part.reason for part in damaged.bad] == [
+        "a record whose checksum is wrong"
+    ]
 
 
 def test_wandb_file__records_over_several_blocks__are_joined():
@@ -111,7 +130,13 @@ def test_wandb_folder__a_fork_of_a_fork__belongs_to_the_first_run():
     from tests.unit.logs.readers.wandb_files import framed, run_record
 
     files = {}
-    for run_id, trunk in (("a", ""), ("b", "a"), ("c", "b"), ("x", "y"), ("y", "x")):
+    for run_id, trunk in (
+        ("a", ""),
+        ("b", "a"),
+        ("c", "b"),
+        ("x", "y"),
+        ("y", "x"),
+    ):
         path = f"run-1-{run_id}/run-{run_id}.wandb"
         files[path] = Opened(path, framed([run_record(run_id, trunk, 4.0)]))
     (relation,) = WandbFolderReader().read(OpenedFolder("wandb", files))

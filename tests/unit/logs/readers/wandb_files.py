@@ -19,9 +19,13 @@ def framed(records):
                 left = BLOCK
             piece = rest[: left - 7]
             rest = rest[len(piece) :]
-            kind = {(1, 1): 1, (1, 0): 2, (0, 0): 3, (0, 1): 4}[is_first, not rest]
+            kind = {(1, 1): 1, (1, 0): 2, (0, 0): 3, (0, 1): 4}[
+                is_first, not rest
+            ]
             body = bytes([kind]) + piece
-            out += struct.pack("<IHB", zlib.crc32(body), len(piece), kind) + piece
+            out += (
+                struct.pack("<IHB", zlib.crc32(body), len(piece), kind) + piece
+            )
             is_first = False
             if not rest:
                 break

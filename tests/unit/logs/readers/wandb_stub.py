@@ -33,7 +33,9 @@ class Project:
             keys = self.runs[variables["name"]][0]["historyKeys"]
             return {"project": {"run": {"historyKeys": keys}}}
         if "viewer" in query:  # the pinned client asks who it is, ours does not
-            return {"viewer": {"id": "u1", "username": "user", "entity": "team"}}
+            return {
+                "viewer": {"id": "u1", "username": "user", "entity": "team"}
+            }
         if "ParquetHistory" in query:
             return self._parquet(variables["runName"])
         return self._runs(variables)
@@ -85,7 +87,9 @@ def serving(project):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(
+                self.rfile.read(int(self.headers["content-length"]))
+            )
             said = self.headers.get("authorization", "").removeprefix("Basic ")
             with project.lock:
                 project.asked.append(body)
@@ -95,7 +99,9 @@ def serving(project):
             data = {}
             if status == 200:
                 data = {
-                    "data": project.answer(body["query"], body.get("variables") or {})
+                    "data": project.answer(
+                        body["query"], body.get("variables") or {}
+                    )
                 }
             if "data" in data and data["data"] is None:
                 said = 'Cannot query field "parquetHistory" on type "Run".'
@@ -116,7 +122,9 @@ def serving(project):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.02,), daemon=True
+    )
     thread.start()
     project.url = f"http://127.0.0.1:{server.server_port}"
     try:
@@ -129,7 +137,9 @@ def serving(project):
 
 def node(name, state="finished", n_rows=0, **config):
     """A run as the server tells it."""
-    wrapped = {key: {"value": value, "desc": None} for key, value in config.items()}
+    wrapped = {
+        key: {"value": value, "desc": None} for key, value in config.items()
+    }
     wrapped["_wandb"] = {"value": {"cli_version": "0.31.0"}}
     return {
         "name": name,
