@@ -137,12 +137,14 @@ PRETRAINING = Family(
             FAR,
             {"width": 80, "layers": 1, "tokens": 29 * 2**15},
             "other",
+            (0, 1, 2, 3),
         ),
         added_level(
             "fresh1",
             FRESH,
             {"width": 80, "layers": 2, "tokens": 33 * 2**15},
             "other",
+            (0, 1, 2, 3),
         ),
     ),
 )
