@@ -96,10 +96,17 @@ def _said(study: Study, law: Law) -> str:
     per = study.native(law.per)
     if law.exponent is None:
         return f"{knob} against {per}: {law.because}"
-    return (
-        f"{knob} {law.verdict}: {law.exponent:+.2f} ({law.low:+.2f} to {law.high:+.2f}) "
-        f"an octave of {per}"
+    space = study.question.space
+    scale = space.knobs[space.names.index(law.knob)].scale
+    unit = "octaves" if scale == "log" else "steps"
+    shift = (
+        f"{law.exponent:+.2f} {unit} a doubling of {per} "
+        f"({law.low:+.2f} to {law.high:+.2f})"
     )
+    if law.verdict == "unknown":
+        return f"whether the best {knob} moves is not resolved: {shift}"
+    verb = "moves" if law.verdict == "moves" else "hardly moves"
+    return f"the best {knob} {verb}: {shift}"
 
 
 def _mixture_row(study: Study) -> Answerable | None:

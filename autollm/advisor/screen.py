@@ -6,6 +6,7 @@ user's files is escaped, so that a name cannot write markup or move the cursor.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -14,10 +15,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from autollm.advisor.answer import Advice, Checked, Interval, Proposal
+from autollm.advisor.answer import Advice, Checked, Help, Interval, Proposal
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MARK = {"yes": "green", "partly": "yellow", "no": "red"}
+NO_NUMBER = math.inf
+COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -31,10 +34,19 @@ def show(advice: Advice, console: Console) -> None:
     console.print(_heading(advice))
     if advice.checked is not None:
         console.print(_checked(advice.checked))
-    console.print(_recommendations(advice))
+    console.print(
+        _title("What to run (in brackets: what costs at most 1 % more compute)")
+    )
+    for entry in advice.recommendations:
+        console.print(_recommendation(entry, advice.objective["name"]))
     if advice.allocation is not None:
         console.print(_split(advice))
-    console.print(_answers(advice))
+    helpful = _helpful(advice)
+    console.print(_title("What your logs can answer"))
+    console.print(_answers(advice, helpful))
+    if helpful:
+        console.print(_title("Cheap runs that would tell more"))
+        console.print(_runs(helpful))
     for warning in advice.warnings:
         line = Text(f"! {warning.code}: ", style="yellow")
         console.print(line + _text(warning.text))
@@ -44,79 +56,86 @@ def show(advice: Advice, console: Console) -> None:
 def _heading(advice: Advice) -> Group:
     target = advice.target
     coordinates = ", ".join(
-        f"{n} {_short(v)}" for n, v in target.fidelity.items()
+        f"{n} {_count(v)}" for n, v in target.fidelity.items()
     )
-    first = Text("Next run at ", style="bold") + _text(coordinates)
+    lines = [Text("Next run at ", style="bold") + _text(coordinates)]
     if target.times_evidence is not None:
-        first += _text(
-            f": {target.compute_flops:.3g} FLOPs, {target.times_evidence:.3g} times "
-            "your most expensive evidence"
+        lines.append(
+            _text(
+                f"{target.compute_flops:.3g} FLOPs, {target.times_evidence:.3g} "
+                "times your most expensive evidence"
+            )
         )
     evidence = advice.evidence
     better = "lower" if advice.objective["direction"] == "min" else "higher"
-    second = (
+    read = (
         f"{evidence['n_runs']} runs in {evidence['n_experiments']} experiments of "
         f"{advice.source}; {advice.objective['name']}, {better} is better"
     )
     if advice.basis == "prior":
-        second += (
+        read += (
             "; one scale only: how optima move is a prior, not your evidence"
         )
-    return Group(first, _text(second))
+    return Group(*lines, _text(read))
 
 
-def _recommendations(advice: Advice) -> Table:
-    table = Table(title="What to run", title_justify="left", expand=False)
-    for column in (
-        "",
-        "configuration",
-        "costs at most 1 % more compute",
-        "expected",
-    ):
-        table.add_column(column)
-    table.add_column("regret", justify="right")
-    table.add_column("diverges", justify="right")
-    for entry in advice.recommendations:
-        table.add_row(
-            str(entry.rank),
-            _settings(entry.configuration),
-            _ranges(entry),
-            _interval(entry.predicted),
-            _share(entry.expected_regret),
-            "-" if entry.p_diverge is None else f"{entry.p_diverge:.1%}",
-        )
+def _title(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _recommendation(entry: Proposal, objective: str) -> Table:
+    """The settings, a line each with what is as good, and below what they promise."""
+    lines = []
+    allowed = _ranges(entry)
+    for name, value in _settings(entry.configuration).items():
+        setting = f"{name} = {value}" if value else name
+        as_good = allowed.get(name)
+        lines.append(f"{setting}  ({as_good})" if as_good else setting)
+    lines.append(_promise(entry, objective))
+    table = Table.grid(padding=(0, 1))
+    table.add_row(Text(f" {entry.rank}"), _text("\n".join(lines)))
     return table
 
 
-def _settings(configuration: dict[str, Any]) -> Text:
-    shown = [f"{n} = {_short(v)}" for n, v in configuration.items()]
-    if len(shown) > 8:
-        heaviest = sorted(
-            configuration.items(), key=lambda item: -_size(item[1])
-        )[:6]
-        shown = [f"{n} = {_short(v)}" for n, v in heaviest]
-        shown.append(f"... {len(configuration) - 6} more (--json, --write)")
-    return _text("\n".join(shown))
+def _promise(entry: Proposal, objective: str) -> str:
+    told = [f"{objective} {_interval(entry.predicted)}"]
+    if entry.expected_regret is not None:
+        told.append(f"regret {_share(entry.expected_regret)}")
+    if entry.p_diverge is not None:
+        told.append(f"diverges {entry.p_diverge:.1%}")
+    return "; ".join(told)
 
 
-def _ranges(entry: Proposal) -> Text:
-    if entry.acceptable is None:
-        return _text("not known")
-    if len(entry.acceptable) > 8:
-        return _text("a range a part (--json)")
-    lines = []
+def _settings(configuration: dict[str, Any]) -> dict[str, str]:
+    """Name -> value; of many, as in a mixture, the six largest."""
+    if len(configuration) <= 8:
+        return {n: _short(v) for n, v in configuration.items()}
+    ordered = sorted(configuration.items(), key=lambda item: -_size(item[1]))
+    shown = {n: _short(v) for n, v in ordered[:6]}
+    shown[f"... {len(configuration) - 6} more (--json, --write)"] = ""
+    return shown
+
+
+def _ranges(entry: Proposal) -> dict[str, str]:
+    """Knob -> what costs at most 1 % more compute."""
+    if entry.acceptable is None or len(entry.acceptable) > 8:
+        return {}
+    told = {}
     for name, allowed in entry.acceptable.items():
-        numbers = (
-            all(isinstance(v, (int, float)) for v in allowed)
-            and len(allowed) == 2
-        )
-        joined = " to " if numbers else ", "
-        lines.append(f"{name} {joined.join(_short(v) for v in allowed)}")
-    return _text("\n".join(lines))
+        ends = [_short(v) for v in allowed]
+        is_range = len(allowed) == 2 and _size(allowed[0]) < NO_NUMBER
+        if len(set(ends)) == 1:
+            told[name] = "no other"
+        elif is_range:
+            told[name] = f"{ends[0]} to {ends[1]}"
+        else:
+            told[name] = ", ".join(ends)
+    return told
 
 
 def _checked(checked: Checked) -> Panel:
-    lines = [_settings(checked.configuration)]
+    settings = _settings(checked.configuration)
+    lines = [_text("\n".join(f"{n} = {v}" for n, v in settings.items()))]
     if checked.predicted is not None:
         lines.append(_text(f"expected {_interval(checked.predicted)}"))
     if checked.loses is not None and checked.compute_equivalent is not None:
@@ -141,30 +160,43 @@ def _checked(checked: Checked) -> Panel:
     return Panel(Group(*lines), title=title, border_style=style, expand=False)
 
 
-def _answers(advice: Advice) -> Table:
-    table = Table(
-        title="What your logs can answer", title_justify="left", expand=False
-    )
-    for column in ("question", "answer", "because"):
-        table.add_column(column)
+def _helpful(advice: Advice) -> dict[str, str]:
+    """Run in words -> its letter, each once: what would turn an answer to yes."""
+    letters: dict[str, str] = {}
+    for row in advice.can_answer:
+        if row.would_help and row.answer != "yes":
+            run = _help(row.would_help[0])
+            letters.setdefault(run, chr(ord("A") + len(letters)))
+    return letters
+
+
+def _answers(advice: Advice, helpful: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
     for row in advice.can_answer:
         answer = Text(row.answer, style=MARK[row.answer])
         because = row.because
         if row.would_help and row.answer != "yes":
-            because += f". Would help: {_help(row.would_help[0])}"
-        table.add_row(row.question, answer, _text(because))
+            because += f" [{helpful[_help(row.would_help[0])]}]"
+        table.add_row(_text(f" {row.question}"), answer, _text(because))
     return table
 
 
-def _help(run: Any) -> str:
-    places = ", ".join(f"{n} {_short(v)}" for n, v in run.experiment.items())
+def _runs(helpful: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for run, letter in helpful.items():
+        table.add_row(_text(f" [{letter}]"), _text(run))
+    return table
+
+
+def _help(run: Help) -> str:
+    places = ", ".join(f"{n} {_count(v)}" for n, v in run.experiment.items())
     settings = ", ".join(
-        f"{n}={_short(v)}" for n, v in run.configuration.items()
+        f"{n} = {_short(v)}" for n, v in run.configuration.items()
     )
     cost = run.cost.get("flops")
-    price = f" for {cost:.2g} FLOPs" if cost else ""
+    price = f": {cost:.2g} FLOPs" if cost else ""
     few = settings if len(run.configuration) <= 6 else "the best mixture"
-    return f"a run of {few} at {places}{price}"
+    return f"{few} at {places}{price}"
 
 
 def _footer(advice: Advice) -> Text:
@@ -187,7 +219,7 @@ def _split(advice: Advice) -> Text:
     allocation = dict(advice.allocation or {})
     flat = allocation.pop("flat_within")
     told = [
-        f"{n} {_short(v.mean)} ({_short(v.low)} to {_short(v.high)})"
+        f"{n} {_count(v.mean)} ({_count(v.low)} to {_count(v.high)})"
         for n, v in allocation.items()
     ]
     return _text(
@@ -209,11 +241,22 @@ def _share(interval: Interval | None) -> str:
 
 
 def _size(value: Any) -> float:
-    return abs(value) if isinstance(value, (int, float)) else 1e9
+    return abs(value) if isinstance(value, (int, float)) else NO_NUMBER
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+    """A setting as a configuration file would have it: 524288, 0.0003, adamw."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e12:
+        return str(int(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _count(value: float) -> str:
+    """A size as people write it: 7B, 62.5M, 0.25."""
+    for factor, letter in COUNTS:
+        if abs(value) >= factor:
+            return f"{value / factor:.4g}{letter}"
+    return f"{value:.4g}"
 
 
 def _text(text: str) -> Text:
