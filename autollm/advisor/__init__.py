@@ -7,7 +7,8 @@
     response.py      what each experiment could have reached, and where
     laws.py          how optima move with scale; loss_law.py: what the target can reach
     decide.py        which configurations, backtested on the user's own history
-    recommend.py     all of it put together; answer.py: the shape of the answer
+    recommend.py     asked and answered; composed.py: the answer put together
+    answer.py        the shape of the answer
 
 Importing this package loads none of them.
 """

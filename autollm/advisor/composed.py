@@ -1,0 +1,312 @@
+"""A study as an advice: every field of the answer from what was computed.
+
+What does not belong here: any number of its own. Invariant: equal studies give an equal
+advice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from autollm.advisor.allocation import split_of
+from autollm.advisor.answer import (
+    Advice,
+    Assumption,
+    Interval,
+    Proposal,
+    Target,
+)
+from autollm.advisor.answerable import can_answer
+from autollm.advisor.check import check_configuration
+from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
+from autollm.advisor.doubts import doubts
+from autollm.advisor.evidence import Said
+from autollm.advisor.study import Study
+from autollm.advisor.worth import (
+    NO_BENCHMARK,
+    NO_LAW,
+    Worth,
+    acceptable,
+    affordable_u,
+    worth,
+)
+
+N_ROWS = 20
+"""Rows of the evidence that are listed: the best ones nearest to the target."""
+
+
+def compose(
+    found: Study,
+    trials: int,
+    assumptions: Iterable[Assumption],
+    said: Said,
+    planned: Mapping[str, Any] | None,
+    command: str,
+) -> Advice:
+    """The advice of a study."""
+    view = found.question.view
+    evidence = found.evidence
+    proposals = _proposals(found, trials)
+    checked = (
+        check_configuration(found, planned) if planned is not None else None
+    )
+    return Advice(
+        evidence.source,
+        evidence.table_id,
+        "prior" if found.is_prior else "evidence",
+        {
+            "name": evidence.native(view.objective),
+            "direction": view.direction,
+            "unit": "",
+        },
+        _target(found),
+        (*assumptions, *_assumptions(found, said)),
+        _constants(found),
+        can_answer(found),
+        proposals,
+        checked,
+        _decided_by(found),
+        _evidence(found),
+        tuple(_law(found, law) for law in found.laws),
+        _loss_law(found),
+        doubts(found),
+        command,
+        _history(found),
+        _allocation(found),
+    )
+
+
+def _allocation(found: Study) -> dict[str, Any] | None:
+    split = split_of(found.question, found.loss_law)
+    if split is None:
+        return None
+    shown = {"flat_within": split.flat_within}
+    for name, (mean, low, high) in (
+        ("params", split.params),
+        ("tokens", split.tokens),
+    ):
+        shown[found.native(name)] = Interval(mean, low, high)
+    return shown
+
+
+def _target(found: Study) -> Target:
+    question = found.question
+    dearest = max(e.cost_flops for e in question.view.evidence)
+    compute = question.compute_flops
+    times = compute / dearest if compute else None
+    shown = {found.evidence.native(n): v for n, v in question.fidelity.items()}
+    return Target(
+        shown, compute, times, found.distance.along, found.distance.across
+    )
+
+
+def _assumptions(found: Study, said: Said) -> list[Assumption]:
+    evidence = found.evidence
+    view = found.question.view
+    name = f"{evidence.native(view.objective)}, {view.direction} is better"
+    knobs = ", ".join(found.native(k) for k in found.question.space.names)
+    made = [
+        Assumption("objective", name, "said" if said.objective else "guessed"),
+        Assumption("knobs", knobs, "said" if said.knobs else "guessed"),
+        Assumption(
+            "divergence",
+            f"a diverged run costs {PRICE_OF_DIVERGENCE:g} of median - best",
+            "guessed",
+        ),
+    ]
+    return made + [
+        Assumption(code, text, "guessed") for code, text in evidence.notes
+    ]
+
+
+def _constants(found: Study) -> dict[str, Any]:
+    return dict(found.evidence.constants)
+
+
+def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
+    view = found.question.view
+    p = found.divergence.probability(view.candidates, found.optimum)
+    choice = choose(found.policy, view, trials, p, found.tried_points)
+    listed = []
+    for i, point in enumerate(choice.points):
+        u = found.policy.sampled(point[None])[:, 0]
+        here = worth(found, u, choice.weights)
+        p_best = choice.probability_best
+        told = None if p_best is None else float(p_best[i])
+        listed.append(_proposal(found, i, point, here, told))
+    return tuple(listed)
+
+
+def _proposal(
+    found: Study, i: int, point: np.ndarray, here: Worth, p_best: float | None
+) -> Proposal:
+    space = found.question.space
+    p = found.divergence.probability(point[None], found.optimum)
+    allowed = affordable_u(found)
+    missing = {}
+    if here.predicted is None:
+        reason = NO_BENCHMARK if found.sign < 0 else NO_LAW
+        names = ("predicted", "compute_equivalent", "acceptable")
+        missing |= dict.fromkeys(names, reason)
+    if p is None:
+        missing["p_diverge"] = found.divergence.because
+    if p_best is None:
+        missing["probability_best"] = (
+            "the rule orders candidates and gives no odds"
+        )
+    return Proposal(
+        i + 1,
+        found.names.show(space.decode(point)),
+        acceptable(found, point, allowed) if allowed is not None else None,
+        here.predicted,
+        here.expected_regret,
+        here.compute_equivalent,
+        float(p[0]) if p is not None else None,
+        p_best,
+        _why(found, i),
+        missing,
+    )
+
+
+def _why(found: Study, i: int) -> str:
+    if i:
+        return "lowers the expected best of all proposals most, should those before fail"
+    return found.policy.explain()
+
+
+def _decided_by(found: Study) -> dict[str, Any]:
+    tests = [
+        {
+            "policy": b.policy,
+            "target": b.target,
+            "times_evidence": b.times_evidence,
+            "regret": b.regret,
+            "realised_regret": b.realised_regret,
+        }
+        for b in found.backtests
+    ]
+    return {
+        "policy": found.policy.policy_id,
+        "weights": {found.policy.policy_id: 1.0},
+        "own_share": 0.0,
+        "because": "the library's rule; your own backtests are shown, and decide "
+        "nothing: few of them mislead",
+        "optimism": found.optimism if found.own_backtests else None,
+        "backtest": tests,
+    }
+
+
+def _evidence(found: Study) -> dict[str, Any]:
+    statuses: dict[str, int] = {}
+    for run in found.evidence.runs:
+        statuses[run["status"]] = statuses.get(run["status"], 0) + 1
+    noise = {"sd": found.noise.sd, "from": found.noise.origin}
+    return {
+        "n_runs": len(found.evidence.runs),
+        "n_experiments": len(found.question.levels),
+        "statuses": statuses,
+        "noise": noise,
+        "rows": _rows(found),
+    }
+
+
+def _rows(found: Study) -> list[dict[str, Any]]:
+    """The best runs of every level, the most expensive levels first."""
+    table = found.question.table
+    share = max(N_ROWS // len(found.question.levels), 1)
+    listed: list[dict[str, Any]] = []
+    for e in reversed(found.question.levels):
+        runs = found.evidence.experiment_runs[
+            table.experiments[e].experiment_id
+        ]
+        known = [r for r in runs if _finite(r["objective_value"])]
+        known.sort(
+            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
+        )
+        listed += [_row(found, run) for run in known[:share]]
+    return listed[:N_ROWS]
+
+
+def _row(found: Study, run: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": run["run_id"],
+        "file": run["raw_file"],
+        "line": run["line"] or None,
+        "experiment": run["experiment_label"],
+        "configuration": found.names.show(json.loads(run["config_json"])),
+        "outcome": run["objective_value"],
+    }
+
+
+def _history(found: Study) -> tuple[dict[str, Any], ...]:
+    """Runs that stand at the target already, the best first."""
+    here = [
+        e
+        for e in found.question.levels
+        if np.allclose(
+            found.question.table.experiments[e].z, found.question.target_z
+        )
+    ]
+    listed = []
+    for e in here:
+        name = found.question.table.experiments[e].experiment_id
+        runs = found.evidence.experiment_runs[name]
+        known = [r for r in runs if _finite(r["objective_value"])]
+        known.sort(
+            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
+        )
+        for rank, run in enumerate(known[:N_ROWS], 1):
+            row = _row(found, run)
+            keys = ("configuration", "outcome", "run_id")
+            listed.append({"rank": rank} | {k: row[k] for k in keys})
+    for run in found.tried:
+        shown = found.names.show(found.question.space.decode(run.point))
+        outcome = found.sign * run.loss if np.isfinite(run.loss) else None
+        told = {
+            "configuration": shown,
+            "outcome": outcome,
+            "status": run.status,
+        }
+        listed.append({"rank": len(listed) + 1} | told)
+    return tuple(listed)
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))
+
+
+def _law(found: Study, law: Any) -> dict[str, Any]:
+    return {
+        "knob": found.native(law.knob),
+        "per": found.native(law.per),
+        "exponent": law.exponent,
+        "low": law.low,
+        "high": law.high,
+        "verdict": law.verdict,
+        "within": law.within,
+        "because": law.because,
+    }
+
+
+def _loss_law(found: Study) -> dict[str, Any] | None:
+    law = found.loss_law
+    if law is None:
+        return None
+    low, high = law.forecast.interval()
+    return {
+        "form": law.form,
+        "parameters": law.parameters,
+        "at_target": Interval(law.forecast.mean, low, high),
+        "at_floors": [
+            {"irreducible": floor, "mean": mean}
+            for floor, mean in law.at_floors.items()
+        ],
+        "lack_of_fit": law.lack_of_fit,
+        "n_levels": law.n_levels,
+        "is_bound": law.is_bound,
+        "record": law.record,
+    }
