@@ -144,11 +144,12 @@ def score(entry: Entry) -> dict[str, Any]:
         for t in scored
         if predicted[t.rank]["low"] <= t.outcome <= predicted[t.rank]["high"]
     ]
+    statuses = [told.status for told in entry.told]
     return {
-        "n_told": len(entry.told),
-        "n_followed": sum(1 for t in entry.told if t.rank),
-        "n_diverged": sum(1 for t in entry.told if t.status == "diverged"),
-        "n_censored": sum(1 for t in entry.told if t.status in STATUSES[3:]),
+        "n_told": len(statuses),
+        "n_followed": sum(told.rank > 0 for told in entry.told),
+        "n_diverged": statuses.count("diverged"),
+        "n_censored": sum(map(statuses.count, STATUSES[3:])),
         "best_outcome": best,
         "n_scored": len(scored),
         "n_inside": len(inside),

@@ -118,9 +118,11 @@ def fit_loss_law(
         if bracketed.sum() >= LEAST_LEVELS
         else np.ones(len(levels), bool)
     )
+    reached = [(level.reached, level.reached_sd) for level in levels]
+    minima, errors = np.array(reached)[used].T
     data = _Levels(
-        np.array([level.reached for level in levels])[used],
-        np.array([level.reached_sd for level in levels])[used],
+        minima,
+        errors,
         ladder.axes[used],
         octaves_of_compute[used],
     )

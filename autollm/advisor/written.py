@@ -53,20 +53,24 @@ def render(
     """
     if style not in STYLES:
         raise QuestionError(f"no style {style!r}. Known: {', '.join(STYLES)}.")
-    cleaned = [
-        {PREFIX.sub("", k): v for k, v in c.items()} for c in configurations
-    ]
+    cleaned = [_without_prefixes(c) for c in configurations]
     first = cleaned[0]
     if style == "json":
         return json.dumps(first, indent=2) + "\n"
     if style == "overrides":
-        lines = [
-            " ".join(f"{k}={_bare(v)}" for k, v in c.items()) for c in cleaned
-        ]
+        lines = [_overrides(c) for c in cleaned]
         return "\n".join(lines) + "\n"
     if style == "sweep":
         return _yaml(_sweep(cleaned, objective, direction))
     return _yaml(first if style == "dotted" else _nested(first))
+
+
+def _without_prefixes(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return {PREFIX.sub("", k): v for k, v in configuration.items()}
+
+
+def _overrides(configuration: Mapping[str, Any]) -> str:
+    return " ".join(f"{k}={_bare(v)}" for k, v in configuration.items())
 
 
 def _sweep(

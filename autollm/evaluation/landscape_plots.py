@@ -50,21 +50,21 @@ def moving_optimum(
     """`optimum_over_compute` of a snapshot's experiments; the targets are what was held
     out. SVG text.
     """
-    indices = [table.index(e) for e in experiment_ids]
-    named = [(table.experiments[e], e) for e in indices]
-    return optimum_over_compute(
-        named[0][0].space,
-        [
+    drawn = []
+    for experiment_id in experiment_ids:
+        e = table.index(experiment_id)
+        own = table.experiments[e]
+        drawn.append(
             Landscape(
-                x.label,
-                x.compute_flops,
+                own.label,
+                own.compute_flops,
                 table.points[e],
                 table.losses(e),
-                x.experiment_id in targets,
+                experiment_id in targets,
             )
-            for x, e in named
-        ],
-    )
+        )
+    space = table.experiments[table.index(experiment_ids[0])].space
+    return optimum_over_compute(space, drawn)
 
 
 def optimum_over_compute(space: Space, landscapes: Sequence[Landscape]) -> str:
@@ -73,60 +73,82 @@ def optimum_over_compute(space: Space, landscapes: Sequence[Landscape]) -> str:
 
     Empty where no knob is a number (mixtures: `shares_over_compute`).
     """
-    panels = [
-        (space.slices[k.name].start, k)
-        for k in space.knobs
-        if k.scale in ONE_COORDINATE and all(map(is_number, k.levels))
-    ]
-    if not panels:
+    knobs = list(filter(_is_numeric, space.knobs))
+    if not knobs:
         return ""
-    drawn = sorted(landscapes, key=lambda x: x.compute_flops)
-    bowls = [fit_optimum(x.points, x.losses) for x in drawn]
-    compute = np.array([x.compute_flops for x in drawn])
-    held_out = np.array([x.held_out for x in drawn])
+    drawn = sorted(landscapes, key=_compute_flops)
+    optima = _Optima.of(drawn)
     with rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(panels), 3.2), layout="constrained")
-        for axes, (j, knob) in zip(
-            np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
-        ):
-            fitted = np.array([knob.decode(b.optimum[j]) for b in bowls])
-            best = np.array([knob.decode(b.best_row[j]) for b in bowls])
-            axes.axhspan(knob.levels[0], knob.levels[-1], color="#f2f5f8", lw=0)
-            axes.scatter(
-                compute,
-                best,
-                marker="_",
-                s=70,
-                color="#999999",
-                label="best recorded row",
-            )
-            for which, size, mark, colour, label in (
-                (~held_out, 26, "o", COLOURS[0], "fitted optimum"),
-                (
-                    held_out,
-                    42,
-                    "D",
-                    COLOURS[1],
-                    "fitted optimum of a held-out target",
-                ),
-            ):
-                axes.scatter(
-                    compute[which],
-                    fitted[which],
-                    s=size,
-                    marker=mark,
-                    color=colour,
-                    label=label,
-                )
-            axes.set(title=_title(knob))
-            _compute_axis(axes)
-            if knob.scale == "log":
-                _log2(axes, "y")
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=3, frameon=False
-        )
+        figure = Figure(figsize=(3.6 * len(knobs), 3.2), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(knobs)))
+        for axes, knob in zip(panels, knobs, strict=True):
+            _draw_optima(axes, knob, optima, space.slices[knob.name].start)
+        _common_legend(figure, panels[0], 3)
         return svg_text(figure)
+
+
+@dataclass(frozen=True)
+class _Optima:
+    """Of experiments by compute, arrays [n] and [n, n_coordinates]: their compute, which
+    are held out, the optimum of the surface fitted to each, its best recorded row.
+    """
+
+    compute_flops: np.ndarray
+    held_out: np.ndarray
+    fitted: np.ndarray
+    best_rows: np.ndarray
+
+    @classmethod
+    def of(cls, landscapes: Sequence[Landscape]) -> _Optima:
+        compute, held_out, fitted, best_rows = [], [], [], []
+        for x in landscapes:
+            bowl = fit_optimum(x.points, x.losses)
+            compute.append(x.compute_flops)
+            held_out.append(x.held_out)
+            fitted.append(bowl.optimum)
+            best_rows.append(bowl.best_row)
+        return cls(*map(np.array, (compute, held_out, fitted, best_rows)))
+
+
+def _draw_optima(axes: Axes, knob: Knob, optima: _Optima, column: int) -> None:
+    """One panel. `column`: the knob's coordinate."""
+    fitted = np.array(list(map(knob.decode, optima.fitted[:, column])))
+    best = np.array(list(map(knob.decode, optima.best_rows[:, column])))
+    axes.axhspan(knob.levels[0], knob.levels[-1], color="#f2f5f8", lw=0)
+    axes.scatter(
+        optima.compute_flops,
+        best,
+        marker="_",
+        s=70,
+        color="#999999",
+        label="best recorded row",
+    )
+    label = "fitted optimum"
+    for which, size, mark, colour, said in (
+        (~optima.held_out, 26, "o", COLOURS[0], label),
+        (optima.held_out, 42, "D", COLOURS[1], f"{label} of a held-out target"),
+    ):
+        axes.scatter(
+            optima.compute_flops[which],
+            fitted[which],
+            s=size,
+            marker=mark,
+            color=colour,
+            label=said,
+        )
+    axes.set(title=_title(knob))
+    _compute_axis(axes)
+    if knob.scale == "log":
+        _log2(axes, "y")
+
+
+def _is_numeric(knob: Knob) -> bool:
+    """Whether it is one number, on one coordinate."""
+    return knob.scale in ONE_COORDINATE and all(map(is_number, knob.levels))
+
+
+def _compute_flops(landscape: Landscape) -> float:
+    return landscape.compute_flops
 
 
 def shares_over_compute(
@@ -141,50 +163,50 @@ def shares_over_compute(
         return ""
     with rc_context(STYLE):
         figure, panels = _panels(len(by_objective), 2.4, 2.1)
-        for axes, (objective, landscapes) in zip(
-            panels, by_objective.items(), strict=True
-        ):
-            drawn = sorted(landscapes, key=lambda x: x.compute_flops)
-            compute = [x.compute_flops for x in drawn]
-            centres = [
-                knob.decode(
-                    _best_rows(x)[:, space.slices[knob.name]].mean(axis=0)
-                )
-                for x in drawn
-            ]
-            for i, part in enumerate(knob.levels):
-                axes.plot(
-                    compute,
-                    [c[part] for c in centres],
-                    marker=MARKS[i % len(MARKS)],
-                    markersize=4,
-                    lw=1.3,
-                    color=COLOURS[i % len(COLOURS)],
-                    label=part,
-                )
-            cheap, dear = (
-                [x.compute_flops for x in drawn if x.held_out is held_out]
-                for held_out in (False, True)
-            )
-            if cheap and dear:
-                axes.axvline(
-                    np.sqrt(max(cheap) * min(dear)),
-                    color="#5b6675",
-                    ls=":",
-                    lw=1,
-                )
+        for axes, objective in zip(panels, by_objective, strict=True):
+            drawn = sorted(by_objective[objective], key=_compute_flops)
+            _draw_shares(axes, knob, drawn, space.slices[knob.name])
             axes.set_title(objective, fontsize=9, loc="left")
-            axes.set_ylim(0, None)
-            _compute_axis(axes)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(len(labels), 6),
-            frameon=False,
-        )
+        _common_legend(figure, panels[0], 6)
         return svg_text(figure)
+
+
+def _draw_shares(
+    axes: Axes, knob: Knob, landscapes: Sequence[Landscape], columns: slice
+) -> None:
+    """One panel. `columns`: the mixture's coordinates."""
+    compute, cheap, expensive, centres = [], [], [], []
+    for x in landscapes:
+        compute.append(x.compute_flops)
+        (expensive if x.held_out else cheap).append(x.compute_flops)
+        centres.append(knob.decode(_best_rows(x)[:, columns].mean(axis=0)))
+    for i, part in enumerate(knob.levels):
+        axes.plot(
+            compute,
+            [centre[part] for centre in centres],
+            marker=MARKS[i % len(MARKS)],
+            markersize=4,
+            lw=1.3,
+            color=COLOURS[i % len(COLOURS)],
+            label=part,
+        )
+    if cheap and expensive:
+        between = np.sqrt(max(cheap) * min(expensive))
+        axes.axvline(between, color="#5b6675", ls=":", lw=1)
+    axes.set_ylim(0, None)
+    _compute_axis(axes)
+
+
+def _common_legend(figure: Figure, axes: Axes, most_columns: int) -> None:
+    """One legend below all panels, which draw the same things."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(len(labels), most_columns),
+        frameon=False,
+    )
 
 
 def landscape_pictures(space: Space, landscapes: Sequence[Landscape]) -> str:
@@ -194,23 +216,19 @@ def landscape_pictures(space: Space, landscapes: Sequence[Landscape]) -> str:
     Where the space is two numbers, a panel an experiment with regret as colour; else a
     row an experiment with a panel for each knob or part of a mixture.
     """
-    drawn = sorted(landscapes, key=lambda x: x.compute_flops)
+    drawn = sorted(landscapes, key=_compute_flops)
     plane = [k for k in space.knobs if k.scale in ONE_COORDINATE]
+    is_plane = len(space.knobs) == len(plane) == 2
     with rc_context(STYLE):
-        figure = (
-            _planes(plane, drawn)
-            if len(space.knobs) == len(plane) == 2
-            else _slices(space, drawn)
-        )
+        figure = _planes(plane, drawn) if is_plane else _slices(space, drawn)
         return svg_text(figure)
 
 
 def _planes(knobs: Sequence[Knob], landscapes: Sequence[Landscape]) -> Figure:
     figure, panels = _panels(len(landscapes), 2.4, 2.1)
     for axes, x in zip(panels, landscapes, strict=True):
-        across, up = (
-            [k.decode(p) for p in x.points[:, j]] for j, k in enumerate(knobs)
-        )
+        across = list(map(knobs[0].decode, x.points[:, 0]))
+        up = list(map(knobs[1].decode, x.points[:, 1]))
         regret = _regret(x.losses)
         best = int(np.argmin(x.losses))
         shown = axes.scatter(
@@ -238,11 +256,10 @@ def _planes(knobs: Sequence[Knob], landscapes: Sequence[Landscape]) -> Figure:
 
 
 def _slices(space: Space, landscapes: Sequence[Landscape]) -> Figure:
-    columns = [
-        (k, part)
-        for k in space.knobs
-        for part in (k.levels if k.scale == "simplex" else ("",))
-    ]
+    columns: list[tuple[Knob, str]] = []
+    for knob in space.knobs:
+        parts = knob.levels if knob.scale == "simplex" else ("",)
+        columns += [(knob, part) for part in parts]
     figure = Figure(
         figsize=(1.25 * len(columns) + 0.6, 1.15 * len(landscapes) + 0.4),
         layout="constrained",
@@ -255,14 +272,10 @@ def _slices(space: Space, landscapes: Sequence[Landscape]) -> Figure:
         best = int(np.argmin(x.losses))
         configurations = [space.decode(p) for p in x.points]
         for axes, (knob, part) in zip(row, columns, strict=True):
-            at = _places(
-                axes,
-                knob,
-                [
-                    c[knob.name][part] if part else c.get(knob.name)
-                    for c in configurations
-                ],
-            )
+            values: list[Any] = [c.get(knob.name) for c in configurations]
+            if part:
+                values = [mixture[part] for mixture in values]
+            at = _places(axes, knob, values)
             axes.scatter(at, regret, s=7, lw=0, color=COLOURS[0], alpha=0.7)
             axes.scatter(at[best], 0, s=45, marker="+", color=COLOURS[1])
             if knob.scale == "log":
@@ -281,15 +294,12 @@ def _places(axes: Axes, knob: Knob, values: Sequence[Any]) -> np.ndarray:
     if knob.scale == "simplex" or (
         knob.scale != "list" and all(map(is_number, knob.levels))
     ):
-        return np.array(
-            [np.nan if v is None else v for v in values], dtype=float
-        )
+        return np.array(values, dtype=float)  # None becomes NaN
     names = sorted({str(v) for v in values if v is not None})
     axes.set_xticks(range(len(names)), names)
-    return np.array(
-        [np.nan if v is None else names.index(str(v)) for v in values],
-        dtype=float,
-    )
+    place = dict(zip(names, range(len(names)), strict=True))
+    found = [place.get(str(v)) if v is not None else None for v in values]
+    return np.array(found, dtype=float)
 
 
 def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -318,9 +328,8 @@ def _regret(losses: np.ndarray) -> np.ndarray:
 
 
 def _headed(x: Landscape) -> str:
-    return f"{x.label}, {x.compute_flops:.1e} FLOPs{', held out' if x.held_out else ''}".replace(
-        "e+", "e"
-    )
+    flops = f"{x.compute_flops:.1e}".replace("e+", "e")
+    return f"{x.label}, {flops} FLOPs{', held out' if x.held_out else ''}"
 
 
 def _compute_axis(axes: Axes) -> None:

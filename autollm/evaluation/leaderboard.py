@@ -23,6 +23,7 @@ from autollm.core.errors import ComparisonError
 from autollm.core.sealed import read_sealed, write_sealed
 from autollm.evaluation.intervals import Interval, interval, paired
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.results import mean_score, score_matrix, total
 from autollm.evaluation.runner import evaluation_id
 from autollm.evaluation.scores import (
     GROUP,
@@ -64,11 +65,13 @@ def build(
     trainings: list[Trainings] = []
     standings: list[SuiteStanding] = []
     for by_policy in _grouped(results):
+        everybody: list[EpisodeResult] = []
         for own in by_policy.values():
-            rows += [_row(own, k) for k in _ks(own)]
+            everybody += own
+            for k in _ks(own):
+                rows.append(_row(own, k))
         pairs += _pairs(by_policy)
         trainings += _trainings(by_policy)
-        everybody = [r for own in by_policy.values() for r in own]
         head = _head(everybody[0])
         for k in _ks(everybody):
             standings.append(SuiteStanding(**head, **standing(by_policy, k)))
@@ -121,19 +124,15 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
         ("versions of policy", "policy", "policy_identity"),
         ("budgets in suite", "suite", "trials"),
     ):
-        for name in sorted({getattr(r, key) for r in results}):
-            found = sorted(
-                {
-                    str(getattr(r, value))
-                    for r in results
-                    if getattr(r, key) == name
-                }
-            )
+        values_of: dict[str, set[str]] = {}
+        for result in results:
+            name = getattr(result, key)
+            values_of.setdefault(name, set()).add(str(getattr(result, value)))
+        for name, found in sorted(values_of.items()):
             if len(found) > 1:
                 raise ComparisonError(
-                    f"{what} {name} differ ({', '.join(found)}): their scores may not "
-                    "be compared. "
-                    "Evaluate them again under one."
+                    f"{what} {name} differ ({', '.join(sorted(found))}): their "
+                    "scores may not be compared. Evaluate them again under one."
                 )
 
 
@@ -192,31 +191,15 @@ def load(home_url: str, evaluation_id: str | None = None) -> Leaderboard:
         ) from None
 
 
-def score_matrix(
-    results: Sequence[EpisodeResult], field: str, k: int | None = None
-) -> np.ndarray:
-    """A field (its k-th entry) as float64 [tasks, seeds], both sorted; NaN where an
-    episode is missing.
-    """
-    tasks = sorted({r.task_id for r in results})
-    seeds = sorted({r.seed for r in results})
-    out = np.full((len(tasks), len(seeds)), np.nan)
-    for r in results:
-        value = getattr(r, field)
-        out[tasks.index(r.task_id), seeds.index(r.seed)] = (
-            value if k is None else value[k - 1]
-        )
-    return out
-
-
 def _group(r: EpisodeResult) -> Group:
     return tuple(getattr(r, name) for name in GROUP)
 
 
 def _row(own: list[EpisodeResult], k: int) -> Score:
     first = own[0]
-    regret = interval(score_matrix(own, "regret", k))
-    n_calls = sum(r.n_calls for r in own)
+    regrets = score_matrix(own, "regret", k)
+    regret = interval(regrets)
+    n_calls = total(own, "n_calls")
     hours = [r.cost_device_hours for r in own]
     return Score(
         **_head(first),
@@ -234,31 +217,22 @@ def _row(own: list[EpisodeResult], k: int) -> Score:
         regret_high=regret.high,
         regret_seed_low=regret.seed_low,
         regret_seed_high=regret.seed_high,
-        latent_regret_mean=_mean(own, "latent_regret", k),
-        raw_gap=_mean(own, "raw_gap", k),
-        diverged_first=_mean(own, "diverged_first"),
-        inference_regret=_mean(own, "inference_regret"),
-        rank_mean=_mean(own, "rank", k),
-        oracle_regret=_mean(own, "oracle_regret", k),
-        n_tasks=len({r.task_id for r in own}),
-        n_seeds=len({r.seed for r in own}),
+        latent_regret_mean=mean_score(own, "latent_regret", k),
+        raw_gap=mean_score(own, "raw_gap", k),
+        diverged_first=mean_score(own, "diverged_first"),
+        inference_regret=mean_score(own, "inference_regret"),
+        rank_mean=mean_score(own, "rank", k),
+        oracle_regret=mean_score(own, "oracle_regret", k),
+        n_tasks=regrets.shape[0],
+        n_seeds=regrets.shape[1],
         n_calls=n_calls,
-        malformed=sum(r.malformed for r in own) / max(n_calls, 1),
-        repeated=sum(r.repeated for r in own) / max(n_calls, 1),
-        off_table=sum(r.off_table for r in own) / max(n_calls, 1),
+        malformed=total(own, "malformed") / max(n_calls, 1),
+        repeated=total(own, "repeated") / max(n_calls, 1),
+        off_table=total(own, "off_table") / max(n_calls, 1),
         cost_device_hours=float(np.mean(hours))
         if np.isfinite(hours).all()
         else None,
     )
-
-
-def _mean(own: list[EpisodeResult], field: str, k: int | None = None) -> float:
-    return interval_free_mean(score_matrix(own, field, k))
-
-
-def interval_free_mean(scores: np.ndarray) -> float:
-    """Mean over seeds, then over tasks."""
-    return float(np.nanmean(np.nanmean(scores, axis=1)))
 
 
 def _pairs(by_policy: ByPolicy) -> Iterator[Pair]:
@@ -277,12 +251,17 @@ def _pairs(by_policy: ByPolicy) -> Iterator[Pair]:
 def _opponents(by_policy: ByPolicy) -> Iterator[tuple[str, str]]:
     agents = [policy for policy, own in by_policy.items() if own[0].stage]
     for agent in agents:
-        yield from ((agent, b) for b in BASELINES if b in by_policy)
+        for baseline in BASELINES:
+            if baseline in by_policy:
+                yield agent, baseline
     for i, agent in enumerate(agents):
-        yield from ((agent, other) for other in agents[:i])
+        for other in agents[:i]:
+            yield agent, other
     first = BASELINES[0]
     if not agents and first in by_policy:
-        yield from ((policy, first) for policy in by_policy if policy != first)
+        for policy in by_policy:
+            if policy != first:
+                yield policy, first
 
 
 def _pair(

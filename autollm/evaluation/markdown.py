@@ -17,30 +17,30 @@ def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:
     if not rows:
         return ""
     names = list(rows[0])
-    lines = [
-        names,
-        ["---"] * len(names),
-        *[[_cell(row[n]) for n in names] for row in rows[:limit]],
-    ]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return (
-        text
-        if len(rows) <= limit
-        else f"{text}\n\n... and {len(rows) - limit} more"
-    )
+    lines = [_line(names), _line(["---"] * len(names))]
+    for row in rows[:limit]:
+        lines.append(_line([_cell(row[name]) for name in names]))
+    if len(rows) > limit:
+        lines += ["", f"... and {len(rows) - limit} more"]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def score_rows(board: Leaderboard) -> list[dict[str, Any]]:
     """One row a suite and policy, regret at each k, best first."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     ks = sorted({score.k for score in board.rows})
+    columns = [f"k={k}" for k in ks]
     for score in board.rows:
-        blank = {f"k={k}": "" for k in ks}
         head = {"suite": score.suite, "policy": score.policy}
+        blank = dict.fromkeys(columns, "")
         row = rows.setdefault((score.suite, score.policy), {**head, **blank})
         row[f"k={score.k}"] = _regret(score)
     return sorted(
-        rows.values(), key=lambda row: (row["suite"], row[f"k={ks[0]}"])
+        rows.values(), key=lambda row: (row["suite"], row[columns[0]])
     )
 
 

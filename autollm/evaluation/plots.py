@@ -9,6 +9,7 @@ markup).
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autollm.evaluation.intervals import interval
-from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.results import results_by_policy, score_matrix
 from autollm.evaluation.scores import Standing
 
 STYLE: dict[Any, Any] = {
@@ -54,14 +55,10 @@ def colour_of(policies: Sequence[str]) -> dict[str, str]:
     """One colour a policy, the same in every figure of a report; references are grey or
     black.
     """
-    out = {
-        policy: REFERENCE[policy] for policy in policies if policy in REFERENCE
-    }
-    n_others = 0
+    others = itertools.cycle(COLOURS)
+    out = {}
     for policy in policies:
-        if policy not in REFERENCE:
-            out[policy] = COLOURS[n_others % len(COLOURS)]
-            n_others += 1
+        out[policy] = REFERENCE.get(policy) or next(others)
     return out
 
 
@@ -79,16 +76,17 @@ def regret_over_trials(
         axes = figure.subplots()
         ends: list[tuple[float, str]] = []
         n_trials = 1
-        for i, policy in enumerate(colours):
-            own = [r for r in results if r.policy == policy]
-            if own:
-                mean = _line(axes, own, colours[policy], MARKS[i % len(MARKS)])
+        played = results_by_policy(results)
+        for policy, mark in zip(colours, itertools.cycle(MARKS)):
+            if policy in played:
+                mean = _line(axes, played[policy], colours[policy], mark)
                 ends.append((float(mean[0]), policy))
                 n_trials = len(mean)
-        order = [policy for _, policy in sorted(ends, reverse=True)]
         handles, labels = axes.get_legend_handles_labels()
+        handle_of = dict(zip(labels, handles, strict=True))
+        order = [policy for _, policy in sorted(ends, reverse=True)]
         axes.legend(
-            [handles[labels.index(p)] for p in order],
+            [handle_of[policy] for policy in order],
             order,
             loc="center left",
             bbox_to_anchor=(1.0, 0.5),
@@ -144,29 +142,21 @@ def ranks(standings: Sequence[Standing], colours: dict[str, str]) -> str:
     n = max(len(s.rows) for s in standings)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")
-        for axes, one in zip(
-            figure.subplots(1, len(standings), squeeze=False)[0],
-            standings,
-            strict=True,
-        ):
+        panels = figure.subplots(1, len(standings), squeeze=False)[0]
+        for axes, one in zip(panels, standings, strict=True):
             _ranks(axes, one, colours)
         return svg_text(figure)
 
 
 def _ranks(axes: Axes, one: Standing, colours: dict[str, str]) -> None:
-    names = [r.policy for r in one.rows]
-    at = [r.rank for r in one.rows]
-    axes.hlines(
-        range(len(names)),
-        1,
-        at,
-        color=[colours[p] for p in names],
-        lw=1.2,
-        alpha=0.5,
-    )
-    axes.scatter(
-        at, range(len(names)), color=[colours[p] for p in names], s=24, zorder=3
-    )
+    names, at, own_colours = [], [], []
+    for row in one.rows:
+        names.append(row.policy)
+        at.append(row.rank)
+        own_colours.append(colours[row.policy])
+    places = range(len(names))
+    axes.hlines(places, 1, at, color=own_colours, lw=1.2, alpha=0.5)
+    axes.scatter(at, places, color=own_colours, s=24, zorder=3)
     for i, clique in enumerate(one.cliques):
         x = len(names) + 0.4 + 0.35 * i
         axes.plot(

@@ -19,9 +19,10 @@ from markupsafe import Markup
 from autollm.core import files as storage
 from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.bounds import bounds
-from autollm.evaluation.looks import load_looks
+from autollm.evaluation.look_log import load_looks
 from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.results import results_by_policy, total
 from autollm.evaluation.scores import (
     GROUP,
     Leaderboard,
@@ -80,12 +81,18 @@ def render(
     looks: list[dict[str, Any]],
 ) -> str:
     """The page as HTML text."""
-    agents = {r.policy for r in results if r.stage}
-    others = {r.policy for r in results} - agents
-    colours = plots.colour_of([*sorted(agents), *sorted(others)])
+    colours = plots.colour_of(_agents_first(results))
     groups = []
     for name, rows in board.groups.items():
         groups.append(_group(name, rows, board, results, table, colours))
+    n_own_looks, n_openings = 0, 0
+    for look in looks:
+        n_own_looks += look.get("evaluation_id") == board.evaluation_id
+        n_openings += "opened_because" in look
+    versions, suites = set(), set()
+    for r in results:
+        versions.add((r.policy, r.policy_version))
+        suites.add((r.suite, r.suite_version))
     return page(
         "report.html.j2",
         board=board,
@@ -97,15 +104,19 @@ def render(
         episode=played_episode(results),
         traced=traced_shares(results),
         n_errors=_errors(results),
-        versions=sorted({(r.policy, r.policy_version) for r in results}),
+        versions=sorted(versions),
         looks=looks[-LAST_LOOKS:][::-1],
         n_looks=len(looks),
-        n_own_looks=sum(
-            k.get("evaluation_id") == board.evaluation_id for k in looks
-        ),
-        n_openings=sum("opened_because" in look for look in looks),
-        suites=sorted({(r.suite, r.suite_version) for r in results}),
+        n_own_looks=n_own_looks,
+        n_openings=n_openings,
+        suites=sorted(suites),
     )
+
+
+def _agents_first(results: Sequence[EpisodeResult]) -> list[str]:
+    """Ids of all policies by name, agents before the others."""
+    stage_of = {r.policy: r.stage for r in results}
+    return sorted(stage_of, key=lambda policy: (not stage_of[policy], policy))
 
 
 def verdicts(pairs: Sequence[Pair]) -> list[str]:
@@ -117,11 +128,11 @@ def verdicts(pairs: Sequence[Pair]) -> list[str]:
         if pair.measure == "regret" and pair.baseline == "copy-nearest":
             compared.append(pair)
     names = {pair.policy for pair in compared}
-    return [
-        _verdict(pair)
-        for pair in compared
-        if not _surpassed(pair.policy, names)
-    ]
+    said = []
+    for pair in compared:
+        if not _surpassed(pair.policy, names):
+            said.append(_verdict(pair))
+    return said
 
 
 def _verdict(pair: Pair) -> str:
@@ -144,14 +155,12 @@ def _verdict(pair: Pair) -> str:
 
 def _surpassed(policy: str, others: set[str]) -> bool:
     """Whether a later stage of the same agent is judged too."""
-    stage = max(
-        (i for i, name in enumerate(STAGES) if policy.endswith(f"-{name}")),
-        default=None,
-    )
-    return stage is not None and any(
-        policy.removesuffix(STAGES[stage]) + later in others
-        for later in STAGES[stage + 1 :]
-    )
+    stage = next((s for s in STAGES[::-1] if policy.endswith(f"-{s}")), None)
+    if stage is None:
+        return False
+    agent = policy.removesuffix(stage)
+    later = STAGES[STAGES.index(stage) + 1 :]
+    return not others.isdisjoint(agent + name for name in later)
 
 
 def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
@@ -178,16 +187,11 @@ def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
     it had read before.
     """
     out = []
-    for policy in dict.fromkeys(r.policy for r in results if r.stage):
-        numbers = sum(r.n_numbers for r in results if r.policy == policy)
-        traced = sum(r.n_traced for r in results if r.policy == policy)
-        out.append(
-            {
-                "policy": policy,
-                "n_numbers": numbers,
-                "share": traced / numbers if numbers else None,
-            }
-        )
+    of_agents = [r for r in results if r.stage]
+    for policy, own in results_by_policy(of_agents).items():
+        numbers = total(own, "n_numbers")
+        share = total(own, "n_traced") / numbers if numbers else None
+        out.append({"policy": policy, "n_numbers": numbers, "share": share})
     return out
 
 
@@ -204,10 +208,9 @@ def _group(
     own = [r for r in results if _same(r, first)]
     ks = sorted({row.k for row in rows})
     tasks = _tasks(own)
-    standings = []
-    for standing in board.standings:
-        if standing.group == name and standing.k in leaderboard.PAIR_KS:
-            standings.append(standing)
+    here = _of_group(board, name)
+    pairs = [p for p in here.pairs if p.measure == "regret"]
+    standings = [s for s in here.standings if s.k in leaderboard.PAIR_KS]
     return {
         "name": name,
         "first": first,
@@ -215,30 +218,39 @@ def _group(
         "policies": by_policy(rows),
         "unit": first.bounds.over,
         "bounds": bounds(tasks, table, ks),
-        "objectives": sorted({_objective(task, table) for task in tasks}),
+        "objectives": _objectives(tasks, table),
         "flops": _mean_flops(own),
-        "pairs": [
-            p for p in board.pairs if p.group == name and p.measure == "regret"
-        ],
-        "trainings": [t for t in board.trainings if t.group == name],
+        "pairs": pairs,
+        "trainings": here.trainings,
         "standings": standings,
         "ranks": Markup(plots.ranks(standings, colours)),
         "svg": Markup(plots.regret_over_trials(own, colours)),
     }
 
 
-def _objective(task: Task, table: OutcomeTable) -> str:
-    return (
-        task.objective or table.experiments[table.index(task.target)].objective
-    )
+def _of_group(board: Leaderboard, name: str) -> Leaderboard:
+    """What a leaderboard says beside the scores of one group."""
+    own: dict[str, Any] = {}
+    for part in ("pairs", "trainings", "standings"):
+        said = getattr(board, part)
+        own[part] = tuple(one for one in said if one.group == name)
+    return board.model_copy(update=own)
+
+
+def _objectives(tasks: Sequence[Task], table: OutcomeTable) -> list[str]:
+    found = set()
+    for task in tasks:
+        own = table.experiments[table.index(task.target)].objective
+        found.add(task.objective or own)
+    return sorted(found)
 
 
 def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:
     """Of an episode, by policy."""
-    flops: dict[str, list[float]] = {}
-    for result in results:
-        flops.setdefault(result.policy, []).append(result.cost_flops)
-    return {policy: float(np.mean(values)) for policy, values in flops.items()}
+    flops = {}
+    for policy, own in results_by_policy(results).items():
+        flops[policy] = float(np.mean([r.cost_flops for r in own]))
+    return flops
 
 
 def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
@@ -275,11 +287,12 @@ def _overall(
     out = []
     for own in by_setting.values():
         drawn = [s for s in own if s.k in leaderboard.PAIR_KS]
+        rows = {s.k: _by_name(s) for s in own}
         out.append(
             {
                 "first": own[0],
-                "ks": [s.k for s in own],
-                "rows": {s.k: _by_name(s) for s in own},
+                "ks": list(rows),
+                "rows": rows,
                 "policies": list(_by_name(own[0])),
                 "standings": drawn,
                 "ranks": Markup(plots.ranks(drawn, colours)),
@@ -298,21 +311,14 @@ def _scales(
     """A picture of the moving optimum per source, over every experiment of it that the
     evaluated suites name; none for mixtures.
     """
-    known = suite_ids()
     targets = {r.target for r in results}
     experiments: dict[str, set[str]] = {}
-    for r in results:
-        source = table.experiments[table.index(r.target)].source
-        named = {r.target}
-        if r.suite.removesuffix("-masked") in known:
-            for task in load_suite(r.suite, table).tasks:
-                named |= {task.target, *task.evidence}
+    for target, suite in {(r.target, r.suite) for r in results}:
+        source = table.experiments[table.index(target)].source
         own = experiments.setdefault(source, set())
-        for e in named:
-            if (
-                e in table
-                and table.experiments[table.index(e)].source == source
-            ):
+        for e in {target} | _named_by(suite, table):
+            of = table.experiments[table.index(e)] if e in table else None
+            if of is not None and of.source == source:
                 own.add(e)
     out = []
     for source, ids in sorted(experiments.items()):
@@ -321,6 +327,15 @@ def _scales(
         if svg:
             out.append({"source": source, "n": len(ids), "svg": Markup(svg)})
     return out
+
+
+def _named_by(suite_id: str, table: OutcomeTable) -> set[str]:
+    """Targets and evidence of a suite that ships with autollm, else nothing."""
+    named: set[str] = set()
+    if suite_id.removesuffix("-masked") in suite_ids():
+        for task in load_suite(suite_id, table).tasks:
+            named |= {task.target, *task.evidence}
+    return named
 
 
 def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:

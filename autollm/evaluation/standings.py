@@ -28,6 +28,7 @@ from autollm.evaluation.intervals import (
     resampled_means,
 )
 from autollm.evaluation.protocol import EpisodeResult
+from autollm.evaluation.results import results_by_policy
 from autollm.evaluation.scores import OverallStanding, Ranked
 
 SAME = ("setting", "target_rows", "masked")
@@ -50,32 +51,12 @@ def standing(
     n_targets, n_seeds = scores.shape[1:]
     over = "experiments and seeds" if n_targets >= MIN_EXPERIMENTS else "seeds"
     mean_ranks = np.nanmean(np.nanmean(ranks, axis=2), axis=1)
-    cd = None
-    if len(policies) > 1 and n_seeds > 1:
-        moved = (
-            np.array(
-                [
-                    resampled_means(r, over == "experiments and seeds")
-                    for r in ranks
-                ]
-            )
-            - mean_ranks[:, None]
-        )
-        cd = float(np.quantile(np.ptp(moved, axis=0), LEVEL))
+    cd = _critical_difference(ranks, mean_ranks, over != "seeds")
     order = np.argsort(mean_ranks, kind="stable")
     rows = []
     for i in order:
-        found = interval(scores[i])
-        wide = found.low is not None
-        rows.append(
-            Ranked(
-                policy=policies[i],
-                rank=float(mean_ranks[i]),
-                regret_mean=found.mean,
-                regret_low=found.low if wide else found.seed_low,
-                regret_high=found.high if wide else found.seed_high,
-            )
-        )
+        rows.append(_ranked(policies[i], float(mean_ranks[i]), scores[i]))
+    names = [row.policy for row in rows]
     return {
         "k": k,
         "n_targets": n_targets,
@@ -83,8 +64,35 @@ def standing(
         "over": over,
         "cd": cd,
         "rows": tuple(rows),
-        "cliques": _cliques([r.policy for r in rows], mean_ranks[order], cd),
+        "cliques": _cliques(names, mean_ranks[order], cd),
     }
+
+
+def _critical_difference(
+    ranks: np.ndarray, mean_ranks: np.ndarray, over_targets: bool
+) -> float | None:
+    """Of ranks [policies, targets, seeds] whose means are [policies]; None with a
+    single policy or seed.
+    """
+    n_policies, _, n_seeds = ranks.shape
+    if n_policies < 2 or n_seeds < 2:
+        return None
+    resampled = [resampled_means(own, over_targets) for own in ranks]
+    moved = np.array(resampled) - mean_ranks[:, None]
+    return float(np.quantile(np.ptp(moved, axis=0), LEVEL))
+
+
+def _ranked(policy: str, rank: float, scores: np.ndarray) -> Ranked:
+    """A policy with its mean rank and its regrets [targets, seeds]."""
+    found = interval(scores)
+    wide = found.low is not None
+    return Ranked(
+        policy=policy,
+        rank=rank,
+        regret_mean=found.mean,
+        regret_low=found.low if wide else found.seed_low,
+        regret_high=found.high if wide else found.seed_high,
+    )
 
 
 def overall(
@@ -122,14 +130,11 @@ def _played_all(
     results: Sequence[EpisodeResult], suites: set[str]
 ) -> dict[str, list[EpisodeResult]]:
     """Results of the policies that played every suite."""
-    by_policy: dict[str, list[EpisodeResult]] = {}
-    for result in results:
-        by_policy.setdefault(result.policy, []).append(result)
-    return {
-        p: own
-        for p, own in by_policy.items()
-        if {r.suite for r in own} == suites
-    }
+    found = {}
+    for policy, own in results_by_policy(results).items():
+        if {r.suite for r in own} == suites:
+            found[policy] = own
+    return found
 
 
 def _by_target(
@@ -142,12 +147,10 @@ def _by_target(
     for own in by_policy.values():
         played.append({(r.task_id, r.seed): r.target for r in own})
     common = set.intersection(*map(set, played))
-    targets = sorted({played[0][key] for key in common})
-    seeds = sorted({seed for _, seed in common})
-    total = np.zeros((len(by_policy), len(targets), len(seeds)))
+    at_target = _places({played[0][key] for key in common})
+    at_seed = _places({seed for _, seed in common})
+    total = np.zeros((len(by_policy), len(at_target), len(at_seed)))
     count = np.zeros_like(total)
-    at_target = {target: i for i, target in enumerate(targets)}
-    at_seed = {seed: i for i, seed in enumerate(seeds)}
     for p, own in enumerate(by_policy.values()):
         for r in own:
             if (r.task_id, r.seed) in common:
@@ -155,6 +158,11 @@ def _by_target(
                 total[at] += r.regret[k - 1]
                 count[at] += 1
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _places(values: set[Any]) -> dict[Any, int]:
+    """The place of each value in their order."""
+    return {value: i for i, value in enumerate(sorted(values))}
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:
@@ -174,9 +182,7 @@ def _cliques(
     """
     if cd is None:
         return ()
-    ends = [
-        int(np.searchsorted(ranks, rank + cd, side="right")) for rank in ranks
-    ]
+    ends = np.searchsorted(ranks, ranks + cd, side="right").tolist()
     found = []
     for i, end in enumerate(ends):
         if end - i > 1 and (i == 0 or end > ends[i - 1]):

@@ -22,6 +22,7 @@ from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import Suite
 from autollm.gym.tasks.task import Task
 
+SPLITS = ("train", "validation", "test")
 MIN_COMMON = 5
 """Configurations that two experiments must share before their order is compared."""
 
@@ -44,11 +45,21 @@ def describe(
     """
     ids = _experiments_of(suite, table)
     roles = _roles(suite)
-    experiments = [table.experiments[e] for e in ids]
-    flops = [experiment.compute_flops for experiment in experiments]
-    hours = [float(np.sum(table.column("cost_device_hours", e))) for e in ids]
-    test = suite.split("test")
-    splits = ("train", "validation", "test")
+    splits = {name: suite.split(name) for name in SPLITS}
+    experiments = []
+    knobs: set[str] = set()
+    n_outcomes = 0
+    for e in ids:
+        own = table.experiments[e]
+        experiments.append(_experiment(table, e, roles[own.experiment_id]))
+        knobs |= set(map(_described, own.space.knobs))
+        n_outcomes += len(table.points[e])
+    tasks = []
+    objectives: set[str] = set()
+    for task in suite.tasks:
+        tasks.append(_task(table, task.split, task.target, task.evidence))
+        objectives.add(_objective(task, table))
+    hours = _total(table, "cost_device_hours", ids)
     return {
         "suite_id": suite.suite_id,
         "version": suite.version,
@@ -56,39 +67,32 @@ def describe(
         "source": suite.source,
         "description": suite.description,
         "origin": dict(origin) if origin else None,
-        "knobs": sorted(
-            {_described(k) for x in experiments for k in x.space.knobs}
-        ),
-        "objectives": sorted({_objective(t, table) for t in suite.tasks}),
+        "knobs": sorted(knobs),
+        "objectives": sorted(objectives),
         "n_experiments": len(ids),
         "n_configurations": _n_configurations(ids, table),
-        "n_outcomes": sum(len(table.points[e]) for e in ids),
-        "compute_flops": [min(flops), max(flops)],
-        "total_flops": float(
-            sum(np.sum(table.column("cost_flops", e)) for e in ids)
-        ),
-        "total_device_hours": float(sum(hours))
-        if np.isfinite(hours).all()
-        else None,
-        "splits": {name: len(suite.split(name)) for name in splits},
-        "bounds": bounds(test, table, KS) if test else [],
-        "experiments": [
-            _experiment(table, e, roles[table.experiments[e].experiment_id])
-            for e in ids
-        ],
-        "tasks": [
-            _task(table, t.split, t.target, t.evidence) for t in suite.tasks
-        ],
+        "n_outcomes": n_outcomes,
+        "compute_flops": [_flops(table, ids[0]), _flops(table, ids[-1])],
+        "total_flops": _total(table, "cost_flops", ids),
+        "total_device_hours": hours if np.isfinite(hours) else None,
+        "splits": {name: len(own) for name, own in splits.items()},
+        "bounds": bounds(splits["test"], table, KS) if splits["test"] else [],
+        "experiments": experiments,
+        "tasks": tasks,
     }
+
+
+def _total(table: OutcomeTable, column: str, ids: Sequence[int]) -> float:
+    """Sum of a column over all rows of experiments."""
+    return float(sum(float(np.sum(table.column(column, e))) for e in ids))
 
 
 def _experiments_of(suite: Suite, table: OutcomeTable) -> list[int]:
     """Dense ids of all that the suite names, cheapest first."""
     ids: set[int] = set()
     for task in suite.tasks:
-        ids |= {
-            table.index(e) for e in (task.target, *task.evidence, *task.charged)
-        }
+        ids |= set(map(table.index, (task.target, *task.evidence)))
+        ids |= set(map(table.index, task.charged))
     return sorted(ids, key=lambda e: table.experiments[e].compute_flops)
 
 
@@ -128,18 +132,16 @@ def rank_correlation(table: OutcomeTable, a: int, b: int) -> float | None:
     common = sorted(set(rows_a) & set(rows_b))
     if len(common) < MIN_COMMON:
         return None
-    x = table.losses(a)[[rows_a[point] for point in common]]
-    y = table.losses(b)[[rows_b[point] for point in common]]
-    return (
-        float(spearmanr(x, y).statistic)
-        if np.ptp(x) > 0 and np.ptp(y) > 0
-        else None
-    )
+    losses_a = table.losses(a)[[rows_a[point] for point in common]]
+    losses_b = table.losses(b)[[rows_b[point] for point in common]]
+    if np.ptp(losses_a) == 0 or np.ptp(losses_b) == 0:
+        return None
+    return float(spearmanr(losses_a, losses_b).statistic)
 
 
 def _rows_by_point(table: OutcomeTable, e: int) -> dict[tuple[float, ...], int]:
-    points = np.round(table.points[e], 6).tolist()
-    return {tuple(point): i for i, point in enumerate(points)}
+    points = map(tuple, np.round(table.points[e], 6).tolist())
+    return {point: i for i, point in enumerate(points)}
 
 
 def _roles(suite: Suite) -> dict[str, str]:

@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -617,7 +618,7 @@ class Session:
         self, batch_id: str | None, files: list[dict[str, Any]]
     ) -> IngestReport:
         names = ("n_lines", "n_lines_read", "n_lines_quarantined")
-        counts = {name: sum(row[name] for row in files) for name in names}
+        counts = {name: sum(map(itemgetter(name), files)) for name in names}
         totals, tables = self._landing.totals, self._batch.tables
         return IngestReport(
             batch_id=batch_id,
@@ -631,9 +632,9 @@ class Session:
             quarantined=tuple(totals.quarantined) if files else (),
             changed=tuple(totals.changed),
             n_ignored=len(self._ignored),
-            ignored=tuple(entry.file for entry in self._ignored[:SHOWN]),
+            ignored=tuple(map(attrgetter("file"), self._ignored[:SHOWN])),
             ignored_reasons=tuple(
-                entry.reason for entry in self._ignored[:SHOWN]
+                map(attrgetter("reason"), self._ignored[:SHOWN])
             ),
             again=self._again,
             warnings=tuple(source_warnings(self._landing.checks)),

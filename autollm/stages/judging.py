@@ -26,7 +26,7 @@ from autollm.core.places import Places
 from autollm.core.sealed import read_sealed, write_sealed
 from autollm.evaluation import contenders, leaderboard
 from autollm.evaluation.contenders import Contender
-from autollm.evaluation.looks import record_look, record_opening
+from autollm.evaluation.look_log import record_look, record_opening
 from autollm.evaluation.protocol import EpisodeResult, task_digest
 from autollm.evaluation.report import Published, publish
 from autollm.evaluation.runner import evaluate, evaluation_id

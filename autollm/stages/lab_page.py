@@ -1,5 +1,5 @@
 """The page of a lab family, from raw logs alone: its ladder, how the optimum moves, how
-cheap levels order dear ones, noise, landscapes.
+cheap levels order expensive ones, noise, landscapes.
 
 `describe` gives plain values, `render` the page. What does not belong here: snapshots,
 suites, plays (evaluation/suite_page.py). Invariant: equal logs give equal bytes.
@@ -24,7 +24,13 @@ from autollm.evaluation.landscape_plots import (
 )
 from autollm.evaluation.pages import page
 from autollm.lab.spec import Family
-from autollm.lab.summary import level_means, rank_correlations, shown, summarize
+from autollm.lab.summary import (
+    LevelSummary,
+    level_means,
+    rank_correlations,
+    shown,
+    summarize,
+)
 
 Runs = Mapping[str, list[Record]]
 """Records by run_id, as archive.read_runs gives them."""
@@ -36,56 +42,52 @@ def describe(family: Family, runs: Runs) -> dict[str, Any]:
     Returns:
         family, version, knobs, objective and its unit, n_runs, levels
         (summary.LevelSummary each, by compute, with noise_share and `shown`, the best
-        cell as text), correlations {"a1": {"b1": [Spearman's, cells]}}, dearest (a
-        level), objectives: of every metric with a direction its unit, the noise share
-        and the best cell at the dearest level, and the correlations of the others with
-        that.
+        cell as text), correlations {"a1": {"b1": [Spearman's, cells]}},
+        most_expensive (a level), objectives: of every metric with a direction its
+        unit, the noise share and the best cell at the most expensive level, and the
+        correlations of the others with that.
     """
     levels = sorted(summarize(family, runs.values()), key=lambda s: s.flops)
-    dearest = levels[-1].level
-    units = {
-        m.name: m.unit
-        for m in (family.objective, *family.secondary)
-        if m.direction
-    }
+    top = levels[-1].level
+    objectives = []
+    for metric in (family.objective, *family.secondary):
+        if metric.direction:
+            head = {"name": metric.name, "unit": metric.unit}
+            objectives.append({**head, **_at(top, family, runs, metric.name)})
+    knobs = []
+    for k in family.space.knobs:
+        knobs.append(f"{k.name} ({k.scale}): {k.window_text}")
     return {
         "family": family.name,
         "version": family.version,
-        "knobs": [
-            f"{k.name} ({k.scale}): {k.window_text}" for k in family.space.knobs
-        ],
+        "knobs": knobs,
         "objective": family.objective.name,
         "unit": family.objective.unit,
         "n_runs": len(runs),
-        "dearest": dearest,
-        "levels": [
-            {
-                **asdict(s),
-                "noise_share": s.noise_share,
-                "shown": shown(s.best, family),
-                "edges": list(s.edges),
-            }
-            for s in levels
-        ],
+        "most_expensive": top,
+        "levels": [_described(level, family) for level in levels],
         "correlations": _matrix(rank_correlations(family, runs.values())),
-        "objectives": [
-            {
-                "name": name,
-                "unit": unit,
-                **_at_dearest(family, runs, name, dearest),
-            }
-            for name, unit in units.items()
-        ],
+        "objectives": objectives,
+    }
+
+
+def _described(level: LevelSummary, family: Family) -> dict[str, Any]:
+    return {
+        **asdict(level),
+        "noise_share": level.noise_share,
+        "shown": shown(level.best, family),
+        "edges": list(level.edges),
     }
 
 
 def render(family: Family, runs: Runs) -> str:
     """The page as HTML text; it loads nothing."""
-    about, space = describe(family, runs), family.space
-    by_objective = {
-        o["name"]: landscapes(family, runs, o["name"])
-        for o in about["objectives"]
-    }
+    about = describe(family, runs)
+    space = family.space
+    by_objective = {}
+    for objective in about["objectives"]:
+        name = objective["name"]
+        by_objective[name] = landscapes(family, runs, name)
     own = by_objective[family.objective.name]
     return page(
         "lab.html.j2",
@@ -118,24 +120,21 @@ def landscapes(
     return out
 
 
-def _at_dearest(
-    family: Family, runs: Runs, objective: str, dearest: str
+def _at(
+    level: str, family: Family, runs: Runs, objective: str
 ) -> dict[str, Any]:
-    summary = next(
-        s
-        for s in summarize(family, runs.values(), objective)
-        if s.level == dearest
-    )
+    """What one objective shows at a level."""
+    summaries = summarize(family, runs.values(), objective)
+    summary = next(s for s in summaries if s.level == level)
     found = _matrix(rank_correlations(family, runs.values(), objective))
+    own = found.get(level, {})
     return {
         "best": summary.best_value,
         "spread": summary.spread,
         "noise_share": summary.noise_share,
         "shown": shown(summary.best, family),
         "correlations": {
-            level: to[dearest][0]
-            for level, to in found.items()
-            if dearest in to
+            other: own[other][0] for other in found if other in own
         },
     }
 

@@ -70,31 +70,25 @@ def files_below(folder: Path) -> list[Path]:
     """Visible files below a folder, sorted."""
     if not folder.is_dir():
         return []
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.is_file()
-        and not any(
-            part.startswith(".") for part in p.relative_to(folder).parts
-        )
-    )
+    found = []
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder).as_posix()
+        is_hidden = f"/{inside}".find("/.") >= 0
+        if path.is_file() and not is_hidden:
+            found.append(path)
+    return sorted(found)
 
 
 def fingerprint(paths: list[Path]) -> str:
     """16 hex digits over name, size and time of change of every file at or below
     `paths`.
     """
-    files = [
-        f
-        for path in paths
-        for f in (files_below(path) if path.is_dir() else [path])
-    ]
-    return content_hash(
-        canonical_json(
-            [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files],
-            digits=None,
-        )
-    )
+    states = []
+    for path in paths:
+        for file in files_below(path) if path.is_dir() else [path]:
+            stat = file.stat()
+            states.append([str(file), stat.st_size, stat.st_mtime_ns])
+    return content_hash(canonical_json(states, digits=None))
 
 
 def table_counts(places: Places) -> dict[str, int]:

@@ -14,7 +14,8 @@ from autollm.core.files import exists, join
 from autollm.core.places import Places
 from autollm.core.sealed import read_sealed, write_sealed
 from autollm.gym.tables import snapshot
-from autollm.gym.tasks.suites import load_suite, suite_ids
+from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.gym.tasks.suites import Suite, load_suite, suite_ids
 from autollm.snapshots import building
 from autollm.stages.landing import fingerprint, landed_fingerprint, sources
 from autollm.stages.playable import left_out, playable_marts
@@ -75,10 +76,8 @@ def check_complete(places: Places, table_id: str) -> list[str]:
         return problems
     table = snapshot.open_snapshot(places.home, table_id)
     manifest = _read_note(join(places.snapshots, table_id, "manifest.json"))
-    n_rows, n_mart = (
-        int(table.offsets[-1]),
-        manifest["rows"]["mart_gym__outcomes"],
-    )
+    n_rows = int(table.offsets[-1])
+    n_mart = manifest["rows"]["mart_gym__outcomes"]
     if n_rows != n_mart:
         problems.append(
             f"arrays hold {n_rows} outcomes, the mart holds {n_mart}"
@@ -99,33 +98,33 @@ def check_held_out(places: Places, table_id: str) -> list[str]:
     """
     table = snapshot.open_snapshot(places.home, table_id)
     problems = []
-    for suite in (
-        load_suite(s, table, places.home) for s in suite_ids(places.home)
-    ):
-        if suite.missing(table):
-            continue
-        trained, selected = (
-            {t.target for t in suite.split(name)}
-            for name in ("train", "validation")
-        )
-        most_expensive = max(
-            (table.experiments[table.index(e)].compute_flops for e in trained),
-            default=0.0,
-        )
-        for task in suite.split("test"):
-            if task.target in trained | selected:
-                problems.append(
-                    f"{task.task_id}: its target is trained or selected on as well"
-                )
-            if (
-                table.experiments[table.index(task.target)].compute_flops
-                <= most_expensive
-            ):
-                problems.append(
-                    f"{task.task_id}: its target is no more expensive than what is "
-                    "trained on"
-                )
+    for suite_id in suite_ids(places.home):
+        suite = load_suite(suite_id, table, places.home)
+        if not suite.missing(table):
+            problems += _held_out_problems(suite, table)
     return problems
+
+
+def _held_out_problems(suite: Suite, table: OutcomeTable) -> list[str]:
+    problems = []
+    trained = {task.target for task in suite.split("train")}
+    selected = {task.target for task in suite.split("validation")}
+    highest_flops = max([_flops(table, e) for e in trained], default=0.0)
+    for task in suite.split("test"):
+        if task.target in trained | selected:
+            problems.append(
+                f"{task.task_id}: its target is trained or selected on as well"
+            )
+        if _flops(table, task.target) <= highest_flops:
+            problems.append(
+                f"{task.task_id}: its target is no more expensive than what is "
+                "trained on"
+            )
+    return problems
+
+
+def _flops(table: OutcomeTable, experiment_id: str) -> float:
+    return table.experiments[table.index(experiment_id)].compute_flops
 
 
 def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:

@@ -1,6 +1,6 @@
 """Raw logs into bronze: the embedded lab runs, the public tables at hand, the inbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
@@ -46,18 +46,19 @@ def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
         "lines read": report.n_lines_read,
         "lines quarantined": report.n_lines_quarantined,
         "batch_id": report.batch_id or "nothing new",
-        "sources": dg.MetadataValue.md(
-            "\n".join(f"- `{p}`" for p in sources(places, loaded))
-        ),
+        "sources": _listed(f"`{path}`" for path in sources(places, loaded)),
         "quarantined": dg.MetadataValue.md(
-            markdown([vars(q) for q in report.quarantined]) or "nothing"
+            markdown(list(map(vars, report.quarantined))) or "nothing"
         ),
-        "warnings": dg.MetadataValue.md(
-            "\n".join(f"- {w}" for w in report.warnings) or "none"
-        ),
+        "warnings": _listed(report.warnings),
     }
     for name in TABLES:
         yield dg.MaterializeResult(
             asset_key=["bronze", name],
             metadata={"dagster/row_count": counts[name], **shared},
         )
+
+
+def _listed(texts: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """Texts as a list in Markdown."""
+    return dg.MetadataValue.md("\n".join(f"- {t}" for t in texts) or "none")

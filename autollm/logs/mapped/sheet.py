@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -209,7 +210,7 @@ def _outputs(lookup: Lookup, key: str) -> tuple[Any, ...] | str:
         if row is None:
             return _no_row(lookup, item_key)
         rows.append(row)
-    return tuple([row[name] for row in rows] for name in lookup.outputs)
+    return tuple(list(map(itemgetter(n), rows)) for n in lookup.outputs)
 
 
 def _no_row(lookup: Lookup, key: str) -> str:

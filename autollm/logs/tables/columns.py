@@ -22,9 +22,9 @@ def table_of(rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> pa.Table:
     names: dict[str, None] = {}
     for row in rows:
         names.update(dict.fromkeys(row))
-    columns = {
-        name: column_of([row.get(name) for row in rows]) for name in names
-    }
+    columns = {}
+    for name in names:
+        columns[name] = column_of([row.get(name) for row in rows])
     columns[LINE_COLUMN] = pa.array(lines, pa.int64())
     return pa.table(columns)
 

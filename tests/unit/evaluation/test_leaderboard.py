@@ -11,7 +11,7 @@ from rich.console import Console
 
 from autollm.core.errors import ComparisonError
 from autollm.evaluation import leaderboard
-from autollm.evaluation.looks import load_looks, looks_url, record_look
+from autollm.evaluation.look_log import load_looks, looks_url, record_look
 from autollm.evaluation.protocol import EpisodeResult, Player, play
 from autollm.evaluation.terminal import print_board, short
 from autollm.gym.tasks.task import Task

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from autollm.evaluation import landscape_plots, leaderboard, plots
-from autollm.evaluation.looks import record_look
+from autollm.evaluation.look_log import record_look
 from autollm.evaluation.pages import power
 from autollm.evaluation.report import (
     played_episode,

@@ -15,8 +15,8 @@ from autollm.evaluation.bounds import (
     random_expectation,
     smoothed_oracle,
 )
-from autollm.evaluation.leaderboard import score_matrix
 from autollm.evaluation.protocol import play
+from autollm.evaluation.results import score_matrix
 from autollm.gym.tasks.suites import load_suite
 from autollm.policies.registry import make_policy
 from tests.unit.policies.steplaw import SKIP, csv_path, load_table

@@ -81,7 +81,7 @@ def test_describe__two_levels__says_ladder_correlations_and_noise(
     } and by_name["writer_loss"]["correlations"] == {"a1": pytest.approx(1.0)}
     assert (
         0 < by_name["writer_loss"]["noise_share"] < 0.1
-        and about["dearest"] == "d1"
+        and about["most_expensive"] == "d1"
     )
     assert by_name["broad_loss"]["shown"] != by_name["writer_loss"]["shown"]
     json.dumps(about, allow_nan=False)

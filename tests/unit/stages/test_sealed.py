@@ -7,7 +7,7 @@ import pytest
 from autollm.agent.profiles import load_profile
 from autollm.core.errors import SealedError
 from autollm.core.places import resolve
-from autollm.evaluation.looks import load_looks
+from autollm.evaluation.look_log import load_looks
 from autollm.evaluation.report import publish
 from autollm.evaluation.runner import evaluate
 from autollm.evaluation.suite_page import describe
