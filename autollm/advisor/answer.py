@@ -138,6 +138,7 @@ class Advice:
     history: tuple[dict[str, Any], ...] = ()
     allocation: dict[str, Any] | None = None
     plan: tuple[dict[str, Any], ...] = ()
+    opinions: tuple[dict[str, Any], ...] = ()
 
     @property
     def advice_id(self) -> str:

@@ -56,6 +56,8 @@ class Trend:
     """A knob's optimum at the target. at_target: natural units; sd: of the line there,
     the scatter of one more level included; df: degrees of freedom; scatter: of optima
     around the line.
+
+    beta [1 + n_axes], covariance: of the line; the ladder's axes are 0 at the target.
     """
 
     knob: str
@@ -63,6 +65,15 @@ class Trend:
     sd: float
     df: int
     scatter: float
+    beta: np.ndarray
+    covariance: np.ndarray
+
+    def along(self, axes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The line at places [n, n_axes] of the ladder, and half its 90 % band [n]."""
+        design = np.column_stack([np.ones(len(axes)), axes])
+        variance = np.sum(design @ self.covariance * design, axis=1)
+        t = float(student.ppf(0.5 + LEVEL / 2, max(self.df, 1)))
+        return design @ self.beta, t * np.sqrt(variance + self.scatter**2)
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,15 @@ class _Line:
 
     def trend(self, knob: str) -> Trend:
         sd = float(np.sqrt(self.covariance[0, 0] + self.tau**2))
-        return Trend(knob, float(self.beta[0]), sd, self.df, self.tau)
+        return Trend(
+            knob,
+            float(self.beta[0]),
+            sd,
+            self.df,
+            self.tau,
+            self.beta,
+            self.covariance,
+        )
 
 
 def _fit(response: Response, j: int, axes: np.ndarray) -> _Line | None:

@@ -6,12 +6,17 @@ text, secrets in it are redacted, and nothing is loaded from elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from autollm.advisor.answer import Advice
+from autollm.advisor.changes import what_would_change
+from autollm.advisor.hindsight import foretold, regret_by_policy, saved
+from autollm.advisor.influence import influences
 from autollm.advisor.pictures import pictures
 from autollm.advisor.study import Study
 from autollm.advisor.written import render
@@ -20,34 +25,57 @@ from autollm.evaluation.pages import page
 
 CAPTIONS = {
     "optima": "Where each experiment's optimum lies (triangles: at the edge of what was "
-    "tried, a bound), what the law says at the target, and the advice.",
+    "tried, a bound), the law through them with its 90 % band up to the target, and the "
+    "advice.",
     "outcome": "What each experiment could have reached, with one standard error, beside "
-    "its best recorded run; and the forecast at the target.",
-    "landscape": "Expected regret at the target (0: best, 1: median); numbers mark the "
-    "proposals.",
+    "its best recorded run; the law through them, and the forecast at the target.",
+    "landscape": "Expected regret at the target (0: best, 1: median); white points were "
+    "tried somewhere, rings are the levels' optima, numbers mark the proposals.",
+    "foretold": "The same law asked about experiments that you have, each from cheaper "
+    "ones alone.",
 }
 
 
-def advice_page(found: Study, advice: Advice) -> str:
-    """The page as HTML text."""
-    points = []
-    for proposal in advice.recommendations:
-        configuration = found.names.read(proposal.configuration)
-        points.append(found.question.space.encode(configuration))
-    drawn = pictures(found, np.array(points)) if points else {}
-    figures = []
-    for name, picture in drawn.items():
-        figures.append({"picture": Markup(picture), "caption": CAPTIONS[name]})
+def advice_page(
+    found: Study, advice: Advice, earlier: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The page as HTML text. `earlier`: the record of the home's advice before this one
+    (ledger.summary).
+    """
     told = _redacted(advice.to_json())
     best = told["recommendations"][0] if told["recommendations"] else None
+    moved = influences(found, advice.recommendations[0]) if best else []
+    changes = what_would_change(found, advice, moved)
     return page(
         "advice.html.j2",
         folder="autollm.advisor",
         advice=told,
         best=best,
         ready=render([best["configuration"]], "yaml") if best else "",
-        figures=figures,
+        figures=_figures(found, advice),
+        policies=regret_by_policy(found.backtests),
+        saved=_redacted(list(map(asdict, saved(found)))),
+        influences=_redacted(list(map(asdict, moved))),
+        changes=_redacted(changes),
+        earlier=_redacted(list(map(dict, earlier))),
     )
+
+
+def _figures(found: Study, advice: Advice) -> dict[str, dict[str, Any]]:
+    """Picture and caption by name; none where nothing is advised."""
+    points = []
+    for proposal in advice.recommendations:
+        configuration = found.names.read(proposal.configuration)
+        points.append(found.question.space.encode(configuration))
+    if not points:
+        return {}
+    hindsight = []
+    for one in foretold(found):
+        hindsight.append(replace(one, label=redact(one.label)))
+    figures = {}
+    for name, picture in pictures(found, np.array(points), hindsight).items():
+        figures[name] = {"picture": Markup(picture), "caption": CAPTIONS[name]}
+    return figures
 
 
 def _redacted(value: Any) -> Any:
@@ -56,6 +84,6 @@ def _redacted(value: Any) -> Any:
         return redact(value)
     if isinstance(value, dict):
         return {name: _redacted(one) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_redacted(one) for one in value]
     return value

@@ -1,5 +1,6 @@
 """Pictures of the advice page, as SVG text: where each knob's optimum lies over compute,
-what is reached, and the predicted landscape at the target.
+what is reached, the predicted landscape at the target, and what the same rules said of
+experiments that you have.
 
 Colours and style are those of all pages (evaluation/plots.py). Invariant: equal studies
 give equal bytes.
@@ -13,8 +14,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import t as student
 
+from autollm.advisor.hindsight import Foretold
+from autollm.advisor.loss_law import LossLaw
 from autollm.advisor.study import Study
 from autollm.evaluation.plots import COLOURS, STYLE, svg_text
 
@@ -25,14 +27,20 @@ AT_TARGET = 1.0
 """Compute of the target over itself."""
 WORST_SHOWN = 2.0
 """u beyond which the landscape's colours do not tell apart: twice the median's loss."""
+N_PLACES = 41
+"""Of a law that is drawn."""
+GREY = "#8a8a8a"
 
 
-def pictures(found: Study, advised: np.ndarray) -> dict[str, str]:
+def pictures(
+    found: Study, advised: np.ndarray, told: Sequence[Foretold] = ()
+) -> dict[str, str]:
     """Each picture by its name, those that the study can carry. `advised` [k, d]: the
-    proposals' points.
+    proposals' points; `told`: forecasts of one's own experiments.
     """
     drawn = {"optima": optima(found, advised), "outcome": outcome(found)}
     drawn["landscape"] = landscape(found, advised)
+    drawn["foretold"] = foretold_picture(found, told) if told else ""
     return {name: picture for name, picture in drawn.items() if picture}
 
 
@@ -51,7 +59,7 @@ def optima(found: Study, advised: np.ndarray) -> str:
             axes.plot([AT_TARGET], [point], "D", color=ADVICE, label="advice")
             _native_axis(axes, found, names[j])
             _compute_axis(axes)
-        panels[0].legend(fontsize=7, frameon=False)
+        _legend(panels[0])
         return svg_text(figure)
 
 
@@ -74,16 +82,25 @@ def _optimum(axes: Axes, found: Study, j: int) -> None:
         compute[~inside], middle[~inside], "^", color=LEVEL, fillstyle="none"
     )
     trend = found.trends.get(name)
-    if trend is not None:
-        half = float(student.ppf(0.95, max(trend.df, 1))) * trend.sd
-        axes.errorbar(
-            [AT_TARGET],
-            [trend.at_target],
-            half,
-            fmt="s",
-            color=TARGET,
-            label="law, 90 %",
-        )
+    if trend is None:
+        return
+    at, path = _to_target(found)
+    line, half = trend.along(path)
+    axes.plot(at, line, "-", color=TARGET, lw=1.3, label="law, 90 %")
+    axes.fill_between(
+        at, line - half, line + half, color=TARGET, alpha=0.13, lw=0
+    )
+    axes.errorbar(at[-1:], line[-1:], half[-1:], fmt="s", color=TARGET)
+
+
+def _to_target(found: Study) -> tuple[np.ndarray, np.ndarray]:
+    """Compute over the target's [n], and places of the ladder [n, n_axes], from the
+    cheapest level straight to the target.
+    """
+    cheapest = int(np.argmin(found.octaves))
+    share = np.linspace(1, 0, N_PLACES)
+    path = share[:, None] * found.ladder.axes[cheapest]
+    return 2.0 ** (share * found.octaves[cheapest]), path
 
 
 def outcome(found: Study) -> str:
@@ -104,10 +121,11 @@ def outcome(found: Study) -> str:
             color=LEVEL,
             label="could have reached",
         )
-        axes.plot(
-            compute, sign * raw, "x", color="#8a8a8a", label="best recorded"
-        )
+        axes.plot(compute, sign * raw, "x", color=GREY, label="best recorded")
         if found.loss_law is not None:
+            at, path = _to_target(found)
+            line = sign * law_along(found.loss_law, path)
+            axes.plot(at, line, "-", color=TARGET, lw=1.3, label="law")
             forecast = found.loss_law.forecast
             low, high = forecast.interval()
             spread = [[forecast.mean - low], [high - forecast.mean]]
@@ -121,13 +139,52 @@ def outcome(found: Study) -> str:
             )
         axes.set_ylabel(found.native(found.question.view.objective))
         _compute_axis(axes)
-        axes.legend(fontsize=7, frameon=False)
+        _legend(axes)
+        return svg_text(figure)
+
+
+def law_along(law: LossLaw, axes: np.ndarray) -> np.ndarray:
+    """The most probable law [n] at places [n, n_axes] of the ladder."""
+    told = law.parameters
+    exponents = np.array([told[f"exponent_{name}"] for name in law.names])
+    if law.form == "sum":
+        terms = 2.0 ** (-axes * exponents)
+        return told["E"] + terms @ np.array([told["A"], told["B"]])
+    return told["E"] + told["A"] * 2.0 ** -(axes @ exponents)
+
+
+def foretold_picture(found: Study, told: Sequence[Foretold]) -> str:
+    """Experiments that you have: what the law through cheaper ones forecast, against
+    what they could have reached.
+    """
+    sign = found.sign
+    with rc_context(STYLE):
+        figure, (axes,) = _panels(1, wide=True)
+        places = range(len(told))
+        mean = np.array([sign * one.mean for one in told])
+        low = np.array([min(sign * one.low, sign * one.high) for one in told])
+        high = np.array([max(sign * one.low, sign * one.high) for one in told])
+        axes.errorbar(
+            places,
+            mean,
+            [mean - low, high - mean],
+            fmt="s",
+            color=TARGET,
+            label="forecast from cheaper ones, 90 %",
+        )
+        real = [sign * one.reached for one in told]
+        axes.plot(places, real, "o", color=LEVEL, label="could have reached")
+        labels = [one.label.replace(",", "\n") for one in told]
+        axes.set_xticks(list(places), labels, fontsize=6)
+        axes.set_ylabel(found.native(found.question.view.objective))
+        _legend(axes)
         return svg_text(figure)
 
 
 def landscape(found: Study, advised: np.ndarray) -> str:
     """Expected regret at the target over the two knobs with an optimum (or over one),
-    the other knobs at the first proposal's values; evidence's optima beside it.
+    the other knobs at the first proposal's values; the evidence's rows and the levels'
+    optima over it.
     """
     columns = list(found.response.columns[:2])
     if not columns:
@@ -156,6 +213,7 @@ def landscape(found: Study, advised: np.ndarray) -> str:
                 cmap="viridis_r",
             )
             figure.colorbar(cells, ax=axes, label="expected regret")
+            _evidence(axes, found, columns)
             for rank, point in enumerate(advised, 1):
                 place = (point[columns[0]], point[columns[1]])
                 axes.plot(
@@ -172,6 +230,46 @@ def landscape(found: Study, advised: np.ndarray) -> str:
             _native_axis(axes, found, names[1])
         _native_axis(axes, found, names[0], which="x")
         return svg_text(figure)
+
+
+def _evidence(axes: Axes, found: Study, columns: Sequence[int]) -> None:
+    """What was tried anywhere, and the levels' optima, larger where compute is."""
+    tried = np.concatenate([rows.points for rows in found.rows])
+    tried = np.unique(np.round(tried[:, columns], 6), axis=0)
+    axes.plot(
+        *tried.T,
+        "o",
+        color="white",
+        markeredgecolor=GREY,
+        markeredgewidth=0.3,
+        markersize=3,
+        label="tried",
+    )
+    optima = np.array([level.optimum for level in found.response.levels])
+    order = np.argsort(np.argsort(found.octaves))
+    sizes = 10 + 50 * order / max(len(order) - 1, 1)
+    axes.scatter(
+        *optima[:, :2].T,
+        s=sizes,
+        facecolors="none",
+        edgecolors=TARGET,
+        label="optima of the levels, larger: more compute",
+    )
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the picture, where it hides nothing."""
+    axes.legend(
+        fontsize=7,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderaxespad=0,
+        columnspacing=1,
+        handletextpad=0.4,
+    )
 
 
 def _compute(found: Study) -> np.ndarray:

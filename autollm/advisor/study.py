@@ -99,6 +99,10 @@ class Study:
             return self.names.spelling(name).column
         return self.evidence.native(name)
 
+    def place(self, label: str) -> str:
+        """An experiment's label without the source, which is the same in all."""
+        return label.removeprefix(f"{self.evidence.source}/")
+
     @property
     def tried_points(self) -> np.ndarray:
         """[n_tried, d]."""

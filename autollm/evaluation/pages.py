@@ -40,15 +40,16 @@ def page(
     environment.filters |= {
         "short": short,
         "digits": digits,
+        "digits4": lambda value: digits(value, 4),
         "percent": lambda share: f"{100 * share:.1f}",
         "power": power,
     }
     return environment.get_template(template).render(**values)
 
 
-def digits(value: float | None) -> str:
-    """Three significant digits; a dash where there is no number."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.3g}"
+def digits(value: float | None, n: int = 3) -> str:
+    """`n` significant digits; a dash where there is no number."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{n}g}"
 
 
 def power(value: float | None) -> str:

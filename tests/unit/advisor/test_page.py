@@ -5,6 +5,7 @@ finds no fault.
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,35 @@ from autollm.advisor.evidence import Said, read_evidence
 from autollm.advisor.page import advice_page
 from autollm.advisor.recommend import explore
 from tests.unit.advisor.doors.test_mcp_server import SECRET, TARGET, write_sweep
+from tests.unit.advisor.sweeps import rows_of, write_csv
 
-SECTIONS = ("card", "can-answer", "laws", "trust", "evidence", "checked")
+SECTIONS = (
+    "card",
+    "can-answer",
+    "optima",
+    "laws",
+    "landscape",
+    "outcome",
+    "loss-law",
+    "trust",
+    "backtests",
+    "influence",
+    "changes",
+    "evidence",
+    "checked",
+    "earlier",
+)
+PICTURES = 3
+EARLIER = {
+    "advice_id": "0123456789abcdef",
+    "saved_at": "2026-01-02T03:04:05+00:00",
+    "target": {"params": 3e8, "tokens": 6e9},
+    "configuration": {"lr": 0.004, "note": "sk-proj-" + "z9Y8" * 10},
+    "predicted": {"mean": 2.5, "low": 2.4, "high": 2.6, "level": 0.9},
+    "best_outcome": 2.45,
+    "n_scored": 1,
+    "n_inside": 1,
+}
 HOSTILE = "<script>alert(1)</script>{{7*7}}"
 
 
@@ -30,14 +58,48 @@ def page(tmp_path_factory):
     found, advice = explore(
         evidence, TARGET, planned=plan, command=f"x {HOSTILE}"
     )
-    return advice_page(found, advice), advice
+    return advice_page(found, advice, [EARLIER]), advice
+
+
+@pytest.fixture(scope="module")
+def long_page(tmp_path_factory):
+    """Of six levels, so that three are backtests, with plan and opinion filled."""
+    path = tmp_path_factory.mktemp("long") / "runs.csv"
+    evidence = read_evidence([write_csv(path, rows_of()[::3])], Said())
+    found, advice = explore(evidence, "params=1.6B,tokens=60B")
+    run = {
+        "experiment": {"params": 1e8},
+        "configuration": {"lr": 0.001},
+        "cost": {"flops": 1e18, "device_hours": None},
+        "expected_regret_after": 0.123,
+        "why": "tells the rate",
+    }
+    turn = {"role": "assistant", "name": "", "content": "lr <b>", "call": ""}
+    opinion = {
+        "policy": "chat:some-model",
+        "configuration": {"lr": 0.001, "batch_size": 256},
+        "predicted": None,
+        "expected_regret": None,
+        "numbers": 2,
+        "numbers_traced": 1,
+        "transcript": [turn],
+    }
+    return advice_page(found, replace(advice, plan=(run,), opinions=(opinion,)))
+
+
+def test_page__backtests_plan_and_opinion__stand_there(long_page):
+    for section in ("by-policy", "saved", "foretold", "plan", "opinions"):
+        assert f'id="{section}"' in long_page
+    assert "tells the rate" in long_page and "1.0e18 FLOPs" in long_page
+    assert "lr &lt;b&gt;" in long_page
+    assert "1 of 2 numbers" in long_page
 
 
 def test_page__every_section__stands_with_the_advice_in_it(page):
     text, advice = page
     for section in SECTIONS:
         assert f'id="{section}"' in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == PICTURES
     rate = advice.recommendations[0].configuration["lr"]
     assert f"{rate:.7g}" in text
     for warning in advice.warnings:
@@ -46,8 +108,8 @@ def test_page__every_section__stands_with_the_advice_in_it(page):
 
 def test_page__names_and_secrets_of_logs__stay_text_and_are_redacted(page):
     text, _ = page
-    assert "<script" not in text and "{{7*7}}" in text and "49" not in HOSTILE
-    assert SECRET not in text
+    assert "<script>alert" not in text and "{{7*7}}" in text
+    assert SECRET not in text and EARLIER["configuration"]["note"] not in text
 
 
 def test_page__nothing__is_loaded_from_elsewhere(page):
@@ -89,6 +151,14 @@ def test_page__in_a_browser__shows_its_parts_without_an_error(page, tmp_path):
             "all => all.map(one => one.getBoundingClientRect().width)",
         )
         told = json.dumps(faults)
+        tab.click("#copy")
+        tab.wait_for_function("document.getElementById('copy').innerText")
+        tab.set_viewport_size({"width": 390, "height": 800})
+        wide = tab.evaluate("document.documentElement.scrollWidth")
+        tab.emulate_media(media="print")
+        printed = tab.locator("#copy").is_visible()
         browser.close()
-    assert len(widths) == 3 and min(widths) > 300
+    assert len(widths) == PICTURES and min(widths) > 300
+    assert wide <= 390, "a phone would scroll sideways"
+    assert not printed, "a button on paper"
     assert faults == [], told

@@ -1,0 +1,109 @@
+"""How far the advice moves when a part of the evidence is left out: every experiment in
+turn, each time everything is fitted anew.
+
+What does not belong here: backtests (decide.py), which ask how well the rule does.
+Invariant: nothing is linearized; a row is what the same question answers without those
+runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autollm.advisor.answer import Interval, Proposal
+from autollm.advisor.decide import choose
+from autollm.advisor.study import Study, study
+from autollm.advisor.worth import worth
+from autollm.core.errors import AutoLLMError
+
+MOST_GROUPS = 12
+"""Experiments left out, the most expensive ones: each takes a whole fit, about half a
+second."""
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The first proposal without the runs of one experiment. `moved`: column -> natural
+    units (octaves of a log knob) from the advice; `leaves`: columns whose value then
+    lies outside of the range that the advice calls acceptable.
+    """
+
+    left_out: str
+    n_runs: int
+    configuration: dict[str, Any]
+    predicted: Interval | None
+    moved: dict[str, float]
+    leaves: tuple[str, ...]
+
+
+def influences(found: Study, first: Proposal) -> list[Influence]:
+    """A row an experiment, the cheapest first; none where only one was run."""
+    levels = found.question.levels
+    if len(levels) < 2:
+        return []
+    order = np.argsort(found.octaves)[-MOST_GROUPS:]
+    rows = []
+    for i in order:
+        kept = [level for level in levels if level != levels[i]]
+        row = _without(found, int(i), kept, first)
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _without(
+    found: Study, i: int, kept: Sequence[int], first: Proposal
+) -> Influence | None:
+    """None where the rest cannot be asked."""
+    fidelity = dict(found.question.fidelity)
+    try:
+        less = study(found.evidence, fidelity, 1, False, kept)
+    except AutoLLMError:
+        return None
+    p = less.divergence.probability(less.question.view.candidates, less.optimum)
+    choice = choose(less.policy, less.question.view, 1, p)
+    u = less.policy.sampled(choice.points)[:, 0]
+    here = worth(less, u, choice.weights)
+    shown = found.names.show(less.question.space.decode(choice.points[0]))
+    moved = _moved(found, choice.points[0], first)
+    leaves = [c for c in shown if not _within(shown[c], c, first.acceptable)]
+    return Influence(
+        found.place(found.rows[i].label),
+        len(found.rows[i].loss),
+        shown,
+        here.predicted,
+        moved,
+        tuple(leaves) if first.acceptable else (),
+    )
+
+
+def _moved(
+    found: Study, point: np.ndarray, first: Proposal
+) -> dict[str, float]:
+    """Numeric knobs alone: places of categories and parts are no distances."""
+    space = found.question.space
+    advised = space.encode(found.names.read(first.configuration))
+    moved = {}
+    for knob in space.knobs:
+        if knob.scale in ("log", "linear", "integer"):
+            at = space.slices[knob.name].start
+            column = found.names.spelling(knob.name).column
+            moved[column] = float(point[at] - advised[at])
+    return moved
+
+
+def _within(
+    value: Any, column: str, acceptable: dict[str, list[Any]] | None
+) -> bool:
+    """True also where no range is known."""
+    bounds = (acceptable or {}).get(column)
+    if not bounds:
+        return True
+    if isinstance(value, (int, float)) and len(bounds) == 2:
+        low, high = sorted(bounds)
+        return bool(low <= value <= high)
+    return value in bounds
