@@ -82,6 +82,16 @@ class Knob:
                 f"knob {self.name!r}: levels must be ascending and not empty, got "
                 f"{self.levels}"
             )
+        if not all(map(_is_finite, filter(is_number, self.levels))):
+            raise SpaceError(
+                f"knob {self.name!r}: levels must be finite, got {self.levels}"
+            )
+        if not 0 <= self.step < math.inf or not 0 < self.factor < math.inf:
+            raise SpaceError(
+                f"knob {self.name!r}: step {self.step:g} and factor "
+                f"{self.factor:g}, expected a step of 0 (no grid) or more and a "
+                "positive factor, both finite"
+            )
         if self.scale in ("log", "linear", "integer") and not ordered:
             raise SpaceError(
                 f"knob {self.name!r}: a {self.scale} knob needs numbers as levels, got "
@@ -254,8 +264,16 @@ def _spelled(value: Any) -> str:
     return f"{value:g}" if is_number(value) else str(value)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether a number is finite in float64."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of any size
+        return False
+
+
 def _finite(knob: Knob, value: Any) -> Any:
-    if not is_number(value) or not math.isfinite(value):
+    if not is_number(value) or not _is_finite(value):
         raise knob._wrong(value, "is not a finite number")
     return value
 
@@ -271,9 +289,16 @@ def _encode_log(knob: Knob, value: Any) -> float:
 
 
 def _encode_integer(knob: Knob, value: Any) -> float:
-    if float(_finite(knob, value)) != round(value):
+    if _finite(knob, value) != round(value):
         raise knob._wrong(value, "is not a whole number")
-    return float(value) / knob.factor / (knob.step or 1.0)
+    return _encode_linear(knob, value)
+
+
+def _encode_linear(knob: Knob, value: Any) -> float:
+    point = float(_finite(knob, value)) / knob.factor / (knob.step or 1.0)
+    if not math.isfinite(point):
+        raise knob._wrong(value, "is too large for this knob's step")
+    return point
 
 
 def _encode_ordinal(knob: Knob, value: Any) -> float:
@@ -374,9 +399,7 @@ def _decode_simplex(
 
 _ENCODE: dict[str, Callable[[Knob, Any], Any]] = {
     "log": _encode_log,
-    "linear": lambda knob, value: (
-        float(_finite(knob, value)) / knob.factor / (knob.step or 1.0)
-    ),
+    "linear": _encode_linear,
     "integer": _encode_integer,
     "ordinal": _encode_ordinal,
     "categorical": _encode_categorical,

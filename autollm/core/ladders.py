@@ -56,8 +56,16 @@ class Ladder:
         Raises:
             SpaceError: not a ladder's text.
         """
-        raw = json.loads(text)
-        signal = raw.get("signal")
-        coordinates = tuple(Coordinate(**entry) for entry in raw["coordinates"])
-        metrics = tuple(Metric(**entry) for entry in raw.get("metrics", ()))
-        return cls(coordinates, metrics, Metric(**signal) if signal else None)
+        try:
+            raw = json.loads(text)
+            signal = raw.get("signal")
+            coordinates = tuple(Coordinate(**c) for c in raw["coordinates"])
+            metrics = tuple(Metric(**entry) for entry in raw.get("metrics", ()))
+            last = Metric(**signal) if signal else None
+        except (ValueError, TypeError, KeyError, AttributeError) as problem:
+            if isinstance(problem, SpaceError):
+                raise
+            raise SpaceError(
+                f"{text!r:.80} is no ladder: {problem!r}"
+            ) from None
+        return cls(coordinates, metrics, last)

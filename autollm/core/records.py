@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -73,6 +74,7 @@ class RunEnd:
 
 
 Record = RunHeader | RunStep | RunEnd
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.I | re.A)
 _KINDS: dict[str, type] = {"header": RunHeader, "step": RunStep, "end": RunEnd}
 _KIND_OF = {cls: kind for kind, cls in _KINDS.items()}
 
@@ -96,7 +98,8 @@ def parse_record(line: str) -> Record:
     """
     try:
         raw = json.loads(line, object_pairs_hook=_object)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # a whole number of more digits than Python reads is a ValueError too
         raise RecordError(f"not a JSON line: {error}") from None
     if not isinstance(raw, dict):
         raise RecordError(f"expected a JSON object, got {type(raw).__name__}")
@@ -147,6 +150,12 @@ def _check(record: Record) -> None:
                 raise RecordError(
                     f"{name} must be a non-empty string, got {getattr(record, name)!r}"
                 )
+        if type(record.seed) is not int:
+            raise RecordError(f"seed must be an integer, got {record.seed!r}")
+        if not isinstance(record.created_at, str):
+            raise RecordError(
+                f"created_at must be a string, got {record.created_at!r}"
+            )
         for name in (
             "config",
             "fidelity",
@@ -170,6 +179,8 @@ def _check(record: Record) -> None:
         raise RecordError(
             f"status {record.status!r}, expected one of {', '.join(STATUSES)}"
         )
+    elif not isinstance(record.reason, str):
+        raise RecordError(f"reason must be a string, got {record.reason!r}")
 
 
 def _floats(record: Record) -> dict[str, Any]:
@@ -202,12 +213,11 @@ def parse_number(value: Any, where: str) -> float:
         RecordError: anything else, booleans included.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str) and value.lower().lstrip("+-") in (
-        "nan",
-        "inf",
-        "infinity",
-    ):
+        try:
+            return float(value)
+        except OverflowError:
+            raise RecordError(f"{where} is beyond float64") from None
+    if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
         return float(value)
     raise RecordError(f"{where} must be a number, got {value!r}")
 
@@ -243,9 +253,16 @@ def _canonical(value: Any, digits: int | None) -> Any:
     number = scalar.item() if hasattr(scalar, "item") else scalar
     if isinstance(number, float) and not math.isfinite(number):
         return str(number)
-    if digits is None or not isinstance(number, (int, float)):
+    if (
+        digits is None
+        or isinstance(number, bool)
+        or not isinstance(number, (int, float))
+    ):
         return number
-    rounded = float(f"{number:.{digits}g}")
+    try:
+        rounded = float(f"{number:.{digits}g}")
+    except OverflowError:  # a whole number beyond float64
+        return number
     return (
         int(rounded)
         if rounded.is_integer() and abs(rounded) < 1e15

@@ -66,6 +66,11 @@ class Space:
     def __post_init__(self) -> None:
         before: dict[str, Knob] = {}
         for knob in self.knobs:
+            if knob.name in before:
+                raise SpaceError(
+                    f"two knobs are named {knob.name!r}: a configuration can hold "
+                    "one value of a name"
+                )
             if knob.when and (
                 knob.when[0] not in before
                 or before[knob.when[0]].scale in ("list", "simplex")

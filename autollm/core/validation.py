@@ -22,7 +22,10 @@ _KINDS = {
     "list_type": "a list",
     "bool_type": "true or false",
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
 }
 _ORDER = {
