@@ -1,10 +1,17 @@
-"""A home for what tests leave to the default, so that a checkout stays as it is."""
+"""A home for what tests leave to the default, so that a checkout stays as it is; and
+property-based tests that say how many cases they try, not how long one may take: a busy
+machine is no failure.
+"""
 
 import os
 import shutil
 import tempfile
 
+from hypothesis import settings
+
 HOME = "AUTOLLM_HOME"
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 def pytest_configure(config):

@@ -74,9 +74,12 @@ def test_hold__block_raises__lets_go(lock):
 
 
 def test_hold__same_process_twice__refuses_the_second(lock):
-    with hold(lock, "the lake"), pytest.raises(BusyError, match="the lake"):
-        with hold(lock, "the lake"):
-            pytest.fail("held twice")
+    with (
+        hold(lock, "the lake"),
+        pytest.raises(BusyError, match="the lake"),
+        hold(lock, "the lake"),
+    ):
+        pytest.fail("held twice")
 
 
 def test_hold__refused__leaves_the_holder_what_it_has(lock):
@@ -144,9 +147,11 @@ def test_hold__other_process_ends_while_waited_for__is_taken(lock, stranger):
 
 
 def test_hold__waited_for_in_vain__says_how_long(lock, stranger, caplog):
-    with pytest.raises(BusyError, match="waited 1 s"):
-        with hold(lock, "the lake", wait_s=0.5001):
-            pytest.fail("held by two")
+    with (
+        pytest.raises(BusyError, match="waited 1 s"),
+        hold(lock, "the lake", wait_s=0.5001),
+    ):
+        pytest.fail("held by two")
     assert f"in use by process {stranger.pid}" in caplog.text
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.core.statuses import STATUS_OF_WORD, STATUSES, _WORDS, status_of
+from autollm.core.statuses import _WORDS, STATUS_OF_WORD, STATUSES, status_of
 
 WORDS = st.sampled_from(sorted(STATUS_OF_WORD))
 
