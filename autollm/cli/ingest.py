@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autollm.cli.options import Home, Json
+from autollm.cli.options import ChosenKnobs, Fidelity, Home, Json, Objective
 
 if TYPE_CHECKING:
+    from autollm.core.mapping import Mapping
+    from autollm.logs.guesses import Guess
     from autollm.logs.ingest_report import IngestReport
+    from autollm.logs.proposals import Said
 
 
 def ingest(
@@ -21,6 +26,9 @@ def ingest(
             "wandb:ENTITY/PROJECT; mlflow:URI."
         ),
     ] = None,
+    objective: Objective = None,
+    knobs: ChosenKnobs = None,
+    fidelity: Fidelity = None,
     mapping: Annotated[
         str | None,
         typer.Option(
@@ -37,42 +45,95 @@ def ingest(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Land raw logs: each file once, unreadable lines in quarantine. `autollm run` then
-    builds tables from them.
+    """Land raw logs: each file once, unreadable lines in quarantine. For a table that no
+    mapping reads one is guessed, said and kept in the home. `autollm run` then builds
+    tables from what landed.
     """
     from autollm.core.places import resolve
-    from autollm.logs.catalog import load_mapping
     from autollm.logs.landing import ingest as land
+    from autollm.logs.proposals import Said
     from autollm.logs.readers.addresses import local_path
 
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
-
-    places = resolve(home).prepare()
-    if not paths and not again:
+    said = Said.parse(objective, knobs, fidelity)
+    if not paths and (not again or said != Said()):
         raise typer.BadParameter("a PATH, or --again SOURCE, is needed")
-    here = [local_path(path, places.fetched, say) for path in paths or ()]
-    report = land(
-        here,
-        places.home,
-        load_mapping(mapping, places.home) if mapping else None,
-        say=say,
-        again=again or [],
-    )
+    if mapping and said != Said():
+        raise typer.BadParameter(
+            "--as says what --objective, --knobs and --fidelity would: name one or the "
+            "others"
+        )
+    places = resolve(home).prepare()
+    here = [local_path(path, places.fetched, _say) for path in paths or ()]
+    named = _named(mapping, places.home) if mapping else None
+    guesses: list[Guess] = []
+    has_failed = False
+    if named is None:
+        guesses, here, has_failed = _guessed(here, places.home, said)
+    reasons = {}
+    for guess in guesses:
+        if guess.problem:
+            reasons |= dict.fromkeys(guess.path_ids, guess.problem)
+    report = land(here, places.home, named, _say, again or [], reasons)
     if as_json:
-        print(json.dumps(report.as_dict()))
-        if report.has_read_nothing:
-            raise typer.Exit(1)
-        return
-    _tell(report)
-    if report.has_read_nothing:
+        told = [guess.as_dict() for guess in guesses]
+        print(json.dumps(report.as_dict() | {"guesses": told}))
+    else:
+        _tell(report, guesses)
+    if report.has_read_nothing or has_failed:
         raise typer.Exit(1)
 
 
-def _tell(report: IngestReport) -> None:
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _named(name: str, home: str) -> Mapping:
+    """The mapping that was named; a file of one is kept, so that later ingests agree."""
+    from autollm.core.errors import MappingError
+    from autollm.logs.catalog import add_mapping, load_mapping, own_mappings
+
+    mapping = load_mapping(name, home)
+    if name.endswith(".toml") and mapping.source not in own_mappings(home):
+        try:
+            _, kept_at = add_mapping(home, name)
+            _say(f"mapping kept: {kept_at}")
+        except MappingError as error:
+            _say(
+                f"note: {error} This ingest uses the mapping, later ones do not."
+            )
+    return mapping
+
+
+def _guessed(
+    paths: list[str], home: str, said: Said
+) -> tuple[list[Guess], list[str], bool]:
+    """Guesses for what no mapping reads; the paths of which something may land; whether
+    a named file lands nothing or a question is open.
+    """
+    from autollm.cli.sources import ask_person
+    from autollm.logs.guesses import Guesser
+
+    guesser = Guesser(home, said, ask_person, _say)
+    guesses: list[Guess] = []
+    left, has_failed = [], False
+    for path in paths:
+        found = guesser.guess(path)
+        guesses += found
+        is_asked = any(guess.is_asked for guess in found)
+        is_file = os.path.isfile(path)
+        if not (is_asked and is_file):
+            left.append(path)
+        has_failed |= is_asked or (is_file and any(g.problem for g in found))
+    return guesses, left, has_failed
+
+
+def _tell(report: IngestReport, guesses: Sequence[Guess]) -> None:
     """The report for people: what landed on stdout, what a person should look at on
     stderr.
     """
+    for guess in guesses:
+        for line in guess.told():
+            _say(line)
     print(
         f"{report.n_files_new} new files, {report.n_files_skipped} seen before, "
         f"{report.n_ignored} ignored: {report.n_runs} runs, "
@@ -104,4 +165,4 @@ def _tell(report: IngestReport) -> None:
         f"read anew from the raw files: {source}" for source in report.again
     ]
     for line in lines:
-        typer.echo(line, err=True)
+        _say(line)

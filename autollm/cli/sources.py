@@ -176,7 +176,7 @@ def inspect(
     named = load_mapping(mapping, folder) if mapping else None
     said = Said.parse(objective, knobs, fidelity, named)
     found = propose(here, said, folder)
-    answers = _ask(found.questions)
+    answers = ask_person(found.questions)
     if answers:
         column = found.questions[0].column
         answered = Said.parse(f"{column}:{answers[0]}", knobs, fidelity, named)
@@ -190,7 +190,7 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _ask(questions: Sequence[Question]) -> list[str]:
+def ask_person(questions: Sequence[Question]) -> list[str]:
     """Answers to what nobody can guess, from a terminal; none where there is none."""
     if not is_terminal():
         return []

@@ -76,17 +76,32 @@ def add_mapping(
         MappingError: no mapping, a source or file pattern that is taken, or a pattern
             that would claim every run log.
     """
-    mapping = parse_mapping(_text(_bytes(path), str(path)), str(path))
-    own = own_mappings(home)
-    problem = _conflict(mapping, own, replace)
+    return keep_mapping(
+        home, _text(_bytes(path), str(path)), str(path), replace
+    )
+
+
+def keep_mapping(
+    home: str, text: str, where: str, replace: bool = False
+) -> tuple[Mapping, str]:
+    """Keep the text of a mapping file in a home; see `add_mapping`."""
+    mapping = parse_mapping(text, where)
+    problem = _conflict(mapping, own_mappings(home), replace)
     if problem:
-        raise MappingError(f"{path}: {problem}")
+        raise MappingError(f"{where}: {problem}")
     fs, folder = filesystem_of(mappings_folder(home))
     target = f"{folder}/{mapping.source}.toml"
     fs.makedirs(folder, exist_ok=True)
-    fs.pipe_file(f"{target}.part", _bytes(path))
+    fs.pipe_file(f"{target}.part", text.encode())
     fs.mv(f"{target}.part", target)
     return mapping, target
+
+
+def kept_text(home: str, source: str) -> str:
+    """The mapping file of a source that a home keeps; empty where it keeps none."""
+    fs, folder = filesystem_of(mappings_folder(home))
+    path = f"{folder}/{source}.toml"
+    return _text(fs.cat_file(path), path) if fs.exists(path) else ""
 
 
 def _conflict(mapping: Mapping, own: dict[str, Mapping], replace: bool) -> str:

@@ -13,6 +13,7 @@ landing again gives the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Mapping as AnyMapping
 from pathlib import Path
 
 from autollm.core.errors import UnknownNameError
@@ -33,6 +34,7 @@ def ingest(
     mapping: Mapping | None = None,
     say: Callable[[str], None] = lambda text: None,
     again: Iterable[str] = (),
+    reasons: AnyMapping[str, str] | None = None,
 ) -> IngestReport:
     """Land log files, tables, archives, run folders, or folders of them in the lake at
     `lake` (fsspec URL or path).
@@ -41,7 +43,8 @@ def ingest(
     searched for its `files`; without one, those added to the lake and the built-in ones
     are used (run logs by their header's source, tables by file name). `say` is told how
     far a long file is. Sources of `again`, and those whose mapping has changed since
-    they landed, are read anew from their raw files.
+    they landed, are read anew from their raw files. `reasons`: by path id, why a file
+    has no mapping, where the caller knows.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -56,7 +59,9 @@ def ingest(
         readers.named(mapping.format)
     with bronze.writing(), Batch() as batch:
         _check_landed(bronze, again)
-        session = Session(bronze, choice, readers, batch, say, again)
+        session = Session(
+            bronze, choice, readers, batch, say, again, reasons or {}
+        )
         session.land_again()
         for path in paths:
             session.land(str(path))

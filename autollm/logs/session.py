@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -96,6 +97,7 @@ class Session:
         batch: Batch,
         say: Callable[[str], None] = lambda text: None,
         again: Iterable[str] = (),
+        reasons: AnyMapping[str, str] | None = None,
     ):
         self._bronze, self._choice, self._batch, self._say = (
             bronze,
@@ -103,7 +105,7 @@ class Session:
             batch,
             say,
         )
-        self._readers = readers
+        self._readers, self._reasons = readers, reasons or {}
         columns = [
             "sha256",
             "source",
@@ -198,7 +200,9 @@ class Session:
             if reader is None:
                 self._ignore(found.name, NO_READER)
                 return
-            if not self._is_wanted(found.name, reader, in_folder):
+            if in_folder and not self._is_wanted(
+                found.name, reader, found.path_id
+            ):
                 return
             opened = raw.opened()
         except (OSError, RecordError) as error:
@@ -208,19 +212,22 @@ class Session:
         self._land_unit(unit)
 
     def _is_wanted(
-        self, name: str, reader: FileReader, in_folder: bool
+        self, name: str, reader: FileReader, path_id: str = ""
     ) -> bool:
-        """Whether a file is read: in folders only what a mapping claims."""
-        if not in_folder or self._choice.claims(name, reader.format):
+        """Whether a file of a folder is read: what a mapping claims, and run logs."""
+        if self._choice.claims(name, reader.format):
             return True
         if reader.format == RUN_LOG and self._choice.named is None:
             return True
-        self._ignore(
-            name,
-            f"no mapping reads this {reader.format} file. Fix: autollm sources inspect "
-            f"{name} proposes one, autollm sources add keeps it.",
-        )
+        self._ignore(name, self._unclaimed(name, reader.format, path_id))
         return False
+
+    def _unclaimed(self, name: str, file_format: str, path_id: str) -> str:
+        known = self._reasons.get(path_id)
+        return known or (
+            f"no mapping reads it as {file_format}. Fix: autollm sources inspect {name} "
+            "proposes one, autollm sources add keeps it."
+        )
 
     def _ignore(self, name: str, reason: str) -> None:
         self._ignored.append(Ignored(name, reason))
@@ -269,7 +276,7 @@ class Session:
         if reader is None:
             self._ignore(opened.name, NO_READER)
             return None
-        return reader if self._is_wanted(name, reader, in_folder=True) else None
+        return reader if self._is_wanted(name, reader) else None
 
     def _land_unit(self, unit: Unit) -> bool:
         """Read a file, unless it has landed; whether it was new."""
@@ -310,6 +317,8 @@ class Session:
         return self._choice.for_file(name, file_format)
 
     def _no_mapping(self, unit: Unit) -> str:
+        if unit.path_id in self._reasons:
+            return self._reasons[unit.path_id]
         named = self._choice.candidates
         known = [m.source for m in named if m.format == unit.reader.format]
         return (
@@ -523,11 +532,8 @@ class Session:
         reader = next(r for r in readers if r.format == folder.format)
         mapping = self._folder_mapping(folder)
         if mapping is None:
-            self._ignore(
-                folder.name,
-                f"a {folder.format} folder that no mapping reads. Fix: autollm sources "
-                f"inspect {folder.name} proposes one, autollm sources add keeps it.",
-            )
+            reason = self._unclaimed(folder.name, folder.format, folder.path_id)
+            self._ignore(folder.name, reason)
             return
         try:
             raws = {

@@ -60,7 +60,7 @@ def look_at(path: str, home: str = "") -> Looked:
     readers = readers_of(home)
     files, is_folder = find_files(path)
     if not is_folder:
-        return Looked(files[0].name).take(_read_file(files[0], readers))
+        return Looked(files[0].name).take(read_file(files[0], readers))
     folders = claimed_folders(files, path, readers.folders)
     claimed = set().union(*(folder.claimed for folder in folders))
     rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
@@ -69,12 +69,29 @@ def look_at(path: str, home: str = "") -> Looked:
         raise MappingError(
             f"{path} holds no log that can be read. Expected {KNOWN_FORMATS}."
         )
-    looked = Looked(_common_name(units), n_units=len(units))
-    looked.n_left = max(0, len(units) - MOST_UNITS)
+    looked = look_at_units(units, readers)
     names = {id(unit) for unit in units}
     looked.others = [f.name for f in rest if id(f) not in names]
+    return looked
+
+
+def look_at_units(units: list[RunFolder | Found], readers: Readers) -> Looked:
+    """The relations of files and run folders of one format; one that cannot be read
+    stops no other.
+
+    Raises:
+        MappingError: none of them can be read.
+    """
+    looked = Looked(_common_name(units), n_units=len(units))
+    looked.n_left = max(0, len(units) - MOST_UNITS)
+    broken: list[MappingError] = []
     for unit in units[:MOST_UNITS]:
-        looked.take(_read_unit(unit, readers))
+        try:
+            looked.take(_read_unit(unit, readers))
+        except MappingError as error:
+            broken.append(error)
+    if broken and len(broken) == len(units[:MOST_UNITS]):
+        raise broken[0]
     return looked
 
 
@@ -116,7 +133,7 @@ def _reader_of(found: Found, readers: Readers) -> FileReader | None:
 
 def _read_unit(unit: RunFolder | Found, readers: Readers) -> Iterator[Relation]:
     if isinstance(unit, Found):
-        yield from _read_file(unit, readers)
+        yield from read_file(unit, readers)
         return
     files = {}
     for inside, found in unit.files.items():
@@ -128,7 +145,7 @@ def _read_unit(unit: RunFolder | Found, readers: Readers) -> Iterator[Relation]:
         raise MappingError(f"{unit.name}: {error}") from None
 
 
-def _read_file(found: Found, readers: Readers) -> Iterator[Relation]:
+def read_file(found: Found, readers: Readers) -> Iterator[Relation]:
     if found.problem:
         raise MappingError(f"{found.name}: {found.problem}")
     try:

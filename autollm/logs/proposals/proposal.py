@@ -82,14 +82,15 @@ class Proposal:
 
 
 def propose(
-    source: str | Path | Sequence[Relation],
+    source: str | Path | Looked | Sequence[Relation],
     said: Said | None = None,
     home: str = "",
 ) -> Proposal:
     """Look at a log and propose a mapping.
 
     Args:
-        source: A path (file or folder), or relations that were read already.
+        source: A path (file or folder), what was found there, or relations that were
+            read already.
         said: What a person said; it is never guessed over.
         home: Whose own text formats are read too.
 
@@ -101,6 +102,8 @@ def propose(
     said = said or Said()
     if isinstance(source, (str, Path)):
         looked = look_at(str(source), home)
+    elif isinstance(source, Looked):
+        looked = source
     else:
         looked = Looked("table").take(source)
     _check_rows(looked)
