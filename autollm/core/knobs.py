@@ -82,7 +82,7 @@ class Knob:
                 f"knob {self.name!r}: levels must be ascending and not empty, got "
                 f"{self.levels}"
             )
-        if not all(map(_is_finite, filter(is_number, self.levels))):
+        if not all(map(is_finite, filter(is_number, self.levels))):
             raise SpaceError(
                 f"knob {self.name!r}: levels must be finite, got {self.levels}"
             )
@@ -159,8 +159,20 @@ class Knob:
     def decode(self, point: Any) -> Any:
         """Natural scale to the nearest value; numbers are rounded to 9 significant
         digits.
+
+        Raises:
+            SpaceError: the value is beyond float64.
         """
-        return _DECODE[self.scale](self, point)
+        try:
+            return _DECODE[self.scale](self, point)
+        except (
+            OverflowError,
+            ValueError,
+        ):  # 2.0 ** 5000, round(inf), round(nan)
+            raise SpaceError(
+                f"{self.name}: no finite value lies at {point!r:.80}. Declared: "
+                f"{self.window_text}."
+            ) from None
 
     @cached_property
     def grid(self) -> Any:
@@ -264,16 +276,16 @@ def _spelled(value: Any) -> str:
     return f"{value:g}" if is_number(value) else str(value)
 
 
-def _is_finite(value: Any) -> bool:
-    """Whether a number is finite in float64."""
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number, and finite in float64."""
     try:
-        return math.isfinite(value)
+        return is_number(value) and math.isfinite(value)
     except OverflowError:  # a whole number of any size
         return False
 
 
 def _finite(knob: Knob, value: Any) -> Any:
-    if not is_number(value) or not _is_finite(value):
+    if not is_finite(value):
         raise knob._wrong(value, "is not a finite number")
     return value
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
+from autollm.core.knobs import is_finite
 from autollm.gym.environments.shortlist import Shortlist, has_numbers
 from autollm.gym.environments.summary import (
     EvidenceSummary,
@@ -189,12 +190,13 @@ class TextEnv:
         if self.episode.done:
             return "error: no trials left"
         known = {"target": "", **self._charged}
-        point = self._read(configuration) if experiment in known else None
-        trial = (
-            self.episode.malformed()
-            if point is None
-            else self.episode.run_point(point, known[experiment])
-        )
+        # A model may send anything, also what cannot be looked up.
+        asked = known.get(experiment) if isinstance(experiment, str) else None
+        point = None if asked is None else self._read(configuration)
+        if asked is None or point is None:
+            trial = self.episode.malformed()
+        else:
+            trial = self.episode.run_point(point, asked)
         return self._say(trial)
 
     def submit(self, configuration: dict[str, float]) -> str:
@@ -265,12 +267,7 @@ class TextEnv:
         ):
             return None
         values = [configuration[name] for name in self._knobs]
-        if not all(
-            isinstance(v, (int, float))
-            and not isinstance(v, bool)
-            and np.isfinite(v)
-            for v in values
-        ):
+        if not all(map(is_finite, values)):
             return None
         return self.reference + np.array(values, dtype=float)
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
+from autollm.core.knobs import is_number
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import Draw, draw
 from autollm.gym.tasks.outcomes import Outcome, OutcomeSource, TableSource
@@ -91,9 +92,10 @@ class Episode:
             EpisodeError: the episode is over, or what is left does not pay for it.
         """
         self._check_open()
-        asked = self.playable.get(experiment)
-        may_pause = self.drawn.task.pausable and 0 < until < 1
-        if asked is None or not (until == 1 or may_pause):
+        # A model may send anything, also what cannot be looked up.
+        known = isinstance(experiment, str)
+        asked = self.playable.get(experiment) if known else None
+        if asked is None or not self._is_share(until):
             return self._spend(self._malformed(asked))
         try:
             point = self.drawn.view.space.encode(configuration)
@@ -236,6 +238,12 @@ class Episode:
         reached = [self._reached("", row) for row in rows]
         return [share for share in reached if share < 1]
 
+    def _is_share(self, until: Any) -> bool:
+        """Whether a run may go up to there: to its end, or less where it may pause."""
+        if not is_number(until):
+            return False
+        return until == 1 or (self.drawn.task.pausable and 0 < until < 1)
+
     def _check_open(self) -> None:
         if self.done:
             budget = self.drawn.task.trials
@@ -311,10 +319,14 @@ class Episode:
         cost: float,
         share: float,
     ) -> Trial:
+        try:
+            configuration = self.drawn.view.space.decode(shown)
+        except SpaceError:  # a point so far out that no value lies there
+            configuration = None
         return Trial(
             number=0,
             status="infeasible",
-            configuration=self.drawn.view.space.decode(shown),
+            configuration=configuration,
             distance=distance,
             experiment=asked.experiment,
             cost=cost,

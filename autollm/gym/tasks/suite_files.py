@@ -97,6 +97,11 @@ class SuiteText(_Entry):
                         f"a task names {name!r}, which is none of [experiments]: "
                         f"{', '.join(self.experiments)}"
                     )
+            if task.target in task.evidence + task.charged:
+                raise ValueError(
+                    f"a task has {task.target!r} as its target and among what it may "
+                    "look at: leave it out of `evidence` and `charged`"
+                )
         for name, entry in self.experiments.items():
             for key, value in entry.items():
                 if isinstance(value, str) and key not in ("source", "id"):

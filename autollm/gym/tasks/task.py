@@ -71,6 +71,11 @@ class Task:
     sealed: bool = False
 
     def __post_init__(self) -> None:
+        if self.target in self.evidence:
+            raise EpisodeError(
+                f"{self.task_id}: {self.target} is the target, so it cannot be its own "
+                "evidence: whoever plays would see the outcomes."
+            )
         for experiment in {self.target, *self.evidence} & set(self.charged):
             raise EpisodeError(
                 f"{self.task_id}: {experiment} is charged, so it can be neither the "
