@@ -55,15 +55,17 @@ class Snapping:
         position[rows] = np.arange(len(rows))
         found = position[self._order]
         squared = np.where(found >= 0, self._squared, np.inf)
-        tied = squared <= squared.min(axis=1, keepdims=True) + 1e-9
+        limit = squared.min(axis=1, keepdims=True) + 1e-9
+        tied = squared <= limit
         chosen = np.argmin(np.where(tied, found, len(self.points)), axis=1)[
             :, None
         ]
         index = np.take_along_axis(found, chosen, axis=1)[:, 0]
         distance = np.sqrt(np.take_along_axis(squared, chosen, axis=1)[:, 0])
         if self._order.shape[1] < len(self.points):
-            # Rows beyond the sorted ones may be nearest, or tie with them.
-            for i in np.flatnonzero(tied[:, -1]):
+            # Rows beyond the sorted ones may be nearest, or tie with them: none of
+            # them is nearer than the last sorted one, whether that is in play or not.
+            for i in np.flatnonzero(self._squared[:, -1] <= limit[:, 0]):
                 index[i], distance[i] = nearest(self.points[rows], self.grid[i])
         return index, distance
 
