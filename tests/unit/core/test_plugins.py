@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import distributions
 
 import pytest
 
 from autollm.core.errors import PluginError
 from autollm.core.plugins import plugins
+from tests.helpers.packages import laid_packages
 
 GROUP = "autollm.tested"
 
@@ -16,28 +16,8 @@ GROUP = "autollm.tested"
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """A function that lays a package with entry points on the path."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    plugins.cache_clear()
-    before = set(sys.modules)
-
-    def lay(package, version, entries, modules):
-        info = tmp_path / f"{package}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
-        )
-        lines = [f"[{GROUP}]"]
-        for name, target in entries.items():
-            lines.append(f"{name} = {target}")
-        (info / "entry_points.txt").write_text("\n".join(lines))
-        for name, text in modules.items():
-            (tmp_path / f"{name}.py").write_text(text)
-        assert any(d.metadata["Name"] == package for d in distributions())
-
-    yield lay
-    plugins.cache_clear()
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    with laid_packages(tmp_path, GROUP, monkeypatch) as lay:
+        yield lay
 
 
 def test_plugins__group_that_nobody_has__is_empty(install):
