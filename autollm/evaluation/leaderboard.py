@@ -159,7 +159,7 @@ def latest_id(home_url: str) -> str | None:
     """The evaluation that `reports/latest` points to; None before the first."""
     url = storage.join(home_url, "reports", "latest")
     return (
-        storage.read_bytes(url).decode().strip()
+        storage.read_bytes(url).decode(errors="replace").strip()
         if storage.exists(url)
         else None
     )

@@ -75,18 +75,28 @@ def _append(home_url: str, look: dict[str, Any]) -> dict[str, Any]:
     if storage.is_local(url):
         path = storage.local_path(url)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(
-                handle, line
-            )  # one write: lines of two processes never mix
+            # One write, so that lines of two processes never mix.
+            os.write(handle, _after(_last_byte(handle), line))
         finally:
             os.close(handle)
         return look
     before = storage.read_bytes(url) if storage.exists(url) else b""
     filesystem, path = filesystem_of(url)
-    filesystem.pipe_file(path, before + line)
+    filesystem.pipe_file(path, before + _after(before[-1:], line))
     return look
+
+
+def _last_byte(handle: int) -> bytes:
+    """Of an open file; none of an empty one."""
+    n_bytes = os.fstat(handle).st_size
+    return os.pread(handle, 1, n_bytes - 1) if n_bytes else b""
+
+
+def _after(last: bytes, line: bytes) -> bytes:
+    """The line on a line of its own, also behind one that a kill cut off."""
+    return line if last in (b"", b"\n") else b"\n" + line
 
 
 def load_looks(home_url: str) -> list[dict[str, Any]]:
@@ -99,7 +109,9 @@ def load_looks(home_url: str) -> list[dict[str, Any]]:
     looks = []
     for line in storage.read_bytes(url).decode(errors="replace").splitlines():
         try:
-            looks.append(json.loads(line))
+            look = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(look, dict):
+            looks.append(look)
     return looks

@@ -143,7 +143,7 @@ def play(
         _play_out(policy, episode)
     # any policy's own fault is its result; the other episodes go on
     except Exception as raised:
-        error = f"{type(raised).__name__}: {raised}"
+        error = _stored_text(f"{type(raised).__name__}: {raised}")
         while not episode.done:
             episode.malformed()
     return result_of(
@@ -151,6 +151,11 @@ def play(
         player or Player(policy.policy_id, str(policy.version)),
         error=error,
     )
+
+
+def _stored_text(text: str) -> str:
+    """Text that UTF-8 can hold: a message may quote half of a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 def _play_out(policy: Policy, episode: Episode) -> None:

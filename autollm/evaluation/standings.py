@@ -182,7 +182,8 @@ def _cliques(
     """
     if cd is None:
         return ()
-    ends = np.searchsorted(ranks, ranks + cd, side="right").tolist()
+    # Mean ranks are sums of halves: a gap of exactly cd must not hang on rounding.
+    ends = np.searchsorted(ranks, ranks + cd + 1e-9, side="right").tolist()
     found = []
     for i, end in enumerate(ends):
         if end - i > 1 and (i == 0 or end > ends[i - 1]):

@@ -57,7 +57,7 @@ def _table(name: str, rows: Sequence[Score]) -> Table:
     ks = sorted({row.k for row in rows})
     first = rows[0]
     table = Table(
-        title=f"{name}: {first.n_tasks} targets x {first.n_seeds} seeds",
+        title=f"{escape(name)}: {first.n_tasks} targets x {first.n_seeds} seeds",
         title_justify="left",
         caption=escape(NOTE.format(unit=first.bounds.over)),
         caption_justify="left",
