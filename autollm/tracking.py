@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +21,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autollm.core.errors import CheckpointError, SetupError, UnknownNameError
+from autollm.core.errors import (
+    CheckpointError,
+    SetupError,
+    SourceError,
+    UnknownNameError,
+)
 from autollm.core.locks import hold, is_held
 from autollm.core.places import Places, silence_telemetry
 from autollm.core.records import flat
+from autollm.core.redaction import redact
 
 silence_telemetry()
 
@@ -43,7 +50,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path  # noqa: E402
 # below this it tells of every table that it makes
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
-EXPERIMENTS = ("training", "evaluation")
+EXPERIMENTS = ("training", "evaluation", "advice")
 MODEL = "autollm-agent-{profile}"
 IDENTITY = "autollm.identity"
 LOCK = "autollm.lock"
@@ -54,6 +61,7 @@ FLUSH_S = 5.0
 MAX_PARAM = 500
 STORE_WAIT_S = 120.0
 SCHEME = "models:/"
+ENDED = ("FINISHED", "FAILED", "KILLED")
 
 
 @dataclass(frozen=True)
@@ -381,6 +389,9 @@ class TrackedRun:
     def text(self, content: str, file: str) -> None:
         self.client.log_text(self.run_id, content, file)
 
+    def json(self, value: Mapping[str, Any], file: str) -> None:
+        self.client.log_dict(self.run_id, dict(value), file)
+
     def checkpoint(self, folder: Path, digest: str) -> None:
         """Log a checkpoint by reference and hash, with the sha256 of each of its files."""
         files = {
@@ -450,6 +461,60 @@ class RunWriter:
             run_id, "FAILED" if failed else "FINISHED", int(1000 * ended_s)
         )
         return run_id
+
+
+ANSWER_S = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+"""A sensor's tick has a minute; MLflow's own patience is seven tries of two minutes."""
+
+
+def ended_since(
+    uri: str, since_ms: int, experiment: str = ""
+) -> dict[str, int]:
+    """Runs of any tracking store that ended at `since_ms` or later: id -> end, in ms
+    since 1970. `experiment`: its name; empty: all of them.
+
+    Raises:
+        SourceError: the store does not answer, or has no such experiment.
+    """
+    for name, value in ANSWER_S.items():
+        os.environ.setdefault(name, value)
+    client = MlflowClient(uri)
+    try:
+        names = {e.name: e.experiment_id for e in client.search_experiments()}
+        if experiment and experiment not in names:
+            known = ", ".join(sorted(names)) or "none"
+            raise SourceError(
+                f"{redact(uri)} has no experiment {experiment!r}. It has: {known}."
+            )
+        wanted = [names[experiment]] if experiment else list(names.values())
+        return _ended(client, wanted, since_ms)
+    except (MlflowException, OSError) as error:
+        raise SourceError(
+            f"{redact(uri)} does not answer: {redact(str(error))[:200]}"
+        ) from None
+
+
+def _ended(
+    client: MlflowClient, experiments: list[str], since_ms: int
+) -> dict[str, int]:
+    found: dict[str, int] = {}
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            f"attributes.end_time >= {since_ms}",
+            max_results=MAX_BATCH,
+            page_token=token,
+        )
+        for run in page:
+            if run.info.status in ENDED and run.info.end_time:
+                found[run.info.run_id] = run.info.end_time
+        token = page.token
+        if not token:
+            return found
 
 
 def _log_metrics(

@@ -20,12 +20,20 @@ def build() -> dg.Definitions:
     Raises:
         SetupError: dbt cannot parse the project.
     """
-    from pipelines.assets import agent, evaluation, gym, lab, logs, promotion
+    from pipelines.assets import (
+        advice,
+        agent,
+        evaluation,
+        gym,
+        lab,
+        logs,
+        promotion,
+    )
     from pipelines.assets.warehouse import build_dbt_assets
     from pipelines.jobs import build_jobs
     from pipelines.resources import resources
     from pipelines.schedules import nightly_rebuild
-    from pipelines.sensors import inbox_sensor
+    from pipelines.sensors import inbox_sensor, mlflow_sensor
 
     return dg.Definitions(
         assets=[
@@ -42,6 +50,7 @@ def build() -> dg.Definitions:
             evaluation.report,
             promotion.registered_agent,
             promotion.champion,
+            advice.recommendations,
         ],
         asset_checks=[
             gym.snapshot_complete,
@@ -50,7 +59,7 @@ def build() -> dg.Definitions:
         ],
         jobs=build_jobs(),
         schedules=[nightly_rebuild],
-        sensors=[inbox_sensor],
+        sensors=[inbox_sensor, mlflow_sensor],
         resources=resources(),
         executor=dg.in_process_executor,
     )

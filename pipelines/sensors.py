@@ -1,9 +1,12 @@
-"""New files in the inbox start a rebuild.
+"""New files in the inbox start a rebuild, and so do runs that ended on the tracking server
+of AUTOLLM_MLFLOW_SOURCE.
 
-What does not belong here: reading logs. Invariant: one state of the inbox starts one
-run, whatever restarts in between.
+What does not belong here: reading logs. Invariant: one state of the inbox, or of the
+server, starts one run, whatever restarts in between.
 """
 
+import hashlib
+import json
 import time
 
 import dagster as dg
@@ -46,3 +49,53 @@ def inbox_sensor(
     return dg.RunRequest(
         run_key=now, tags={"autollm/reason": f"{len(files)} files in the inbox"}
     )
+
+
+OVERLAP_MS = 24 * 3600 * 1000
+"""Runs are looked for that far behind the newest end that was seen: clocks differ, and
+offline runs are brought late.
+"""
+
+
+@dg.sensor(
+    job_name=REBUILD,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def mlflow_sensor(
+    context: dg.SensorEvaluationContext,
+) -> dg.RunRequest | dg.SkipReason:
+    """Ask for a rebuild, which lands them, when runs ended on the named server."""
+    from autollm.core.errors import SourceError
+    from autollm.stages.trackers import VARIABLE, address
+
+    uri, experiment = address()
+    if not uri:
+        return dg.SkipReason(f"{VARIABLE} names no server")
+    from autollm.tracking import ended_since
+
+    newest_ms, seen = _seen(context.cursor)
+    try:
+        ended = ended_since(uri, max(newest_ms - OVERLAP_MS, 0), experiment)
+    except SourceError as error:
+        return dg.SkipReason(str(error))
+    new = sorted(set(ended) - seen)
+    if not new:
+        return dg.SkipReason("no run has ended since")
+    newest_ms = max(ended.values())
+    near = [i for i, ms in ended.items() if ms >= newest_ms - OVERLAP_MS]
+    cursor = {"newest_ms": newest_ms, "seen": sorted(near)}
+    context.update_cursor(json.dumps(cursor))
+    key = hashlib.sha256(" ".join(new).encode()).hexdigest()[:16]
+    return dg.RunRequest(
+        run_key=f"mlflow-{key}",
+        tags={"autollm/reason": f"{len(new)} runs ended on the server"},
+    )
+
+
+def _seen(cursor: str | None) -> tuple[int, set[str]]:
+    """Newest end, in ms since 1970, and the runs that ended near it."""
+    if not cursor:
+        return 0, set()
+    raw = json.loads(cursor)
+    return raw["newest_ms"], set(raw["seen"])

@@ -139,6 +139,7 @@ class Advice:
     allocation: dict[str, Any] | None = None
     plan: tuple[dict[str, Any], ...] = ()
     opinions: tuple[dict[str, Any], ...] = ()
+    calibration: dict[str, Any] | None = None
 
     @property
     def advice_id(self) -> str:

@@ -1,6 +1,7 @@
 """The ledger of a home: every saved advice as it was given, and what came of it.
 
     <home>/advice/<advice_id>/advice.json     question and answer, never written again
+                             /page.html       the answer as a page, as old as it
                              /told.json       runs that were told of, in order
 
 An advice is frozen before its outcome is known, so that predictions can be scored
@@ -12,23 +13,33 @@ nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from autollm.advisor.answer import Advice
 from autollm.core.errors import QuestionError, UnknownNameError
 from autollm.core.files import (
     exists,
+    is_local,
     join,
     list_names,
+    local_path,
     read_bytes,
     write_atomic,
 )
+from autollm.core.locks import hold
 
 STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
+STOPPED = ("killed", "pruned", "running")
+"""Statuses of runs whose outcome at full length nobody knows: censored."""
 SCHEMA = "autollm.ledger/1"
+PAGE = "page.html"
+WAIT_S = 10.0
+"""For another `tell` of the same advice: it takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +72,17 @@ class Entry:
     told: tuple[Told, ...] = ()
 
 
-def save(home: str, advice: Advice, asked: Mapping[str, Any]) -> str:
-    """Keep an advice; returns its id. What is saved already stays as it is."""
-    url = join(_folder(home, advice.advice_id), "advice.json")
+def save(
+    home: str, advice: Advice, asked: Mapping[str, Any], page: str = ""
+) -> str:
+    """Keep an advice and its page (HTML); returns its id. What is saved already stays
+    as it is.
+    """
+    folder = _folder(home, advice.advice_id)
+    url = join(folder, "advice.json")
     if not exists(url):
+        if page:  # first: who finds the answer finds its page
+            write_atomic(join(folder, PAGE), page.encode())
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {
             "schema": SCHEMA,
@@ -106,11 +124,53 @@ def tell(home: str, advice_id: str, told: Told) -> Entry:
     Raises:
         UnknownNameError: no such advice.
     """
-    entry = load(home, advice_id)
-    listed = [asdict(t) for t in (*entry.told, told)]
-    url = join(_folder(home, entry.advice_id), "told.json")
-    write_atomic(url, _bytes({"schema": SCHEMA, "told": listed}))
+    folder = _folder(home, load(home, advice_id).advice_id)
+    with _alone(folder):
+        entry = load(home, advice_id)
+        listed = [asdict(t) for t in (*entry.told, told)]
+        url = join(folder, "told.json")
+        write_atomic(url, _bytes({"schema": SCHEMA, "told": listed}))
     return load(home, entry.advice_id)
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Two `tell`s at once would lose one; object stores have no lock."""
+    if not is_local(folder):
+        yield
+        return
+    with hold(Path(local_path(folder)) / ".lock", folder, WAIT_S):
+        yield
+
+
+def page_url(home: str, advice_id: str) -> str | None:
+    """Where the page of a saved advice lies; None where it was saved without one."""
+    url = join(_folder(home, advice_id), PAGE)
+    return url if exists(url) else None
+
+
+def read_page(url: str) -> str:
+    return read_bytes(url).decode()
+
+
+def entries(home: str) -> list[Entry]:
+    """All saved advice, the oldest first."""
+    found = [load(home, advice_id) for advice_id in advice_ids(home)]
+    return sorted(found, key=lambda entry: (entry.saved_at, entry.advice_id))
+
+
+def summary(entry: Entry) -> dict[str, Any]:
+    """One row of the record: when, what for, what was advised, what came of it."""
+    answer = entry.answer
+    first = answer["recommendations"][0]
+    return {
+        "advice_id": entry.advice_id,
+        "saved_at": entry.saved_at,
+        "source": answer["source"],
+        "target": answer["target"]["fidelity"],
+        "configuration": first["configuration"],
+        "predicted": first["predicted"],
+    } | score(entry)
 
 
 def followed(entry: Entry, configuration: Mapping[str, Any]) -> int:

@@ -20,7 +20,7 @@ from autollm.advisor.influence import influences
 from autollm.advisor.pictures import pictures
 from autollm.advisor.study import Study
 from autollm.advisor.written import render
-from autollm.core.redaction import redact
+from autollm.core.redaction import redact, redacted
 from autollm.evaluation.pages import page
 
 CAPTIONS = {
@@ -42,7 +42,7 @@ def advice_page(
     """The page as HTML text. `earlier`: the record of the home's advice before this one
     (ledger.summary).
     """
-    told = _redacted(advice.to_json())
+    told = redacted(advice.to_json())
     best = told["recommendations"][0] if told["recommendations"] else None
     moved = influences(found, advice.recommendations[0]) if best else []
     changes = what_would_change(found, advice, moved)
@@ -54,10 +54,10 @@ def advice_page(
         ready=render([best["configuration"]], "yaml") if best else "",
         figures=_figures(found, advice),
         policies=regret_by_policy(found.backtests),
-        saved=_redacted(list(map(asdict, saved(found)))),
-        influences=_redacted(list(map(asdict, moved))),
-        changes=_redacted(changes),
-        earlier=_redacted(list(map(dict, earlier))),
+        saved=redacted(list(map(asdict, saved(found)))),
+        influences=redacted(list(map(asdict, moved))),
+        changes=redacted(changes),
+        earlier=redacted(list(map(dict, earlier))),
     )
 
 
@@ -76,14 +76,3 @@ def _figures(found: Study, advice: Advice) -> dict[str, dict[str, Any]]:
     for name, picture in pictures(found, np.array(points), hindsight).items():
         figures[name] = {"picture": Markup(picture), "caption": CAPTIONS[name]}
     return figures
-
-
-def _redacted(value: Any) -> Any:
-    """The same with secrets taken out of every text."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {name: _redacted(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_redacted(one) for one in value]
-    return value

@@ -15,6 +15,7 @@ import numpy as np
 
 from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Advice, Assumption
+from autollm.advisor.calibration import recalibrated, record_of
 from autollm.advisor.composed import compose
 from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import Told
@@ -74,7 +75,7 @@ def explore(
     """
     asked = replace(options or Options(), **changes)
     found, assumptions = study_of(runs, target, asked)
-    return found, compose(
+    advice = compose(
         found,
         asked.trials,
         assumptions,
@@ -82,6 +83,7 @@ def explore(
         asked.planned,
         asked.command,
     )
+    return found, recalibrated(advice, record_of(asked.home))
 
 
 def study_of(

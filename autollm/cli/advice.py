@@ -27,15 +27,12 @@ def list_advice(home: Home = None, as_json: Json = False) -> None:
     from autollm.core.places import resolve
 
     places = resolve(home)
-    entries = [
-        ledger.load(places.home, a) for a in ledger.advice_ids(places.home)
-    ]
-    entries.sort(key=lambda entry: (entry.saved_at, entry.advice_id))
+    rows = [ledger.summary(entry) for entry in ledger.entries(places.home)]
     if as_json:
-        print(json.dumps([_row(entry) for entry in entries]))
+        print(json.dumps(rows))
         return
-    for entry in entries:
-        print(_line(_row(entry)))
+    for row in rows:
+        print(_line(row))
 
 
 @app.command()
@@ -44,16 +41,24 @@ def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
     from autollm.advisor import ledger
     from autollm.core.places import resolve
 
-    entry = ledger.load(resolve(home).home, advice)
+    home_url = resolve(home).home
+    entry = ledger.load(home_url, advice)
     told = [vars(run) for run in entry.told]
     if as_json:
-        print(json.dumps({"answer": entry.answer, "told": told} | _row(entry)))
+        print(
+            json.dumps(
+                {"answer": entry.answer, "told": told} | ledger.summary(entry)
+            )
+        )
         return
-    print(_line(_row(entry)))
+    print(_line(ledger.summary(entry)))
     for proposal in entry.answer["recommendations"]:
         print(f"  {proposal['rank']}. {proposal['configuration']}")
     for run in entry.told:
         print(f"  told: {run.configuration} gave {run.outcome} ({run.status})")
+    page = ledger.page_url(home_url, entry.advice_id)
+    if page:
+        print(f"  page: {page}")
 
 
 def tell(
@@ -82,19 +87,21 @@ def tell(
     from autollm.advisor import ledger
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
+    from autollm.stages.advice_runs import mirror
 
     home_url = resolve(home).home
     try:
         entry = ledger.load(home_url, advice)
         told = _told(entry, _values(run), status, name)
         entry = ledger.tell(home_url, entry.advice_id, told)
+        mirror(resolve(home), [entry.advice_id])
     except QuestionError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        print(json.dumps(_row(entry)))
+        print(json.dumps(ledger.summary(entry)))
         return
-    print(_line(_row(entry)))
+    print(_line(ledger.summary(entry)))
     print(f"next: autollm recommend --continue {entry.advice_id} --trials 3")
 
 
@@ -138,20 +145,6 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
     return ledger.Told(configuration, number, status, rank, name)
-
-
-def _row(entry: Any) -> dict[str, Any]:
-    from autollm.advisor import ledger
-
-    answer = entry.answer
-    return {
-        "advice_id": entry.advice_id,
-        "saved_at": entry.saved_at,
-        "source": answer["source"],
-        "target": answer["target"]["fidelity"],
-        "configuration": answer["recommendations"][0]["configuration"],
-        "predicted": answer["recommendations"][0]["predicted"],
-    } | ledger.score(entry)
 
 
 def _line(row: dict[str, Any]) -> str:

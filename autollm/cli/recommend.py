@@ -131,7 +131,7 @@ def recommend(
     if page:
         with_end(lambda: _write_page(found, advice, page))
     if save or goes_on:
-        with_end(lambda: _save(advice, asked, home))
+        with_end(lambda: _save(found, advice, asked, home))
     if write:
         with_end(lambda: _write(advice, write, style))
     _print(advice, as_json, quiet=write == "-")
@@ -312,15 +312,17 @@ def _continued(
     return Asked(**asked), entry.told
 
 
-def _save(advice: Any, asked: Asked, home: str | None) -> None:
+def _save(found: Any, advice: Any, asked: Asked, home: str | None) -> None:
     """Keep the advice; its logs by absolute path, so that it can be asked anywhere."""
-    from autollm.advisor import ledger
+    from autollm.advisor.keeping import keep
     from autollm.core.places import resolve
+    from autollm.stages.advice_runs import mirror
 
     runs = tuple(str(Path(path).absolute()) for path in asked.runs)
     kept = asdict(replace(asked, runs=runs))
     places = resolve(home).prepare()
-    advice_id = ledger.save(places.home, advice, kept)
+    advice_id = keep(places.home, found, advice, kept)
+    mirror(places, [advice_id])
     typer.echo(f"saved as {advice_id}: autollm tell {advice_id} ...", err=True)
 
 

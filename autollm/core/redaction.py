@@ -14,6 +14,7 @@ import re
 import socket
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 REDACTED = "[redacted]"
 HOST, USER, ADDRESS, FOLDER = "[host]", "[user]", "[address]", "[folder]"
@@ -187,3 +188,16 @@ def _own_names() -> tuple[tuple[re.Pattern[str], str], ...]:
             pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
             found.append((re.compile(pattern), kind))
     return tuple(found)
+
+
+def redacted(value: Any) -> Any:
+    """The same value with secrets taken out of every text in it: lists, tuples and
+    objects as JSON has them; keys stay.
+    """
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: redacted(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(one) for one in value]
+    return value

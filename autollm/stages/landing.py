@@ -1,5 +1,5 @@
 """What the main job lands: the embedded lab runs, the public tables at hand or fetched,
-and whatever was dropped into the inbox.
+runs of the tracking server that was named, and whatever was dropped into the inbox.
 
 What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint`
 changes whenever landing could bring something.
@@ -8,6 +8,7 @@ changes whenever landing could bring something.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from autollm.core.errors import RecordError
@@ -20,6 +21,7 @@ from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest, require_bronze
 from autollm.logs.sources import public_tables, tables_below
 from autollm.stages.settings import Settings
+from autollm.stages.trackers import fetch_tracker, tracker_paths
 
 WAIT_S = 120.0
 INPUTS = "inputs"
@@ -34,6 +36,7 @@ def sources(places: Places, settings: Settings) -> list[Path]:
         if settings.public
         else []
     )
+    found += tracker_paths(places)
     return found + ([places.inbox] if files_below(places.inbox) else [])
 
 
@@ -44,6 +47,7 @@ def land(places: Places, settings: Settings) -> IngestReport:
         RecordError: there is no run at all to build tables from. BusyError: another
             process is landing. MappingError: see ingest.
     """
+    warning = fetch_tracker(places)
     found = sources(places, settings)
     if not found and not Bronze(places.home).read("files", ["n_runs"]):
         raise RecordError(
@@ -57,6 +61,8 @@ def land(places: Places, settings: Settings) -> IngestReport:
         report = ingest(found, places.home)
         write_atomic(join(places.landing, INPUTS), before.encode())
     require_bronze(places.home)
+    if warning:
+        return replace(report, warnings=(*report.warnings, warning))
     return report
 
 

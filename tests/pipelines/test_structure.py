@@ -51,6 +51,7 @@ def test_definitions__asset_graph__is_the_flow():
         "d_agent": {"trajectories", "agent_sft", "agent_rl"},
         "e_evaluation": {"validation_scores", "held_out_scores", "report"},
         "f_promotion": {"registered_agent", "champion"},
+        "g_advice": {"recommendations"},
     }
     assert {
         "stg_runs",

@@ -1,0 +1,114 @@
+"""Saved advice as MLflow runs, so that what was predicted and what came of it stand side
+by side: one run an advice, its page and answer as artifacts.
+
+    params   target.*, configuration.*, source, objective, policy, basis
+    metrics  predicted_mean, predicted_low, predicted_high, expected_regret; for every run
+             that was told of (step 1, 2 ...) outcome, inside (1 or 0) and rank
+
+What does not belong here: the ledger (advisor/ledger.py), which stays the truth.
+Invariant: mirroring again changes nothing but what was told since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+from autollm.advisor import ledger
+from autollm.advisor.calibration import half_widths
+from autollm.advisor.ledger import Entry
+from autollm.core.places import Places
+from autollm.core.redaction import redacted
+
+EXPERIMENT = "advice"
+
+
+def mirror(
+    places: Places, advice_ids: Iterable[str] | None = None, make: bool = False
+) -> list[str]:
+    """Write saved advice (all of it, where none is named) into the home's MLflow store;
+    returns ids of those that were new or told of since. Nothing happens where there is
+    no store, unless `make`, and where MLflow is not installed.
+    """
+    has_store = make or (places.mlflow / "mlflow.db").exists()
+    if not has_store or find_spec("mlflow") is None:
+        return []
+    from autollm.tracking import Tracker
+
+    tracker = Tracker(places)
+    if advice_ids is None:
+        advice_ids = ledger.advice_ids(places.home)
+    written = []
+    for advice_id in advice_ids:
+        entry = ledger.load(places.home, advice_id)
+        if not _is_written(tracker, entry):
+            _write(tracker, places, entry)
+            written.append(entry.advice_id)
+    return written
+
+
+def _is_written(tracker: Any, entry: Entry) -> bool:
+    """Whether its run ended, and knows of every run that was told of."""
+    known = tracker.find(EXPERIMENT, entry.advice_id)
+    if known is None or known.info.status != "FINISHED":
+        return False
+    return known.data.tags.get("n_told") == str(len(entry.told))
+
+
+def _write(tracker: Any, places: Places, entry: Entry) -> None:
+    answer = redacted(entry.answer)
+    first = answer["recommendations"][0]
+    place = " ".join(
+        f"{n} {v:.3g}" for n, v in answer["target"]["fidelity"].items()
+    )
+    warnings = ", ".join(warning["code"] for warning in answer["warnings"])
+    tags = {
+        "advice_id": entry.advice_id,
+        "saved_at": entry.saved_at,
+        "warnings": warnings or "none",
+        "n_told": str(len(entry.told)),
+    }
+    name = f"{answer['source']} at {place}"
+    with tracker.run(
+        EXPERIMENT, entry.advice_id, name, _params(answer), tags
+    ) as run:
+        regret = first["expected_regret"] or {}
+        predicted = first["predicted"] or {}
+        metrics = {f"predicted_{k}": predicted.get(k) for k in BOUNDS}
+        metrics["expected_regret"] = regret.get("mean")
+        run.final({k: v for k, v in metrics.items() if v is not None})
+        for number, told in enumerate(entry.told, 1):
+            run.log(_told(answer, told), number)
+        page = ledger.page_url(places.home, entry.advice_id)
+        if page:
+            run.text(ledger.read_page(page), ledger.PAGE)
+        run.json(answer, "advice.json")
+
+
+BOUNDS = ("mean", "low", "high")
+
+
+def _params(answer: dict[str, Any]) -> dict[str, Any]:
+    """Nested: MLflow shows them with dots."""
+    return {
+        "source": answer["source"],
+        "objective": answer["objective"]["name"],
+        "basis": answer["basis"],
+        "policy": answer["decided_by"]["policy"],
+        "target": answer["target"]["fidelity"],
+        "configuration": answer["recommendations"][0]["configuration"],
+    }
+
+
+def _told(answer: dict[str, Any], told: ledger.Told) -> dict[str, float]:
+    """Metrics of one run that was told of; a stopped one has no outcome."""
+    metrics = {"rank": float(told.rank)}
+    if told.outcome is None or told.status != "finished":
+        return metrics
+    metrics["outcome"] = told.outcome
+    for proposal in answer["recommendations"]:
+        if proposal["rank"] == told.rank and proposal["predicted"]:
+            off = half_widths(told.outcome, proposal["predicted"])
+            metrics["inside"] = float(off <= 1)
+    return metrics

@@ -1,0 +1,155 @@
+"""Questions that a home asks again whenever something landed: one TOML file each.
+
+    # <home>/questions/next-7b.toml
+    source = "team-sweep"
+    target = "params=7B,tokens=140B"
+    trials = 3
+
+The answer is that of `autollm recommend --source team-sweep --target ... --save`: it is
+kept in the ledger and shown in MLflow. What does not belong here: how an answer is made
+(advisor/). Invariant: a question that cannot be answered says why, and holds up no
+other.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autollm.advisor import ledger
+from autollm.advisor.evidence import Said
+from autollm.advisor.keeping import keep
+from autollm.advisor.recommend import explore
+from autollm.core.errors import AutoLLMError, QuestionError
+from autollm.core.places import Places
+from autollm.core.redaction import redacted
+
+
+class Question(BaseModel):
+    """One file. `source`: as `autollm sources list` names it; empty where the home has
+    one alone. `target`: as on the command line. `trials`: how many configurations.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = ""
+    target: str
+    trials: int = Field(3, ge=1, le=20)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What `autollm recommend --continue` asks it again from."""
+        return {"runs": [], "target": self.target, "source": self.source}
+
+    @property
+    def command(self) -> str:
+        """What answers the same in a terminal."""
+        source = f" --source {self.source}" if self.source else ""
+        trials = f" --trials {self.trials}"
+        return f"autollm recommend{source} --target {self.target}{trials}"
+
+
+COLUMNS = (
+    "question",
+    "source",
+    "target",
+    "answer",
+    "expected",
+    "advice",
+    "new",
+)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question with its advice, or with the reason why there is none. `is_new`: the
+    evidence has changed since it was answered last.
+    """
+
+    name: str
+    question: Question | None
+    entry: ledger.Entry | None
+    page: str | None = None
+    is_new: bool = False
+    problem: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """A line of a table."""
+        row = dict.fromkeys(COLUMNS, "-") | {"question": self.name}
+        if self.entry is None:
+            return row | {"answer": self.problem}
+        said = ledger.summary(self.entry)
+        row["source"] = said["source"]
+        row["target"] = _words(said["target"])
+        row["answer"] = _words(said["configuration"])
+        row["advice"] = said["advice_id"]
+        row["new"] = "yes" if self.is_new else "no"
+        predicted = said["predicted"]
+        if predicted:
+            mean, low, high = (predicted[k] for k in ("mean", "low", "high"))
+            row["expected"] = f"{mean:.4g} ({low:.4g} to {high:.4g})"
+        return redacted(row)
+
+
+def question_files(places: Places) -> list[Path]:
+    """The files, by name."""
+    return sorted((places.local / "questions").glob("*.toml"))
+
+
+def answer_all(
+    places: Places, say: Callable[[str], None] = lambda text: None
+) -> list[Answered]:
+    """Every question of the home with its answer, kept in the ledger."""
+    answered = []
+    for path in question_files(places):
+        say(f"question {path.stem}")
+        try:
+            answered.append(_answer(places, path.stem, read_question(path)))
+        except AutoLLMError as error:
+            problem = f"no answer: {error}"
+            answered.append(Answered(path.stem, None, None, problem=problem))
+    return answered
+
+
+def read_question(path: Path) -> Question:
+    """One file.
+
+    Raises:
+        QuestionError: no TOML, or not these fields.
+    """
+    try:
+        return Question.model_validate(tomllib.loads(path.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise QuestionError(f"{path} is no TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        known = ", ".join(Question.model_fields)
+        raise QuestionError(
+            f"{path}: {field}: {first['msg']}. Fields: {known}."
+        ) from None
+
+
+def _answer(places: Places, name: str, question: Question) -> Answered:
+    found, advice = explore(
+        [],
+        question.target,
+        trials=question.trials,
+        said=Said(source=question.source),
+        home=places.home,
+        command=question.command,
+    )
+    is_new = advice.advice_id not in ledger.advice_ids(places.home)
+    advice_id = keep(places.home, found, advice, question.asked)
+    entry = ledger.load(places.home, advice_id)
+    page = ledger.page_url(places.home, advice_id)
+    return Answered(name, question, entry, page, is_new)
+
+
+def _words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,49 @@
+"""Advice for the questions that a home keeps, asked again whenever something landed."""
+
+import dagster as dg
+
+from autollm.evaluation.markdown import markdown
+from pipelines import groups
+from pipelines.assets.logs import TABLES
+from pipelines.resources import JobSettings
+
+NO_QUESTION = """None yet. A file `questions/NAME.toml` in the home is one:
+
+    source = "my-sweep"
+    target = "params=7B,tokens=140B"
+"""
+
+
+@dg.asset(
+    group_name=groups.ADVICE,
+    deps=[dg.AssetKey(["bronze", name]) for name in TABLES],
+    kinds={"mlflow"},
+)
+def recommendations(
+    context: dg.AssetExecutionContext, settings: JobSettings
+) -> dg.MaterializeResult:
+    """What the next expensive run of every source with a question should use; kept in
+    the ledger, each advice a run in MLflow.
+    """
+    from autollm.stages.advice_runs import mirror
+    from autollm.stages.questions import answer_all
+
+    places = settings.places
+    answered = answer_all(places, context.log.info)
+    for one in answered:
+        if one.problem:
+            context.log.warning(f"question {one.name}: {one.problem}")
+    mirrored = mirror(places, make=bool(answered))
+    rows = [one.row() for one in answered]
+    n_unanswered = sum(bool(one.problem) for one in answered)
+    metadata = {
+        "dagster/row_count": len(answered) - n_unanswered,
+        "questions": len(answered),
+        "unanswered": n_unanswered,
+        "advice": dg.MetadataValue.md(markdown(rows) or NO_QUESTION),
+        "written to MLflow": ", ".join(mirrored) or "nothing new",
+    }
+    for one in answered:
+        if one.page:
+            metadata[f"page {one.name}"] = dg.MetadataValue.path(one.page)
+    return dg.MaterializeResult(metadata=metadata)
