@@ -1,17 +1,19 @@
 """What each experiment could have reached, and where: one quadratic response per
-experiment, all of them with the same curvature.
+experiment, all of them with nearly the same curvature.
 
-    u = a_e + b_e . x + x' H x          x: natural units, centred; u: squashed loss
+    u = a_e + b_e . x + s_e x' H x      x: natural units, centred; u: loss above the
+                                        experiment's best, in one unit for all
 
-a, b and H enter linearly, so that one least squares gives them with their covariance;
-b_e = b + its own deviation, ridged; H is shared and made positive definite. The minimum
-of the fitted response is what an experiment could have reached: the raw best of n rows
-is not, since the best of 40 lies lower than the best of 5 of the same thing. Its
-variance is that of a prediction at the optimum (envelope theorem), so that it knows how
-many runs it rests on. Source: G. Box, K. Wilson, "On the experimental attainment of
-optimum conditions" (1951), with robust weights as in policies/bowl_fit.py.
+a, b, H and s enter linearly, so that one least squares gives them with their
+covariance; b_e = b + its own deviation, ridged; s_e is near 1; H is shared and made
+positive definite. The minimum of the fitted response is what an experiment could have
+reached: the raw best of n rows is not, since the best of 40 lies lower than the best of
+5 of the same thing. Its variance is that of a prediction at the optimum (envelope
+theorem), so that it knows how many runs it rests on. Rows far above the median may
+stand on a cliff, which is no part of a bowl: they enter once the bowl through the
+others foretells them. Source: G. Box, K. Wilson, "On the experimental attainment of
+optimum conditions" (1951).
 
-What does not belong here: how optima or minima move with scale (laws.py, loss_law.py).
 Invariant: an optimum lies within its experiment's own rows; where the fit puts it
 beyond, `edge` says on which side, and the minimum is an upper bound.
 """
@@ -26,18 +28,21 @@ import numpy as np
 from autollm.core.space import Space
 from autollm.gym.tables.squashing import squash
 
-FAR = 1.6
-"""Rows with a larger u lie on the cliff, which is no part of a bowl (bowl_fit.FAR)."""
+FAR = 3.0
+"""Rows that lie further above the median, in squashed units (7 times median - best),
+start as part of the cliff."""
 FULL_SHAPE = 6
 """With more coordinates only the diagonal of H is fitted: rows could not determine how
 they interact."""
 N_PASSES = 6
-SCALE_SD = 0.3
+STRETCH_SD = 0.3
 """Prior sd of an experiment's curvature over the common one, as a share."""
+STRETCHES = (0.4, 2.5)
+"""Bounds of that share: two prior sd, as a factor either way."""
 OUTLIER = 3.0
 """Robust standard deviations from which a residual counts half."""
-SHARED = 10
-"""Rows that an experiment's own scatter is shrunk by towards that of all."""
+MOST_LEVERAGE = 0.9
+"""A row of leverage 1 has no residual of its own to tell of its variance."""
 LEAST_CURVATURE = 0.02
 """Least eigenvalue of H, in units of 1 / extent^2: positive definite, nearly flat."""
 
@@ -98,10 +103,7 @@ def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
     """Fit all experiments together; they need one row each, and no minimum number."""
     columns = _curved(space, experiments)
     fit = _Fit(space, experiments, columns)
-    fit.step()
-    for _ in range(N_PASSES - 1):
-        if columns:
-            fit.sharpen()
+    for _ in range(N_PASSES):
         fit.step()
     levels = [fit.level(e) for e in range(len(experiments))]
     told = fit.told
@@ -133,10 +135,9 @@ class _Fit:
     ):
         self._experiments = experiments
         self._columns = columns
-        self._scales = [_scale(e.loss) for e in experiments]
+        self._scale = _common_scale(experiments)
         self._best = [float(np.min(e.loss)) for e in experiments]
-        self._loss, self._x, self._c = self._gather()
-        self._rescale(np.ones(len(experiments)))
+        self._u, self._x, self._c = self._gather()
         self._centre = self._x[self._u <= 1].mean(axis=0)
         self._x = self._x - self._centre
         self._spanned = np.ptp(self._x, axis=0) > 0
@@ -148,7 +149,12 @@ class _Fit:
         self._told = [
             k for k, column in enumerate(columns) if space.gridded[column]
         ]
-        self._weight = np.ones(len(self._u))
+        far = [squash(e.loss) > FAR for e in experiments]
+        self._on_cliff = np.concatenate(far)
+        self._diverged = np.concatenate([e.diverged for e in experiments])
+        self._weight = np.where(self._on_cliff, 0.0, 1.0)
+        i, j = self._pairs
+        self.curvature = np.diag(4 / self._extent**2)
         self.residual_sd = 0.0
 
     @property
@@ -159,62 +165,32 @@ class _Fit:
         return [self._columns[k] for k in self._told]
 
     def _gather(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Losses above the best [n], points [n, d_all] and experiment numbers [n] of the
-        good rows.
-        """
-        keep = [squash(e.loss) <= FAR for e in self._experiments]
-        rows = list(zip(self._experiments, keep, strict=True))
-        u = np.concatenate([e.loss[k] - e.loss.min() for e, k in rows])
-        x = np.concatenate([e.points[k] for e, k in rows])
-        c = np.concatenate(
-            [np.full(int(k.sum()), n) for n, k in enumerate(keep)]
-        )
-        return u, x, c
-
-    def _rescale(self, factors: np.ndarray) -> None:
-        """Multiply the loss units of one u, by experiment."""
-        self._scales = [
-            s * f for s, f in zip(self._scales, factors, strict=True)
-        ]
-        self._u = self._loss / np.array(self._scales)[self._c]
-
-    def sharpen(self) -> None:
-        """Let each experiment's own curvature, shrunk to the common one, set its scale:
-        a median of few rows is a poor unit.
-        """
-        curved = self._x[:, self._columns]
-        height = np.einsum("ni,ij,nj->n", curved, self.curvature, curved)
-        factors = []
-        for e in range(len(self._experiments)):
-            mine = self._c == e
-            design = np.column_stack(
-                [np.ones(mine.sum()), curved[mine], height[mine]]
-            )
-            mean = np.append(np.zeros(design.shape[1] - 1), 1.0)
-            precision = np.append(
-                np.full(design.shape[1] - 1, 1e-3), 1 / SCALE_SD**2
-            )
-            weight = self._weight[mine] / self._variance
-            beta, _ = _solve(design, self._u[mine], weight, mean, precision)
-            factors.append(float(np.clip(beta[-1], 0.5, 2.0)))
-        self._rescale(np.array(factors))
+        """Losses above the best in units of u [n], points [n, d_all] and experiment numbers [n]."""
+        rows = self._experiments
+        u = np.concatenate([e.loss - e.loss.min() for e in rows])
+        x = np.concatenate([e.points for e in rows])
+        counts = [len(e.loss) for e in rows]
+        return u / self._scale, x, np.repeat(np.arange(len(rows)), counts)
 
     def _rows(self, x: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Design [n, p] of centred points [n, d_all] of experiments [n]: floors, common
-        slopes, own slopes, curvature.
+        slopes, own slopes, own stretch of the curvature, curvature.
         """
         one_hot = np.eye(len(self._experiments))[c]
         curved = x[:, self._columns]
         i, j = self._pairs
         own = (one_hot[:, :, None] * curved[:, None, :]).reshape(len(x), -1)
         squares = curved[:, i] * curved[:, j]
+        height = np.einsum("ni,ij,nj->n", curved, self.curvature, curved)
+        stretch = one_hot * height[:, None]
         return np.concatenate(
-            [one_hot, x[:, self._spanned], own, squares], axis=1
+            [one_hot, x[:, self._spanned], own, stretch, squares], axis=1
         )
 
     def _prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and precision of the parameters: floors and common slopes nearly free,
-        own slopes within 1 u a natural unit, curvature about 4 u across the window.
+        own slopes within 1 u a natural unit, own curvature within STRETCH_SD of the
+        common one, and that about 4 u across the window.
         """
         i, j = self._pairs
         n = len(self._experiments)
@@ -222,9 +198,13 @@ class _Fit:
         shape = 4 / (self._extent[i] * self._extent[j])
         mean_shape = np.where(i == j, shape, 0.0)
         n_common = int(self._spanned.sum())
-        mean = np.concatenate([np.zeros(n + n_common + n * d), mean_shape])
+        mean = np.concatenate([np.zeros(n + n_common + n * d + n), mean_shape])
         sd = np.concatenate(
-            [np.full(n, 1.0), np.full(n_common, 1.0), np.ones(n * d), 2 * shape]
+            [
+                np.ones(n + n_common + n * d),
+                np.full(n, STRETCH_SD),
+                2 * shape,
+            ]
         )
         return mean, 1 / sd**2
 
@@ -253,40 +233,49 @@ class _Fit:
             )
             theta = np.concatenate([head, shape])
         residual = self._u - design @ theta
-        good = self._u <= 1
+        good = (self._u <= 1) & ~self._on_cliff
         freedom = max(good.sum() - len(self._experiments), 1)
         self.residual_sd = float(np.sqrt(np.sum(residual[good] ** 2) / freedom))
         # by the fitted u: by the recorded one, lucky rows would weigh more
         sd = self.residual_sd + 0.1 * np.clip(self._u - residual, 0.1, 2)
         scaled = residual / sd
-        typical = max(1.48 * float(np.median(np.abs(scaled))), 1e-6)
-        trust = 1 / (
-            1 + (scaled / (OUTLIER * typical)) ** 2
-        )  # Cauchy, as bowl_fit
+        kept = np.abs(scaled[~self._on_cliff])
+        typical = max(1.48 * float(np.median(kept)), 1e-6)
+        strange = np.abs(scaled) / (OUTLIER * typical)
+        # a row that the bowl foretells stands on no cliff, however far up it lies
+        self._on_cliff = self._on_cliff & ((strange > 1) | self._diverged)
+        trust = 1 / (1 + strange**2)  # Cauchy, as bowl_fit
+        trust[self._on_cliff] = 0.0
         n_free = max(trust.sum() - self._n_used(precision, covariance), 1.0)
         self._variance = max(float(trust @ scaled**2) / n_free, 1e-12)
         self._weight = trust / sd**2
         self._theta = theta
-        self._covariance = covariance * self._variance
+        self._covariance = self._sandwich(
+            design, residual, covariance, precision
+        )
         self.curvature = curvature
-        self._share = self._misfit_shares(trust * scaled**2)
 
     @staticmethod
     def _n_used(precision: np.ndarray, covariance: np.ndarray) -> float:
         """Parameters that the rows determine, and not the prior."""
         return len(precision) - float(precision @ np.diag(covariance))
 
-    def _misfit_shares(self, squares: np.ndarray) -> np.ndarray:
-        """Variance of each experiment's residuals over that of all [n_experiments],
-        shrunk to 1 as if SHARED rows more had the common one.
+    def _sandwich(
+        self,
+        design: np.ndarray,
+        residual: np.ndarray,
+        bread: np.ndarray,
+        precision: np.ndarray,
+    ) -> np.ndarray:
+        """Covariance of the parameters [p, p], whatever the rows' own variances are:
+        HC3 of J. MacKinnon, H. White, "Some heteroskedasticity-consistent covariance
+        matrix estimators" (1985), with the prior's share.
         """
-        common = max(float(squares.mean()), 1e-12)
-        n = len(self._experiments)
-        own = np.bincount(self._c, weights=squares, minlength=n)
-        counts = np.bincount(self._c, minlength=n)
-        free = np.maximum(counts - 1 - len(self._columns), 1)
-        inflated = own / common * counts / free
-        return (SHARED + inflated) / (SHARED + counts)
+        pull = self._weight[:, None] * design
+        leverage = np.einsum("np,pq,nq->n", pull, bread, design)
+        left_out = residual / (1 - np.clip(leverage, 0.0, MOST_LEVERAGE))
+        meat = (pull * left_out[:, None] ** 2).T @ pull
+        return bread @ (meat + self._variance * np.diag(precision)) @ bread
 
     def _positive(self, entries: np.ndarray) -> np.ndarray:
         d = len(self._columns)
@@ -319,9 +308,9 @@ class _Fit:
             rows = self._rows(x, np.full(len(x), e))
             row = rows[int(np.argmin(rows @ self._theta))]
         u = float(row @ self._theta)
-        variance = self._share[e] * (row @ self._covariance @ row)
+        variance = float(row @ self._covariance @ row)
         sd = float(np.sqrt(max(variance, 0.0)))
-        scale = self._scales[e]
+        scale = self._scale
         return Level(
             here.label,
             here.z,
@@ -347,10 +336,17 @@ class _Fit:
         own = self._theta[n + n_common :][e * d : (e + 1) * d]
         return common[self._columns] + own
 
+    def _stretch(self, e: int) -> float:
+        """Curvature of experiment `e` over the common one."""
+        n = len(self._experiments)
+        start = n + int(self._spanned.sum()) + n * len(self._columns)
+        return float(np.clip(1 + self._theta[start + e], *STRETCHES))
+
     def _optimum(self, e: int) -> np.ndarray:
         if not self._columns:
             return np.empty(0)
-        return -0.5 * np.linalg.solve(self.curvature, self._slopes(e))
+        downhill = np.linalg.solve(self.curvature, self._slopes(e))
+        return -0.5 * downhill / self._stretch(e)
 
     def _within(
         self, optimum: np.ndarray, low: np.ndarray, high: np.ndarray
@@ -367,7 +363,9 @@ class _Fit:
         return x
 
     def _optimum_sd(self, e: int, optimum: np.ndarray) -> np.ndarray:
-        """Delta method: c = -H^-1 b / 2, so dc = -H^-1 (db / 2 + dH c)."""
+        """Delta method: c = -H^-1 b / (2 s), so dc = -H^-1 (db / 2 + dH c) / s - c ds / s,
+        with s the stretch.
+        """
         n = len(self._experiments)
         d = len(self._columns)
         if not d:
@@ -378,19 +376,28 @@ class _Fit:
         for k, column in enumerate(self._columns):
             gradient[k, n + places[column]] += 0.5 * self._spanned[column]
             gradient[k, n + n_common + e * d + k] = 0.5
+        stretch = self._stretch(e)
         start = n + n_common + n * d
+        gradient[:, start + e] = self.curvature @ optimum
+        start += n
         for m, (i, j) in enumerate(zip(*self._pairs, strict=True)):
-            gradient[i, start + m] += 0.5 * optimum[j]
-            gradient[j, start + m] += 0.5 * optimum[i]
-        jacobian = -np.linalg.solve(self.curvature, gradient)
+            gradient[i, start + m] += 0.5 * stretch * optimum[j]
+            gradient[j, start + m] += 0.5 * stretch * optimum[i]
+        jacobian = -np.linalg.solve(self.curvature, gradient) / stretch
         variance = np.sum((jacobian @ self._covariance) * jacobian, axis=1)
-        return np.sqrt(np.maximum(self._share[e] * variance, 0.0))
+        return np.sqrt(np.maximum(variance, 0.0))
 
 
-def _scale(loss: np.ndarray) -> float:
-    """Loss units of one u: median - best; 1 where all are equal."""
-    spread = float(np.median(loss) - np.min(loss))
-    return spread if spread > 0 else 1.0
+def _common_scale(experiments: Sequence[Rows]) -> float:
+    """Loss units of one u: the geometric mean over experiments of median - best; 1
+    where all are equal. One unit for all, since an experiment's own median tells where
+    its rows lie around its optimum, not how curved its loss is.
+    """
+    spreads = np.array(
+        [float(np.median(e.loss) - np.min(e.loss)) for e in experiments]
+    )
+    positive = spreads[spreads > 0]
+    return float(np.exp(np.log(positive).mean())) if len(positive) else 1.0
 
 
 def _solve(

@@ -248,6 +248,16 @@ class Column:
             return 0.0
         return self.levels[-1] / self.levels[0]
 
+    @property
+    def is_geometric(self) -> bool:
+        """Whether ratios between neighbours of three or more positive levels are more
+        alike than their differences: 128, 256, 512, or 0.01, 0.03, 0.1.
+        """
+        if self.spans == 0.0 or len(self.levels) < 3:
+            return False
+        levels = np.array(self.levels)
+        return _unevenness(np.log(levels)) < _unevenness(levels)
+
     def octave_step(self) -> float | None:
         """The coarsest of 1, 1/2, 1/4 octaves that all values lie on, if it makes fewer
         levels of them than are printed.
@@ -264,6 +274,12 @@ class Column:
     def at(self, rows: np.ndarray) -> Column:
         """The column in some of the rows."""
         return Column(self.name, tuple(self.cells[r] for r in rows), self.style)
+
+
+def _unevenness(levels: np.ndarray) -> float:
+    """Standard deviation over mean of the steps between ascending levels [n]."""
+    steps = np.diff(levels)
+    return float(steps.std() / steps.mean())
 
 
 def _is_truth(cell: Any) -> bool:

@@ -234,7 +234,9 @@ class Knobs:
         shown += f"{column.n_distinct} levels"
         comments = {"scale": shown}
         step = None
-        if column.spans >= WIDE or (is_rate and column.spans >= LEAST_SPAN):
+        is_size = column.name.is_a("size", "knobs")
+        is_octaves = (is_rate or is_size) and column.spans >= LEAST_SPAN
+        if column.spans >= WIDE or is_octaves or column.is_geometric:
             entry["scale"] = "log"
             step = column.octave_step()
         elif column.kind == "integer":
@@ -250,7 +252,7 @@ class Knobs:
             )
         if is_rate:
             entry["role"] = "rate"
-        elif column.name.is_a("size", "knobs"):
+        elif is_size:
             entry["role"] = "size"
         return entry, comments
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from autollm.advisor.response import Rows, fit_response
 from autollm.core.knobs import Knob
@@ -68,3 +69,81 @@ def test_fit_response__one_row__is_answered():
     rows = experiment((-9, 7), n=1)
     level = fit_response(SPACE, [rows]).levels[0]
     assert np.isfinite(level.reached) and level.n_rows == 1
+
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+BATCHES = (128.0, 256.0, 512.0)
+SIZES = (125e6, 350e6, 760e6, 1.5e9)
+COARSE = Space((Knob("lr", "log", RATES), Knob("bs", "log", BATCHES)))
+
+
+def best_at(params: float) -> np.ndarray:
+    """Where the loss of `coarse_sweep` is least: log2 of rate and batch."""
+    octaves = np.log2(params / 350e6)
+    return np.array([np.log2(6e-4) - 0.25 * octaves, 8 + 0.3 * octaves])
+
+
+def coarse_sweep(noise: float, seed: int, narrowing: float = 0.0) -> list[Rows]:
+    """Three or four rates and three batches a size, as teams have them: the optimum
+    drifts out of the grid's middle, and the highest rate crashes at the large sizes.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for params in SIZES:
+        rates = RATES if params < 7e8 else RATES[:-1]
+        runs = [{"lr": r, "bs": b} for r in rates for b in BATCHES]
+        points = np.array([COARSE.encode(run) for run in runs])
+        off = points - best_at(params)
+        curvature = np.array([0.0096, 0.0048]) * (params / 350e6) ** -narrowing
+        loss = 2.0 + off**2 @ curvature + noise * rng.normal(size=len(points))
+        none = np.zeros(len(points), bool)
+        found.append(
+            Rows(str(params), np.array([np.log2(params)]), points, loss, none)
+        )
+    return found
+
+
+def errors_of(noise: float, narrowing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of optima and their claimed sds [seeds, levels, 2]; where the optimum lies
+    at an edge, not a number.
+    """
+    errors = []
+    claimed = []
+    for seed in range(20):
+        levels = fit_response(
+            COARSE, coarse_sweep(noise, seed, narrowing)
+        ).levels
+        off = np.array([level.optimum for level in levels])
+        off = off - np.array([best_at(params) for params in SIZES])
+        inside = np.array([level.edge == 0 for level in levels])
+        errors.append(np.where(inside, off, np.nan))
+        claimed.append([level.optimum_sd for level in levels])
+    return np.array(errors), np.array(claimed)
+
+
+def test_fit_response__optimum_off_the_middle_of_a_coarse_grid__is_found():
+    errors, _ = errors_of(noise=0.002, narrowing=0.0)
+    spread = np.sqrt(np.nanmean(errors**2, axis=0))
+    assert spread[:, 0].max() < 0.1  # octaves of the rate, at every size
+    assert spread[:, 1].max() < 0.25
+
+
+@pytest.mark.parametrize("narrowing", [0.0, 0.5])
+@pytest.mark.parametrize("noise", [0.002, 0.006])
+def test_fit_response__noisy_sweeps__optima_lie_within_their_errors(
+    noise, narrowing
+):
+    errors, claimed = errors_of(noise, narrowing)
+    known = np.isfinite(errors)
+    covered = np.abs(errors[known]) < 1.645 * claimed[known]
+    assert 0.8 <= covered.mean() <= 0.98  # nominal 90 %
+
+
+def test_fit_response__row_on_a_cliff__moves_no_optimum():
+    clean = experiment((-9, 7), noise=0.001)
+    loss = clean.loss.copy()
+    highest = clean.points[:, 0] >= -6.5
+    loss[highest] += 3.0
+    cliff = Rows("c", clean.z, clean.points, loss, clean.diverged)
+    level = fit_response(SPACE, [cliff]).levels[0]
+    np.testing.assert_allclose(level.optimum, (-9, 7), atol=0.1)
