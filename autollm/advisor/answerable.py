@@ -8,6 +8,7 @@ with an interval stands behind it; every row says because of what.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Answerable, Help
 from autollm.advisor.laws import Law
+from autollm.advisor.question import further_level
 from autollm.advisor.study import Study
 
 LOOSE_SPLIT = 4.0
@@ -242,10 +244,11 @@ def cost_at(study: Study, z: np.ndarray, level: int) -> dict[str, float | None]:
     here = experiments[level].compute_flops
     hours = table.column("cost_device_hours", study.question.levels[level])
     known = hours[np.isfinite(hours)]
+    told = flops if study.evidence.has_flops else None
     if flops is None or not len(known):
-        return {"flops": flops, "device_hours": None}
+        return {"flops": told, "device_hours": None}
     return {
-        "flops": flops,
+        "flops": told,
         "device_hours": float(np.median(known)) * flops / here,
     }
 
@@ -298,17 +301,39 @@ def _more_values(study: Study, names: list[str]) -> list[Help]:
 
 
 def _beyond_edges(study: Study, names: list[str] | None = None) -> list[Help]:
-    """A run one natural unit beyond the rows, at every level whose optimum lies there,
-    the cheapest first.
+    """A run one step beyond the rows, at every level whose optimum lies there, the
+    cheapest first.
     """
     found = []
     for level, fitted in enumerate(study.response.levels):
         for j, name in enumerate(study.response.names):
-            if fitted.edge[j] and (names is None or name in names):
-                point = _at_optimum(study, level)
-                point[study.response.columns[j]] += fitted.edge[j]
-                found.append(_help(study, point, level))
+            if not fitted.edge[j] or (names is not None and name not in names):
+                continue
+            further = _beyond(study, level, j)
+            if further is not None:
+                found.append(further)
     return found
+
+
+def _beyond(study: Study, level: int, j: int) -> Help | None:
+    """A level's best run with the fitted knob `j` one step beyond its rows; None where
+    no run can have that.
+    """
+    space = study.question.space
+    name = study.response.names[j]
+    column = study.response.columns[j]
+    side = int(study.response.levels[level].edge[j])
+    knob = space.knobs[space.names.index(name)]
+    tried = study.rows[level].points[:, column]
+    edge = float(tried.max() if side > 0 else tried.min())
+    reached = knob.decode(edge)
+    within = tuple(v for v in knob.levels if (reached - v) * side >= 0)
+    further = further_level(replace(knob, levels=within), side)
+    if further is None:
+        return None
+    point = _at_optimum(study, level)
+    point[column] = knob.encode(further)
+    return _help(study, point, level)
 
 
 def _off_the_ray(study: Study) -> list[Help]:

@@ -99,8 +99,9 @@ def _target(found: Study) -> Target:
     compute = question.compute_flops
     times = compute / dearest if compute else None
     shown = {found.evidence.native(n): v for n, v in question.fidelity.items()}
+    flops = compute if found.evidence.has_flops else None
     return Target(
-        shown, compute, times, found.distance.along, found.distance.across
+        shown, flops, times, found.distance.along, found.distance.across
     )
 
 

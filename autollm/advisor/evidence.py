@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ from autollm.core.errors import (
     SetupError,
     UnknownNameError,
 )
-from autollm.core.files import scratch_folder
+from autollm.core.files import is_local, local_path, scratch_folder
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
+from autollm.logs.catalog import builtin_mappings, load_mapping, own_mappings
 
 MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
 
@@ -63,6 +64,8 @@ class Evidence:
     constants: dict[str, Any] = field(default_factory=dict)
     sd_replicas: float | None = None
     """Pooled sd of replicas of one configuration, objective's unit; None without any."""
+    has_flops: bool = True
+    """Whether costs are FLOPs; if not, they only order the experiments."""
 
     @property
     def table_id(self) -> str:
@@ -92,13 +95,8 @@ def read_evidence(
     """
     with scratch_folder("advice") as folder:
         lake = str(folder)
-        mapping, notes = land([str(p) for p in paths], lake, said, home)
-        bronze = f"{lake}/bronze"
-        marts = build_marts(bronze, MARTS)
-        cells = raw_cells(bronze)
-    return evidence_of_marts(
-        marts, said.source, cells, columns_of(mapping), notes
-    )
+        notes = land([str(p) for p in paths], lake, said, home)
+        return _landed(lake, said, notes)
 
 
 def read_home(home: str, said: Said) -> Evidence:
@@ -108,9 +106,6 @@ def read_home(home: str, said: Said) -> Evidence:
         AdviceError: nothing has landed, or more than one source and none was named.
         SetupError: the home is no local folder.
     """
-    from autollm.core.files import is_local, local_path
-    from autollm.logs.catalog import builtin_mappings, own_mappings
-
     if not is_local(home):
         raise SetupError(
             f"the home {home} is no local folder, which DuckDB reads alone. Fix: name "
@@ -123,13 +118,29 @@ def read_home(home: str, said: Said) -> Evidence:
             f"nothing has landed in {home}.",
             "autollm ingest PATH, or name the logs here.",
         )
+    return _landed(local_path(home), said)
+
+
+def _landed(
+    home: str, said: Said, notes: tuple[tuple[str, str], ...] = ()
+) -> Evidence:
+    """The evidence of one source that landed in a local home, read by the mapping that
+    was named, the home's own or a built-in one.
+    """
+    bronze = f"{home}/bronze"
     marts = build_marts(bronze, MARTS)
-    known = builtin_mappings() | own_mappings(home)
-    name = said.source.split("/")[0]
-    cells = raw_cells(bronze)
-    return evidence_of_marts(
-        marts, said.source, cells, columns_of(known.get(name))
+    source = _one_source(marts["mart_gym__outcomes"], said.source)
+    mapping = None
+    if said.mapping:
+        mapping = load_mapping(said.mapping, home)
+    else:
+        known = builtin_mappings() | own_mappings(home)
+        mapping = known.get(source.split("/")[0])
+    found = evidence_of_marts(
+        marts, source, raw_cells(bronze), columns_of(mapping), notes
     )
+    is_guessed = mapping is not None and mapping.cost.guessed
+    return replace(found, has_flops=found.has_flops and not is_guessed)
 
 
 def evidence_of_marts(
@@ -163,6 +174,7 @@ def evidence_of_marts(
         notes,
         _constants([r["cells"] for r in runs]),
         _replica_sd(outcomes),
+        None not in mine["mart_gym__outcomes"]["compute_flops"].to_pylist(),
     )
 
 

@@ -213,17 +213,31 @@ def widened(space: Space, outward: np.ndarray) -> Space:
 
 
 def _longer(knob: Knob, side: int) -> Knob:
+    further = further_level(knob, side)
+    if further is None:
+        return knob
+    longer = [*knob.levels, further] if side > 0 else [further, *knob.levels]
+    return replace(knob, levels=tuple(longer))
+
+
+def _sign(number: float) -> int:
+    return int(number > 0) - int(number < 0)
+
+
+def further_level(knob: Knob, side: int) -> float | None:
+    """One more level below (-1) or above (1) a knob's window, a step like its last one
+    away; None where it has no such step, or none that a run can have: numbers of one
+    sign keep it, and shares of 1 stay shares.
+    """
     levels = list(knob.levels)
     if knob.scale not in ("log", "linear", "integer") or len(levels) < 2:
-        return knob
-    edge, inner = (
-        (levels[-1], levels[-2]) if side > 0 else (levels[0], levels[1])
-    )
-    further = (
-        edge * edge / inner if knob.scale == "log" else edge + (edge - inner)
-    )
-    if knob.scale != "log" and further * edge < 0:  # no sign that nobody ran
-        return knob
-    further = float(f"{further:.9g}")
-    longer = [*levels, further] if side > 0 else [further, *levels]
-    return replace(knob, levels=tuple(longer))
+        return None
+    edge, inner = levels[-2:][::-1] if side > 0 else levels[:2]
+    if knob.scale == "log":
+        return float(f"{edge * edge / inner:.9g}")
+    further = edge + (edge - inner)
+    is_share = levels[0] >= 0 and levels[-1] <= 1
+    changes_sign = _sign(further) not in {_sign(level) for level in levels}
+    if changes_sign or (is_share and further > 1):
+        return None
+    return float(f"{further:.9g}")

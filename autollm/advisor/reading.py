@@ -1,28 +1,33 @@
-"""A user's logs into a lake of their own: which mapping reads them, known or proposed,
-and what their cells said.
+"""A user's logs into a lake of their own, and what their cells said.
 
-With evidence.py the only module of the advisor that knows `autollm.logs`. What does not
-belong here: outcome tables (evidence.py). Invariant: what the user said is never
-guessed over, and an open question is an error, not a guess.
+With evidence.py the only module of the advisor that knows `autollm.logs`. Invariant:
+they are read as `autollm ingest` reads them; what the user said is never guessed over,
+and an open question is an error, not a guess.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from autollm.core.errors import AdviceError, AutoLLMError
+from autollm.core.files import local_path
+from autollm.logs import proposals
+from autollm.logs.catalog import load_mapping, own_mappings
+from autollm.logs.guesses import Guess, Guesser
+from autollm.logs.landing import ingest
 
 Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]
 """Raw cells and line of a run, by source and run."""
-COMPRESSED = re.compile(r"\.(gz|zst|bz2|xz)$")
+OWN_PARTS = ("mappings", "readers")
+"""Folders of a home that say how its logs are read."""
 INSPECT = "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
 
 
@@ -41,107 +46,103 @@ class Said:
 
 def land(
     paths: list[str], lake: str, said: Said, home: str
-) -> tuple[Any, tuple[tuple[str, str], ...]]:
-    """Land files in a lake; the mapping that read them, where it is one, and notes."""
-    from autollm.logs.catalog import load_mapping
+) -> tuple[tuple[str, str], ...]:
+    """Land files in a lake as `autollm ingest` does, with the mappings and readers of a
+    home; notes on how they were read, as (code, text).
 
-    notes: tuple[tuple[str, str], ...] = ()
-    mapping = load_mapping(said.mapping, home or lake) if said.mapping else None
-    if mapping is None:
-        mapping, notes = _known_or_proposed(paths, said, home or lake)
-    report = _ingest(paths, lake, mapping)
-    if report.n_runs == 0 and mapping is None:
-        mapping, notes = _proposed(paths[0], said, home or lake)
-        report = _ingest(paths, lake, mapping)
+    Raises:
+        AdviceError: nothing could be read, or a question is open that only a person
+            answers.
+    """
+    guesses: list[Guess] = []
+    mapping = None
+    with _unreadable():
+        if home:
+            _bring(home, lake)
+        if said.mapping:
+            mapping = load_mapping(said.mapping, lake)
+        else:
+            guesser = Guesser(lake, _words(said), _nobody, _nothing)
+            guesses = [guess for path in paths for guess in guesser.guess(path)]
+    _answered(guesses)
+    with _unreadable():
+        report = ingest(paths, lake, mapping)
+    problems = [guess.problem for guess in guesses if guess.problem]
+    reasons = problems + [line.reason for line in report.quarantined]
+    reason, _, remedy = reasons[0].partition(" Fix: ") if reasons else [""] * 3
+    first = f" First problem: {reason}" if reason else ""
     if report.n_runs == 0:
-        first = f" First problem: {report.quarantined[0].reason}" * bool(
-            report.quarantined
+        read = f"no run could be read from {', '.join(paths)}.{first}"
+        raise AdviceError("unreadable", read, remedy or INSPECT)
+    notes = _notes(guesses)
+    if problems:
+        notes += (
+            ("set-aside", f"{len(problems)} tables were not read.{first}"),
         )
-        raise AdviceError(
-            "unreadable",
-            f"no run could be read from {', '.join(paths)}.{first}",
-            INSPECT,
-        )
-    if report.n_lines_quarantined:
-        lines = report.n_lines_quarantined
-        first = f", for example: {report.quarantined[0].reason}"
-        notes += (("set-aside", f"{lines} lines could not be read{first}"),)
-    return mapping, notes
+    elif report.n_lines_quarantined:
+        n_lines = report.n_lines_quarantined
+        notes += (("set-aside", f"{n_lines} lines could not be read.{first}"),)
+    return notes
 
 
-def _ingest(paths: list[str], lake: str, mapping: Any) -> Any:
-    from autollm.logs.landing import ingest
-
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Errors of reading as no answer."""
     try:
-        return ingest(paths, lake, mapping)
+        yield
     except AutoLLMError as error:
         raise unreadable(error) from error
 
 
-def _known_or_proposed(
-    paths: list[str], said: Said, home: str
-) -> tuple[Any, tuple[tuple[str, str], ...]]:
-    """A mapping of the catalogue or the home that claims the file, else a proposed one;
-    None for folders and run logs, which landing knows by itself.
-    """
-    from autollm.logs.catalog import builtin_mappings, own_mappings
-
-    if len(paths) != 1 or not Path(paths[0]).is_file():
-        return None, ()
-    name = COMPRESSED.sub("", Path(paths[0]).name)
-    nothing_said = not (said.objective or said.knobs or said.fidelity)
-    for known in (*own_mappings(home).values(), *builtin_mappings().values()):
-        claims = any(fnmatchcase(name, pattern) for pattern in known.files)
-        if nothing_said and claims:
-            return known, (
-                ("mapping", f"{name} is read by the mapping {known.source}"),
-            )
-    if _is_run_log(paths[0]):
-        return None, ()
-    return _proposed(paths[0], said, home)
-
-
-def _proposed(
-    path: str, said: Said, home: str
-) -> tuple[Any, tuple[tuple[str, str], ...]]:
-    """What a look at the file proposes.
+def _bring(home: str, lake: str) -> None:
+    """Copy mappings and text formats of a home to the lake that is read here.
 
     Raises:
-        AdviceError: it cannot be read, or a question is open that only a person answers.
+        MappingError: one of the mappings is wrong.
     """
-    from autollm.logs import proposals
+    own_mappings(home)
+    for part in OWN_PARTS:
+        own = Path(local_path(home)) / part
+        if own.is_dir():
+            shutil.copytree(own, Path(lake) / part, dirs_exist_ok=True)
 
+
+def _words(said: Said) -> proposals.Said:
     pairs = ",".join(
         f"{name}={column}" for name, column in said.fidelity.items()
     )
-    try:
-        words = proposals.Said.parse(
-            said.objective or None, ",".join(said.knobs), pairs
-        )
-        found = proposals.propose(path, words, home)
-    except AutoLLMError as error:
-        raise unreadable(error) from error
-    for question in found.questions:
-        name = question.column
-        remedy = " or ".join(
-            f"--objective {name}:{a}" for a in question.answers
-        )
-        code = question.code.removesuffix("-unknown")
-        raise AdviceError(code, question.text, f"{remedy}.", name)
-    if found.mapping is None:
-        raise AdviceError(
-            "unreadable", found.problem or f"{path} is no table", INSPECT
-        )
-    return found.mapping, tuple((note.code, note.text) for note in found.notes)
-
-
-def _is_run_log(path: str) -> bool:
-    if not path.endswith((".jsonl", ".jsonl.zst")):
-        return False
-    return (
-        path.endswith(".zst")
-        or b'"autollm.run/1"' in Path(path).read_bytes()[:4096]
+    return proposals.Said.parse(
+        said.objective or None, ",".join(said.knobs), pairs
     )
+
+
+def _nobody(questions: Sequence[proposals.Question]) -> list[str]:
+    """No answer: who asks for advice is asked in its own words."""
+    return []
+
+
+def _nothing(text: str) -> None:
+    """No progress."""
+
+
+def _answered(guesses: Sequence[Guess]) -> None:
+    """Raise the first open question as an error."""
+    for guess in guesses:
+        if guess.is_asked and guess.proposal is not None:
+            question = guess.proposal.questions[0]
+            name = question.column
+            said = [f"--objective {name}:{a}" for a in question.answers]
+            code = question.code.removesuffix("-unknown")
+            remedy = f"{' or '.join(said)}."
+            raise AdviceError(code, question.text, remedy, name)
+
+
+def _notes(guesses: Sequence[Guess]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for guess in guesses:
+        if guess.mapping is not None and guess.proposal is not None:
+            found += [(note.code, note.text) for note in guess.proposal.notes]
+    return tuple(found)
 
 
 def unreadable(error: AutoLLMError) -> AdviceError:

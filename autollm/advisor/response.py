@@ -30,7 +30,7 @@ from autollm.gym.tables.squashing import squash
 
 FAR = 3.0
 """Rows that lie further above the median, in squashed units (7 times median - best),
-start as part of the cliff."""
+start as part of the cliff; rows that diverged stay there."""
 FULL_SHAPE = 6
 """With more coordinates only the diagonal of H is fitted: rows could not determine how
 they interact."""
@@ -149,7 +149,10 @@ class _Fit:
         self._told = [
             k for k, column in enumerate(columns) if space.gridded[column]
         ]
-        far = [squash(e.loss) > FAR for e in experiments]
+        far = [
+            ((squash(e.loss) > FAR) | e.diverged) & (e.loss > e.loss.min())
+            for e in experiments
+        ]
         self._on_cliff = np.concatenate(far)
         self._diverged = np.concatenate([e.diverged for e in experiments])
         self._weight = np.where(self._on_cliff, 0.0, 1.0)

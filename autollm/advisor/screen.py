@@ -60,12 +60,14 @@ def _heading(advice: Advice) -> Group:
     )
     lines = [Text("Next run at ", style="bold") + _text(coordinates)]
     if target.times_evidence is not None:
-        lines.append(
-            _text(
-                f"{target.compute_flops:.3g} FLOPs, {target.times_evidence:.3g} "
-                "times your most expensive evidence"
-            )
+        times = (
+            f"{target.times_evidence:.3g} times your most expensive evidence"
         )
+        if target.compute_flops is None:
+            times += " (FLOPs are not known)"
+        else:
+            times = f"{target.compute_flops:.3g} FLOPs, {times}"
+        lines.append(_text(times))
     evidence = advice.evidence
     better = "lower" if advice.objective["direction"] == "min" else "higher"
     read = (

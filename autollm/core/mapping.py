@@ -293,6 +293,10 @@ class Cost(_Entry):
     )
     device_hours: Formula | None = None
     wall_time_s: Formula | None = None
+    guessed: bool = Field(
+        False,
+        description="`flops` is no count of FLOPs: it orders the experiments, no more",
+    )
 
 
 class Mapping(_Entry):

@@ -53,10 +53,13 @@ _WHOLE_RUN = re.compile(
 
 @dataclass
 class Costs:
-    """Key of [cost] to formula, and to a doubt where there is one."""
+    """Key of [cost] to formula, and to a doubt where there is one; whether the FLOPs
+    are a guess.
+    """
 
     formulas: dict[str, str] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
+    guessed: bool = False
 
 
 def find_costs(roles: Roles, ladder: Ladder, naming: Naming) -> Costs:
@@ -113,11 +116,13 @@ def _flops(
 
 def _guess(roles: Roles, costs: Costs, formula: str, why: str) -> None:
     costs.formulas["flops"] = formula
+    costs.guessed = True
     costs.doubts["flops"] = "what one run costs; it orders the experiments"
     roles.book.say(
         "cost-guessed",
         f"no column says what a run cost in FLOPs: flops = {formula} is a guess ({why}). "
-        "It orders the experiments from cheap to expensive; correct [cost].",
+        "It orders the experiments from cheap to expensive; correct [cost], and delete "
+        "`guessed` there.",
     )
 
 

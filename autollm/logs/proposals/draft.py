@@ -364,6 +364,8 @@ def _sentinel_rules(
 
 def _cost(draft: Draft, costs: Costs) -> None:
     draft.raw["cost"] = dict(costs.formulas)
+    if costs.guessed:
+        draft.raw["cost"]["guessed"] = True
     for key, doubt in costs.doubts.items():
         draft.doubts[("cost", key)] = doubt
 

@@ -72,7 +72,7 @@ def test_propose__sweep__is_a_mapping_that_lands_it_whole(tmp_path):
     found = propose(path)
     mapping = parse_mapping(found.toml, "p")
     assert [(k.name, k.scale, k.step) for k in mapping.knobs] == [
-        ("optimizer", "categorical", None), ("lr_adam", "log", 1.0), ("lr_muon", "log", 1.0), ("batch_size", "integer", None)]  # fmt: skip
+        ("optimizer", "categorical", None), ("lr_adam", "log", 1.0), ("lr_muon", "log", 1.0), ("batch_size", "log", None)]  # fmt: skip
     assert [(q.name, q.column) for q in mapping.fidelity] == [
         ("params", "N"),
         ("tokens", "tokens"),
