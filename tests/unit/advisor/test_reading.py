@@ -95,7 +95,7 @@ def test_read_evidence__direction_that_no_name_tells__is_asked(tmp_path, rows):
     with pytest.raises(AdviceError) as raised:
         read_evidence([path], Said())
     assert raised.value.code == "direction"
-    assert raised.value.column == "eval_quality"
+    assert raised.value.about == "eval_quality"
     assert "--objective eval_quality:min" in str(raised.value)
 
 
