@@ -7,7 +7,6 @@ own process prints.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Collection
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import dagster as dg
 
+from autollm.core.progress import say
 from autollm.core.refusals import sentence_in
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ FIRST_GUESS_S = {
     "landing": 8.0,
     "dbt_build": 12.0,
     "trajectories": 40.0,
-    "agent_sft": 120.0,
-    "agent_rl": 150.0,
+    "training": 260.0,
     "validation_scores": 40.0,
     "held_out_scores": 90.0,
     "report": 5.0,
@@ -58,7 +57,7 @@ class StepProgress:
         self._instance = instance
         self._run_id = run_id
         self._steps = steps
-        self._out = out or sys.stderr
+        self._out = out
         self._expected = {s: FIRST_GUESS_S.get(s, OTHER_GUESS_S) for s in steps}
         self._expected |= longest_durations(instance, steps)
         self._expected |= dict.fromkeys(done, DONE_S)
@@ -151,9 +150,7 @@ class StepProgress:
         self._said_s = time.time()
         elapsed = _clock(self._said_s - self._began_s)
         left = _clock(self.left_s)
-        print(
-            f"[{elapsed}, about {left} left] {text}", file=self._out, flush=True
-        )
+        say(f"[{elapsed}, about {left} left] {text}", self._out)
 
 
 def longest_durations(
@@ -188,12 +185,8 @@ def likely_done(places: Places, settings: Settings) -> set[str]:
     folder = agents.trajectories_folder(places, settings, table)
     if (folder / "trajectories.jsonl").exists():
         done.add("trajectories")
-    for step, stage in (("agent_sft", agents.SFT), ("agent_rl", agents.SFT_RL)):
-        try:
-            if agents.done_of(agents.work_on(table, places, settings, stage)):
-                done.add(step)
-        except AutoLLMError:
-            return done
+    if agents.done_stage(places, settings, agents.SFT_RL) is not None:
+        done.add("training")
     for step, split in (
         ("validation_scores", "validation"),
         ("held_out_scores", "test"),

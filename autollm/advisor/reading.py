@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import local_path
+from autollm.core.ids import source_name
 from autollm.logs import proposals
 from autollm.logs.catalog import load_mapping, own_mappings
 from autollm.logs.guesses import Guess, Guesser
@@ -161,8 +162,7 @@ def raw_cells(bronze: str) -> Cells:
         wanted = ("source", "group", "run_id", "header_json", "line")
         rows = pq.read_table(path, columns=[n for n in wanted if n in names])
         for row in rows.to_pylist():
-            group = row.get("group")
-            source = f"{row['source']}/{group}" if group else row["source"]
+            source = source_name(row["source"], row.get("group") or "")
             cells = json.loads(row["header_json"] or "{}")
             found[source, row["run_id"]] = cells, row.get("line") or 0
     return found

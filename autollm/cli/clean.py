@@ -1,4 +1,6 @@
-"""`autollm clean`: delete old snapshots and checkpoints that nothing cites."""
+"""`autollm clean`: delete old snapshots and checkpoints that nothing cites, and judged
+episodes that answer nothing any more.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ def clean(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Delete old snapshots and checkpoints; never what a champion, a current agent or a
-    report cites.
+    """Delete old snapshots and checkpoints, never what a champion, a current agent or a
+    report cites; and judged episodes of policies that play otherwise today.
     """
     from autollm.core.places import resolve
     from autollm.stages.cleaning import clean as delete
@@ -36,13 +38,11 @@ def clean(
     if as_json:
         print(json.dumps([vars(item) for item in found]))
         return
+    verb = "would remove" if dry_run else "removed"
+    total = 0
     for item in found:
-        print(
-            f"{'would remove' if dry_run else 'removed'} {item.kind} {item.name} "
-            f"({item.n_bytes / 1e6:.1f} MB)"
-        )
-    print(
-        f"{len(found)} removed, {sum(i.n_bytes for i in found) / 1e6:.1f} MB"
-        if not dry_run
-        else f"{len(found)} removable"
-    )
+        megabytes = item.n_bytes / 1e6
+        total += item.n_bytes
+        print(f"{verb} {item.kind} {item.name} ({megabytes:.1f} MB)")
+    ending = "removable" if dry_run else "removed"
+    print(f"{len(found)} {ending}, {total / 1e6:.1f} MB")

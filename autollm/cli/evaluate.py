@@ -149,7 +149,7 @@ def contenders(
     allow_none: bool = False,
 ) -> tuple[tuple[str, ...], tuple[Agent, ...]]:
     """Ids of registered policies, and agents: those named by id, then those named by
-    reference (`A+B`: trainings NAME#1 and NAME#2).
+    reference (`A+B`: two trainings of one agent).
 
     Raises:
         UnknownNameError: neither a policy nor a trained agent; or no such registered
@@ -158,7 +158,6 @@ def contenders(
             others are left out, and stderr says why.
     """
     from autollm.core.errors import SetupError, UnknownNameError
-    from autollm.evaluation.leaderboard import TRAINING
     from autollm.policies.registry import policy_ids, why_absent
     from autollm.stages.agents import current_agents
 
@@ -180,13 +179,7 @@ def contenders(
             by_reference(places, settings.profile, one, taken)
             for one in reference.split("+")
         ]
-        many = len(trainings) > 1
-        agents += [
-            replace(a, policy_id=f"{trainings[0].policy_id}{TRAINING}{i}")
-            if many
-            else a
-            for i, a in enumerate(trainings, start=1)
-        ]
+        agents += _numbered(trainings)
     absent = {n: why_absent(n) for n in names if n in known and why_absent(n)}
     here = tuple(n for n in names if n in known and n not in absent)
     if absent and not here and not agents and not allow_none:
@@ -194,6 +187,17 @@ def contenders(
     for reason in absent.values():
         print(f"left out: {reason}", file=sys.stderr)
     return here, tuple(agents)
+
+
+def _numbered(trainings: list[Agent]) -> list[Agent]:
+    """Trainings of one agent under its id, each with its number; a single one as it is."""
+    if len(trainings) == 1:
+        return trainings
+    policy_id = trainings[0].policy_id
+    numbered = []
+    for i, agent in enumerate(trainings, start=1):
+        numbered.append(replace(agent, policy_id=policy_id, training=i))
+    return numbered
 
 
 def by_reference(

@@ -14,11 +14,17 @@ def config_id(config: dict[str, Any]) -> str:
     return content_hash(canonical_json(config))
 
 
+def source_name(source: str, group: str) -> str:
+    """What outcomes may be compared within: a mapping's source, with the group where its
+    table holds several such sets.
+    """
+    return f"{source}/{group}" if group else source
+
+
 def experiment_id(
     source: str, fidelity: dict[str, float], context_json: str = ""
 ) -> str:
-    """`<source>:<8 hex>` of the canonical fidelity, `source` with its group where there
-    is one.
+    """`<source>:<8 hex>` of the canonical fidelity; `source` as `source_name` gives it.
 
     `context_json`, canonical JSON of what outcomes must share to be compared
     (optimizer, schedule, tokenizer ...), is appended before hashing; empty where nothing

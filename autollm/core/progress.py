@@ -20,6 +20,11 @@ EVERY_S = 5.0
 """Between two lines: few enough for a log of an hour, soon enough for a person."""
 
 
+def say(text: str, out: TextIO | None = None) -> None:
+    """One line for a person, on stderr by default; written at once."""
+    print(text, file=out or sys.stderr, flush=True)
+
+
 class Progress:
     """How far work is.
 
@@ -56,7 +61,7 @@ class Progress:
         if now - self._said_s >= self._every_s or self._is_last(done):
             self._said_s = now
             line = self.line(now - self._start_s, done, said)
-            print(line, file=self._out, flush=True)
+            say(line, self._out)
 
     def line(self, elapsed_s: float, done: float, said: str = "") -> str:
         """`evaluate: 2/4 episodes, 3 s, 3 s left`."""

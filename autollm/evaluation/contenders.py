@@ -64,7 +64,7 @@ class Contender:
 
     @property
     def policy_id(self) -> str:
-        return self.player.policy_id
+        return self.player.name
 
 
 def registered(policy_id: str, modules: Sequence[str] = ()) -> Contender:
@@ -104,6 +104,7 @@ def agent(
     tasks_at_once: int = 0,
     modules: Sequence[str] = (),
     reads: Mapping[str, Any] | None = None,
+    training: int = 0,
 ) -> Contender:
     """An agent.
 
@@ -111,6 +112,7 @@ def agent(
         version: digest of its checkpoint.
         modules: those that play it.
         reads: texts and settings that its play hangs on besides, by value.
+        training: which of several trainings of one agent it is, from 1.
     """
     identity = identity_of(
         {
@@ -121,7 +123,7 @@ def agent(
         }
     )
     return Contender(
-        Player(policy_id, version, stage, decoding, identity),
+        Player(policy_id, version, stage, decoding, identity, training),
         make_agent,
         traced_numbers,
         tasks_at_once,

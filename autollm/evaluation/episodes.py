@@ -34,7 +34,7 @@ _TYPES = {
 }
 SCHEMA = pa.schema(
     [(f.name, _TYPES[str(f.type)]) for f in fields(EpisodeResult)],
-    metadata={"schema": "autollm.episodes/2"},
+    metadata={"schema": "autollm.episodes/3"},
 )
 
 
@@ -62,6 +62,18 @@ def load_results(
     return out
 
 
+def players_in(url: str) -> set[tuple[str, str, str]]:
+    """(policy_identity, policy_version, stage) of whose episodes a part holds; empty
+    where this version reads none of it.
+    """
+    part = pq.ParquetFile(io.BytesIO(storage.read_bytes(url)))
+    if not _is_readable(part.schema_arrow):
+        return set()
+    columns = ["policy_identity", "policy_version", "stage"]
+    found = part.read(columns).to_pydict()
+    return set(zip(*map(found.get, columns), strict=True))
+
+
 def _write_part(out_url: str, digest: str, results: list[EpisodeResult]) -> str:
     buffer = io.BytesIO()
     rows = pa.Table.from_pylist([r.as_row() for r in results], schema=SCHEMA)
@@ -82,7 +94,12 @@ def _read_part(url: str) -> list[EpisodeResult]:
         storage.remove(url)
         return []
     part = pq.read_table(io.BytesIO(data))
-    said = (part.schema.metadata or {}).get(b"schema")
-    if said != SCHEMA.metadata[b"schema"] or not part.schema.equals(SCHEMA):
+    if not _is_readable(part.schema):
         return []
     return [EpisodeResult(**row) for row in part.to_pylist()]
+
+
+def _is_readable(schema: pa.Schema) -> bool:
+    """Whether this version wrote a part of that schema."""
+    written = (schema.metadata or {}).get(b"schema")
+    return written == SCHEMA.metadata[b"schema"] and schema.equals(SCHEMA)

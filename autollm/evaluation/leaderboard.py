@@ -1,9 +1,9 @@
 """The leaderboard: means with intervals per suite, policy and k, paired differences,
 standings. Format: `leaderboard.json`, schema 2.
 
-Policies `NAME#1`, `NAME#2` ... are trainings of one agent that differ in their seed:
-each has its rows, and `trainings` says how all of them did together, with an interval
-that resamples trainings too.
+Trainings of one agent that differ in their seed have rows of their own, and
+`trainings` says how all of them did together, with an interval that resamples trainings
+too.
 
 What does not belong here: playing (runner.py), pictures (plots.py, report.py).
 Invariant: one leaderboard stands on one snapshot, one version of each suite and one
@@ -43,8 +43,6 @@ KS = (1, 3, 5, 10)
 PAIR_KS = (1, 3)
 BASELINES = ("copy-nearest", "moving-bowl", "pool-centre")
 """Every agent is compared with these in pairs; agents also with each other."""
-TRAINING = "#"
-"""Between the name of an agent and the number of its training."""
 
 Group = tuple[str, str, str, bool]
 ByPolicy = dict[str, list[EpisodeResult]]
@@ -93,7 +91,7 @@ def _grouped(results: Sequence[EpisodeResult]) -> list[ByPolicy]:
     out: dict[Group, ByPolicy] = {}
     for result in results:
         of_group = out.setdefault(_group(result), {})
-        of_group.setdefault(result.policy, []).append(result)
+        of_group.setdefault(result.player, []).append(result)
     return [out[group] for group in sorted(out)]
 
 
@@ -121,7 +119,7 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
     evaluation_id(results)
     for what, key, value in (
         ("versions of suite", "suite", "suite_version"),
-        ("versions of policy", "policy", "policy_identity"),
+        ("versions of policy", "player", "policy_identity"),
         ("budgets in suite", "suite", "trials"),
     ):
         values_of: dict[str, set[str]] = {}
@@ -208,6 +206,7 @@ def _row(own: list[EpisodeResult], k: int) -> Score:
         policy=first.policy,
         policy_version=first.policy_version,
         policy_identity=first.policy_identity,
+        training=first.training,
         live=first.live,
         stage=first.stage,
         decoding=first.decoding,
@@ -275,8 +274,8 @@ def _pair(
     return Pair(
         **_head(own[0]),
         **_bounds(difference),
-        policy=own[0].policy,
-        baseline=other[0].policy,
+        policy=own[0].player,
+        baseline=other[0].player,
         measure=measure,
         k=k,
         n_pairs=len(common),
@@ -289,9 +288,9 @@ def _trainings(by_policy: ByPolicy) -> Iterator[Trainings]:
     `baseline` where that is not empty.
     """
     members: dict[str, list[list[EpisodeResult]]] = {}
-    for policy, own in by_policy.items():
-        if TRAINING in policy:
-            members.setdefault(policy.split(TRAINING)[0], []).append(own)
+    for own in by_policy.values():
+        if own[0].training:
+            members.setdefault(own[0].policy, []).append(own)
     opponents = ["", *(b for b in BASELINES if b in by_policy)]
     for name, together in members.items():
         for baseline in opponents:
@@ -320,7 +319,7 @@ def _training(
         **_bounds(found),
         policy=name,
         n_trainings=len(own),
-        baseline=baseline[0].policy if baseline else "",
+        baseline=baseline[0].player if baseline else "",
         k=k,
         n_pairs=len(common),
         mean=found.mean,

@@ -35,9 +35,9 @@ def score_rows(board: Leaderboard) -> list[dict[str, Any]]:
     ks = sorted({score.k for score in board.rows})
     columns = [f"k={k}" for k in ks]
     for score in board.rows:
-        head = {"suite": score.suite, "policy": score.policy}
+        head = {"suite": score.suite, "policy": score.player}
         blank = dict.fromkeys(columns, "")
-        row = rows.setdefault((score.suite, score.policy), {**head, **blank})
+        row = rows.setdefault((score.suite, score.player), {**head, **blank})
         row[f"k={score.k}"] = _regret(score)
     return sorted(
         rows.values(), key=lambda row: (row["suite"], row[columns[0]])

@@ -114,7 +114,7 @@ def _line(
     axes: Axes, own: Sequence[EpisodeResult], colour: str, mark: str
 ) -> np.ndarray:
     """Draw one policy's regret with its band; returns the means [n_trials]."""
-    policy = own[0].policy
+    policy = own[0].player
     ks = np.arange(1, min(r.trials for r in own) + 1)
     curve = [interval(score_matrix(own, "regret", int(k))) for k in ks]
     mean = np.array([point.mean for point in curve])

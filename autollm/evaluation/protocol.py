@@ -39,7 +39,8 @@ class EpisodeResult:
     oracle gets on the same draw. n_calls, malformed, repeated, off_table: counts.
     inference_regret: latent regret of the submitted configuration (of the incumbent
     when nothing was submitted). n_traced, n_numbers: numbers in an agent's thoughts
-    that stand in what it had read, and all of them.
+    that stand in what it had read, and all of them. training: which of several
+    trainings of one agent played, from 1; 0 where there is one.
     """
 
     table_id: str
@@ -78,11 +79,17 @@ class EpisodeResult:
     n_numbers: int = 0
     transcript_json: str = ""
     error: str = ""
+    training: int = 0
+
+    @property
+    def player(self) -> str:
+        """Who played, as tables and pictures name them."""
+        return player_name(self.policy, self.training)
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Identity: work of equal key is done once."""
-        return (self.task_digest, self.policy, self.policy_identity, self.seed)
+        return (self.task_digest, self.player, self.policy_identity, self.seed)
 
     def as_row(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,6 +106,17 @@ class Player:
     stage: str = ""
     decoding: str = ""
     identity: str = ""
+    training: int = 0
+
+    @property
+    def name(self) -> str:
+        """As tables and pictures name it."""
+        return player_name(self.policy_id, self.training)
+
+
+def player_name(policy_id: str, training: int) -> str:
+    """A policy's id, with the number of its training where there are several."""
+    return f"{policy_id}#{training}" if training else policy_id
 
 
 @dataclass(frozen=True)
@@ -124,7 +142,7 @@ def key_of(
     task: Task, table: OutcomeTable, player: Player, seed: int
 ) -> tuple[Any, ...]:
     """The key that the result of this episode will have."""
-    return (task_digest(task, table), player.policy_id, player.identity, seed)
+    return (task_digest(task, table), player.name, player.identity, seed)
 
 
 def play(
@@ -224,6 +242,7 @@ def result_of(
         if calls.transcript
         else "",
         error=error,
+        training=player.training,
     )
 
 

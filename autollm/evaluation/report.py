@@ -91,7 +91,7 @@ def render(
         n_openings += "opened_because" in look
     versions, suites = set(), set()
     for r in results:
-        versions.add((r.policy, r.policy_version))
+        versions.add((r.player, r.policy_version))
         suites.add((r.suite, r.suite_version))
     return page(
         "report.html.j2",
@@ -115,7 +115,7 @@ def render(
 
 def _agents_first(results: Sequence[EpisodeResult]) -> list[str]:
     """Ids of all policies by name, agents before the others."""
-    stage_of = {r.policy: r.stage for r in results}
+    stage_of = {r.player: r.stage for r in results}
     return sorted(stage_of, key=lambda policy: (not stage_of[policy], policy))
 
 
@@ -343,7 +343,7 @@ def _errors(results: Sequence[EpisodeResult]) -> list[tuple[str, int, str]]:
     raised: dict[str, list[str]] = {}
     for r in results:
         if r.error:
-            raised.setdefault(r.policy, []).append(r.error)
+            raised.setdefault(r.player, []).append(r.error)
     out = []
     for policy, messages in sorted(raised.items()):
         out.append((policy, len(messages), messages[0]))

@@ -19,7 +19,7 @@ def results_by_policy(
     """Results of each policy; policies in the order of their first result."""
     out: dict[str, list[EpisodeResult]] = {}
     for result in results:
-        out.setdefault(result.policy, []).append(result)
+        out.setdefault(result.player, []).append(result)
     return out
 
 

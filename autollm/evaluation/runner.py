@@ -365,7 +365,7 @@ class _Writer:
         self.results += results
         self._waiting += results
         n = len(self.results)
-        who = f" ({results[0].policy} on {results[0].suite})" if results else ""
+        who = f" ({results[0].player} on {results[0].suite})" if results else ""
         self._progress.reach(n, f"{n}/{self.n_wanted} episodes{who}")
         if time.monotonic() - self._written_s > FLUSH_S:
             self.flush()

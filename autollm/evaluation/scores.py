@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from autollm.evaluation.protocol import player_name
+
 SCHEMA = 2
 """2: a policy's identity and whether plays were live stand in fields of their own; 1
 said them within `policy_version` and `table_id`.
@@ -59,7 +61,8 @@ class Bounds(Frozen):
 
 class Score(OfSuite):
     """A policy after k trials of a suite's tasks. Regret: 0 is the best recorded row, 1
-    the median. `malformed`, `repeated`, `off_table`: shares of calls.
+    the median. `malformed`, `repeated`, `off_table`: shares of calls. `training`:
+    which of several trainings of one agent, 0 where there is one.
     """
 
     suite_version: int
@@ -89,6 +92,12 @@ class Score(OfSuite):
     repeated: float
     off_table: float
     cost_device_hours: float | None
+    training: int = 0
+
+    @property
+    def player(self) -> str:
+        """The policy as tables name it, see protocol.player_name."""
+        return player_name(self.policy, self.training)
 
     @property
     def bounds(self) -> Bounds:

@@ -117,7 +117,7 @@ def overall(
         head = {
             **dict(zip(SAME, key, strict=True)),
             "suites": tuple(sorted(suites)),
-            "left_out": tuple(sorted({r.policy for r in own} - set(by_policy))),
+            "left_out": tuple(sorted({r.player for r in own} - set(by_policy))),
         }
         trials = min(r.trials for r in own)
         for k in ks:

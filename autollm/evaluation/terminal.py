@@ -39,7 +39,7 @@ def by_policy(rows: Sequence[Score]) -> list[dict[int, Score]]:
     """Rows of one group as {k: row} per policy, lowest regret at the smallest k first."""
     out: dict[str, dict[int, Score]] = {}
     for row in rows:
-        out.setdefault(row.policy, {})[row.k] = row
+        out.setdefault(row.player, {})[row.k] = row
     return sorted(out.values(), key=lambda ks: ks[min(ks)].regret_mean)
 
 
@@ -74,7 +74,7 @@ def _table(name: str, rows: Sequence[Score]) -> Table:
         last = own[max(own)]
         bad = last.malformed + last.repeated + last.off_table
         table.add_row(
-            escape(last.policy),
+            escape(last.player),
             *(_with_bounds(own[k]) if k in own else "" for k in ks),
             f"{100 * bad:.0f}%",
             style="bold" if last.stage else None,

@@ -24,7 +24,6 @@ run never has the id of a declared one.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
@@ -37,8 +36,9 @@ import numpy as np
 
 from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError, EpisodeError, SetupError
-from autollm.core.ids import experiment_id
+from autollm.core.ids import experiment_id, source_name
 from autollm.core.locks import hold
+from autollm.core.progress import say
 from autollm.core.records import Record, RunEnd, parse_record
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
@@ -109,11 +109,10 @@ class LiveLab:
         took_s = time.perf_counter() - begin
         origin = "recorded before" if known else f"trained in {took_s:.1f} s"
         reason = f" ({end.reason})" if end.reason else ""
-        print(
+        value = end.final.get(name, math.nan)
+        say(
             f"live {run.run_id}: {origin}, {end.status}{reason}, {name} "
-            f"{end.final.get(name, math.nan):.4f}",
-            file=sys.stderr,
-            flush=True,
+            f"{value:.4f}"
         )
         return end
 
@@ -198,14 +197,11 @@ class LiveSource:
         """
         if experiment != self.drawn.target:
             return self.recorded.outcome(experiment, row)
-        reference = (
-            self._reference
-        )  # first, so that nothing is trained that could not be judged
-        return (
-            reference
-            if row == self._anchor_row
-            else self._outcome(self.lab.outcome_of(self._run(row)))
-        )
+        # first, so that nothing is trained that could not be judged
+        reference = self._reference
+        if row == self._anchor_row:
+            return reference
+        return self._outcome(self.lab.outcome_of(self._run(row)))
 
     def curve(self, experiment: int, row: int) -> np.ndarray:
         """Of a charged experiment's recorded run; live runs have none."""
@@ -326,18 +322,12 @@ def level_of(experiment: Experiment, task_id: str) -> tuple[Family, Level]:
     Raises:
         EpisodeError: it is none.
     """
-    name, _, group = experiment.source.removeprefix("lab-").partition("/")
-    family = (
-        FAMILIES.get(name) if experiment.source.startswith("lab-") else None
-    )
-    for level in family.every_level if family else ():
-        same_group = not group or group in level.settings.values()
-        if (
-            same_group
-            and experiment_id(experiment.source, family.fidelity(level))
-            == experiment.experiment_id
-        ):
-            return family, level
+    for family in FAMILIES.values():
+        for level in family.every_level:
+            source = source_name(family.source, family.group_of(level))
+            own_id = experiment_id(source, family.fidelity(level))
+            if own_id == experiment.experiment_id:
+                return family, level
     raise EpisodeError(
         f"{task_id}: its target {experiment.label} (source {experiment.source}) cannot "
         "be played live, it is no level of the lab's "

@@ -38,7 +38,7 @@ def mapping_of(family: Family) -> Mapping:
     coordinates = family.fidelity(family.levels[0])
     fidelity = [{"name": name, "unit": UNITS[name]} for name in coordinates]
     raw: dict[str, Any] = {
-        "source": f"lab-{family.name}",
+        "source": family.source,
         "family": family.decides or family.name,
         "format": RUN_LOG,
         "files": FILES,

@@ -143,6 +143,17 @@ class Family:
                 )
 
     @property
+    def source(self) -> str:
+        """Where its runs come from, as landed logs say it."""
+        return f"lab-{self.name}"
+
+    def group_of(self, level: Level) -> str:
+        """The group in which a level's runs compare; empty where all do."""
+        if not self.group:
+            return ""
+        return str(level.settings[self.group.rpartition(".")[2]])
+
+    @property
     def every_level(self) -> tuple[Level, ...]:
         """Of all sweeps, the ladder first."""
         return (*self.levels, *self.added)

@@ -91,11 +91,24 @@ class Done:
     seconds: float
     metrics: dict[str, float]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a person wants to see of it."""
+        run = f"experiments/{self.mlflow_experiment}/runs/{self.mlflow_run}"
+        return {
+            "identity": self.identity,
+            "checkpoint": self.checkpoint,
+            "digest": self.digest,
+            "seconds": self.seconds,
+            "mlflow": f"#/{run}",
+        }
+
 
 @dataclass(frozen=True)
 class Agent:
     """A checkpoint that can play, by its policy id. `reference`: what names it on a
-    command line where its id does not.
+    command line where its id does not. `training`: which of several trainings of one
+    agent it is, from 1; 0 where there is one.
     """
 
     policy_id: str
@@ -104,6 +117,7 @@ class Agent:
     digest: str
     reference: str = ""
     mlflow_run: str = ""
+    training: int = 0
 
 
 def config_of(settings: Settings) -> TrainConfig:
@@ -228,6 +242,19 @@ def done_of(work: Work) -> Done | None:
     except (CheckpointError, TypeError):
         return None
     return done
+
+
+def done_stage(places: Places, settings: Settings, stage: str) -> Done | None:
+    """What a stage gave on the published snapshot; None while it, or the stage before
+    it, is still to do.
+
+    Raises:
+        SnapshotError: none is published, or it is damaged.
+    """
+    try:
+        return done_of(work_of(places, settings, stage))
+    except CheckpointError:
+        return None
 
 
 def discard_damaged(work: Work) -> None:

@@ -1,6 +1,6 @@
-"""What may be deleted: old snapshots, judged episodes of theirs, checkpoints; never
-what a champion, an agent in use or a report cites. And unfinished files that killed
-processes left, which every run takes away.
+"""What may be deleted: old snapshots and checkpoints, never what a champion, an agent
+in use or a report cites; judged episodes that answer nothing any more. And unfinished
+files that killed processes left, which every run takes away.
 
 Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood
 before.
@@ -27,8 +27,12 @@ from autollm.core.locks import hold
 from autollm.core.places import Places
 from autollm.core.sealed import read_sealed
 from autollm.evaluation import leaderboard
+from autollm.evaluation.contenders import policy_identity
+from autollm.evaluation.episodes import players_in
 from autollm.gym.tables.snapshot import published_id
+from autollm.policies.registry import POLICIES
 from autollm.stages.agents import read_pointer
+from autollm.stages.judging import CHAT, LIVE_CODE
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"
@@ -41,17 +45,20 @@ LITTER_S = 3600.0
 
 @dataclass(frozen=True)
 class Removable:
-    """One thing that nothing cites: a URL or path, and its size."""
+    """One thing that nothing cites: where it lies, and its size. `files`: those of it
+    that go; empty: all of it.
+    """
 
     kind: str
     name: str
     url: str
     n_bytes: int
+    files: tuple[str, ...] = ()
 
 
 def removable(places: Places, keep: int) -> list[Removable]:
-    """Everything that may go when the newest `keep` of each kind and all that is cited
-    stay.
+    """Everything that may go when the newest `keep` snapshots and checkpoints of each
+    kind and all that is cited stay.
 
     Raises:
         SetupError: the home is no local folder (ages are not known there).
@@ -61,7 +68,8 @@ def removable(places: Places, keep: int) -> list[Removable]:
             f"clean works on local homes, {places.home} is none. Fix: delete old "
             "snapshots with the store's own tools."
         )
-    return _snapshots(places, keep) + _checkpoints(places, keep)
+    found = _snapshots(places, keep) + _checkpoints(places, keep)
+    return found + _episodes(places)
 
 
 def clean(places: Places, keep: int) -> list[Removable]:
@@ -73,7 +81,8 @@ def clean(places: Places, keep: int) -> list[Removable]:
     with hold(places.locks / "run.lock", f"the home {places.home}"):
         found = removable(places, keep)
         for item in found:
-            remove(item.url) if "://" in item.url else shutil.rmtree(item.url)
+            for path in item.files or (item.url,):
+                remove(path)
     return found
 
 
@@ -146,13 +155,41 @@ def _checkpoints(places: Places, keep: int) -> list[Removable]:
     return out
 
 
+def _episodes(places: Places) -> list[Removable]:
+    """Files in which no episode is of a player as it plays today: a policy of the
+    registry, or weights that are cited or in use. What chat models played stays, since
+    it was paid for.
+    """
+    _, weights = cited(places)
+    weights |= {_digest(places.local / c / "..") for c in _in_use(places)}
+    identities = set()
+    for policy_id in POLICIES:
+        identities.add(policy_identity(policy_id))
+        identities.add(policy_identity(policy_id, LIVE_CODE))
+    folder = Path(local_path(places.episodes))
+    stale = []
+    for path in sorted(folder.glob("*/part-*.parquet")):
+        for identity, version, stage in players_in(str(path)):
+            known = version in weights if stage else identity in identities
+            if known or stage == CHAT:
+                break
+        else:
+            stale.append(path)
+    if not stale:
+        return []
+    n_bytes = sum(path.stat().st_size for path in stale)
+    name = f"{len(stale)} files of players that play otherwise today"
+    files = tuple(map(str, stale))
+    return [Removable("episodes", name, str(folder), n_bytes, files)]
+
+
 def _kind(path: Path) -> str:
     return path.name.rpartition("-")[0]
 
 
 def _digest(folder: Path) -> str:
-    done = folder / "done.json"
     """That of a finished stage; empty where nothing says it, or is damaged."""
+    done = folder / "done.json"
     try:
         return read_sealed(str(done), CheckpointError, "")["digest"]
     except (CheckpointError, FileNotFoundError, KeyError):

@@ -23,6 +23,7 @@ from autollm.core.errors import SetupError
 from autollm.core.extras import naming_extra
 from autollm.core.files import scratch_folder
 from autollm.core.knobs import Knob
+from autollm.core.progress import say
 from autollm.core.space import Space
 from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
@@ -136,7 +137,7 @@ def measure_ratios(n_rounds: int = 200) -> dict[str, float | None]:
     try:
         clocks["syne_tune"] = syne_tune_clock(table)
     except SetupError as error:
-        print(f"scalar_vs_syne_tune is null: {error}", file=sys.stderr)
+        say(f"scalar_vs_syne_tune is null: {error}")
     seconds = dict.fromkeys(clocks, float("inf"))
     for _ in range(n_rounds):
         for name, clock in clocks.items():

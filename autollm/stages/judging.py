@@ -46,6 +46,8 @@ LIVE_CODE = ("autollm.lab.live",)
 AGENT_CODE = ("autollm.agent.policy", "autollm.agent.generation")
 """Modules that play a checkpoint."""
 CHAT_CODE = ("autollm.agent.chat",)
+CHAT = "chat"
+"""What stands for the stage of a chat model, which nobody trained here."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ class Request:
         by_agent: dict[str, list[str]] = {}
         for agent in self.agents:
             if agent.reference:
-                name = agent.policy_id.split(leaderboard.TRAINING)[0]
-                by_agent.setdefault(name, []).append(agent.reference)
+                own = by_agent.setdefault(agent.policy_id, [])
+                own.append(agent.reference)
         return list(by_agent.values())
 
 
@@ -133,6 +135,18 @@ class Judged:
     mlflow_run: str
     mlflow_experiment: str
     board: Leaderboard
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a person wants to see of it, beside the scores."""
+        run = f"experiments/{self.mlflow_experiment}/runs/{self.mlflow_run}"
+        return {
+            "evaluation_id": self.evaluation_id,
+            "table_id": self.table_id,
+            "suites": ", ".join(self.suites),
+            "left out": ", ".join(self.left_out) or "none",
+            "mlflow": f"#/{run}",
+        }
 
 
 def playable(
@@ -415,6 +429,7 @@ def contender(
             "tools": tool_texts(),
             "generation": config.generation.model_dump(mode="json"),
         },
+        training=agent.training,
     )
 
 
@@ -432,7 +447,7 @@ def chat_contender(chat: ChatModel, modules: Sequence[str] = ()) -> Contender:
         chat.policy_id,
         chat.version,
         make,
-        stage="chat",
+        stage=CHAT,
         decoding="greedy",
         traced_numbers=_traced,
         tasks_at_once=1,
@@ -454,13 +469,11 @@ def _note_opening(
     suites = [load_suite(suite_id, table) for suite_id in request.suites]
     here = [s.suite_id for s in suites if s.sealed and not s.missing(table)]
     if here:
-        who = [*request.policies, *(chat.policy_id for chat in request.chats)]
-        who += [agent.policy_id for agent in request.agents]
         record_opening(
             places.home,
             command=request.command,
             suites=here,
-            policies=who,
+            policies=list(identities_of(request)),
             reason=request.open_sealed,
             commit=commit(),
         )
@@ -478,12 +491,12 @@ def _note_look(
         command=request.command,
         evaluation_id=evaluation_id(results),
         suites=sorted(suites),
-        policies=sorted({result.policy for result in results}),
+        policies=sorted({result.player for result in results}),
     )
 
 
 def _scalars(board: Leaderboard) -> dict[str, float]:
     """What MLflow draws of an evaluation."""
     return {
-        f"{r.suite}/{r.policy}/regret_k{r.k}": r.regret_mean for r in board.rows
+        f"{r.suite}/{r.player}/regret_k{r.k}": r.regret_mean for r in board.rows
     }

@@ -17,8 +17,8 @@ from autollm.gym.tables import snapshot
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suites import Suite, load_suite, suite_ids
 from autollm.snapshots import building
+from autollm.snapshots.playable import left_out, playable_marts
 from autollm.stages.landing import fingerprint, landed_fingerprint, sources
-from autollm.stages.playable import left_out, playable_marts
 from autollm.stages.settings import Settings
 
 ORIGIN = "origin.json"

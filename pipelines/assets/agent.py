@@ -1,5 +1,5 @@
-"""The agent: trajectories, distillation, reinforcement learning. Training runs in child
-processes, one at a time.
+"""The agent: trajectories, distillation, reinforcement learning. Both trainings run in
+one child process.
 """
 
 import sys
@@ -8,11 +8,18 @@ from typing import Any
 
 import dagster as dg
 
+from autollm.stages.settings import Settings
 from pipelines import groups
 from pipelines.assets.gym import published_snapshot
 from pipelines.resources import JobSettings
 
 POOL = "gpu"
+TRAINED = {
+    "agent_sft": "The base checkpoint after distillation of the trajectories.",
+    "agent_rl": "The distilled agent after multi-turn reinforcement learning in the "
+    "gym; and the base checkpoint after it, where the settings' stages name `rl`.",
+}
+"""Assets that trainings make, in the order in which they are trained."""
 
 
 @dg.asset(group_name=groups.AGENT, deps=[published_snapshot], kinds={"jsonl"})
@@ -41,75 +48,81 @@ def trajectories(settings: JobSettings) -> dg.MaterializeResult:
     )
 
 
-@dg.asset(
-    group_name=groups.AGENT,
-    deps=[trajectories],
-    pool=POOL,
-    kinds={"trl", "mlflow"},
+def _specs() -> Iterator[dg.AssetSpec]:
+    before: Any = trajectories
+    for name, description in TRAINED.items():
+        yield dg.AssetSpec(
+            name,
+            group_name=groups.AGENT,
+            deps=[before],
+            description=description,
+            kinds={"trl", "mlflow"},
+        )
+        before = name
+
+
+@dg.multi_asset(
+    name="training", specs=list(_specs()), can_subset=True, pool=POOL
 )
-def agent_sft(
+def training(
     context: dg.AssetExecutionContext,
     settings: JobSettings,
     pipes: dg.PipesSubprocessClient,
 ) -> Iterator[Any]:
-    """The base checkpoint after distillation of the trajectories."""
-    yield from _train(context, settings, pipes, "sft")
-
-
-@dg.asset(
-    group_name=groups.AGENT,
-    deps=[agent_sft],
-    pool=POOL,
-    kinds={"trl", "mlflow"},
-)
-def agent_rl(
-    context: dg.AssetExecutionContext,
-    settings: JobSettings,
-    pipes: dg.PipesSubprocessClient,
-) -> Iterator[Any]:
-    """The distilled agent after multi-turn reinforcement learning in the gym; and the
-    base checkpoint after it, where the settings' stages name `rl`.
+    """The asked stages in one child process, which loads torch and TRL once; no child
+    where all of their work is done.
     """
-    if "rl" in settings.load().stages:
-        for _ in _train(context, settings, pipes, "rl"):
-            pass  # an asset has one result, that of the default agent
-    yield from _train(context, settings, pipes, "sft-rl")
+    places = settings.places
+    loaded = settings.load()
+    stages = {}
+    for name in TRAINED:
+        if dg.AssetKey(name) in context.selected_asset_keys:
+            stages[name] = stages_of(name, loaded)
+    known = _already_done(settings, stages)
+    if known is not None:
+        yield from known
+        return
+    ran = pipes.run(
+        context=context,
+        command=[sys.executable, "-m", "pipelines.steps.train"],
+        extras={"settings": loaded.model_dump(), "stages": stages},
+        env=places.environment(),
+    )
+    yield from ran.get_results()
 
 
-def _train(
-    context: dg.AssetExecutionContext,
-    settings: JobSettings,
-    pipes: dg.PipesSubprocessClient,
-    stage: str,
-) -> Iterator[Any]:
-    """A child process, unless this very work is done."""
+def stages_of(name: str, settings: Settings) -> list[str]:
+    """Stages that an asset is made of; its result is that of the last one."""
     from autollm.stages import agents
 
-    places, loaded = settings.places, settings.load()
-    work = agents.work_of(places, loaded, stage)
-    done = agents.done_of(work)
-    if done is None:
-        command = [sys.executable, "-m", "pipelines.steps.train"]
-        extras = {"settings": loaded.model_dump(), "stage": stage}
-        ran = pipes.run(
-            context=context,
-            command=command,
-            extras=extras,
-            env=places.environment(),
-        )
-        yield from ran.get_results()
-        return
-    agents.point_to(places, loaded, done)
-    yield dg.MaterializeResult(
-        metadata={
-            "identity": done.identity,
-            "checkpoint": done.checkpoint,
-            "digest": done.digest,
-            "seconds": done.seconds,
-            "already done": True,
-            "mlflow": f"#/experiments/{done.mlflow_experiment}/runs/{done.mlflow_run}",
-        }
-    )
+    if name == "agent_sft":
+        return [agents.SFT]
+    if agents.RL in settings.stages:
+        return [agents.RL, agents.SFT_RL]
+    return [agents.SFT_RL]
+
+
+def _already_done(
+    settings: JobSettings, stages: dict[str, list[str]]
+) -> list[dg.MaterializeResult] | None:
+    """Results of work that is done already, made current again; None when some of it
+    is left.
+    """
+    from autollm.stages import agents
+
+    loaded = settings.load()
+    done = {}
+    for name, own in stages.items():
+        for stage in own:
+            done[name] = agents.done_stage(settings.places, loaded, stage)
+            if done[name] is None:
+                return None
+            agents.point_to(settings.places, loaded, done[name])
+    results = []
+    for name, one in done.items():
+        facts = {**one.facts, "already done": True}
+        results.append(dg.MaterializeResult(asset_key=name, metadata=facts))
+    return results
 
 
 def _example(messages: list[dict[str, Any]]) -> str:

@@ -10,15 +10,13 @@ import dagster as dg
 
 from autollm.evaluation.markdown import markdown, score_rows
 from pipelines import groups
-from pipelines.assets.agent import agent_rl, agent_sft
+from pipelines.assets.agent import TRAINED
 from pipelines.assets.gym import published_snapshot
 from pipelines.requests import request_of
 from pipelines.resources import JobSettings
 
 
-@dg.asset(
-    group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl]
-)
+@dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, *TRAINED])
 def validation_scores(
     context: dg.AssetExecutionContext,
     settings: JobSettings,
@@ -57,15 +55,13 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
     )
 
 
-@dg.asset(
-    group_name=groups.EVALUATION, deps=[published_snapshot, agent_sft, agent_rl]
-)
+@dg.asset(group_name=groups.EVALUATION, deps=[published_snapshot, *TRAINED])
 def held_out_scores(
     context: dg.AssetExecutionContext,
     settings: JobSettings,
     pipes: dg.PipesSubprocessClient,
 ) -> Iterator[Any]:
-    """Every policy and every stage of the agent on dear experiments, held out from
+    """Every policy and every stage of the agent on expensive experiments, held out from
     everything before.
     """
     yield from _judge(context, settings, pipes, "test")
@@ -118,12 +114,8 @@ def _judge(
         return
     yield dg.MaterializeResult(
         metadata={
-            "evaluation_id": judged.evaluation_id,
-            "table_id": judged.table_id,
-            "suites": ", ".join(judged.suites),
+            **judged.facts,
             "already done": True,
-            "left out": ", ".join(judged.left_out) or "none",
             "scores": dg.MetadataValue.md(markdown(score_rows(judged.board))),
-            "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}",
         }
     )

@@ -56,8 +56,8 @@ def snapshot_complete(settings: JobSettings) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=snapshot, blocking=True)
 def held_out_disjoint(settings: JobSettings) -> dg.AssetCheckResult:
-    """Test targets are none of the targets that are trained or selected on, and dearer
-    than what is trained on.
+    """Test targets are none of the targets that are trained or selected on, and more
+    expensive than what is trained on.
     """
     from autollm.stages.snapshots import candidate_id, check_held_out
 

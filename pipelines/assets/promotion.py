@@ -5,13 +5,12 @@ validation tasks passes.
 import dagster as dg
 
 from pipelines import groups
-from pipelines.assets.agent import agent_rl
 from pipelines.assets.evaluation import validation_scores
 from pipelines.requests import request_of
 from pipelines.resources import JobSettings
 
 
-@dg.asset(group_name=groups.PROMOTION, deps=[agent_rl], kinds={"mlflow"})
+@dg.asset(group_name=groups.PROMOTION, deps=["agent_rl"], kinds={"mlflow"})
 def registered_agent(settings: JobSettings) -> dg.MaterializeResult:
     """The last trained agent in MLflow's registry, alias `candidate`."""
     from autollm.stages.promotion import model_card, register_candidate

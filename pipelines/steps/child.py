@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
@@ -26,9 +25,9 @@ CHATTER = "AUTOLLM_CHATTER"
 
 
 def run_step(
-    step: Callable[[Places, Settings, PipesContext], dict[str, Any]],
+    step: Callable[[Places, Settings, PipesContext], None],
 ) -> None:
-    """Run a step with the settings that the asset sent, and report its metadata back."""
+    """Run a step with the settings that the asset sent; it reports what it made."""
     silence_telemetry()
     die_with_parent()
     with _stdout_apart(), open_dagster_pipes() as pipes:
@@ -36,7 +35,7 @@ def run_step(
         if os.path.exists(settings.training.get("base", "models")):
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
-            metadata = step(resolve().prepare(), settings, pipes)
+            step(resolve().prepare(), settings, pipes)
         except (AutoLLMError, OSError) as error:
             said = (
                 sentence_of(error) if isinstance(error, OSError) else str(error)
@@ -46,7 +45,6 @@ def run_step(
             print(f"error: {said}", file=sys.stderr, flush=True)
             pipes.log.error(said)
             raise SystemExit(1) from error
-        pipes.report_asset_materialization(metadata=metadata)
 
 
 @contextlib.contextmanager

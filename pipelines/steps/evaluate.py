@@ -4,8 +4,6 @@ of its own (agents need torch).
 
 from __future__ import annotations
 
-from typing import Any
-
 from dagster_pipes import PipesContext
 
 from autollm.core.places import Places
@@ -14,9 +12,7 @@ from pipelines.requests import request_of
 from pipelines.steps.child import markdown, run_step
 
 
-def evaluate(
-    places: Places, settings: Settings, pipes: PipesContext
-) -> dict[str, Any]:
+def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> None:
     """Judge, and describe the scores."""
     from autollm.evaluation.markdown import markdown as table
     from autollm.evaluation.markdown import score_rows
@@ -27,14 +23,10 @@ def evaluate(
         request_of(places, settings, pipes.extras["split"]),
         {"dagster_run": pipes.run_id},
     )
-    return {
-        "evaluation_id": judged.evaluation_id,
-        "table_id": judged.table_id,
-        "suites": ", ".join(judged.suites),
-        "left out": ", ".join(judged.left_out) or "none",
-        "scores": markdown(table(score_rows(judged.board))),
-        "mlflow": f"#/experiments/{judged.mlflow_experiment}/runs/{judged.mlflow_run}",
-    }
+    scores = markdown(table(score_rows(judged.board)))
+    pipes.report_asset_materialization(
+        metadata={**judged.facts, "scores": scores}
+    )
 
 
 if __name__ == "__main__":

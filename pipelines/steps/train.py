@@ -1,10 +1,8 @@
-"""`python -m pipelines.steps.train`: one training stage, named by the asset, in a
-process of its own.
+"""`python -m pipelines.steps.train`: the training stages that the asset names, one
+after the other in one process.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from dagster_pipes import PipesContext
 
@@ -13,25 +11,21 @@ from autollm.stages.settings import Settings
 from pipelines.steps.child import markdown, run_step
 
 
-def train(
-    places: Places, settings: Settings, pipes: PipesContext
-) -> dict[str, Any]:
-    """Train the stage and describe what came out."""
+def train(places: Places, settings: Settings, pipes: PipesContext) -> None:
+    """Train each asset's stages, and describe what came out of its last one."""
     from autollm.evaluation.markdown import markdown as table
     from autollm.stages.training import train as train_stage
 
-    done = train_stage(
-        places, settings, pipes.extras["stage"], {"dagster_run": pipes.run_id}
-    )
-    rows = [{"metric": k, "value": v} for k, v in sorted(done.metrics.items())]
-    return {
-        "identity": done.identity,
-        "checkpoint": done.checkpoint,
-        "digest": done.digest,
-        "seconds": done.seconds,
-        "mlflow": f"#/experiments/{done.mlflow_experiment}/runs/{done.mlflow_run}",
-        "last metrics": markdown(table(rows)),
-    }
+    tags = {"dagster_run": pipes.run_id}
+    for asset, stages in pipes.extras["stages"].items():
+        for stage in stages:
+            done = train_stage(places, settings, stage, tags)
+        rows = [
+            {"metric": k, "value": done.metrics[k]}
+            for k in sorted(done.metrics)
+        ]
+        metadata = {**done.facts, "last metrics": markdown(table(rows))}
+        pipes.report_asset_materialization(metadata=metadata, asset_key=asset)
 
 
 if __name__ == "__main__":

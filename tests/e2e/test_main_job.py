@@ -83,8 +83,7 @@ def test_run__fresh_home__ends_with_every_step_done_and_says_where_results_are(
         "landing",
         "dbt_build",
         "published_snapshot",
-        "agent_sft",
-        "agent_rl",
+        "training",
         "held_out_scores",
         "report",
         "champion",
@@ -148,12 +147,12 @@ def test_run__tables__hold_each_row_once(facts):
 def test_run__tracking__runs_are_finished_and_the_last_agent_is_candidate(
     home, facts
 ):
-    assert facts.mlflow == {"FINISHED": 4}, "two trainings, two evaluations"
+    assert facts.mlflow == {"FINISHED": 5}, "three trainings, two evaluations"
     pointer = json.loads(
         (home / "checkpoints" / "agents-tiny.json").read_text()
     )["stages"]
     assert (
-        set(pointer) == {"sft", "sft-rl"}
+        set(pointer) == {"sft", "rl", "sft-rl"}
         and facts.candidate_digest == pointer["sft-rl"]["digest"]
     )
     assert pointer["sft"]["digest"] != pointer["sft-rl"]["digest"]

@@ -102,18 +102,6 @@ def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
     return load_table(folder, table_id)
 
 
-def read_mart(home_url: str, table_id: str, name: str) -> bytes:
-    """A mart of a snapshot as the bytes of its Parquet file.
-
-    Raises:
-        SnapshotError: it is missing, or is not what was written.
-    """
-    folder = storage.join(home_url, "snapshots", table_id)
-    file = f"marts/{name}.parquet"
-    _check_file(folder, file, _manifest(folder)["files"].get(file, {}))
-    return storage.read_bytes(storage.join(folder, file))
-
-
 def _check_file(folder: str, name: str, entry: dict[str, Any]) -> None:
     problem = _problem_of(folder, name, entry)
     if problem:

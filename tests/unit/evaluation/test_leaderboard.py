@@ -51,6 +51,7 @@ CONTRACT = {
     "repeated",
     "off_table",
     "cost_device_hours",
+    "training",
 }
 
 
@@ -127,13 +128,17 @@ def test_build__two_trainings_of_an_agent__are_judged_together_and_against_each_
 ):
     own = results({"random": "", "copy-nearest": ""}, n_tasks=5)
     agent = [
-        replace(r, policy=f"agent-x#{i}", stage="sft")
+        replace(r, policy="agent-x", training=i, stage="sft")
         for i in (1, 2)
         for r in own
         if r.policy == "random"
     ]
     board = leaderboard.build([*agent, *own], command="", commit="")
     means = {(r.policy, r.k): r.regret_mean for r in board.rows}
+    assert {r.player for r in board.rows if r.policy == "agent-x"} == {
+        "agent-x#1",
+        "agent-x#2",
+    }
     assert [
         (t.policy, t.baseline, t.k, t.n_trainings) for t in board.trainings
     ] == [("agent-x", b, k, 2) for b in ("", "copy-nearest") for k in (1, 3)]

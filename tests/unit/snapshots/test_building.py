@@ -368,18 +368,6 @@ def test_snapshot__damaged_file__is_not_opened_and_a_build_mends_it(
     assert snapshot.open_snapshot(home).digest(ids) == good.digest(ids)
 
 
-def test_snapshot__damaged_mart__is_not_read(home, tmp_path):
-    table_id = building.build(write_marts(tmp_path / "marts"), home)
-    whole = snapshot.read_mart(home, table_id, "dim_spaces")
-    url = storage.join(
-        home, "snapshots", table_id, "marts", "dim_spaces.parquet"
-    )
-    assert whole == storage.read_bytes(url)
-    storage.write_atomic(url, flipped(whole, 3))
-    with pytest.raises(SnapshotError, match=r"dim_spaces\.parquet was altered"):
-        snapshot.read_mart(home, table_id, "dim_spaces")
-
-
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"table_id": 3}'])
 def test_snapshot__damaged_pointer__says_so_and_publishing_mends_it(
     home, tmp_path, data

@@ -3,7 +3,10 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import BusyError, ComparisonError, SetupError
@@ -11,6 +14,8 @@ from autollm.core.files import join, write_atomic
 from autollm.core.locks import hold
 from autollm.core.places import resolve
 from autollm.evaluation import leaderboard
+from autollm.evaluation.contenders import policy_identity
+from autollm.evaluation.episodes import write_parts
 from autollm.evaluation.protocol import Player, play
 from autollm.policies.registry import make_policy
 from autollm.stages.cleaning import clean, removable, remove_litter
@@ -60,6 +65,27 @@ def test_removable__damaged_leaderboard__deletes_nothing_unknown(places):
     write_atomic(join(places.reports, "e1", "leaderboard.json"), b"{")
     with pytest.raises(ComparisonError, match=r"leaderboard\.json is damaged"):
         removable(places, 0)
+
+
+def test_clean__episodes__of_players_that_play_otherwise_today_go(places):
+    task = make_task(TABLE)
+    players = {
+        "today": Player("random", identity=policy_identity("random")),
+        "otherwise": Player("random", identity="0123456789abcdef"),
+        "cited": Player("agent", "w0", "sft-rl", identity="a"),
+        "gone": Player("agent", "w3", "sft-rl", identity="b"),
+        "paid": Player("chat-x", "1", "chat", identity="c"),
+    }
+    parts = {}
+    for name, player in players.items():
+        result = play(make_policy("random"), task, TABLE, 0, player)
+        (parts[name],) = write_parts(places.episodes, [result])
+    old = Path(places.episodes) / "snapshot" / "part-older.parquet"
+    old.parent.mkdir()
+    pq.write_table(pa.table({"task": ["x"]}), old)
+    clean(places, 5)
+    stay = {name for name, part in parts.items() if Path(part).exists()}
+    assert stay == {"today", "cited", "paid"} and not old.exists()
 
 
 def _names(items):

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.stages import playable
-from autollm.stages.playable import left_out, playable_marts
+from autollm.snapshots import playable
+from autollm.snapshots.playable import left_out, playable_marts
 
 
 @pytest.fixture
