@@ -250,6 +250,23 @@ def test_contenders__policy_whose_extra_is_absent__is_left_out_with_the_reason(
         contenders(resolve(tmp_path), settings, ["trees"], [])
 
 
+def test_contenders__two_trainings_of_an_agent__share_its_id_and_are_numbered(
+    tmp_path,
+):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "model.safetensors").write_text(name)
+    references = [f"{tmp_path}/a+{tmp_path}/b", f"{tmp_path}/c"]
+    home = resolve(tmp_path / "home")
+    _, agents = contenders(home, load_settings(), [], references)
+    assert [(agent.policy_id, agent.training) for agent in agents] == [
+        ("agent-tiny-base", 1),
+        ("agent-tiny-base", 2),
+        ("agent-tiny-base@c", 0),
+    ]
+
+
 def test_commands__wrong_option__code_2(tmp_path):
     assert (
         _process(

@@ -27,11 +27,12 @@ REQUEST = Request(
 
 def trained(number: int) -> Agent:
     return Agent(
-        f"agent-x#{number}",
+        "agent-x",
         "sft",
         Path(f"f{number}"),
         f"d{number}",
         reference=f"f{number}",
+        training=number,
     )
 
 
