@@ -19,7 +19,7 @@ from typing import Any
 from autollm.core.errors import QuestionError
 from autollm.core.knobs import Knob, is_number
 from autollm.core.space import Space
-from autollm.core.values import parse_number
+from autollm.core.values import is_nothing, parse_number
 
 SAME = 1e-3
 """Relative spread of a ratio that is one unit: canonical values keep six digits, and
@@ -80,10 +80,10 @@ class Names:
                 for p in knob.levels
             }
             weights = {
-                p: float(parse_number(v) or 0.0) for p, v in parts.items()
+                p: _weight(f"{knob.name}.{p}", v) for p, v in parts.items()
             }
             total = sum(weights.values())
-            if total <= 0:
+            if not 0 < total < math.inf:
                 raise QuestionError(
                     f"the weights of {knob.name} sum to {total:g}"
                 )
@@ -171,9 +171,26 @@ def _measured(
     return Spelling(column or knob.name)
 
 
+def _weight(name: str, written: Any) -> float:
+    """Of a part of a mixture; what is left empty is not in it.
+
+    Raises:
+        QuestionError: it is no number, or below nothing.
+    """
+    if is_nothing(written):
+        return 0.0
+    number = parse_number(written)
+    if number is None or not number >= 0:
+        raise QuestionError(f"{name}={written!r} is no weight")
+    return float(number)
+
+
 def _neat(ratio: float) -> float:
     """A ratio that is nearly a whole number, or one over it, is that."""
-    for candidate in (round(ratio), 1 / round(1 / ratio) if ratio < 1 else 0):
+    for candidate in (
+        round(ratio),
+        1 / round(1 / ratio) if 0 < ratio < 1 else 0,
+    ):
         if candidate and math.isclose(candidate, ratio, rel_tol=SAME):
             return float(candidate)
     return ratio

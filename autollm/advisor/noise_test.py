@@ -8,7 +8,7 @@ Invariant: without repeats nothing is said but that.
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from autollm.advisor.evidence import Evidence
 
 ERROR, POWER = 0.05, 0.8
 """What nearly all of the experimental literature takes."""
+MOST_RUNS = 1e9
+"""Of more runs than this nobody needs the number: there is none."""
 
 
 class NoiseTest(NamedTuple):
@@ -54,8 +56,9 @@ def noise_test(
     effort = float(norm.isf(ERROR / 2) + norm.ppf(POWER))
     smallest = float(t.isf(ERROR / 2, degrees)) * error
     needed = None
-    if difference:
-        needed = max(1, ceil(2 * (effort * sd / difference) ** 2))
+    times_sd = abs(difference) / (effort * sd) if sd else inf
+    if difference and 2 / times_sd < sqrt(MOST_RUNS):
+        needed = max(1, ceil(2 / times_sd**2))
     told = "more than" if p_value < ERROR else "not told from"
     because = f"it is {told} the noise of {degrees} repeats, sd {sd:.3g}"
     return NoiseTest(

@@ -38,6 +38,11 @@ def parse_target(text: str) -> dict[str, float]:
                 f"--target: {part!r} is no coordinate. Expected NAME=NUMBER, such as "
                 "params=7e9,tokens=140B."
             )
+        if found.get(name.strip(), number) != number:
+            raise QuestionError(
+                f"--target: {name.strip()} is said twice, {found[name.strip()]:g} and "
+                f"{number:g}. Fix: say it once."
+            )
         found[name.strip()] = float(number)
     return found
 
@@ -61,7 +66,12 @@ def resolve_target(
     given, ratios = _split(said, spelled)
     for ratio, (upper, lower, value) in ratios.items():
         if lower in given:
-            given.setdefault(upper, value * given[lower])
+            wanted = value * given[lower]
+            if not math.isclose(given.setdefault(upper, wanted), wanted):
+                raise QuestionError(
+                    f"--target: {ratio} = {value:g} makes {upper} {wanted:g}, and "
+                    f"{given[upper]:g} is said. Fix: leave one of them out."
+                )
         elif upper in given:
             given[lower] = given[upper] / value
         else:
@@ -96,6 +106,11 @@ def _split(
             else []
         )
         if known:
+            if given.get(known, value) != value:
+                raise QuestionError(
+                    f"--target: {known} is said twice, {given[known]:g} and {value:g}. "
+                    "Fix: say it once."
+                )
             given[known] = value
         elif pair and all(pair):
             ratios[name] = (*pair, value)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ from autollm.core.errors import QuestionError, SetupError
 STYLES = ("yaml", "dotted", "sweep", "overrides", "json")
 PREFIX = re.compile(r"^(config|params|hparams)[./]")
 """Trackers put it before what the user called the setting."""
-PLAIN_KEY = re.compile(r"[A-Za-z_][\w.\-/]*")
+PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
+UNSEEN = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+"""Characters that YAML does not take as they are, or takes for an end of line."""
+NO_TEXT = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+"""Words that readers of YAML 1.1 take for a truth value, or for nothing."""
 
 
 def style_of(path: str) -> str:
@@ -70,7 +75,9 @@ def _without_prefixes(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _overrides(configuration: Mapping[str, Any]) -> str:
-    return " ".join(f"{k}={_bare(v)}" for k, v in configuration.items())
+    """Quoted where a shell would read more than text into it."""
+    words = [f"{k}={_bare(v)}" for k, v in configuration.items()]
+    return shlex.join(words)
 
 
 def _sweep(
@@ -94,15 +101,14 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in flat.items():
         *branches, leaf = key.split(".")
+        above = [".".join(branches[:n]) for n in range(1, len(branches) + 1)]
+        if "" in (*branches, leaf) or any(name in flat for name in above):
+            out[key] = value
+            continue
         at = out
         for branch in branches:
             at = at.setdefault(branch, {})
-            if not isinstance(at, dict):
-                break
-        if isinstance(at, dict) and not isinstance(at.get(leaf), dict):
-            at[leaf] = value
-        else:
-            out[key] = value
+        at[leaf] = value
     return out
 
 
@@ -110,7 +116,8 @@ def _yaml(value: Mapping[str, Any], indent: int = 0) -> str:
     """YAML whose scalars and lists are JSON, which YAML 1.2 contains."""
     lines = []
     for key, item in value.items():
-        shown = key if PLAIN_KEY.fullmatch(key) else json.dumps(key)
+        is_plain = PLAIN_KEY.fullmatch(key) and key.lower() not in NO_TEXT
+        shown = key if is_plain else _quoted(key)
         if isinstance(item, Mapping):
             lines.append(f"{' ' * indent}{shown}:\n{_yaml(item, indent + 2)}")
         else:
@@ -122,10 +129,18 @@ def _scalar(value: Any) -> str:
     """As JSON, but 1e-05 with the dot that YAML 1.1 readers need to see a number."""
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_scalar, value))}]"
-    text = json.dumps(value)
+    text = _quoted(value)
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")
     return text
+
+
+def _quoted(value: Any) -> str:
+    """As JSON, but characters beyond 16 bits as they are: YAML reads JSON's
+    `\\ud83d\\ude00` as two of them.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _bare(value: Any) -> str:
@@ -137,14 +152,22 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     W&B's `{key: {value: x}}` is x.
 
     Raises:
-        FileNotFoundError: nothing there. QuestionError: no object of settings.
+        FileNotFoundError: nothing there. QuestionError: no object of settings, or no
+            text in UTF-8.
         SetupError: it is YAML, and no reader of it is installed.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise QuestionError(
+            f"{path} is no text in UTF-8: {error}. Fix: save it as UTF-8."
+        ) from None
     try:
         raw = json.loads(text)
     except json.JSONDecodeError:
         raw = _read_yaml(text, str(path))
+    except RecursionError:
+        raise QuestionError(f"{path} is nested too deeply") from None
     if not isinstance(raw, Mapping):
         raise QuestionError(
             f"{path} holds no object of settings, but {type(raw).__name__}"
@@ -161,7 +184,7 @@ def _read_yaml(text: str, path: str) -> Any:
         ) from None
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise QuestionError(f"{path} is no YAML: {error}") from None
 
 
