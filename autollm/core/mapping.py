@@ -90,6 +90,7 @@ class KnobRule(_Entry):
             instead of being moved silently. Of a simplex: of the sum of its weights.
         values: The declared ones; of a list those of one item.
         columns, prefix: Of a simplex knob: one column a part, the prefix cut off.
+        total: What the weights of a simplex knob sum to in the table: 100 of percent.
         separator: Of a list in one cell.
         bounds: A value beyond (lowest, highest) is set aside: a column of mixed units is
             otherwise only noticed in the results.
@@ -108,6 +109,7 @@ class KnobRule(_Entry):
     values: tuple[Scalar, ...] | None = None
     columns: tuple[str, ...] = ()
     prefix: str = ""
+    total: Positive = 1.0
     separator: str = Field("-", min_length=1)
     bounds: Range | None = None
     when: When | None = None

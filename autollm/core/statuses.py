@@ -108,20 +108,21 @@ STATUS_OF_WORD: Mapping[str, Status] = _by_word()
 """Every known word, lower case, words joined by underscores."""
 
 _SEPARATORS = re.compile(r"[\s_-]+")
+_MARKS = re.compile(r"^[\W_]+|[\W_]+$")
 _ENUM_PREFIXES = ("trialstate.", "runstatus.", "status.", "state.")
 
 
 def status_of(word: object) -> Status | None:
     """The status that a state column's cell says; None for an unknown word.
 
-    Case, surrounding space and the separator do not count ("Timed Out"), nor do the
-    name of an enumeration before it ("TrialState.COMPLETE") and what Slurm writes after
-    it ("CANCELLED by 1000", "CANCELLED+").
+    Case, marks around it ("✗ failed", "(OOM)") and the separator do not count ("Timed
+    Out"), nor do the name of an enumeration before it ("TrialState.COMPLETE") and what
+    Slurm writes after it ("CANCELLED by 1000", "CANCELLED+").
     """
     if not isinstance(word, str):
         return None
-    text = _SEPARATORS.sub("_", word.strip().lower())
+    text = _SEPARATORS.sub("_", _MARKS.sub("", word.lower()))
     for prefix in _ENUM_PREFIXES:
         text = text.removeprefix(prefix)
-    text = text.split("_by_")[0].rstrip("+")
+    text = text.split("_by_")[0]
     return STATUS_OF_WORD.get(text)

@@ -66,6 +66,7 @@ _POWERS = {
     "p": 1e15,
     "mm": 1e6,
     "mio": 1e6,
+    "mrd": 1e9,
     "mn": 1e6,
     "mil": 1e6,
     "million": 1e6,

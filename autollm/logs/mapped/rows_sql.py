@@ -389,14 +389,14 @@ class RowsSql:
             text(f"the weights of {knob.name!r} sum to "),
             f"printf('%g', {total})",
             text(
-                f" over {len(names)} columns, expected 1 within {tolerance:g}. Fix: "
+                f" over {len(names)} columns, expected {knob.total:g} within "
+                f"{tolerance * knob.total:g}. Fix: "
                 f"correct the row, or the `columns` or `tolerance` of {knob.name!r} in "
                 "the mapping."
             ),
         )
-        reasons.append(
-            f"CASE WHEN NOT (abs({total} - 1) <= {number(tolerance)}) THEN {far} END"
-        )
+        is_near = f"abs({total} - {number(knob.total)}) <= {number(tolerance * knob.total)}"
+        reasons.append(f"CASE WHEN NOT ({is_near}) THEN {far} END")
         shares = []
         for name, weight in zip(names, weights, strict=True):
             share = self._json_number(
@@ -440,11 +440,22 @@ class RowsSql:
         return quantity, value.number
 
     def _optional(self, quantity: Quantity) -> str:
-        """A number that may be missing or not finite, but nothing else."""
+        """A number that may be missing or not finite, and no other text than how the
+        run ended.
+        """
         value = self._value(quantity.column)
-        problem = f"CASE WHEN NOT {value.is_missing} THEN {value.problem} END"
+        is_said = f"{self._ended(quantity.column)} IS NOT NULL"
+        problem = (
+            f"CASE WHEN NOT ({value.is_missing} OR {is_said}) "
+            f"THEN {value.problem} END"
+        )
         self._problems += [problem, self._within(quantity, value.number)]
         return value.number
+
+    def _ended(self, column: str) -> str:
+        """The status that stands in a cell instead of an outcome: `OOM`, `diverged`."""
+        is_read = column in self._sheet.raw and column not in self._derived
+        return self._sheet.ended(column) if is_read else "NULL::VARCHAR"
 
     def _costs(self) -> dict[str, str]:
         cost, found = self._mapping.cost, {}
@@ -555,6 +566,10 @@ class RowsSql:
         is_set_aside = [f"WHEN {recorded} <> 'finished' THEN {recorded}"]
         reasons = [f"WHEN {recorded} <> 'finished' THEN {said}"]
         goal = self._mapping.objective
+        ended = self._ended(goal.column)
+        is_set_aside.append(f"WHEN {ended} IS NOT NULL THEN {ended}")
+        told = joined(text(f"{goal.column}: "), self._sheet.text(goal.column))
+        reasons.append(f"WHEN {ended} IS NOT NULL THEN {told}")
         is_set_aside.append(f"WHEN {objective} IS NULL THEN 'failed'")
         reasons.append(
             f"WHEN {objective} IS NULL THEN {text(f'no objective {goal.column!r}')}"

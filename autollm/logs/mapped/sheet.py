@@ -88,6 +88,19 @@ class Sheet:
             self._named(keys[1], lambda: problems)
         return self._names[keys[0]], self._names[keys[1]]
 
+    def ended(self, name: str) -> str:
+        """The status that a cell says where a number is expected (`OOM`, `diverged`),
+        null elsewhere.
+        """
+
+        def words() -> pa.Array:
+            numbers = self.columns[self.number(name)]
+            cells = self._cells(name)
+            odd = pc.if_else(pc.is_null(numbers), cells, None)
+            return per_cell(odd, _ending_of)[0]
+
+        return self._named(("ended", name), words)
+
     def _named(self, key: tuple[str, ...], make: Callable[[], pa.Array]) -> str:
         if key not in self._names:
             name = f"c{len(self.columns)}_"
@@ -300,6 +313,13 @@ def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
             f"{list(knob.values)}. Fix: add it to `values` of {knob.name!r} in the "
             "mapping, or correct the cell."
         )
+
+
+def _ending_of(cell: Any) -> str:
+    status = status_of(cell)
+    if status is None or status == "finished":
+        raise RecordError(f"{cell!r:.80} says no end of a run")
+    return status
 
 
 def state_speller(state: State) -> Callable[[Any], str]:

@@ -9,19 +9,22 @@ numbers that were measured. Invariant: each of them says what it follows from.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 import numpy as np
 
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.ladder import Ladder
-from autollm.logs.proposals.names import plain, tables, words_of
+from autollm.logs.proposals.names import Name, plain, tables, words_of
 from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.structure import (
+    FEW_LEVELS,
     changed_together,
     determines,
     is_function_of,
     joint_codes,
+    looks_chosen,
     n_groups,
     switch_of,
 )
@@ -31,8 +34,12 @@ ALWAYS_CONTEXT = ("tokenizer", "data", "evaluation", "parametrization")
 sequence length that is swept is a choice like others.
 """
 CONTEXTS = (*ALWAYS_CONTEXT, "optimizer", "schedule", "sequence_length")
-FEW_LEVELS = 12
-"""Of a number that nothing else speaks for: more were measured rather than chosen."""
+LEAST_DRAWN = 40
+"""Rows from which an even spread of values says something."""
+EVEN_RANGE = (2 * math.pi * math.e) ** 0.5
+"""Standard deviations of a range below which an even distribution is likelier than a
+normal one.
+"""
 MOST_TEXTS = 20
 """Values of a text that was chosen; more are notes."""
 
@@ -163,6 +170,12 @@ def _measured(roles: Roles) -> None:
         if not column.is_numeric or roles.is_setting(name):
             continue
         if _is_named_knob(column):
+            if _is_last_rate(roles, column):
+                roles.give(
+                    name,
+                    "measured",
+                    "a rate as it was last, beside the one chosen",
+                )
             continue
         if has_prefixes and column.name.origin == "":
             roles.give(
@@ -170,7 +183,7 @@ def _measured(roles: Roles) -> None:
                 "measured",
                 "settings have a prefix here, and this has none",
             )
-        elif not _looks_chosen(column):
+        elif not looks_chosen(column) and not _is_drawn(roles, column):
             n = column.n_distinct
             why = f"{n} different numbers: measured rather than chosen"
             roles.give(name, "measured", why)
@@ -189,49 +202,68 @@ def _say_measured(roles: Roles, column: Column) -> None:
         )
 
 
+def _is_last_rate(roles: Roles, column: Column) -> bool:
+    """Whether a learning rate was logged while it decayed: trackers keep its last value
+    beside the setting.
+    """
+    if not is_learning_rate(column.name) or looks_chosen(column):
+        return False
+    others = (roles.finished[name] for name in roles.free)
+    return any(
+        is_learning_rate(c.name) and looks_chosen(c)
+        for c in others
+        if c is not column
+    )
+
+
+def is_learning_rate(name: Name) -> bool:
+    """Whether a name is that of the rate itself, and not of a part of it."""
+    return name.core in ("lr", "learning_rate", "max_lr", "peak_lr")
+
+
+def _is_drawn(roles: Roles, column: Column) -> bool:
+    """Whether a number without a telling name was drawn at random like the settings
+    beside it: spread evenly over its range, and going with none of them.
+    """
+    n = len(column.cells)
+    known = [
+        roles.finished[name] for name in roles.free if name != column.name.raw
+    ]
+    known = [c for c in known if _is_named_knob(c) and len(c.finite) == n]
+    is_search = any(c.n_distinct > n / 2 for c in known)
+    if n < LEAST_DRAWN or len(column.finite) < n or not is_search:
+        return False
+    scales = [np.array(column.finite)]
+    if column.levels[0] > 0:
+        scales.append(np.log(scales[0]))
+    is_even = any(np.ptp(v) < EVEN_RANGE * v.std() for v in scales)
+    known += [roles.finished[name] for name in roles.named("fidelity")]
+    shares = [_rank_correlation(column, c) for c in known if len(c.finite) == n]
+    if not is_even or max(shares) > 3 / n**0.5:
+        return False
+    roles.book.say(
+        "measured-or-chosen",
+        f"{column.name.raw} was taken for a setting that was drawn at random, since its "
+        "values lie evenly and go with no other setting. If it was measured, name what "
+        "was chosen with --knobs.",
+        column.name.raw,
+    )
+    return True
+
+
+def _rank_correlation(a: Column, b: Column) -> float:
+    """Spearman's, without its sign; 0 for a column of one value."""
+    if b.n_distinct < 2:
+        return 0.0
+    ranks = [np.argsort(np.argsort(c.finite)) for c in (a, b)]
+    return abs(float(np.corrcoef(*ranks)[0, 1]))
+
+
 def _is_named_knob(column: Column) -> bool:
     is_known = column.name.is_a("rate", "knobs") or column.name.is_a(
         "size", "knobs"
     )
     return is_known and not column.name.is_a("consequence")
-
-
-def _looks_chosen(column: Column) -> bool:
-    """Whether the values of a number are those of a sweep: they repeat, or they are
-    round, or they keep a regular distance.
-    """
-    n = column.n_distinct
-    n_rows = len(column.finite)
-    roundness = [_is_round(x) for x in column.levels]
-    repeats = n <= n_rows / 2 and n <= max(FEW_LEVELS, n_rows**0.5)
-    if repeats:
-        return sum(roundness) >= len(roundness) / 2 or n <= n_rows / 4
-    return n <= FEW_LEVELS and (all(roundness) or _is_regular(column.levels))
-
-
-def _is_round(number: float) -> bool:
-    """One digit, a half of it, a power of two times 1 or 3, or a whole number below 10."""
-    if number == 0:
-        return True
-    mantissa, _ = np.frexp(abs(number))
-    if mantissa * 4 in (2.0, 3.0):
-        return True
-    digits = f"{abs(number):.12e}".split("e")[0].replace(".", "").rstrip("0")
-    return len(digits) == 1 or (len(digits) == 2 and digits[1] == "5")
-
-
-def _is_regular(levels: tuple[float, ...]) -> bool:
-    """Whether three or more values keep one distance, or one ratio."""
-    if len(levels) < 3:
-        return False
-    values = np.array(levels)
-    gaps = np.diff(values)
-    if np.ptp(gaps) <= 0.01 * abs(gaps.mean()):
-        return True
-    if values[0] <= 0:
-        return False
-    ratios = np.diff(np.log2(values))
-    return bool(np.ptp(ratios) <= 0.02 * abs(ratios.mean()))
 
 
 def _together(roles: Roles) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.mapping import SCHEMA
-from autollm.logs.proposals.columns import Table
+from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.costs import Costs, find_costs
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.knobs import Knobs, say_missing
@@ -31,6 +31,9 @@ FAMILIES = {
 }
 SENTINELS = (0.0, -1.0)
 """What crashed runs leave where an outcome that is never so should stand."""
+FAR_BEYOND = 10.0
+"""Times the largest of the other outcomes: a number of nines alone, or a power of ten,
+that lies so far off stands for no outcome (999, 1e9)."""
 REACHED = re.compile(
     r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration"
 )
@@ -128,6 +131,7 @@ def _run_key(
         *ladder.columns,
     }
     columns = [c for n, c in roles.table.columns.items() if n in names]
+    columns = [c for c in columns if not c.is_partial]  # a key names every row
     if not columns:
         columns = [roles.table.columns[n] for n in roles.named("objective")]
     rows = zip(*(c.codes for c in columns), strict=True)
@@ -261,8 +265,8 @@ def _states(
         if states.unknown:
             _unknown_words(draft, roles)
     for name, flag in states.flags.items():
-        is_truth = roles.table.columns[name].kind == "bool"
-        condition = rule_of(flag, naming.alias(name), is_truth)
+        column = roles.table.columns[name]
+        condition = rule_of(flag, naming.alias(name), column)
         rules.append(
             {"status": flag[0], "when": condition, "reason": f"{name}"}
         )
@@ -331,13 +335,8 @@ def _sentinel_rules(
 ) -> list[dict[str, str]]:
     """A rule for outcomes that are impossible: 0.000000 of a loss."""
     column = roles.table.columns[objective]
-    others = np.array([x for x in column.finite if x not in SENTINELS])
-    if not len(others) or (roles.direction != "min" and others.min() >= 0):
-        found = [x for x in SENTINELS[1:] if x in column.finite]
-    else:
-        found = [x for x in SENTINELS if x in column.finite]
-    is_far = len(others) > 0 and others.min() > 0.05 * np.median(others)
-    if not found or not is_far or len(others) < len(column.finite) / 2:
+    found, others = _sentinels(column, roles.direction)
+    if not found:
         return []
     rules = []
     for value in found:
@@ -355,11 +354,46 @@ def _sentinel_rules(
         )
         roles.book.say(
             "sentinel",
-            f"{objective} is {value:g} in {n} runs and at least {others.min():g} in all "
-            "others: what a crash leaves, no outcome. They land as failed.",
+            f"{objective} is {value:g} in {n} runs and {others.min():g} to "
+            f"{others.max():g} in all others: what a crash leaves, no outcome. They land "
+            "as failed.",
             objective,
         )
     return rules
+
+
+def _sentinels(
+    column: Column, direction: str
+) -> tuple[list[float], np.ndarray]:
+    """(values that stand for no outcome, the other outcomes)."""
+    finite = column.finite
+    low = [x for x in SENTINELS if x in finite]
+    others = np.array([x for x in finite if x not in low])
+    if not len(others):
+        return [], others
+    if direction != "min" and others.min() >= 0:  # an accuracy may be 0
+        low = [x for x in low if x < 0]
+    if others.min() <= 0.05 * np.median(others):
+        low = []
+    high = []
+    for value in sorted(set(others), reverse=True):
+        rest = others[others < value]
+        is_far = len(rest) > 0 and value > FAR_BEYOND * rest.max() > 0
+        if not is_far or not _is_filler(value):
+            break
+        high.append(value)
+        others = rest
+    if len(others) < len(finite) / 2:
+        return [], others
+    return [*low, *high], others
+
+
+def _is_filler(value: float) -> bool:
+    """Whether a number is written with nines alone, or is a power of ten above ten."""
+    digits = f"{value:.6g}".replace(".", "")
+    return set(digits) == {"9"} or (
+        value > 10 and f"{value:.6e}".startswith("1.000000e")
+    )
 
 
 def _cost(draft: Draft, costs: Costs) -> None:

@@ -37,6 +37,12 @@ PARTS = {
 PARTS = {part: words.split() for part, words in PARTS.items()}
 
 
+CHINCHILLA = 20.0
+"""Tokens a parameter that one multiple of "Chinchilla" means (arXiv 2203.15556)."""
+Params = tuple[str, np.ndarray]
+"""Parameters as expressions spell them, and by row."""
+
+
 class Naming:
     """Canonical names of columns, each used once; aliases for those that an expression
     cannot spell.
@@ -117,9 +123,34 @@ class Formulas:
         self._roles = roles
         self._naming = naming
 
-    def computed(self, name: str) -> Computed | None:
-        """Parameters or tokens from settings, None where settings are missing."""
-        return self._params() if name == "params" else self._tokens()
+    def computed(
+        self, name: str, params: Params | None = None
+    ) -> Computed | None:
+        """Parameters or tokens from settings, None where settings are missing. `params`:
+        what is known of them, for a ratio of tokens to them.
+        """
+        if name == "params":
+            return self._params()
+        return (params and self._ratio(*params)) or self._tokens()
+
+    def _ratio(self, formula: str, values: np.ndarray) -> Computed | None:
+        """Tokens from a number of tokens a parameter."""
+        for raw in (*self._roles.free, *self._roles.named("constant")):
+            column = self._roles.finished[raw]
+            if not column.name.is_a("tokens_per_param") or not _is_filled(
+                column
+            ):
+                continue
+            is_multiple = "chinchilla" in column.name.full
+            factor = CHINCHILLA if is_multiple else 1.0
+            scale = f"{factor:g} * " if is_multiple else ""
+            alias = self._naming.alias(raw)
+            product = _numbers(column) * factor * values
+            words = "tokens a parameter * parameters"
+            return Computed(
+                f"{scale}{alias} * {formula}", words, (raw,), product
+            )
+        return None
 
     def _part(self, part: str) -> Column | None:
         roles = self._roles

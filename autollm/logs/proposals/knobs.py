@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from autollm.logs.proposals.choices import context_of
+from autollm.logs.proposals.choices import context_of, is_learning_rate
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.names import plain
 from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.sizes import LEAST_SPAN
-from autollm.logs.proposals.structure import switch_of
+from autollm.logs.proposals.structure import Simplex, switch_of
 
 NONE = "none"
 """How a value that is not there is called among others."""
@@ -48,10 +48,10 @@ class Knobs:
         entries = [
             self._mixture(i, g) for i, g in enumerate(self._roles.groups)
         ]
-        for index, (_, group, worst) in enumerate(self._roles.groups):
-            sums = f"sums are within {worst:.2g} of 1"
+        for index, group in enumerate(self._roles.groups):
+            sums = f"sums are within {group.worst:.2g} of {group.total:g}"
             self.comments[index] = {
-                "": f"{len(group)} weights",
+                "": f"{len(group.columns)} weights",
                 "tolerance": sums,
             }
         columns = [self._roles.finished[n] for n in self._roles.named("knob")]
@@ -122,26 +122,23 @@ class Knobs:
         self.comments[len(entries)] = comments
         entries.append(entry)
 
-    def _mixture(
-        self, index: int, group: tuple[str, list[Column], float]
-    ) -> Entry:
-        prefix, columns, worst = group
-        weights = {c.name.raw for c in columns}
+    def _mixture(self, index: int, group: Simplex) -> Entry:
+        prefix = group.prefix
+        weights = {c.name.raw for c in group.columns}
         others = [n for n in self._roles.table.columns if n.startswith(prefix)]
-        patterns = [glob.escape(c.name.raw) for c in columns]
+        patterns = [glob.escape(c.name.raw) for c in group.columns]
         if prefix and all(n in weights for n in others):
             patterns = [glob.escape(prefix) + "*"]
-        name = self._naming.free(
-            "mixture" if index == 0 else f"mixture_{index + 1}"
-        )
-        return {
-            "name": name,
+        name = "mixture" if index == 0 else f"mixture_{index + 1}"
+        entry = {
+            "name": self._naming.free(name),
             "scale": "simplex",
             "columns": patterns,
             "prefix": prefix,
-            "tolerance": max(0.001, math.ceil(worst * 1200) / 1000),
+            "tolerance": max(0.001, math.ceil(group.worst * 1200) / 1000),
             "role": "weight",
         }
+        return entry if group.total == 1 else entry | {"total": group.total}
 
     def _optimizers_of(self, column: Column, optimizer: Column) -> list[str]:
         """The optimizers under which a rate stands in the table."""
@@ -258,12 +255,7 @@ class Knobs:
 
 
 def _is_rate_of_optimizer(column: Column) -> bool:
-    return column.is_numeric and column.name.core in (
-        "lr",
-        "learning_rate",
-        "max_lr",
-        "peak_lr",
-    )
+    return column.is_numeric and is_learning_rate(column.name)
 
 
 def _plain(column: Column, row: int) -> Any:

@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autollm.logs.proposals.columns import Column
-from autollm.logs.proposals.formulas import Formulas, Naming
+from autollm.logs.proposals.formulas import Formulas, Naming, Params
 from autollm.logs.proposals.names import read_name
 from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.size_columns import Sizes, logs
 from autollm.logs.proposals.sizes import (
-    LEAST_SPAN,
     Levels,
     TextSizes,
     levels_of,
     positive_numbers,
     sizes_of,
+    stated_sizes,
 )
 
-LEAST_PARAMS = 1e4
-"""Smaller numbers under a name such as `size` count something else."""
+COMPUTE_SPREAD = 0.15
+"""Octaves that compute may differ from parameters times tokens: it is printed rounded."""
 LENGTHS = ("steps", "epochs", "samples", "data_fraction")
 """Coordinates that stand in where tokens are unknown, the finest first."""
 
@@ -75,6 +76,9 @@ def find_ladder(roles: Roles, naming: Naming) -> Ladder:
     else:
         search.take_params()
         search.take_tokens()
+        search.leave_compute()
+        if not search.ladder.known:
+            search.take_width()
         if not any(c.name == "tokens" for c in search.ladder.coordinates):
             search.take_lengths()
         if not search.ladder.coordinates:
@@ -93,6 +97,7 @@ class _Search:
 
     def __init__(self, roles: Roles, naming: Naming, formulas: Formulas):
         self._roles = roles
+        self._sizes = Sizes(roles)
         self._naming = naming
         self._formulas = formulas
         self.ladder = Ladder()
@@ -104,10 +109,10 @@ class _Search:
 
     def take_params(self) -> None:
         """Parameters: of several columns the one that goes with the compute."""
-        found = self._candidates("params")
-        ladders = [c for c in found if self._is_ladder(c)]
+        found = self._sizes.named("params")
+        ladders = [c for c in found if self._sizes.is_ladder(c)]
         if ladders:
-            self._take("params", self._best_size(ladders), "by its name")
+            self._take("params", self._sizes.best(ladders), "by its name")
         elif not found and (
             self._take_texts() or self._take_computed("params")
         ):
@@ -123,10 +128,43 @@ class _Search:
         if found and "params" not in self.ladder.known:
             self.ladder.known["params"] = self._expression(found[0])
 
+    def take_width(self) -> None:
+        """The width of a model, where it is all of its shape that varies and the same
+        rates were tried at each: without depth there is no count of parameters.
+        """
+        widths = [c for c in self._sizes.varying("width") if c.n_distinct > 2]
+        rates = self._sizes.varying("rate", "knobs")
+        is_grid = any(c.n_distinct <= len(c.cells) / 2 for c in rates)
+        if (
+            len(widths) == 1
+            and self._sizes.varying("shape") == widths
+            and is_grid
+        ):
+            self._take(
+                "width", widths[0], "all that varies of the model's shape"
+            )
+
+    def leave_compute(self) -> None:
+        """What is parameters times tokens was no choice beside them."""
+        sizes = [c for c in self.ladder.coordinates if c.levels is not None]
+        if {c.name for c in sizes} != {"params", "tokens"}:
+            return
+        params, tokens = (self._roles.finished.get(c.column) for c in sizes)
+        if params is None or tokens is None:
+            return
+        products = logs(params) + logs(tokens)
+        for name in list(self._roles.free):
+            column = self._roles.finished[name]
+            if column.is_numeric and column.spans > 1:
+                spread = np.ptp(logs(column) - products)
+                if spread < COMPUTE_SPREAD:
+                    why = "goes with parameters times tokens"
+                    self._roles.give(name, "cost", why)
+
     def take_tokens(self) -> None:
         """Tokens, logged or computed."""
-        found = self._candidates("tokens")
-        ladders = [c for c in found if self._is_ladder(c)]
+        found = self._sizes.named("tokens")
+        ladders = [c for c in found if self._sizes.is_ladder(c)]
         if ladders:
             self._take("tokens", ladders[0], "by its name")
         elif not found:
@@ -137,9 +175,10 @@ class _Search:
     def take_lengths(self) -> None:
         """Steps, epochs, samples or a share of the data."""
         for name in LENGTHS:
-            for column in self._candidates(name):
-                if column.name.raw in self._roles.free and self._is_ladder(
-                    column
+            for column in self._sizes.named(name):
+                if (
+                    column.name.raw in self._roles.free
+                    and self._sizes.is_ladder(column)
                 ):
                     self._take(name, column, "by its name")
                     return
@@ -147,7 +186,7 @@ class _Search:
     def take_constants(self) -> None:
         """Without a coordinate that varies, those that do not are better than none."""
         for name in ("params", "tokens", *LENGTHS):
-            for column in self._candidates(name)[:1]:
+            for column in self._sizes.named(name)[:1]:
                 raw = column.name.raw
                 is_constant = self._roles.of.get(raw) is not None
                 if is_constant and self._roles.of[raw].role == "constant":
@@ -157,71 +196,6 @@ class _Search:
                     )
             if name == "tokens" and self.ladder.coordinates:
                 return
-
-    def _candidates(self, entry: str) -> list[Column]:
-        """Columns that count these, best names first: numbers, varying or constant."""
-        roles = self._roles
-        names = [*roles.free, *roles.named("constant")]
-        found = []
-        for raw in names:
-            column = roles.finished[raw]
-            is_named = column.name.is_a(entry) or column.unit == entry
-            is_named = is_named or (entry == "params" and _is_size(column))
-            if (
-                not is_named
-                or not column.is_numeric
-                or raw in roles.said.columns
-            ):
-                continue
-            if column.name.is_a("measured") or column.name.is_a("throughput"):
-                continue
-            if positive_numbers(column) is not None:
-                found.append(column)
-        return sorted(
-            found,
-            key=lambda c: (
-                not c.name.is_a(entry),
-                "total" not in c.name.full,
-                c.is_constant,
-            ),
-        )
-
-    def _is_ladder(self, column: Column) -> bool:
-        values = positive_numbers(column)
-        if values is None:
-            return False
-        levels = levels_of(values)
-        if levels.n_levels < 2 or max(values) / min(values) < LEAST_SPAN:
-            return False
-        return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(
-            column
-        )
-
-    def _has_named_knobs(self, size: Column) -> bool:
-        """Whether other columns vary that are settings by name, and do not just rise or
-        fall with the size: then a size that differs in every row is their consequence.
-        """
-        for raw in self._roles.free:
-            column = self._roles.finished[raw]
-            is_knob = (
-                column.name.is_a("rate", "knobs") or "batch" in column.name.full
-            )
-            if is_knob and column is not size and not _goes_with(column, size):
-                return True
-        return False
-
-    def _best_size(self, columns: list[Column]) -> Column:
-        """Of several counts of parameters the one that goes with the compute."""
-        flops = [
-            n for n in self._roles.named("cost") if _is_flops(self._roles, n)
-        ]
-        tokens = self._candidates("tokens")
-        if len(columns) == 1 or not flops or not tokens:
-            return columns[0]
-        compute = _logs(self._roles.finished[flops[0]])
-        amount = _logs(tokens[0])
-        spreads = [np.nanstd(compute - amount - _logs(c)) for c in columns]
-        return columns[int(np.argmin(spreads))]
 
     def _take(self, name: str, column: Column, why: str) -> None:
         raw = column.name.raw
@@ -280,10 +254,19 @@ class _Search:
         return f"{alias} * {factor:g}" if factor != 1.0 else alias
 
     def _take_texts(self) -> bool:
-        """Sizes as texts, where no number says them."""
-        for raw in list(self._roles.free):
+        """Sizes as texts, where no number says them: by the column's name, else where
+        each of its texts states a size.
+        """
+        texts = []
+        for raw in self._roles.free:
             column = self._roles.finished[raw]
-            if column.kind != "text" or not column.name.is_a("size_word"):
+            if column.kind == "text" and not column.name.is_a(
+                "data", "contexts"
+            ):
+                texts.append((not column.name.is_a("size_word"), column))
+        for is_unnamed, column in sorted(texts, key=lambda pair: pair[0]):
+            raw = column.name.raw
+            if is_unnamed and not stated_sizes(column.levels):
                 continue
             n_most = max(2, len(column.cells) / 2)
             sizes = (
@@ -311,9 +294,30 @@ class _Search:
             return True
         return False
 
+    def _known_params(self) -> Params | None:
+        """The parameters of every run, None where some are unknown."""
+        if "params" not in self.ladder.known:
+            return None
+        for coordinate in self.ladder.coordinates:
+            if coordinate.name == "params" and coordinate.texts is not None:
+                column = self._roles.finished[coordinate.column]
+                sizes = coordinate.texts.sizes
+                return "params", np.array([sizes[str(c)] for c in column.cells])
+        found = self._sizes.named("params") + [
+            self._roles.finished[c.column]
+            for c in self.ladder.coordinates
+            if c.name == "params" and c.column
+        ]
+        for column in found:
+            if len(column.finite) == len(column.cells):
+                values = np.array(column.finite) * column.name.factor
+                return self.ladder.known["params"], values
+        return None
+
     def _take_computed(self, name: str) -> bool:
         """Parameters or tokens from other settings; the formula is shown."""
-        computed = self._formulas.computed(name)
+        params = self._known_params() if name == "tokens" else None
+        computed = self._formulas.computed(name, params)
         if computed is None:
             return False
         self.ladder.known.setdefault(name, f"({computed.formula})")
@@ -339,12 +343,6 @@ class _Search:
         return True
 
 
-def _is_size(column: Column) -> bool:
-    """Whether a column called `model_size` or `model` holds counts: 125M, 1.3B."""
-    is_word = column.name.is_a("size_word") and column.is_numeric
-    return is_word and bool(column.levels) and column.levels[0] >= LEAST_PARAMS
-
-
 def _level_column(column: Column, levels: Levels) -> Column:
     """The column with values near each other made one."""
     if not levels.step:
@@ -357,25 +355,6 @@ def _level_column(column: Column, levels: Levels) -> Column:
         )
         cells.append(None if octaves is None else int(np.rint(octaves)))
     return Column(column.name, tuple(cells))
-
-
-def _goes_with(column: Column, size: Column) -> bool:
-    """Whether a column only rises, or only falls, as a size grows."""
-    pairs = zip(size.numbers, column.numbers, strict=True)
-    known = sorted(p for p in pairs if p[0] is not None and p[1] is not None)
-    steps = np.diff([value for _, value in known])
-    return bool(np.all(steps >= 0) or np.all(steps <= 0))
-
-
-def _is_flops(roles: Roles, raw: str) -> bool:
-    return roles.table.columns[raw].name.is_a("flops")
-
-
-def _logs(column: Column) -> np.ndarray:
-    numbers = np.array(
-        [np.nan if not x or x <= 0 else x for x in column.numbers]
-    )
-    return np.log2(numbers.astype(float))
 
 
 def _on_levels(base: str, levels: Levels, factor: float) -> str:

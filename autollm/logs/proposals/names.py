@@ -48,14 +48,14 @@ def words_of(section: str, entry: str) -> re.Pattern[str]:
     others stand at the edges of words.
     """
     parts = (f"(?:{word})" for word in tables()[section][entry])
-    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join(parts)})(?![a-z0-9])")
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(parts)})(?![^\W_])")
 
 
 def plain(name: str) -> str:
     """A name in lower case, its words joined by underscores: `Test NLL` is `test_nll`."""
     spelled = name.replace("@", "_at_").replace("%", "_pct_")
     split = _CAMEL.sub("_", spelled)
-    return re.sub(r"[^a-z0-9]+", "_", split.lower()).strip("_") or "column"
+    return re.sub(r"[\W_]+", "_", split.lower()).strip("_") or "column"
 
 
 @dataclass(frozen=True)
@@ -192,9 +192,7 @@ def _last_metric(text: str) -> tuple[str, str, str] | None:
 def _loose_words(direction: str) -> tuple[re.Pattern[str], ...]:
     """A pattern for each phrase; `^...$` phrases are matched by `_whole_metric`."""
     words = (w for w in tables()["metrics"][direction] if not w.startswith("^"))
-    return tuple(
-        re.compile(rf"(?<![a-z0-9])(?:{w})(?![a-z0-9])") for w in words
-    )
+    return tuple(re.compile(rf"(?<![^\W_])(?:{w})(?![^\W_])") for w in words)
 
 
 def _whole_metric(name: Name) -> tuple[str, str, str] | None:

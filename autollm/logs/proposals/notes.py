@@ -27,6 +27,7 @@ CODES = frozenset(
         "no-fidelity",
         "no-knob",
         "not-finished",
+        "objective-guessed",
         "odd-cells",
         "percent",
         "reader",

@@ -18,15 +18,17 @@ from typing import Any
 
 from autollm.core.errors import MappingError
 from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
+from autollm.core.statuses import status_of
 from autollm.logs.catalog import MappingChoice, builtin_mappings
 from autollm.logs.proposals.choices import choose
 from autollm.logs.proposals.columns import Table, table_of
 from autollm.logs.proposals.draft import write_draft
+from autollm.logs.proposals.first_roles import first_roles
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.ladder import find_ladder
 from autollm.logs.proposals.looking import Looked, look_at
 from autollm.logs.proposals.notes import Note, Notebook, Question
-from autollm.logs.proposals.roles import Roles, first_roles, listed
+from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.summary import (
     NO_KNOB,
@@ -173,9 +175,10 @@ def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
     for name, column in table.columns.items():
         if roles.of[name].role in ("key", "label", "ignored", "trunk"):
             continue
-        if column.odd_rows:
-            row = column.odd_rows[0]
-            n_more = len(column.odd_rows) - 1
+        odd = [r for r in column.odd_rows if not status_of(column.cells[r])]
+        if odd:
+            row = odd[0]
+            n_more = len(odd) - 1
             more = f" and {n_more} more" if n_more else ""
             book.say(
                 "odd-cells",

@@ -70,6 +70,12 @@ def word_rank(text: str) -> int | None:
     return None
 
 
+def stated_sizes(levels: tuple[str, ...]) -> bool:
+    """Whether each text states a size as a word of its own: `pythia-1.3b`."""
+    found = {_SIZE.search(level.replace("_", "-")) for level in levels}
+    return len(levels) > 1 and None not in found
+
+
 @dataclass(frozen=True)
 class TextSizes:
     """Levels of a text column as sizes. `guessed` are those without a number: their

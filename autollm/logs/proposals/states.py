@@ -50,6 +50,8 @@ FLAGS: dict[str, tuple[Status, str]] = {
     "done": ("running", "false"),
     "converged": ("diverged", "false"),
 }
+_TRUE = frozenset(("true", "yes", "y", "1", "1.0", "✓", "✔", "✅"))
+_FALSE = frozenset(("false", "no", "n", "0", "0.0", "✗", "✘", "❌"))
 EXIT_CODES = frozenset(
     {"exit_code", "exitcode", "return_code", "returncode", "rc"}
 )
@@ -98,7 +100,8 @@ def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
         flag = _flag_of(found) if name != column else None
         if flag is not None:
             flags[name] = flag
-    if not column and not flags:
+    endings = _endings(columns)
+    if not column and not flags and not endings:
         return StateReading()
     statuses = ["finished"] * len(table.lines)
     unknown: dict[str, None] = {}
@@ -112,7 +115,23 @@ def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
         for row, found in enumerate(columns[name].cells):
             if statuses[row] == "finished" and _means(found, cell):
                 statuses[row] = status
+    for row, status in endings.items():
+        if statuses[row] == "finished":
+            statuses[row] = status
     return StateReading(column, tuple(unknown), flags, tuple(statuses))
+
+
+def _endings(columns: dict[str, Column]) -> dict[int, Status]:
+    """Row to the status that stands where a column has numbers elsewhere: a loss of
+    `OOM`.
+    """
+    found: dict[int, Status] = {}
+    for column in columns.values():
+        for row in column.odd_rows:
+            status = status_of(column.cells[row])
+            if status and status != "finished":
+                found.setdefault(row, status)
+    return found
 
 
 def _state_column(table: Table, columns: dict[str, Column]) -> str:
@@ -152,23 +171,29 @@ def _flag_of(column: Column) -> tuple[Status, str] | None:
     flag = FLAGS.get(name)
     if flag is None or column.is_constant:
         return None
-    is_truth = column.kind == "bool"
-    is_digit = column.kind == "integer" and set(column.levels) <= {0.0, 1.0}
-    return flag if is_truth or is_digit else None
+    words = {str(cell).strip().lower() for cell in column.present}
+    return flag if words <= _TRUE | _FALSE else None
 
 
 def _means(cell: object, meaning: str) -> bool:
     text = str(cell).strip().lower()
     if meaning == "nonzero":
         return cell is not None and text not in ("0", "0.0")
-    return text in (meaning, "1" if meaning == "true" else "0")
+    return text in (_TRUE if meaning == "true" else _FALSE)
 
 
-def rule_of(flag: tuple[Status, str], alias: str, is_truth: bool) -> str:
+def rule_of(flag: tuple[Status, str], alias: str, column: Column) -> str:
     """The condition of a `[[status]]` rule for a column of true and false."""
     meaning = flag[1]
     if meaning == "nonzero":
         return f"{alias} != 0"
-    if is_truth:
-        return f'{alias} == "{meaning}" or {alias} == "{meaning.title()}"'
-    return f"{alias} == {1 if meaning == 'true' else 0}"
+    if column.is_numeric:
+        return f"{alias} == {1 if meaning == 'true' else 0}"
+    cells = dict.fromkeys(_as_landed(cell) for cell in column.present)
+    meant = [f'{alias} == "{cell}"' for cell in cells if _means(cell, meaning)]
+    return " or ".join(meant)
+
+
+def _as_landed(cell: object) -> str:
+    """A cell as text, as landing compares it."""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)

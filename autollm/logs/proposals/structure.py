@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,8 @@ SIMPLEX_TOLERANCE = 0.02
 """Of a sum of weights: published mixtures are printed with three decimals."""
 MOST_LEVELS_OF_A_SWITCH = 12
 """Of a setting under which another one exists."""
+FEW_LEVELS = 12
+"""Of a number that nothing else speaks for: more were measured rather than chosen."""
 _UNIT_FACTORS = (60.0, 1e3, 1024.0, 3600.0, 1e6, 2.0**20, 1e9)
 
 
@@ -120,27 +123,39 @@ def switch_of(
     return None
 
 
+@dataclass(frozen=True)
+class Simplex:
+    """Columns of weights that sum to `total` (1, or 100 for percent) in every row,
+    within `worst` of it.
+    """
+
+    prefix: str
+    columns: list[Column]
+    worst: float
+    total: float
+
+
 def simplex_groups(
     columns: dict[str, Column], tolerance: float = SIMPLEX_TOLERANCE
-) -> list[tuple[str, list[Column], float]]:
-    """(prefix, columns, largest distance of a row's sum from 1) of groups of weights
-    that sum to 1, at least two of which move by more than the tolerance: a rate of .001
-    beside a seed of 1 sums to 1, too.
+) -> list[Simplex]:
+    """Groups of weights that sum to 1 or 100, at least two of which move by more than the
+    tolerance: a rate of .001 beside a seed of 1 sums to 1, too.
     """
-    weights = [c for c in columns.values() if _is_weight(c)]
-    prefixes = sorted(set(_prefixes(weights)), key=lambda p: (-len(p), p))
-    found = []
+    found: list[Simplex] = []
     used: set[str] = set()
-    for prefix in [*prefixes, ""]:
-        group = _unused(weights, prefix, used)
-        moving = [c for c in group if c.levels[-1] - c.levels[0] > tolerance]
-        if len(moving) < 2:
-            continue
-        rows = zip(*(c.finite for c in group), strict=True)
-        worst = max(abs(math.fsum(row) - 1) for row in rows)
-        if worst <= tolerance:
-            found.append((prefix, group, worst))
-            used |= {c.name.raw for c in group}
+    for total in (1.0, 100.0):
+        weights = [c for c in columns.values() if _is_weight(c, total)]
+        prefixes = sorted(set(_prefixes(weights)), key=lambda p: (-len(p), p))
+        for prefix in [*prefixes, ""]:
+            group = _unused(weights, prefix, used)
+            spans = [c.levels[-1] - c.levels[0] for c in group]
+            if sum(span > tolerance * total for span in spans) < 2:
+                continue
+            rows = zip(*(c.finite for c in group), strict=True)
+            worst = max(abs(math.fsum(row) / total - 1) for row in rows)
+            if worst <= tolerance:
+                found.append(Simplex(prefix, group, worst, total))
+                used |= {c.name.raw for c in group}
     return found
 
 
@@ -149,12 +164,11 @@ def _unused(weights: list[Column], prefix: str, used: set[str]) -> list[Column]:
     return [c for c in named if c.name.raw not in used]
 
 
-def _is_weight(column: Column) -> bool:
+def _is_weight(column: Column, total: float) -> bool:
     if not column.is_numeric or len(column.finite) != len(column.cells):
         return False
-    return (
-        bool(column.levels) and column.levels[0] >= 0 and column.levels[-1] <= 1
-    )
+    levels = column.levels
+    return bool(levels) and levels[0] >= 0 and levels[-1] <= total
 
 
 def _prefixes(columns: list[Column]) -> Iterator[str]:
@@ -192,3 +206,41 @@ def is_proportional(a: Column, b: Column, tolerance: float = 0.01) -> bool:
         return False
     low, high = min(pairs), max(pairs)
     return low > 0 and high / low <= 1 + tolerance
+
+
+def looks_chosen(column: Column) -> bool:
+    """Whether the values of a number are those of a sweep: they repeat, or they are
+    round, or they keep a regular distance.
+    """
+    n = column.n_distinct
+    n_rows = len(column.finite)
+    roundness = [_is_round(x) for x in column.levels]
+    repeats = n <= n_rows / 2 and n <= max(FEW_LEVELS, n_rows**0.5)
+    if repeats:
+        return sum(roundness) >= len(roundness) / 2 or n <= n_rows / 4
+    return n <= FEW_LEVELS and (all(roundness) or _is_regular(column.levels))
+
+
+def _is_round(number: float) -> bool:
+    """One digit, a half of it, a power of two times 1 or 3, or a whole number below 10."""
+    if number == 0:
+        return True
+    mantissa, _ = np.frexp(abs(number))
+    if mantissa * 4 in (2.0, 3.0):
+        return True
+    digits = f"{abs(number):.12e}".split("e")[0].replace(".", "").rstrip("0")
+    return len(digits) == 1 or (len(digits) == 2 and digits[1] == "5")
+
+
+def _is_regular(levels: tuple[float, ...]) -> bool:
+    """Whether three or more values keep one distance, or one ratio."""
+    if len(levels) < 3:
+        return False
+    values = np.array(levels)
+    gaps = np.diff(values)
+    if np.ptp(gaps) <= 0.01 * abs(gaps.mean()):
+        return True
+    if values[0] <= 0:
+        return False
+    ratios = np.diff(np.log2(values))
+    return bool(np.ptp(ratios) <= 0.02 * abs(ratios.mean()))

@@ -365,13 +365,13 @@ def test_simplex_groups__weights__need_sums_of_one_in_every_row():
     def table(**cells):
         return columns_of(cells)
 
-    ((prefix, group, worst),) = simplex_groups(
+    (group,) = simplex_groups(
         table(a_x=[0.5, 0.2], a_y=[0.5, 0.79], b=[0.1, 0.2])
     )
     assert (
-        prefix == "a_"
-        and [c.name.raw for c in group] == ["a_x", "a_y"]
-        and worst == pytest.approx(0.01)
+        group.prefix == "a_"
+        and [c.name.raw for c in group.columns] == ["a_x", "a_y"]
+        and group.worst == pytest.approx(0.01)
     )
     assert (
         simplex_groups(table(a_x=[0.5, 0.2], a_y=[0.5, 0.5])) == []

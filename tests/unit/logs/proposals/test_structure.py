@@ -7,7 +7,7 @@ from autollm.logs.proposals.structure import simplex_groups
 def groups_of(**cells):
     columns = {n: Column(read_name(n), tuple(c)) for n, c in cells.items()}
     return [
-        [c.name.raw for c in group] for _, group, _ in simplex_groups(columns)
+        [c.name.raw for c in group.columns] for group in simplex_groups(columns)
     ]
 
 

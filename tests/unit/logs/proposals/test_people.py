@@ -1,0 +1,289 @@
+"""Tables as people write them by hand, from which one thing is hard to tell: what the
+proposal must make of it. The outcome is made by a known function.
+"""
+
+import itertools
+import math
+import random
+
+import pytest
+
+from autollm.core.errors import MappingError
+from tests.unit.logs.proposals.tables import (
+    RATES,
+    codes,
+    knobs,
+    loss,
+    proposed,
+    renamed,
+    roles,
+    sweep,
+)
+
+
+def fidelity(found):
+    """Name to column of the proposed fidelity."""
+    return {entry.name: entry.column for entry in found.mapping.fidelity}
+
+
+def with_cells(name, cells):
+    """The sweep with other cells in some rows of a column."""
+    rows = sweep()
+    for row, cell in cells.items():
+        rows[row][name] = cell
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [("diverged", "diverged"), ("OOM", "failed"), ("(killed)", "killed")],
+)
+def test_propose__word_in_the_outcome__is_how_the_run_ended(
+    tmp_path, cell, status
+):
+    found = proposed(tmp_path, with_cells("val_loss", {3: cell, 9: cell}))
+    assert found.summary.statuses == {"finished": 25, status: 2}
+    assert "odd-cells" not in codes(found)
+
+
+def test_propose__words_that_say_no_end__are_odd_cells(tmp_path):
+    found = proposed(tmp_path, with_cells("val_loss", {3: "see notes"}))
+    assert "odd-cells" in codes(found) and found.n_quarantined == 1
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"), [("yes", "no"), ("Y", "N"), ("✓", "✗"), ("1", "0")]
+)
+def test_propose__flag_in_words__is_a_status_rule(tmp_path, yes, no):
+    rows = sweep(diverged=lambda i: yes if i in (3, 9) else no)
+    found = proposed(tmp_path, rows)
+    assert found.summary.statuses == {"finished": 25, "diverged": 2}
+
+
+def test_propose__marks_around_a_state__say_nothing_more(tmp_path):
+    rows = sweep(status=lambda i: "✗ failed" if i < 2 else "✓ done")
+    found = proposed(tmp_path, rows)
+    assert found.summary.statuses == {"finished": 25, "failed": 2}
+
+
+@pytest.mark.parametrize("filler", [999, 99.99, 1e9])
+def test_propose__number_far_beyond__is_no_outcome(tmp_path, filler):
+    found = proposed(tmp_path, with_cells("val_loss", {3: filler, 9: filler}))
+    assert "sentinel" in codes(found)
+    assert found.summary.statuses == {"finished": 25, "failed": 2}
+
+
+def test_propose__high_loss__is_a_loss(tmp_path):
+    found = proposed(tmp_path, with_cells("val_loss", {3: 11.08, 9: 9.0}))
+    assert found.summary.statuses == {"finished": 27}
+
+
+@pytest.mark.parametrize(
+    "name", ["Verlust", "损失", "refusal_rate", "FinalObjectiveValue"]
+)
+def test_propose__outcome_of_unknown_name__is_found_and_asked_for(
+    tmp_path, name
+):
+    found = proposed(tmp_path, renamed(sweep(), val_loss=name))
+    assert roles(found)[name] == "objective" and found.mapping is None
+    assert [q.code for q in found.questions] == ["direction-unknown"]
+    said = proposed(
+        tmp_path, renamed(sweep(), val_loss=name), objective=f"{name}:min"
+    )
+    assert set(knobs(said)) == {"lr", "batch_size"} and said.n_land == 27
+
+
+def test_propose__two_outcomes_of_unknown_names__is_an_error(tmp_path):
+    rows = renamed(sweep(zork=lambda i: 1.37 * i), val_loss="blub")
+    with pytest.raises(MappingError, match="likeliest is 'zork'"):
+        proposed(tmp_path, rows)
+
+
+def test_propose__hparam_metric__is_the_outcome(tmp_path):
+    rows = renamed(sweep(), val_loss="hparam/val_loss")
+    found = proposed(tmp_path, rows)
+    assert roles(found)["hparam/val_loss"] == "objective"
+
+
+def test_propose__reward_beside_losses_and_kl__a_benchmark_then_reward(
+    tmp_path,
+):
+    more = {
+        "kl": lambda i: 0.0131 * (i + 1),
+        "policy_loss": lambda i: 0.017 * i - 0.2,
+        "reward_mean": lambda i: 0.013 * i,
+    }
+    rows = renamed(sweep(**more), val_loss="pass@1")
+    found = proposed(tmp_path, rows)
+    assert roles(found)["pass@1"] == "objective"
+    assert set(knobs(found)) == {"lr", "batch_size"}
+    for row in rows:
+        del row["pass@1"]
+    assert roles(proposed(tmp_path, rows))["reward_mean"] == "objective"
+
+
+def test_propose__outcomes_that_disagree__say_so(tmp_path):
+    rows = sweep(val_acc=lambda i: 0.3 + i / 100)
+    assert "objective-guessed" in codes(proposed(tmp_path, rows))
+    rows = sweep()
+    for row in rows:
+        row["val_ppl"] = round(math.exp(row["val_loss"]), 3)
+    assert "objective-guessed" not in codes(proposed(tmp_path, rows))
+
+
+def test_propose__tokens_a_parameter__make_tokens(tmp_path):
+    rows = []
+    for params, ratio, rate in itertools.product(
+        ("50M", "150M", "500M"), (5, 20, 80), RATES
+    ):
+        size = 1e6 * float(params[:-1])
+        outcome = loss(size * ratio / 20, rate)
+        row = {"size": params, "tokens/param": ratio, "lr": rate}
+        rows.append(row | {"val_loss": outcome})
+    found = proposed(tmp_path, rows)
+    assert set(fidelity(found)) == {"params", "tokens"}
+    assert found.summary.n_experiments == 9 and set(knobs(found)) == {"lr"}
+    assert {"params": 5e7, "tokens": 1e9} in [
+        entry["fidelity"] for entry in found.summary.ladder
+    ]
+
+
+def test_propose__texts_that_state_sizes__are_a_ladder_by_any_name(tmp_path):
+    sizes = {50_000_000: "pythia-50m", 125_000_000: "pythia-125m"}
+    rows = [r for r in sweep() if r["params"] in sizes]
+    for row in rows:
+        row["policy"] = sizes[row.pop("params")]
+        del row["tokens"]
+    found = proposed(tmp_path, rows)
+    assert [entry["fidelity"]["params"] for entry in found.summary.ladder] == [
+        5e7,
+        1.25e8,
+    ]
+    assert set(knobs(found)) == {"lr", "batch_size"}
+
+
+def test_propose__compute__is_no_knob_beside_parameters_and_tokens(tmp_path):
+    rows = sweep()
+    for row in rows:
+        row["C"] = f"{6 * row['params'] * row['tokens']:.2e}"
+    found = proposed(tmp_path, rows)
+    assert roles(found)["C"] == "cost"
+    assert set(knobs(found)) == {"lr", "batch_size"}
+
+
+def test_propose__width_at_all_rates__is_the_ladder(tmp_path):
+    rows = []
+    for kind, width, rate in itertools.product(
+        ("SP", "muP"), (128, 256, 512, 1024), (-10, -9, -8, -7)
+    ):
+        outcome = 3 + 50 / width + 0.05 * (rate + 8.3) ** 2
+        row = {"param": kind, "width": width, "log2lr": rate}
+        rows.append(row | {"train_loss": round(outcome, 4)})
+    found = proposed(tmp_path, rows)
+    assert fidelity(found) == {"width": "width"}
+    assert (
+        set(knobs(found)) == {"log2lr"} and roles(found)["param"] == "context"
+    )
+
+
+def test_propose__mixture_of_experts__is_laddered_by_active_parameters(
+    tmp_path,
+):
+    rows = []
+    for active, experts, rate in itertools.product(
+        (10**8, 3 * 10**8), (8, 16, 32), RATES
+    ):
+        row = {"n_active_params": active, "n_experts": experts, "lr": rate}
+        row["n_total_params"] = int(active * experts * 0.6)
+        rows.append(row | {"val_loss": loss(active * experts**0.2, rate)})
+    found = proposed(tmp_path, rows)
+    assert fidelity(found) == {"params": "n_active_params"}
+    assert set(knobs(found)) == {"n_experts", "lr"}
+
+
+def test_propose__shapes_swept_freely__parameters_are_their_consequence(
+    tmp_path,
+):
+    rows = []
+    for layers, width, ratio in itertools.product(
+        (6, 8, 12), (256, 512, 768), (2, 4)
+    ):
+        params = layers * (4 + 2 * ratio) * width**2
+        row = {"n_layer": layers, "d_model": width, "mlp_ratio": ratio}
+        row["params_M"] = round(params / 1e6, 2)
+        rows.append(row | {"val_ppl": round(60 - 8 * math.log10(params), 3)})
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"n_layer", "d_model", "mlp_ratio"}
+    assert found.summary.n_experiments == 1
+
+
+def test_propose__weights_in_percent__are_a_mixture(tmp_path):
+    draw = random.Random(1)
+    rows = []
+    for number in range(20):
+        web, code = draw.randint(10, 50), draw.randint(10, 40)
+        row = {"id": f"m{number}", "params": 10**8 * (1 + number % 2 * 9)}
+        row |= {"web %": web, "code %": code, "math %": 100 - web - code}
+        rows.append(row | {"avg_loss": 3 + (web - 40) ** 2 / 1e4 + code / 1e3})
+    found = proposed(tmp_path, rows)
+    (mixture,) = found.mapping.knobs
+    assert mixture.total == 100 and found.n_land == 20
+    best = found.summary.best["configuration"]["mixture"]
+    assert sum(best.values()) == pytest.approx(1)
+
+
+def random_search(n, **more):
+    """A search that draws its settings; `more` get a generator and a row."""
+    draw = random.Random(3)
+    rows = []
+    for _ in range(n):
+        row = {"params": draw.choice((10**7, 10**8))}
+        row |= {"lr": 10 ** draw.uniform(-4, -2), "wd": draw.uniform(0, 0.3)}
+        row["val_loss"] = loss(row["params"], row["lr"])
+        for name, value in more.items():
+            row[name] = value(draw, row)
+        rows.append(row)
+    return rows
+
+
+def test_propose__number_drawn_at_random__is_a_doubtful_knob(tmp_path):
+    rows = random_search(60, init_gain=lambda draw, row: draw.uniform(0.5, 2))
+    found = proposed(tmp_path, rows)
+    assert "init_gain" in knobs(found) and "measured-or-chosen" in codes(found)
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        lambda draw, row: draw.gauss(70, 3),
+        lambda draw, row: row["lr"] * 100 + draw.uniform(0, 0.1),
+    ],
+)
+def test_propose__number_that_clusters_or_follows__is_measured(
+    tmp_path, measured
+):
+    found = proposed(tmp_path, random_search(60, zork=measured))
+    assert roles(found)["zork"] == "measured"
+
+
+def test_propose__last_rate_of_a_schedule__is_no_second_knob(tmp_path):
+    rows = renamed(sweep(), lr="learning_rate")
+    for number, row in enumerate(rows):
+        row["lr"] = 1.37e-5 * (1 + number * 0.917)
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"learning_rate", "batch_size"}
+
+
+def test_propose__setting_of_one_optimizer_only__needs_no_key_of_its_own(
+    tmp_path,
+):
+    rows = []
+    for row in sweep():
+        del row["run"]
+        rows.append(row | {"opt": "sgd", "momentum": 0.9, "beta2": ""})
+        rows.append(row | {"opt": "adam", "momentum": "", "beta2": 0.95})
+    for number, row in enumerate(rows):
+        row["beta2"] = row["beta2"] and 0.95 + 0.04 * (number % 4 == 1)
+    found = proposed(tmp_path, rows)
+    assert found.n_land == 54
+    assert knobs(found)["beta2"].when.values == ("adam",)
