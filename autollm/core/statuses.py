@@ -108,7 +108,7 @@ STATUS_OF_WORD: Mapping[str, Status] = _by_word()
 """Every known word, lower case, words joined by underscores."""
 
 _SEPARATORS = re.compile(r"[\s_-]+")
-_MARKS = re.compile(r"^[\W_]+|[\W_]+$")
+_MARKS = re.compile(r"^[^\w?]+|[^\w?]+$")
 _ENUM_PREFIXES = ("trialstate.", "runstatus.", "status.", "state.")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from autollm.logs.readers.curve_files import CurveCsvReader
 from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
+from autollm.logs.readers.json_records import JsonRecordsReader
 from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
@@ -77,6 +78,7 @@ def file_readers(own: Sequence[TextFormat] = ()) -> tuple[FileReader, ...]:
         OptunaJournalReader(),
         CurveJsonlReader(),
         CurveCsvReader(),
+        JsonRecordsReader(),
         TextLogReader(own),
     )
 

@@ -174,7 +174,9 @@ def read_csv_curve(
         rows = table.rows(lines)
         first_rows = list(itertools.islice(rows, MAX_SNIFFED))
         layout = layout_of(header, [row for _, row in first_rows])
-        collector = CurveCollector(builder, layout, run or plain_stem(name))
+        collector = CurveCollector(
+            builder, layout, run or plain_stem(name), is_one_run=bool(run)
+        )
         for line, row in itertools.chain(first_rows, rows):
             collector.add(row, line)
         if collector.is_empty:

@@ -84,32 +84,28 @@ def read_jsonl_curve(
     Raises:
         RecordError: no object counts steps.
     """
-    known: dict[str, Any] = dict(settings or {})
-    reading = _JsonRows(builder, known, file)
+    reading = _JsonRows(builder, file)
     rows = reading.rows(lines)
     first_rows = list(itertools.islice(rows, MAX_SNIFFED))
     if not first_rows:
         raise RecordError("no line is an object that counts steps")
     layout = _json_layout([row for _, row in first_rows], bool(run))
-    collector = CurveCollector(builder, layout, run or plain_stem(name))
+    collector = CurveCollector(
+        builder, layout, run or plain_stem(name), is_one_run=bool(run)
+    )
     for line, row in itertools.chain(first_rows, rows):
         collector.add(row, line)
-    for column in known:
-        if column.startswith("config."):
-            builder.roles[column] = "setting"
-    collector.finish(file or name, known)
+    collector.finish(file or name, settings)
     return reading.last
 
 
 class _JsonRows:
-    """Objects of a JSON-lines curve; `config` inside them goes to `known`."""
+    """Objects of a JSON-lines curve, `config` inside them as `config.*`."""
 
-    def __init__(
-        self, builder: RelationBuilder, known: dict[str, Any], file: str
-    ) -> None:
+    def __init__(self, builder: RelationBuilder, file: str) -> None:
         self._builder = builder
-        self._known = known
         self._file = file
+        self._config: tuple[Any, dict[str, Any]] = (None, {})
         self.last: dict[str, Any] = {}
 
     def rows(
@@ -123,8 +119,7 @@ class _JsonRows:
             try:
                 record = parse_object(decode_line(line), "a line")
                 row = flat_row(record)
-                if isinstance(record.get("config"), dict):
-                    self._known |= flat_cells(record["config"], "config.")
+                row |= self._settings(record.get("config"))
             except RecordError as error:
                 self._builder.add_bad(
                     line_number, str(error), line, file=self._file
@@ -132,6 +127,14 @@ class _JsonRows:
                 continue
             self.last = record
             yield line_number, row
+
+    def _settings(self, config: Any) -> dict[str, Any]:
+        """A config flattened, that of the line before if it is the same."""
+        if not isinstance(config, dict):
+            return {}
+        if config != self._config[0]:
+            self._config = (config, flat_cells(config, "config."))
+        return self._config[1]
 
 
 def _json_layout(

@@ -7,8 +7,10 @@ that names runs and stays the same while the count grows makes several curves.
 Rules
 - Every filled cell of a row is a point at that row's step; empty cells are none.
 - Where the count goes back, the run was restarted: all points stay, with their lines,
-  and the later line counts where a step comes again.
-- The last value of each metric is the run's result, `metrics.<name>`.
+  and the later line counts where a step comes again. Where a setting that stood still
+  changes with it, another run begins, named by that setting.
+- The last value of each metric is the run's result, `metrics.<name>`. What stood still
+  in each of several runs, and is another value in some, is a setting.
 
 Invariant: a row becomes points, or is set aside by its line.
 """
@@ -111,6 +113,10 @@ _MAX_TURNS = 0.25
 falls once or twice, a search jumps at every run.
 """
 _MAX_RESTARTS_TOLD = 3
+_LEAST_STILL = 3
+"""Rows through which a value that stood still is a setting."""
+_PHASES = frozenset({"split", "phase", "mode", "stage", "subset"})
+"""Columns of text that say of which data a row speaks."""
 _MIN_ROWS = 3
 _MIN_GROWING = 0.8
 """Of neighbouring rows; the others are restarts, or rows of one step."""
@@ -157,12 +163,26 @@ def find_layout(
     if layout is None or len(rows) < _MIN_ROWS:
         return None
     metrics = [name for name in names if layout.is_metric(name)]
+    metrics = [name for name in metrics if not _names_step(name, layout, rows)]
     if not _grows(layout, rows) or not _are_measured(metrics, rows):
         return None
     settings = [name for name in names if _SETTING.search(name)]
     if not layout.run and any(_jumps(name, rows) for name in settings):
         return None
     return layout
+
+
+def _names_step(
+    name: str, layout: CurveLayout, rows: Sequence[Mapping[str, Any]]
+) -> bool:
+    """Whether texts only spell the step: `checkpoint-2000`."""
+    pairs = [(row.get(layout.step), row.get(name)) for row in rows]
+    filled = [
+        (at, text) for at, text in pairs if isinstance(text, str) and text
+    ]
+    return len(filled) > 0 and all(
+        re.search(rf"(?<!\d){at}(?!\d)", text) for at, text in filled
+    )
 
 
 def _jumps(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -232,6 +252,17 @@ class _Curve:
     last_step: float | None = None
     n_restarts: int = 0
     wall_time_s: float | None = None
+    n_rows: int = 0
+    still: dict[str, Any] = field(default_factory=dict)
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        """Take a row in: `still` are the cells that have stood still so far."""
+        if not self.n_rows:
+            self.still = {n: v for n, v in row.items() if v not in (None, "")}
+        self.n_rows += 1
+        for name, value in row.items():
+            if name in self.still and value != self.still[name]:
+                del self.still[name]
 
 
 class CurveCollector:
@@ -241,14 +272,20 @@ class CurveCollector:
         builder: Where runs and points go; its key is set to `run`.
         layout: Which column is what.
         name: Names the run where no column does.
+        is_one_run: Whether all rows are of one run for sure, as in a run's own folder.
     """
 
     def __init__(
-        self, builder: RelationBuilder, layout: CurveLayout, name: str
+        self,
+        builder: RelationBuilder,
+        layout: CurveLayout,
+        name: str,
+        is_one_run: bool = True,
     ) -> None:
         self._builder = builder
         self._layout = layout
         self._name = name
+        self._is_one_run = is_one_run
         self._curves: dict[str, _Curve] = {}
         builder.key = "run"
         builder.roles["run"] = "key"
@@ -256,13 +293,13 @@ class CurveCollector:
     def add(self, row: Mapping[str, Any], line: int) -> None:
         """One row: cells by column, numbers as numbers."""
         layout = self._layout
-        run = (
-            str(cell(row.get(layout.run)) or self._name)
-            if layout.run
-            else self._name
-        )
-        curve = self._curves.setdefault(run, _Curve(line))
         step = number(row.get(layout.step))
+        if layout.run:
+            run = str(cell(row.get(layout.run)) or self._name)
+        else:
+            run = self._run_at(row, step)
+        curve = self._curves.setdefault(run, _Curve(line))
+        curve.see(row)
         if (
             step is not None
             and curve.last_step is not None
@@ -277,6 +314,30 @@ class CurveCollector:
             curve.wall_time_s = wall_time_s
         whole_step = whole_number(row.get(layout.step))
         self._builder.add_row(run, metrics, whole_step, wall_time_s, line)
+
+    def _run_at(self, row: Mapping[str, Any], step: float | None) -> str:
+        """The run of a row where no column names runs."""
+        current = next(reversed(self._curves), self._name)
+        curve = self._curves.get(current)
+        if self._is_one_run or curve is None or step is None:
+            return current
+        is_back = curve.last_step is not None and step < curve.last_step
+        if not is_back or curve.n_rows < _LEAST_STILL:
+            return current
+        changed = []
+        for name, value in curve.still.items():
+            is_setting = self._layout.is_metric(name) and not _counts(name)
+            if is_setting and row.get(name) not in (None, "", value):
+                changed.append(f"{name}={row[name]}")
+        if not changed:
+            return current
+        n_before = len(self._curves)
+        if n_before == 1:
+            self._builder.note(
+                f"{self._layout.step} begins anew where settings change "
+                f"({', '.join(changed)[:80]}): each time another run begins"
+            )
+        return f"{self._name}#{n_before + 1} {','.join(changed)}"
 
     def _note_restart(
         self, run: str, curve: _Curve, line: int, step: float
@@ -313,7 +374,12 @@ class CurveCollector:
     ) -> list[dict[str, Any]]:
         """Adds the runs' rows, with `settings` (cells by column) in each; gives them."""
         rows = []
+        chosen = self._settings()
         for run, curve in self._curves.items():
+            for name in chosen:
+                curve.cells[name] = cell(curve.still[name])
+                curve.results.pop(name, None)
+                self._builder.roles[name] = "setting"
             if curve.n_restarts > _MAX_RESTARTS_TOLD:
                 self._builder.note(
                     f"{run}: {self._layout.step} goes back {curve.n_restarts} times"
@@ -334,10 +400,29 @@ class CurveCollector:
             rows.append(cells)
         return rows
 
+    def _settings(self) -> list[str]:
+        """Columns that stood still in each run, and differ between runs."""
+        curves = list(self._curves.values())
+        is_short = any(curve.n_rows < 2 for curve in curves)
+        if len(curves) < 2 or is_short:
+            return []
+        found = []
+        for name in curves[0].still:
+            cells = {str(c.still.get(name, "")) for c in curves}
+            is_setting = self._layout.is_metric(name) and not _counts(name)
+            if is_setting and "" not in cells and len(cells) > 1:
+                found.append(name)
+        return found
+
     @property
     def is_empty(self) -> bool:
         """Whether no row was added."""
         return not self._curves
+
+
+def _counts(name: str) -> bool:
+    lowered = name.strip().lower()
+    return lowered in STEP_NAMES or lowered in _PHASES
 
 
 def as_numbers(cells: Iterable[str]) -> list[Any]:

@@ -1,0 +1,106 @@
+"""A JSON document of runs: a list of objects, such a list under one key, an object of
+objects by run name, or pandas' columns (`DataFrame.to_json()`); JSON lines under the
+name .json too.
+
+Invariant: an object is one run; a document that holds no two is none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.documents import parse_json
+from autollm.logs.readers.rows import (
+    RelationBuilder,
+    count_lines,
+    flat_cells,
+    read_whole,
+)
+from autollm.logs.relation import OpenedFile, Relation
+
+RUN = "run"
+"""Names a run of an object of objects."""
+
+
+class JsonRecordsReader:
+    """A `.json` file whose objects are runs."""
+
+    format = "json"
+
+    def matches(self, name: str, head: bytes) -> bool:
+        """See `FileReader.matches`. A document longer than the head is taken by its
+        beginning.
+        """
+        if not name.endswith(".json"):
+            return False
+        try:
+            return len(records_of(head)) > 1
+        except RecordError:
+            start = b"".join(head[:4096].split())
+            return start.startswith((b"[{", b'{"runs":[{', b'{"trials":[{'))
+
+    def read(self, opened: OpenedFile) -> Iterable[Relation]:
+        """See `FileReader.read`.
+
+        Raises:
+            RecordError: no document of runs.
+        """
+        data = read_whole(opened)
+        records = records_of(data)
+        if not records:
+            raise RecordError(
+                f"{opened.name} holds no list of objects. Expected one object a run. "
+                "Fix: write a list of objects, or JSON lines (.jsonl)."
+            )
+        builder = RelationBuilder(self.format, RUN if RUN in records[0] else "")
+        builder.n_lines = count_lines(data)
+        for number, record in enumerate(records, start=1):
+            builder.add_run(flat_cells(record), opened.name, number)
+        return [builder.relation()]
+
+
+def records_of(data: bytes) -> list[Mapping[str, Any]]:
+    """The runs of a document; empty where it holds none.
+
+    Raises:
+        RecordError: it is no JSON.
+    """
+    try:
+        document = parse_json(data)
+    except RecordError:
+        lines = [line for line in data.splitlines() if line.strip()]
+        if len(lines) < 2 or not lines[0].startswith(b"{"):
+            raise
+        document = [parse_json(line) for line in lines]
+    if isinstance(document, dict):
+        lists = [v for v in document.values() if _is_list_of_objects(v)]
+        if len(lists) == 1:
+            return lists[0]
+        return _of_object(document)
+    return document if _is_list_of_objects(document) else []
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    is_list = isinstance(value, list) and len(value) > 0
+    return is_list and all(isinstance(item, dict) for item in value)
+
+
+def _of_object(document: dict[str, Any]) -> list[Mapping[str, Any]]:
+    """Runs of an object of objects that share their keys."""
+    inner = list(document.values())
+    if len(inner) < 2 or not all(isinstance(v, dict) and v for v in inner):
+        return []
+    first = inner[0].keys()
+    if not all(
+        len(first & v.keys()) * 2 > len(first | v.keys()) for v in inner
+    ):
+        return []
+    if all(key.isdigit() for key in first):
+        rows: dict[str, dict[str, Any]] = {}
+        for column, cells in document.items():
+            for index, value in cells.items():
+                rows.setdefault(index, {})[column] = value
+        return list(rows.values())
+    return [{RUN: name, **record} for name, record in document.items()]
