@@ -145,7 +145,7 @@ def test_fit_loss_law__draws__are_the_same_each_time():
 def test_fit_loss_law__three_floors__are_ordered_with_their_forecasts():
     target = PLACES[-1] + 4
     noise = 0.01 * np.random.default_rng(1).normal(size=6)
-    losses = power((PLACES - target).sum(axis=1)) + noise
+    losses = power((PLACES - target).sum(axis=1), height=0.1) + noise
     law = law_of(PLACES, losses, target, sd=0.01)
     floors = sorted(law.at_floors)
     assert len(floors) == 3
