@@ -47,10 +47,25 @@ def show(advice: Advice, console: Console) -> None:
     if helpful:
         console.print(_title("Cheap runs that would tell more"))
         console.print(_runs(helpful))
+    for opinion in advice.opinions:
+        console.print(_opinion(opinion))
     for warning in advice.warnings:
         line = Text(f"! {warning.code}: ", style="yellow")
         console.print(line + _text(warning.text))
     console.print(_footer(advice))
+
+
+def _opinion(opinion: dict[str, Any]) -> Text:
+    """One line; the transcript stands in the JSON and on the page."""
+    words = opinion["problem"] or "proposed nothing that can be run"
+    if opinion["configuration"]:
+        words = ", ".join(
+            f"{n} {v}" for n, v in opinion["configuration"].items()
+        )
+    regret = opinion["expected_regret"]
+    worth = f"; regret {regret.mean:.2g} by the same fit" if regret else ""
+    line = f"{opinion['policy']} would run: {words}{worth}"
+    return Text("~ ", style="cyan") + _text(line)
 
 
 def _heading(advice: Advice) -> Group:

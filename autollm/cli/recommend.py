@@ -116,6 +116,15 @@ def recommend(
             "--continue", help="Saved advice to go on from, after `tell`."
         ),
     ] = "",
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy",
+            help="Second opinions beside the advice, with their transcripts: trained "
+            "agents by id, chat:MODEL@URL (AUTOLLM_CHAT_API_KEY). Names of knobs, and "
+            "numbers relative to a reference, go to that address.",
+        ),
+    ] = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -128,8 +137,10 @@ def recommend(
     found, advice = with_end(
         lambda said: explored(said, trials, None, home, tried), asked
     )
+    if policy:
+        advice = with_end(lambda: _with_opinions(found, advice, policy, home))
     if page:
-        with_end(lambda: _write_page(found, advice, page))
+        with_end(lambda: _write_page(found, advice, page, home))
     if save or goes_on:
         with_end(lambda: _save(found, advice, asked, home))
     if write:
@@ -163,11 +174,26 @@ def _paths(runs: list[Path] | None) -> tuple[str, ...]:
     return tuple(str(path) for path in runs or ())
 
 
-def _write_page(found: Any, advice: Any, path: Path) -> None:
+def _with_opinions(
+    found: Any, advice: Any, policies: str, home: str | None
+) -> Any:
+    from autollm.core.places import resolve
+    from autollm.stages.players import second_opinion
+
+    said = []
+    for name in split(policies):
+        said.append(second_opinion(resolve(home), found, name))
+    return replace(advice, opinions=tuple(said))
+
+
+def _write_page(found: Any, advice: Any, path: Path, home: str | None) -> None:
+    from autollm.advisor import ledger
     from autollm.advisor.page import advice_page
     from autollm.core.files import write_atomic
+    from autollm.core.places import resolve
 
-    write_atomic(str(path), advice_page(found, advice).encode())
+    earlier = list(map(ledger.summary, ledger.entries(resolve(home).home)))
+    write_atomic(str(path), advice_page(found, advice, earlier).encode())
     path.chmod(0o644)  # a page is shown to others
     print(f"page: {path}", file=sys.stderr)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ from autollm.advisor.recommend import explore
 from autollm.core.errors import AutoLLMError, QuestionError
 from autollm.core.places import Places
 from autollm.core.redaction import redacted
+from autollm.stages.players import opinions_where_possible
 
 
 class Question(BaseModel):
     """One file. `source`: as `autollm sources list` names it; empty where the home has
     one alone. `target`: as on the command line. `trials`: how many configurations.
+    `policies`: who gives a second opinion, as `--policy` names them; left out: the
+    home's own trained agent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +43,7 @@ class Question(BaseModel):
     source: str = ""
     target: str
     trials: int = Field(3, ge=1, le=20)
+    policies: list[str] | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -145,6 +149,9 @@ def _answer(places: Places, name: str, question: Question) -> Answered:
         command=question.command,
     )
     is_new = advice.advice_id not in ledger.advice_ids(places.home)
+    if is_new:
+        said = opinions_where_possible(places, found, question.policies)
+        advice = replace(advice, opinions=said)
     advice_id = keep(places.home, found, advice, question.asked)
     entry = ledger.load(places.home, advice_id)
     page = ledger.page_url(places.home, advice_id)

@@ -83,6 +83,7 @@ def long_page(tmp_path_factory):
         "numbers": 2,
         "numbers_traced": 1,
         "transcript": [turn],
+        "problem": "",
     }
     return advice_page(found, replace(advice, plan=(run,), opinions=(opinion,)))
 
