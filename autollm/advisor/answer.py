@@ -103,6 +103,23 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class PlannedRun:
+    """A cheap run to make before the target. experiment: its fidelity, and its
+    configuration, in the user's own names; both None: spend nothing. step: runs of one
+    step are made together, and lower the expected regret from `before` to `after`
+    together.
+    """
+
+    experiment: dict[str, float] | None
+    configuration: dict[str, Any] | None
+    cost: dict[str, float | None]
+    expected_regret_before: float
+    expected_regret_after: float
+    step: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Target:
     """`distance_along`, `distance_across`: leverage of the target along the evidence's
     main axis and across it, in standard deviations of the levels.
@@ -137,7 +154,7 @@ class Advice:
     command: str
     history: tuple[dict[str, Any], ...] = ()
     allocation: dict[str, Any] | None = None
-    plan: tuple[dict[str, Any], ...] = ()
+    plan: tuple[PlannedRun, ...] = ()
     opinions: tuple[dict[str, Any], ...] = ()
     calibration: dict[str, Any] | None = None
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autollm.advisor.constraint import Constraints, nothing_keeps
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
@@ -41,6 +42,18 @@ class Question:
     fidelity: dict[str, float]
     compute_flops: float | None
     view: TaskView
+    constraints: Constraints | None = None
+
+    def keeps(
+        self, points: np.ndarray, fidelity: dict[str, float] | None = None
+    ) -> np.ndarray:
+        """Which points [n, d] keep the constraints at a fidelity (the target's), bool
+        [n].
+        """
+        if self.constraints is None:
+            return np.ones(len(points), dtype=bool)
+        where = self.fidelity if fidelity is None else fidelity
+        return self.constraints.keeps(self.space, points, where)
 
     @property
     def space(self) -> Space:
@@ -58,11 +71,16 @@ def make_question(
     trials: int = 3,
     space: Space | None = None,
     pool: np.ndarray | None = None,
+    constraints: Constraints | None = None,
 ) -> Question:
     """The question at `fidelity` from the experiments `levels` of a table.
 
     `space`: another window than the evidence's own. `pool` [n, d]: candidates, where
-    they are known (a backtest lists the hidden experiment's rows).
+    they are known (a backtest lists the hidden experiment's rows). `constraints`: what
+    candidates must keep.
+
+    Raises:
+        AdviceError: no candidate keeps them.
     """
     first = table.experiments[levels[0]]
     space = space or first.space
@@ -80,6 +98,11 @@ def make_question(
             if gridded
             else designs(space, evidence)
         )
+    if constraints is not None:
+        kept = constraints.keeps(space, candidates, fidelity)
+        if not kept.any():
+            raise nothing_keeps(constraints, len(candidates))
+        candidates = candidates[kept]
     view = TaskView(
         "question",
         "declared",
@@ -96,12 +119,14 @@ def make_question(
         dict(fidelity),
     )
     compute = compute_at([table.experiments[e] for e in levels], z)
-    return Question(table, tuple(levels), dict(fidelity), compute, view)
+    return Question(
+        table, tuple(levels), dict(fidelity), compute, view, constraints
+    )
 
 
 def _evidence(table: OutcomeTable, e: int, n_levels: int) -> EvidenceTable:
     here = table.experiments[e]
-    rows = _representative(
+    rows = representative(
         table.loss[table.offsets[e] : table.offsets[e + 1]], n_levels
     )
     return EvidenceTable(
@@ -114,7 +139,7 @@ def _evidence(table: OutcomeTable, e: int, n_levels: int) -> EvidenceTable:
     )
 
 
-def _representative(loss: np.ndarray, n_levels: int) -> np.ndarray:
+def representative(loss: np.ndarray, n_levels: int) -> np.ndarray:
     """Row numbers, ascending, of at most this level's share of MOST_ROWS: the better
     half of them whole, so that the optimum is kept; the rest evenly by rank, so that
     minimum and median stay what they are.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.constraint import Constraints
 from autollm.advisor.decide import (
     Backtest,
     backtest,
@@ -147,6 +148,7 @@ def study(
     trials: int = 3,
     with_backtests: bool = True,
     levels: Sequence[int] = (),
+    constraints: Constraints | None = None,
 ) -> Study:
     """Fit everything. `levels`: dense ids of the experiments that count; none: all."""
     table = evidence.table
@@ -159,9 +161,11 @@ def study(
     ladder = ladder_of(tuple(fidelity), z, question.target_z, octaves)
     laws, trends = knob_laws(response, ladder)
     outward = _outward(question, response, trends)
-    if outward.any():
+    if outward.any() or constraints is not None:
         space = widened(question.space, outward)
-        question = make_question(table, levels, fidelity, trials, space)
+        question = make_question(
+            table, levels, fidelity, trials, space, constraints=constraints
+        )
     return Study(
         evidence,
         question,

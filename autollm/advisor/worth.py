@@ -141,6 +141,12 @@ def _expected(study: Study, points: np.ndarray) -> np.ndarray:
     return study.policy.weights @ study.policy.sampled(points)
 
 
+def _allowed(study: Study, points: np.ndarray, most: float) -> np.ndarray:
+    """Which points [n, d] are expected to lose at most that, and keep the constraints."""
+    good = _expected(study, points) <= most + 1e-12
+    return good & study.question.keeps(points)
+
+
 def _range(
     study: Study, knob: Knob, point: np.ndarray, j: int, most: float
 ) -> list:
@@ -150,7 +156,7 @@ def _range(
         at = np.unique(np.append(knob.grid, point[j]))
     points = np.tile(point, (len(at), 1))
     points[:, j] = at
-    allowed = _expected(study, points) <= most + 1e-12
+    allowed = _allowed(study, points, most)
     here = int(np.argmin(np.abs(at - point[j])))
     first = here
     last = here
@@ -167,7 +173,7 @@ def _categories(
 ) -> list:
     points = np.tile(point, (len(knob.levels), 1))
     points[:, where] = np.array([knob.encode(level) for level in knob.levels])
-    allowed = _expected(study, points) <= most + 1e-12
+    allowed = _allowed(study, points, most)
     return [level for level, ok in zip(knob.levels, allowed, strict=True) if ok]
 
 
@@ -186,7 +192,7 @@ def _parts(
             moved = {p: w * (1 - share) / rest for p, w in weights.items()}
             moved[part] = share
             points[i, where] = knob.encode(moved)
-        allowed = _expected(study, points) <= most + 1e-12
+        allowed = _allowed(study, points, most)
         here = int(np.argmin(np.abs(at - weight)))
         first = here
         last = here
