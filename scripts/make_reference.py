@@ -34,7 +34,7 @@ def commands() -> str:
     title = "# Commands\n\nLogs and progress go to stderr, results to stdout. "
     codes = (
         "Exit codes: 0 done; 1 error; 2 wrong usage; 3 no honest answer "
-        "(`recommend`, `check`).\n\n"
+        "(`recommend`, `check`, `plan`).\n\n"
     )
     body = done.stdout.replace("# `autollm`\n", "## `autollm`\n", 1)
     return title + codes + body.replace("**Usage**:\n\n", "")

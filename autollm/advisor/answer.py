@@ -171,6 +171,9 @@ class Advice:
         ]
         checked = self.checked.configuration if self.checked else None
         asked += [len(self.recommendations), checked, self.history]
+        for assumption in self.assumptions:
+            if assumption.code == "constraint":
+                asked.append(assumption.text)
         return content_hash(repr(asked))
 
     def to_json(self) -> dict[str, Any]:

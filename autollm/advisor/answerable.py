@@ -15,6 +15,7 @@ import numpy as np
 
 from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Answerable, Help
+from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Law
 from autollm.advisor.question import further_level
 from autollm.advisor.study import Study
@@ -231,26 +232,9 @@ def _help(
     shown = {study.native(n): float(f"{v:.3g}") for n, v in fidelity.items()}
     configuration = study.names.show(study.question.space.decode(point))
     z = np.log2(np.array(list(fidelity.values())))
-    return Help(configuration, cost_at(study, z, level), shown)
-
-
-def cost_at(study: Study, z: np.ndarray, level: int) -> dict[str, float | None]:
-    """Cost of a run at z: that of the level, times what its compute differs."""
-    from autollm.advisor.question import compute_at
-
-    table = study.question.table
-    experiments = [table.experiments[e] for e in study.question.levels]
-    flops = compute_at(experiments, z)
-    here = experiments[level].compute_flops
-    hours = table.column("cost_device_hours", study.question.levels[level])
-    known = hours[np.isfinite(hours)]
-    told = flops if study.evidence.has_flops else None
-    if flops is None or not len(known):
-        return {"flops": told, "device_hours": None}
-    return {
-        "flops": told,
-        "device_hours": float(np.median(known)) * flops / here,
-    }
+    return Help(
+        configuration, shown_cost(study, cost_at(study, z, level)), shown
+    )
 
 
 def _at_optimum(study: Study, level: int) -> np.ndarray:

@@ -86,7 +86,7 @@ class Belief:
 
     def __init__(self, study: Study):
         self._columns = list(study.response.columns)
-        self._curvature = study.response.curvature
+        units, self.curvature = _common_unit(study)
         self._others = [
             j
             for j in range(len(study.question.space))
@@ -95,14 +95,14 @@ class Belief:
         self._target_z = study.question.target_z
         self._slopes = _generic_slopes(study)
         self._deviation = _deviations(study)
-        self._seen, self._u = _observed(study)
+        self._seen, self._u, levels = _observed(study, units)
         away = self._seen.z - self._target_z
         optima = self._numbers(self._seen.points) - away @ self._slopes.T
         good = self._u <= np.quantile(self._u, 0.25)
         self._origin = optima[good].mean(axis=0)
         self._length = self._typical_distance()
-        self._noise_sd = max(study.response.residual_sd, LEAST_NOISE)
-        seen = self.noise(self._u)
+        self._noise = np.maximum(study.response.scatter_sd / units, LEAST_NOISE)
+        seen = self.noise(levels, self._u)
         self._models = [
             _Model(self, *shape, noise=seen) for shape in self._shapes()
         ]
@@ -110,9 +110,9 @@ class Belief:
         weights = np.exp(weights - weights.max())
         self._weights = weights / weights.sum()
 
-    def noise(self, u: np.ndarray) -> np.ndarray:
-        """sd of one run's u where u [n] is expected."""
-        return self._noise_sd + NOISE_GROWTH * np.clip(u, 0.0, 2.0)
+    def noise(self, levels: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """sd of one run's u near a level [n] where u [n] is expected."""
+        return self._noise[levels] + NOISE_GROWTH * np.clip(u, 0.0, 2.0)
 
     def of(self, runs: Runs) -> list[Outlook]:
         """The outlook on runs, one a curvature."""
@@ -135,7 +135,7 @@ class Belief:
     def _pulled(self, runs: Runs, factor: float) -> np.ndarray:
         """-du / dc of runs, [n, n_columns]."""
         x = self._numbers(runs.points) - self._origin
-        return 2 * factor * x @ self._curvature
+        return 2 * factor * x @ self.curvature
 
     def _typical_distance(self) -> float:
         if not self._others:
@@ -153,7 +153,7 @@ class Belief:
 
     def prior_mean(self, runs: Runs, factor: float) -> np.ndarray:
         x = self._numbers(runs.points) - self._origin
-        pulled = x @ self._curvature
+        pulled = x @ self.curvature
         centre = (runs.z - self._target_z) @ self._slopes.T
         return factor * np.sum(pulled * (x - 2 * centre), axis=1)
 
@@ -175,9 +175,7 @@ class Belief:
                 a.points[:, self._others], b.points[:, self._others]
             )
             alike = np.exp(-0.5 * squared / scale**2)
-            total = (
-                total + PART_SD**2 * (SHARED + (1 - SHARED) * same) * alike
-            )
+            total = total + PART_SD**2 * (SHARED + (1 - SHARED) * same) * alike
         return total
 
     def centre_covariance(
@@ -268,13 +266,35 @@ def _deviations(study: Study) -> np.ndarray:
     return np.array(found)
 
 
-def _observed(study: Study) -> tuple[Runs, np.ndarray]:
-    """Rows short of the cliff and their u, at most as many as a view holds."""
+def _common_unit(study: Study) -> tuple[np.ndarray, np.ndarray]:
+    """Loss units of one u at every level [n], in which all have the same curvature, and
+    that curvature; on average one u is median - best.
+    """
+    levels = study.response.levels
+    own = np.array([level.scale * level.stretch for level in levels])
+    spread = np.array(
+        [np.median(rows.loss) - rows.loss.min() for rows in study.rows]
+    )
+    known = spread > 0
+    ratio = 1.0
+    if known.any():
+        ratio = float(np.exp(np.mean(np.log(spread[known] / own[known]))))
+    return own * ratio, study.response.curvature / ratio
+
+
+def _observed(
+    study: Study, units: np.ndarray
+) -> tuple[Runs, np.ndarray, np.ndarray]:
+    """Rows short of the cliff, their u and their levels' numbers, at most as many as a
+    view holds."""
     parts = []
     u = []
-    for rows, level in zip(study.rows, study.response.levels, strict=True):
+    levels = []
+    told = zip(study.rows, study.response.levels, strict=True)
+    for number, (rows, level) in enumerate(told):
         kept = representative(rows.loss, len(study.rows))
         kept = kept[squash(rows.loss)[kept] <= FAR]
         parts.append(Runs.at(rows.points[kept], rows.z))
-        u.append((rows.loss[kept] - level.raw_best) / level.scale)
-    return Runs.joined(parts), np.concatenate(u)
+        u.append((rows.loss[kept] - level.raw_best) / units[number])
+        levels.append(np.full(len(kept), number))
+    return Runs.joined(parts), np.concatenate(u), np.concatenate(levels)

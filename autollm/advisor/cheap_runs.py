@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.advisor.answerable import cost_at
 from autollm.advisor.belief import Belief, Runs
+from autollm.advisor.cost import cost_at
 from autollm.advisor.study import Study
 from autollm.core.knobs import Knob
 
@@ -27,7 +27,8 @@ AWAY = 2.0
 """Octaves that one coordinate alone is moved by: a lever as long as two steps of a
 common ladder."""
 TOWARDS = (0.25, 0.5, 0.75)
-"""Shares of the way from the most expensive level to the target."""
+"""Shares of the way from the most expensive level to the target; a quarter and a half of
+it from the cheapest level the other way make as long a lever for less."""
 MOST_COST = 0.5
 """Of the target: beyond it a run is no cheap one."""
 RISKY = 0.2
@@ -119,6 +120,9 @@ def _new_places(study: Study) -> Iterator[tuple[str, np.ndarray]]:
     last = z[by_cost[-1]]
     for share in TOWARDS:
         yield "towards", last + share * (target - last)
+    first = z[by_cost[0]]
+    for share in TOWARDS[:2]:
+        yield "lever", first - share * (target - last)
 
 
 def _place(
@@ -155,19 +159,23 @@ def _at(study: Study, belief: Belief, place: Place) -> Iterator[Batch]:
         yield Batch("repeat", place, best[None])
         yield from _beyond(study, place, best)
     if columns:
-        yield from _around(study, place, base, is_level)
+        yield from _around(study, belief, place, base, is_level)
     if is_level and len(columns) < len(study.question.space):
         for design in _designs(study, belief):
             yield Batch("level", place, design[None])
 
 
 def _around(
-    study: Study, place: Place, base: np.ndarray, is_level: bool
+    study: Study,
+    belief: Belief,
+    place: Place,
+    base: np.ndarray,
+    is_level: bool,
 ) -> Iterator[Batch]:
     """One run at the expected optimum, and a pair around it in every knob."""
     pairs = []
     for j, column in enumerate(study.response.columns):
-        height = study.response.curvature[j, j]
+        height = belief.curvature[j, j]
         off = np.zeros(len(base))
         extent = float(np.ptp(study.question.space.window[:, column]))
         wide = min(math.sqrt(RISE / height), extent / 2)
@@ -210,9 +218,7 @@ def _designs(study: Study, belief: Belief) -> np.ndarray:
 
 def _knob(study: Study, column: int) -> Knob:
     space = study.question.space
-    return next(
-        k for k in space.knobs if space.slices[k.name].start == column
-    )
+    return next(k for k in space.knobs if space.slices[k.name].start == column)
 
 
 def _step(study: Study, column: int) -> float:
@@ -246,6 +252,7 @@ def _allowed(study: Study, belief: Belief, batch: Batch) -> Batch:
     optimum = belief.centre(batch.place.z)
     p = study.divergence.probability(batch.points, optimum)
     risky = p is not None and bool((p > RISKY).any())
-    if risky:
+    kept = study.question.keeps(batch.points, batch.place.fidelity)
+    if risky or not kept.all():
         return Batch(batch.kind, batch.place, batch.points[:0], batch.about)
     return batch

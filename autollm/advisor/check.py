@@ -60,7 +60,11 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     if p is None:
         missing["p_diverge"] = study.divergence.because
     p_here = float(p[0]) if p is not None else None
-    inside = space.inside(point)
+    verdict = _verdict(
+        factor, float(weights @ gap), p_here, space.inside(point)
+    )
+    if not study.question.keeps(point[None])[0]:
+        verdict = "infeasible"
     return Checked(
         study.names.show(configuration),
         here.predicted,
@@ -70,7 +74,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         p_here,
         _nearest_diverged(study, point),
         _distances(study, point),
-        _verdict(factor, float(weights @ gap), p_here, inside),
+        verdict,
         missing,
     )
 

@@ -7,7 +7,7 @@ advice.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from autollm.advisor.answer import (
     Advice,
     Assumption,
     Interval,
+    PlannedRun,
     Proposal,
     Target,
 )
@@ -25,6 +26,8 @@ from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
 from autollm.advisor.doubts import doubts
 from autollm.advisor.evidence import Said
+from autollm.advisor.options import Options
+from autollm.advisor.plan import budget_of, plan_of
 from autollm.advisor.study import Study
 from autollm.advisor.worth import (
     NO_BENCHMARK,
@@ -40,20 +43,13 @@ N_ROWS = 20
 
 
 def compose(
-    found: Study,
-    trials: int,
-    assumptions: Iterable[Assumption],
-    said: Said,
-    planned: Mapping[str, Any] | None,
-    command: str,
+    found: Study, assumptions: Iterable[Assumption], options: Options
 ) -> Advice:
     """The advice of a study."""
     view = found.question.view
     evidence = found.evidence
-    proposals = _proposals(found, trials)
-    checked = (
-        check_configuration(found, planned) if planned is not None else None
-    )
+    planned = options.planned
+    checked = None if planned is None else check_configuration(found, planned)
     return Advice(
         evidence.source,
         evidence.table_id,
@@ -64,20 +60,28 @@ def compose(
             "unit": "",
         },
         _target(found),
-        (*assumptions, *_assumptions(found, said)),
+        (*assumptions, *_assumptions(found, options.said)),
         _constants(found),
         can_answer(found),
-        proposals,
+        _proposals(found, options.trials),
         checked,
         _decided_by(found),
         _evidence(found),
         tuple(_law(found, law) for law in found.laws),
         _loss_law(found),
         doubts(found),
-        command,
+        options.command,
         _history(found),
         _allocation(found),
+        _plan(found, options),
     )
+
+
+def _plan(found: Study, options: Options) -> tuple[PlannedRun, ...]:
+    """The cheap runs that pay within the budget; without one the first step of them."""
+    if options.plan_budget is None:
+        return plan_of(found, budget_of(found, ""), most_steps=1)
+    return plan_of(found, budget_of(found, options.plan_budget))
 
 
 def _allocation(found: Study) -> dict[str, Any] | None:
@@ -119,6 +123,9 @@ def _assumptions(found: Study, said: Said) -> list[Assumption]:
             "guessed",
         ),
     ]
+    if found.question.constraints is not None:
+        for expression in found.question.constraints.expressions:
+            made.append(Assumption("constraint", expression.text, "said"))
     return made + [
         Assumption(code, text, "guessed") for code, text in evidence.notes
     ]

@@ -28,6 +28,7 @@ from autollm.core.errors import (
 )
 from autollm.core.expressions import Expression, Operation, parse_expression
 from autollm.core.space import Space
+from autollm.core.values import parse_number
 
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "and", "or", "not")
 
@@ -48,7 +49,14 @@ class Constraints:
             return kept
         columns = self.words.columns(space, points, fidelity)
         for expression in self.expressions:
-            kept &= np.broadcast_to(computed(expression, columns), kept.shape)
+            try:
+                holds = computed(expression, columns)
+            except ValueError:
+                raise QuestionError(
+                    f"--constraint {expression.text!r} counts with a setting that is "
+                    "no number. Fix: compare it with a text, optimizer == 'adamw'."
+                ) from None
+            kept &= np.broadcast_to(holds, kept.shape).astype(bool)
         return kept
 
     def __str__(self) -> str:
@@ -100,7 +108,7 @@ def constraints_of(texts: Iterable[str], evidence: Evidence) -> Constraints:
     known = _Known(keys, sizes, constants)
     for expression in expressions:
         for name in expression.names:
-            known.find(name)
+            known.find(name, name in expression.text_names)
     return Constraints(
         expressions,
         _Words(names, known.knobs, known.fidelities, known.fixed),
@@ -135,7 +143,7 @@ class _Known:
         self.fidelities: dict[str, str] = {}
         self.fixed: dict[str, Any] = {}
 
-    def find(self, name: str) -> None:
+    def find(self, name: str, is_text: bool) -> None:
         """Note what a name stands for: spelt so, the end of a dotted column, or the one
         name that holds it as a word."""
         found: list[dict[str, Any]] = [self.knobs, self.fidelities, self.fixed]
@@ -145,12 +153,21 @@ class _Known:
                     repr(v): v for k, v in kind.items() if matches(name, k)
                 }
                 if len(fitting) == 1:
-                    (into[name],) = fitting.values()
+                    (value,) = fitting.values()
+                    if into is self.fixed:
+                        value = _read(value, is_text)
+                    into[name] = value
                     return
         everything: Sequence[str] = [k for kind in self._kinds for k in kind]
         raise QuestionError(
             f"--constraint: {UnknownNameError('name', name, everything)}"
         )
+
+
+def _read(value: Any, is_text: bool) -> Any:
+    """A constant's cell as the number that it says, where it is counted with."""
+    number = None if is_text else parse_number(value)
+    return value if number is None else number
 
 
 def _is_same(name: str, known: str) -> bool:

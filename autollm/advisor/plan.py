@@ -20,6 +20,7 @@ lowers is never negative; equal questions give an equal plan.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from scipy.stats import norm, qmc
 from autollm.advisor.answer import PlannedRun
 from autollm.advisor.belief import Belief, Outlook, Runs
 from autollm.advisor.cheap_runs import RISE, Batch, batches_of
+from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.noise_test import pooled_noise
 from autollm.advisor.study import Study
 from autollm.core.errors import QuestionError
@@ -37,16 +39,18 @@ from autollm.core.values import parse_value
 N_OUTCOMES = 256
 """Simulated outcomes of a batch; a power of two, as Sobol's points ask for. Doubling
 them moved no first run on the tests' sweeps."""
-MOST_RUNS = 24
-"""Of a plan: more are another question once the first are known."""
+MOST_STEPS = 8
+"""Of a plan: what comes later is another question once the first runs are known."""
 N_CANDIDATES = 300
 """Configurations at the target between which the belief chooses."""
 DEFAULT_SHARE = 0.1
 """Of the target's cost, that a plan without a budget may spend."""
-NOISY = 0.33
-"""Noise over median - best from which it decides (doubts.NOISY)."""
+EXPLAINED = 0.5
+"""Share of the variance within experiments below which noise decides: what choices
+change is less than what repeats would."""
 FEW_REPEATS = 3
 """Degrees of freedom below which repeats do not tell the noise."""
+HOURS = re.compile(r"(.+?)\s*(?:device|gpu)[-_ ]?hours?", re.I)
 SLACK = 1 + 1e-9
 """Of a budget: sums of costs are not exact."""
 LEAST_GAIN = 0.002
@@ -67,12 +71,11 @@ def parse_budget(text: str) -> tuple[float, str]:
     Raises:
         QuestionError: none of these.
     """
-    plain = text.strip().lower().replace("_", "-").replace(" ", "")
-    for ending in ("device-hours", "gpu-hours", "device-hour", "gpu-hour"):
-        if plain.endswith(ending):
-            value = parse_value(plain.removesuffix(ending))
-            if value is not None and value.number > 0:
-                return float(value.number), "device_hours"
+    hours = HOURS.fullmatch(text.strip())
+    if hours:
+        amount = parse_value(hours[1])
+        if amount is not None and not amount.unit and amount.number > 0:
+            return float(amount.number), "device_hours"
     value = parse_value(text.strip())
     units = {"": "flops", "flops": "flops", "share": "share"}
     if value is None or value.unit not in units or not value.number > 0:
@@ -93,8 +96,6 @@ def budget_of(study: Study, text: str) -> Budget | None:
     amount, unit = asked
     flops = study.question.compute_flops
     if unit == "device_hours":
-        from autollm.advisor.answerable import cost_at
-
         hours = cost_at(study, study.question.target_z, -1)["device_hours"]
         if hours is None:
             raise QuestionError(
@@ -102,18 +103,23 @@ def budget_of(study: Study, text: str) -> Budget | None:
                 "Fix: --budget 1e19flops, or 5%."
             )
         return Budget(amount, unit)
+    if unit == "flops" and not study.evidence.has_flops:
+        raise QuestionError(
+            "--budget in FLOPs, but your runs do not say how many they took. Fix: "
+            "--budget 5%."
+        )
     if flops is None:
         return None
     return Budget(amount * flops if unit == "share" else amount, "flops")
 
 
 def plan_of(
-    study: Study, budget: Budget | None, most_runs: int = MOST_RUNS
+    study: Study, budget: Budget | None, most_steps: int = MOST_STEPS
 ) -> tuple[PlannedRun, ...]:
     """The runs in the order in which they should be made, and `spend nothing` where no
     further one pays.
     """
-    return _Plan(study, budget).made(most_runs)
+    return _Plan(study, budget).made(most_steps)
 
 
 class _Plan:
@@ -137,9 +143,15 @@ class _Plan:
         self._outlooks = belief.of(runs)
         mean = sum(o.weight * o.mean for o in self._outlooks)
         self._choice = int(np.argmin(mean[: self._n]))
-        # a run of a batch lies about RISE above its floor, or less
-        self._noise = belief.noise(np.full(len(mean), RISE))
+        self._noise = self._noise_of_runs(belief, len(runs))
         self.regret = self._regret()
+
+    def _noise_of_runs(self, belief: Belief, n: int) -> np.ndarray:
+        """sd of every run's u [n]; it lies about RISE above its floor, or less."""
+        levels = np.zeros(n, dtype=int)
+        for batch, where in zip(self._batches, self._slices, strict=True):
+            levels[where] = batch.place.level
+        return belief.noise(levels, np.full(n, RISE))
 
     def _affordable(self, batches: list[Batch]) -> list[Batch]:
         if self._budget is None:
@@ -148,12 +160,12 @@ class _Plan:
         most = self._budget.amount * SLACK
         return [batch for batch in batches if batch.cost(unit) <= most]
 
-    def made(self, most_runs: int) -> tuple[PlannedRun, ...]:
+    def made(self, most_steps: int) -> tuple[PlannedRun, ...]:
         planned: list[PlannedRun] = []
         chosen: list[int] = []
         gained = 0.0
         first = _repeat_first(self._study, self._batches)
-        while len(planned) < most_runs:
+        while len(chosen) < most_steps:
             found = self._next(chosen, gained, first)
             if found is None:
                 planned.append(self._nothing(gained, bool(planned)))
@@ -270,6 +282,7 @@ class _Plan:
             for name, value in batch.place.fidelity.items()
         }
         why = _why(study, batch, first is not None)
+        cost = shown_cost(study, batch.place.cost)
         told = []
         for point in batch.points:
             configuration = study.names.show(study.question.space.decode(point))
@@ -277,7 +290,7 @@ class _Plan:
                 PlannedRun(
                     shown,
                     configuration,
-                    batch.place.cost,
+                    cost,
                     min(max(self.regret - before, 0.0), 1.0),
                     min(max(self.regret - after, 0.0), 1.0),
                     step,
@@ -342,10 +355,8 @@ def _candidates(study: Study, belief: Belief) -> np.ndarray:
 
 def _repeat_first(study: Study, batches: list[Batch]) -> int | None:
     """The cheapest repeat, where noise decides and is not known."""
-    sd = study.noise.sd
     _, repeats = pooled_noise(study.evidence)
-    large = sd is None or sd > NOISY * study.spread
-    if not large or repeats >= FEW_REPEATS:
+    if study.response.explained >= EXPLAINED or repeats >= FEW_REPEATS:
         return None
     found = [
         (batch.place.cost["flops"] or 0.0, number)
@@ -370,8 +381,11 @@ def _why(study: Study, batch: Batch, noise_decides: bool) -> str:
     if batch.kind == "ray":
         return f"off the line of your levels: what each size does to {knob}{together}"
     if batch.kind == "ratio":
-        return f"at the target's own ratio, cheap: where {knob} is best{together}"
+        return (
+            f"at the target's own ratio, cheap: where {knob} is best{together}"
+        )
     if batch.kind == "towards":
         return f"nearer to the target: where {knob} is best{together}"
+    if batch.kind == "lever":
+        return f"far from the target: how the best {knob} moves{together}"
     return f"where {knob} is best at a level of yours{together}"
-

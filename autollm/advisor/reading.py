@@ -35,7 +35,7 @@ INSPECT = "autollm sources inspect FILE, correct the mapping it proposes, then -
 @dataclass(frozen=True)
 class Said:
     """What the user said of the logs; what is said is never guessed over. Empty: not
-    said.
+    said. context: of settings that are never pooled, the value that counts.
     """
 
     objective: str = ""
@@ -43,6 +43,7 @@ class Said:
     fidelity: Mapping[str, str] = field(default_factory=dict)
     mapping: str = ""
     source: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 def land(

@@ -7,7 +7,7 @@ target and options give an equal advice, to the bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +17,20 @@ from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Advice, Assumption
 from autollm.advisor.calibration import recalibrated, record_of
 from autollm.advisor.composed import compose
+from autollm.advisor.constraint import (
+    Constraints,
+    check_target,
+    constraints_of,
+)
 from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import Told
+from autollm.advisor.options import Options
 from autollm.advisor.study import Study, Tried, after, study
 from autollm.advisor.target import parse_target, resolve_target
 from autollm.core.errors import AdviceError
 
 Runs = str | Path | Sequence[str | Path] | Evidence
 """Logs by path; none: what has landed in the home."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a question is asked, beyond its logs and its target.
-
-    Attributes:
-        trials: how many configurations. said: what the user said of the logs.
-        planned: a configuration of the user's own to check beside the advice.
-        tried: runs that were made at the target since.
-        budget_flops: compute of the run, where the target is to be the best split of
-            it; coordinates of the target are then fixed.
-        home: where own mappings lie, and what landed. command: as it was typed.
-    """
-
-    trials: int = 3
-    said: Said = field(default_factory=Said)
-    planned: Mapping[str, Any] | None = None
-    tried: Sequence[Told] = ()
-    budget_flops: float | None = None
-    home: str = ""
-    command: str = ""
 
 
 def recommend(
@@ -75,14 +59,7 @@ def explore(
     """
     asked = replace(options or Options(), **changes)
     found, assumptions = study_of(runs, target, asked)
-    advice = compose(
-        found,
-        asked.trials,
-        assumptions,
-        asked.said,
-        asked.planned,
-        asked.command,
-    )
+    advice = compose(found, assumptions, asked)
     return found, recalibrated(advice, record_of(asked.home))
 
 
@@ -101,10 +78,25 @@ def study_of(
     fidelity, assumptions = resolve_target(
         asked, evidence.table.experiments, evidence.columns
     )
-    found = study(evidence, fidelity, options.trials)
+    found = study(
+        evidence,
+        fidelity,
+        options.trials,
+        constraints=_constraints(options, evidence, fidelity),
+    )
     if options.tried:
         found = after(found, [_tried(found, run) for run in options.tried])
     return found, assumptions
+
+
+def _constraints(
+    options: Options, evidence: Evidence, fidelity: Mapping[str, float]
+) -> Constraints | None:
+    if not options.constraints:
+        return None
+    found = constraints_of(options.constraints, evidence)
+    check_target(found, evidence.table.experiments[0].space, fidelity)
+    return found
 
 
 def target_of_budget(

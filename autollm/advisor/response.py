@@ -66,7 +66,8 @@ class Level:
         optimum, optimum_sd, edge: [n_coordinates of `Response.names`], natural units;
             edge is -1 or 1 where the optimum lies below or above the experiment's rows.
         reached, reached_sd: minimum of the response, as loss, and its standard error.
-        raw_best: the lowest recorded loss. scale: loss units of one u.
+        raw_best: the lowest recorded loss. scale: loss units of one u. stretch: its own
+            curvature over the common one.
     """
 
     label: str
@@ -79,6 +80,7 @@ class Level:
     reached_sd: float
     raw_best: float
     scale: float
+    stretch: float = 1.0
 
     @property
     def bracketed(self) -> bool:
@@ -89,7 +91,10 @@ class Level:
 @dataclass(frozen=True)
 class Response:
     """All experiments. `names`: coordinates of numbers that have an optimum; `columns`:
-    their places in a point; `residual_sd`: of good rows around the fit, in u.
+    their places in a point; `residual_sd`: of good rows around the fit, in u;
+    `scatter_sd`: of all rows short of the cliff, loss units, which bounds the noise
+    (good rows were partly lucky, and scatter less); `explained`: share of the variance
+    within experiments that the fit explains.
     """
 
     names: tuple[str, ...]
@@ -97,6 +102,8 @@ class Response:
     levels: tuple[Level, ...]
     curvature: np.ndarray = field(repr=False)
     residual_sd: float = 0.0
+    scatter_sd: float = 0.0
+    explained: float = 0.0
 
 
 def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
@@ -111,7 +118,12 @@ def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
     places = [columns.index(j) for j in told]
     curvature = fit.curvature[np.ix_(places, places)]
     return Response(
-        names, tuple(told), tuple(levels), curvature, fit.residual_sd
+        names,
+        tuple(told),
+        tuple(levels),
+        curvature,
+        fit.residual_sd,
+        *fit.scatter(),
     )
 
 
@@ -258,6 +270,23 @@ class _Fit:
         )
         self.curvature = curvature
 
+    def scatter(self) -> tuple[float, float]:
+        """sd of all rows around the fit, loss units, and the share of the variance
+        within experiments that it explains.
+        """
+        kept = ~self._on_cliff
+        u = self._u[kept]
+        at = self._c[kept]
+        left = u - self._rows(self._x[kept], at) @ self._theta
+        n = len(self._experiments)
+        counts = np.maximum(np.bincount(at, minlength=n), 1)
+        means = np.bincount(at, weights=u, minlength=n) / counts
+        squares = float(np.sum(left**2))
+        total = float(np.sum((u - means[at]) ** 2))
+        explained = 1 - squares / total if total > 0 else 0.0
+        freedom = max(len(left) - n, 1)
+        return self._scale * float(np.sqrt(squares / freedom)), explained
+
     @staticmethod
     def _n_used(precision: np.ndarray, covariance: np.ndarray) -> float:
         """Parameters that the rows determine, and not the prior."""
@@ -327,6 +356,7 @@ class _Fit:
             scale * sd,
             self._best[e],
             scale,
+            self._stretch(e),
         )
 
     def _slopes(self, e: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -15,16 +16,26 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from autollm.advisor.answer import Advice, Checked, Help, Interval, Proposal
+from autollm.advisor.answer import (
+    Advice,
+    Checked,
+    Help,
+    Interval,
+    PlannedRun,
+    Proposal,
+)
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MARK = {"yes": "green", "partly": "yellow", "no": "red"}
 NO_NUMBER = math.inf
+MOST_SETTINGS = 8
+"""Of a configuration, in one line."""
 COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
     "outside": "yellow",
+    "infeasible": "red",
     "risky": "red",
 }
 
@@ -47,12 +58,71 @@ def show(advice: Advice, console: Console) -> None:
     if helpful:
         console.print(_title("Cheap runs that would tell more"))
         console.print(_runs(helpful))
+    if advice.plan:
+        console.print(_title("Before it, cheap"))
+        console.print(_planned(advice.plan))
     for opinion in advice.opinions:
         console.print(_opinion(opinion))
+    _warn(advice, console)
+    console.print(_footer(advice))
+
+
+def show_plan(advice: Advice, console: Console) -> None:
+    """Print which cheap runs come first."""
+    console.print(_heading(advice))
+    console.print(_title("Cheap runs, in this order"))
+    console.print(_planned(advice.plan))
+    _warn(advice, console)
+
+
+def _warn(advice: Advice, console: Console) -> None:
     for warning in advice.warnings:
         line = Text(f"! {warning.code}: ", style="yellow")
         console.print(line + _text(warning.text))
-    console.print(_footer(advice))
+
+
+def _planned(plan: Sequence[PlannedRun]) -> Text:
+    """A line a run; what a step lowers stands under its runs."""
+    lines = []
+    for number, run in enumerate(plan):
+        if run.experiment is None or run.configuration is None:
+            lines.append(run.why)
+            continue
+        places = ", ".join(
+            f"{n} {_count(v)}" for n, v in run.experiment.items()
+        )
+        lines.append(
+            f"{run.step}. {_few(run.configuration)} at {places}{_price(run.cost)}"
+        )
+        following = plan[number + 1].step if number + 1 < len(plan) else None
+        if following != run.step:
+            lines.append(
+                f"   regret {run.expected_regret_before:.3f} to "
+                f"{run.expected_regret_after:.3f}: {run.why}"
+            )
+    return _text("\n".join(lines))
+
+
+def _few(configuration: dict[str, Any]) -> str:
+    if len(configuration) > MOST_SETTINGS:
+        heaviest = sorted(
+            configuration.items(), key=lambda item: -_size(item[1])
+        )
+        configuration = dict(heaviest[: MOST_SETTINGS - 2])
+        return f"{_settings_in_line(configuration)}, ... (--json)"
+    return _settings_in_line(configuration)
+
+
+def _settings_in_line(configuration: dict[str, Any]) -> str:
+    return ", ".join(f"{n}={_short(v)}" for n, v in configuration.items())
+
+
+def _price(cost: dict[str, float | None]) -> str:
+    hours = cost.get("device_hours")
+    flops = cost.get("flops")
+    if hours:
+        return f": {hours:.3g} device hours"
+    return f": {flops:.2g} FLOPs" if flops else ""
 
 
 def _opinion(opinion: dict[str, Any]) -> Text:

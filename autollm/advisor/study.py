@@ -311,9 +311,8 @@ def _loss_law(
 def _noise(evidence: Evidence, response: Response) -> Noise:
     if evidence.sd_replicas is not None and evidence.sd_replicas > 0:
         return Noise(evidence.sd_replicas, "replicas")
-    dearest = response.levels[-1]
-    if response.residual_sd > 0 and response.columns:
-        return Noise(response.residual_sd * dearest.scale, "residual")
+    if response.scatter_sd > 0 and response.columns:
+        return Noise(response.scatter_sd, "residual")
     return Noise(None, "none")
 
 

@@ -95,6 +95,7 @@ def build() -> App:
     ):
         app.command()(getattr(module, module.__name__.rsplit(".", 1)[1]))
     app.command()(recommend.check)
+    app.command()(recommend.plan)
     app.command()(advice.tell)
     app.add_typer(advice.app, name="advice")
     app.add_typer(lab.app, name="lab")

@@ -1,4 +1,4 @@
-"""`autollm recommend` and `autollm check`: from logs to the next run.
+"""`autollm recommend`, `autollm check` and `autollm plan`: from logs to the next run.
 
 What does not belong here: statistics (autollm.advisor), saved advice (advice.py).
 Invariant: with --json only JSON goes to stdout, also where there is no answer; without
@@ -8,65 +8,30 @@ Invariant: with --json only JSON goes to stdout, also where there is no answer; 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from autollm.cli.options import Home, Json, split
-
-Runs = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        help="Logs: files or folders; none: what landed in the home."
-    ),
-]
-Target = Annotated[
-    str,
-    typer.Option("--target", help="Where to run: params=7B,tokens=1.4e11."),
-]
-Objective = Annotated[
-    str,
-    typer.Option(
-        "--objective", help="Column, with :min or :max (val_loss:min)."
-    ),
-]
-Knobs = Annotated[
-    str, typer.Option("--knobs", help="Columns that were chosen: lr,bs.")
-]
-Fidelity = Annotated[
-    str, typer.Option("--fidelity", help="Columns of scale: params=P,tokens=T.")
-]
-Mapping = Annotated[
-    str,
-    typer.Option(
-        "--as", help="Mapping file (TOML), or name of a known mapping."
-    ),
-]
-Source = Annotated[
-    str, typer.Option("--source", help="Which source, where there are several.")
-]
-Trials = Annotated[
-    int, typer.Option("--trials", min=1, max=20, help="How many runs.")
-]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question as it was typed; what is needed to ask it again."""
-
-    runs: tuple[str, ...]
-    target: str
-    objective: str = ""
-    knobs: str = ""
-    fidelity: str = ""
-    mapping: str = ""
-    source: str = ""
-    budget: str = ""
+from autollm.cli.asking import (
+    Asked,
+    Constraint,
+    Context,
+    Ending,
+    Fidelity,
+    Knobs,
+    Mapping,
+    Objective,
+    Runs,
+    Source,
+    Target,
+    Trials,
+    explored,
+    paths_of,
+)
+from autollm.cli.options import Home, Json
 
 
 def recommend(
@@ -88,6 +53,8 @@ def recommend(
         str,
         typer.Option("--fix", help="With --budget: params=7B or tokens=140B."),
     ] = "",
+    constraint: Constraint = None,
+    context: Context = "",
     trials: Trials = 3,
     write: Annotated[
         str,
@@ -131,8 +98,9 @@ def recommend(
     """Say what the next expensive run should use, from runs that you already have."""
     where = fix if budget else target
     words = (where, objective, knobs, fidelity, mapping, source, budget)
-    typed = Asked(_paths(runs), *words)
-    with_end = _Ending(as_json)
+    kept = tuple(constraint or ())
+    typed = Asked(paths_of(runs), *words, kept, context)
+    with_end = Ending(as_json)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
     found, advice = with_end(
         lambda said: explored(said, trials, None, home, tried), asked
@@ -159,19 +127,78 @@ def check(
     fidelity: Fidelity = "",
     mapping: Mapping = "",
     source: Source = "",
+    constraint: Constraint = None,
+    context: Context = "",
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say whether a configuration of your own is all right, before you run it."""
-    asked = Asked(
-        _paths(runs), target, objective, knobs, fidelity, mapping, source
+    asked = _asked(
+        runs,
+        target,
+        (objective, knobs, fidelity, mapping, source),
+        constraint,
+        context,
     )
-    advice = _Ending(as_json)(lambda said: advise(said, 1, plan, home), asked)
+    _, advice = Ending(as_json)(
+        lambda said: explored(said, 1, plan, home), asked
+    )
     _print(advice, as_json)
 
 
-def _paths(runs: list[Path] | None) -> tuple[str, ...]:
-    return tuple(str(path) for path in runs or ())
+def plan(
+    runs: Runs = None,
+    target: Target = "",
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="What the cheap runs may cost: 200device-hours, 1e19flops, or 5% of "
+            "the target's cost; default a tenth of it."
+        ),
+    ] = "",
+    objective: Objective = "",
+    knobs: Knobs = "",
+    fidelity: Fidelity = "",
+    mapping: Mapping = "",
+    source: Source = "",
+    constraint: Constraint = None,
+    context: Context = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say which cheap runs would help the next expensive one most, and whether any
+    does.
+    """
+    asked = _asked(
+        runs,
+        target,
+        (objective, knobs, fidelity, mapping, source),
+        constraint,
+        context,
+    )
+    _, advice = Ending(as_json)(
+        lambda said: explored(said, 3, None, home, plan_budget=budget), asked
+    )
+    if as_json:
+        print(json.dumps(advice.to_json()))
+        return
+    from rich.console import Console
+
+    from autollm.advisor.screen import show_plan
+
+    show_plan(advice, Console())
+
+
+def _asked(
+    runs: list[Path] | None,
+    target: str,
+    words: tuple[str, ...],
+    constraint: list[str] | None,
+    context: str,
+) -> Asked:
+    """`words`: objective, knobs, fidelity, mapping, source."""
+    kept = tuple(constraint or ())
+    return Asked(paths_of(runs), target, *words, "", kept, context)
 
 
 def _with_opinions(
@@ -198,132 +225,6 @@ def _write_page(found: Any, advice: Any, path: Path, home: str | None) -> None:
     print(f"page: {path}", file=sys.stderr)
 
 
-def advise(
-    asked: Asked,
-    trials: int,
-    plan: Path | None,
-    home: str | None,
-    tried: tuple[Any, ...] = (),
-) -> Any:
-    """The advice; see `explored`."""
-    return explored(asked, trials, plan, home, tried)[1]
-
-
-def explored(
-    asked: Asked,
-    trials: int,
-    plan: Path | None,
-    home: str | None,
-    tried: tuple[Any, ...] = (),
-) -> Any:
-    """The study behind an advice, and the advice.
-
-    Raises:
-        AdviceError, QuestionError, SpaceError, FileNotFoundError: there is none.
-    """
-    from autollm.advisor.evidence import Said
-    from autollm.advisor.recommend import explore
-    from autollm.advisor.written import read_plan
-    from autollm.core.errors import QuestionError
-    from autollm.core.places import resolve
-
-    if not asked.target and not asked.budget:
-        raise QuestionError("no target. Fix: --target params=7B,tokens=140B")
-    said = Said(
-        asked.objective,
-        tuple(split(asked.knobs)),
-        _pairs(asked.fidelity),
-        asked.mapping,
-        asked.source,
-    )
-    return explore(
-        list(asked.runs),
-        asked.target,
-        trials=trials,
-        said=said,
-        planned=read_plan(plan) if plan else None,
-        tried=tried,
-        budget_flops=_flops(asked.budget) if asked.budget else None,
-        home=resolve(home).home,
-        command=" ".join(["autollm", *map(shlex.quote, sys.argv[1:])]),
-    )
-
-
-class _Ending:
-    """Ends the process with 2 or 3, and the error object, where there is no answer; on a
-    terminal an unknown direction is asked for.
-    """
-
-    def __init__(self, as_json: bool):
-        self._as_json = as_json
-
-    def __call__(
-        self, work: Callable[..., Any], asked: Asked | None = None
-    ) -> Any:
-        from autollm.core.errors import (
-            AdviceError,
-            QuestionError,
-            SpaceError,
-            UnknownNameError,
-        )
-
-        try:
-            return work(asked) if asked else work()
-        except (QuestionError, SpaceError, UnknownNameError) as error:
-            self._fail(2, "question", str(error), "")
-        except AdviceError as error:
-            if asked and self._may_ask(error):
-                better = typer.prompt(f"{error.text} min or max?", err=True)
-                objective = f"{error.about}:{better.strip().lower()}"
-                return self(work, replace(asked, objective=objective))
-            self._fail(3, error.code, error.text, error.remedy)
-        except FileNotFoundError as error:
-            self._fail(3, "unreadable", str(error), "name logs that are there.")
-
-    def _may_ask(self, error: Any) -> bool:
-        return (
-            error.code == "direction"
-            and not self._as_json
-            and sys.stdin.isatty()
-        )
-
-    def _fail(self, code: int, name: str, text: str, remedy: str) -> None:
-        from autollm.advisor.answer import error_json
-
-        if self._as_json:
-            print(json.dumps(error_json(name, text, remedy)))
-        else:
-            ending = f" Fix: {remedy}" if remedy else ""
-            typer.echo(f"error: {text}{ending}", err=True)
-        raise typer.Exit(code)
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """`params=P,tokens=T` as an object."""
-    from autollm.core.errors import QuestionError
-
-    found = {}
-    for part in split(text):
-        name, sign, column = part.partition("=")
-        if not sign or not column:
-            raise QuestionError(f"--fidelity: {part!r}, expected NAME=COLUMN")
-        found[name.strip()] = column.strip()
-    return found
-
-
-def _flops(text: str) -> float:
-    """`1e21flops` or a plain number."""
-    from autollm.core.errors import QuestionError
-    from autollm.core.values import parse_value
-
-    value = parse_value(text)
-    if value is None or value.unit not in ("", "flops") or not value.number > 0:
-        raise QuestionError(
-            f"--budget {text!r}, expected FLOPs, such as 1e21flops"
-        )
-    return float(value.number)
-
-
 def _continued(
     advice_id: str, home: str | None
 ) -> tuple[Asked, tuple[Any, ...]] | None:
@@ -334,8 +235,9 @@ def _continued(
     from autollm.core.places import resolve
 
     entry = ledger.load(resolve(home).home, advice_id)
-    asked = entry.asked | {"runs": tuple(entry.asked["runs"])}
-    return Asked(**asked), entry.told
+    lists = {"runs": (), "constraints": ()}
+    lists |= {k: tuple(entry.asked.get(k, ())) for k in lists}
+    return Asked(**(entry.asked | lists)), entry.told
 
 
 def _save(found: Any, advice: Any, asked: Asked, home: str | None) -> None:

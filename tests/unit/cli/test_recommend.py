@@ -104,3 +104,55 @@ def test_recommend__budget__answers_for_the_best_split(table):
     assert found["target"]["compute_flops"] == pytest.approx(5.8e20, rel=1e-3)
     assert found["allocation"]["flat_within"] > 1
     assert call("recommend", table, "--budget", "7 apples").exit_code == 2
+
+
+def test_plan__json__the_runs_in_order_within_the_budget(table):
+    done = call("plan", table, *TARGET, "--budget", "2%", "--json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["schema"] == "autollm.recommendation/1"
+    fields = {"experiment", "configuration", "cost", "why"}
+    assert all(
+        fields | {"expected_regret_after"} <= set(r) for r in answer["plan"]
+    )
+    spent = sum(run["cost"]["flops"] for run in answer["plan"])
+    assert spent <= 0.02 * answer["target"]["compute_flops"]
+
+
+def test_plan__terminal__says_what_comes_first_or_that_nothing_does(table):
+    done = call("plan", table, *TARGET)
+    assert done.exit_code == 0, done.output
+    assert "Cheap runs, in this order" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--budget", "3 apples"), 2),
+        (("--budget", "20device-hours"), 2),
+        (("--constraint", "lr >"), 2),
+        (("--constraint", "lr > 1"), 3),
+    ],
+)
+def test_plan__no_answer__the_contracted_exit_code(table, arguments, code):
+    done = call("plan", table, *TARGET, *arguments, "--json")
+    assert done.exit_code == code, done.output
+    assert json.loads(done.stdout)["error"]["text"]
+
+
+def test_recommend__constraint__is_kept_and_asked_again_after_tell(
+    table, tmp_path
+):
+    home = ("--home", tmp_path / "home")
+    kept = ("--constraint", "batch_size <= 128")
+    done = call("recommend", table, *TARGET, *kept, *home, "--save", "--json")
+    assert done.exit_code == 0, done.output
+    first = json.loads(done.stdout)
+    assert first["recommendations"][0]["configuration"]["batch_size"] <= 128
+    advice = first["advice_id"]
+    run = "lr=0.0005,batch_size=128,val_loss=2.2"
+    assert call("tell", advice, "--run", run, *home).exit_code == 0
+    done = call("recommend", "--continue", advice, *home, "--json")
+    assert done.exit_code == 0, done.output
+    for entry in json.loads(done.stdout)["recommendations"]:
+        assert entry["configuration"]["batch_size"] <= 128
