@@ -31,7 +31,7 @@ from autollm.cli.asking import (
     explored,
     paths_of,
 )
-from autollm.cli.options import Home, Json
+from autollm.cli.options import Home, Json, split
 
 
 def recommend(
