@@ -12,7 +12,7 @@ nothing.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from autollm.advisor.answer import Advice
-from autollm.core.errors import QuestionError, UnknownNameError
+from autollm.core.errors import QuestionError, SetupError, UnknownNameError
 from autollm.core.files import (
     exists,
     is_local,
@@ -32,12 +32,14 @@ from autollm.core.files import (
     write_atomic,
 )
 from autollm.core.locks import hold
+from autollm.core.sealed import read_sealed, write_sealed
 
 STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
 STOPPED = ("killed", "pruned", "running")
 """Statuses of runs whose outcome at full length nobody knows: censored."""
 SCHEMA = "autollm.ledger/1"
 PAGE = "page.html"
+REMEDY = "restore the file from a copy, or remove its folder."
 WAIT_S = 10.0
 """For another `tell` of the same advice: it takes milliseconds."""
 
@@ -58,6 +60,11 @@ class Told:
         if self.status not in STATUSES:
             raise QuestionError(
                 f"status {self.status!r}, expected one of {', '.join(STATUSES)}"
+            )
+        if self.outcome is not None and not math.isfinite(self.outcome):
+            raise QuestionError(
+                f"the outcome {self.outcome} is no finite number. Fix: leave it out, "
+                "with status diverged."
             )
 
 
@@ -90,7 +97,7 @@ def save(
             "asked": dict(asked),
             "answer": advice.to_json(),
         }
-        write_atomic(url, _bytes(entry))
+        write_sealed(url, entry)
     return advice.advice_id
 
 
@@ -98,17 +105,20 @@ def load(home: str, advice_id: str) -> Entry:
     """A saved advice, by its id or the beginning of it.
 
     Raises:
-        UnknownNameError: there is none, or several begin so.
+        UnknownNameError: there is none, or several begin so. SetupError: a file of it
+            is damaged, or is not what was written.
     """
     known = advice_ids(home)
     found = [name for name in known if name.startswith(advice_id)]
     if len(found) != 1 or not advice_id:
         raise UnknownNameError("advice", advice_id, known)
     folder = _folder(home, found[0])
-    raw = json.loads(read_bytes(join(folder, "advice.json")))
-    return Entry(
-        found[0], raw["saved_at"], raw["asked"], raw["answer"], _told(folder)
-    )
+    url = join(folder, "advice.json")
+    raw = read_sealed(url, SetupError, REMEDY)
+    fields = [raw.get(name) for name in ("saved_at", "asked", "answer")]
+    if None in fields:
+        raise SetupError(f"{url} holds no advice. Fix: {REMEDY}")
+    return Entry(found[0], *fields, told=_told(folder))
 
 
 def advice_ids(home: str) -> list[str]:
@@ -129,7 +139,7 @@ def tell(home: str, advice_id: str, told: Told) -> Entry:
         entry = load(home, advice_id)
         listed = [asdict(t) for t in (*entry.told, told)]
         url = join(folder, "told.json")
-        write_atomic(url, _bytes({"schema": SCHEMA, "told": listed}))
+        write_sealed(url, {"schema": SCHEMA, "told": listed})
     return load(home, entry.advice_id)
 
 
@@ -232,12 +242,14 @@ def _told(folder: str) -> tuple[Told, ...]:
     url = join(folder, "told.json")
     if not exists(url):
         return ()
-    return tuple(Told(**entry) for entry in json.loads(read_bytes(url))["told"])
+    raw = read_sealed(url, SetupError, REMEDY)
+    try:
+        return tuple(Told(**entry) for entry in raw["told"])
+    except (KeyError, TypeError, QuestionError) as error:
+        raise SetupError(
+            f"{url} holds no runs: {error}. Fix: {REMEDY}"
+        ) from None
 
 
 def _folder(home: str, advice_id: str) -> str:
     return join(home, "advice", advice_id)
-
-
-def _bytes(value: Any) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
