@@ -94,7 +94,7 @@ def test_make_question__more_rows_than_shown__keeps_best_and_middle(seed, most):
         view = make_question(table, range(6), TARGET).view
     for level, shown in enumerate(view.evidence):
         loss = table.losses(level)
-        assert len(shown.loss) == most // 6
+        assert len(shown.loss) == max(most // 6, 12)
         assert shown.loss.min() == loss.min()
         assert np.median(shown.loss) == pytest.approx(
             np.median(loss), abs=0.1 * np.ptp(loss)
