@@ -303,7 +303,7 @@ def _beyond(study: Study, level: int, j: int) -> Help | None:
     """A level's best run with the fitted knob `j` one step beyond its rows; None where
     no run can have that.
     """
-    space = study.question.space
+    space = study.evidence.table.experiments[0].space
     name = study.response.names[j]
     column = study.response.columns[j]
     side = int(study.response.levels[level].edge[j])

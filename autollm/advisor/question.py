@@ -8,6 +8,7 @@ evidence and target give an equal view, to the bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,13 @@ of 2 knobs has about 20 parameters, and more rows moved its optimum by less than
 octaves on Step Law's tables."""
 MOST_CANDIDATES = 20_000
 """Of a grid; 400 draws of each take 64 MB."""
+FINE = 0.5
+"""Octaves between candidates of a log knob: less than half of what a choice between
+factors of 3 leaves open, and optima of real sweeps are told no better."""
+ENOUGH = 0.2
+"""Share of FINE by which such a step may be longer, rather than be halved."""
+MOST_COARSE = 12
+"""Levels from which a number is finely tried already."""
 N_DRAWS = 2000
 """Seeded draws among the candidates of spaces without a grid."""
 N_BEST = 20
@@ -235,6 +243,47 @@ def widened(space: Space, outward: np.ndarray) -> Space:
         for knob, side in zip(space.knobs, outward, strict=True)
     ]
     return replace(space, knobs=tuple(knobs))
+
+
+def refined(space: Space) -> Space:
+    """The space with values between the levels of coarse numbers: the run to come need
+    not repeat what a grid of factors of three happened to hold. Whole numbers, such as
+    batches and widths, stay as they were chosen.
+    """
+    knobs = []
+    for knob in space.knobs:
+        is_whole = all(float(v).is_integer() for v in _numbers(knob))
+        if is_whole or len(knob.levels) > MOST_COARSE:
+            knobs.append(knob)
+            continue
+        levels = [*knob.levels[:1]]
+        for low, high in zip(knob.levels, knob.levels[1:], strict=False):
+            levels += [*_between(knob, low, high), high]
+        knobs.append(replace(knob, levels=tuple(levels)))
+    return replace(space, knobs=tuple(knobs))
+
+
+def _numbers(knob: Knob) -> tuple[float, ...]:
+    """Levels of a number that may take others; none of all other knobs."""
+    return knob.levels if knob.scale in ("log", "linear") else ()
+
+
+def _between(knob: Knob, low: float, high: float) -> list[float]:
+    """Values within FINE octaves of each other between two levels of a log knob, or the
+    middle of a linear one's, to two digits more than its size asks for.
+    """
+    n = 2
+    if knob.scale == "log":
+        n = max(1, math.ceil(math.log2(high / low) / FINE - ENOUGH))
+    found = []
+    for i in range(1, n):
+        share = i / n
+        value = low + share * (high - low)
+        if knob.scale == "log":
+            value = low * (high / low) ** share
+        rounded = float(f"{value:.2g}")
+        found.append(rounded if low < rounded < high else value)
+    return found
 
 
 def _longer(knob: Knob, side: int) -> Knob:

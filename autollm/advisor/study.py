@@ -26,7 +26,12 @@ from autollm.advisor.evidence import Evidence
 from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
 from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
-from autollm.advisor.question import Question, make_question, widened
+from autollm.advisor.question import (
+    Question,
+    make_question,
+    refined,
+    widened,
+)
 from autollm.advisor.response import Response, Rows, fit_response
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
@@ -161,11 +166,10 @@ def study(
     ladder = ladder_of(tuple(fidelity), z, question.target_z, octaves)
     laws, trends = knob_laws(response, ladder)
     outward = _outward(question, response, trends)
-    if outward.any() or constraints is not None:
-        space = widened(question.space, outward)
-        question = make_question(
-            table, levels, fidelity, trials, space, constraints=constraints
-        )
+    space = refined(widened(question.space, outward))
+    question = make_question(
+        table, levels, fidelity, trials, space, constraints=constraints
+    )
     return Study(
         evidence,
         question,

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 
-from autollm.advisor.question import further_level
+from autollm.advisor.question import further_level, refined
 from autollm.core.knobs import Knob
+from autollm.core.space import Space
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,35 @@ def test_further_level__edge_of_a_window__is_a_step_that_a_run_can_have(
 ):
     found = further_level(Knob("k", scale, levels), side)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("scale", "levels", "expected"),
+    [
+        ("log", (1e-4, 3e-4), (1e-4, 1.4e-4, 2.1e-4, 3e-4)),
+        ("log", (0.001, 0.0014, 0.002), (0.001, 0.0014, 0.002)),  # fine already
+        ("log", (64, 128, 256), (64, 128, 256)),  # batches stay whole
+        ("log", (0.25, 1.0), (0.25, 0.35, 0.5, 0.71, 1.0)),
+        ("linear", (0.0, 0.1, 0.2), (0.0, 0.05, 0.1, 0.15, 0.2)),
+        ("linear", (0.95, 0.99), (0.95, 0.97, 0.99)),
+        ("linear", (1.0, 2.0), (1.0, 2.0)),
+        ("integer", (4, 12), (4, 12)),
+        ("categorical", ("adamw", "muon"), ("adamw", "muon")),
+        ("log", (3e-4,), (3e-4,)),
+    ],
+)
+def test_refined__coarse_numbers__have_candidates_between_their_levels(
+    scale, levels, expected
+):
+    knob = Knob("k", scale, levels)
+    (found,) = refined(Space((knob,))).knobs
+    assert found.levels == pytest.approx(expected) or found.levels == expected
+
+
+def test_refined__candidates__lie_at_most_half_an_octave_apart():
+    levels = tuple(1e-5 * 10.0**i for i in range(4))
+    (found,) = refined(Space((Knob("lr", "log", levels),))).knobs
+    octaves = np.diff(np.log2(found.levels))
+    assert octaves.max() <= 0.6
+    assert octaves.min() >= 0.4
+    assert set(levels) <= set(found.levels)
