@@ -26,7 +26,9 @@ from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
 from autollm.advisor.doubts import doubts
 from autollm.advisor.evidence import Said
+from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
+from autollm.advisor.parametrization import should_stay
 from autollm.advisor.plan import budget_of, plan_of
 from autollm.advisor.study import Study
 from autollm.advisor.worth import (
@@ -287,7 +289,7 @@ def _finite(value: float | None) -> bool:
     return value is not None and bool(np.isfinite(value))
 
 
-def _law(found: Study, law: Any) -> dict[str, Any]:
+def _law(found: Study, law: Law) -> dict[str, Any]:
     return {
         "knob": found.native(law.knob),
         "per": found.native(law.per),
@@ -297,7 +299,18 @@ def _law(found: Study, law: Any) -> dict[str, Any]:
         "verdict": law.verdict,
         "within": law.within,
         "because": law.because,
-    }
+    } | _null(found, law)
+
+
+def _null(found: Study, law: Law) -> dict[str, Any]:
+    """What the declared parametrization says of a law, and whether the runs contradict
+    it; nothing where none is declared.
+    """
+    first = found.question.table.experiments[0]
+    if not should_stay(law, first.space, first.context):
+        return {}
+    contradicted = None if law.exponent is None else law.verdict == "moves"
+    return {"null": "still", "contradicts_null": contradicted}
 
 
 def _loss_law(found: Study) -> dict[str, Any] | None:

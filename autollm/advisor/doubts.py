@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from autollm.advisor.answer import Warn
+from autollm.advisor.parametrization import should_stay, transfers
 from autollm.advisor.study import Study
 
 FEW_ROWS = 12
@@ -47,11 +48,13 @@ def doubts(study: Study) -> tuple[Warn, ...]:
 
 def one_scale(study: Study) -> Iterator[Warn]:
     if study.is_prior:
+        rates = "rates fall with the root of size"
+        if transfers(study.question.view.context):
+            rates = "rates stay, as the declared parametrization says"
         yield Warn(
             "one-scale",
             "all runs are of one scale: how optima move with scale is the library's "
-            "prior (rates fall with the root of size, batches grow with data), not "
-            "your evidence.",
+            f"prior ({rates}, batches grow with data), not your evidence.",
         )
 
 
@@ -128,14 +131,11 @@ def failures_deleted(study: Study) -> Iterator[Warn]:
     statuses = {run["status"] for run in study.evidence.runs}
     if statuses - {"finished"} or len(study.evidence.runs) < 30:
         return
+    declared = study.question.table.experiments[0].space
     for j, name in enumerate(study.response.names):
-        if (
-            name not in study.question.space.names
-        ):  # a part of a mixture or list
+        if name not in declared.names:  # a part of a mixture or list
             continue
-        knob = study.question.space.knobs[
-            study.question.space.names.index(name)
-        ]
+        knob = declared.knobs[declared.names.index(name)]
         if knob.role != "rate" or knob.scale != "log":
             continue
         above = [
@@ -312,6 +312,23 @@ def disagree(study: Study) -> Iterator[Warn]:
             )
 
 
+def moves_under_mup(study: Study) -> Iterator[Warn]:
+    """A rate that moves with size where the declared parametrization says that it does
+    not."""
+    first = study.question.table.experiments[0]
+    for law in study.laws:
+        if law.verdict == "moves" and should_stay(
+            law, first.space, first.context
+        ):
+            yield Warn(
+                "parametrization",
+                f"under {first.context['parametrization']} the best "
+                f"{study.native(law.knob)} should not move with "
+                f"{study.native(law.per)}, and in your runs it does: {law.exponent:+.2f} "
+                f"an octave ({law.low:+.2f} to {law.high:+.2f}). Is it declared rightly?",
+            )
+
+
 def unproven(study: Study) -> Iterator[Warn]:
     tests = study.own_backtests
     if tests and np.mean([b.regret for b in tests]) > 0.3:
@@ -364,5 +381,6 @@ RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
     direction,
     far,
     disagree,
+    moves_under_mup,
     unproven,
 )

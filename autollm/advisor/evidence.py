@@ -11,7 +11,8 @@ Invariant: every run that landed is counted, also those without an outcome.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from autollm.advisor.contexts import choose_context
 from autollm.advisor.marts import build_marts
 from autollm.advisor.reading import (
     Cells,
@@ -41,6 +43,9 @@ from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.logs.catalog import builtin_mappings, load_mapping, own_mappings
 
+PARAMETRIZATION = re.compile(r"param(etri[sz]ation|eteri[sz]ation|_type)")
+MUP = re.compile(r"(use_?)?(u_?)?mup")
+"""Columns that declare how the width enters a model's rates."""
 MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
 
 
@@ -66,6 +71,8 @@ class Evidence:
     """Pooled sd of replicas of one configuration, objective's unit; None without any."""
     has_flops: bool = True
     """Whether costs are FLOPs; if not, they only order the experiments."""
+    context: dict[str, str] = field(default_factory=dict)
+    """Settings that are never pooled, and the parametrization where it is declared."""
 
     @property
     def table_id(self) -> str:
@@ -137,7 +144,12 @@ def _landed(
         known = builtin_mappings() | own_mappings(home)
         mapping = known.get(source.split("/")[0])
     found = evidence_of_marts(
-        marts, source, raw_cells(bronze), columns_of(mapping), notes
+        marts,
+        source,
+        raw_cells(bronze),
+        columns_of(mapping),
+        notes,
+        said.context,
     )
     is_guessed = mapping is not None and mapping.cost.guessed
     return replace(found, has_flops=found.has_flops and not is_guessed)
@@ -149,32 +161,37 @@ def evidence_of_marts(
     cells: Cells,
     columns: dict[str, str],
     notes: tuple[tuple[str, str], ...] = (),
+    wanted: Mapping[str, str] | None = None,
 ) -> Evidence:
-    """Evidence from marts (MARTS) of any bronze.
+    """Evidence from marts (MARTS) of any bronze. `wanted`: values of contexts.
 
     Raises:
         AdviceError: no run has an outcome, or several sources and none was named.
+        QuestionError: no run has the wanted context.
     """
     outcomes = marts["mart_gym__outcomes"]
     source = _one_source(outcomes, source)
     mine = {name: _of_source(mart, source) for name, mart in marts.items()}
-    mine, told = _one_context(mine)
+    mine, told, context = choose_context(mine, wanted or {})
     notes += told
     outcomes = _with_compute(mine["mart_gym__outcomes"])
-    table = _outcome_table(outcomes, mine)
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
     for run in runs:
         key = run["source"], run["run_id"]
         run["cells"], run["line"] = cells.get(key, ({}, 0))
+    constants = _constants([r["cells"] for r in runs])
+    context |= _declared(constants)
+    table = _outcome_table(outcomes, mine, context)
     return Evidence(
         source,
         table,
         tuple(runs),
         columns,
         notes,
-        _constants([r["cells"] for r in runs]),
+        constants,
         _replica_sd(outcomes),
         None not in mine["mart_gym__outcomes"]["compute_flops"].to_pylist(),
+        context,
     )
 
 
@@ -214,38 +231,6 @@ def _of_source(mart: pa.Table, source: str) -> pa.Table:
     )
 
 
-def _one_context(
-    marts: dict[str, pa.Table],
-) -> tuple[dict[str, pa.Table], tuple[tuple[str, str], ...]]:
-    """The marts of one context, as contexts are never pooled: the one with most
-    outcomes (the first by name of equal ones), and a note where there are others.
-    """
-    runs = marts["stg_runs"]
-    if "context_json" not in runs.column_names:
-        return marts, ()
-    with_outcome = set(marts["mart_gym__outcomes"]["experiment_id"].to_pylist())
-    by_context: dict[str, set[str]] = {}
-    counts: dict[str, int] = {}
-    for run in runs.select(["experiment_id", "context_json"]).to_pylist():
-        context = run["context_json"] or "{}"
-        by_context.setdefault(context, set()).add(run["experiment_id"])
-        counts.setdefault(context, 0)
-        counts[context] += run["experiment_id"] in with_outcome
-    if len(counts) < 2:
-        return marts, ()
-    kept = min(counts, key=lambda c: (-counts[c], c))
-    others = len(counts) - 1
-    text = f"only runs of the context {kept} count; {others} other contexts are left out"
-    chosen = pa.array(sorted(by_context[kept]))
-    out = {
-        name: mart.filter(pa.compute.is_in(mart["experiment_id"], chosen))
-        if "experiment_id" in mart.column_names
-        else mart
-        for name, mart in marts.items()
-    }
-    return out, (("context-left-out", text),)
-
-
 def _with_compute(outcomes: pa.Table) -> pa.Table:
     """Compute of every experiment; where the mapping gives none, the product of its
     fidelities orders them.
@@ -272,8 +257,20 @@ def _without_metrics(outcomes: pa.Table) -> pa.Table:
     return outcomes.set_column(at, "secondary_json", nothing)
 
 
+def _declared(constants: Mapping[str, Any]) -> dict[str, str]:
+    """The parametrization, where every run declares the same one."""
+    found = {}
+    for column, value in constants.items():
+        word = column.lower().replace("/", ".").rsplit(".", 1)[-1]
+        if PARAMETRIZATION.fullmatch(word):
+            found["parametrization"] = str(value)
+        elif MUP.fullmatch(word) and str(value).lower() in ("true", "1", "yes"):
+            found["parametrization"] = "mup"
+    return found
+
+
 def _outcome_table(
-    outcomes: pa.Table, marts: dict[str, pa.Table]
+    outcomes: pa.Table, marts: dict[str, pa.Table], context: Mapping[str, str]
 ) -> OutcomeTable:
     from autollm.snapshots.arrays import table_of_marts
 
@@ -288,6 +285,9 @@ def _outcome_table(
             _without_metrics(outcomes),
             marts["dim_spaces"],
             marts["fct_learning_curves"],
+            contexts=dict.fromkeys(
+                outcomes["experiment_id"].to_pylist(), json.dumps(dict(context))
+            ),
         )
     except AutoLLMError as error:
         raise unreadable(error) from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autollm.advisor.constraint import Constraints, nothing_keeps
+from autollm.advisor.parametrization import without_rate_rule
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
@@ -91,7 +92,7 @@ def make_question(
         AdviceError: no candidate keeps them.
     """
     first = table.experiments[levels[0]]
-    space = space or first.space
+    space = without_rate_rule(space or first.space, first.context)
     z = np.log2(np.array(list(fidelity.values())))
     evidence = tuple(_evidence(table, e, len(levels)) for e in levels)
     evidence = tuple(
@@ -125,6 +126,7 @@ def make_question(
         first.objective,
         first.direction,
         dict(fidelity),
+        context=dict(first.context),
     )
     compute = compute_at([table.experiments[e] for e in levels], z)
     return Question(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autollm.advisor import doubts as doubts_module
+from autollm.advisor.decide import Backtest
 from autollm.advisor.doubts import doubts
 from tests.unit.advisor.studies import study_of
 from tests.unit.advisor.sweeps import BATCHES, LEVELS, RATES, rows_of
@@ -153,3 +154,29 @@ def test_doubts__every_code__stands_in_the_docs():
     found = set(re.findall(r'yield Warn\(\s*"([a-z-]+)"', source))
     assert len(found) >= 16
     assert all(f"| `{code}` |" in page for code in found)
+
+
+def test_doubts__the_line_and_the_decider_apart__is_said(tmp_path):
+    study = study_of(tmp_path, plain(), params=1e9, tokens=4e10)
+    assert "disagree" not in codes(study)
+    trend = study.trends["lr"]
+    off = replace(trend, at_target=trend.at_target + 2.0)
+    apart = replace(study, trends=study.trends | {"lr": off})
+    (warning,) = [w for w in doubts(apart) if w.code == "disagree"]
+    assert "lr" in warning.text and "natural units apart" in warning.text
+    unsure = replace(off, sd=2.0)  # a line that loose contradicts nothing
+    loose = replace(study, trends=study.trends | {"lr": unsure})
+    assert "disagree" not in codes(loose)
+
+
+def test_doubts__own_backtests_that_lost__is_said(tmp_path):
+    study = study_of(tmp_path, plain(), params=1e9, tokens=4e10)
+
+    def lost(regret, policy=study.policy.policy_id):
+        made = Backtest(policy, "hidden", 8.0, regret, regret, 0.1, regret)
+        return replace(study, backtests=(made, made))
+
+    (warning,) = [w for w in doubts(lost(0.4)) if w.code == "backtests"]
+    assert "2 hidden experiments" in warning.text and "40%" in warning.text
+    assert "backtests" not in codes(lost(0.2))
+    assert "backtests" not in codes(lost(0.9, "another-policy"))

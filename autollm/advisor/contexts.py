@@ -1,0 +1,142 @@
+"""Settings that are never pooled (tokenizer, data, optimizer ...): which of their values
+counts.
+
+The one that the user names, else the one with most outcomes. Where every size has a
+value of its own, what the setting does and what scale does cannot be told apart:
+`confounded`.
+
+What does not belong here: which columns are contexts (logs/proposals). Invariant: runs
+of two contexts never stand in one experiment table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute
+
+from autollm.core.errors import QuestionError, UnknownNameError
+
+Marts = dict[str, pa.Table]
+Notes = tuple[tuple[str, str], ...]
+NO_CONTEXT = "{}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A context's experiments, their fidelities, and how many runs have an outcome."""
+
+    experiments: set[str]
+    fidelities: set[str]
+    n_outcomes: int
+
+
+def choose_context(
+    marts: Marts, wanted: Mapping[str, str]
+) -> tuple[Marts, Notes, dict[str, str]]:
+    """The marts of one context, what is to be said of the others, and that context.
+
+    Raises:
+        QuestionError: no run has what was `wanted`.
+    """
+    if "context_json" not in marts["stg_runs"].column_names:
+        return marts, (), {}
+    contexts = _contexts(marts)
+    known = dict(contexts)
+    if wanted:
+        known = _fitting(contexts, wanted)
+    kept = min(known, key=lambda c: (-known[c].n_outcomes, c))
+    notes: list[tuple[str, str]] = []
+    if len(contexts) > 1:
+        others = len(contexts) - 1
+        text = (
+            f"only runs of the context {kept} count; {others} other contexts are left "
+            "out"
+        )
+        if not wanted:
+            text += (
+                f". Fix: --context {_spelled(kept, contexts)} for another one"
+            )
+        notes.append(("context-left-out", text))
+        notes += _confounded(contexts)
+    chosen = pa.array(sorted(known[kept].experiments))
+    out = {}
+    for name, mart in marts.items():
+        if len(contexts) > 1 and "experiment_id" in mart.column_names:
+            among = pa.compute.is_in(mart["experiment_id"], chosen)
+            mart = mart.filter(among)
+        out[name] = mart
+    context = {k: str(v) for k, v in json.loads(kept).items()}
+    return out, tuple(notes), context
+
+
+def _contexts(marts: Marts) -> dict[str, _Found]:
+    """Contexts by their JSON, of runs in any state."""
+    with_outcome = set(marts["mart_gym__outcomes"]["experiment_id"].to_pylist())
+    found: dict[str, _Found] = {}
+    columns = ["experiment_id", "context_json", "fidelity_json"]
+    for run in marts["stg_runs"].select(columns).to_pylist():
+        context = run["context_json"] or NO_CONTEXT
+        here = found.get(context, _Found(set(), set(), 0))
+        here.experiments.add(run["experiment_id"])
+        counts = run["experiment_id"] in with_outcome
+        if counts:
+            here.fidelities.add(run["fidelity_json"])
+        found[context] = _Found(
+            here.experiments, here.fidelities, here.n_outcomes + counts
+        )
+    return found
+
+
+def _fitting(
+    contexts: Mapping[str, _Found], wanted: Mapping[str, str]
+) -> dict[str, _Found]:
+    """Those that have all wanted values."""
+    values: dict[str, set[str]] = {}
+    for text in contexts:
+        for name, value in json.loads(text).items():
+            values.setdefault(name, set()).add(str(value))
+    for name in wanted:
+        if name not in values:
+            raise QuestionError(
+                f"--context: {UnknownNameError('setting', name, values)}"
+            )
+    found = {}
+    for text, context in contexts.items():
+        here = {k: str(v).lower() for k, v in json.loads(text).items()}
+        fits = all(here.get(n) == v.lower() for n, v in wanted.items())
+        if fits and context.n_outcomes:
+            found[text] = context
+    if not found:
+        asked = ",".join(f"{n}={v}" for n, v in wanted.items())
+        listed = "; ".join(
+            f"{n}: {', '.join(sorted(values[n]))}" for n in wanted
+        )
+        raise QuestionError(
+            f"--context {asked}: no run with an outcome has it. Known: {listed}."
+        )
+    return found
+
+
+def _spelled(kept: str, contexts: Mapping[str, _Found]) -> str:
+    """Another context, as it is asked for."""
+    others = sorted(set(contexts) - {kept})
+    values = json.loads(others[0])
+    return ",".join(f"{name}={value}" for name, value in values.items())
+
+
+def _confounded(contexts: Mapping[str, _Found]) -> list[tuple[str, str]]:
+    """A note where no fidelity has runs of two contexts, and there are several."""
+    with_outcomes = [c for c in contexts.values() if c.n_outcomes]
+    fidelities = [f for c in with_outcomes for f in c.fidelities]
+    if len(with_outcomes) < 2 or len(set(fidelities)) < len(fidelities):
+        return []
+    names = sorted({name for text in contexts for name in json.loads(text)})
+    text = (
+        f"{' and '.join(names)} changes with scale and never within one: what it does "
+        "and what scale does cannot be told apart. Fix: runs of both at one size."
+    )
+    return [("confounded-context", text)]
