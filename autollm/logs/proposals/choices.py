@@ -23,6 +23,7 @@ from autollm.logs.proposals.structure import (
     changed_together,
     determines,
     is_function_of,
+    is_tied,
     joint_codes,
     looks_chosen,
     n_groups,
@@ -40,6 +41,8 @@ EVEN_RANGE = (2 * math.pi * math.e) ** 0.5
 """Standard deviations of a range below which an even distribution is likelier than a
 normal one.
 """
+_VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+-]?\w+)*")
+_HASH = re.compile(r"[0-9a-f-]{6,}")
 MOST_TEXTS = 20
 """Values of a text that was chosen; more are notes."""
 
@@ -51,6 +54,7 @@ def choose(roles: Roles, ladder: Ladder) -> None:
     _contexts(roles, size)
     _follow_from_size(roles, size)
     _texts(roles)
+    _tied(roles, size)
     _by_consequence(roles)
     _consequences(roles, size)
     _measured(roles)
@@ -152,7 +156,9 @@ def _texts(roles: Roles) -> None:
         if column.kind != "text":
             continue
         n_rows = len(column.cells)
-        if column.is_unique and n_rows > 2:
+        if all(_VERSION.fullmatch(level) for level in column.levels):
+            roles.give(name, "label", "holds versions of software")
+        elif column.is_unique and n_rows > 2:
             roles.give(name, "label", "text that differs in every row")
         elif column.n_distinct > max(MOST_TEXTS, n_rows / 10):
             roles.give(name, "label", f"text of {column.n_distinct} values")
@@ -284,6 +290,38 @@ def _together(roles: Roles) -> None:
         )
 
 
+def _tied(roles: Roles, size: list[Column]) -> None:
+    """Of two numbers whose ratio or product is one for each size, one stands for both:
+    a rate beside its multiple of the size's own, steps beside the batch.
+    """
+    columns = [roles.finished[name] for name in roles.free]
+    columns = [c for c in columns if c.spans > 1 and not c.is_partial]
+    columns.sort(
+        key=lambda c: (
+            not is_learning_rate(c.name),
+            not _is_named_size(c),
+            c.n_distinct,
+        )
+    )
+    for kept, other in itertools.combinations(columns, 2):
+        names = [kept.name.raw, other.name.raw]
+        if set(names) <= roles.free.keys() and is_tied(kept, other, size):
+            roles.give(names[1], "fixed", f"goes with {names[0]} at each size")
+            if _is_named_knob(other):
+                roles.book.say(
+                    "changed-together",
+                    f"{names[1]} times or over {names[0]} is constant at each size: they "
+                    f"are one knob, and {names[0]!r} stands for both.",
+                    *names,
+                )
+
+
+def _is_named_size(column: Column) -> bool:
+    return column.name.is_a("size", "knobs") or column.name.is_a(
+        "rate", "knobs"
+    )
+
+
 def _is_derived(column: Column) -> bool:
     return column.name.is_a("consequence") or column.name.last.startswith(
         "min_"
@@ -394,16 +432,17 @@ def _label_as_knob(roles: Roles, size: list[Column]) -> None:
 
 
 def _variant_rank(column: Column) -> int:
-    """How well a label names variants: repeated ones above unique ones, hashes last."""
+    """How well a label names variants: repeated ones above unique ones, those that speak
+    of variants above others; 0 for places, moments and hashes.
+    """
     if column.kind != "text" or column.n_distinct < 2 or column.is_partial:
         return 0
-    words = re.search(
-        r"variant|config|name|commit|desc|change|method|setting",
-        column.name.full,
-    )
-    is_place = re.search(
-        r"path|dir|host|user|url|tag|time|date", column.name.full
-    )
-    if is_place or not words:
+    name = column.name.full
+    if re.search(r"path|dir|host|user|url|tag|time|date", name):
         return 0
-    return 2 if not column.is_unique else 1
+    if all(_HASH.fullmatch(level) for level in column.levels):
+        return 0
+    speaks = re.search(
+        r"variant|config|name|commit|desc|change|method|setting", name
+    )
+    return 1 + 2 * bool(speaks) + (not column.is_unique)

@@ -20,7 +20,7 @@ from autollm.logs.proposals.knobs import Knobs, say_missing
 from autollm.logs.proposals.ladder import Coordinate, Ladder
 from autollm.logs.proposals.names import metric_of, plain
 from autollm.logs.proposals.roles import Roles
-from autollm.logs.proposals.states import rule_of
+from autollm.logs.proposals.states import WHOLE, rule_of
 from autollm.logs.proposals.toml_text import MARK, Draft
 
 FAMILIES = {
@@ -270,6 +270,15 @@ def _states(
         rules.append(
             {"status": flag[0], "when": condition, "reason": f"{name}"}
         )
+    near, far = states.reached
+    if near:
+        condition = f"{naming.alias(near)} < {WHOLE} * {naming.alias(far)}"
+        rule = {
+            "status": "killed",
+            "when": condition,
+            "reason": f"{near} < {far}",
+        }
+        rules.append(rule)
     n_unfinished = sum(
         s not in ("finished", "unknown") for s in states.statuses
     )

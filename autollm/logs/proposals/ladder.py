@@ -110,6 +110,7 @@ class _Search:
     def take_params(self) -> None:
         """Parameters: of several columns the one that goes with the compute."""
         found = self._sizes.named("params")
+        found = found or self._sizes.written_as_sizes()[:1]
         ladders = [c for c in found if self._sizes.is_ladder(c)]
         if ladders:
             self._take("params", self._sizes.best(ladders), "by its name")
@@ -164,9 +165,15 @@ class _Search:
     def take_tokens(self) -> None:
         """Tokens, logged or computed."""
         found = self._sizes.named("tokens")
+        if "params" in self.ladder.known:
+            found = found or self._sizes.written_as_sizes()[:1]
         ladders = [c for c in found if self._sizes.is_ladder(c)]
         if ladders:
             self._take("tokens", ladders[0], "by its name")
+            for column in found:
+                if column.name.raw in self._roles.free:
+                    why = "another count of the same tokens"
+                    self._roles.give(column.name.raw, "fixed", why)
         elif not found:
             self._take_computed("tokens")
         else:

@@ -6,6 +6,8 @@ Invariant: a direction comes from a person, a tool or a name, never from values.
 
 from __future__ import annotations
 
+import re
+
 from autollm.core.errors import MappingError
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.names import Name, has_split, metric_of, words_of
@@ -18,6 +20,8 @@ from autollm.logs.proposals.roles import (
 )
 from autollm.logs.proposals.structure import looks_chosen
 
+_AT_STEP = re.compile(r"(?:@|_at_)(\d{3,})$")
+"""Of outcomes at several steps, the last one counts: `val_loss@10000`."""
 _BITS = frozenset({2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0})
 """Of a column `precision`: bits of a number format, no outcome."""
 
@@ -26,6 +30,11 @@ def find_outcomes(roles: Roles) -> None:
     """The objective, and what else was an outcome."""
     candidates = [c for n, c in roles.finished.items() if n in roles.free]
     outcomes = [c for c in candidates if _is_outcome(roles, c)]
+    for column in candidates:
+        direction = _average_of(column, outcomes)
+        if direction and metric_of(column.name) is None:
+            roles.table.directions.setdefault(column.name.raw, direction)
+            outcomes = [column, *(c for c in outcomes if c is not column)]
     objective = roles.said.objective
     if objective is None:
         why = "by its name"
@@ -52,6 +61,28 @@ def find_outcomes(roles: Roles) -> None:
                 )
             else:
                 roles.give(name, "metric", _metric_reason(roles, name))
+
+
+def _average_of(column: Column, outcomes: list[Column]) -> str:
+    """The direction of known outcomes of which a column is the average by its name, and
+    lies between them in every row; empty where it is none.
+    """
+    name = column.name
+    if not words_of("metrics", "speak_for_mean").search(name.full):
+        return ""
+    known = [c for c in outcomes if _speaks_of_metric(c.name)]
+    full = [c.finite for c in known if len(c.finite) == len(c.cells)]
+    directions = {metric_of(c.name).direction for c in known}
+    if (
+        len(full) < 2
+        or len(directions) > 1
+        or len(column.finite) < len(full[0])
+    ):
+        return ""
+    for value, *others in zip(column.finite, *full, strict=True):
+        if not min(others) <= value <= max(others):
+            return ""
+    return directions.pop()
 
 
 def _metric_reason(roles: Roles, name: str) -> str:
@@ -170,7 +201,7 @@ def _best_outcome(roles: Roles, outcomes: list[Column]) -> Column:
     another run the best.
     """
     has_reward = any(c.name.is_a("reward", "metrics") for c in outcomes)
-    merits = {c.name.raw: _merit(c, has_reward) for c in outcomes}
+    merits = {c.name.raw: _merit(roles, c, has_reward) for c in outcomes}
     chosen = max(outcomes, key=lambda c: merits[c.name.raw])
     rivals = []
     for column in outcomes:
@@ -206,13 +237,15 @@ def _best_row(column: Column) -> int | None:
     return column.numbers.index(best)
 
 
-def _merit(column: Column, has_reward: bool) -> tuple[float, ...]:
+def _merit(roles: Roles, column: Column, has_reward: bool) -> tuple[float, ...]:
     """How loudly a column says that it is what was optimized. Beside a reward, a loss
     that was not measured on held-out data is that of the policy.
     """
     name = column.name
     metric = metric_of(name)
-    is_known = metric is not None and bool(metric.direction)
+    is_known = name.raw in roles.table.directions or (
+        metric is not None and bool(metric.direction)
+    )
     is_spread = metric is not None and metric.is_spread
     speaks = 0.0
     for word in (
@@ -231,4 +264,10 @@ def _merit(column: Column, has_reward: bool) -> tuple[float, ...]:
     ):
         against = 4
     is_filled = len(column.finite) >= 0.5 * len(column.cells)
-    return (not is_spread, is_filled, is_known + speaks - against)
+    at = _AT_STEP.search(name.raw)
+    return (
+        not is_spread,
+        is_filled,
+        is_known + speaks - against,
+        float(at[1]) if at else 0.0,
+    )

@@ -106,10 +106,9 @@ def is_setting_by_name(column: Column) -> bool:
         "data_fraction",
     )
     if any(column.name.is_a(entry) for entry in fidelity) and column.is_numeric:
-        return not column.name.is_a("measured") and column.unit in (
-            "",
-            column.unit,
-        )
+        return not column.name.is_a("measured")
+    if column.name.is_a("size_word"):
+        return True
     contexts = (
         "optimizer",
         "schedule",

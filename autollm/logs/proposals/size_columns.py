@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from autollm.logs.proposals.structure import (
 
 LEAST_PARAMS = 1e4
 """Smaller numbers under a name such as `size` count something else."""
+_SIZE_TEXT = re.compile(r"\d+(?:[.,]\d+)?\s?[MB]", re.IGNORECASE)
 NO_SIZES = ("measured", "throughput", "tokens_per_param")
 
 
@@ -56,6 +58,22 @@ class Sizes:
                 c.is_constant,
             ),
         )
+
+    def written_as_sizes(self) -> list[Column]:
+        """Columns of unknown names whose numbers are written as sizes (125M, 1.3B), the
+        smallest first.
+        """
+        found = []
+        for raw in self._roles.free:
+            column = self._roles.finished[raw]
+            is_known = column.name.is_a("rate", "knobs") or column.name.is_a(
+                "size", "knobs"
+            )
+            texts = [str(cell) for cell in column.present]
+            is_size = bool(texts) and all(map(_SIZE_TEXT.fullmatch, texts))
+            if is_size and column.is_numeric and not is_known:
+                found.append(column)
+        return sorted(found, key=lambda c: float(np.median(c.finite)))
 
     def is_ladder(self, column: Column) -> bool:
         values = positive_numbers(column)

@@ -7,6 +7,8 @@ named, and a person decides.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -55,6 +57,12 @@ _FALSE = frozenset(("false", "no", "n", "0", "0.0", "✗", "✘", "❌"))
 EXIT_CODES = frozenset(
     {"exit_code", "exitcode", "return_code", "returncode", "rc"}
 )
+WHOLE = 0.98
+"""Share of the planned length from which on a run came to its end."""
+_COUNTED = re.compile(r"(?:^|_)(token|step|iter|iteration|epoch)s?(?:_|$)")
+_NO_COUNT = re.compile(
+    r"(?:^|_)(per|batch|warmup|decay|eval|save|best|log|time|s)(?:_|$)"
+)
 MOSTLY_KNOWN = 0.5
 """Share of the filled cells whose words must be known, where the name says `state`."""
 
@@ -68,16 +76,21 @@ class StateReading:
 
     column: str = ""
     unknown: tuple[str, ...] = ()
+    reached: tuple[str, str] = ("", "")
+    """(how far a run came, how far it should have come), where nothing else says it."""
     flags: dict[str, tuple[Status, str]] = field(default_factory=dict)
     statuses: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """All columns that say how a run ended."""
-        return ([self.column] if self.column else []) + list(self.flags)
+        named = [self.column, self.reached[0]]
+        return [name for name in named if name] + list(self.flags)
 
     def why(self, name: str) -> str:
         """The reason for the role of one of them."""
+        if name == self.reached[0]:
+            return f"says which runs did not reach {self.reached[1]}"
         if name != self.column:
             return f"says which runs {self.flags[name][0]}"
         counted = Counter(self.statuses)
@@ -101,8 +114,11 @@ def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
         if flag is not None:
             flags[name] = flag
     endings = _endings(columns)
+    reached = ("", "")
     if not column and not flags and not endings:
-        return StateReading()
+        reached = _reached(columns)
+        if not reached[0]:
+            return StateReading()
     statuses = ["finished"] * len(table.lines)
     unknown: dict[str, None] = {}
     if column:
@@ -118,7 +134,41 @@ def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
     for row, status in endings.items():
         if statuses[row] == "finished":
             statuses[row] = status
-    return StateReading(column, tuple(unknown), flags, tuple(statuses))
+    if reached[0]:
+        for row in np.flatnonzero(
+            _share(*(columns[n] for n in reached)) < WHOLE
+        ):
+            statuses[row] = "killed"
+    return StateReading(column, tuple(unknown), reached, flags, tuple(statuses))
+
+
+def _reached(columns: dict[str, Column]) -> tuple[str, str]:
+    """Two counts of one thing, the first of which is the second in most rows and less in
+    the others: how far runs came, and how far they should have come.
+    """
+    counted: dict[str, list[Column]] = {}
+    for column in columns.values():
+        match = _COUNTED.search(column.name.full)
+        is_count = match and not _NO_COUNT.search(column.name.full)
+        if is_count and column.is_numeric and not column.is_partial:
+            kind = "step" if match[1] in ("iter", "iteration") else match[1]
+            counted.setdefault(kind, []).append(column)
+    for found in counted.values():
+        for near, far in itertools.permutations(found, 2):
+            shares = _share(near, far)
+            n_whole = int(np.sum(shares >= WHOLE))
+            is_most = len(shares) > n_whole >= len(shares) / 2
+            if is_most and np.all((shares > 0) & (shares <= 1.001)):
+                return near.name.raw, far.name.raw
+    return "", ""
+
+
+def _share(near: Column, far: Column) -> np.ndarray:
+    """What share of `far` each row reached; 0 where that is no number."""
+    if len(near.finite) < len(near.cells) or len(far.finite) < len(far.cells):
+        return np.zeros(len(near.cells))
+    whole = np.array(far.finite)
+    return np.array(near.finite) / np.where(whole > 0, whole, np.inf)
 
 
 def _endings(columns: dict[str, Column]) -> dict[int, Status]:

@@ -22,6 +22,8 @@ MOST_LEVELS_OF_A_SWITCH = 12
 """Of a setting under which another one exists."""
 FEW_LEVELS = 12
 """Of a number that nothing else speaks for: more were measured rather than chosen."""
+TIED = 0.03
+"""Octaves by which a constant ratio may vary: steps are rounded to whole ones."""
 _UNIT_FACTORS = (60.0, 1e3, 1024.0, 3600.0, 1e6, 2.0**20, 1e9)
 
 
@@ -176,6 +178,29 @@ def _prefixes(columns: list[Column]) -> Iterator[str]:
     for column in columns:
         for match in re.finditer(r"[_/.:\- ]", column.name.raw):
             yield column.name.raw[: match.end()]
+
+
+def is_tied(a: Column, b: Column, size: Sequence[Column]) -> bool:
+    """Whether a ratio or a product of two positive numbers is one for each size, within
+    what rounding makes of it, and they vary at one size.
+    """
+    if len(a.finite) < len(a.cells) or len(b.finite) < len(b.cells):
+        return False
+    groups = joint_codes(size) if size else np.zeros(len(a.cells), dtype=int)
+    first, second = np.log2(np.array(a.finite)), np.log2(np.array(b.finite))
+    if _widest(first, groups) < 10 * TIED:
+        return False
+    spreads = (_widest(first + second, groups), _widest(first - second, groups))
+    return min(spreads) < TIED
+
+
+def _widest(values: np.ndarray, groups: np.ndarray) -> float:
+    """The widest range of the values of one group."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-2))
+    values = values[order]
+    low = np.minimum.reduceat(values, starts)
+    return float((np.maximum.reduceat(values, starts) - low).max())
 
 
 def two_clusters(column: Column) -> float | None:

@@ -287,3 +287,93 @@ def test_propose__setting_of_one_optimizer_only__needs_no_key_of_its_own(
     found = proposed(tmp_path, rows)
     assert found.n_land == 54
     assert knobs(found)["beta2"].when.values == ("adam",)
+
+
+def test_propose__fewer_tokens_than_planned__is_no_finished_run(tmp_path):
+    rows = renamed(sweep(), tokens="max_tokens")
+    for number, row in enumerate(rows):
+        share = 0.31 if number in (3, 9) else 1
+        row["tokens_seen"] = int(share * row["max_tokens"])
+    found = proposed(tmp_path, rows)
+    assert found.summary.statuses == {"finished": 25, "killed": 2}
+    assert fidelity(found)["tokens"] == "max_tokens"
+    assert set(knobs(found)) == {"lr", "batch_size"}
+
+
+def test_propose__rate_and_its_multiple__are_one_knob(tmp_path):
+    rows = []
+    for row in sweep():
+        base = 0.002 if row["params"] < 10**8 else 0.0014
+        row["lr_mult"] = row["lr"] / 1e-3
+        row["lr"] = base * row["lr_mult"]
+        rows.append(row)
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"lr", "batch_size"}
+    assert "changed-together" in codes(found)
+
+
+def test_propose__steps_of_a_batch_at_equal_tokens__are_no_knob(tmp_path):
+    rows = []
+    for row in sweep():
+        steps = int(row.pop("tokens") / row["batch_size"] / 2048)
+        rows.append(row | {"seq_len": 2048, "train_iters": steps})
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"lr", "batch_size"}
+    assert set(fidelity(found)) == {"params", "tokens"}
+    assert found.summary.n_experiments == 3
+
+
+def test_propose__average_of_benchmarks__is_the_objective(tmp_path):
+    rows = []
+    for row in sweep():
+        arc, hellaswag = 90 - 10 * row["val_loss"], 70 - 5 * row["lr"]
+        del row["val_loss"]
+        row |= {"arc_c": arc, "hellaswag": hellaswag}
+        rows.append(row | {"downstream_avg": (arc + hellaswag) / 2})
+    found = proposed(tmp_path, rows)
+    assert found.mapping.objective.column == "downstream_avg"
+    assert found.mapping.objective.direction == "max"
+
+
+def test_propose__outcome_at_several_steps__is_that_of_the_last(tmp_path):
+    rows = []
+    for row in sweep():
+        last = row.pop("val_loss")
+        row |= {"val_loss@500": last + 1, "val_loss@10000": last}
+        rows.append(row | {"val_loss@2000": last + 0.2})
+    found = proposed(tmp_path, rows)
+    assert found.mapping.objective.column == "val_loss@10000"
+
+
+def test_propose__versions_and_models_by_path__are_what_they_are(tmp_path):
+    rows = sweep(torch=lambda i: "2.3.0" if i % 2 else "2.4.1+cu121")
+    sizes = {50_000_000: "1B", 125_000_000: "3B", 350_000_000: "8B"}
+    for row in rows:
+        size = sizes[row.pop("params")]
+        row["model_name_or_path"] = f"meta-llama/Llama-3-{size}-Instruct"
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"lr", "batch_size"}
+    assert set(fidelity(found)) == {"params", "tokens"}
+
+
+def test_propose__sizes_under_unknown_names__are_told_by_their_letters(
+    tmp_path,
+):
+    rows = renamed(sweep(), params="参数量", tokens="数据量", lr="学习率")
+    for row in rows:
+        row["参数量"] = f"{row['参数量'] // 10**6}M"
+        row["数据量"] = f"{row['数据量'] / 1e9:g}B"
+    found = proposed(tmp_path, rows)
+    assert fidelity(found) == {"params": "参数量", "tokens": "数据量"}
+    assert set(knobs(found)) == {"学习率", "batch_size"}
+
+
+def test_propose__only_names_of_experiments__stand_for_what_changed(tmp_path):
+    words = ["baseline", "+rope", "+swiglu", "no bias", "tied", "wd 0.3"]
+    rows = [
+        {"experiment": word, "val_loss": 3 + 0.013 * number}
+        for number, word in enumerate(words)
+    ]
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"experiment"}
+    assert "label-as-knob" in codes(found)
