@@ -151,6 +151,8 @@ _MINUS = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "}
 _PLAIN = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _MOST_DIGITS = 400
 """Longer runs of digits are no number that anybody wrote; Python refuses 4,300."""
+_MOST_EXPONENT = 1_000
+"""With at most _MOST_DIGITS digits all beyond is zero or not finite; Decimal stays quick."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ def _parse_text(text: str, style: Style) -> Value | None:
     if duration is not None:
         return Value(sign * duration, "s")
     value = _with_unit(body.lstrip("~$€ "), style)
-    return value and replace(value, number=sign * value.number)
+    # there is one zero: a whole -0 cannot keep its sign, so that -0.0 must not
+    return value and replace(value, number=sign * value.number + 0)
 
 
 def _clock(text: str) -> float | None:
@@ -291,8 +294,7 @@ def _scaled(
     """digits * factor * 10 ** exponent, rounded once: 24.7 % is 0.247 and no more. None
     beyond float64.
     """
-    if abs(exponent) > _MOST_DIGITS:
-        return None
+    exponent = max(-_MOST_EXPONENT, min(_MOST_EXPONENT, exponent))
     exact = Decimal(digits) * Decimal(repr(factor))
     result = float(exact.scaleb(exponent))
     return Value(result, unit) if math.isfinite(result) else None
@@ -490,7 +492,7 @@ def numbers_of(
     casted = pc.cast(
         pc.if_else(plain, pc.utf8_trim_whitespace(array), None), pa.float64()
     )
-    casted = pc.if_else(pc.is_finite(casted), casted, None)
+    casted = pc.if_else(pc.is_finite(casted), pc.add(casted, 0.0), None)
     rest = pc.if_else(
         pc.fill_null(plain, False), None, array
     ).dictionary_encode()

@@ -6,7 +6,7 @@ import math
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autollm.core.values import (
@@ -135,6 +135,7 @@ def test_parse_number__scaled__is_rounded_once(hundredths, scale):
     assert parse_number(digits + letter) == float(f"{digits}e{exponent}")
 
 
+@example(["-0", "-0.0", "0e9999", "1e-999", " -0", "-1e999"])
 @given(st.lists(st.none() | st.text(max_size=6) | st.sampled_from(["1.5", "1,5", "2K", "1.234", "1e999", "nan", " 7 ", "-3e-2", "inf"])))  # fmt: skip
 def test_numbers_of__columns__are_what_the_cells_are_one_by_one(cells):
     try:
