@@ -212,7 +212,9 @@ def _is_last_rate(roles: Roles, column: Column) -> bool:
     """Whether a learning rate was logged while it decayed: trackers keep its last value
     beside the setting.
     """
-    if not is_learning_rate(column.name) or looks_chosen(column):
+    if not re.match(r"(lr|learning_rate)(_|$)", column.name.core):
+        return False
+    if looks_chosen(column):
         return False
     others = (roles.finished[name] for name in roles.free)
     return any(

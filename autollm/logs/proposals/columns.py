@@ -318,10 +318,12 @@ class Table:
     key: str = ""
     notes: tuple[str, ...] = ()
     directions: dict[str, str] = field(default_factory=dict)
+    n_repeated: int = 0
+    """Rows that equal an earlier one in every cell, and are left out here."""
 
     @property
     def n_looked_at(self) -> int:
-        return len(self.lines)
+        return len(self.lines) + self.n_repeated
 
     def at(self, rows: np.ndarray) -> dict[str, Column]:
         """All columns in some of the rows."""
@@ -346,7 +348,14 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
         roles.update(relation.roles)
         notes.update(dict.fromkeys(relation.notes))
         directions.update(relation.directions)
-    lines = tuple(line or 0 for line in cells.pop(LINE_COLUMN))
+    lines = cells.pop(LINE_COLUMN)
+    kept = _first_of_equals(list(cells.values()))
+    n_repeated = len(lines) - len(kept)
+    if n_repeated:
+        lines = [lines[row] for row in kept]
+        for name, column in cells.items():
+            cells[name] = [column[row] for row in kept]
+    lines = tuple(line or 0 for line in lines)
     first = relations[0]
     return Table(
         file,
@@ -358,7 +367,22 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
         first.key,
         tuple(notes),
         directions,
+        n_repeated,
     )
+
+
+def _first_of_equals(columns: list[list[Any]]) -> list[int]:
+    """The rows that equal no earlier one in every cell: an export that was appended to
+    another one repeats runs.
+    """
+    seen: set[tuple[str, ...]] = set()
+    kept = []
+    for row, cells in enumerate(zip(*columns, strict=True)):
+        key = tuple(map(str, cells))
+        if key not in seen:
+            seen.add(key)
+            kept.append(row)
+    return kept
 
 
 def columns_of(cells: dict[str, list[Any]]) -> dict[str, Column]:

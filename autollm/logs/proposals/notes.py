@@ -31,6 +31,7 @@ CODES = frozenset(
         "odd-cells",
         "percent",
         "reader",
+        "repeated-rows",
         "rows-set-aside",
         "sampled",
         "sentinel",

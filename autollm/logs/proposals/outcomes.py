@@ -23,7 +23,7 @@ from autollm.logs.proposals.structure import looks_chosen
 _AT_STEP = re.compile(r"(?:@|_at_)(\d{3,})$")
 """Of outcomes at several steps, the last one counts: `val_loss@10000`."""
 _BITS = frozenset({2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0})
-"""Of a column `precision`: bits of a number format, no outcome."""
+"""Of a column `precision` or `bits`: those of a number format, no outcome."""
 
 
 def find_outcomes(roles: Roles) -> None:
@@ -191,7 +191,7 @@ def _is_no_outcome_by_name(roles: Roles, column: Column) -> bool:
     is_plain = not roles.is_result(name.raw) and not has_split(name)
     if is_plain and name.is_a("rate", "knobs"):
         return metric_of(name) is None or looks_chosen(column)
-    if name.core == "precision" and set(column.levels) <= _BITS:
+    if name.core in ("precision", "bits") and set(column.levels) <= _BITS:
         return True
     return name.is_a("flops") or (is_plain and name.is_a("size", "knobs"))
 

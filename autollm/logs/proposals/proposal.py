@@ -153,6 +153,12 @@ def _say_reading(book: Notebook, looked: Looked, table: Table) -> None:
             f"{len(looked.others)} other files were not looked at "
             f"({listed(looked.others)}): inspect them by name.",
         )
+    if table.n_repeated:
+        book.say(
+            "repeated-rows",
+            f"{table.n_repeated} rows of {looked.name} equal an earlier one in every "
+            "cell: they say nothing new.",
+        )
     if table.n_rows > table.n_looked_at or looked.n_left:
         book.say(
             "sampled",

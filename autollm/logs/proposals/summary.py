@@ -37,6 +37,7 @@ class Trial:
     n_land: int = 0
     n_set_aside: int = 0
     reasons: list[str] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -66,10 +67,27 @@ def try_mapping(
             _take_bad(trial, relation.bad, file)
             if relation.runs.num_rows:
                 mapped = mapper.map(relation, mapping, styles)
-                _take(trial, mapped.runs, mapped.bad, file)
+                runs = mapped.runs
+                if mapping.run_key.repeated == "quarantine":
+                    runs = _of_new_keys(trial, runs)
+                _take(trial, runs, mapped.bad, file)
     finally:
         mapper.connection.close()
     return trial
+
+
+def _of_new_keys(trial: Trial, runs: pa.Table) -> pa.Table:
+    """The runs whose key no earlier one has; the others are set aside as landing does."""
+    rows = []
+    for row, key in enumerate(runs.column("run_id").to_pylist()):
+        if key in trial.keys:
+            trial.n_set_aside += 1
+            trial.reasons.append(f"the run {key!r:.60} stands there already")
+        else:
+            rows.append(row)
+        trial.keys.add(key)
+    del trial.reasons[SHOWN:]
+    return runs.take(rows)
 
 
 def _take_bad(trial: Trial, bad: Sequence[BadLines], file: str) -> None:

@@ -377,3 +377,22 @@ def test_propose__only_names_of_experiments__stand_for_what_changed(tmp_path):
     found = proposed(tmp_path, rows)
     assert set(knobs(found)) == {"experiment"}
     assert "label-as-knob" in codes(found)
+
+
+def test_propose__rows_that_come_again__are_named_and_land_once(tmp_path):
+    rows = sweep()
+    found = proposed(tmp_path, rows + rows[:9])
+    assert found.mapping.run_key.columns == ("run",)
+    assert (found.n_land, found.n_quarantined) == (27, 9)
+    assert "repeated-rows" in codes(found)
+
+
+def test_propose__rates_and_bits_that_trackers_log__are_what_they_are(
+    tmp_path,
+):
+    rows = sweep(bits=lambda i: (2, 3, 4)[i % 3])
+    for number, row in enumerate(rows):
+        row["lr-AdamW"] = 1.37e-5 * (1 + number * 0.917)
+        del row["batch_size"]
+    found = proposed(tmp_path, rows)
+    assert set(knobs(found)) == {"lr", "bits"}

@@ -101,7 +101,7 @@ def test_propose__sweep__says_for_each_column_what_it_was_taken_for(tmp_path):
     assert role(found, "layers") == ("fixed", "one value for each N and tokens")
     assert role(found, "steps") == (
         "fixed",
-        "one value for each N and batch size",
+        "goes with batch size at each size",
     )
     assert (
         role(found, "host") == ("constant", "'node7' in every row")
