@@ -226,7 +226,14 @@ def _is_last_rate(roles: Roles, column: Column) -> bool:
 
 def is_learning_rate(name: Name) -> bool:
     """Whether a name is that of the rate itself, and not of a part of it."""
-    return name.core in ("lr", "learning_rate", "max_lr", "peak_lr")
+    return name.core in (
+        "lr",
+        "learning_rate",
+        "max_lr",
+        "peak_lr",
+        "peak_learning_rate",
+        "max_learning_rate",
+    )
 
 
 def _is_drawn(roles: Roles, column: Column) -> bool:

@@ -203,6 +203,8 @@ class _Search:
                     )
             if name == "tokens" and self.ladder.coordinates:
                 return
+            if name == "params" and not self.ladder.coordinates:
+                self._take_computed("params", least_levels=1)
 
     def _take(self, name: str, column: Column, why: str) -> None:
         raw = column.name.raw
@@ -321,7 +323,7 @@ class _Search:
                 return self.ladder.known["params"], values
         return None
 
-    def _take_computed(self, name: str) -> bool:
+    def _take_computed(self, name: str, least_levels: int = 2) -> bool:
         """Parameters or tokens from other settings; the formula is shown."""
         params = self._known_params() if name == "tokens" else None
         computed = self._formulas.computed(name, params)
@@ -331,7 +333,7 @@ class _Search:
         levels = (
             levels_of(computed.values) if len(computed.values) else Levels(1)
         )
-        if not computed.is_ladder or levels.n_levels < 2:
+        if not computed.is_ladder or levels.n_levels < least_levels:
             return False
         shown = computed.formula
         if levels.step:

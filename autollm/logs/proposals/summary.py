@@ -87,7 +87,7 @@ def _of_new_keys(trial: Trial, runs: pa.Table) -> pa.Table:
             rows.append(row)
         trial.keys.add(key)
     del trial.reasons[SHOWN:]
-    return runs.take(rows)
+    return runs.take(pa.array(rows, pa.int64()))
 
 
 def _take_bad(trial: Trial, bad: Sequence[BadLines], file: str) -> None:

@@ -70,6 +70,13 @@ _PLACES = {"": _NUMBER, "word": r"[^\s=:,|]++", "text": r".*+"}
 _PLACE = re.compile(r"\{([^{}:]+)(?::(word|text))?\}")
 _CLOCKS = {"wall_time_s": 1.0, "wall_time_ms": 1e-3}
 _LOG_NAME = re.compile(r"[^/]+\.(log|out|txt)")
+_LOG_OF_A_RUN = re.compile(
+    r"(train(ing)?|run|main|job|log|logs|output|stdout|console|slurm[-_]?\d*)\.(log|out|txt)"
+)
+"""Names that say nothing of their run: the folder does."""
+_OTHER_LOGS = re.compile(
+    r"\.(csv|tsv|jsonl?|ndjson|parquet|db|ya?ml|wandb)$|tfevents"
+)
 
 
 class Pairs(BaseModel):
@@ -243,7 +250,9 @@ class TextLogReader:
 
 
 class TextLogFolderReader:
-    """Text logs beside one configuration file: each log is a run of its settings."""
+    """Text logs beside one configuration file: each log is a run of its settings. One log
+    that is called as in any run's folder (`log.txt`) needs none: it is the folder's run.
+    """
 
     format = "text-log"
 
@@ -254,6 +263,9 @@ class TextLogFolderReader:
         """See `FolderReader.matches_folder`."""
         configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
         logs = [path for path in listing if _LOG_NAME.fullmatch(path)]
+        is_alone = not any(_OTHER_LOGS.search(path) for path in listing)
+        if len(logs) == 1 and _LOG_OF_A_RUN.fullmatch(logs[0]) and is_alone:
+            return (*logs,)
         if len(configs) != 1 or not logs:
             return ()
         return (*configs, *logs)
@@ -366,7 +378,8 @@ class _Text:
             name = texts.pop("name", "")
             value = texts.pop("value", "")
             if name:
-                self._cells[f"args.{name}"] = value.strip()
+                plain = value.split(" #", 1)[0].strip()  # a comment
+                self._cells[f"args.{name}"] = plain.strip("'\"")
             for other, text in texts.items():
                 self._cells[f"args.{other}"] = as_number(text)
 

@@ -57,6 +57,8 @@ _CONFIGS = {
     "adapter_config.json": "adapter.",
 }
 _RESULTS = "all_results.json"
+PEAK_RATE = "peak_learning_rate"
+"""Column of the highest logged rate; metrics.learning_rate is the last one."""
 _CLOSING = frozenset({"train_runtime", "train_loss", "total_flos"})
 _COSTS: dict[str, Role] = {"train_runtime": "cost", "total_flos": "cost"}
 
@@ -180,6 +182,8 @@ def add_state(
             cells[column] = content
             builder.roles[column] = "setting"
     results, is_closed = _add_history(builder, state["log_history"], run, file)
+    if not any(column.endswith("learning_rate") for column in cells):
+        _add_peak_rate(builder, cells, state["log_history"])
     for metric, value in results.items():
         column = f"metrics.{metric}"
         cells[column] = value
@@ -187,6 +191,26 @@ def add_state(
     _add_end(builder, cells, state, is_closed)
     _note_direction(builder, known)
     builder.add_run(cells, file)
+
+
+def _add_peak_rate(
+    builder: RelationBuilder,
+    cells: dict[str, Any],
+    history: Sequence[Any],
+) -> None:
+    """The highest rate that was logged, where the arguments are not there (the Trainer
+    pickles them): what the schedule started from, or nearly so.
+    """
+    rows = [row for row in history if isinstance(row, dict)]
+    rates = [number(row.get("learning_rate")) for row in rows]
+    known = [rate for rate in rates if rate is not None and rate > 0]
+    if known:
+        cells[PEAK_RATE] = max(known)
+        builder.roles[PEAK_RATE] = "setting"
+        builder.note(
+            f"{PEAK_RATE} is the highest learning rate that was logged: the arguments "
+            "themselves are not there"
+        )
 
 
 def _add_end(

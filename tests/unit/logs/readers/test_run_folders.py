@@ -324,3 +324,17 @@ def test_plain_folder__configuration_and_metrics__are_one_run():
 )
 def test_parse_config__every_suffix__is_plain_settings(name, data):
     assert parse_config(data, name) == {"lr": 0.1, "m": {"d": 2}}
+
+
+def test_trainer_state__without_arguments__has_the_highest_logged_rate():
+    rows = [
+        {"step": step, "loss": 2.0, "learning_rate": 1e-4 * (1 - step / 100)}
+        for step in (10, 50, 100)
+    ]
+    state = {"log_history": rows, "global_step": 100, "max_steps": 100}
+    opened = Opened("trainer_state.json", json.dumps(state).encode())
+    (relation,) = TrainerStateReader().read(opened)
+    (row,) = relation.runs.to_pylist()
+    assert row["peak_learning_rate"] == pytest.approx(9e-5)
+    assert relation.roles["peak_learning_rate"] == "setting"
+    assert "highest learning rate" in " ".join(relation.notes)

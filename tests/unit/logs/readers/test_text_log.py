@@ -3,6 +3,7 @@ import math
 import pytest
 
 from autollm.core.errors import RecordError
+from autollm.logs.proposals import propose
 from autollm.logs.readers.text_log import (
     TextLogReader,
     format_of,
@@ -117,3 +118,39 @@ def test_formats__a_line_made_to_backtrack__ends_at_once():
     text = line * 5 + b"step 2: train loss 2.0, val loss 2.1\n"
     (relation,) = TextLogReader().read(Opened("t.log", text))
     assert curve_of(relation, "t", "val/loss") == [(2, 2.1)]
+
+
+def nanogpt_log(rate):
+    """What nanoGPT prints with a configuration file."""
+    lines = [
+        "Overriding config with config/train.py:",
+        "# a small one",
+        f"learning_rate = {rate} # max learning rate",
+        "dataset = 'openwebtext'",
+        "tokens per iteration will be: 491,520",
+        "number of parameters: 123.59M",
+    ]
+    for step in range(0, 1001, 250):
+        value = 3 + 500 / (step + 100)
+        lines.append(
+            f"step {step}: train loss {value:.4f}, val loss {value + rate:.4f}"
+        )
+    return "\n".join(lines).encode() + b"\n"
+
+
+def test_nanogpt__printed_configuration__is_the_runs_settings():
+    (relation,) = TextLogReader().read(Opened("a.txt", nanogpt_log(6e-4)))
+    (row,) = relation.runs.to_pylist()
+    assert row["args.learning_rate"] == "0.0006"
+    assert row["args.dataset"] == "openwebtext"
+    assert relation.roles["args.learning_rate"] == "setting"
+
+
+def test_propose__one_log_a_folder__is_a_run_of_the_folders_name(tmp_path):
+    for rate in (3e-4, 6e-4, 1.2e-3):
+        folder = tmp_path / f"lr{rate}"
+        folder.mkdir()
+        (folder / "log.txt").write_bytes(nanogpt_log(rate))
+    found = propose(str(tmp_path))
+    assert found.n_land == 3 and found.problem == ""
+    assert found.summary.knobs["args_learning_rate"] == [3e-4, 6e-4, 1.2e-3]
