@@ -27,7 +27,7 @@ from autollm.advisor.keeping import keep
 from autollm.advisor.recommend import explore
 from autollm.core.errors import AutoLLMError, QuestionError
 from autollm.core.places import Places
-from autollm.core.redaction import redacted
+from autollm.core.redaction import redact, redacted
 from autollm.stages.players import opinions_where_possible
 
 
@@ -86,7 +86,7 @@ class Answered:
         """A line of a table."""
         row = dict.fromkeys(COLUMNS, "-") | {"question": self.name}
         if self.entry is None:
-            return row | {"answer": self.problem}
+            return row
         said = ledger.summary(self.entry)
         row["source"] = said["source"]
         row["target"] = _words(said["target"])
@@ -115,7 +115,7 @@ def answer_all(
         try:
             answered.append(_answer(places, path.stem, read_question(path)))
         except AutoLLMError as error:
-            problem = f"no answer: {error}"
+            problem = redact(str(error))
             answered.append(Answered(path.stem, None, None, problem=problem))
     return answered
 

@@ -34,13 +34,14 @@ def recommendations(
         if one.problem:
             context.log.warning(f"question {one.name}: {one.problem}")
     mirrored = mirror(places, make=bool(answered))
-    rows = [one.row() for one in answered]
-    n_unanswered = sum(bool(one.problem) for one in answered)
+    rows = [one.row() for one in answered if one.entry]
+    unanswered = [f"- {o.name}: {o.problem}" for o in answered if o.problem]
+    hint = "none" if answered else NO_QUESTION
     metadata = {
-        "dagster/row_count": len(answered) - n_unanswered,
+        "dagster/row_count": len(rows),
         "questions": len(answered),
-        "unanswered": n_unanswered,
-        "advice": dg.MetadataValue.md(markdown(rows) or NO_QUESTION),
+        "unanswered": dg.MetadataValue.md("\n".join(unanswered) or "none"),
+        "advice": dg.MetadataValue.md(markdown(rows) or hint),
         "written to MLflow": ", ".join(mirrored) or "nothing new",
     }
     for one in answered:

@@ -80,10 +80,10 @@ def test_answer_all__good_question__is_kept_with_its_page(places, answered):
 
 
 def test_answer_all__bad_questions__say_why_and_hold_up_no_other(answered):
-    assert "unknown source 'other'" in answered["no-such"].row()["answer"]
-    typo = answered["typo"].row()
-    assert "soruce" in typo["answer"] and "Fields: source" in typo["answer"]
-    assert set(typo) == set(answered["next"].row())
+    assert "unknown source 'other'" in answered["no-such"].problem
+    typo = answered["typo"].problem
+    assert "soruce" in typo and "Fields: source" in typo
+    assert set(answered["typo"].row()) == set(answered["next"].row())
 
 
 def test_answer_all__nothing_landed_since__is_the_same_advice(places, answered):
