@@ -81,7 +81,7 @@ def open_snapshot(home_url: str, table_id: str | None = None) -> OutcomeTable:
     if table_id is None:
         raise SnapshotError(
             f"no snapshot is published under {home_url}. Fix: autollm run --to "
-            "snapshot (or `make run`)."
+            "published_snapshot (or `make run`)."
         )
     folder = storage.join(home_url, "snapshots", table_id)
     if not storage.exists(storage.join(folder, "manifest.json")):

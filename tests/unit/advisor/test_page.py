@@ -88,6 +88,12 @@ def long_page(tmp_path_factory):
     return advice_page(found, replace(advice, plan=(run,), opinions=(opinion,)))
 
 
+def test_page__target_among_the_levels__lists_its_runs(tmp_path):
+    evidence = read_evidence([write_sweep(tmp_path)], Said())
+    page = advice_page(*explore(evidence, "params=1e8,tokens=2e9"))
+    assert 'id="history"' in page
+
+
 def test_page__backtests_plan_and_opinion__stand_there(long_page):
     for section in ("by-policy", "saved", "foretold", "plan", "opinions"):
         assert f'id="{section}"' in long_page
