@@ -13,6 +13,7 @@ other.
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,7 +34,8 @@ from autollm.stages.players import opinions_where_possible
 
 class Question(BaseModel):
     """One file. `source`: as `autollm sources list` names it; empty where the home has
-    one alone. `target`: as on the command line. `trials`: how many configurations.
+    one alone. `target`, `constraints`, `context`: as on the command line. `trials`: how
+    many configurations.
     `policies`: who gives a second opinion, as `--policy` names them; left out: the
     home's own trained agent.
     """
@@ -43,19 +45,37 @@ class Question(BaseModel):
     source: str = ""
     target: str
     trials: int = Field(3, ge=1, le=20)
+    constraints: list[str] = []
+    context: dict[str, str] = {}
     policies: list[str] | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
         """What `autollm recommend --continue` asks it again from."""
-        return {"runs": [], "target": self.target, "source": self.source}
+        return {
+            "runs": [],
+            "target": self.target,
+            "source": self.source,
+            "constraints": list(self.constraints),
+            "context": self._context,
+        }
+
+    @property
+    def _context(self) -> str:
+        return ",".join(f"{name}={v}" for name, v in self.context.items())
 
     @property
     def command(self) -> str:
         """What answers the same in a terminal."""
-        source = f" --source {self.source}" if self.source else ""
-        trials = f" --trials {self.trials}"
-        return f"autollm recommend{source} --target {self.target}{trials}"
+        words = ["autollm", "recommend"]
+        if self.source:
+            words += ["--source", self.source]
+        words += ["--target", self.target, "--trials", str(self.trials)]
+        for constraint in self.constraints:
+            words += ["--constraint", constraint]
+        if self.context:
+            words += ["--context", self._context]
+        return shlex.join(words)
 
 
 COLUMNS = (
@@ -144,7 +164,8 @@ def _answer(places: Places, name: str, question: Question) -> Answered:
         [],
         question.target,
         trials=question.trials,
-        said=Said(source=question.source),
+        said=Said(source=question.source, context=question.context),
+        constraints=tuple(question.constraints),
         home=places.home,
         command=question.command,
     )

@@ -2,8 +2,8 @@
 experiments can consult it: `autollm mcp`, over stdin and stdout.
 
 Files are read below one folder alone, answers are bounded and hold no secret, nothing
-is executed and nothing is written. Invariant: a tool ends in an answer or in a sentence
-that says what to do, never in a traceback.
+is executed, and nothing is written but what the ledger is asked to keep. Invariant: a
+tool ends in an answer or in a sentence that says what to do, never in a traceback.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from autollm.advisor import ledger
 from autollm.advisor.answer import Advice
 from autollm.advisor.evidence import Evidence, Said, read_evidence
+from autollm.advisor.keeping import keep
 from autollm.advisor.noise_test import NoiseTest, noise_test
-from autollm.advisor.recommend import recommend as advise
+from autollm.advisor.recommend import explore
+from autollm.advisor.study import Study
 from autollm.core.errors import AutoLLMError
 from autollm.core.redaction import redact
 from autollm.core.refusals import sentence_of
@@ -79,7 +82,7 @@ class Consultant:
             "assumptions",
             "evidence",
         )
-        return _bounded({name: told[name] for name in kept})
+        return _answer(told, kept)
 
     def list_sources(self, logs: Logs) -> str:
         """What lies in a log or folder: runs, experiments from cheap to expensive, knobs,
@@ -145,11 +148,76 @@ class Consultant:
         target: Where,
         objective: Objective = "",
         trials: Annotated[int, Field(ge=1, le=10)] = 3,
+        save: Annotated[
+            bool,
+            Field(description="Keep it in the ledger, for `tell` afterwards."),
+        ] = False,
     ) -> str:
         """Configurations for an expensive run, ranked, with acceptable ranges, what they
         are expected to give, how sure that is, and why.
         """
-        return _bounded(self._advise(logs, target, objective, trials).to_json())
+        found, advice = self._explore(logs, target, objective, trials=trials)
+        if save:
+            runs = [str(self._inside(logs))]
+            asked = {"runs": runs, "target": target, "objective": objective}
+            keep(self._home(), found, advice, asked)
+        return _bounded(advice.to_json())
+
+    def plan(
+        self,
+        logs: Logs,
+        target: Where,
+        budget: Annotated[
+            str,
+            Field(
+                description="For the cheap runs: 200device-hours, 1e19flops, or 5% of "
+                "the target's cost; empty: a tenth of it.",
+                max_length=100,
+            ),
+        ] = "",
+        objective: Objective = "",
+    ) -> str:
+        """Which cheap runs to make before the expensive one, in their order: what each
+        costs and how far it lowers the expected regret; or to spend nothing.
+        """
+        _, advice = self._explore(logs, target, objective, plan_budget=budget)
+        told = advice.to_json()
+        kept = ("target", "plan", "warnings", "assumptions")
+        return _answer(told, kept)
+
+    def tell(
+        self,
+        advice_id: Annotated[
+            str,
+            Field(
+                description="Of a saved advice.", min_length=4, max_length=64
+            ),
+        ],
+        configuration: Annotated[
+            dict[str, Any],
+            Field(description="What was run, by the advice's own names."),
+        ],
+        outcome: Annotated[
+            float | None,
+            Field(description="Its objective; none where it gave none."),
+        ] = None,
+        status: Annotated[
+            str, Field(description=f"One of {', '.join(ledger.STATUSES)}.")
+        ] = "finished",
+    ) -> str:
+        """Note what a run at the target of a saved advice gave, so that the advice is
+        scored and the next one knows it.
+        """
+        if outcome is None and status == "finished":
+            raise ToolError(
+                "a finished run has an outcome. Fix: give it, or another status."
+            )
+        entry = ledger.load(self._home(), advice_id)
+        rank = ledger.followed(entry, configuration)
+        told = ledger.Told(configuration, outcome, status, rank)
+        entry = ledger.tell(self._home(), entry.advice_id, told)
+        noise = entry.answer["evidence"]["noise"]
+        return _bounded(ledger.summary(entry) | {"noise": noise})
 
     def check(
         self,
@@ -165,10 +233,12 @@ class Consultant:
         advice, whether it may diverge, how far each knob is from its optimum.
         """
         evidence = self._evidence(logs, objective)
-        advice = advise(evidence, target, trials=1, planned=configuration)
+        _, advice = explore(
+            evidence, target, trials=1, planned=configuration, home=self.home
+        )
         told = advice.to_json()
         kept = ("target", "checked", "warnings", "assumptions")
-        return _bounded({name: told[name] for name in kept})
+        return _answer(told, kept)
 
     def is_it_noise(
         self,
@@ -190,7 +260,25 @@ class Consultant:
     def _advise(
         self, logs: str, target: str, objective: str, trials: int
     ) -> Advice:
-        return advise(self._evidence(logs, objective), target, trials=trials)
+        return self._explore(logs, target, objective, trials=trials)[1]
+
+    def _explore(
+        self, logs: str, target: str, objective: str, **options: Any
+    ) -> tuple[Study, Advice]:
+        evidence = self._evidence(logs, objective)
+        return explore(evidence, target, home=self.home, **options)
+
+    def _home(self) -> str:
+        """Where the ledger lies.
+
+        Raises:
+            ToolError: this server was given no home.
+        """
+        if not self.home:
+            raise ToolError(
+                "this server has no home. Fix: start it with --home."
+            )
+        return self.home
 
     def _evidence(self, logs: str, objective: str) -> Evidence:
         """Read once for each state of the files."""
@@ -213,6 +301,12 @@ class Consultant:
         if not path.exists():
             raise ToolError(f"nothing is at {logs!r}. Fix: check the path.")
         return path
+
+
+def _answer(told: dict[str, Any], kept: tuple[str, ...]) -> str:
+    """Some fields of an advice, and the noise of one run."""
+    fields = {name: told[name] for name in kept}
+    return _bounded(fields | {"noise": told["evidence"]["noise"]})
 
 
 def _files(path: Path) -> list[Path]:
@@ -277,6 +371,8 @@ def build_server(root: Path, home: str = "") -> MCPServer:
         tools.query_experiments,
         tools.recommend,
         tools.check,
+        tools.plan,
+        tools.tell,
         tools.is_it_noise,
     ):
         server.tool(structured_output=False)(_said(tool))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autollm.advisor.answer import PlannedRun
 from autollm.advisor.evidence import Said, read_evidence
 from autollm.advisor.page import advice_page
 from autollm.advisor.recommend import explore
@@ -67,13 +68,12 @@ def long_page(tmp_path_factory):
     path = tmp_path_factory.mktemp("long") / "runs.csv"
     evidence = read_evidence([write_csv(path, rows_of()[::3])], Said())
     found, advice = explore(evidence, "params=1.6B,tokens=60B")
-    run = {
-        "experiment": {"params": 1e8},
-        "configuration": {"lr": 0.001},
-        "cost": {"flops": 1e18, "device_hours": None},
-        "expected_regret_after": 0.123,
-        "why": "tells the rate",
-    }
+    cost = {"flops": 1e18, "device_hours": None}
+    run = PlannedRun(
+        {"params": 1e8}, {"lr": 0.001}, cost, 0.2, 0.123, 1, "tells the rate"
+    )
+    free = {"flops": 0.0, "device_hours": None}
+    nothing = PlannedRun(None, None, free, 0.123, 0.123, 2, "costs more")
     turn = {"role": "assistant", "name": "", "content": "lr <b>", "call": ""}
     opinion = {
         "policy": "chat:some-model",
@@ -85,7 +85,9 @@ def long_page(tmp_path_factory):
         "transcript": [turn],
         "problem": "",
     }
-    return advice_page(found, replace(advice, plan=(run,), opinions=(opinion,)))
+    return advice_page(
+        found, replace(advice, plan=(run, nothing), opinions=(opinion,))
+    )
 
 
 def test_page__target_among_the_levels__lists_its_runs(tmp_path):
@@ -98,6 +100,7 @@ def test_page__backtests_plan_and_opinion__stand_there(long_page):
     for section in ("by-policy", "saved", "foretold", "plan", "opinions"):
         assert f'id="{section}"' in long_page
     assert "tells the rate" in long_page and "1.0e18 FLOPs" in long_page
+    assert "0.2 to 0.123" in long_page and "spend nothing" in long_page
     assert "lr &lt;b&gt;" in long_page
     assert "1 of 2 numbers" in long_page
 

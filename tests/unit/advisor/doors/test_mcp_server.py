@@ -21,6 +21,8 @@ TOOLS = {
     "query_experiments",
     "recommend",
     "check",
+    "plan",
+    "tell",
     "is_it_noise",
 }
 TARGET = "params=1e9,tokens=2e10"
@@ -91,7 +93,9 @@ def test_server__listed_tools__are_described_with_their_arguments(server):
     tools = asyncio.run(listed())
     assert {tool.name for tool in tools} == TOOLS
     for tool in tools:
-        assert tool.description and "logs" in tool.input_schema["required"]
+        assert tool.description
+        required = tool.input_schema["required"]
+        assert "logs" in required or tool.name == "tell"
 
 
 def test_recommend__sweep__follows_the_optimum_and_tells_no_secret(server):
@@ -123,6 +127,53 @@ def test_check__plan_far_off__is_wasteful(server):
     )
     checked = json.loads(text)["checked"]
     assert not failed and checked["distance_to_optimum"]["lr"] > 1
+
+
+def test_plan__sweep__names_cheap_runs_and_what_they_cost(server):
+    text, failed = ask(
+        server, "plan", logs="runs.csv", target=TARGET, budget="20%"
+    )
+    told = json.loads(text)
+    assert not failed and told["plan"] and told["noise"]["sd"] > 0
+    for run in told["plan"]:
+        assert run["expected_regret_after"] <= run["expected_regret_before"]
+    text, failed = ask(
+        server, "plan", logs="runs.csv", target=TARGET, budget="much"
+    )
+    assert failed and "expected 200device-hours" in text
+
+
+def test_recommend_saved_and_told__ledger__scores_it(folder, tmp_path):
+    server = build_server(folder, str(tmp_path))
+    text, failed = ask(
+        server, "recommend", logs="runs.csv", target=TARGET, save=True
+    )
+    assert not failed, text
+    advice = json.loads(text)
+    first = advice["recommendations"][0]
+    told = {
+        "advice_id": advice["advice_id"],
+        "configuration": first["configuration"],
+    }
+    text, failed = ask(server, "tell", **told)
+    assert failed and "Fix: give it" in text
+    outcome = first["predicted"]["mean"]
+    text, failed = ask(server, "tell", outcome=outcome, **told)
+    row = json.loads(text)
+    assert not failed and row["n_scored"] == row["n_inside"] == 1
+    assert row["noise"]["sd"] > 0 and SECRET not in text
+    text, failed = ask(server, "tell", status="lost", **told)
+    assert failed and "expected one of" in text
+    other = told | {"advice_id": "f" * 16, "status": "killed"}
+    text, failed = ask(server, "tell", **other)
+    assert failed and "unknown advice" in text
+
+
+def test_tell__server_without_a_home__says_so(server):
+    text, failed = ask(
+        server, "tell", advice_id="abcd", configuration={}, outcome=1.0
+    )
+    assert failed and "--home" in text
 
 
 def test_list_sources_and_query__sweep__tell_what_lies_there(server):
