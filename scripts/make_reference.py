@@ -8,6 +8,7 @@ and the answer from their models, errors from their classes.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from autollm.advisor import answer
 from autollm.core import errors, mapping
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -105,8 +107,35 @@ def error_classes() -> str:
     return "\n".join(lines) + "\n"
 
 
+def answer_json() -> str:
+    """Every object of the advice's JSON with its fields."""
+    parts = [
+        "# The answer (JSON)\n",
+        f"`autollm recommend --json` (and `check`, `plan`) prints one object of the schema "
+        f"`{answer.SCHEMA}`: `schema`, `advice_id` and the fields of `Advice`. Numbers are "
+        "finite or null; where one is null, `missing` says why. Fields may be added, none "
+        "is renamed within /1. Where there is no answer: "
+        '`{"schema", "error": {"code", "text", "remedy"}}`; its codes: '
+        "[warnings of an advice](../advice-warnings.md#when-there-is-no-answer).\n",
+    ]
+    classes = [c for c in vars(answer).values() if dataclasses.is_dataclass(c)]
+    classes.sort(key=lambda c: c is not answer.Advice)
+    for cls in classes:
+        parts.append(
+            f"## {cls.__name__}\n\n{inspect.cleandoc(cls.__doc__ or '')}\n"
+        )
+        parts.append("| field | type |\n|---|---|")
+        for field in dataclasses.fields(cls):
+            name = "from" if field.name == "origin" else field.name
+            kind = str(field.type).replace("|", "or")
+            parts.append(f"| `{name}` | `{kind}` |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 PAGES = {
     "commands.md": commands,
+    "answer.md": answer_json,
     "mapping.md": mapping_file,
     "errors.md": error_classes,
 }
