@@ -24,7 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from autollm.advisor.question import representative
+from autollm.advisor.question import (
+    LEAST_SHARE,
+    MOST_ROWS,
+    representative,
+)
 from autollm.advisor.response import FAR
 from autollm.advisor.study import Study
 from autollm.core.distances import squared_distances
@@ -292,7 +296,8 @@ def _observed(
     levels = []
     told = zip(study.rows, study.response.levels, strict=True)
     for number, (rows, level) in enumerate(told):
-        kept = representative(rows.loss, len(study.rows))
+        share = max(MOST_ROWS // len(study.rows), LEAST_SHARE)
+        kept = representative(rows.loss, share)
         kept = kept[squash(rows.loss)[kept] <= FAR]
         parts.append(Runs.at(rows.points[kept], rows.z))
         u.append((rows.loss[kept] - level.raw_best) / units[number])

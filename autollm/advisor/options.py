@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from autollm.advisor.evidence import Said
 from autollm.advisor.ledger import Told
 
@@ -29,6 +31,7 @@ class Options:
             `1e19flops`, `5%` of the target's cost (empty: a tenth of it); None: the
             plan holds its first step alone.
         home: where own mappings lie, and what landed. command: as it was typed.
+        pool [n, d]: the configurations that may be proposed, where they are known.
     """
 
     trials: int = 3
@@ -40,3 +43,4 @@ class Options:
     plan_budget: str | None = None
     home: str = ""
     command: str = ""
+    pool: np.ndarray | None = None

@@ -25,6 +25,8 @@ MOST_ROWS = 300
 """Rows of a view. A cold start on 1,000 runs has to end in 20 s on two cores; the bowl
 of 2 knobs has about 20 parameters, and more rows moved its optimum by less than .05
 octaves on Step Law's tables."""
+LEAST_SHARE = 12
+"""Rows of a level that are read however many levels there are."""
 MOST_CANDIDATES = 20_000
 """Of a grid; 400 draws of each take 64 MB."""
 FINE = 0.5
@@ -81,12 +83,13 @@ def make_question(
     space: Space | None = None,
     pool: np.ndarray | None = None,
     constraints: Constraints | None = None,
+    most_rows: int = MOST_ROWS,
 ) -> Question:
     """The question at `fidelity` from the experiments `levels` of a table.
 
     `space`: another window than the evidence's own. `pool` [n, d]: candidates, where
     they are known (a backtest lists the hidden experiment's rows). `constraints`: what
-    candidates must keep.
+    candidates must keep. `most_rows`: of the view, all levels together.
 
     Raises:
         AdviceError: no candidate keeps them.
@@ -94,7 +97,8 @@ def make_question(
     first = table.experiments[levels[0]]
     space = without_rate_rule(space or first.space, first.context)
     z = np.log2(np.array(list(fidelity.values())))
-    evidence = tuple(_evidence(table, e, len(levels)) for e in levels)
+    share = max(most_rows // len(levels), LEAST_SHARE)
+    evidence = tuple(_evidence(table, e, share) for e in levels)
     evidence = tuple(
         sorted(evidence, key=lambda t: (t.cost_flops, t.experiment_id))
     )
@@ -134,11 +138,10 @@ def make_question(
     )
 
 
-def _evidence(table: OutcomeTable, e: int, n_levels: int) -> EvidenceTable:
+def _evidence(table: OutcomeTable, e: int, share: int) -> EvidenceTable:
     here = table.experiments[e]
-    rows = representative(
-        table.loss[table.offsets[e] : table.offsets[e + 1]], n_levels
-    )
+    loss = table.loss[table.offsets[e] : table.offsets[e + 1]]
+    rows = representative(loss, share)
     return EvidenceTable(
         here.experiment_id,
         here.z,
@@ -149,12 +152,11 @@ def _evidence(table: OutcomeTable, e: int, n_levels: int) -> EvidenceTable:
     )
 
 
-def representative(loss: np.ndarray, n_levels: int) -> np.ndarray:
-    """Row numbers, ascending, of at most this level's share of MOST_ROWS: the better
+def representative(loss: np.ndarray, share: int) -> np.ndarray:
+    """Row numbers, ascending, of at most a level's share of rows: the better
     half of them whole, so that the optimum is kept; the rest evenly by rank, so that
     minimum and median stay what they are.
     """
-    share = max(MOST_ROWS // n_levels, 12)
     if len(loss) <= share:
         return np.arange(len(loss))
     order = np.argsort(loss, kind="stable")

@@ -83,6 +83,7 @@ def study_of(
         fidelity,
         options.trials,
         constraints=_constraints(options, evidence, fidelity),
+        pool=options.pool,
     )
     if options.tried:
         found = after(found, [_tried(found, run) for run in options.tried])

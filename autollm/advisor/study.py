@@ -154,12 +154,15 @@ def study(
     with_backtests: bool = True,
     levels: Sequence[int] = (),
     constraints: Constraints | None = None,
+    pool: np.ndarray | None = None,
 ) -> Study:
-    """Fit everything. `levels`: dense ids of the experiments that count; none: all."""
+    """Fit everything. `levels`: dense ids of the experiments that count; none: all.
+    `pool` [n, d]: the candidates, where they are known.
+    """
     table = evidence.table
     levels = list(levels or range(len(table.experiments)))
     rows = tuple(rows_of(evidence, e) for e in levels)
-    question = make_question(table, levels, fidelity, trials)
+    question = make_question(table, levels, fidelity, trials, pool=pool)
     response = fit_response(question.space, rows)
     z = np.array([r.z for r in rows])
     octaves = octaves_of(question, z)
@@ -168,7 +171,7 @@ def study(
     outward = _outward(question, response, trends)
     space = refined(widened(question.space, outward))
     question = make_question(
-        table, levels, fidelity, trials, space, constraints=constraints
+        table, levels, fidelity, trials, space, pool, constraints
     )
     return Study(
         evidence,

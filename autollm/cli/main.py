@@ -67,6 +67,7 @@ def build() -> App:
         doctor,
         evaluate,
         ingest,
+        judge,
         lab,
         mcp,
         recommend,
@@ -97,6 +98,7 @@ def build() -> App:
     app.command()(recommend.check)
     app.command()(recommend.plan)
     app.command()(advice.tell)
+    advice.app.command()(judge.judge)
     app.add_typer(advice.app, name="advice")
     app.add_typer(lab.app, name="lab")
     app.add_typer(sources.app, name="sources")

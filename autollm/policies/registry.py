@@ -38,6 +38,7 @@ POLICIES: dict[str, str] = {
     "hyperband": "autollm.policies.multifidelity.hyperband:Hyperband",
     "bohb": "autollm.policies.multifidelity.bohb:Bohb",
     "mf-gp": "autollm.policies.multifidelity.mf_gp:MultiFidelityGP",
+    "carbs": "autollm.policies.peers.local_search:LocalSearch",
     "optuna-tpe": "autollm.policies.peers.optuna_samplers:OptunaTPE",
     "rgpe": "autollm.policies.peers.rgpe:RankingEnsemble",
     "smac": "autollm.policies.peers.smac_forest:SmacForest",

@@ -81,6 +81,7 @@ def find_ladder(roles: Roles, naming: Naming) -> Ladder:
             search.take_width()
         if not any(c.name == "tokens" for c in search.ladder.coordinates):
             search.take_lengths()
+        search.take_beside()
         if not search.ladder.coordinates:
             search.take_constants()
     if not search.ladder.coordinates:
@@ -189,6 +190,20 @@ class _Search:
                 ):
                     self._take(name, column, "by its name")
                     return
+
+    def take_beside(self) -> None:
+        """Parameters that are the same everywhere beside tokens that vary, and the other
+        way round: the run that is asked about may have others.
+        """
+        taken = [c.name for c in self.ladder.coordinates]
+        for name, other in (("params", "tokens"), ("tokens", "params")):
+            if name in taken or other not in taken:
+                continue
+            for column in self._sizes.candidates(name)[:1]:
+                if column.is_constant:
+                    self._take(
+                        name, column, "by its name, the same in every row"
+                    )
 
     def take_constants(self) -> None:
         """Without a coordinate that varies, those that do not are better than none."""

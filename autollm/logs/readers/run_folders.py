@@ -149,11 +149,20 @@ def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
         return {}
 
 
+STATES = ("status", "state")
+"""What a results file calls how its run ended."""
+
+
 def add_results(
     builder: RelationBuilder, cells: dict[str, Any], values: Mapping[str, Any]
 ) -> None:
-    """Numbers that a run ended with, as `metrics.<name>`."""
+    """Numbers that a run ended with, as `metrics.<name>`, and the word for how it ended,
+    as `state`: a results file is written by many jobs as they go on.
+    """
     for name, value in flat_cells(values).items():
+        if name in STATES and isinstance(value, str):
+            cells["state"] = value
+            builder.roles["state"] = "status"
         as_number = number(value)
         if as_number is not None:
             cells[f"metrics.{name}"] = as_number

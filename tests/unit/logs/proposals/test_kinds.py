@@ -399,10 +399,12 @@ def test_propose__lengths_where_tokens_are_unknown__are_the_ladder(
     )
 
 
-def test_propose__constant_size__is_no_ladder(tmp_path):
+def test_propose__constant_size_beside_a_ladder__is_a_coordinate_that_a_target_may_move(
+    tmp_path,
+):
     rows = sweep(tokens=10**9)
     found = proposed(tmp_path, rows)
-    assert [q.name for q in found.mapping.fidelity] == ["params"]
+    assert [q.name for q in found.mapping.fidelity] == ["params", "tokens"]
     assert found.mapping.cost.flops.text == "6 * params * tokens"
 
 

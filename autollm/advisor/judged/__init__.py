@@ -1,0 +1,14 @@
+"""Is the advice any good? Experiments that were run are hidden and asked about.
+
+    sources.py     recorded sources as tables: public ones, and the lab's archives
+    questions.py   which experiments are hidden, and what a seed shows of the rest
+    asking.py      `recommend` and every policy on one question
+    records.py     answers as they come, so that work goes on where it stopped
+    inference.py   means and intervals with the source as the unit
+    calibration.py intervals and probabilities against what came
+    future.py      the loss law on every more expensive experiment
+    rewriting.py   evidence as other people's files; reading.py: the same advice from them
+    board.py       all of it as tables
+
+Importing this package loads none of them.
+"""

@@ -1,0 +1,187 @@
+"""Reading and deciding apart: does the same advice come out of other people's files?
+
+The reference is a clean table of settings and outcome with its objective, knobs and
+sizes said by hand. Of every other file nothing is said. The same advice names the same
+knobs and the same first configuration. What does not belong here: readers and proposals
+(autollm/logs), which this judges.
+
+Invariant: of a question that is not answered the same way, the reason is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autollm.advisor.evidence import Said
+from autollm.advisor.judged.questions import Drawn, Hidden, draw
+from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.rewriting import (
+    FORMATS,
+    LOSS,
+    SCORE,
+    Book,
+    flat,
+    peoples,
+    runs_of,
+    write_clean,
+)
+from autollm.advisor.recommend import recommend
+from autollm.core.errors import AdviceError, AutoLLMError
+from autollm.core.files import scratch_folder
+from autollm.core.identity import code_digest, identity_of
+from autollm.core.progress import Progress
+
+OPTUNA = "Optuna dataframe"
+MOST_QUESTIONS = 3
+"""Of a source: its files are read alike whichever experiment is hidden."""
+SAME = 0.01
+"""Relative difference of a setting below which it is the same."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One question from one file. why: empty where the advice is the same."""
+
+    source: str
+    question: str
+    format: str
+    why: str
+
+    @property
+    def same(self) -> bool:
+        return not self.why
+
+
+def read_all(questions: Sequence[Hidden], records: Records) -> list[Reading]:
+    """Every question from every format; lists of choices have no column of their own in
+    a table, so their source is left out.
+    """
+    progress = Progress("reading", len(questions))
+    found: list[Reading] = []
+    for i, hidden in enumerate(questions, 1):
+        if hidden.experiments[hidden.target].space.grid is None and _has_list(
+            hidden
+        ):
+            continue
+        found += _read(hidden, records)
+        progress.reach(i, hidden.question_id)
+    progress.close()
+    return found
+
+
+def _has_list(hidden: Hidden) -> bool:
+    knobs = hidden.experiments[hidden.target].space.knobs
+    return any(knob.scale == "list" for knob in knobs)
+
+
+def _read(hidden: Hidden, records: Records) -> list[Reading]:
+    identity = identity_of(
+        {
+            "code": code_digest([__name__]),
+            "rows": hidden.table.whole.table_id,
+        }
+    )
+    known = records.known(
+        "reading",
+        hidden.question_id,
+        identity,
+        lambda: {"why": readings(draw(hidden, 0))},
+    )
+    source = hidden.table.source
+    return [
+        Reading(source, hidden.question_id, name, why)
+        for name, why in known["why"].items()
+    ]
+
+
+def readings(drawn: Drawn) -> dict[str, str]:
+    """Format -> why its advice is not that of the clean table; empty: it is."""
+    book = book_of(drawn)
+    with scratch_folder("reading") as folder:
+        path = write_clean(book, folder)
+        try:
+            wanted = _configuration(path, drawn, _said(book))
+        except AutoLLMError as error:
+            return dict.fromkeys(FORMATS, f"the clean table: {error}")
+    return {name: _why(name, book, drawn, wanted) for name in FORMATS}
+
+
+def book_of(drawn: Drawn) -> Book:
+    """The evidence's runs under the names that people give."""
+    direction = drawn.hidden.experiments[drawn.hidden.target].direction
+    objective = SCORE if direction == "max" else LOSS
+    sizes = tuple(peoples(drawn.hidden.fidelity))
+    return Book(runs_of(drawn.evidence.runs), objective, sizes)
+
+
+def _said(book: Book) -> Said:
+    direction = "max" if book.objective == SCORE else "min"
+    settings = flat(book.runs[0].settings)
+    knobs = [n for n in settings if n not in (*book.sizes, "seed")]
+    return Said(
+        f"{book.objective}:{direction}",
+        tuple(knobs),
+        {name: name for name in book.sizes},
+    )
+
+
+def _why(name: str, book: Book, drawn: Drawn, wanted: Mapping[str, Any]) -> str:
+    with scratch_folder("reading") as folder:
+        path = FORMATS[name](book, folder)
+        try:
+            found = _configuration(path, drawn, _unsaid(name, book))
+        except AdviceError as error:
+            return f"{error.code}: {error.text}"
+        except AutoLLMError as error:
+            return str(error)
+    return difference(wanted, found)
+
+
+def _unsaid(name: str, book: Book) -> Said:
+    """Nothing; the direction alone where the format calls every objective `value`."""
+    if name != OPTUNA:
+        return Said()
+    return Said(f"value:{'max' if book.objective == SCORE else 'min'}")
+
+
+def _configuration(path: Path, drawn: Drawn, said: Said) -> dict[str, Any]:
+    target = peoples(drawn.hidden.fidelity)
+    advice = recommend(path, target, trials=1, said=said)
+    return dict(advice.recommendations[0].configuration)
+
+
+def difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """How a configuration differs from the wanted one, names by their last part; empty:
+    it does not.
+    """
+    mine = {tail(name): value for name, value in wanted.items()}
+    theirs = {tail(name): value for name, value in found.items()}
+    missing = sorted(set(mine) - set(theirs))
+    if missing:
+        return f"no knob: {', '.join(missing[:3])}"
+    added = sorted(set(theirs) - set(mine))
+    if added:
+        return f"taken for a knob: {', '.join(added[:3])}"
+    for name, value in mine.items():
+        if not _same(value, theirs[name]):
+            return f"{name} {theirs[name]} instead of {value}"
+    return ""
+
+
+def tail(name: str) -> str:
+    """A column's own name: without the tool's prefixes, mixtures' parts joined alike."""
+    plain = name.replace("mixture.", "mixture_")
+    for prefix in ("params_", "user_attrs_"):
+        plain = plain.removeprefix(prefix)
+    return plain.rsplit(".", 1)[-1].rsplit("/", 1)[-1]
+
+
+def _same(a: Any, b: Any) -> bool:
+    numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
+    if numbers:
+        return math.isclose(a, b, rel_tol=SAME, abs_tol=SAME / 10)
+    return str(a).lower() == str(b).lower()

@@ -1,0 +1,272 @@
+"""The judge's board in Markdown: what docs/results.md holds.
+
+What does not belong here: computing any of it (board.py). Invariant: equal boards give
+equal text; every table names how many sources it rests on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from autollm.advisor.judged.asking import ADVISOR
+from autollm.advisor.judged.board import (
+    LEAST_SOURCES,
+    Calibration,
+    Decision,
+    Intervals,
+    Outlook,
+    Read,
+)
+from autollm.advisor.judged.calibration import LEAST_COVERED, Class
+from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
+from autollm.evaluation.markdown import markdown
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    named = [dict(zip(header, row, strict=True)) for row in rows]
+    return markdown(named, limit=len(named)).split("\n")
+
+
+def number(value: float | None) -> str:
+    """Three digits, no leading zero; a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def estimated(found: Estimate | None) -> str:
+    """`.123 [.045, .210]`."""
+    if found is None:
+        return "-"
+    if found.low is None:
+        return number(found.mean)
+    return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
+
+
+def decision_lines(found: Decision) -> list[str]:
+    """Who loses how much at the first trial."""
+    sources = list(found.n_questions)
+    n = sum(found.n_questions.values())
+    asked = ", ".join(f"{s} {k}" for s, k in found.n_questions.items())
+    lines = [
+        f"{n} hidden experiments of {found.n_sources} sources ({asked}), "
+        f"{found.n_seeds} seeds each. Regret of the first proposal on the smoothed "
+        "table, 0 is the best, 1 the median; sources weigh alike; 95 % intervals "
+        "resample sources, then experiments, then seeds.",
+        "",
+    ]
+    names = sorted(found.latent.names, key=lambda c: found.latent.means[c].mean)
+    header = ["who", "mean of sources", "recorded values", "advice - it"]
+    rows = []
+    for name in names:
+        rows.append(
+            [
+                name,
+                estimated(found.latent.means[name]),
+                number(found.realised.means[name].mean),
+                estimated(found.latent.differences.get(name)),
+                *(number(found.by_source[name][s]) for s in sources),
+            ]
+        )
+    lines += table([*header, *sources], rows)
+    lines += ["", _verdict(found)]
+    if found.nearer:
+        lines += [
+            "",
+            "Less than 8 times as expensive as the evidence, for want of a gap in the "
+            f"ladder: {', '.join(found.nearer)}.",
+        ]
+    lines += _partly(found)
+    return lines
+
+
+def _verdict(found: Decision) -> str:
+    latent = found.latent
+    others = {n: e.mean for n, e in latent.means.items() if n != ADVISOR}
+    best = min(others, key=lambda name: others[name])
+    upper = number(latent.upper)
+    return (
+        f"Against the best other policy ({best}): {number(latent.against_best)}; "
+        f"one-sided {LEVEL:.0%} upper bound of the difference to the best of every "
+        f"resample {upper}, wanted below {number(RESOLVED)}: **{latent.verdict}**."
+    )
+
+
+def _partly(found: Decision) -> list[str]:
+    lines = []
+    for name, played in found.partial.items():
+        shown = []
+        for source in played:
+            shown.append(f"{source} {number(found.by_source[name][source])}")
+        lines += ["", f"{name} could not play everywhere: {', '.join(shown)}."]
+    for name, n in found.failed.items():
+        lines += ["", f"{name} failed {n} times (regret 1)."]
+    return lines
+
+
+def calibration_lines(found: Calibration) -> list[str]:
+    """Intervals and probabilities."""
+    lines = ["Nominal 90 % intervals, at each contender's own picks:", ""]
+    header = ["picks of", "what", "n", "sources", "covered", "mean score"]
+    rows = []
+    for name in found.regret:
+        for what, kinds in (
+            ("outcome", found.outcome),
+            ("regret", found.regret),
+        ):
+            if name in kinds:
+                rows.append([name, what, *_interval_cells(kinds[name])])
+    if found.optimum is not None:
+        cells = _interval_cells(found.optimum)
+        rows.append(["laws of knobs", "optimum at the target", *cells])
+    lines += [*table(header, rows), ""]
+    lines += _widths(found)
+    lines += _distances(found)
+    for what, (classes, skill) in (
+        ("a divergence", found.p_diverge),
+        ("being the best row", found.p_best),
+    ):
+        lines += _chances(what, classes, skill)
+    return lines
+
+
+def _interval_cells(found: Intervals) -> list[str]:
+    return [
+        str(found.n),
+        str(found.n_sources),
+        estimated(found.covered),
+        number(found.score.mean),
+    ]
+
+
+def _widths(found: Calibration) -> list[str]:
+    ours = found.outcome.get(ADVISOR)
+    if ours is None:
+        return ["No outcome was predicted.", ""]
+    low = ours.covered.low
+    met = low is not None and low >= LEAST_COVERED
+    word = "met" if met else "not met"
+    lines = [
+        f"Coverage of the advice's own outcomes: its lower end is to be at least "
+        f"{number(LEAST_COVERED)}: {word}. Scores are in units of median - best, lower "
+        "is better.",
+        "",
+    ]
+    rows = [["the advice", *_interval_cells(ours), ""]]
+    if found.constant is not None:
+        theirs, gap = found.constant
+        cells = _interval_cells(theirs)
+        rows.append(["a constant width", *cells, estimated(gap)])
+    if found.bootstrap is not None:
+        theirs, gap, same = found.bootstrap
+        rows.append(["the advice, first seed", *_interval_cells(same), ""])
+        rows.append(
+            ["rows resampled", *_interval_cells(theirs), estimated(gap)]
+        )
+    header = ["width", "n", "sources", "covered", "mean score", "advice - it"]
+    return [*lines, *table(header, rows), ""]
+
+
+def _distances(found: Calibration) -> list[str]:
+    rows = []
+    for (low, high), told in found.by_distance.items():
+        enough = told.n_sources >= LEAST_SOURCES
+        shown = estimated(told.covered) if enough else "not verified"
+        span = (
+            f"{low:g} to {high:g}" if high < float("inf") else f"from {low:g}"
+        )
+        rows.append([span, str(told.n), str(told.n_sources), shown])
+    header = ["times the evidence's cost", "n", "sources", "covered"]
+    return [*table(header, rows), ""] if rows else []
+
+
+def _chances(
+    what: str, classes: Sequence[Class], skill: float | None
+) -> Iterable[str]:
+    if not classes:
+        return [f"No probability of {what} was told.", ""]
+    rows = []
+    for c in classes:
+        span = f"{c.low:g} to {c.high:g}"
+        cells = [str(c.n), str(c.n_sources), number(c.told), number(c.came)]
+        rows.append([span, *cells])
+    header = [f"p of {what}", "n", "sources", "told", "came"]
+    return [
+        *table(header, rows),
+        "",
+        f"Brier skill over the base rate: {number(skill)}.",
+        "",
+    ]
+
+
+def apart_lines(found: Decision) -> list[str]:
+    """A source made by predictors: its means alone."""
+    rows = []
+    for name in sorted(
+        found.latent.names, key=lambda c: found.latent.means[c].mean
+    ):
+        mean = number(found.latent.means[name].mean)
+        rows.append([name, mean, number(found.realised.means[name].mean)])
+    asked = ", ".join(found.nearer or found.n_questions)
+    return [
+        f"Apart, since predictors made it: {asked}.",
+        "",
+        *table(["who", "regret", "recorded values"], rows),
+        "",
+    ]
+
+
+def future_lines(found: Sequence[Outlook]) -> list[str]:
+    """The loss law on what came after it."""
+    lines = [
+        "The law through the cheapest levels forecasts every more expensive one; what "
+        "came is what that level could have reached by the fit to the whole table. "
+        "Misses are in shares of the level's median - best; sources weigh alike.",
+        "",
+    ]
+    rows = []
+    for one in found:
+        rows.append(
+            [
+                one.name,
+                str(one.n_tables),
+                str(one.n),
+                estimated(one.covered),
+                number(one.miss),
+                number(one.bias),
+                number(one.half_width),
+            ]
+        )
+    header = [
+        "where",
+        "tables",
+        "forecasts",
+        "covered",
+        "root mean square miss",
+        "mean miss",
+        "mean half width",
+    ]
+    return [*lines, *table(header, rows)]
+
+
+def reading_lines(found: Sequence[Read]) -> list[str]:
+    """In how many questions the same advice came out, by format."""
+    rows = []
+    for one in found:
+        rows.append([one.format, str(one.n), str(one.n_same)])
+    lines = [
+        "Evidence rewritten as people's files, with unfinished runs, labels, times and "
+        "measured columns; nothing is said but, for Optuna, the direction. The same "
+        "advice is that of the clean table with everything said.",
+        "",
+        *table(["format", "questions", "same advice"], rows),
+    ]
+    for one in found:
+        for source, reasons in one.reasons.items():
+            shown = reasons[0][:200]
+            lines += [
+                "",
+                f"- {one.format}, {source}, {len(reasons)} times: {shown}",
+            ]
+    return lines

@@ -1,0 +1,189 @@
+"""`autollm advice judge`: hidden experiments asked about, and the table of it.
+
+What does not belong here: asking and scoring (advisor/judged/). Invariant: each run is a
+look at test tasks and is logged before anything is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autollm.cli.options import Home, Json, split
+
+if TYPE_CHECKING:
+    from autollm.advisor.judged.questions import Hidden
+    from autollm.advisor.judged.records import Records
+
+QUICK_QUESTIONS = 2
+"""Of a source: enough to see that everything works."""
+PARTS = ("decision", "future", "reading")
+SOURCES_HELP = (
+    "Sources to judge on, NAME or NAME=PATH; repeat it. By default the lab's recorded "
+    "ladders, and the public tables of AUTOLLM_DATA_DIR."
+)
+
+
+def judge(
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help=SOURCES_HELP)
+    ] = None,
+    policies: Annotated[
+        str,
+        typer.Option(
+            help="Policies beside the advice; all that are installed."
+        ),
+    ] = "",
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Draws of the rows of each question.")
+    ] = 10,
+    parts: Annotated[
+        str,
+        typer.Option(help=f"Of the table, with commas: {', '.join(PARTS)}."),
+    ] = ",".join(PARTS),
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"One seed and {QUICK_QUESTIONS} questions of each source.",
+        ),
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """How good is the advice? Hide recorded experiments, ask about them, and print the
+    table of docs/results.md. Answers are kept in the home: a second run goes on.
+    """
+    from autollm.advisor.judged.asked import playable, questions_of
+    from autollm.advisor.judged.records import Records
+    from autollm.advisor.judged.sources import chosen_paths
+    from autollm.core.places import resolve
+
+    places = resolve(home)
+    wanted = _parts(parts)
+    paths = chosen_paths(source or ())
+    names = split(policies) or list(playable())
+    _log(places.home, list(paths), names)
+    questions = list(questions_of(paths))
+    if quick:
+        questions = _few(questions)
+        seeds = 1
+    records = Records(places.home)
+    found: dict[str, Any] = {}
+    lines: list[str] = []
+    for part in wanted:
+        told, fields = RUN[part](questions, names, seeds, records)
+        lines += [f"### {part.capitalize()}", "", *told, ""]
+        found[part] = fields
+    text = "\n".join(lines)
+    _keep(places.home, text)
+    print(json.dumps(found) if as_json else text)
+
+
+def _parts(text: str) -> list[str]:
+    from autollm.core.errors import UnknownNameError
+
+    wanted = split(text)
+    for part in wanted:
+        if part not in PARTS:
+            raise UnknownNameError("part of the judge", part, PARTS)
+    return wanted
+
+
+def _log(home: str, sources: list[str], policies: list[str]) -> None:
+    from autollm.evaluation.look_log import record_look
+
+    record_look(
+        home,
+        command=" ".join(["autollm", *sys.argv[1:]]),
+        evaluation_id="advice-judge",
+        suites=[f"hidden experiments of {name}" for name in sources],
+        policies=["recommend", *policies],
+    )
+
+
+def _few(questions: list[Hidden]) -> list[Hidden]:
+    counts: dict[str, int] = {}
+    kept = []
+    for hidden in questions:
+        source = hidden.table.source
+        counts[source] = counts.get(source, 0) + 1
+        if counts[source] <= QUICK_QUESTIONS:
+            kept.append(hidden)
+    return kept
+
+
+def _keep(home: str, text: str) -> None:
+    from autollm.core import files as storage
+
+    url = storage.join(home, "reports", "advice_judge", "board.md")
+    storage.write_atomic(url, text.encode())
+    print(f"kept: {url}", file=sys.stderr)
+
+
+def _decision(
+    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.asked import answer_all, bootstraps, plain
+    from autollm.advisor.judged.board import calibration, decision
+    from autollm.advisor.judged.told import (
+        apart_lines,
+        calibration_lines,
+        decision_lines,
+    )
+
+    answers = answer_all(questions, policies, seeds, records)
+    measured = [a for a in answers if not a["surrogate"]]
+    predicted = [a for a in answers if a["surrogate"]]
+    lines: list[str] = []
+    fields: dict[str, Any] = {}
+    if measured:
+        board = decision(measured)
+        resampled = bootstraps(
+            [h for h in questions if not h.table.is_surrogate], records
+        )
+        intervals = calibration(measured, resampled)
+        lines += decision_lines(board)
+        lines += ["", "### Intervals and probabilities", ""]
+        lines += calibration_lines(intervals)
+        fields = plain({"means": _means(board.latent)})
+        fields["upper"] = board.latent.upper
+        fields["verdict"] = board.latent.verdict
+    if predicted:
+        lines += apart_lines(decision(predicted))
+    return lines, fields
+
+
+def _means(comparison: Any) -> dict[str, float]:
+    return {name: found.mean for name, found in comparison.means.items()}
+
+
+def _future(
+    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board import outlooks
+    from autollm.advisor.judged.future import forecasts_of
+    from autollm.advisor.judged.told import future_lines
+
+    tables = {h.table.name: h.table for h in questions}
+    found = forecasts_of(list(tables.values()), records)
+    each = outlooks(found)
+    return future_lines(each), {one.name: asdict(one) for one in each}
+
+
+def _reading(
+    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board import read_alike
+    from autollm.advisor.judged.reading import read_all
+    from autollm.advisor.judged.told import reading_lines
+
+    each = read_alike(read_all(questions, records))
+    return reading_lines(each), {one.format: asdict(one) for one in each}
+
+
+RUN = {"decision": _decision, "future": _future, "reading": _reading}
