@@ -8,6 +8,7 @@ does what it did is not played again.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,7 @@ from autollm.advisor.judged.questions import (
     Hidden,
     draw,
     hidden_experiments,
+    sayable,
 )
 from autollm.advisor.judged.records import Records
 from autollm.advisor.judged.sources import tables
@@ -46,6 +48,10 @@ from autollm.policies.registry import (
 ASKING = "autollm.advisor.judged.asking"
 BOOTSTRAPPED_SEED = 0
 """The seed whose rows are bootstrapped: twenty fits a question."""
+NOT_SAID = (
+    ": its evidence has no value of what the target's configurations are made of, so "
+    "that nobody could propose one."
+)
 SEES_TARGET = ("oracle",)
 """Policies that read the hidden experiment."""
 
@@ -63,7 +69,14 @@ def questions_of(paths: Mapping[str, Path]) -> Iterator[Hidden]:
     """All questions of the sources, one source landed at a time."""
     for name, path in paths.items():
         for table in tables(name, path):
-            yield from hidden_experiments(table)
+            for hidden in hidden_experiments(table):
+                if sayable(hidden):
+                    yield hidden
+                else:
+                    print(
+                        f"left out: {hidden.question_id}{NOT_SAID}",
+                        file=sys.stderr,
+                    )
 
 
 def answer_all(
@@ -148,6 +161,8 @@ def _facts(drawn: Drawn, found: Study) -> dict[str, Any]:
     """What the answer says beside its picks, and what is known of the truth."""
     hidden = drawn.hidden
     loss = drawn.losses
+    knobs = [asdict(optimum) for optimum in optima(drawn, found)]
+    laws = [asdict(law) for law in exponents(found)]
     facts: dict[str, Any] = {
         "source": hidden.table.source,
         "table": hidden.table.name,
@@ -162,8 +177,8 @@ def _facts(drawn: Drawn, found: Study) -> dict[str, Any]:
         "spread": float(np.median(loss) - loss.min()),
         "expected_spread": found.spread,
         "direction": found.question.view.direction,
-        "optima": [asdict(o) for o in optima(drawn, found)],
-        "exponents": [asdict(law) for law in exponents(found)],
+        "optima": knobs,
+        "exponents": laws,
     }
     return plain(facts)
 

@@ -90,15 +90,20 @@ def decision(answers: Answers) -> Decision:
     partial = {}
     for name in sorted(set(played) - every):
         partial[name] = tuple(sorted(played[name]))
+    everyone = [*names, *partial]
+    by_source = {name: _by_source(answers, name) for name in everyone}
+    n_questions = {source: len(asked) for source, asked in questions.items()}
+    failures = {name: n for name, n in failed.items() if n}
+    seeds = {answer["seed"] for answer in answers}
     return Decision(
         latent,
         realised,
-        {name: _by_source(answers, name) for name in [*names, *partial]},
-        {source: len(asked) for source, asked in questions.items()},
+        by_source,
+        n_questions,
         tuple(sorted(nearer)),
         partial,
-        {name: n for name, n in failed.items() if n},
-        len({answer["seed"] for answer in answers}),
+        failures,
+        len(seeds),
     )
 
 
@@ -340,15 +345,17 @@ def outlooks(found: Sequence[tuple[Table, Sequence[Ahead]]]) -> list[Outlook]:
     each = [_outlook(name, mine) for name, mine in by_source.items()]
     if len(each) > 1:
         told = _all_told(found)
-        squares = [one.miss**2 for one in each]
+        misses = np.array([one.miss for one in each])
+        biases = np.array([one.bias for one in each])
+        halves = np.array([one.half_width for one in each])
         whole = Outlook(
             f"all {len(each)} sources",
-            sum(one.n_tables for one in each),
-            sum(one.n for one in each),
+            len(found),
+            len(told),
             coverage(told),
-            float(np.sqrt(np.mean(squares))),
-            float(np.mean([one.bias for one in each])),
-            float(np.mean([one.half_width for one in each])),
+            float(np.sqrt(np.mean(misses**2))),
+            float(biases.mean()),
+            float(halves.mean()),
         )
         each.append(whole)
     return each

@@ -234,3 +234,10 @@ def _listed(
             continue  # a level that no evidence has: nobody could propose it
         said.append(row)
     return np.array(said), np.array(points)
+
+
+def sayable(hidden: Hidden) -> bool:
+    """Whether the evidence's space knows enough of the hidden experiment's rows: where
+    scales share no widths and depths (HW-GPT), it knows none.
+    """
+    return len(draw(hidden, 0).rows) >= LEAST_ROWS - 2  # a fifth is not in play

@@ -36,6 +36,8 @@ from autollm.core.identity import code_digest, identity_of
 from autollm.core.progress import Progress
 
 OPTUNA = "Optuna dataframe"
+NOTHING = 1e-6
+"""Share of a mixture that is none: columns hold four digits."""
 MOST_QUESTIONS = 3
 """Of a source: its files are read alike whichever experiment is hidden."""
 SAME = 0.01
@@ -183,5 +185,5 @@ def tail(name: str) -> str:
 def _same(a: Any, b: Any) -> bool:
     numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
     if numbers:
-        return math.isclose(a, b, rel_tol=SAME, abs_tol=SAME / 10)
+        return math.isclose(a, b, rel_tol=SAME, abs_tol=NOTHING)
     return str(a).lower() == str(b).lower()

@@ -199,7 +199,7 @@ class _Search:
         for name, other in (("params", "tokens"), ("tokens", "params")):
             if name in taken or other not in taken:
                 continue
-            for column in self._sizes.candidates(name)[:1]:
+            for column in self._sizes.named(name)[:1]:
                 if column.is_constant:
                     self._take(
                         name, column, "by its name, the same in every row"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autollm.advisor.judged import asked
+from autollm.advisor.judged.asked import answer, answer_all, view_digest
+from autollm.advisor.judged.asking import ask_advisor, judged
+from autollm.advisor.judged.board import calibration, decision, outlooks
+from autollm.advisor.judged.future import ahead, forecasts_of
+from autollm.advisor.judged.questions import draw, hidden_experiments
+from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.told import calibration_lines, decision_lines
+from tests.unit.advisor.judged.sweep import table_of
+from tests.unit.advisor.sweeps import best_rate
+
+POLICIES = ("random", "copy-nearest", "pool-centre")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return table_of(tmp_path_factory.mktemp("judged"))
+
+
+def test_ask_advisor__known_optimum__is_found_where_nothing_was_shown(table):
+    hidden = hidden_experiments(table)[-1]
+    drawn = draw(hidden, 0)
+    _, pick = ask_advisor(drawn)
+    wanted = best_rate(**hidden.fidelity)
+    found = np.log2(pick.configuration["lr"])
+    assert abs(found - wanted) <= 1.0  # the grid's step
+    assert pick.latent_regret < 0.2 and not pick.diverged
+    assert pick.outcome in drawn.column("objective")
+    assert pick.predicted[1] < pick.predicted[0] < pick.predicted[2]
+
+
+def test_judged__best_and_worst_row__have_their_regret(table):
+    drawn = draw(hidden_experiments(table)[-1], 0)
+    found, _ = ask_advisor(drawn)
+    latent = drawn.column("latent")
+    for row, regret in ((np.argmin(latent), 0.0), (np.argmax(latent), 1.0)):
+        configuration = drawn.space.decode(drawn.points[row])
+        pick = judged(drawn, found, configuration, 0.0)
+        assert pick.row == drawn.rows[row] and pick.latent_regret == regret
+        assert pick.is_best == (regret == 0.0) and pick.distance < 1e-9
+    failed = judged(drawn, found, {}, 0.0, "KeyError: lr")
+    assert failed.latent_regret == 1.0 and failed.predicted is None
+
+
+def test_answer__again__nothing_is_asked_anew(table, tmp_path, monkeypatch):
+    hidden = hidden_experiments(table)[0]
+    records = Records(str(tmp_path))
+    first = answer(hidden, 0, POLICIES, records)
+    assert set(first["picks"]) == {"recommend", *POLICIES}
+    monkeypatch.setattr(asked, "ask_advisor", None)
+    assert answer(hidden, 0, POLICIES, records) == first
+    with pytest.raises(TypeError):  # another seed is another question
+        answer(hidden, 1, POLICIES, records)
+
+
+def test_answer__one_policy_more__the_others_are_not_played_again(
+    table, tmp_path, monkeypatch
+):
+    hidden = hidden_experiments(table)[0]
+    records = Records(str(tmp_path))
+    before = answer(hidden, 0, POLICIES[:2], records)
+    played = []
+    real = asked.proposal_of
+
+    def noting(drawn, policy):
+        played.append(policy)
+        return real(drawn, policy)
+
+    monkeypatch.setattr(asked, "proposal_of", noting)
+    after = answer(hidden, 0, POLICIES, records)
+    assert played == [POLICIES[2]]
+    assert after["picks"]["random"] == before["picks"]["random"]
+
+
+def test_view_digest__another_loss__is_another_view(table):
+    view = draw(hidden_experiments(table)[0], 0).view
+    first = view.evidence[0]
+    moved = replace(first, loss=first.loss + 1e-9)
+    other = replace(view, evidence=(moved, *view.evidence[1:]))
+    assert view_digest(view) == view_digest(replace(view))
+    assert view_digest(view) != view_digest(other)
+
+
+def test_decision__answers_of_two_sources__are_told_with_their_numbers(
+    table, tmp_path
+):
+    questions = hidden_experiments(table)
+    answers = answer_all(questions, POLICIES, 2, Records(str(tmp_path)))
+    other = []
+    for (
+        found
+    ) in answers:  # the same under another name, nobody ever right there
+        bad = {**found["picks"]["random"], "latent_regret": 1.0}
+        picks = dict.fromkeys(found["picks"], bad)
+        other.append({**found, "source": "other", "picks": picks})
+    board = decision([*answers, *other])
+    own = [a["picks"]["recommend"]["latent_regret"] for a in answers]
+    by_question = np.array(own).reshape(2, -1)
+    wanted = (by_question.mean() + 1.0) / 2
+    assert board.latent.means["recommend"].mean == pytest.approx(wanted)
+    assert board.by_source["random"]["other"] == 1.0
+    assert board.n_questions == {
+        "sweep": len(questions),
+        "other": len(questions),
+    }
+    text = "\n".join(decision_lines(board))
+    assert f"{2 * len(questions)} hidden experiments of 2 sources" in text
+    assert "**not resolved**" in text or "**below .05**" in text
+    lines = "\n".join(calibration_lines(calibration(answers, {})))
+    assert "| recommend | outcome |" in lines
+
+
+def test_decision__policy_that_missed_a_question__stands_apart(table, tmp_path):
+    questions = hidden_experiments(table)
+    answers = answer_all(questions, POLICIES, 1, Records(str(tmp_path)))
+    for found in answers[1:]:
+        found["picks"].pop("random")
+    board = decision(answers)
+    assert "random" not in board.latent.names
+    assert board.partial == {"random": ("sweep",)}
+
+
+def test_ahead__power_law__is_held_and_rests_on_cheaper_levels_alone(
+    table, tmp_path
+):
+    found = ahead(table)
+    assert {a.n_seen for a in found} == {3, 4, 5, 6}
+    assert all(a.octaves > 0 for a in found)
+    assert np.mean([a.held for a in found]) > 0.8
+    records = Records(str(tmp_path))
+    known = forecasts_of([table], records)
+    (one,) = outlooks(known)
+    assert one.n == len(found) and one.covered.low is None
+    again = forecasts_of([table], records)
+    assert json.dumps([a.as_row() for a in again[0][1]]) == json.dumps(
+        [a.as_row() for a in found]
+    )

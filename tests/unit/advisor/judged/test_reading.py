@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from autollm.advisor.judged.board import read_alike
+from autollm.advisor.judged.questions import draw, hidden_experiments
+from autollm.advisor.judged.reading import (
+    Reading,
+    book_of,
+    difference,
+    readings,
+    tail,
+)
+from autollm.advisor.judged.rewriting import FORMATS, runs_of
+from tests.unit.advisor.judged.sweep import table_of
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    table = table_of(tmp_path_factory.mktemp("reading"))
+    return draw(hidden_experiments(table)[-1], 0)
+
+
+def test_runs_of__unfinished_ones__are_added_and_change_no_outcome(drawn):
+    runs = runs_of(drawn.evidence.runs)
+    finished = [r.outcome for r in runs if r.state == "finished"]
+    assert finished == [r["objective_value"] for r in drawn.evidence.runs]
+    states = {r.state for r in runs} - {"finished"}
+    assert states == {"running", "killed", "crashed"}
+
+
+def test_formats__every_one__holds_every_outcome(drawn, tmp_path):
+    book = book_of(drawn)
+    done = [r for r in book.runs if r.state == "finished"]
+    outcomes = [r.outcome for r in done if r.outcome == r.outcome]
+    for name, write in FORMATS.items():
+        folder = tmp_path / name.replace(" ", "-")
+        folder.mkdir()
+        path = write(book, folder)
+        files = [path] if path.is_file() else sorted(path.rglob("*"))
+        text = "\n".join(f.read_text() for f in files if f.is_file())
+        assert all(str(v) in text for v in outcomes[:9]), name
+
+
+def test_write_wandb__csv__has_people_s_columns(drawn, tmp_path):
+    path = FORMATS["W&B export"](book_of(drawn), tmp_path)
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"Name", "State", "Runtime", "grad_norm", "val_loss"} <= set(rows[0])
+    assert {row["State"] for row in rows} >= {"finished", "running"}
+
+
+def test_readings__formats_of_a_plain_sweep__give_the_same_advice(drawn):
+    assert readings(drawn) == dict.fromkeys(FORMATS, "")
+
+
+def test_difference__says_what_is_missing_added_or_other():
+    wanted = {"lr": 0.001, "mixture_code": 0.5}
+    assert difference(wanted, {"config.lr": 0.001, "mixture.code": 0.5}) == ""
+    assert difference(wanted, {"lr": 0.001}) == "no knob: mixture_code"
+    added = {**wanted, "summary.grad_norm": 1.0}
+    assert difference(wanted, added) == "taken for a knob: grad_norm"
+    other = difference(wanted, {"lr": 0.002, "mixture_code": 0.5})
+    assert other == "lr 0.002 instead of 0.001"
+
+
+def test_tail__prefixes_of_tools__are_no_part_of_a_name():
+    assert (
+        tail("params_lr") == tail("config.train.lr") == tail("train/lr") == "lr"
+    )
+
+
+def test_read_alike__formats__count_and_keep_reasons():
+    found = read_alike(
+        [
+            Reading("a", "q1", "MLflow table", ""),
+            Reading("a", "q2", "MLflow table", "no knob: lr"),
+        ]
+    )
+    assert [(f.n, f.n_same, f.reasons) for f in found] == [
+        (2, 1, {"a": ["no knob: lr"]})
+    ]
+    assert json.dumps(found[0].reasons)
