@@ -97,7 +97,7 @@ def evaluate(
     from autollm.stages.settings import load_settings
 
     places, settings = resolve(home), load_settings(profile=profile)
-    for name in split(suite):
+    for name in split(suite) or [""]:
         load_suite(name, home=places.home).opened(open_sealed)
     names = split(policies)
     chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))

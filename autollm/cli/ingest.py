@@ -57,6 +57,10 @@ def ingest(
     said = Said.parse(objective, knobs, fidelity)
     if not paths and (not again or said != Said()):
         raise typer.BadParameter("a PATH, or --again SOURCE, is needed")
+    if any(not path.strip() for path in paths or ()):
+        raise typer.BadParameter(
+            "an empty PATH. Fix: name a file or folder; . is the one you are in"
+        )
     if mapping and said != Said():
         raise typer.BadParameter(
             "--as says what --objective, --knobs and --fidelity would: name one or the "

@@ -5,6 +5,7 @@ check it.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +76,7 @@ def run(
         family,
         folder,
         level,
-        seconds(budget) if budget else None,
+        seconds(budget) if budget is not None else None,
         launcher=started,
     )
     print(
@@ -107,7 +108,7 @@ def pilot(
         levels.split(","),
         cells,
         folder,
-        seconds(budget) if budget else None,
+        seconds(budget) if budget is not None else None,
     )
     summary(family, here=folder)
     print(f"{left} runs left: {folder}")
@@ -120,11 +121,15 @@ def seconds(text: str) -> float:
         (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
     )
     try:
-        return float(number) * unit
+        found = float(number) * unit
     except ValueError:
+        found = math.nan
+    if not found > 0:
         raise typer.BadParameter(
-            f"duration {text!r}: expected a number and h, m or s, such as 2h or 30m"
-        ) from None
+            f"duration {text!r}: expected a positive number and h, m or s, such as 2h "
+            "or 30m"
+        )
+    return found
 
 
 @app.command()
@@ -147,7 +152,7 @@ def summary(
     family: Family = "pretraining",
     here: Annotated[
         Path | None,
-        typer.Option(help="A folder of logs instead of the embedded runs."),
+        typer.Option(exists=True, file_okay=False, help=LOGS_HERE_HELP),
     ] = None,
     objective: Annotated[
         str,
@@ -210,7 +215,7 @@ def page(
     family: Family = "pretraining",
     here: Annotated[
         Path | None,
-        typer.Option(help="A folder of logs instead of the embedded runs."),
+        typer.Option(exists=True, file_okay=False, help=LOGS_HERE_HELP),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -299,7 +304,10 @@ def quality(
     sweep: Annotated[
         str, typer.Option(help="far or fresh; both by default.")
     ] = "",
-    here: Annotated[Path | None, typer.Option(help=LOGS_HERE_HELP)] = None,
+    here: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help=LOGS_HERE_HELP),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Whether far and fresh levels can judge: noise, cells, diverged runs, optimum in the window.
@@ -308,11 +316,14 @@ def quality(
     """
     from dataclasses import asdict
 
+    from autollm.core.errors import UnknownNameError
     from autollm.lab.archive import archive_path, read_runs
     from autollm.lab.families import FAMILIES, load_family
     from autollm.lab.quality import qualities, shown
     from autollm.lab.spec import FAR, FRESH
 
+    if sweep not in ("", FAR, FRESH):
+        raise UnknownNameError("sweep", sweep, (FAR, FRESH))
     found = []
     for known in [load_family(family)] if family else FAMILIES.values():
         for one in [sweep] if sweep else (FAR, FRESH):
@@ -347,7 +358,7 @@ def export(
     seed: Annotated[int, typer.Option(help="Which runs are drawn.")] = 0,
     here: Annotated[
         Path | None,
-        typer.Option(help="A folder of logs instead of the embedded runs."),
+        typer.Option(exists=True, file_okay=False, help=LOGS_HERE_HELP),
     ] = None,
     out: Annotated[
         Path | None,
@@ -364,6 +375,8 @@ def export(
     from autollm.lab.exports import export as write
     from autollm.lab.families import load_family
 
+    if not split(tools):
+        raise typer.BadParameter("--as names no tool, such as csv")
     known = _runs(family, here)
     chosen = split(run)
     for name in split(level):
@@ -389,10 +402,10 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
     """Per family: runs (embedded and here, each once), embedded, here, declared,
     finished, diverged, failed.
     """
-    from autollm.core.records import RunEnd, parse_record
+    from autollm.core.records import RunEnd
     from autollm.lab.archive import archives, read_runs
     from autollm.lab.families import FAMILIES
-    from autollm.lab.runner import declared
+    from autollm.lab.runner import declared, read_log
 
     out = {}
     for name, family in FAMILIES.items():
@@ -403,9 +416,7 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
             for run_id, records in runs.items()
         }
         paths = sorted(_folder(home, name).glob("*.jsonl"))
-        here = {
-            p.stem: parse_record(p.read_text().splitlines()[-1]) for p in paths
-        }
+        here = {p.stem: read_log(p)[-1] for p in paths}
         statuses = [
             e.status if isinstance(e, RunEnd) else "failed"
             for e in (ends | here).values()
@@ -428,29 +439,38 @@ def _runs(family: str, here: Path | None) -> dict[str, Any]:
     """
     from autollm.lab.archive import read_runs, shipped
     from autollm.lab.families import load_family
+    from autollm.lab.quality import level_name_of
     from autollm.lab.spec import FRESH
 
     if here is None:
         return read_runs(shipped(family))
-    sealed = {level.name for level in load_family(family).sweep_levels(FRESH)}
+    known = load_family(family)
+    sealed = {level.name for level in known.sweep_levels(FRESH)}
     return {
         run_id: records
         for run_id, records in _logs(here).items()
-        if run_id.split("-")[1] not in sealed
+        if level_name_of(known, records) not in sealed
     }
 
 
 def _logs(folder: Path) -> dict[str, Any]:
-    """Records by run_id of every log in a folder."""
-    from autollm.core.records import parse_record
+    """Records by run_id of every log in a folder.
 
-    texts = {
-        path.stem: path.read_text() for path in sorted(folder.glob("*.jsonl"))
-    }
-    return {
-        run_id: list(map(parse_record, text.splitlines()))
-        for run_id, text in texts.items()
-    }
+    Raises:
+        SetupError: there is none. RecordError: one is damaged.
+    """
+    from autollm.core.errors import SetupError
+    from autollm.lab.runner import read_log
+
+    found = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        found[path.stem] = read_log(path)
+    if not found:
+        raise SetupError(
+            f"{folder} holds no log of a run (*.jsonl). Fix: autollm lab run, or name "
+            "another folder."
+        )
+    return found
 
 
 def _folder(home: str | None, family: str) -> Path:

@@ -12,7 +12,12 @@ from autollm.cli.options import Home
 
 def mcp(
     root: Annotated[
-        Path, typer.Option(help="Logs are read below this folder alone.")
+        Path,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Logs are read below this folder alone.",
+        ),
     ] = Path(),
     home: Home = None,
 ) -> None:

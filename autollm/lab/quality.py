@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autollm.core.records import Record
+from autollm.core.records import Record, RunHeader
 from autollm.lab.spec import Config, Family, Level
 from autollm.lab.summary import LevelSummary, summarize
 
@@ -50,7 +50,7 @@ def qualities(
     """One for each level of a sweep that has a run, and each metric that is a target there."""
     levels = {level.name: level for level in family.sweep_levels(sweep)}
     kept = [
-        records for records in runs if records[0].run_id.split("-")[1] in levels
+        records for records in runs if level_name_of(family, records) in levels
     ]
     out = []
     for target in targets(family):
@@ -60,6 +60,15 @@ def qualities(
             for found in summaries
         ]
     return sorted(out, key=lambda q: q.level)
+
+
+def level_name_of(family: Family, records: list[Record]) -> str:
+    """Name of the level that a log is a run of; empty where it is none of the family's."""
+    header = records[0]
+    if not isinstance(header, RunHeader):
+        return ""
+    level = family.level_of(header.run_id, header.config, header.seed)
+    return level.name if level else ""
 
 
 def targets(family: Family) -> list[str]:

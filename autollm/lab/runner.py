@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.errors import RecordError
 from autollm.core.progress import Progress
 from autollm.core.records import (
     MAX_STEPS,
@@ -210,9 +211,32 @@ def declared(family: Family) -> int:
 
 
 def _ends_of(path: Path) -> tuple[Any, Any]:
-    """First and last record of a log."""
-    lines = path.read_text().splitlines()
-    return parse_record(lines[0]), parse_record(lines[-1])
+    """First and last record of a log.
+
+    Raises:
+        RecordError: it is empty, or holds no records.
+    """
+    records = read_log(path)
+    return records[0], records[-1]
+
+
+def read_log(path: Path) -> list[Record]:
+    """All records of a log, at least one.
+
+    Raises:
+        RecordError: it is empty, or a line of it is no record; the file is named.
+    """
+    try:
+        records = [parse_record(x) for x in path.read_text().splitlines()]
+    except (RecordError, UnicodeDecodeError) as error:
+        raise RecordError(_damaged(path, str(error))) from None
+    if not records:
+        raise RecordError(_damaged(path, "it is empty"))
+    return records
+
+
+def _damaged(path: Path, problem: str) -> str:
+    return f"{path} is damaged: {problem}. Fix: remove it; its run is trained again."
 
 
 def _end(path: Path) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.errors import UnknownNameError
 from autollm.core.records import Record, RunEnd, RunHeader, canonical_json
 from autollm.core.scales import ONE_COORDINATE
 from autollm.lab.spec import Config, Family, Level
@@ -61,6 +62,9 @@ def summarize(
 ) -> list[LevelSummary]:
     """A summary of each level that has a recorded run, in the order of the ladder; of
     another metric than the family's when named.
+
+    Raises:
+        UnknownNameError: the family has no such metric.
     """
     by_level = _by_level(family, runs)
     levels = [level for level in family.every_level if level.name in by_level]
@@ -115,7 +119,14 @@ def cells_of(
 def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
     if objective in ("", family.objective.name):
         return family.loss(final)
-    metric = next(m for m in family.secondary if m.name == objective)
+    known = {m.name: m for m in family.secondary}
+    if objective not in known:
+        raise UnknownNameError(
+            f"metric of {family.name}",
+            objective,
+            [family.objective.name, *known],
+        )
+    metric = known[objective]
     return (
         -final.get(objective, np.nan)
         if metric.direction == "max"

@@ -146,6 +146,13 @@ def _disk(places: Places) -> Finding:
         p for p in (places.local, *places.local.parents) if p.exists()
     )
     free = shutil.disk_usage(folder).free / 1e9
+    if places.local.exists() and not places.local.is_dir():
+        return Finding(
+            "home",
+            "problem",
+            f"{places.local} is a file",
+            "choose a folder with AUTOLLM_HOME",
+        )
     if not os.access(folder, os.W_OK):
         return Finding(
             "home",
