@@ -167,10 +167,13 @@ def unfinished(study: Study) -> Iterator[Warn]:
         listed = ", ".join(
             f"{c} {status}" for status, c in sorted(counts.items())
         )
+        bounds = [here.bounds for here in study.rows if here.bounds is not None]
+        held = sum(len(losses) for _, losses, _ in bounds)
         yield Warn(
             "unfinished",
             f"{n} of {len(study.evidence.runs)} runs did not end by themselves ({listed})"
-            ": they count for nothing here, also where they were stopped for doing badly.",
+            f": {held} count as bounds of what they would have reached, {n - held} for "
+            "nothing.",
         )
 
 

@@ -32,6 +32,13 @@ from autollm.advisor.reading import (
     raw_cells,
     unreadable,
 )
+from autollm.advisor.seeds import without_seed_shifts
+from autollm.advisor.unfinished import (
+    Bounds,
+    bounds_of,
+    reached_outcomes,
+    with_reached,
+)
 from autollm.core.errors import (
     AdviceError,
     AutoLLMError,
@@ -46,6 +53,10 @@ from autollm.logs.catalog import builtin_mappings, load_mapping, own_mappings
 PARAMETRIZATION = re.compile(r"param(etri[sz]ation|eteri[sz]ation|_type)")
 MUP = re.compile(r"(use_?)?(u_?)?mup")
 """Columns that declare how the width enters a model's rates."""
+SEEDS = "seeds"
+"""Code of the note on seeds' common shifts."""
+REACHED = "reached"
+"""Code of the note on stopped runs that are outcomes."""
 MARTS = ("mart_gym__outcomes", "dim_spaces", "fct_learning_curves", "stg_runs")
 
 
@@ -73,6 +84,8 @@ class Evidence:
     """Whether costs are FLOPs; if not, they only order the experiments."""
     context: dict[str, str] = field(default_factory=dict)
     """Settings that are never pooled, and the parametrization where it is declared."""
+    bounds: dict[str, Bounds] = field(default_factory=dict)
+    """By experiment: stopped runs that are no outcomes, as inequalities."""
 
     @property
     def table_id(self) -> str:
@@ -174,13 +187,23 @@ def evidence_of_marts(
     mine = {name: _of_source(mart, source) for name, mart in marts.items()}
     mine, told, context = choose_context(mine, wanted or {})
     notes += told
-    outcomes = _with_compute(mine["mart_gym__outcomes"])
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
     for run in runs:
         key = run["source"], run["run_id"]
         run["cells"], run["line"] = cells.get(key, ({}, 0))
     constants = _constants([r["cells"] for r in runs])
     context |= _declared(constants)
+    outcomes = mine["mart_gym__outcomes"]
+    shifted = without_seed_shifts(runs)
+    if shifted is not runs:
+        outcomes = _averaged_again(outcomes, shifted)
+        notes += ((SEEDS, "what seeds shift in all cells alike is taken out"),)
+    moved = reached_outcomes(runs)
+    if moved:
+        outcomes = with_reached(outcomes, moved)
+        runs = _counted_there(runs, moved)
+        notes += ((REACHED, _reached_text(moved)),)
+    outcomes = _with_compute(outcomes)
     table = _outcome_table(outcomes, mine, context)
     return Evidence(
         source,
@@ -192,7 +215,50 @@ def evidence_of_marts(
         _replica_sd(outcomes),
         None not in mine["mart_gym__outcomes"]["compute_flops"].to_pylist(),
         context,
+        bounds_of(runs, mine["fct_learning_curves"], _sign_of(outcomes)),
     )
+
+
+def _averaged_again(outcomes: pa.Table, runs: list[dict[str, Any]]) -> pa.Table:
+    """The outcome mart with means over the objectives of `runs`, where all replicas of a
+    cell finished.
+    """
+    cells: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        if run["is_outcome"]:
+            key = run["experiment_id"], run["config_id"]
+            cells.setdefault(key, []).append(run["objective_value"])
+    rows = outcomes.to_pylist()
+    for row in rows:
+        values = cells.get((row["experiment_id"], row["config_id"]), [])
+        if values and row["n_diverged"] == 0:
+            row["objective_mean"] = float(np.mean(values))
+    return pa.Table.from_pylist(rows, schema=outcomes.schema)
+
+
+def _counted_there(
+    runs: list[dict[str, Any]], moved: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The runs, those of `moved` as outcomes where they count."""
+    there = {run["run_id"]: run for run in moved}
+    listed = []
+    for run in runs:
+        run = there.get(run["run_id"], run)
+        counts = run["run_id"] in there
+        listed.append(run | {"status": "finished"} if counts else run)
+    return listed
+
+
+def _reached_text(moved: list[dict[str, Any]]) -> str:
+    return (
+        f"{len(moved)} runs that were stopped count at what they reached, since their "
+        "rate was constant or annealed there"
+    )
+
+
+def _sign_of(outcomes: pa.Table) -> float:
+    direction = outcomes["objective_direction"][0].as_py()
+    return -1.0 if direction == "max" else 1.0
 
 
 def _one_source(outcomes: pa.Table, source: str) -> str:

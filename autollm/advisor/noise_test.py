@@ -68,19 +68,23 @@ def noise_test(
 
 def pooled_noise(evidence: Evidence) -> tuple[float | None, int]:
     """Standard deviation of one run and its degrees of freedom, over all configurations
-    of one experiment with more than one finished run; None and 0 without any.
+    of one experiment with more than one finished run; None and 0 without any. Runs of
+    one trunk share what happened before they parted: they count once, by their mean.
     """
-    cells: dict[tuple[str, str], list[float]] = {}
-    for run in evidence.runs:
+    trunks: dict[tuple[str, str, str | int], list[float]] = {}
+    for number, run in enumerate(evidence.runs):
         value = run["objective_value"]
         if (
             run["status"] == "finished"
             and value is not None
             and np.isfinite(value)
         ):
-            cells.setdefault(
-                (run["experiment_id"], run["config_id"]), []
-            ).append(value)
+            trunk = run.get("trunk_id") or number
+            key = run["experiment_id"], run["config_id"], trunk
+            trunks.setdefault(key, []).append(value)
+    cells: dict[tuple[str, str], list[float]] = {}
+    for (experiment, config, _), values in trunks.items():
+        cells.setdefault((experiment, config), []).append(np.mean(values))
     squares = 0.0
     degrees = 0
     for values in cells.values():

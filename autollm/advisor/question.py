@@ -9,7 +9,7 @@ evidence and target give an equal view, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,12 +84,15 @@ def make_question(
     pool: np.ndarray | None = None,
     constraints: Constraints | None = None,
     most_rows: int = MOST_ROWS,
+    stopped: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Question:
     """The question at `fidelity` from the experiments `levels` of a table.
 
     `space`: another window than the evidence's own. `pool` [n, d]: candidates, where
     they are known (a backtest lists the hidden experiment's rows). `constraints`: what
-    candidates must keep. `most_rows`: of the view, all levels together.
+    candidates must keep. `most_rows`: of the view, all levels together. `stopped`: by
+    level, runs that were stopped for doing badly, points [m, d] and what their ends are
+    expected to be: policies read them as rows.
 
     Raises:
         AdviceError: no candidate keeps them.
@@ -98,7 +101,10 @@ def make_question(
     space = without_rate_rule(space or first.space, first.context)
     z = np.log2(np.array(list(fidelity.values())))
     share = max(most_rows // len(levels), LEAST_SHARE)
-    evidence = tuple(_evidence(table, e, share) for e in levels)
+    told = stopped or {}
+    evidence = tuple(
+        _with_stopped(_evidence(table, e, share), told.get(e)) for e in levels
+    )
     evidence = tuple(
         sorted(evidence, key=lambda t: (t.cost_flops, t.experiment_id))
     )
@@ -149,6 +155,20 @@ def _evidence(table: OutcomeTable, e: int, share: int) -> EvidenceTable:
         table.losses(e)[rows],
         table.column("diverged", e)[rows],
         here.compute_flops,
+    )
+
+
+def _with_stopped(
+    evidence: EvidenceTable, stopped: tuple[np.ndarray, np.ndarray] | None
+) -> EvidenceTable:
+    if stopped is None or not len(stopped[1]):
+        return evidence
+    points, losses = stopped
+    return replace(
+        evidence,
+        points=np.concatenate([evidence.points, points]),
+        loss=np.concatenate([evidence.loss, losses]),
+        diverged=np.append(evidence.diverged, np.zeros(len(losses), bool)),
     )
 
 

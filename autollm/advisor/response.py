@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autollm.advisor.censored import Censored
+from autollm.advisor.quadratic import lowest_within, solve
 from autollm.core.space import Space
 from autollm.gym.tables.squashing import squash
 
@@ -49,13 +51,18 @@ LEAST_CURVATURE = 0.02
 
 @dataclass(frozen=True)
 class Rows:
-    """One experiment's evidence: z [f], points [n, d] in natural units, loss [n]."""
+    """One experiment's evidence: z [f], points [n, d] in natural units, loss [n].
+
+    bounds: stopped runs, as points [m, d], the loss that their ends would not have
+    crossed [m], and sides [m]: 1 at least, -1 at most.
+    """
 
     label: str
     z: np.ndarray
     points: np.ndarray
     loss: np.ndarray
     diverged: np.ndarray
+    bounds: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,8 @@ class Level:
             edge is -1 or 1 where the optimum lies below or above the experiment's rows.
         reached, reached_sd: minimum of the response, as loss, and its standard error.
         raw_best: the lowest recorded loss. scale: loss units of one u. stretch: its own
-            curvature over the common one.
+            curvature over the common one. stopped: runs bounded from below, points and
+            the loss that the fit expects of their ends, None without any.
     """
 
     label: str
@@ -81,6 +89,7 @@ class Level:
     raw_best: float
     scale: float
     stretch: float = 1.0
+    stopped: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def bracketed(self) -> bool:
@@ -168,6 +177,12 @@ class _Fit:
         self._on_cliff = np.concatenate(far)
         self._diverged = np.concatenate([e.diverged for e in experiments])
         self._weight = np.where(self._on_cliff, 0.0, 1.0)
+        self._bounds = Censored(
+            [e.bounds for e in experiments],
+            self._best,
+            self._scale,
+            self._centre,
+        )
         i, j = self._pairs
         self.curvature = np.diag(4 / self._extent**2)
         self.residual_sd = 0.0
@@ -194,7 +209,8 @@ class _Fit:
         one_hot = np.eye(len(self._experiments))[c]
         curved = x[:, self._columns]
         i, j = self._pairs
-        own = (one_hot[:, :, None] * curved[:, None, :]).reshape(len(x), -1)
+        own = one_hot[:, :, None] * curved[:, None, :]
+        own = own.reshape(len(x), one_hot.shape[1] * curved.shape[1])
         squares = curved[:, i] * curved[:, j]
         height = np.einsum("ni,ij,nj->n", curved, self.curvature, curved)
         stretch = one_hot * height[:, None]
@@ -229,20 +245,23 @@ class _Fit:
         """
         design = self._rows(self._x, self._c)
         mean, precision = self._prior()
-        theta, covariance = _solve(
-            design, self._u, self._weight, mean, precision
-        )
+        bounds = self._bounds
+        edges = self._rows(bounds.x, bounds.c)
+        stacked = np.concatenate([design, edges])
+        u = np.concatenate([self._u, bounds.u])
+        weight = np.concatenate([self._weight, bounds.weight])
+        theta, covariance = solve(stacked, u, weight, mean, precision)
         n_shape = len(self._pairs[0])
         curvature = self._positive(theta[len(theta) - n_shape :])
         shape = curvature[self._pairs] * np.where(
             self._pairs[0] == self._pairs[1], 1, 2
         )
         if n_shape and np.abs(shape - theta[-n_shape:]).max() > 1e-12:
-            rest = self._u - design[:, -n_shape:] @ shape
-            head, _ = _solve(
-                design[:, :-n_shape],
+            rest = u - stacked[:, -n_shape:] @ shape
+            head, _ = solve(
+                stacked[:, :-n_shape],
                 rest,
-                self._weight,
+                weight,
                 mean[:-n_shape],
                 precision[:-n_shape],
             )
@@ -264,6 +283,7 @@ class _Fit:
         n_free = max(trust.sum() - self._n_used(precision, covariance), 1.0)
         self._variance = max(float(trust @ scaled**2) / n_free, 1e-12)
         self._weight = trust / sd**2
+        self._bounds.update(edges @ theta, self.residual_sd)
         self._theta = theta
         self._covariance = self._sandwich(
             design, residual, covariance, precision
@@ -333,7 +353,7 @@ class _Fit:
             optimum < low - 1e-9
         ).astype(int)
         if len(self._columns) <= FULL_SHAPE:
-            optimum_inside = self._within(optimum, low, high)
+            optimum_inside = lowest_within(self.curvature, optimum, low, high)
             at[self._columns] = optimum_inside
             row = self._rows(at[None], np.array([e]))[0]
         else:  # mixtures, lists: a point between rows need not exist
@@ -357,7 +377,20 @@ class _Fit:
             self._best[e],
             scale,
             self._stretch(e),
+            self._stopped(e),
         )
+
+    def _stopped(self, e: int) -> tuple[np.ndarray, np.ndarray] | None:
+        here = self._experiments[e]
+        if here.bounds is None:
+            return None
+        points, losses, sides = here.bounds
+        below = sides > 0
+        rows = self._rows(
+            points[below] - self._centre, np.full(int(below.sum()), e)
+        )
+        fitted = self._best[e] + self._scale * (rows @ self._theta)
+        return points[below], np.maximum(fitted, losses[below])
 
     def _slopes(self, e: int) -> np.ndarray:
         """b_e [d]."""
@@ -380,20 +413,6 @@ class _Fit:
             return np.empty(0)
         downhill = np.linalg.solve(self.curvature, self._slopes(e))
         return -0.5 * downhill / self._stretch(e)
-
-    def _within(
-        self, optimum: np.ndarray, low: np.ndarray, high: np.ndarray
-    ) -> np.ndarray:
-        """Minimum of the bowl around `optimum` within a box, by coordinate descent."""
-        x = np.clip(optimum, low, high)
-        for _ in range(20 if len(x) > 1 else 1):
-            for j in range(len(x)):
-                pull = self.curvature[j] @ (x - optimum) - self.curvature[
-                    j, j
-                ] * (x[j] - optimum[j])
-                best = optimum[j] - pull / self.curvature[j, j]
-                x[j] = np.clip(best, low[j], high[j])
-        return x
 
     def _optimum_sd(self, e: int, optimum: np.ndarray) -> np.ndarray:
         """Delta method: c = -H^-1 b / (2 s), so dc = -H^-1 (db / 2 + dH c) / s - c ds / s,
@@ -431,17 +450,3 @@ def _common_scale(experiments: Sequence[Rows]) -> float:
     )
     positive = spreads[spreads > 0]
     return float(np.exp(np.log(positive).mean())) if len(positive) else 1.0
-
-
-def _solve(
-    design: np.ndarray,
-    u: np.ndarray,
-    weight: np.ndarray,
-    mean: np.ndarray,
-    precision: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean [p] and covariance [p, p] for unit weight variance."""
-    gram = (design * weight[:, None]).T @ design + np.diag(precision)
-    moment = design.T @ (weight * u) + precision * mean
-    covariance = np.linalg.inv(gram)
-    return covariance @ moment, covariance

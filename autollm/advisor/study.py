@@ -33,6 +33,7 @@ from autollm.advisor.question import (
     widened,
 )
 from autollm.advisor.response import Response, Rows, fit_response
+from autollm.core.errors import SpaceError
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
 
@@ -171,7 +172,14 @@ def study(
     outward = _outward(question, response, trends)
     space = refined(widened(question.space, outward))
     question = make_question(
-        table, levels, fidelity, trials, space, pool, constraints
+        table,
+        levels,
+        fidelity,
+        trials,
+        space,
+        pool,
+        constraints,
+        stopped=_stopped(levels, response),
     )
     return Study(
         evidence,
@@ -246,7 +254,42 @@ def rows_of(evidence: Evidence, e: int) -> Rows:
         table.points[e],
         table.losses(e),
         table.column("diverged", e),
+        _bounds(evidence, e),
     )
+
+
+def _stopped(
+    levels: Sequence[int], response: Response
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """By dense id: what the fit expects of runs that were stopped for doing badly."""
+    found = {}
+    for e, level in zip(levels, response.levels, strict=True):
+        if level.stopped is not None and len(level.stopped[1]):
+            found[e] = level.stopped
+    return found
+
+
+def _bounds(
+    evidence: Evidence, e: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Stopped runs of an experiment as `Rows.bounds`; those of another space count for
+    nothing.
+    """
+    here = evidence.table.experiments[e]
+    found = evidence.bounds.get(here.experiment_id)
+    if found is None:
+        return None
+    points = []
+    kept = []
+    for number, configuration in enumerate(found.configurations):
+        try:
+            points.append(here.space.encode(configuration))
+            kept.append(number)
+        except SpaceError:  # a knob's value that no finished run has
+            continue
+    if not points:
+        return None
+    return np.array(points), found.losses[kept], found.sides[kept]
 
 
 def octaves_of(question: Question, z: np.ndarray) -> np.ndarray:
