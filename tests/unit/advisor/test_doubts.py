@@ -148,7 +148,7 @@ def test_doubts__what_reading_noticed__is_a_warning(tmp_path):
 
 def test_doubts__every_code__stands_in_the_docs():
     page = (
-        Path(__file__).parents[3] / "docs" / "how-advice-is-made.md"
+        Path(__file__).parents[3] / "docs" / "advice-warnings.md"
     ).read_text()
     source = Path(doubts_module.__file__).read_text()
     found = set(re.findall(r'yield Warn\(\s*"([a-z-]+)"', source))
