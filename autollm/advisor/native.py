@@ -168,7 +168,9 @@ def _measured(
             return Spelling(
                 name, 1.0 if snapped and not steady else _neat(middle), whole
             )
-    return Spelling(column or knob.name)
+    told = [value for value in values if is_number(value)]
+    whole = bool(told) and all(float(value).is_integer() for value in told)
+    return Spelling(column or knob.name, whole=whole)
 
 
 def _weight(name: str, written: Any) -> float:

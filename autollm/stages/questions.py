@@ -180,4 +180,8 @@ def _answer(places: Places, name: str, question: Question) -> Answered:
 
 
 def _words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    words = []
+    for name, value in values.items():
+        shown = f"{value:.7g}" if isinstance(value, float) else value
+        words.append(f"{name} {shown}")
+    return ", ".join(words)

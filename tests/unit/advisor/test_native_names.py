@@ -177,7 +177,7 @@ def test_names_of__column_that_is_not_proportional__is_told_as_the_knob():
     for value in (1.0, 2.0, 3.0):
         config = json.dumps({"k": value**2})
         runs.append({"config_json": config, "cells": {"other": str(value)}})
-    assert names_of(space, {}, runs).spelling("k") == Spelling("k")
+    assert names_of(space, {}, runs).spelling("k") == Spelling("k", whole=True)
 
 
 def test_names_of__no_runs__are_the_mappings_columns():
