@@ -271,8 +271,11 @@ def _canonical(value: Any, digits: int | None) -> Any:
 
 
 def content_hash(text: str | bytes, length: int = 16) -> str:
-    """First `length` hex digits of a sha256."""
-    data = text.encode() if isinstance(text, str) else text
+    """First `length` hex digits of a sha256. A name of a file may hold bytes that are no
+    UTF-8; Python shows them as halves of surrogate pairs.
+    """
+    is_text = isinstance(text, str)
+    data = text.encode(errors="surrogatepass") if is_text else text
     return hashlib.sha256(data).hexdigest()[:length]
 
 

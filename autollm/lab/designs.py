@@ -7,8 +7,11 @@ What does not belong here: any one family's knobs (families/). Invariant: no ran
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from autollm.core.errors import FamilyError
 
 
 def even_points(dimensions: int) -> Iterator[list[float]]:
@@ -27,7 +30,16 @@ def even_cells(
 ) -> list[dict[str, Any]]:
     """n different combinations of the axes' values, by even points; more of them begin
     with the same.
+
+    Raises:
+        FamilyError: there are not so many.
     """
+    n_there_are = math.prod(map(len, axes.values()))
+    if n > n_there_are:
+        raise FamilyError(
+            f"{n} different cells of {', '.join(axes)} were asked for, and there are "
+            f"{n_there_are}. Fix: ask for fewer, or give the axes more values."
+        )
     out, points = [], even_points(len(axes))
     while len(out) < n:
         cell = {

@@ -103,7 +103,7 @@ def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
     try:
         raw = tomllib.loads(Path(chosen).read_text()) if chosen else {}
         return Settings.model_validate({**raw, **changes}).check()
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(
             f"settings {chosen} cannot be read: {error}. Expected a TOML file with "
             "fields of autollm/stages/settings.py."

@@ -178,3 +178,12 @@ def test_flat__with_a_prefix__begins_with_it():
 @given(st.dictionaries(st.text("ab", min_size=1, max_size=3), SCALARS))
 def test_flat__flat_already__stays_as_it_is(values):
     assert flat(values) == values
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "caf\udce9", "a\udfff\ud800b"])
+def test_content_hash__half_a_surrogate_pair__has_a_hash_of_its_own(text):
+    """A file's name may hold bytes that are no UTF-8, and a log such a text."""
+    assert len(content_hash(text)) == 16
+    assert content_hash(text) != content_hash(text.replace("\ud83d", "?"))[:15]
+    assert config_id({"x": text}) == config_id({"x": text})
+    assert config_id({"x": text}) != config_id({"x": "?"})
