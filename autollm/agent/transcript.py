@@ -62,9 +62,16 @@ class Turn:
 
 
 def render_call(call: Call) -> str:
-    """The call as the model writes it (the Hermes form, which chat servers parse too)."""
-    arguments = json.dumps(call.arguments)
-    return f'<tool_call>{{"name": "{call.name}", "arguments": {arguments}}}</tool_call>'
+    """The call as the model writes it (the Hermes form, which chat servers parse too).
+    No `<` stands within it, so that nothing in it ends the call or the turn.
+    """
+    parts = []
+    for value in (call.name, call.arguments):
+        parts.append(json.dumps(value).replace("<", "\\u003c"))
+    name, arguments = parts
+    return (
+        f'<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
+    )
 
 
 def render_turn(turn: Turn) -> str:
@@ -83,7 +90,7 @@ def parse_turn(text: str) -> Turn:
     thought = text[: found.start()].strip()
     try:
         raw = json.loads(found.group(1))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also digits without end
         return Turn(thought, None)
     well_formed = (
         isinstance(raw, dict)
