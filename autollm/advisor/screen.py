@@ -24,6 +24,7 @@ from autollm.advisor.answer import (
     PlannedRun,
     Proposal,
 )
+from autollm.advisor.target import NO_SIZE
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MARK = {"yes": "green", "partly": "yellow", "no": "red"}
@@ -143,6 +144,8 @@ def _heading(advice: Advice) -> Group:
     coordinates = ", ".join(
         f"{n} {_count(v)}" for n, v in target.fidelity.items()
     )
+    if list(target.fidelity) == [NO_SIZE]:
+        coordinates = "the size of your runs, which they do not tell"
     lines = [Text("Next run at ", style="bold") + _text(coordinates)]
     if target.times_evidence is not None:
         times = (

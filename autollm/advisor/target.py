@@ -18,6 +18,8 @@ from autollm.gym.tables.outcome_table import Experiment
 
 RATIO = re.compile(r"(\w+?)s?(?:_per_|/)(\w+)")
 """`tokens_per_param`, `D/N`: the first coordinate is that many times the second."""
+NO_SIZE = "one"
+"""The coordinate of evidence in which nothing says how large a run was, 1 everywhere."""
 SAME = 1e-6
 """Relative difference below which a coordinate counts as constant: canonical JSON
 keeps six digits."""
@@ -63,6 +65,19 @@ def resolve_target(
     names = list(experiments[0].fidelity)
     spelled = {n.lower(): n for n in names}
     spelled |= {c.lower(): n for n, c in columns.items() if n in names}
+    assumptions = []
+    if names == [NO_SIZE]:
+        assumptions = [
+            Assumption(
+                "target-size",
+                f"your runs do not say how large they are: the answer holds at their own "
+                f"size, not at {name} = {value:g}",
+                "guessed",
+            )
+            for name, value in said.items()
+            if name.lower() not in spelled
+        ]
+        said = {n: v for n, v in said.items() if n.lower() in spelled}
     given, ratios = _split(said, spelled)
     for ratio, (upper, lower, value) in ratios.items():
         if lower in given:
@@ -78,7 +93,7 @@ def resolve_target(
             raise QuestionError(
                 f"--target: {ratio} needs {lower} or {upper} beside it."
             )
-    assumptions = [
+    assumptions += [
         Assumption("target", f"{columns.get(n, n)} = {v:g}", "said")
         for n, v in given.items()
     ]

@@ -106,11 +106,8 @@ def explored(
     from autollm.advisor.options import Options
     from autollm.advisor.recommend import explore
     from autollm.advisor.written import read_plan
-    from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
 
-    if not asked.target and not asked.budget:
-        raise QuestionError("no target. Fix: --target params=7B,tokens=140B")
     said = Said(
         asked.objective,
         tuple(split(asked.knobs)),

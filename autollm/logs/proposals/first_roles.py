@@ -32,6 +32,8 @@ closer look.
 """
 
 
+USUALLY = 0.9
+"""Share of the rows in which a column is filled that every run has."""
 LEAST_FINISHED = 4
 
 
@@ -51,7 +53,7 @@ def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
     roles.states = read_states(table, roles.free)
     for name in roles.states.columns:
         roles.give(name, "status", roles.states.why(name))
-    is_finished = roles.states.is_finished(len(table.lines))
+    is_finished = roles.states.is_finished(len(table.lines)) & ~_hollow(table)
     is_enough = is_finished.sum() >= max(
         LEAST_FINISHED, LEAST_SHARE * len(is_finished)
     )
@@ -68,6 +70,22 @@ def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
     _named(roles)
     _keys(roles)
     return roles
+
+
+def _hollow(table: Table) -> np.ndarray:
+    """Of each row, whether it lacks most of what nearly all others have: a line of
+    averages or notes below a table, and no run.
+    """
+    n_rows = len(table.lines)
+    filled = np.array(
+        [c.codes >= 0 for c in table.columns.values() if c.present]
+    )
+    if not len(filled):
+        return np.zeros(n_rows, dtype=bool)
+    usual = filled[filled.mean(axis=1) >= USUALLY]
+    if len(usual) < 3:
+        return np.zeros(n_rows, dtype=bool)
+    return usual.mean(axis=0) < 0.5
 
 
 def _empty_and_index(roles: Roles) -> None:

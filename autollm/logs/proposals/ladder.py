@@ -22,6 +22,7 @@ from autollm.logs.proposals.sizes import (
     TextSizes,
     levels_of,
     positive_numbers,
+    size_of,
     sizes_of,
     stated_sizes,
 )
@@ -218,8 +219,26 @@ class _Search:
                     )
             if name == "tokens" and self.ladder.coordinates:
                 return
-            if name == "params" and not self.ladder.coordinates:
+            is_open = name == "params" and not self.ladder.coordinates
+            if is_open and not self._take_constant_text():
                 self._take_computed("params", least_levels=1)
+
+    def _take_constant_text(self) -> bool:
+        """The one model that all runs are of, where its name states its size."""
+        for raw in self._roles.named("constant"):
+            column = self._roles.finished[raw]
+            if column.kind != "text" or not column.name.is_a("size_word"):
+                continue
+            size = size_of(column.levels[0])
+            if size is not None:
+                texts = TextSizes({column.levels[0]: size})
+                coordinate = Coordinate("params", raw, "", "", texts)
+                self.ladder.coordinates.append(coordinate)
+                self.ladder.known["params"] = "params"
+                why = f"by its name, though it is {size:g} in every row"
+                self._roles.give(raw, "fidelity", why)
+                return True
+        return False
 
     def _take(self, name: str, column: Column, why: str) -> None:
         raw = column.name.raw

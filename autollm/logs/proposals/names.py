@@ -25,6 +25,10 @@ _GENERIC_LAST = re.compile(
 )
 """Last segments that say nothing without the segment before them."""
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
+_RATIO = re.compile(
+    r"(wall[ _]?time|time|ms|s|sec(ond)?s?|hours?|h|d|tok(en)?s?|samples?|seqs?|t?flops?"
+    r"|cost|usd|gpu[ _]?h(ours?)?)/[^/]+"
+)
 _FACTOR = re.compile(
     r"(?:[_\s(\[-](?:in[_\s])?)(?P<letter>k|m|mm|mn|b|bn|t|thousands?|millions?|billions?|"
     r"trillions?)[)\]]?$",
@@ -75,7 +79,11 @@ class Name:
 
     @cached_property
     def last(self) -> str:
-        """The last segment as words; all of them where it says nothing alone."""
+        """The last segment as words; all of them where it says nothing alone, or is what
+        something is counted per (`time/epoch`, `tokens/param`).
+        """
+        if _RATIO.fullmatch(self.path.lower()):
+            return self.full
         segment = plain(re.split(r"[/.:]", self.path.rstrip("/.:"))[-1])
         return self.full if _GENERIC_LAST.match(segment) else segment
 

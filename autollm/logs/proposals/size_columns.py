@@ -38,7 +38,8 @@ class Sizes:
         found = []
         for raw in names:
             column = roles.finished[raw]
-            is_named = column.name.is_a(entry) or column.unit == entry
+            is_unit = column.unit == entry and not _is_knob(column)
+            is_named = column.name.is_a(entry) or is_unit
             is_named = is_named or (entry == "params" and _is_size(column))
             if (
                 not is_named
@@ -66,12 +67,10 @@ class Sizes:
         found = []
         for raw in self._roles.free:
             column = self._roles.finished[raw]
-            is_known = column.name.is_a("rate", "knobs") or column.name.is_a(
-                "size", "knobs"
-            )
             texts = [str(cell) for cell in column.present]
             is_size = bool(texts) and all(map(_SIZE_TEXT.fullmatch, texts))
-            if is_size and column.is_numeric and not is_known:
+            is_size = is_size and column.is_numeric and not column.unit
+            if is_size and not _is_knob(column):
                 found.append(column)
         return sorted(found, key=lambda c: float(np.median(c.finite)))
 
@@ -140,6 +139,11 @@ class Sizes:
         parameters follow from the number of experts, the active ones do not.
         """
         return sum(determines([size], c) for c in self.varying("size", "knobs"))
+
+
+def _is_knob(column: Column) -> bool:
+    name = column.name
+    return name.is_a("rate", "knobs") or name.is_a("size", "knobs")
 
 
 def _is_size(column: Column) -> bool:

@@ -63,3 +63,14 @@ def test_resolve_target__unknown_coordinate__names_the_known():
 def test_parse_target__no_positive_number__is_a_question_error(text):
     with pytest.raises(QuestionError, match="no coordinate"):
         parse_target(text)
+
+
+def test_resolve_target__evidence_without_any_size__holds_at_its_own():
+    sizeless = Experiment(
+        "e", "e", "s", "f", {"one": 1.0}, 1.0, "loss", "min", SPACE
+    )
+    experiments = [sizeless]
+    target, assumptions = resolve_target({"params": 7e9}, experiments, {})
+    assert target == {"one": 1.0}
+    assert [a.code for a in assumptions] == ["target-size", "target-constant"]
+    assert "params = 7e+09" in assumptions[0].text

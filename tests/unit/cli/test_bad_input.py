@@ -248,7 +248,8 @@ def test_advice__target_that_is_none__is_code_2_and_an_error_object(
 ):
     monkeypatch.setenv("AUTOLLM_HOME", str(home))
     logs = files / "runs.csv"
-    logs.write_text("lr,params,loss\n0.1,1000,2.0\n0.2,1000,1.9\n")
+    rows = "0.1,1000,2.0\n0.2,1000,1.9\n0.1,9000,1.8\n0.2,9000,1.7\n"
+    logs.write_text("lr,params,loss\n" + rows)
     done = call(command, logs, "--target", target, "--json")
     assert not done.traceback
     assert done.code == 2

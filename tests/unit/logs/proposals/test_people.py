@@ -396,3 +396,41 @@ def test_propose__rates_and_bits_that_trackers_log__are_what_they_are(
         del row["batch_size"]
     found = proposed(tmp_path, rows)
     assert set(knobs(found)) == {"lr", "bits"}
+
+
+def test_propose__averages_below_the_table__are_no_run(tmp_path):
+    rows = sweep()
+    empty = dict.fromkeys(rows[0], "")
+    found = proposed(
+        tmp_path, [*rows, empty | {"run": "average", "val_loss": 2.9}]
+    )
+    assert found.n_land == 27 and knobs(found)["lr"].scale == "log"
+    assert "rows-set-aside" in codes(found)
+
+
+def test_propose__batch_in_tokens__is_no_count_of_the_runs_tokens(tmp_path):
+    rows = sweep()
+    for row in rows:
+        row["batch_size"] = f"{row['batch_size']}K tokens"
+    assert set(knobs(proposed(tmp_path, rows))) == {"lr", "batch_size"}
+    for row in rows:
+        del row["tokens"]
+    found = proposed(tmp_path, rows)
+    assert set(fidelity(found)) == {"params"}
+
+
+def test_propose__one_model_by_name__is_the_size_of_all_runs(tmp_path):
+    rows = []
+    for number, rate in enumerate((1e-4, 2e-4, 4e-4, 8e-4)):
+        row = {"base_model": "Qwen/Qwen2.5-1.5B", "learning_rate": rate}
+        rows.append(row | {"epochs": 2, "eval_loss": 1.2 + 0.013 * number})
+    found = proposed(tmp_path, rows)
+    assert found.summary.ladder[0]["fidelity"]["params"] == 1.5e9
+
+
+def test_propose__minutes__are_no_sizes(tmp_path):
+    rows = sweep(**{"time/epoch": lambda i: f"{10 + i % 7}m"})
+    for row in rows:
+        del row["params"], row["tokens"]
+    found = proposed(tmp_path, rows)
+    assert roles(found)["time/epoch"] != "fidelity"
