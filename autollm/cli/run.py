@@ -57,6 +57,7 @@ def run(
             *(["--to", to] if to else []),
         ]
     )
+    _say_faults(home)
     if code:
         raise typer.Exit(code)
     if to is None:
@@ -79,6 +80,19 @@ def run_child(arguments: list[str]) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _say_faults(home: str | None) -> None:
+    """Which sources the tables leave out, why, and how that is mended."""
+    from autollm.core.places import resolve
+    from autollm.stages.warehouse import source_faults
+
+    for source, fault in source_faults(resolve(home)).items():
+        typer.echo(
+            f"set aside: the source {source}: {fault}. Fix: correct its mapping, then "
+            f"autollm ingest --again {source}; or autollm sources remove {source}",
+            err=True,
+        )
 
 
 def _say_results(home: str | None) -> None:

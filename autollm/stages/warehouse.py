@@ -85,6 +85,22 @@ def lake_moment(places: Places) -> Iterator[dict[str, str]]:
         }
 
 
+def source_faults(places: Places) -> dict[str, str]:
+    """What is wrong about sources as a whole, by name: the marts leave them out, and no
+    other source is stopped. Empty before the first build.
+    """
+    import pyarrow.parquet as pq
+
+    path = places.marts / "dim_sources.parquet"
+    if not path.exists():
+        return {}
+    found = {}
+    for row in pq.read_table(path, columns=["source", "fault"]).to_pylist():
+        if row["fault"]:
+            found[row["source"]] = row["fault"]
+    return found
+
+
 def is_damage(said: str) -> bool:
     """Whether DuckDB's words are about a file whose bytes are not what it wrote."""
     return any(words in said for words in DAMAGE)

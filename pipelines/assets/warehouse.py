@@ -16,7 +16,7 @@ from dagster_dbt import (
 from autollm.core.errors import SetupError
 from autollm.core.places import Places, resolve
 from pipelines import groups
-from pipelines.dbt_project import prepared_project
+from pipelines.dbt_project import incremental_digest, prepared_project
 from pipelines.resources import JobSettings
 
 
@@ -31,6 +31,10 @@ class Translator(DagsterDbtTranslator):
             if dbt_resource_props["resource_type"] == "source"
             else groups.WAREHOUSE
         )
+
+
+SOURCES = "dim_sources"
+"""The mart that says which sources are at fault."""
 
 
 def build_dbt_assets() -> dg.AssetsDefinition:
@@ -72,6 +76,16 @@ def build_dbt_assets() -> dg.AssetsDefinition:
     return dbt_build
 
 
+def faults_in_markdown(places: Places) -> dg.MarkdownMetadataValue:
+    """The sources that the marts leave out, with what is wrong about each."""
+    from autollm.stages.warehouse import source_faults
+
+    lines = []
+    for source, fault in source_faults(places).items():
+        lines.append(f"- `{source}`: {fault}")
+    return dg.MetadataValue.md("\n".join(lines) or "none")
+
+
 def _built(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, places: Places
 ) -> Iterator[Any]:
@@ -86,15 +100,27 @@ def _built(
     from autollm.stages.warehouse import is_damage, set_aside
 
     folder = places.dbt_target / "build"
+    stamp = places.dbt_target / "incremental.digest"
+    digest = incremental_digest()
+    is_known = stamp.exists() and stamp.read_text() == digest
+    options = [] if is_known else ["--full-refresh"]
     try:  # dagster-dbt opens the file, too: its own connection comes first
         build = dbt.cli(
-            ["build"], context=context, target_path=folder, raise_on_error=False
+            ["build", *options],
+            context=context,
+            target_path=folder,
+            raise_on_error=False,
         )
-        yield from build.stream()
+        for event in build.stream():
+            if isinstance(event, dg.Output) and event.output_name == SOURCES:
+                told = faults_in_markdown(places)
+                context.add_output_metadata({"set aside": told}, SOURCES)
+            yield event
         error = build.get_error()
     except duckdb.Error as refused:
         error = refused
     if error is None:
+        stamp.write_text(digest)
         return
     if not is_damage(str(error)):
         raise error

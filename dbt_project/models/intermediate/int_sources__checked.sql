@@ -10,7 +10,8 @@ with experiments as (
         count(distinct space_id) > 1 as has_two_spaces,
         count(distinct ladder_id) > 1 as has_two_ladders,
         count(distinct objective_name) > 1 or count(distinct objective_direction) > 1 as has_two_objectives,
-        count(distinct data_sha256) > 1 as has_two_data_sets
+        count(distinct data_sha256) > 1 as has_two_data_sets,
+        count(cost_flops) = 0 and count(*) filter (is_outcome) > 0 as has_no_cost
     from {{ ref('stg_runs') }}
     group by source, experiment_id
 
@@ -27,6 +28,7 @@ judged as (
             when has_two_ladders then 'its runs were mapped with different fidelity coordinates'
             when has_two_objectives then 'its runs have different objectives'
             when has_two_data_sets then 'its runs used different data'
+            when has_no_cost then 'no run says what it cost, by which experiments are ordered'
         end as fault
     from experiments
 
