@@ -20,6 +20,8 @@ from typing import Literal
 Status = Literal[
     "finished", "diverged", "failed", "killed", "pruned", "running"
 ]
+OUTCOMES: tuple[Status, ...] = ("finished", "diverged")
+"""Statuses with which a run is an outcome at landing (docs/mapping-files.md)."""
 
 _WORDS: dict[Status, tuple[str, ...]] = {
     "finished": (

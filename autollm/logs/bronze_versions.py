@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from autollm.core.errors import RecordError
 from autollm.core.records import content_hash
+from autollm.core.statuses import OUTCOMES
 from autollm.logs.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS
 
 _FIRST = "autollm.bronze/1"
-_OUTCOMES = ("finished", "diverged")
 _NO_END = "no end record"
 """How the first version began the reason of a run whose log had no end."""
 
@@ -65,7 +65,7 @@ def _run(row: dict[str, Any]) -> dict[str, Any]:
         "context_id": content_hash(context),
         "trunk_id": "",
         "status": status,
-        "is_outcome": status in _OUTCOMES,
+        "is_outcome": status in OUTCOMES,
         "n_points": 0,
         "points_digest": "",
     }

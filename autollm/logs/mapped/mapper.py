@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +18,8 @@ from autollm.core.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.mapped.query import text
 from autollm.logs.mapped.rows_sql import RowsSql
-from autollm.logs.mapped.sheet import Sheet
+from autollm.logs.mapped.settings_sql import SettingsSql, is_part
+from autollm.logs.mapped.sheet import Sheet, cells_of
 from autollm.logs.relation import OWN_COLUMNS, Relation
 from autollm.logs.tables.columns import text_of
 from autollm.logs.tables.run_log import N_LINES_COLUMN, RAW_COLUMN
@@ -56,27 +58,34 @@ class Mapper:
             MappingError: the mapping is beyond what can be computed.
         """
         runs = relation.runs
+        at_kind, first = distinct_rows(runs, setting_columns(mapping, runs))
+        kinds = Sheet(mapping, runs.take(first), styles, runs)
         sheet = Sheet(mapping, runs, styles)
-        select = RowsSql(mapping, sheet, relation).select()
-        self.connection.register("sheet", sheet.table())
-        try:
-            # a mapping's own text can be beyond what DuckDB plans
-            found = self.connection.sql(select).to_arrow_table()
-        except duckdb.Error as error:
-            raise MappingError(
-                f"the mapping {mapping.source!r} cannot be computed: {error}"
-            ) from None
-        finally:
-            self.connection.unregister("sheet")
+        settings = self._select(
+            SettingsSql(mapping, kinds, "sheet").select(), kinds
+        )
+        found = self._select(RowsSql(mapping, sheet, relation).select(), sheet)
+        found = _with_settings(found, settings, at_kind, mapping)
         found = found.append_column("header_json", self._raw_json(runs))
         found = found.append_column("n_lines", _n_lines(runs))
         is_bad = pc.is_valid(found["reason"])
-        is_good = pc.invert(is_bad)
-        runs = found if pc.all(is_good).as_py() else found.filter(is_good)
-        return MappedRuns(
-            runs.drop_columns(["reason"]),
-            _bad(found.filter(is_bad)),
-        )
+        good = found
+        if pc.any(is_bad).as_py():
+            good = found.filter(pc.invert(is_bad))
+        bad = _bad(found.filter(is_bad))
+        return MappedRuns(good.drop_columns(["reason"]), bad)
+
+    def _select(self, select: str, sheet: Sheet) -> pa.Table:
+        self.connection.register("sheet", sheet.table())
+        try:
+            # a mapping's own text can be beyond what DuckDB plans
+            return self.connection.sql(select).to_arrow_table()
+        except duckdb.Error as error:
+            raise MappingError(
+                f"the mapping {sheet.mapping.source!r} cannot be computed: {error}"
+            ) from None
+        finally:
+            self.connection.unregister("sheet")
 
     def _raw_json(self, runs: pa.Table) -> pa.Array | pa.ChunkedArray:
         """Each row as it was logged, as a JSON object with sorted keys."""
@@ -96,7 +105,7 @@ class Mapper:
         raw = {
             f"r{index}": column for index, column in enumerate(columns.values())
         }
-        raw["row_"] = pa.array(range(runs.num_rows), pa.int64())
+        raw["row_"] = pa.array(np.arange(runs.num_rows))
         pairs = [f"{text(name)}, r{index}" for index, name in enumerate(names)]
         self.connection.register("raw", pa.table(raw))
         try:
@@ -106,6 +115,72 @@ class Mapper:
             return self.connection.sql(sql).to_arrow_table()["j"]
         finally:
             self.connection.unregister("raw")
+
+
+def _with_settings(
+    found: pa.Table, settings: pa.Table, at_kind: np.ndarray, mapping: Mapping
+) -> pa.Table:
+    """Rows with what their settings came to, as codes of the distinct ones."""
+    codes = pa.array(at_kind, pa.int32())
+    levels = settings["level_id"].to_pylist()
+    if mapping.group is None:
+        ids = pa.array([f"{mapping.source}:{level}" for level in levels])
+        experiment = pa.DictionaryArray.from_arrays(codes, ids)
+    else:
+        parts = (mapping.source + "/", found["group"], ":")
+        level = settings["level_id"].combine_chunks().take(codes)
+        experiment = pc.binary_join_element_wise(*parts, level, "")
+    found = found.append_column("experiment_id", experiment)
+    for name in settings.column_names:
+        if name not in ("level_id", "reason", "row_"):
+            cells = settings[name].combine_chunks()
+            column = pa.DictionaryArray.from_arrays(codes, cells)
+            found = found.append_column(name, column)
+    reasons = settings["reason"].combine_chunks()
+    if reasons.null_count == len(reasons):
+        return found
+    reason = pc.coalesce(reasons.take(codes), found["reason"])
+    index = found.schema.get_field_index("reason")
+    return found.set_column(index, "reason", reason)
+
+
+def setting_columns(mapping: Mapping, runs: pa.Table) -> list[str]:
+    """The columns of a table that decide a run's configuration, context and fidelity."""
+    formulas = {derived.name: derived.value for derived in mapping.derived}
+    names = [*runs.column_names, *mapping.lookup_of]
+    waiting = [entry.column for entry in (*mapping.context, *mapping.fidelity)]
+    for knob in mapping.knobs:
+        waiting += [n for n in names if is_part(knob, n)] or [knob.column]
+    found: dict[str, None] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in formulas:
+            for part in formulas.pop(name).names:
+                waiting.append(mapping.column_of.get(part, part))
+        elif name in mapping.lookup_of:
+            waiting += mapping.lookup_of[name].columns
+        elif name in runs.column_names:
+            found[name] = None
+    return list(found)
+
+
+def distinct_rows(
+    runs: pa.Table, columns: list[str]
+) -> tuple[np.ndarray, pa.Array]:
+    """Which distinct combination of these cells each row has, and the first row of
+    each combination.
+    """
+    n_rows = runs.num_rows
+    codes = np.zeros(n_rows, np.int64)
+    for name in columns:
+        cells = cells_of(runs.column(name)).dictionary_encode("encode")
+        codes = codes * max(len(cells.dictionary), 1)
+        codes += cells.indices.to_numpy()
+        codes = pa.array(codes).dictionary_encode().indices.to_numpy()
+        codes = codes.astype(np.int64)
+    first = np.zeros(codes.max(initial=-1) + 1, np.int64)
+    first[codes[::-1]] = np.arange(n_rows)[::-1]  # the last one written stays
+    return codes, pa.array(first)
 
 
 def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
@@ -122,7 +197,7 @@ def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
 def _n_lines(runs: pa.Table) -> pa.Array | pa.ChunkedArray:
     if N_LINES_COLUMN in runs.column_names:
         return runs[N_LINES_COLUMN].cast(pa.int64())
-    return pa.array([1] * runs.num_rows, pa.int64())
+    return pa.array(np.ones(runs.num_rows, np.int64))
 
 
 def _bad(rows: pa.Table) -> pa.Table:

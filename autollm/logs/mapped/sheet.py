@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,27 +31,45 @@ class Sheet:
     """A relation's runs with derived columns beside them, under short names.
 
     `styles` are those of earlier chunks of the same file; new columns are added to it.
+    `whole` are the runs of which these are the distinct ones: all cells say how numbers
+    are written.
     """
 
     def __init__(
-        self, mapping: Mapping, runs: pa.Table, styles: dict[str, Style]
+        self,
+        mapping: Mapping,
+        runs: pa.Table,
+        styles: dict[str, Style],
+        whole: pa.Table | None = None,
     ):
         self.mapping, self._styles = mapping, styles
+        self._runs = runs
+        self._whole = runs if whole is None else whole
         self.n_rows = runs.num_rows
-        self.raw: dict[str, pa.Array] = {}
-        for name in runs.column_names:
-            self.raw[name] = _one_chunk(runs.column(name))
         self.columns: dict[str, pa.Array] = {}
         self._names: dict[tuple[str, ...], str] = {}
-        self.lookup_problem: dict[str, str] = {}
-        for lookup in mapping.lookup:
-            self._look_up(lookup)
+        self._raw: dict[str, pa.Array] = {}
+        self._lookup_problems: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that there are, those of look-ups included."""
+        return [*self._runs.column_names, *self.mapping.lookup_of]
+
+    def lookup_problem(self, column: str) -> str | None:
+        """Why a look-up gives no value in this column, in SQL; None where it is no
+        look-up's.
+        """
+        if column not in self.mapping.lookup_of:
+            return None
+        self._cells(column)
+        return self._lookup_problems[column]
 
     def table(self) -> pa.Table:
         """What the query reads: the columns that were asked for."""
         columns = {
             **self.columns,
-            "row_": pa.array(range(self.n_rows), pa.int64()),
+            "row_": pa.array(np.arange(self.n_rows)),
         }
         return pa.table(columns)
 
@@ -103,22 +122,22 @@ class Sheet:
 
     def _named(self, key: tuple[str, ...], make: Callable[[], pa.Array]) -> str:
         if key not in self._names:
+            cells = make()  # a look-up makes columns of its own
             name = f"c{len(self.columns)}_"
-            self.columns[name] = make()
+            self.columns[name] = cells
             self._names[key] = name
         return self._names[key]
 
     def _cells(self, name: str) -> pa.Array:
-        cells = self.raw.get(name)
-        if cells is None:
-            return pa.nulls(self.n_rows, pa.string())
-        if pa.types.is_string(cells.type):
-            return pc.if_else(
-                pc.equal(cells, ""), pa.scalar(None, pa.string()), cells
-            )
-        return (
-            cells.cast(pa.string()) if pa.types.is_null(cells.type) else cells
-        )
+        if name not in self._raw:
+            lookup = self.mapping.lookup_of.get(name)
+            if lookup is not None:
+                self._look_up(lookup)
+            elif name in self._runs.column_names:
+                self._raw[name] = cells_of(self._runs.column(name))
+            else:
+                self._raw[name] = pa.nulls(self.n_rows, pa.string())
+        return self._raw[name]
 
     def _numbers(self, name: str, missing: Scalar | None) -> pa.Array:
         cells = self._cells(name)
@@ -146,14 +165,13 @@ class Sheet:
 
     def _decide_styles(self, name: str) -> None:
         """How numbers are written is told by all columns that are not plain."""
-        odd = {name: self._cells(name)}
-        for other, cells in self.raw.items():
-            if pa.types.is_string(cells.type) and other not in (
-                FILE_COLUMN,
-                name,
-            ):
-                odd[other] = cells
-        distinct = {n: pc.unique(cells).to_pylist() for n, cells in odd.items()}
+        distinct = {name: pc.unique(self._cells(name)).to_pylist()}
+        for other in self._whole.column_names:
+            if other in (FILE_COLUMN, name):
+                continue
+            cells = cells_of(self._whole.column(other))
+            if pa.types.is_string(cells.type):
+                distinct[other] = pc.unique(cells).to_pylist()
         found = styles_of(distinct, self.mapping.decimal)
         self._styles[name] = found[name]
 
@@ -178,17 +196,21 @@ class Sheet:
         problem = self._named(("lookup", *lookup.columns), lambda: taken)
         for index, name in enumerate(lookup.outputs):
             cells = [None if isinstance(e, str) else e[index] for e in per_key]
-            self.raw[name] = _typed(cells).take(encoded.indices)
-            self.lookup_problem[name] = problem
+            self._raw[name] = _typed(cells).take(encoded.indices)
+            self._lookup_problems[name] = problem
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks()
-    if isinstance(found, pa.ChunkedArray):
-        return (
-            pa.concat_arrays(found.chunks) if found.num_chunks else pa.nulls(0)
-        )
-    return found
+def cells_of(column: pa.ChunkedArray) -> pa.Array:
+    """A raw column in one piece; empty texts are nulls."""
+    cells = column.combine_chunks()
+    if isinstance(cells, pa.ChunkedArray):
+        chunks = cells.chunks
+        cells = pa.concat_arrays(chunks) if chunks else pa.nulls(0)
+    if pa.types.is_null(cells.type):
+        return cells.cast(pa.string())
+    if pa.types.is_string(cells.type) and pc.any(pc.equal(cells, "")).as_py():
+        return pc.if_else(pc.equal(cells, ""), None, cells)
+    return cells
 
 
 def _together(keys: list[pa.Array], mark: pa.Scalar) -> pa.Array:
