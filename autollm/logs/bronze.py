@@ -30,7 +30,14 @@ from autollm.core.errors import RecordError
 from autollm.core.files import filesystem_of
 from autollm.core.locks import hold
 from autollm.core.records import content_hash
-from autollm.logs.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS, Batch
+from autollm.logs.bronze_tables import (
+    QUARANTINE,
+    SCHEMA,
+    SCHEMAS,
+    Batch,
+    codes_of,
+    constant,
+)
 from autollm.logs.bronze_versions import migrated, version_of
 
 WAIT_S = 120.0
@@ -282,13 +289,20 @@ class Bronze:
         """Write rows and return how many."""
         n_rows = 0
         with self.fs.open(path, "wb") as stream:
-            options = {"compression": "zstd", "compression_level": _LEVEL}
+            # without Arrow's own schema codes are read as the text that they stand for
+            options = {
+                "compression": "zstd",
+                "compression_level": _LEVEL,
+                "store_schema": False,
+                "use_dictionary": codes_of(schema),
+                "write_statistics": codes_of(schema),
+            }
             with pq.ParquetWriter(stream, schema, **options) as writer:
+                writer.add_key_value_metadata(schema.metadata)
                 for table in tables:
-                    ids = pa.repeat(pa.scalar(batch_id), table.num_rows)
-                    field = schema.field("batch_id")
+                    ids = constant(batch_id, table.num_rows)
                     writer.write_table(
-                        table.add_column(0, field, ids).cast(schema)
+                        table.add_column(0, "batch_id", ids).cast(schema)
                     )
                     n_rows += table.num_rows
             if self.is_local:

@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 SCHEMA = "autollm.bronze/2"
 _TEXT, _REAL, _COUNT, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_CODE = pa.dictionary(pa.int32(), pa.string())
+"""Text of which a batch has few: held and written as codes, read as text."""
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -22,55 +25,55 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 RUNS = _schema(
-    batch_id=_TEXT,
-    schema=_TEXT,
-    source=_TEXT,
-    group=_TEXT,
+    batch_id=_CODE,
+    schema=_CODE,
+    source=_CODE,
+    group=_CODE,
     run_id=_TEXT,
     file_version=_COUNT,
-    experiment_id=_TEXT,
-    raw_file=_TEXT,
-    raw_sha256=_TEXT,
-    path_id=_TEXT,
+    experiment_id=_CODE,
+    raw_file=_CODE,
+    raw_sha256=_CODE,
+    path_id=_CODE,
     line=_COUNT,
-    mapping_id=_TEXT,
-    family=_TEXT,
-    space_id=_TEXT,
-    ladder_id=_TEXT,
-    config_json=_TEXT,
-    config_id=_TEXT,
-    context_json=_TEXT,
-    context_id=_TEXT,
-    fidelity_json=_TEXT,
-    fidelity_label=_TEXT,
-    objective_name=_TEXT,
-    objective_direction=_TEXT,
+    mapping_id=_CODE,
+    family=_CODE,
+    space_id=_CODE,
+    ladder_id=_CODE,
+    config_json=_CODE,
+    config_id=_CODE,
+    context_json=_CODE,
+    context_id=_CODE,
+    fidelity_json=_CODE,
+    fidelity_label=_CODE,
+    objective_name=_CODE,
+    objective_direction=_CODE,
     objective_value=_REAL,
     secondary_json=_TEXT,
     seed=_COUNT,
-    trunk_id=_TEXT,
+    trunk_id=_CODE,
     schedule_share=_REAL,
-    status=_TEXT,
-    status_reason=_TEXT,
+    status=_CODE,
+    status_reason=_CODE,
     is_outcome=_TRUTH,
     cost_flops=_REAL,
-    device=_TEXT,
+    device=_CODE,
     device_hours=_REAL,
     gpu_hours=_REAL,
     wall_time_s=_REAL,
     n_points=_COUNT,
-    points_digest=_TEXT,
-    data_sha256=_TEXT,
+    points_digest=_CODE,
+    data_sha256=_CODE,
     header_json=_TEXT,
     created_at=_TEXT,
 )
 RUN_METRICS = _schema(
-    batch_id=_TEXT,
-    source=_TEXT,
-    group=_TEXT,
-    run_id=_TEXT,
+    batch_id=_CODE,
+    source=_CODE,
+    group=_CODE,
+    run_id=_CODE,
     file_version=_COUNT,
-    metric=_TEXT,
+    metric=_CODE,
     line=_COUNT,
     step=_COUNT,
     tokens=_REAL,
@@ -121,10 +124,23 @@ SCHEMAS = {
     "files": FILES,
 }
 """Tables of a batch; the quarantine lies beside them."""
-SPILL_BYTES = 64 * 2**20
+SPILL_BYTES = 384 * 2**20
 """Of a table's rows that wait in memory; more of them wait in files of a temporary
 folder.
 """
+GROUP_ROWS = 100_000
+"""A table of so many rows becomes a row group as it is; smaller ones are put together."""
+
+
+def codes_of(schema: pa.Schema) -> list[str]:
+    """The columns of a table that are written as codes."""
+    fields = (field for field in schema if field.type == _CODE)
+    return [field.name for field in fields]
+
+
+def constant(text: str, n_rows: int) -> pa.DictionaryArray:
+    """A column of one text, as codes."""
+    return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
 
 
 class Rows:
@@ -161,12 +177,12 @@ class Rows:
 
     def _spill(self) -> None:
         path = f"{self._folder}/{id(self)}-{len(self._pieces)}.arrow"
+        table = pa.concat_tables(self._waiting).unify_dictionaries()
         with (
             pa.OSFile(path, "wb") as out,
             pa.ipc.new_file(out, self.schema) as writer,
         ):
-            for table in self._waiting:
-                writer.write_table(table)
+            writer.write_table(table)
         self._pieces.append(path)
         self._waiting, self._n_bytes = [], 0
 
@@ -177,8 +193,20 @@ class Rows:
                 reader = pa.ipc.open_file(source)
                 for index in range(reader.num_record_batches):
                     yield pa.Table.from_batches([reader.get_batch(index)])
-        if self._waiting:
-            yield pa.concat_tables(self._waiting).combine_chunks()
+        together: list[pa.Table] = []
+        for table in self._waiting:
+            together.append(table)
+            if sum(part.num_rows for part in together) >= GROUP_ROWS:
+                yield _one(together)
+                together = []
+        if together:
+            yield _one(together)
+
+
+def _one(tables: list[pa.Table]) -> pa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    return pa.concat_tables(tables).combine_chunks()
 
 
 class Batch:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,12 +42,19 @@ _DIGEST = (
     "n_points, points_digest)"
 )
 """What a run says. Cells of the table that the mapping does not read are not in it."""
+_RUN = f"hash({_ORIGIN}, run_id)"
 _CELL = f"hash({_ORIGIN}, fidelity_json, context_json, config_id, seed)"
 _JUDGED = (
     "place, reading, run_id, path_id, status, n_points, raw_file, line, config_json, "
     "fidelity_label, objective_name, objective_value"
 )
 """What a verdict needs of a row; the others are taken from the chunk at the end."""
+_REMEMBERED = [
+    "reading", "path_id", "run_id", "source", "group", "raw_file", "line",
+    "config_json", "config_id", "context_json", "fidelity_json", "objective_value",
+    "secondary_json", "seed", "status", "trunk_id", "schedule_share", "cost_flops",
+    "device_hours", "wall_time_s", "n_points", "points_digest",
+]  # fmt: skip
 _EARLIER = -1
 """The reading of rows that landed before this ingest."""
 
@@ -88,9 +96,14 @@ class Ledger:
         self._bronze, self._sql, self._forgotten = bronze, connection, forgotten
         self._sql.execute(f"CREATE TABLE known ({_KNOWN})")
         self._sql.execute(
+            "CREATE TABLE met (run UBIGINT, cell UBIGINT, is_earlier BOOLEAN)"
+        )
+        self._sql.execute(
             "CREATE TABLE counted (reading BIGINT, run_id VARCHAR, n BIGINT)"
         )
         self._loaded: set[str] = set()
+        self._exemplified: set[str] = set()
+        self._waiting: list[pa.Table] = []
         self.sources: set[str] = set()
 
     def load(self, source: str) -> None:
@@ -111,6 +124,9 @@ class Ledger:
                     f"{_DIGEST}, file_version, status, n_points, {_CELL}, raw_file, line, "
                     "objective_value, config_json FROM earlier"
                 )
+                self._sql.execute(
+                    f"INSERT INTO met SELECT {_RUN}, {_CELL}, true FROM earlier"
+                )
                 self._sql.unregister("earlier")
         self._sql.execute(
             "DELETE FROM known k WHERE version < (SELECT max(version) FROM known o "
@@ -123,11 +139,79 @@ class Ledger:
         """
         self.load(mapping.source)
         self._sql.register("chunk", runs)
+        try:
+            judged = self._all_new(runs, mapping)
+            return judged or self._one_by_one(runs, mapping)
+        finally:
+            self._sql.unregister("chunk")
+
+    def _all_new(self, runs: pa.Table, mapping: Mapping) -> Judged | None:
+        """The verdict where no run of the chunk is known or comes twice, as in nearly
+        every chunk; None elsewhere.
+        """
+        if mapping.run_key.repeated == "number":
+            return None
+        self._sql.execute(
+            f"CREATE OR REPLACE TEMP TABLE now AS SELECT {_RUN} AS run, {_CELL} AS cell, "
+            "place FROM chunk"
+        )
+        is_strict = mapping.replica.duplicate_cells == "quarantine"
+        scope = "" if is_strict else "WHERE NOT is_earlier"
+        n_runs, is_known, n_cells = self._one(
+            "SELECT (SELECT count(DISTINCT run) FROM now), "
+            "EXISTS (SELECT 1 FROM met SEMI JOIN now USING (run)), "
+            "(SELECT count(*) FROM (SELECT DISTINCT cell FROM now) ANTI JOIN "
+            f"(SELECT cell FROM met {scope}) USING (cell))"
+        )
+        n_repeated = runs.num_rows - n_cells
+        if n_runs < runs.num_rows or is_known or (is_strict and n_repeated):
+            return None
+        judged = Judged(runs, n_repeated=n_repeated)
+        if n_repeated and mapping.source not in self._exemplified:
+            self._exemplified.add(mapping.source)
+            judged.example = self._example(runs)
+        self._sql.execute("INSERT INTO met SELECT run, cell, false FROM now")
+        self._waiting.append(runs.select(_REMEMBERED))
+        versions = pa.array(np.ones(runs.num_rows, np.int64))
+        judged.runs = runs.append_column("file_version", versions)
+        return judged
+
+    def _settle(self) -> None:
+        """Put the runs that wait into the table of known ones."""
+        for runs in self._waiting:
+            self._sql.register("earlier", runs)
+            self._sql.execute(
+                f"INSERT INTO known SELECT {_ORIGIN}, run_id, reading, path_id, "
+                f"{_DIGEST}, 1, status, n_points, {_CELL}, raw_file, line, "
+                "objective_value, config_json FROM earlier"
+            )
+            self._sql.unregister("earlier")
+        self._waiting = []
+
+    def _example(self, runs: pa.Table) -> str:
+        """Two runs of one cell, of which the later one stands in the chunk."""
+        self._settle()
+        place, first, reading, line = self._one(
+            "SELECT m.place, f.place, k.reading, k.line FROM now m JOIN "
+            "(SELECT cell, min(place) AS place FROM now GROUP BY cell) f USING (cell) "
+            "LEFT JOIN known k USING (cell) WHERE f.place < m.place OR k.cell IS NOT NULL "
+            "ORDER BY m.place LIMIT 1"
+        )
+        where = f"line {line}"
+        if reading is None:
+            where = f"line {runs['line'][first]}"
+        elif reading == _EARLIER:
+            where = "an earlier batch"
+        return (
+            f"{runs['raw_file'][place]} line {runs['line'][place]} and {where}"
+        )
+
+    def _one_by_one(self, runs: pa.Table, mapping: Mapping) -> Judged:
+        self._settle()
         self._sql.execute(
             f"CREATE OR REPLACE TEMP TABLE rows AS SELECT {_JUDGED}, {_ORIGIN} AS "
             f"origin, {_DIGEST} AS digest, {_CELL} AS cell FROM chunk"
         )
-        self._sql.unregister("chunk")
         if mapping.run_key.repeated == "number":
             self._number()
         judged = Judged(runs.slice(0, 0))
@@ -310,6 +394,10 @@ class Ledger:
             "INSERT INTO known SELECT origin, run_id, reading, path_id, digest, "
             "coalesce(known_version, 0) + 1, status, n_points, cell, raw_file, line, "
             "objective_value, config_json FROM verdicts "
+            "WHERE verdict IN ('new', 'replaces')"
+        )
+        self._sql.execute(
+            "INSERT INTO met SELECT hash(origin, run_id), cell, false FROM verdicts "
             "WHERE verdict IN ('new', 'replaces')"
         )
 

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from autollm.logs.bronze_tables import constant
 
 if TYPE_CHECKING:
     from autollm.logs.readings import Reading
@@ -41,7 +44,7 @@ class PointsOf:
         waiting, n_waiting = [], 0
         for index, rows in self.with_points:
             for table in rows.tables():
-                at = pa.array([index] * table.num_rows, pa.int64())
+                at = pa.array(np.full(table.num_rows, index))
                 waiting.append(table.append_column("at_reading", at))
                 n_waiting += table.num_rows
                 if n_waiting >= _TOGETHER_ROWS:
@@ -59,12 +62,9 @@ class PointsOf:
             self._add_up(piece, sums)
         n_rows = runs.num_rows
         if not sums:
-            runs = runs.append_column(
-                "n_points", pa.array([0] * n_rows, pa.int64())
-            )
-            return runs.append_column(
-                "points_digest", pa.repeat(pa.scalar(""), n_rows)
-            )
+            none = pa.array(np.zeros(n_rows, np.int64))
+            runs = runs.append_column("n_points", none)
+            return runs.append_column("points_digest", constant("", n_rows))
         counts, digests, walls = [], [], []
         keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
         for key in zip(*keys, strict=True):
@@ -110,7 +110,7 @@ def bronze_points(
     landed = runs.select(names)
     for piece in points.pieces():
         numbered = piece.append_column(
-            "place", pa.array(range(piece.num_rows), pa.int64())
+            "place", pa.array(np.arange(piece.num_rows))
         )
         connection.register("landed", landed)
         connection.register("points", numbered)

@@ -20,7 +20,14 @@ from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.core.values import Style
-from autollm.logs.bronze_tables import RUN_METRICS, RUNS, SCHEMA, Batch, Rows
+from autollm.logs.bronze_tables import (
+    RUN_METRICS,
+    RUNS,
+    SCHEMA,
+    Batch,
+    Rows,
+    constant,
+)
 from autollm.logs.ingest_report import SHOWN, Quarantined
 from autollm.logs.ledger import Changed, Judged, Ledger
 from autollm.logs.mapped.mapper import MappedRuns, Mapper
@@ -192,12 +199,14 @@ class Landing:
         self, runs: pa.Table, readings: list[Reading], reason: str
     ) -> None:
         lines = runs[LINE_COLUMN].to_pylist()
+        by_reading: dict[int, list[BadLines]] = {}
         for index, line in zip(
             runs[READING_COLUMN].to_pylist(), lines, strict=True
         ):
-            self.set_aside(
-                readings[index], [BadLines(line or 0, 1, reason, "")]
-            )
+            bad = BadLines(line or 0, 1, reason, "")
+            by_reading.setdefault(index, []).append(bad)
+        for index, all_bad in by_reading.items():
+            self.set_aside(readings[index], all_bad)
 
     def _account(
         self, judged: Judged, runs: pa.Table, readings: list[Reading]
@@ -264,8 +273,10 @@ class Landing:
             if origin not in self.checks:
                 is_new = mapping.source not in self._ledger.sources
                 self.checks[origin] = SourceChecks(mapping, origin, is_new)
-            is_here = pc.equal(judged.runs["group"], group)
-            self.checks[origin].add(judged.runs.filter(is_here))
+            here = judged.runs
+            if mapping.group:
+                here = here.filter(pc.equal(here["group"], group))
+            self.checks[origin].add(here)
         mine = [o for o in self.checks if o.split("/")[0] == mapping.source]
         if judged.n_repeated and mine:
             self.checks[mine[0]].add_repeated(judged)
@@ -280,7 +291,7 @@ def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
         runs = relation.runs
         number = pa.array(np.full(runs.num_rows, index, np.int64))
         runs = runs.append_column(READING_COLUMN, number)
-        keys = pa.array([""] * runs.num_rows, pa.string())
+        keys = pa.nulls(runs.num_rows, pa.string())
         if relation.key in runs.column_names:
             keys = runs[relation.key].cast(pa.string())
         tables.append(runs.append_column(KEY_COLUMN, keys))
@@ -313,17 +324,17 @@ def _canonical(
         "objective_direction": mapping.objective.direction,
     }
     for name, value in constants.items():
-        runs = runs.append_column(name, pa.repeat(pa.scalar(value), n_rows))
+        runs = runs.append_column(name, constant(value, n_rows))
+    codes = pa.array(at_reading, pa.int32())
     for name in ("raw_sha256", "path_id"):
-        per_reading = pa.array(
-            [getattr(r, name) for r in readings], pa.string()
-        )
-        runs = runs.append_column(name, per_reading.take(pa.array(at_reading)))
+        texts = pa.array([getattr(r, name) for r in readings], pa.string())
+        column = pa.DictionaryArray.from_arrays(codes, texts)
+        runs = runs.append_column(name, column)
     numbers = np.array([reading.number for reading in readings], np.int64)
     runs = runs.append_column("reading", pa.array(numbers[at_reading]))
     runs = runs.append_column("at_reading", pa.array(at_reading))
     runs = runs.append_column("key", keys)
-    runs = runs.append_column("place", pa.array(range(n_rows), pa.int64()))
+    runs = runs.append_column("place", pa.array(np.arange(n_rows)))
     prefixes = pa.array([reading.prefix for reading in readings], pa.string())
     if any(reading.prefix for reading in readings):
         prefix = prefixes.take(pa.array(at_reading))

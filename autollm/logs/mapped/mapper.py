@@ -16,11 +16,17 @@ import pyarrow.compute as pc
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
+from autollm.logs.bronze_tables import constant
 from autollm.logs.mapped.query import text
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
 from autollm.logs.mapped.sheet import Sheet, cells_of
-from autollm.logs.relation import OWN_COLUMNS, Relation
+from autollm.logs.relation import (
+    FILE_COLUMN,
+    LINE_COLUMN,
+    OWN_COLUMNS,
+    Relation,
+)
 from autollm.logs.tables.columns import text_of
 from autollm.logs.tables.run_log import N_LINES_COLUMN, RAW_COLUMN
 
@@ -64,7 +70,12 @@ class Mapper:
         settings = self._select(
             SettingsSql(mapping, kinds, "sheet").select(), kinds
         )
-        found = self._select(RowsSql(mapping, sheet, relation).select(), sheet)
+        select, texts = RowsSql(mapping, sheet, relation).select()
+        found = self._select(select, sheet)
+        for name, value in texts.items():
+            found = found.append_column(name, constant(value, runs.num_rows))
+        found = found.append_column("raw_file", _files(runs))
+        found = found.append_column("line", _lines(runs))
         found = _with_settings(found, settings, at_kind, mapping)
         found = found.append_column("header_json", self._raw_json(runs))
         found = found.append_column("n_lines", _n_lines(runs))
@@ -117,6 +128,18 @@ class Mapper:
             self.connection.unregister("raw")
 
 
+def _files(runs: pa.Table) -> pa.Array:
+    if FILE_COLUMN not in runs.column_names:
+        return constant("", runs.num_rows)
+    return pc.fill_null(cells_of(runs[FILE_COLUMN]), "").dictionary_encode()
+
+
+def _lines(runs: pa.Table) -> pa.Array:
+    if LINE_COLUMN not in runs.column_names:
+        return pa.array(np.zeros(runs.num_rows, np.int64))
+    return pc.fill_null(cells_of(runs[LINE_COLUMN]), 0)
+
+
 def _with_settings(
     found: pa.Table, settings: pa.Table, at_kind: np.ndarray, mapping: Mapping
 ) -> pa.Table:
@@ -127,7 +150,8 @@ def _with_settings(
         ids = pa.array([f"{mapping.source}:{level}" for level in levels])
         experiment = pa.DictionaryArray.from_arrays(codes, ids)
     else:
-        parts = (mapping.source + "/", found["group"], ":")
+        group = found["group"].cast(pa.string())
+        parts = (mapping.source + "/", group, ":")
         level = settings["level_id"].combine_chunks().take(codes)
         experiment = pc.binary_join_element_wise(*parts, level, "")
     found = found.append_column("experiment_id", experiment)

@@ -13,7 +13,7 @@ from autollm.core.statuses import OUTCOMES
 from autollm.logs.mapped.query import joined, text
 from autollm.logs.mapped.sheet import Sheet, state_speller
 from autollm.logs.mapped.values_sql import ValuesSql, json_object, quoted_cell
-from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, Relation
+from autollm.logs.relation import FILE_COLUMN, Relation
 
 _DIGITS_OF_METRICS = 9
 """Significant digits of secondary metrics: constraints compare against exact counts."""
@@ -26,8 +26,10 @@ class RowsSql(ValuesSql):
         self._relation = relation
         super().__init__(mapping, sheet, "sheet")
 
-    def select(self) -> str:
-        """The SELECT: canonical columns, `reason` (null where the row fits), `row_`."""
+    def select(self) -> tuple[str, dict[str, str]]:
+        """The SELECT (canonical columns, `reason`, null where the row fits, `row_`), and
+        the columns that hold one text.
+        """
         objective = self._query.let(self._optional(self._mapping.objective))
         secondary = []
         for metric in self._mapping.secondary:
@@ -44,7 +46,8 @@ class RowsSql(ValuesSql):
         outputs["seed"] = self._seed()
         outputs |= self._identity()
         outputs |= self._status(objective)
-        return self._select(outputs)
+        texts = self._texts(outputs)
+        return self._select(outputs), texts
 
     def _names(self) -> dict[str, str]:
         """Labels and what stands beside them."""
@@ -58,8 +61,6 @@ class RowsSql(ValuesSql):
             "schedule_share": self._share(),
             "data_sha256": self._plain_text("data.sha256") if is_log else "''",
             "created_at": self._plain_text("created_at") if is_log else "''",
-            "raw_file": self._plain_text(FILE_COLUMN),
-            "line": f"coalesce({self._sheet.column(LINE_COLUMN)}, 0)",
         }
 
     def _optional(self, quantity: Quantity) -> str:

@@ -6,6 +6,7 @@ Invariant: a value that is there or missing has no problem; any other explains i
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from autollm.core.expressions import Expression
@@ -13,6 +14,8 @@ from autollm.core.mapping import KnobRule, Mapping, Quantity
 from autollm.logs.mapped.expression_sql import ExpressionSql
 from autollm.logs.mapped.query import Query, joined, number, text
 from autollm.logs.mapped.sheet import Sheet
+
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class ValuesSql:
     def _select(self, outputs: dict[str, str]) -> str:
         reason = f"coalesce({', '.join(self.problems)}, NULL)"
         return self._query.select(outputs | {"reason": reason, "row_": "row_"})
+
+    @staticmethod
+    def _texts(outputs: dict[str, str]) -> dict[str, str]:
+        """Those outputs that are one text in every row, taken out of `outputs`."""
+        found = {}
+        for name, sql in list(outputs.items()):
+            if _LITERAL.fullmatch(sql):
+                found[name] = outputs.pop(name)[1:-1].replace("''", "'")
+        return found
 
     def _json_number(self, sql: str, digits: int = 6) -> str:
         """A finite double as canonical JSON writes it (core.records), to significant

@@ -29,6 +29,11 @@ def table_of(rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> pa.Table:
     return pa.table(columns)
 
 
+def repeated(text: str, n_rows: int) -> pa.Array:
+    """A column of one text."""
+    return pa.repeat(pa.scalar(text), n_rows)
+
+
 def column_of(cells: list[Any]) -> pa.Array:
     """Cells as one column; text where they mix, or where a number does not fit."""
     kinds = {type(cell) for cell in cells if cell is not None}

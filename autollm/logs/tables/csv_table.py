@@ -16,6 +16,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -32,6 +33,7 @@ from autollm.logs.tables.blocks import (
     parsed,
     whole_file,
 )
+from autollm.logs.tables.columns import repeated
 from autollm.logs.tables.dialect import INDEX, Dialect, as_utf8, dialect_of
 
 MAX_CELL_LINES = 2000
@@ -116,9 +118,7 @@ class _Rows:
         rows = pa.concat_tables(
             [t for t in tables if t.num_rows] or [self._rows([])]
         )
-        rows = rows.append_column(
-            FILE_COLUMN, pa.array([self._name] * len(rows), pa.string())
-        )
+        rows = rows.append_column(FILE_COLUMN, repeated(self._name, len(rows)))
         notes, self._notes = tuple(self._notes), []
         roles = {INDEX: "measured"} if INDEX in self._header else {}
         return Relation(
@@ -161,17 +161,22 @@ class _Rows:
             return None
         if self._has_spaces(block.data):
             table = _stripped(table)
-        lines = pa.array(
-            range(block.line, block.line + table.num_rows), pa.int64()
-        )
+        lines = pa.array(np.arange(block.line, block.line + table.num_rows))
         return table.append_column(LINE_COLUMN, lines)
 
     def _has_blank_lines(self, data: bytes) -> bool:
-        return data[:1] in b"\r\n" or b"\n\n" in data or b"\n\r\n" in data
+        if data[:1] in b"\r\n" or b"\n\n" in data:
+            return True
+        return b"\r" in data and b"\n\r\n" in data
 
     def _has_spaces(self, data: bytes) -> bool:
+        """Whether a cell may begin or end with a space."""
+        if b'"' in data:
+            return True
+        if b" " not in data:
+            return False
         mark = self._dialect.separator.encode()
-        near = (b" " + mark, mark + b" ", b" \n", b"\n ", b" \r", b'"')
+        near = (b" " + mark, mark + b" ", b" \n", b"\n ", b" \r")
         return data[:1] == b" " or any(bytes_ in data for bytes_ in near)
 
     def _cut(self, block: Block, account: Account) -> pa.Table:

@@ -32,7 +32,7 @@ from autollm.logs.tables.blocks import (
     parsed,
     whole_file,
 )
-from autollm.logs.tables.columns import stack, table_of
+from autollm.logs.tables.columns import repeated, stack, table_of
 
 MAX_DEPTH = 64
 """Of nesting. No configuration that a tool wrote is deeper than about ten."""
@@ -72,8 +72,7 @@ class JsonTable:
 
 def _relation(tables: list[pa.Table], account: Account, name: str) -> Relation:
     rows = stack(tables)
-    names = pa.array([name] * rows.num_rows, pa.string())
-    rows = rows.append_column(FILE_COLUMN, names)
+    rows = rows.append_column(FILE_COLUMN, repeated(name, rows.num_rows))
     return Relation(
         "jsonl", rows, bad=tuple(account.bad), n_lines=account.n_lines
     )
@@ -96,7 +95,7 @@ def _whole(block: Block) -> pa.Table | None:
     is_large = any(_is_large(column) for column in flat.columns)
     if is_large and _LONG_DIGITS.search(block.data):
         return None
-    lines = pa.array(range(block.line, block.line + flat.num_rows), pa.int64())
+    lines = pa.array(np.arange(block.line, block.line + flat.num_rows))
     return flat.append_column(LINE_COLUMN, lines)
 
 

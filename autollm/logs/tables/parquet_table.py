@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,7 +23,7 @@ from autollm.logs.relation import (
     OpenedFile,
     Relation,
 )
-from autollm.logs.tables.columns import text_of
+from autollm.logs.tables.columns import repeated, text_of
 from autollm.logs.tables.dialect import MAX_COLUMNS
 
 MAX_ROWS = 100_000_000
@@ -160,8 +161,8 @@ def _rows(
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
     plain = [_plain(column) for column in table.columns]
-    plain.append(pa.array([name] * table.num_rows, pa.string()))
-    plain.append(pa.array(range(line, line + table.num_rows), pa.int64()))
+    plain.append(repeated(name, table.num_rows))
+    plain.append(pa.array(np.arange(line, line + table.num_rows)))
     return pa.table(plain, names=[*columns, FILE_COLUMN, LINE_COLUMN])
 
 
