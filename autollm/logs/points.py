@@ -99,26 +99,39 @@ class PointsOf:
         self._connection.unregister("points")
 
 
-def bronze_points(
-    connection: duckdb.DuckDBPyConnection,
-    runs: pa.Table,
-    readings: list[Reading],
-    points: PointsOf,
-) -> Iterator[pa.Table]:
+def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
     """The points of runs that land, with the names of their runs."""
-    names = ["source", "group", "run_id", "file_version", "at_reading", "key"]
-    landed = runs.select(names)
+    places: dict[tuple[int, str], int] = {}
+    keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
+    for place, key in enumerate(zip(*keys, strict=True)):
+        places[key] = place
+    names = {}
+    for name in ("source", "group", "run_id"):
+        names[name] = runs[name].cast(pa.string()).combine_chunks()
     for piece in points.pieces():
-        numbered = piece.append_column(
-            "place", pa.array(np.arange(piece.num_rows))
-        )
-        connection.register("landed", landed)
-        connection.register("points", numbered)
-        sql = (
-            'SELECT l.source, l."group", l.run_id, l.file_version, p.metric, p.line, '
-            "p.step, p.tokens, p.value, p.wall_time_s FROM points p JOIN landed l "
-            "ON l.at_reading = p.at_reading AND l.key = p.run_key ORDER BY p.place"
-        )
-        yield connection.sql(sql).to_arrow_table()
-        connection.unregister("points")
-        connection.unregister("landed")
+        at = _places(piece, places)
+        if (at < 0).any():
+            piece = piece.filter(pa.array(at >= 0))
+            at = at[at >= 0]
+        codes = pa.array(at, pa.int32())
+        named = piece.drop_columns(["at_reading", "run_key"])
+        for name, texts in names.items():
+            column = pa.DictionaryArray.from_arrays(codes, texts)
+            named = named.append_column(name, column)
+        version = runs["file_version"].combine_chunks().take(codes)
+        yield named.append_column("file_version", version)
+
+
+def _places(piece: pa.Table, places: dict[tuple[int, str], int]) -> np.ndarray:
+    """The place of each point's run among those that land; -1 where it does not."""
+    keys = piece["run_key"].combine_chunks().dictionary_encode()
+    n_keys = max(len(keys.dictionary), 1)
+    combined = piece["at_reading"].to_numpy() * n_keys
+    combined = pa.array(combined + keys.indices.to_numpy())
+    met = combined.dictionary_encode()
+    texts = keys.dictionary.to_pylist()
+    found = []
+    for code in met.dictionary.to_pylist():
+        reading, key = divmod(code, n_keys)
+        found.append(places.get((reading, texts[key]), -1))
+    return np.array(found, np.int64)[met.indices.to_numpy()]

@@ -21,7 +21,6 @@ from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.core.values import Style
 from autollm.logs.bronze_tables import (
-    RUN_METRICS,
     RUNS,
     SCHEMA,
     Batch,
@@ -243,11 +242,8 @@ class Landing:
             return
         names = [name for name in RUNS.names if name != "batch_id"]
         self._batch.tables["runs"].add(runs.select(names))
-        for piece in bronze_points(
-            self._mapper.connection, runs, readings, points
-        ):
-            names = [name for name in RUN_METRICS.names if name != "batch_id"]
-            self._batch.tables["run_metrics"].add(piece.select(names))
+        for piece in bronze_points(runs, points):
+            self._batch.tables["run_metrics"].add(piece)
         for group in pc.unique(runs["group"]).to_pylist():
             self._add_space(mapping, group)
 
@@ -338,7 +334,9 @@ def _canonical(
     prefixes = pa.array([reading.prefix for reading in readings], pa.string())
     if any(reading.prefix for reading in readings):
         prefix = prefixes.take(pa.array(at_reading))
-        files = pc.binary_join_element_wise(prefix, runs["raw_file"], "")
+        files = pc.binary_join_element_wise(
+            prefix, runs["raw_file"].cast(pa.string()), ""
+        )
         index = runs.schema.get_field_index("raw_file")
         runs = runs.set_column(index, "raw_file", files)
     return points.summarized(runs)

@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -49,7 +50,7 @@ from autollm.logs.relation import (
 )
 from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.source_checks import source_warnings
-from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
+from autollm.logs.tables.blocks import BLOCK_BYTES, HEAD_BYTES, whole_file
 
 SAY_EVERY_S = 10.0
 """How often a long file says how far it is."""
@@ -399,6 +400,8 @@ class Session:
         """Take the relations of one file or folder to its end."""
         begun = said = time.monotonic()
         late: list[Relation] = []
+        if reading.n_bytes > BLOCK_BYTES:
+            relations = one_ahead(relations)
         for relation in relations:
             for note in relation.notes[: max(SHOWN - len(self._notes), 0)]:
                 self._notes.append(f"{reading.name}: {note}")
@@ -646,6 +649,16 @@ class Session:
             warnings=tuple(source_warnings(self._landing.checks)),
             notes=tuple(self._notes),
         )
+
+
+def one_ahead(relations: Iterable[Relation]) -> Iterator[Relation]:
+    """The same relations, each read while the one before is mapped."""
+    rest = iter(relations)
+    with ThreadPoolExecutor(1, "reading") as reader:
+        coming = reader.submit(next, rest, None)
+        while (relation := coming.result()) is not None:
+            coming = reader.submit(next, rest, None)
+            yield relation
 
 
 def _path_id(unit: Unit) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, TypeVar
 
 from autollm.logs.reading import MAX_LINE_BYTES, MAX_TEXT, quote
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Block:
-    """Whole lines, of which the first has the number `line` (from 1). `n_cut`: a line
+    """Whole lines, of which the first has the number `line` (from 1). `is_cut`: a line
     that was longer than MAX_LINE_BYTES, of which `data` holds the beginning.
     """
 
@@ -32,7 +33,7 @@ class Block:
     data: bytes
     is_cut: bool = False
 
-    @property
+    @cached_property
     def n_lines(self) -> int:
         if self.is_cut:
             return 1

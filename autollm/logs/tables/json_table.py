@@ -111,7 +111,10 @@ def read_block(data: bytes, schema: pa.Schema | None = None) -> pa.Table:
         data += b"\n"
     n_lines = data.count(b"\n")
     are_objects = data[:1] == b"{" and data.count(b"\n{") == n_lines - 1
-    if not are_objects or data.count(b"}\n") + data.count(b"}\r\n") != n_lines:
+    n_ends = data.count(b"}\n")
+    if n_ends != n_lines:
+        n_ends += data.count(b"}\r\n")
+    if not are_objects or n_ends != n_lines:
         raise RecordError("a line that is no JSON object")
     if b"[" in data:
         raise RecordError("a list")
@@ -128,18 +131,20 @@ def read_block(data: bytes, schema: pa.Schema | None = None) -> pa.Table:
 def depth_of(data: bytes) -> int:
     """An upper bound of the nesting of brackets in a block of lines."""
     codes = np.frombuffer(data, np.uint8)
-    opened = (codes == ord("{")) | (codes == ord("["))
-    closed = (codes == ord("}")) | (codes == ord("]"))
-    steps = np.cumsum(opened.astype(np.int32) - closed.astype(np.int32))
-    ends = np.flatnonzero(codes == ord("\n"))
-    if not len(steps):
+    folded = codes & 0xDF  # square brackets and curly ones differ in one bit
+    is_open, is_close = folded == ord("["), folded == ord("]")
+    at = np.flatnonzero(is_open | is_close | (codes == ord("\n")))
+    if not len(at):
         return 0
+    steps = is_open[at].astype(np.int64) - is_close[at]
+    depths = np.cumsum(steps)
+    ends = np.flatnonzero(codes[at] == ord("\n"))
     # what a line leaves open is not carried into the next one
-    before = np.concatenate([[0], steps[ends]])
     starts = np.concatenate([[0], ends + 1])
-    starts = starts[starts < len(steps)]
-    peaks = np.maximum.reduceat(steps, starts)
-    return int((peaks - before[: len(peaks)]).max())
+    before = np.concatenate([[0], depths[ends]])
+    is_line = starts < len(at)
+    peaks = np.maximum.reduceat(depths, starts[is_line])
+    return int((peaks - before[is_line]).max())
 
 
 def _with_texts(data: bytes, table: pa.Table) -> pa.Table:

@@ -187,7 +187,9 @@ class _Log:
         """The points of a block of steps alone; None where a line is anything else."""
         if self._header is None or self._end is not None:
             return None
-        if _NULL_METRIC.search(block.data) or depth_of(block.data) > 2:
+        if b"null" in block.data and _NULL_METRIC.search(block.data):
+            return None
+        if depth_of(block.data) > 2:
             return None
         data = _with_numbers(block.data)
         try:
