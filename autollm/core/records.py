@@ -98,9 +98,12 @@ def parse_record(line: str) -> Record:
     """
     try:
         raw = json.loads(line, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        # a whole number of more digits than Python reads is a ValueError too
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"not a JSON line: {error}") from None
+    except ValueError:  # a whole number of more digits than Python reads
+        raise RecordError(
+            "a number out of range: it has thousands of digits"
+        ) from None
     if not isinstance(raw, dict):
         raise RecordError(f"expected a JSON object, got {type(raw).__name__}")
     kind = raw.pop("kind", None)
@@ -216,7 +219,9 @@ def parse_number(value: Any, where: str) -> float:
         try:
             return float(value)
         except OverflowError:
-            raise RecordError(f"{where} is beyond float64") from None
+            raise RecordError(
+                f"a number out of range: {where} is beyond float64"
+            ) from None
     if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
         return float(value)
     raise RecordError(f"{where} must be a number, got {value!r}")

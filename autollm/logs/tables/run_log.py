@@ -357,13 +357,7 @@ def parse_line(line: bytes) -> Record:
     """
     text = decode_line(line)
     check_depth(line)
-    try:
-        record = parse_record(text)
-    except (
-        ValueError,
-        OverflowError,
-    ) as error:  # integers too long for int() or float()
-        raise RecordError(f"a number out of range: {error}") from None
+    record = parse_record(text)
     if _SURROGATE.search(text):
         _check_encodable(record)
     if isinstance(record, RunStep) and not 0 <= record.step < _MAX_INT64:
