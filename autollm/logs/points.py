@@ -101,6 +101,8 @@ class PointsOf:
 
 def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
     """The points of runs that land, with the names of their runs."""
+    if not points.with_points:
+        return
     places: dict[tuple[int, str], int] = {}
     keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
     for place, key in enumerate(zip(*keys, strict=True)):

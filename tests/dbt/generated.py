@@ -16,7 +16,17 @@ from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 
 NAMES = st.one_of(
     st.sampled_from(
-        ["lr", "optimizer.lr", "β2 / top%", "a'b", "$.x", "x[0]", "*", "?"]
+        [
+            "lr",
+            "optimizer.lr",
+            "β2 / top%",
+            "a'b",
+            "$.x",
+            "x[0]",
+            "*",
+            "?",
+            "*b",
+        ]
     ),
     st.text(
         st.characters(exclude_categories=("C", "Z"), exclude_characters='"\\'),

@@ -34,6 +34,12 @@ _SQL_COLUMNS = 400
 """More columns than these become JSON in Python: SQL of thousands of terms is slow."""
 
 
+_MOST_CODES = 2**40
+"""Beyond, codes of several columns together are numbered anew: int64 ends at 2^63, and
+a column has fewer than 2^23 distinct cells in one chunk.
+"""
+
+
 @dataclass
 class MappedRuns:
     """Canonical runs, and rows that are none. Both have `n_lines`, the physical lines
@@ -137,7 +143,8 @@ def _files(runs: pa.Table) -> pa.Array:
 def _lines(runs: pa.Table) -> pa.Array:
     if LINE_COLUMN not in runs.column_names:
         return pa.array(np.zeros(runs.num_rows, np.int64))
-    return pc.fill_null(cells_of(runs[LINE_COLUMN]), 0)
+    lines = runs[LINE_COLUMN].cast(pa.int64())
+    return pc.fill_null(lines, 0) if lines.null_count else lines
 
 
 def _with_settings(
@@ -196,15 +203,25 @@ def distinct_rows(
     """
     n_rows = runs.num_rows
     codes = np.zeros(n_rows, np.int64)
+    n_codes = 1
     for name in columns:
         cells = cells_of(runs.column(name)).dictionary_encode("encode")
-        codes = codes * max(len(cells.dictionary), 1)
-        codes += cells.indices.to_numpy()
-        codes = pa.array(codes).dictionary_encode().indices.to_numpy()
-        codes = codes.astype(np.int64)
+        n_cells = max(len(cells.dictionary), 1)
+        if n_codes * n_cells > _MOST_CODES:
+            codes = _dense(codes)
+            n_codes = int(codes.max(initial=0)) + 1
+        codes = codes * n_cells + cells.indices.to_numpy()
+        n_codes *= n_cells
+    codes = _dense(codes)
     first = np.zeros(codes.max(initial=-1) + 1, np.int64)
     first[codes[::-1]] = np.arange(n_rows)[::-1]  # the last one written stays
     return codes, pa.array(first)
+
+
+def _dense(codes: np.ndarray) -> np.ndarray:
+    """Codes from 0 on, in the order in which they are met."""
+    met = pa.array(codes).dictionary_encode().indices
+    return met.to_numpy().astype(np.int64)
 
 
 def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:

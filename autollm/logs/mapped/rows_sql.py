@@ -52,12 +52,10 @@ class RowsSql(ValuesSql):
     def _names(self) -> dict[str, str]:
         """Labels and what stands beside them."""
         is_log = self._mapping.format == RUN_LOG
-        trunk = "''"
-        if self._mapping.trunk:
-            trunk = self._sheet.text(self._mapping.trunk.column)
+        trunk = self._mapping.trunk
         return {
             "group": self._group(),
-            "trunk_id": f"coalesce({trunk}, '')",
+            "trunk_id": self._plain_text(trunk.column) if trunk else "''",
             "schedule_share": self._share(),
             "data_sha256": self._plain_text("data.sha256") if is_log else "''",
             "created_at": self._plain_text("created_at") if is_log else "''",

@@ -67,6 +67,8 @@ class ValuesSql:
         )
 
     def _plain_text(self, column: str) -> str:
+        if column not in self._sheet.names:
+            return "''"
         return f"coalesce({self._sheet.text(column)}, '')"
 
     def _read(self, name: str, is_text: bool) -> str:
@@ -171,9 +173,11 @@ def quoted_cell(sql: str) -> str:
 
 def json_object(pieces: list[tuple[str, str]]) -> str:
     """A canonical JSON object of (key, JSON text); a piece that is null is left out."""
+    if not pieces:
+        return "'{}'"
     parts = []
     for name, sql in sorted(pieces):
         key = json.dumps(name, ensure_ascii=False)
         parts.append(f"{text(f'{key}:')} || {sql}")
-    listed = ", ".join(f"({part})" for part in parts) or "NULL"
+    listed = ", ".join(f"({part})" for part in parts)
     return f"('{{' || concat_ws(',', {listed}) || '}}')"

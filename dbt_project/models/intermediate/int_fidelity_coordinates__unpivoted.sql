@@ -1,8 +1,9 @@
+-- Entry by entry: a path would take a coordinate called `*` for a pattern.
 select distinct
-    experiment_id,
-    source,
-    ladder_id,
-    context_id,
-    unnest(json_keys(fidelity_json)) as coordinate,
-    json_extract(fidelity_json, '$."' || unnest(json_keys(fidelity_json)) || '"')::double as value
-from {{ ref('int_runs__accepted') }}
+    runs.experiment_id,
+    runs.source,
+    runs.ladder_id,
+    runs.context_id,
+    entry.key as coordinate,
+    entry.value::double as value
+from {{ ref('int_runs__accepted') }} as runs, json_each(runs.fidelity_json) as entry

@@ -2,12 +2,12 @@
 with reported as (
 
     select
-        experiment_id,
-        config_id,
-        unnest(json_keys(secondary_json)) as metric,
-        secondary_json
-    from {{ ref('int_runs__accepted') }}
-    where is_outcome
+        runs.experiment_id,
+        runs.config_id,
+        entry.key as metric,
+        entry.value::double as value
+    from {{ ref('int_runs__accepted') }} as runs, json_each(runs.secondary_json) as entry
+    where runs.is_outcome
 
 ),
 
@@ -17,7 +17,7 @@ averaged as (
         experiment_id,
         config_id,
         metric,
-        avg(json_extract(secondary_json, '$."' || metric || '"')::double) as value
+        avg(value) as value
     from reported
     group by experiment_id, config_id, metric
 
