@@ -77,7 +77,7 @@ def _flat_within(a: np.ndarray, b: np.ndarray, terms: np.ndarray) -> float:
     t = np.linspace(-FARTHEST, FARTHEST, 2401)
     upper = terms[:, :1]
     lower = terms[:, 1:]
-    loss = upper * 2.0 ** (-a[:, None] * t) + lower * 2.0 ** (b[:, None] * t)
+    loss = upper * np.exp2(-a[:, None] * t) + lower * np.exp2(b[:, None] * t)
     mean = loss.mean(axis=0)
     best = int(np.argmin(mean))
     more = np.log2(1 + WASTE) / 2  # octaves of both coordinates

@@ -53,6 +53,14 @@ FEW_REPEATS = 3
 HOURS = re.compile(r"(.+?)\s*(?:device|gpu)[-_ ]?hours?", re.I)
 SLACK = 1 + 1e-9
 """Of a budget: sums of costs are not exact."""
+WHY = {
+    "ray": "off the line of your levels: what each size does to {what}",
+    "ratio": "at the target's own ratio, cheap: where {what} lies",
+    "towards": "nearer to the target: where {what} lies",
+    "lever": "far from the target: how {what} moves",
+    "level": "where {what} lies at a level of yours",
+}
+"""By the kind of place."""
 LEAST_GAIN = 0.002
 """u, below which a run lowers nothing that the simulation could tell."""
 
@@ -372,20 +380,13 @@ def _why(study: Study, batch: Batch, noise_decides: bool) -> str:
             "noise decides, and no repeats say how large it is: repeat the baseline "
             "before any difference is believed"
         )
-    knob = study.native(batch.about) if batch.about else "the knobs"
+    what = "the optimum"
+    if batch.about:
+        what = f"the best {study.native(batch.about)}"
     if batch.kind == "repeat":
         return "a repeat of the best run there: is its lead luck?"
     if batch.kind == "edge":
-        return f"the optimum of {knob} lies beyond what was tried there"
+        return f"{what} lies beyond what was tried there"
     together = " (only together do they tell)" if len(batch.points) > 1 else ""
-    if batch.kind == "ray":
-        return f"off the line of your levels: what each size does to {knob}{together}"
-    if batch.kind == "ratio":
-        return (
-            f"at the target's own ratio, cheap: where {knob} is best{together}"
-        )
-    if batch.kind == "towards":
-        return f"nearer to the target: where {knob} is best{together}"
-    if batch.kind == "lever":
-        return f"far from the target: how the best {knob} moves{together}"
-    return f"where {knob} is best at a level of yours{together}"
+    told = WHY[batch.kind].format(what=what)
+    return f"{told}{together}"

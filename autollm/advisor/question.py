@@ -9,13 +9,15 @@ evidence and target give an equal view, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from autollm.advisor.constraint import Constraints, nothing_keeps
 from autollm.advisor.parametrization import without_rate_rule
+from autollm.core.errors import SpaceError
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
@@ -36,8 +38,11 @@ ENOUGH = 0.2
 """Share of FINE by which such a step may be longer, rather than be halved."""
 MOST_COARSE = 12
 """Levels from which a number is finely tried already."""
-N_DRAWS = 2000
-"""Seeded draws among the candidates of spaces without a grid."""
+N_DRAWS, N_NEAR = 2000, 2000
+"""Seeded draws among the candidates of spaces without a grid: within the window, and
+near the evidence."""
+MOST_ROUNDS = 10
+"""Of drawing, where constraints leave little of the window."""
 N_BEST = 20
 """Evidence designs whose neighbours are candidates."""
 
@@ -110,15 +115,18 @@ def make_question(
     )
     listed = pool is not None or space.grid is None
     candidates = pool
+    keeps = None
+    if constraints is not None:
+        keeps = partial(constraints.keeps, space, fidelity=fidelity)
     if candidates is None:
         gridded = space.grid is not None
         candidates = (
             _thinned(space.grid, evidence)
             if gridded
-            else designs(space, evidence)
+            else designs(space, evidence, keeps)
         )
-    if constraints is not None:
-        kept = constraints.keeps(space, candidates, fidelity)
+    if keeps is not None and constraints is not None:
+        kept = keeps(candidates)
         if not kept.any():
             raise nothing_keeps(constraints, len(candidates))
         candidates = candidates[kept]
@@ -236,26 +244,71 @@ def _in_span(rows: np.ndarray, direction: np.ndarray) -> bool:
     return bool(np.abs(rows.T @ fitted - direction).max() < 1e-6)
 
 
-def designs(space: Space, evidence: Sequence[EvidenceTable]) -> np.ndarray:
+def designs(
+    space: Space,
+    evidence: Sequence[EvidenceTable],
+    keeps: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Candidates of a space without a grid, float64 [n, d]: the evidence's designs,
-    what lies between two of the best, and seeded draws near all of them.
+    their neighbours (what lies between two of the best, and seeded draws near all of
+    them), and N_DRAWS seeded draws within the window. `keeps`: which points are
+    feasible; draws go on until there are enough, MOST_ROUNDS times at most.
     """
     points = np.unique(np.concatenate([e.points for e in evidence]), axis=0)
+    rng = np.random.default_rng(0)
+    parts = [points, _neighbours(space, evidence, points, rng)]
+    n_drawn = 0
+    for _ in range(MOST_ROUNDS):
+        drawn = _existing(space, _within_window(space, rng))
+        if keeps is not None and len(drawn):
+            drawn = drawn[keeps(drawn)]
+        parts.append(drawn[: N_DRAWS - n_drawn])
+        n_drawn += len(parts[-1])
+        if keeps is None or n_drawn >= N_DRAWS:
+            break
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+def _neighbours(
+    space: Space,
+    evidence: Sequence[EvidenceTable],
+    points: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
     best = np.concatenate(
         [e.points[np.argsort(e.loss)[:N_BEST]] for e in evidence]
     )
-    rng = np.random.default_rng(0)
-    pairs = rng.integers(len(best), size=(N_DRAWS // 2, 2))
-    share = rng.random((N_DRAWS // 2, 1))
+    pairs = rng.integers(len(best), size=(N_NEAR // 2, 2))
+    share = rng.random((N_NEAR // 2, 1))
     between = share * best[pairs[:, 0]] + (1 - share) * best[pairs[:, 1]]
-    near = points[rng.integers(len(points), size=N_DRAWS // 2)]
+    near = points[rng.integers(len(points), size=N_NEAR // 2)]
     spread = points.std(axis=0)
     strewn = near + 0.5 * spread * rng.normal(size=near.shape)
     strewn = np.clip(strewn, *space.window)
-    drawn = [
-        space.encode(space.decode(p)) for p in np.concatenate([between, strewn])
-    ]
-    return np.unique(np.concatenate([points, drawn]), axis=0)
+    return _existing(space, np.concatenate([between, strewn]))
+
+
+def _within_window(space: Space, rng: np.random.Generator) -> np.ndarray:
+    """N_DRAWS places, even over the window; mixtures even over the simplex."""
+    low, high = space.window
+    drawn = low + (high - low) * rng.random((N_DRAWS, len(space)))
+    for knob in space.knobs:
+        if knob.scale == "simplex":
+            where = space.slices[knob.name]
+            shares = rng.exponential(size=(N_DRAWS, knob.width))
+            drawn[:, where] = np.sqrt(shares)
+    return drawn
+
+
+def _existing(space: Space, drawn: np.ndarray) -> np.ndarray:
+    """The nearest configurations that there are; none where a limit is broken."""
+    found = []
+    for point in drawn:
+        try:
+            found.append(space.encode(space.decode(point)))
+        except SpaceError:
+            continue
+    return np.array(found).reshape(-1, len(space))
 
 
 def widened(space: Space, outward: np.ndarray) -> Space:

@@ -163,7 +163,10 @@ def study(
     table = evidence.table
     levels = list(levels or range(len(table.experiments)))
     rows = tuple(rows_of(evidence, e) for e in levels)
-    question = make_question(table, levels, fidelity, trials, pool=pool)
+    draft = table.points[
+        levels[0]
+    ]  # candidates are laid out once the window is known
+    question = make_question(table, levels, fidelity, trials, pool=draft)
     response = fit_response(question.space, rows)
     z = np.array([r.z for r in rows])
     octaves = octaves_of(question, z)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor import question as question_module
 from autollm.advisor.question import (
     compute_at,
     designs,
@@ -89,9 +88,7 @@ def test_compute_at__no_product_of_coordinates__is_none():
 @given(st.integers(0, 1000), st.sampled_from([60, 90, 150]))
 def test_make_question__more_rows_than_shown__keeps_best_and_middle(seed, most):
     table = make_table(6, noise=0.05, seed=seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(question_module, "MOST_ROWS", most)
-        view = make_question(table, range(6), TARGET).view
+    view = make_question(table, range(6), TARGET, most_rows=most).view
     for level, shown in enumerate(view.evidence):
         loss = table.losses(level)
         assert len(shown.loss) == max(most // 6, 12)
@@ -144,6 +141,20 @@ def test_designs__space_without_a_grid__are_configurations_inside_it(family):
     for experiment_ in question.view.evidence:
         for point in experiment_.points:
             assert tuple(np.round(point, 6)) in shown
+
+
+def test_designs__what_is_feasible__still_two_thousand_draws():
+    table = make_family_table("data_mixture")
+    question = make_question(table, range(3), {"params": 1e8})
+    space = FAMILIES["data_mixture"]
+    evidence = question.view.evidence
+    half = np.median(designs(space, evidence)[:, 0])
+    found = designs(space, evidence, lambda points: points[:, 0] <= half)
+    known = np.concatenate([e.points for e in evidence])
+    kept = found[found[:, 0] <= half]
+    assert len(kept) >= 2000 + 0.2 * len(known)
+    spread = np.ptp(kept, axis=0)[1:] / np.ptp(space.window, axis=0)[1:]
+    assert spread.min() > 0.5  # over the window, not around the evidence alone
 
 
 @pytest.mark.parametrize(
