@@ -292,6 +292,8 @@ class Consultant:
         return self._read[key]
 
     def _inside(self, logs: str) -> Path:
+        if "\x00" in logs:
+            raise ToolError("a path holds no NUL. Fix: name a file or folder.")
         path = (self.root / logs).resolve()
         if not path.is_relative_to(self.root):
             raise ToolError(
