@@ -57,11 +57,11 @@ def test_fit_response__loss_in_another_unit__moves_along(optimum, scale, shift):
     rows = bowl(optimum, noise=0.005)
     moved = replace(rows, loss=rows.loss * scale + shift)
     there = fit_response(SPACE, [moved]).levels[0]
-    assert there.optimum == pytest.approx(here.optimum, abs=1e-4)
+    assert there.optimum == pytest.approx(here.optimum, abs=0.02)
     assert there.reached == pytest.approx(
-        here.reached * scale + shift, rel=1e-5, abs=1e-5 * scale
+        here.reached * scale + shift, rel=1e-4, abs=5e-4 * scale
     )
-    assert there.reached_sd == pytest.approx(here.reached_sd * scale, rel=1e-3)
+    assert there.reached_sd == pytest.approx(here.reached_sd * scale, rel=0.05)
 
 
 @FEW
@@ -183,7 +183,7 @@ def test_fit_response__all_losses_equal__is_flat_and_finite():
     rows = bowl((-9.0, 7.0))
     flat = replace(rows, loss=np.full(len(rows.loss), 3.0))
     level = fit_response(SPACE, [flat]).levels[0]
-    assert level.reached == pytest.approx(3.0, abs=1e-3)
+    assert level.reached == pytest.approx(3.0, abs=0.01)
     assert np.isfinite(level.optimum).all()
 
 
