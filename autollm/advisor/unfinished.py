@@ -181,14 +181,12 @@ def bounds_of(
                 logged.get(run["run_id"], ())
             ):
                 peers.append((logged[run["run_id"]], run["objective_value"]))
-        bounds = [_bound(run, logged, peers, sign) for run in stopped]
-        losses, sides = np.array(bounds).T
-        found[name] = Bounds(
-            tuple(json.loads(run["config_json"]) for run in stopped),
-            losses,
-            sides.astype(int),
-            tuple(run["run_id"] for run in stopped),
-        )
+        losses, sides = np.array(
+            [_bound(run, logged, peers, sign) for run in stopped]
+        ).T
+        configurations = tuple(json.loads(r["config_json"]) for r in stopped)
+        run_ids = tuple(run["run_id"] for run in stopped)
+        found[name] = Bounds(configurations, losses, sides.astype(int), run_ids)
     return found
 
 
