@@ -52,7 +52,8 @@ def mapping_file() -> str:
     ]
     for name, model in sorted(vars(mapping).items()):
         is_model = inspect.isclass(model) and issubclass(model, BaseModel)
-        if is_model and model.__module__ == mapping.__name__ and name[0] != "_":
+        is_own = is_model and model.__module__.startswith(mapping.__name__)
+        if is_own and name[0] != "_":
             parts.append(_section(name, model))
     return "\n".join(parts)
 
