@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 QUICK_QUESTIONS = 2
 """Of a source: enough to see that everything works."""
-PARTS = ("decision", "future", "reading")
+PARTS = ("decision", "future", "reading", "plan")
 SOURCES_HELP = (
     "Sources to judge on, NAME or NAME=PATH; repeat it. By default the lab's recorded "
     "ladders, and the public tables of AUTOLLM_DATA_DIR."
@@ -186,4 +186,20 @@ def _reading(
     return reading_lines(each), {one.format: asdict(one) for one in each}
 
 
-RUN = {"decision": _decision, "future": _future, "reading": _reading}
+def _plan(
+    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board import spending
+    from autollm.advisor.judged.spending import spent_all
+    from autollm.advisor.judged.told import spending_lines
+
+    each = spending(spent_all(questions, records))
+    return spending_lines(each), {f"{one.share:g}": one.runs for one in each}
+
+
+RUN = {
+    "decision": _decision,
+    "future": _future,
+    "reading": _reading,
+    "plan": _plan,
+}

@@ -8,7 +8,8 @@
     calibration.py intervals and probabilities against what came
     future.py      the loss law on every more expensive experiment
     rewriting.py   evidence as other people's files; reading.py: the same advice from them
-    board.py       all of it as tables
+    spending.py    does the plan pay: half of the cheap experiments hidden, and bought
+    board.py       all of it as numbers; told.py: as tables
 
 Importing this package loads none of them.
 """

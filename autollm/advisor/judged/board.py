@@ -420,3 +420,46 @@ def read_alike(found: Sequence[Reading]) -> list[Read]:
         n_same = sum(reading.same for reading in mine)
         told.append(Read(name, len(mine), n_same, reasons))
     return told
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One share of the target's cost: regret of the advice by who bought runs, and the
+    plan minus the ladder and minus chance. runs: bought, on average.
+    """
+
+    share: float
+    comparison: Comparison
+    runs: dict[str, float]
+    n_questions: int
+    n_sources: int
+
+
+def spending(found: Answers) -> list[Spent]:
+    """By share of the target's cost."""
+    told = []
+    for share in found[0]["regrets"] if found else ():
+        names = list(found[0]["regrets"][share])
+        grouped: dict[str, dict[str, list[list[float]]]] = {}
+        for answer in found:
+            row = [answer["regrets"][share][name] for name in names]
+            mine = grouped.setdefault(answer["source"], {})
+            mine.setdefault(answer["question"], []).append(row)
+        scores = {}
+        n = 0
+        for source, questions in grouped.items():
+            scores[source] = [np.array(rows) for rows in questions.values()]
+            n += len(questions)
+        runs = {}
+        for name in names:
+            runs[name] = float(np.mean([a["runs"][share][name] for a in found]))
+        told.append(
+            Spent(
+                float(share),
+                compare(scores, names, "plan"),
+                runs,
+                n,
+                len(grouped),
+            )
+        )
+    return told

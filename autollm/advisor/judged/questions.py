@@ -13,6 +13,7 @@ hidden experiment or of any that is as expensive.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,15 +167,53 @@ def draw(hidden: Hidden, seed: int) -> Drawn:
     """Show a question's evidence under a seed."""
     streams = _streams(hidden, seed)
     kept = _kept_cells(hidden, np.random.default_rng(streams[0]))
-    marts = {
-        name: _among(rows, kept) for name, rows in hidden.table.marts.items()
-    }
-    evidence = evidence_of_marts(marts, hidden.table.group, {}, {})
+    evidence = cell_evidence(hidden, kept)
     n_rows = len(hidden.table.whole.table.points[hidden.target])
     rng = np.random.default_rng(streams[1])
     rows = np.sort(rng.choice(n_rows, _share(n_rows), replace=False))
     rows, pool = _listed(hidden, evidence.table.experiments[0].space, rows)
     return Drawn(hidden, seed, evidence, rows, pool)
+
+
+def cell_evidence(hidden: Hidden, keys: Sequence[str]) -> Evidence:
+    """The evidence of the rows `experiment|configuration` alone."""
+    marts = {}
+    for name, rows in hidden.table.marts.items():
+        marts[name] = _among(rows, keys)
+    return evidence_of_marts(marts, hidden.table.group, {}, {})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of the evidence. experiment: dense id in the whole table; point [d] in its
+    coordinates; key: `experiment|configuration`.
+    """
+
+    experiment: int
+    key: str
+    point: np.ndarray
+
+
+def cells_of(drawn: Drawn) -> list[Cell]:
+    """The rows that a seed shows, in the order of their keys."""
+    hidden = drawn.hidden
+    ids = {hidden.experiments[e].experiment_id: e for e in hidden.evidence}
+    configs: dict[str, str] = {}
+    for run in drawn.evidence.runs:
+        key = f"{run['experiment_id']}|{run['config_id']}"
+        configs[key] = run["config_json"]
+    found = []
+    for key in sorted(configs):
+        point = drawn.space.encode(json.loads(configs[key]))
+        found.append(Cell(ids[key.partition("|")[0]], key, point))
+    return found
+
+
+def stream_of(hidden: Hidden, seed: int, purpose: int) -> np.random.Generator:
+    """A stream of a question's seed for another purpose than drawing rows."""
+    first = _streams(hidden, seed)[0]
+    words = [purpose, *first.generate_state(4).tolist()]
+    return np.random.default_rng(np.random.SeedSequence(words))
 
 
 def _share(n: int) -> int:

@@ -16,6 +16,7 @@ from autollm.advisor.judged.board import (
     Intervals,
     Outlook,
     Read,
+    Spent,
 )
 from autollm.advisor.judged.calibration import LEAST_COVERED, Class
 from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
@@ -270,3 +271,34 @@ def reading_lines(found: Sequence[Read]) -> list[str]:
                 f"- {one.format}, {source}, {len(reasons)} times: {shown}",
             ]
     return lines
+
+
+def spending_lines(found: Sequence[Spent]) -> list[str]:
+    """What the advice loses once a share of the target's cost has bought cheap runs."""
+    if not found:
+        return [
+            "No question has two cheap experiments, of which one can be hidden."
+        ]
+    first = found[0]
+    lines = [
+        f"{first.n_questions} target tables of {first.n_sources} sources; half of the "
+        "cheap experiments is hidden, and a share of the target's cost buys runs of "
+        "them. Regret of the advice afterwards; in brackets the runs bought on average.",
+        "",
+    ]
+    rows = []
+    for one in found:
+        cells = []
+        for name in one.comparison.names:
+            mean = number(one.comparison.means[name].mean)
+            cells.append(f"{mean} ({one.runs[name]:.1f})")
+        ladder = estimated(one.comparison.differences["ladder"])
+        chance = estimated(one.comparison.differences["random"])
+        rows.append([f"{one.share:.0%}", *cells, ladder, chance])
+    header = [
+        "spent",
+        *first.comparison.names,
+        "plan - ladder",
+        "plan - random",
+    ]
+    return [*lines, *table(header, rows)]
