@@ -23,7 +23,7 @@ from autollm.advisor.answer import (
 )
 from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
-from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose
+from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose, why_trusted
 from autollm.advisor.doubts import doubts
 from autollm.advisor.evidence import Said
 from autollm.advisor.laws import Law
@@ -203,8 +203,7 @@ def _decided_by(found: Study) -> dict[str, Any]:
         "policy": found.policy.policy_id,
         "weights": {found.policy.policy_id: 1.0},
         "own_share": 0.0,
-        "because": "the library's rule; your own backtests are shown, and decide "
-        "nothing: few of them mislead",
+        "because": why_trusted(found.question.space),
         "optimism": found.optimism if found.own_backtests else None,
         "backtest": tests,
     }

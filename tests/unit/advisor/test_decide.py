@@ -14,6 +14,7 @@ from autollm.advisor.decide import (
     hidden_experiments,
     question_of_hidden,
     ready,
+    why_trusted,
 )
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
@@ -49,6 +50,15 @@ def test_decider_of__mixtures_and_many_knobs__copy_and_few_numbers_take_the_bowl
     assert decider_of(Space(tuple(knobs[:3]))) == "moving-bowl"
     assert decider_of(Space(tuple(knobs))) == "copy-nearest"
     assert decider_of(Space((mixture,))) == "copy-nearest"
+
+
+def test_why_trusted__says_which_side_of_the_rule_and_that_backtests_have_no_weight():
+    few = why_trusted(SPACE)
+    mixture = Knob("mix", "simplex", ("a", "b", "c"))
+    many = why_trusted(Space((mixture,)))
+    assert "2 numbers are few enough" in few and "copied" not in few
+    assert "the nearest experiment is copied: a bowl of 3 numbers" in many
+    assert "have no weight" in few and "have no weight" in many
 
 
 def test_choose__three__differ_and_the_first_is_of_lowest_expected_u():
