@@ -124,13 +124,20 @@ def predictions(table: Table) -> list[Prediction]:
     return found
 
 
-def _is_open(source: str, label: str, flops: float) -> bool:
+def _is_open(
+    source: str,
+    label: str,
+    flops: float,
+) -> bool:
     if any(label.endswith(name) for name in VALIDATION):
         return True
     return flops < TEST_FLOPS.get(source, np.inf)
 
 
-def _predicted(hidden: Hidden, seed: int) -> Prediction:
+def _predicted(
+    hidden: Hidden,
+    seed: int,
+) -> Prediction:
     drawn = _with_pool(draw(hidden, seed))
     view = drawn.view
     assert drawn.pool is not None
@@ -186,7 +193,10 @@ def own_record(
     return found[:OWN_EXPERIMENTS]
 
 
-def library(every: Sequence[Prediction], left_out: str) -> np.ndarray:
+def library(
+    every: Sequence[Prediction],
+    left_out: str,
+) -> np.ndarray:
     """Weights [n_members] of highest density over the other sources, each weighing
     alike.
     """
@@ -220,7 +230,11 @@ class Weighing:
         self.records = {id(p): own_record(p, every) for p in every}
         self.kappa = {source: self._kappa(source) for source in sources}
 
-    def shrunk(self, p: Prediction, kappa: float) -> np.ndarray:
+    def shrunk(
+        self,
+        p: Prediction,
+        kappa: float,
+    ) -> np.ndarray:
         n = len(self.records[id(p)])
         shared = self.library[p.source]
         if not n:
@@ -335,7 +349,10 @@ def report(every: Sequence[Prediction]) -> None:
     tell_correlations(with_own, weighing)
 
 
-def tell_correlations(judged: Sequence[Prediction], weighing: Weighing) -> None:
+def tell_correlations(
+    judged: Sequence[Prediction],
+    weighing: Weighing,
+) -> None:
     """How far a member's own record says what it will do, within questions."""
     single = np.eye(len(MEMBERS))
     gathered: dict[str, list[float]] = {"own log": [], "own regret": []}

@@ -165,8 +165,8 @@ def _means(comparison: Any) -> dict[str, float]:
 def _future(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board import outlooks
     from autollm.advisor.judged.future import forecasts_of
+    from autollm.advisor.judged.summaries import outlooks
     from autollm.advisor.judged.told import future_lines
 
     tables = {h.table.name: h.table for h in questions}
@@ -178,8 +178,8 @@ def _future(
 def _reading(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board import read_alike
     from autollm.advisor.judged.reading import read_all
+    from autollm.advisor.judged.summaries import read_alike
     from autollm.advisor.judged.told import reading_lines
 
     each = read_alike(read_all(questions, records))
@@ -189,8 +189,8 @@ def _reading(
 def _plan(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board import spending
     from autollm.advisor.judged.spending import spent_all
+    from autollm.advisor.judged.summaries import spending
     from autollm.advisor.judged.told import spending_lines
 
     each = spending(spent_all(questions, records))

@@ -9,7 +9,7 @@
     future.py      the loss law on every more expensive experiment
     rewriting.py   evidence as other people's files; reading.py: the same advice from them
     spending.py    does the plan pay: half of the cheap experiments hidden, and bought
-    board.py       all of it as numbers; told.py: as tables
+    board.py       regrets and intervals as numbers; summaries.py: the rest; told.py: tables
 
 Importing this package loads none of them.
 """

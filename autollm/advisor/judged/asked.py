@@ -157,7 +157,10 @@ def _proposed(
     )
 
 
-def _facts(drawn: Drawn, found: Study) -> dict[str, Any]:
+def _facts(
+    drawn: Drawn,
+    found: Study,
+) -> dict[str, Any]:
     """What the answer says beside its picks, and what is known of the truth."""
     hidden = drawn.hidden
     loss = drawn.losses

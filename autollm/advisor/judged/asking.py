@@ -76,7 +76,10 @@ def ask_advisor(drawn: Drawn) -> tuple[Study, Pick]:
     return found, judged(drawn, found, configuration, seconds)
 
 
-def proposal_of(drawn: Drawn, policy_id: str) -> dict[str, Any]:
+def proposal_of(
+    drawn: Drawn,
+    policy_id: str,
+) -> dict[str, Any]:
     """A registered policy's first proposal: `configuration`, `seconds`; `cannot` where
     it cannot play the question; `error` where it failed.
     """
@@ -145,7 +148,11 @@ def _bounds(found: Interval | None) -> tuple[float, float, float] | None:
     return None if found is None else (found.mean, found.low, found.high)
 
 
-def _p_best(drawn: Drawn, found: Study, row: int) -> float | None:
+def _p_best(
+    drawn: Drawn,
+    found: Study,
+    row: int,
+) -> float | None:
     """Share of the study's draws in which a row is the best of those in play; None
     where draws differ in level alone.
     """
@@ -176,7 +183,10 @@ class Optimum:
     edge: int
 
 
-def optima(drawn: Drawn, found: Study) -> list[Optimum]:
+def optima(
+    drawn: Drawn,
+    found: Study,
+) -> list[Optimum]:
     """Knobs that have a law and an optimum of their own in the hidden experiment."""
     from autollm.advisor.judged.future import responses_of
 
@@ -190,7 +200,11 @@ def optima(drawn: Drawn, found: Study) -> list[Optimum]:
     return listed
 
 
-def _optimum(trend: Trend, here: Any, j: int) -> Optimum:
+def _optimum(
+    trend: Trend,
+    here: Any,
+    j: int,
+) -> Optimum:
     return Optimum(
         trend.knob,
         trend.at_target,
@@ -235,7 +249,10 @@ def row_bootstrap(found: Study) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
-def _resampled(rows: Rows, rng: np.random.Generator) -> Rows:
+def _resampled(
+    rows: Rows,
+    rng: np.random.Generator,
+) -> Rows:
     n = len(rows.loss)
     drawn = np.sort(rng.integers(n, size=n))
     return replace(

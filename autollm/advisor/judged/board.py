@@ -1,4 +1,4 @@
-"""What the judge found, as tables of numbers: from answers to estimates.
+"""What the judge found of regrets, intervals and probabilities: from answers to numbers.
 
 What does not belong here: asking (asked.py), words and layout (told.py). Invariant: a
 policy stands beside the advice only where it played every question that is compared.
@@ -26,15 +26,12 @@ from autollm.advisor.judged.calibration import (
     reliability,
     score_difference,
 )
-from autollm.advisor.judged.future import Ahead
 from autollm.advisor.judged.inference import (
     Comparison,
     Estimate,
     Scores,
     compare,
 )
-from autollm.advisor.judged.reading import Reading
-from autollm.advisor.judged.sources import Table
 
 Answer = Mapping[str, Any]
 Answers = Sequence[Answer]
@@ -115,7 +112,11 @@ def everywhere(answers: Answers) -> set[str]:
     return found
 
 
-def _scores(answers: Answers, names: Sequence[str], field: str) -> Scores:
+def _scores(
+    answers: Answers,
+    names: Sequence[str],
+    field: str,
+) -> Scores:
     """Source -> arrays [n_seeds, n_names], one a question."""
     grouped: dict[str, dict[str, list[list[float]]]] = {}
     for answer in answers:
@@ -128,7 +129,10 @@ def _scores(answers: Answers, names: Sequence[str], field: str) -> Scores:
     return found
 
 
-def _by_source(answers: Answers, name: str) -> dict[str, float]:
+def _by_source(
+    answers: Answers,
+    name: str,
+) -> dict[str, float]:
     """Mean latent regret of one contender in each source that it played."""
     played = [a for a in answers if name in a["picks"]]
     scores = _scores(played, [name], "latent_regret")
@@ -191,7 +195,10 @@ def calibration(
     )
 
 
-def _kind(name: str, told: Sequence[Told]) -> dict[str, Intervals]:
+def _kind(
+    name: str,
+    told: Sequence[Told],
+) -> dict[str, Intervals]:
     found = _intervals(told)
     return {} if found is None else {name: found}
 
@@ -203,7 +210,10 @@ def _intervals(told: Sequence[Told]) -> Intervals | None:
     return Intervals(len(told), n_sources, coverage(told), mean_score(told))
 
 
-def outcomes(answers: Iterable[Answer], name: str) -> list[Told]:
+def outcomes(
+    answers: Iterable[Answer],
+    name: str,
+) -> list[Told]:
     """Predicted outcome at a contender's picks; those that fell off the table by more
     than an octave have no outcome of their own.
     """
@@ -216,7 +226,11 @@ def outcomes(answers: Iterable[Answer], name: str) -> list[Told]:
     return found
 
 
-def _told(answer: Answer, interval: Sequence[float], came: float) -> Told:
+def _told(
+    answer: Answer,
+    interval: Sequence[float],
+    came: float,
+) -> Told:
     mean, low, high = interval
     return Told(
         answer["source"],
@@ -230,7 +244,10 @@ def _told(answer: Answer, interval: Sequence[float], came: float) -> Told:
     )
 
 
-def regrets(answers: Iterable[Answer], name: str) -> list[Told]:
+def regrets(
+    answers: Iterable[Answer],
+    name: str,
+) -> list[Told]:
     """Expected regret at a contender's picks against that of the smoothed table."""
     found = []
     for answer in answers:
@@ -244,7 +261,10 @@ def regrets(answers: Iterable[Answer], name: str) -> list[Told]:
     return found
 
 
-def chances(answers: Iterable[Answer], name: str) -> list[tuple[str, Chance]]:
+def chances(
+    answers: Iterable[Answer],
+    name: str,
+) -> list[tuple[str, Chance]]:
     """Probabilities at a contender's picks, by kind."""
     found = []
     for answer in answers:
@@ -318,148 +338,3 @@ def _by_distance(answers: Answers) -> dict[tuple[float, float], Intervals]:
         if told is not None:
             found[low, high] = told
     return found
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """Forecasts of one source, or of all. miss: root mean square; bias: mean of what
-    came minus the forecast; half_width: all in shares of the target's median - best.
-    """
-
-    name: str
-    n_tables: int
-    n: int
-    covered: Estimate
-    miss: float
-    bias: float
-    half_width: float
-
-
-def outlooks(found: Sequence[tuple[Table, Sequence[Ahead]]]) -> list[Outlook]:
-    """Each source, then all of them: every source weighs alike, and so does every
-    number of levels seen within a table.
-    """
-    by_source: dict[str, list[tuple[Table, Sequence[Ahead]]]] = {}
-    for table, forecasts in found:
-        by_source.setdefault(table.source, []).append((table, forecasts))
-    each = [_outlook(name, mine) for name, mine in by_source.items()]
-    if len(each) > 1:
-        told = _all_told(found)
-        misses = np.array([one.miss for one in each])
-        biases = np.array([one.bias for one in each])
-        halves = np.array([one.half_width for one in each])
-        whole = Outlook(
-            f"all {len(each)} sources",
-            len(found),
-            len(told),
-            coverage(told),
-            float(np.sqrt(np.mean(misses**2))),
-            float(biases.mean()),
-            float(halves.mean()),
-        )
-        each.append(whole)
-    return each
-
-
-def _outlook(
-    name: str, found: Sequence[tuple[Table, Sequence[Ahead]]]
-) -> Outlook:
-    told = _all_told(found)
-    gaps = np.array([(t.came - t.mean) / t.scale for t in told])
-    halves = [(t.high - t.low) / 2 / t.scale for t in told]
-    return Outlook(
-        name,
-        len(found),
-        len(told),
-        coverage(told),
-        float(np.sqrt(np.mean(gaps**2))),
-        float(np.mean(gaps)),
-        float(np.mean(halves)),
-    )
-
-
-def _all_told(
-    found: Sequence[tuple[Table, Sequence[Ahead]]],
-) -> list[Told]:
-    """What came is known with an error of its own, by which the interval is not
-    widened: the forecast is to hold the fitted value.
-    """
-    told = []
-    for table, forecasts in found:
-        for a in forecasts:
-            where = table.source, f"{table.name} {a.target}"
-            told.append(
-                Told(*where, a.mean, a.low, a.high, a.reached, a.spread)
-            )
-    return told
-
-
-@dataclass(frozen=True)
-class Read:
-    """One format: in how many questions the same advice came out, and why not in the
-    others, by source.
-    """
-
-    format: str
-    n: int
-    n_same: int
-    reasons: dict[str, list[str]]
-
-
-def read_alike(found: Sequence[Reading]) -> list[Read]:
-    """By format, in the order of the formats."""
-    by_format: dict[str, list[Reading]] = {}
-    for reading in found:
-        by_format.setdefault(reading.format, []).append(reading)
-    told = []
-    for name, mine in by_format.items():
-        reasons: dict[str, list[str]] = {}
-        for reading in mine:
-            if not reading.same:
-                reasons.setdefault(reading.source, []).append(reading.why)
-        n_same = sum(reading.same for reading in mine)
-        told.append(Read(name, len(mine), n_same, reasons))
-    return told
-
-
-@dataclass(frozen=True)
-class Spent:
-    """One share of the target's cost: regret of the advice by who bought runs, and the
-    plan minus the ladder and minus chance. runs: bought, on average.
-    """
-
-    share: float
-    comparison: Comparison
-    runs: dict[str, float]
-    n_questions: int
-    n_sources: int
-
-
-def spending(found: Answers) -> list[Spent]:
-    """By share of the target's cost."""
-    told = []
-    for share in found[0]["regrets"] if found else ():
-        names = list(found[0]["regrets"][share])
-        grouped: dict[str, dict[str, list[list[float]]]] = {}
-        for answer in found:
-            row = [answer["regrets"][share][name] for name in names]
-            mine = grouped.setdefault(answer["source"], {})
-            mine.setdefault(answer["question"], []).append(row)
-        scores = {}
-        n = 0
-        for source, questions in grouped.items():
-            scores[source] = [np.array(rows) for rows in questions.values()]
-            n += len(questions)
-        runs = {}
-        for name in names:
-            runs[name] = float(np.mean([a["runs"][share][name] for a in found]))
-        told.append(
-            Spent(
-                float(share),
-                compare(scores, names, "plan"),
-                runs,
-                n,
-                len(grouped),
-            )
-        )
-    return told

@@ -49,7 +49,11 @@ class Told:
         return interval_score(self.low, self.high, self.came) / self.scale
 
 
-def interval_score(low: float, high: float, came: float) -> float:
+def interval_score(
+    low: float,
+    high: float,
+    came: float,
+) -> float:
     """Width plus 2 / alpha for each unit that what came lies outside: lower is better.
     Source: T. Gneiting, A. Raftery (2007), section 6.2.
     """
@@ -66,7 +70,10 @@ def mean_score(told: Sequence[Told]) -> Estimate:
     return estimate(_by_source(told, [t.score for t in told]))
 
 
-def score_difference(ours: Sequence[Told], theirs: Sequence[Told]) -> Estimate:
+def score_difference(
+    ours: Sequence[Told],
+    theirs: Sequence[Told],
+) -> Estimate:
     """Mean of ours - theirs, of the same questions in the same order."""
     gaps = [a.score - b.score for a, b in zip(ours, theirs, strict=True)]
     return estimate(_by_source(ours, gaps))
@@ -100,7 +107,10 @@ def _quantile(weighed: Sequence[tuple[float, float]]) -> float:
     return float(values[np.searchsorted(below, NOMINAL - 1e-9)])
 
 
-def _widened(t: Told, half: float) -> Told:
+def _widened(
+    t: Told,
+    half: float,
+) -> Told:
     return Told(
         t.source,
         t.experiment,
@@ -113,7 +123,10 @@ def _widened(t: Told, half: float) -> Told:
     )
 
 
-def _by_source(told: Sequence[Told], values: Sequence[float]) -> Scores:
+def _by_source(
+    told: Sequence[Told],
+    values: Sequence[float],
+) -> Scores:
     """Source -> arrays [n, 1], one an experiment."""
     grouped: dict[str, dict[str, list[float]]] = {}
     for t, value in zip(told, values, strict=True):

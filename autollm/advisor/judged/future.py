@@ -105,7 +105,10 @@ def ahead(table: Table) -> list[Ahead]:
     return [one for one in found if one is not None]
 
 
-def _response(table: Table, levels: range) -> Response:
+def _response(
+    table: Table,
+    levels: range,
+) -> Response:
     rows = [rows_of(table.whole, e) for e in levels]
     return fit_response(table.whole.table.experiments[0].space, rows)
 

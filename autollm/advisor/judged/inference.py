@@ -99,7 +99,11 @@ def estimate(scores: Scores) -> Estimate:
     )
 
 
-def compare(scores: Scores, names: Sequence[str], contender: str) -> Comparison:
+def compare(
+    scores: Scores,
+    names: Sequence[str],
+    contender: str,
+) -> Comparison:
     """`contender` against the others of `names`, which all have scores.
 
     Raises:
@@ -125,7 +129,11 @@ def compare(scores: Scores, names: Sequence[str], contender: str) -> Comparison:
     return Comparison(tuple(names), means, differences, against, upper)
 
 
-def _estimate(mean: float, draws: np.ndarray, n_sources: int) -> Estimate:
+def _estimate(
+    mean: float,
+    draws: np.ndarray,
+    n_sources: int,
+) -> Estimate:
     if n_sources < 2:
         return Estimate(float(mean), None, None)
     tail = (1 - LEVEL) / 2

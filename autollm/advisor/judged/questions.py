@@ -163,7 +163,10 @@ class Drawn:
         return np.random.default_rng(_streams(self.hidden, self.seed)[2])
 
 
-def draw(hidden: Hidden, seed: int) -> Drawn:
+def draw(
+    hidden: Hidden,
+    seed: int,
+) -> Drawn:
     """Show a question's evidence under a seed."""
     streams = _streams(hidden, seed)
     kept = _kept_cells(hidden, np.random.default_rng(streams[0]))
@@ -175,7 +178,10 @@ def draw(hidden: Hidden, seed: int) -> Drawn:
     return Drawn(hidden, seed, evidence, rows, pool)
 
 
-def cell_evidence(hidden: Hidden, keys: Sequence[str]) -> Evidence:
+def cell_evidence(
+    hidden: Hidden,
+    keys: Sequence[str],
+) -> Evidence:
     """The evidence of the rows `experiment|configuration` alone."""
     marts = {}
     for name, rows in hidden.table.marts.items():
@@ -209,7 +215,11 @@ def cells_of(drawn: Drawn) -> list[Cell]:
     return found
 
 
-def stream_of(hidden: Hidden, seed: int, purpose: int) -> np.random.Generator:
+def stream_of(
+    hidden: Hidden,
+    seed: int,
+    purpose: int,
+) -> np.random.Generator:
     """A stream of a question's seed for another purpose than drawing rows."""
     first = _streams(hidden, seed)[0]
     words = [purpose, *first.generate_state(4).tolist()]
@@ -220,14 +230,20 @@ def _share(n: int) -> int:
     return max(1, round(KEEP * n))
 
 
-def _streams(hidden: Hidden, seed: int) -> list[np.random.SeedSequence]:
+def _streams(
+    hidden: Hidden,
+    seed: int,
+) -> list[np.random.SeedSequence]:
     """Streams of the evidence, of the target's rows and of the policies."""
     digest = hashlib.sha256(hidden.question_id.encode()).digest()[:8]
     number = int.from_bytes(digest, "little")
     return np.random.SeedSequence([seed, number]).spawn(3)
 
 
-def _kept_cells(hidden: Hidden, rng: np.random.Generator) -> list[str]:
+def _kept_cells(
+    hidden: Hidden,
+    rng: np.random.Generator,
+) -> list[str]:
     """`experiment|configuration` of the evidence's rows that a seed keeps."""
     outcomes = hidden.table.marts["mart_gym__outcomes"]
     shown = {hidden.experiments[e].experiment_id for e in hidden.evidence}
@@ -244,7 +260,10 @@ def _kept_cells(hidden: Hidden, rng: np.random.Generator) -> list[str]:
     return kept
 
 
-def _among(rows: pa.Table, kept: Sequence[str]) -> pa.Table:
+def _among(
+    rows: pa.Table,
+    kept: Sequence[str],
+) -> pa.Table:
     """Rows of a mart whose cell was kept; a mart without cells stays."""
     if "config_id" not in rows.column_names:
         return rows

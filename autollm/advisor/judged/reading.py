@@ -58,7 +58,10 @@ class Reading:
         return not self.why
 
 
-def read_all(questions: Sequence[Hidden], records: Records) -> list[Reading]:
+def read_all(
+    questions: Sequence[Hidden],
+    records: Records,
+) -> list[Reading]:
     """Every question from every format; lists of choices have no column of their own in
     a table, so their source is left out.
     """
@@ -80,7 +83,10 @@ def _has_list(hidden: Hidden) -> bool:
     return any(knob.scale == "list" for knob in knobs)
 
 
-def _read(hidden: Hidden, records: Records) -> list[Reading]:
+def _read(
+    hidden: Hidden,
+    records: Records,
+) -> list[Reading]:
     identity = identity_of(
         {
             "code": code_digest([__name__]),
@@ -131,7 +137,12 @@ def _said(book: Book) -> Said:
     )
 
 
-def _why(name: str, book: Book, drawn: Drawn, wanted: Mapping[str, Any]) -> str:
+def _why(
+    name: str,
+    book: Book,
+    drawn: Drawn,
+    wanted: Mapping[str, Any],
+) -> str:
     with scratch_folder("reading") as folder:
         path = FORMATS[name](book, folder)
         try:
@@ -143,20 +154,30 @@ def _why(name: str, book: Book, drawn: Drawn, wanted: Mapping[str, Any]) -> str:
     return difference(wanted, found)
 
 
-def _unsaid(name: str, book: Book) -> Said:
+def _unsaid(
+    name: str,
+    book: Book,
+) -> Said:
     """Nothing; the direction alone where the format calls every objective `value`."""
     if name != OPTUNA:
         return Said()
     return Said(f"value:{'max' if book.objective == SCORE else 'min'}")
 
 
-def _configuration(path: Path, drawn: Drawn, said: Said) -> dict[str, Any]:
+def _configuration(
+    path: Path,
+    drawn: Drawn,
+    said: Said,
+) -> dict[str, Any]:
     target = peoples(drawn.hidden.fidelity)
     advice = recommend(path, target, trials=1, said=said)
     return dict(advice.recommendations[0].configuration)
 
 
-def difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def difference(
+    wanted: Mapping[str, Any],
+    found: Mapping[str, Any],
+) -> str:
     """How a configuration differs from the wanted one, names by their last part; empty:
     it does not.
     """
@@ -182,7 +203,10 @@ def tail(name: str) -> str:
     return plain.rsplit(".", 1)[-1].rsplit("/", 1)[-1]
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(
+    a: Any,
+    b: Any,
+) -> bool:
     numbers = isinstance(a, (int, float)) and isinstance(b, (int, float))
     if numbers:
         return math.isclose(a, b, rel_tol=SAME, abs_tol=NOTHING)

@@ -28,12 +28,20 @@ class Records:
 
     home: str
 
-    def url(self, part: str, key: str) -> str:
+    def url(
+        self,
+        part: str,
+        key: str,
+    ) -> str:
         """Where the record of a part of the judge (`picks`, `reading` ...) lies."""
         name = f"{content_hash(key)[:16]}.json"
         return storage.join(self.home, "reports", "advice_judge", part, name)
 
-    def read(self, part: str, key: str) -> dict[str, Any]:
+    def read(
+        self,
+        part: str,
+        key: str,
+    ) -> dict[str, Any]:
         """The record, empty where there is none.
 
         Raises:
@@ -44,7 +52,12 @@ class Records:
             return {}
         return read_sealed(url, SnapshotError, REMEDY)
 
-    def write(self, part: str, key: str, fields: Mapping[str, Any]) -> None:
+    def write(
+        self,
+        part: str,
+        key: str,
+        fields: Mapping[str, Any],
+    ) -> None:
         write_sealed(self.url(part, key), {"key": key, **fields})
 
     def known(

@@ -100,7 +100,11 @@ def _measured(
     }
 
 
-def _unfinished(run: Run, i: int, rng: np.random.Generator) -> Run:
+def _unfinished(
+    run: Run,
+    i: int,
+    rng: np.random.Generator,
+) -> Run:
     """A run that stands at a part of its schedule, where its metric is better or worse
     than any finished one's by a quarter: whoever counts it goes wrong.
     """
@@ -117,14 +121,20 @@ def _unfinished(run: Run, i: int, rng: np.random.Generator) -> Run:
     )
 
 
-def _named(settings: Mapping[str, Any], i: int) -> str:
+def _named(
+    settings: Mapping[str, Any],
+    i: int,
+) -> str:
     """`sweep-017-lr0.001`: a label that repeats a setting."""
     plain = [(k, v) for k, v in settings.items() if isinstance(v, float)]
     tail = f"-{plain[0][0][:5]}{plain[0][1]:.3g}" if plain else ""
     return f"sweep-{i:03d}{tail}"
 
 
-def flat(settings: Mapping[str, Any], sign: str = "_") -> dict[str, Any]:
+def flat(
+    settings: Mapping[str, Any],
+    sign: str = "_",
+) -> dict[str, Any]:
     """Settings with the parts of mixtures as columns, `mixture_code`."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
@@ -136,7 +146,10 @@ def flat(settings: Mapping[str, Any], sign: str = "_") -> dict[str, Any]:
     return found
 
 
-def nested(settings: Mapping[str, Any], sizes: Sequence[str]) -> dict[str, Any]:
+def nested(
+    settings: Mapping[str, Any],
+    sizes: Sequence[str],
+) -> dict[str, Any]:
     """Settings as a configuration tree: `model`, `train` and mixtures."""
     tree: dict[str, Any] = {"model": {}, "train": {}}
     for name, value in settings.items():
@@ -156,7 +169,10 @@ class Book:
     sizes: tuple[str, ...]
 
 
-def write_clean(book: Book, folder: Path) -> Path:
+def write_clean(
+    book: Book,
+    folder: Path,
+) -> Path:
     """Settings and outcome, nothing else."""
     rows = []
     for run in book.runs:
@@ -165,7 +181,10 @@ def write_clean(book: Book, folder: Path) -> Path:
     return _csv(folder / "runs.csv", rows)
 
 
-def write_wandb(book: Book, folder: Path) -> Path:
+def write_wandb(
+    book: Book,
+    folder: Path,
+) -> Path:
     """The table that W&B's page exports."""
     rows = []
     for run in book.runs:
@@ -184,7 +203,10 @@ def write_wandb(book: Book, folder: Path) -> Path:
     return _csv(folder / "wandb_export_2026-03-05.csv", rows)
 
 
-def write_wandb_api(book: Book, folder: Path) -> Path:
+def write_wandb_api(
+    book: Book,
+    folder: Path,
+) -> Path:
     """The table of W&B's own example for its API: dictionaries as text."""
     rows = []
     for run in book.runs:
@@ -200,7 +222,10 @@ def write_wandb_api(book: Book, folder: Path) -> Path:
     return _csv(folder / "project.csv", rows)
 
 
-def write_mlflow(book: Book, folder: Path) -> Path:
+def write_mlflow(
+    book: Book,
+    folder: Path,
+) -> Path:
     """`mlflow.search_runs().to_csv()`."""
     states = {"finished": "FINISHED", "running": "RUNNING", "killed": "KILLED"}
     rows = []
@@ -222,7 +247,10 @@ def write_mlflow(book: Book, folder: Path) -> Path:
     return _csv(folder / "runs.csv", rows)
 
 
-def write_jsonl(book: Book, folder: Path) -> Path:
+def write_jsonl(
+    book: Book,
+    folder: Path,
+) -> Path:
     """One nested object a run and line."""
     path = folder / "runs.jsonl"
     with path.open("w") as file:
@@ -239,7 +267,10 @@ def write_jsonl(book: Book, folder: Path) -> Path:
     return path
 
 
-def write_optuna(book: Book, folder: Path) -> Path:
+def write_optuna(
+    book: Book,
+    folder: Path,
+) -> Path:
     """`study.trials_dataframe().to_csv()`."""
     states = {"finished": "COMPLETE", "running": "RUNNING", "killed": "PRUNED"}
     rows = []
@@ -266,7 +297,10 @@ def write_optuna(book: Book, folder: Path) -> Path:
     return _csv(folder / "trials.csv", rows)
 
 
-def write_folders(book: Book, folder: Path) -> Path:
+def write_folders(
+    book: Book,
+    folder: Path,
+) -> Path:
     """A folder a run: its configuration, and what it gave."""
     import yaml
 
@@ -293,7 +327,10 @@ FORMATS: dict[str, Callable[[Book, Path], Path]] = {
 }
 
 
-def _csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+def _csv(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+) -> Path:
     names: dict[str, None] = {}
     for row in rows:
         names |= dict.fromkeys(row)

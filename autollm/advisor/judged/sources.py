@@ -115,7 +115,10 @@ def chosen_paths(named: Iterable[str]) -> dict[str, Path]:
     return found or known
 
 
-def tables(name: str, path: Path) -> list[Table]:
+def tables(
+    name: str,
+    path: Path,
+) -> list[Table]:
     """The tables of a source, in the order of their names.
 
     Raises:
@@ -144,11 +147,17 @@ def _landed(path: Path) -> dict[str, pa.Table]:
         return build_marts(f"{lake}/bronze", MARTS)
 
 
-def _of_group(rows: pa.Table, group: str) -> pa.Table:
+def _of_group(
+    rows: pa.Table,
+    group: str,
+) -> pa.Table:
     return rows.filter(pa.compute.equal(rows["source"], group))
 
 
-def _objectives(name: str, marts: Mapping[str, pa.Table]) -> list[str]:
+def _objectives(
+    name: str,
+    marts: Mapping[str, pa.Table],
+) -> list[str]:
     """Objectives that make a table each; empty text: the source's own alone."""
     if name not in MANY_OBJECTIVES:
         return [""]
@@ -200,16 +209,26 @@ def _bounded(
     return {**marts, "mart_gym__outcomes": kept}
 
 
-def _reported(rows: pa.Table, metric: str) -> pa.Array:
+def _reported(
+    rows: pa.Table,
+    metric: str,
+) -> pa.Array:
     values: list[Any] = []
     for text in rows["secondary_json"].to_pylist():
         values.append(json.loads(text or "{}").get(metric))
     return pa.array(values, pa.float64())
 
 
-def _all(rows: pa.Table, value: str) -> pa.Array:
+def _all(
+    rows: pa.Table,
+    value: str,
+) -> pa.Array:
     return pa.array([value] * rows.num_rows)
 
 
-def _replaced(rows: pa.Table, column: str, values: pa.Array) -> pa.Table:
+def _replaced(
+    rows: pa.Table,
+    column: str,
+    values: pa.Array,
+) -> pa.Table:
     return rows.set_column(rows.column_names.index(column), column, values)

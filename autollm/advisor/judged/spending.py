@@ -70,7 +70,11 @@ class Market:
                 found.append(experiment)
         return sorted(found, key=lambda e: (self.cost(e), e))
 
-    def buy(self, experiment: int, cell: Any) -> None:
+    def buy(
+        self,
+        experiment: int,
+        cell: Any,
+    ) -> None:
         self.left[experiment].remove(cell)
         self.budget -= self.cost(experiment)
         self.bought.append(cell)
@@ -82,7 +86,10 @@ class Market:
         return replace(self.drawn, evidence=evidence)
 
 
-def by_plan(market: Market, _: np.random.Generator) -> None:
+def by_plan(
+    market: Market,
+    _: np.random.Generator,
+) -> None:
     """Make a plan, buy its runs, and plan again with what they gave."""
     for _round in range(MOST_PLANS):
         if not market.affordable():
@@ -120,7 +127,10 @@ def _buy_nearest(
     market.buy(experiment, cells[int(np.argmin(apart))])
 
 
-def by_ladder(market: Market, rng: np.random.Generator) -> None:
+def by_ladder(
+    market: Market,
+    rng: np.random.Generator,
+) -> None:
     """One run of every experiment after the other, each as far as can be from those
     that were bought of it.
     """
@@ -130,7 +140,11 @@ def by_ladder(market: Market, rng: np.random.Generator) -> None:
                 market.buy(experiment, _spread(market, experiment, rng))
 
 
-def _spread(market: Market, experiment: int, rng: np.random.Generator) -> Any:
+def _spread(
+    market: Market,
+    experiment: int,
+    rng: np.random.Generator,
+) -> Any:
     cells = market.left[experiment]
     mine = [c.point for c in market.bought if c.experiment == experiment]
     if not mine:
@@ -142,7 +156,10 @@ def _spread(market: Market, experiment: int, rng: np.random.Generator) -> Any:
     return cells[int(np.argmax(apart))]
 
 
-def by_chance(market: Market, rng: np.random.Generator) -> None:
+def by_chance(
+    market: Market,
+    rng: np.random.Generator,
+) -> None:
     """Any run of any experiment."""
     while market.affordable():
         experiments = market.affordable()
@@ -151,7 +168,10 @@ def by_chance(market: Market, rng: np.random.Generator) -> None:
         market.buy(experiment, cells[int(rng.integers(len(cells)))])
 
 
-def by_nobody(market: Market, _: np.random.Generator) -> None:
+def by_nobody(
+    market: Market,
+    _: np.random.Generator,
+) -> None:
     """Buy nothing."""
 
 
@@ -190,7 +210,11 @@ def _asked(questions: Sequence[Hidden]) -> Iterator[Hidden]:
                 yield hidden
 
 
-def _known(hidden: Hidden, seed: int, records: Records) -> dict[str, Any]:
+def _known(
+    hidden: Hidden,
+    seed: int,
+    records: Records,
+) -> dict[str, Any]:
     identity = identity_of(
         {"code": code_digest([__name__]), "rows": hidden.table.whole.table_id}
     )
@@ -202,7 +226,10 @@ def _known(hidden: Hidden, seed: int, records: Records) -> dict[str, Any]:
     )
 
 
-def spent(hidden: Hidden, seed: int) -> dict[str, Any]:
+def spent(
+    hidden: Hidden,
+    seed: int,
+) -> dict[str, Any]:
     """One question under one seed."""
     regrets: dict[str, dict[str, float]] = {}
     runs: dict[str, dict[str, int]] = {}
@@ -225,7 +252,11 @@ def spent(hidden: Hidden, seed: int) -> dict[str, Any]:
     }
 
 
-def open_market(hidden: Hidden, seed: int, share: float) -> Market:
+def open_market(
+    hidden: Hidden,
+    seed: int,
+    share: float,
+) -> Market:
     """Half of the evidence's experiments, drawn by chance, is for sale, the other
     one is shown; of both, four fifths of the rows.
     """

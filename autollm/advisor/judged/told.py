@@ -14,16 +14,17 @@ from autollm.advisor.judged.board import (
     Calibration,
     Decision,
     Intervals,
-    Outlook,
-    Read,
-    Spent,
 )
 from autollm.advisor.judged.calibration import LEAST_COVERED, Class
 from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
+from autollm.advisor.judged.summaries import Outlook, Read, Spent
 from autollm.evaluation.markdown import markdown
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> list[str]:
     """Lines of a Markdown table."""
     named = [dict(zip(header, row, strict=True)) for row in rows]
     return markdown(named, limit=len(named)).split("\n")

@@ -117,7 +117,11 @@ class LocalSearch(RankingPolicy):
             kept = np.sort(self.rng.choice(len(x), MOST_ROWS, replace=False))
         return x[kept], np.concatenate(losses)[kept]
 
-    def _inputs(self, points: np.ndarray, cost: float) -> np.ndarray:
+    def _inputs(
+        self,
+        points: np.ndarray,
+        cost: float,
+    ) -> np.ndarray:
         """[n, d + 1]: shares of the window, and log cost in the ladder's span."""
         low, high = self.view.space.window
         share = (points - low) / np.maximum(high - low, 1e-9)

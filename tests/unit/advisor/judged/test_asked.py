@@ -9,10 +9,11 @@ import pytest
 from autollm.advisor.judged import asked
 from autollm.advisor.judged.asked import answer, answer_all, view_digest
 from autollm.advisor.judged.asking import ask_advisor, judged
-from autollm.advisor.judged.board import calibration, decision, outlooks
+from autollm.advisor.judged.board import calibration, decision
 from autollm.advisor.judged.future import ahead, forecasts_of
 from autollm.advisor.judged.questions import draw, hidden_experiments
 from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.summaries import outlooks
 from autollm.advisor.judged.told import calibration_lines, decision_lines
 from tests.unit.advisor.judged.sweep import table_of
 from tests.unit.advisor.sweeps import best_rate

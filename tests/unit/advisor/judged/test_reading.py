@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from autollm.advisor.judged.board import read_alike
 from autollm.advisor.judged.questions import draw, hidden_experiments
 from autollm.advisor.judged.reading import (
     Reading,
@@ -15,6 +14,7 @@ from autollm.advisor.judged.reading import (
     tail,
 )
 from autollm.advisor.judged.rewriting import FORMATS, runs_of
+from autollm.advisor.judged.summaries import read_alike
 from tests.unit.advisor.judged.sweep import table_of
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from autollm.advisor.judged.asking import ask_advisor
-from autollm.advisor.judged.board import spending
 from autollm.advisor.judged.questions import cells_of, draw, hidden_experiments
 from autollm.advisor.judged.records import Records
 from autollm.advisor.judged.spending import (
@@ -16,6 +15,7 @@ from autollm.advisor.judged.spending import (
     open_market,
     spent_all,
 )
+from autollm.advisor.judged.summaries import spending
 from autollm.advisor.judged.told import spending_lines
 from tests.unit.advisor.judged.sweep import table_of
 
