@@ -50,9 +50,8 @@ class Names:
         for name, value in configuration.items():
             if isinstance(value, Mapping):
                 for part, weight in value.items():
-                    shown[self.spelling(f"{name}.{part}").column] = _round(
-                        weight
-                    )
+                    spelling = self.spelling(f"{name}.{part}")
+                    shown[spelling.column] = _round(weight / spelling.factor)
             else:
                 spelling = self.spelling(name)
                 shown[spelling.column] = _native(value, spelling)
@@ -127,11 +126,14 @@ def names_of(
     spellings: dict[str, Spelling] = {}
     for knob in space.knobs:
         if knob.scale == "simplex":
+            named = {}
             for part in knob.levels:
                 key = f"{knob.name}.{part}"
                 pattern = columns.get(f"{knob.name}.*", "*")
                 column = columns.get(key) or pattern.replace("*", str(part), 1)
-                spellings[key] = Spelling(column)
+                named[key] = column
+            factor = 0.01 if _are_percent(list(named.values()), cells) else 1.0
+            spellings |= {k: Spelling(c, factor) for k, c in named.items()}
         elif knob.scale in NUMERIC:
             values = [c.get(knob.name) for c in configs]
             spellings[knob.name] = _measured(
@@ -140,6 +142,16 @@ def names_of(
         else:
             spellings[knob.name] = Spelling(columns.get(knob.name, knob.name))
     return Names(space, spellings)
+
+
+def _are_percent(columns: list[str], cells: list[Mapping[str, Any]]) -> bool:
+    """Whether the parts of a mixture sum to 100 rather than to 1."""
+    for row in cells:
+        weights = [parse_number(row.get(name)) for name in columns]
+        known = [weight for weight in weights if weight is not None]
+        if known and all(math.isfinite(weight) for weight in known):
+            return sum(known) > 10
+    return False
 
 
 def _measured(

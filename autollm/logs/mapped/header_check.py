@@ -11,7 +11,7 @@ import difflib
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
-from autollm.logs.relation import OWN_COLUMNS, Relation
+from autollm.logs.relation import FILE_COLUMN, OWN_COLUMNS, Relation
 
 SHOWN = 60
 """Columns that a message lists."""
@@ -29,7 +29,8 @@ def check_columns(
     if relation.format not in TABLES:
         return
     header = [name for name in columns if name not in OWN_COLUMNS]
-    missing = [name for name in mapping.needed_columns() if name not in header]
+    known = {*header, FILE_COLUMN}
+    missing = [name for name in mapping.needed_columns() if name not in known]
     if missing:
         close = difflib.get_close_matches(missing[0], header, n=1, cutoff=0.0)
         also = f" (missing too: {missing[1:]})" if missing[1:] else ""

@@ -29,6 +29,7 @@ from autollm.logs.proposals.structure import (
     n_groups,
     switch_of,
 )
+from autollm.logs.relation import FILE_COLUMN
 
 ALWAYS_CONTEXT = ("tokenizer", "data", "evaluation", "parametrization")
 """Outcomes or knobs of different ones never compare; an optimizer, a schedule or a
@@ -53,6 +54,7 @@ def choose(roles: Roles, ladder: Ladder) -> None:
     _said_knobs(roles)
     _contexts(roles, size)
     _follow_from_size(roles, size)
+    _file(roles, size)
     _texts(roles)
     _tied(roles, size)
     _by_consequence(roles)
@@ -133,6 +135,32 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
                 "within one value of it alone. If it is a choice, move it to [[knobs]].",
                 name,
             )
+
+
+def _file(roles: Roles, size: list[Column]) -> None:
+    """The file in which a row stands: a context where several files hold the same
+    settings, since something that no column says tells them apart.
+    """
+    if FILE_COLUMN not in roles.free:
+        return
+    others = [roles.finished[n] for n in roles.free if n != FILE_COLUMN]
+    others = [c for c in others if looks_chosen(c) or c.kind == "text"]
+    others += [*size, *(roles.finished[n] for n in roles.named("seed"))]
+    column = roles.finished[FILE_COLUMN]
+    n_both = n_groups([*others, column])
+    if not others or n_both < 1.5 * n_groups(others):
+        roles.give(FILE_COLUMN, "label", "the file in which a row stands")
+        return
+    roles.give(
+        FILE_COLUMN, "context", "the same settings stand in several files"
+    )
+    roles.book.say(
+        "context",
+        "the same settings stand in several files, and no column says what tells the "
+        f"files apart ({listed(column.levels)}): runs are compared within one file "
+        "alone. Add a column that says it.",
+        FILE_COLUMN,
+    )
 
 
 def _follow_from_size(roles: Roles, size: list[Column]) -> None:

@@ -17,6 +17,7 @@ from autollm.logs.proposals.roles import NAMED_ROLES, Roles, is_setting_by_name
 from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.states import read_states
 from autollm.logs.proposals.structure import simplex_groups
+from autollm.logs.relation import FILE_COLUMN
 
 READER_ROLES = {
     "key": "key",
@@ -140,7 +141,7 @@ def _shown(column: Column) -> str:
 
 def _named(roles: Roles) -> None:
     for name, column in list(roles.free.items()):
-        if name in roles.said.columns:
+        if name in roles.said.columns or name == FILE_COLUMN:
             continue
         if column.name.is_a("seed") and column.kind in ("integer", "number"):
             roles.give(name, "seed", "by its name")

@@ -193,3 +193,14 @@ def test_value__whole_native_unit__is_a_whole_number():
     assert names.value("learning_rate", 0.00123456) == 0.001235
     assert names.value("optimizer", "adam") == "adam"
     assert names.value("learning_rate", True) is True
+
+
+def test_names_of__mixture_in_percent__is_shown_and_read_in_percent():
+    space = Space((Knob("mix", "simplex", ("code", "web")),))
+    cells = {"code %": "20", "web %": "80"}
+    run = {"config_json": '{"mix":{"code":0.2,"web":0.8}}', "cells": cells}
+    columns = {"mix.code": "code %", "mix.web": "web %"}
+    names = names_of(space, columns, [run])
+    chosen = {"mix": {"code": 0.25, "web": 0.75}}
+    assert names.show(chosen) == {"code %": 25.0, "web %": 75.0}
+    assert names.read({"code %": 25, "web %": 75}) == chosen
