@@ -348,11 +348,9 @@ def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
         roles.update(relation.roles)
         notes.update(dict.fromkeys(relation.notes))
         directions.update(relation.directions)
-    files = [
-        name
-        for relation in relations
-        for name in relation.runs[FILE_COLUMN].to_pylist()
-    ]
+    files: list[Any] = []
+    for relation in relations:
+        files += relation.runs[FILE_COLUMN].to_pylist()
     is_several = len(set(files)) > 1
     if is_several and all(relation.points is None for relation in relations):
         cells[FILE_COLUMN] = files
