@@ -64,9 +64,12 @@ def load_results(
 
 def players_in(url: str) -> set[tuple[str, str, str]]:
     """(policy_identity, policy_version, stage) of whose episodes a part holds; empty
-    where this version reads none of it.
+    where this version reads none of it, or it was altered.
     """
-    part = pq.ParquetFile(io.BytesIO(storage.read_bytes(url)))
+    data = storage.read_bytes(url)
+    if not url.endswith(f"part-{content_hash(data)}.parquet"):
+        return set()
+    part = pq.ParquetFile(io.BytesIO(data))
     if not _is_readable(part.schema_arrow):
         return set()
     columns = ["policy_identity", "policy_version", "stage"]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from autollm.core.errors import SnapshotError
 from autollm.core.locks import holder, is_held
 from autollm.core.places import (
     PROJECT,
@@ -256,7 +257,11 @@ def _public_tables(places: Places) -> Finding:
 
 
 def _snapshot(places: Places) -> Finding:
-    table_id = published_id(places.home)
+    try:
+        table_id = published_id(places.home)
+    except SnapshotError as error:
+        said, _, remedy = str(error).partition(" Fix: ")
+        return Finding("snapshot", "problem", said, remedy)
     if table_id is None:
         return Finding(
             "snapshot", "note", "none is published yet", "autollm run"

@@ -130,6 +130,11 @@ class SuiteFile:
             text = SuiteText.model_validate(raw)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SuiteError(self._wrong(f"is no TOML: {error}")) from None
+        except (
+            OSError
+        ) as error:  # a folder of that name, or no right to read it
+            said = error.strerror or str(error)
+            raise SuiteError(self._wrong(f"cannot be read: {said}")) from None
         except ValidationError as error:
             raise SuiteError(
                 self._wrong(sentence_of(error, SuiteText))
