@@ -8,18 +8,20 @@ from autollm.core.places import Places
 from autollm.stages.settings import Settings
 
 if TYPE_CHECKING:
-    from autollm.stages.judging import Request
+    from autollm.stages.evaluation_request import EvaluationRequest
 
 VALIDATION_POLICIES = ("copy-nearest", "pool-centre", "moving-bowl")
 
 
-def request_of(places: Places, settings: Settings, split: str) -> Request:
+def request_of(
+    places: Places, settings: Settings, split: str
+) -> EvaluationRequest:
     """The evaluation of a split: the gate's baselines on validation, everybody on test."""
     from autollm.stages.agents import config_of, current_agents
-    from autollm.stages.judging import Request
+    from autollm.stages.evaluation_request import EvaluationRequest
 
     test = split == "test"
-    return Request(
+    return EvaluationRequest(
         suites=tuple(settings.test_suites if test else settings.train_suites),
         policies=tuple(settings.policies if test else VALIDATION_POLICIES),
         agents=tuple(current_agents(places, settings)),

@@ -14,7 +14,7 @@ from dagster_dbt import DbtCliResource
 from pydantic import create_model
 
 from autollm.core.places import DBT_PROJECT, Places, resolve
-from autollm.stages.settings import Settings, load_settings
+from autollm.stages.settings import Settings, read_settings
 from pipelines.dbt_project import dbt_executable
 
 
@@ -56,7 +56,7 @@ JobSettings = create_model(
 def resources() -> dict[str, Any]:
     """All resources by key."""
     return {
-        "settings": JobSettings(**load_settings().model_dump()),
+        "settings": JobSettings(**read_settings().model_dump()),
         "dbt": DbtCliResource(
             project_dir=str(DBT_PROJECT),
             profiles_dir=str(DBT_PROJECT),

@@ -26,11 +26,11 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from autollm.agent.checkpoints import load_checkpoint
-from autollm.agent.curriculum import TRAIN_SUITES, train_tasks
+from autollm.agent.curriculum import train_tasks
 from autollm.agent.generation import TransformersGenerator
 from autollm.agent.grpo import train_grpo
 from autollm.agent.policy import AgentPolicy, Play, play
-from autollm.agent.profiles import TrainConfig, load_profile
+from autollm.agent.profiles import TRAIN_SUITES, TrainConfig, load_profile
 from autollm.agent.sft import train_sft
 from autollm.agent.trajectories import simulate_trajectories
 from autollm.core.files import write_atomic

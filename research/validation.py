@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autollm.agent.curriculum import TRAIN_SUITES, far_tasks, train_tasks
+from autollm.agent.curriculum import far_tasks, train_tasks
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.policy import AgentPolicy, Play, play, traced_share
+from autollm.agent.profiles import TRAIN_SUITES
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.gym.tasks.episode import start

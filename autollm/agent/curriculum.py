@@ -22,14 +22,6 @@ from autollm.gym.tasks.suites import load_suite
 from autollm.gym.tasks.task import Task
 
 Row = dict[str, Any]
-TRAIN_SUITES = (
-    "lab-pretraining-v3",
-    "lab-optimizer-v1",
-    "lab-architecture-v1",
-    "lab-data_mixture-v1",
-    "lab-rl_tuning-v1",
-)
-"""Where training and validation tasks come from unless somebody names others."""
 GENERATED_FROM = 3_000_000
 """First landscape seed of SFT and RL; pre-training uses those below, validation those
 from 2e9.

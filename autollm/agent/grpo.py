@@ -24,14 +24,13 @@ from autollm.agent.checkpoint_files import read_metadata
 from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.credit import RandomRewardEnv, TrainingEnv, TurnCreditTrainer
 from autollm.agent.curriculum import (
-    TRAIN_SUITES,
     episode_opener,
     generated_row,
     recorded_row,
     train_tasks,
 )
 from autollm.agent.devices import device_of, dtype_of
-from autollm.agent.profiles import TrainConfig
+from autollm.agent.profiles import TRAIN_SUITES, TrainConfig
 from autollm.agent.trainer_state import (
     Forward,
     MetricLog,

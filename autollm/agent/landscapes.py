@@ -30,59 +30,35 @@ had been seen):
   targets' optima lie towards the window's middle (where there are five coordinates or
   more).
 
-What does not belong here: text, labels. Invariant: a landscape is determined by its
-seed, in any process.
+What does not belong here: text, labels, spaces (landscape_spaces.py). Invariant: a
+landscape is determined by its seed, in any process.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.core.knobs import SIMPLEX_UNIT, Knob
+from autollm.agent.landscape_names import (
+    FAMILIES,
+    FIDELITY_NAMES,
+    INVENTED,
+    invented,
+)
+from autollm.agent.landscape_spaces import (
+    draw_design,
+    draw_part,
+    draw_recorded,
+    small_space,
+    wide_space,
+)
+from autollm.core.knobs import SIMPLEX_UNIT
 from autollm.core.space import Space
 from autollm.gym.environments.shortlist import SPOKEN_COORDINATES
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.tasks.task import Task
 
-KNOB_NAMES = {
-    "rate": ("learning_rate", "lr", "peak_lr", "step_size", "max_lr", "eta"),
-    "size": (
-        "batch_size",
-        "batch_tokens",
-        "bs",
-        "batch_sequences",
-        "global_batch",
-        "tokens_per_step",
-    ),
-    "other": (
-        "weight_decay",
-        "warmup",
-        "beta2",
-        "clip_range",
-        "kl_coef",
-        "temperature",
-        "group_size",
-        "depth",
-        "width",
-        "mlp_ratio",
-        "dropout",
-        "label_smoothing",
-        "lora_rank",
-        "alpha",
-        "gamma",
-        "w1",
-        "w2",
-        "w3",
-    ),
-}
-FIDELITY_NAMES = {
-    "model": ("params", "width", "n_params"),
-    "data": ("tokens", "steps", "data", "updates"),
-    "any": ("flops", "scale"),
-}
 SLOPES = {
     ("rate", "model"): -0.5,
     ("rate", "any"): -0.2,
@@ -96,67 +72,10 @@ SLOPE_SDS = (0.15, 0.3, 0.6)
 SLOPE_CHANCES = (0.35, 0.4, 0.25)
 SCATTERS, SCATTER_CHANCES = (0.15, 0.5), (2 / 3, 1 / 3)
 """Standard deviations, natural units, of an experiment's optimum around its path."""
-INVENTED = 1 / 4
-"""Share of names that no list holds: half of them random letters, half known words in
-another order.
-"""
-WORDS = (
-    "learning",
-    "rate",
-    "batch",
-    "size",
-    "weight",
-    "decay",
-    "model",
-    "params",
-    "tokens",
-    "steps",
-    "effective",
-    "total",
-    "max",
-    "min",
-    "num",
-    "init",
-    "final",
-    "peak",
-    "base",
-    "hidden",
-    "layers",
-    "heads",
-    "width",
-    "depth",
-    "lora",
-    "rank",
-    "alpha",
-    "beta",
-    "log",
-    "data",
-    "train",
-    "epochs",
-    "ratio",
-    "scale",
-    "factor",
-    "warmup",
-    "clip",
-    "kl",
-    "coef",
-    "global",
-    "micro",
-    "per",
-    "device",
-    "seq",
-    "length",
-    "compute",
-)
-N_CHEAP = (0.05, 0.07, 0.09, 0.1, 0.11, 0.11, 0.1, 0.1, 0.09, 0.08, 0.05, 0.05)
-"""Chances of 1, 2, ... cheap experiments."""
-FAMILIES = ("pretraining", "rl_tuning", "finetuning", "architecture")
-LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
-"""Number of levels per knob, by the number of knobs."""
 WIDE = 0.3
 """Share of landscapes with more coordinates than a configuration is written out for."""
-MAX_CELLS = 3000
-"""Of a wide grid."""
+N_CHEAP = (0.05, 0.07, 0.09, 0.1, 0.11, 0.11, 0.1, 0.1, 0.09, 0.08, 0.05, 0.05)
+"""Chances of 1, 2, ... cheap experiments."""
 
 
 @dataclass(frozen=True)
@@ -185,44 +104,56 @@ def make_landscape(seed: int) -> Landscape:
     """The landscape of a seed."""
     rng = np.random.default_rng([17, seed])
     wide = np.random.default_rng([19, seed]).random() < WIDE
-    kinds, space = _wide_space(rng) if wide else _space(rng)
-    design = _design(rng, space) if wide else None
+    kinds, space = wide_space(rng) if wide else small_space(rng)
+    design = draw_design(rng, space) if wide else None
     coordinates, names = _coordinates(rng)
     n_cheap = int(rng.choice(len(N_CHEAP), p=N_CHEAP)) + 1
     z = _ladder(rng, n_cheap, len(names))
     optima = _optima(rng, space, _slopes(rng, kinds, coordinates), z)
     shape = _shape(rng, len(space))
-    recorded = [
-        _recorded(rng, space, target=i == n_cheap)
-        if design is None
-        else _part(rng, design)
-        for i in range(len(optima))
-    ]
-    parts = [
-        _rows(rng, points, optimum, shape)
-        for points, optimum in zip(recorded, optima, strict=True)
-    ]
+    recorded = []
+    for i in range(len(optima)):
+        if design is None:
+            points = draw_recorded(rng, space, target=i == n_cheap)
+        else:
+            points = draw_part(rng, design)
+        recorded.append(points)
+    parts = []
+    for points, optimum in zip(recorded, optima, strict=True):
+        parts.append(_rows(rng, points, optimum, shape))
     family = str(rng.choice(FAMILIES))
+    experiments = _experiments(seed, family, space, names, z)
+    task = _task(rng, seed, [e.experiment_id for e in experiments])
+    return Landscape(_table(seed, experiments, parts), task)
+
+
+def _experiments(
+    seed: int, family: str, space: Space, names: list[str], z: np.ndarray
+) -> tuple[Experiment, ...]:
+    """Of a ladder z [n, n_fidelity], whose coordinates have these names."""
     experiments = []
-    for i, zi in enumerate(z):
-        fidelity = {
-            name: float(2.0**v) for name, v in zip(names, zi, strict=True)
-        }
+    for i, octaves in enumerate(z):
+        # one by one: powers of a whole array may differ in the last digit
+        values = [float(2.0**v) for v in octaves]
         experiments.append(
             Experiment(
                 f"generated:{seed}:{i}",
                 f"generated {seed}/{i}",
                 "generated",
                 family,
-                fidelity,
-                float(2.0 ** zi.sum()),
+                dict(zip(names, values, strict=True)),
+                float(2.0 ** octaves.sum()),
                 "loss",
                 "min",
                 space,
             )
         )
-    ids = [e.experiment_id for e in experiments]
-    task = Task(
+    return tuple(experiments)
+
+
+def _task(rng: np.random.Generator, seed: int, ids: list[str]) -> Task:
+    """On the most expensive of the experiments."""
+    return Task(
         f"generated/{seed}",
         "generated",
         1,
@@ -232,7 +163,6 @@ def make_landscape(seed: int) -> Landscape:
         trials=int(rng.integers(1, 6)),
         masked=bool(rng.random() < 1 / 7),
     )
-    return Landscape(_table(seed, tuple(experiments), parts), task)
 
 
 def _table(
@@ -241,162 +171,18 @@ def _table(
     parts: list[tuple[np.ndarray, ...]],
 ) -> OutcomeTable:
     """Rows of all experiments side by side; `latent` is known exactly here."""
-    sizes = [len(p[0]) for p in parts]
-    columns = {
-        name: np.ones(sum(sizes), dtype) for name, dtype in COLUMNS.items()
-    }
-    for name, index in (("objective", 1), ("latent", 2), ("diverged", 3)):
-        columns[name] = np.concatenate([p[index] for p in parts])
-    columns["cost_flops"] = np.repeat(
-        [e.compute_flops for e in experiments], sizes
-    )
+    points, objective, latent, diverged = zip(*parts, strict=True)
+    sizes = list(map(len, points))
+    n = sum(sizes)
+    columns = {name: np.ones(n, dtype) for name, dtype in COLUMNS.items()}
+    columns["objective"] = np.concatenate(objective)
+    columns["latent"] = np.concatenate(latent)
+    columns["diverged"] = np.concatenate(diverged)
+    flops = [e.compute_flops for e in experiments]
+    columns["cost_flops"] = np.repeat(flops, sizes)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     return OutcomeTable(
-        f"generated-{seed}",
-        experiments,
-        offsets,
-        columns,
-        tuple(p[0] for p in parts),
-    )
-
-
-def _space(rng: np.random.Generator) -> tuple[list[str], Space]:
-    """Kinds of the knobs, and the space: grids in half or whole octaves."""
-    d = int(rng.choice([1, 2, 3, 4], p=[0.08, 0.66, 0.2, 0.06]))
-    mixed = d != 2 or rng.random() < 0.5
-    kinds = (
-        [
-            str(k)
-            for k in rng.permutation(["rate", "size", "other", "other"])[:d]
-        ]
-        if mixed
-        else ["rate", "size"]
-    )
-    names: list[str] = []
-    for kind in kinds:
-        free = [n for n in KNOB_NAMES[kind] if n not in names]
-        names.append(
-            _invented(rng)
-            if rng.random() < INVENTED
-            else free[int(rng.integers(len(free)))]
-        )
-    knobs = []
-    for name in names:
-        step, low = float(rng.choice([0.5, 1.0])), float(rng.integers(-14, 8))
-        levels = 2.0 ** (low + step * np.arange(int(rng.integers(*LEVELS[d]))))
-        knobs.append(Knob(name, "log", tuple(levels.tolist()), step=step))
-    return kinds, Space(tuple(knobs))
-
-
-def _wide_space(rng: np.random.Generator) -> tuple[list[str], Space]:
-    """Kinds of the coordinates, and a space whose configurations have numbers: a
-    mixture, or many knobs.
-    """
-    known = rng.permutation(
-        [n for group in KNOB_NAMES.values() for n in group]
-    )[:12]
-    names = list(
-        dict.fromkeys(
-            _invented(rng) if rng.random() < INVENTED else str(name)
-            for name in known
-        )
-    )[:8]
-    if rng.random() < 0.4:
-        knob = Knob(
-            names[-1], "simplex", tuple(names[: int(rng.integers(3, 8))])
-        )
-        return ["other"] * knob.width, Space((knob,))
-    knobs, kinds, cells = [], [], 1
-    for name in names[: int(rng.integers(5, 8))]:
-        n = int(min(rng.integers(2, 6), max(2, MAX_CELLS // (cells * 2))))
-        cells *= n
-        scale = str(
-            rng.choice(
-                ["log", "ordinal", "linear", "categorical"],
-                p=[0.5, 0.25, 0.15, 0.1],
-            )
-        )
-        knob = _wide_knob(rng, name, scale, n)
-        kinds += [
-            str(rng.choice(["rate", "size", "other"]))
-            if scale == "log"
-            else "other"
-        ] * knob.width
-        knobs.append(knob)
-    return kinds, Space(tuple(knobs))
-
-
-def _wide_knob(rng: np.random.Generator, name: str, scale: str, n: int) -> Knob:
-    if scale == "categorical":
-        return Knob(name, scale, tuple("abcde"[:n]))
-    if scale == "log":
-        return Knob(
-            name,
-            scale,
-            tuple(
-                (2.0 ** (float(rng.integers(-14, 8)) + np.arange(n))).tolist()
-            ),
-            step=1.0,
-        )
-    return Knob(
-        name,
-        scale,
-        tuple(float(v) for v in range(1, n + 1)),
-        step=1.0 if scale == "linear" else 0.0,
-    )
-
-
-def _design(rng: np.random.Generator, space: Space) -> np.ndarray:
-    """Configurations that the experiments of a wide landscape share, [n,
-    n_coordinates].
-    """
-    n = int(rng.integers(24, 65))
-    if space.grid is None:
-        parts = space.knobs[0].levels
-        weights = rng.dirichlet(
-            np.full(len(parts), float(rng.uniform(0.5, 2.0))), n
-        )
-        return np.array(
-            [
-                space.encode(
-                    {
-                        space.knobs[0].name: dict(
-                            zip(parts, w.tolist(), strict=True)
-                        )
-                    }
-                )
-                for w in weights
-            ]
-        )
-    return space.grid[
-        rng.choice(len(space.grid), min(n, len(space.grid)), replace=False)
-    ]
-
-
-def _part(rng: np.random.Generator, design: np.ndarray) -> np.ndarray:
-    """Three fifths of a design or more."""
-    return design[
-        np.sort(
-            rng.choice(
-                len(design),
-                int(np.ceil(len(design) * rng.uniform(0.6, 1.0))),
-                replace=False,
-            )
-        )
-    ]
-
-
-def _invented(rng: np.random.Generator) -> str:
-    """A name that no list holds, so that a model learns to copy names piece by piece."""
-    if rng.random() < 0.5:
-        return "_".join(
-            rng.choice(WORDS, int(rng.integers(2, 4)), replace=False)
-        )
-    return "x" + "".join(
-        rng.choice(
-            list("abcdefghijklmnopqrstuvwxyz_0123456789"),
-            int(rng.integers(3, 10)),
-        )
+        f"generated-{seed}", experiments, offsets, columns, points
     )
 
 
@@ -410,12 +196,13 @@ def _coordinates(rng: np.random.Generator) -> tuple[list[str], list[str]]:
         kinds = ["any"]
     elif pick < 0.85:
         kinds = ["data"]
-    return kinds, [
-        _invented(rng)
-        if rng.random() < INVENTED
-        else str(rng.choice(FIDELITY_NAMES[k]))
-        for k in kinds
-    ]
+    names = []
+    for kind in kinds:
+        if rng.random() < INVENTED:
+            names.append(invented(rng))
+        else:
+            names.append(str(rng.choice(FIDELITY_NAMES[kind])))
+    return kinds, names
 
 
 def _slopes(
@@ -455,12 +242,9 @@ def _optima(
     """Optimum of each experiment, [n_experiments, n_knobs], natural units."""
     low, high = space.window
     d = len(space)
-    place = (
-        rng.uniform(0.15, 0.85, d)
-        if rng.random() < 0.6
-        else rng.uniform(-0.05, 1.05, d)
-    )
-    target, middle = low + place * (high - low), (low + high) / 2
+    bounds = (0.15, 0.85) if rng.random() < 0.6 else (-0.05, 1.05)
+    target = low + rng.uniform(*bounds, d) * (high - low)
+    middle = (low + high) / 2
     if space.grid is None:
         target, middle = _mixed(target), _mixed(middle)
     if d > SPOKEN_COORDINATES and rng.random() < 0.5:
@@ -471,21 +255,14 @@ def _optima(
         )
     )
     if kind == "uninformative":
-        return np.vstack(
-            [low + rng.uniform(0, 1, (len(z) - 1, d)) * (high - low), target]
-        )
-    travelled, slopes = (
-        _bent(rng, z, slopes) if rng.random() < 0.5 else (z, slopes)
-    )
-    moved, scatter = (
-        (travelled[:-1] - travelled[-1]) @ slopes,
-        float(rng.choice(SCATTERS, p=SCATTER_CHANCES)),
-    )
-    cheap = (
-        target
-        + (moved if kind == "law" else -moved)
-        + rng.normal(0, scatter, moved.shape)
-    )
+        anywhere = rng.uniform(0, 1, (len(z) - 1, d))
+        return np.vstack([low + anywhere * (high - low), target])
+    if rng.random() < 0.5:
+        z, slopes = _bent(rng, z, slopes)
+    moved = (z[:-1] - z[-1]) @ slopes
+    scatter = float(rng.choice(SCATTERS, p=SCATTER_CHANCES))
+    path = target + (moved if kind == "law" else -moved)
+    cheap = path + rng.normal(0, scatter, moved.shape)
     return np.vstack([cheap, target + rng.normal(0, scatter, d)])
 
 
@@ -502,9 +279,8 @@ def _bent(
     expensive end, and the slopes at the cheap end.
     """
     reach = np.exp(rng.uniform(0, np.log(6.0), z.shape[1]))
-    return reach * (
-        1 - np.exp(-(z - z.min(axis=0)) / reach)
-    ), slopes * rng.uniform(1.0, 3.0)
+    octaves = reach * (1 - np.exp(-(z - z.min(axis=0)) / reach))
+    return octaves, slopes * rng.uniform(1.0, 3.0)
 
 
 def _shape(rng: np.random.Generator, d: int) -> _Shape:
@@ -543,27 +319,3 @@ def _rows(
     ) * rng.normal(size=len(u))
     level, scale = rng.uniform(1, 5), rng.uniform(0.05, 0.5)
     return points, level + scale * observed, level + scale * latent, diverged
-
-
-def _recorded(
-    rng: np.random.Generator, space: Space, target: bool
-) -> np.ndarray:
-    """Points of the declared grid that this experiment has rows for, [n, d]."""
-    points = space.grid
-    n = len(points)
-    pick = rng.random()
-    if target and pick < 1 / 3:
-        index = np.array(
-            list(
-                itertools.product(*(range(len(k.levels)) for k in space.knobs))
-            )
-        )
-        keep = index.sum(axis=1) % 2 == 0
-    elif not target and pick < 1 / 6:
-        keep = np.zeros(n, dtype=bool)
-        keep[rng.choice(n, min(n, int(rng.integers(6, 16))), replace=False)] = (
-            True
-        )
-    else:
-        keep = rng.random(n) < rng.uniform(0.5, 1.0)
-    return points[keep] if keep.sum() >= 5 else points

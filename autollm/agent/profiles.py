@@ -17,6 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from autollm.core.errors import UnknownNameError
 from autollm.core.places import PROJECT
 
+TRAIN_SUITES = (
+    "lab-pretraining-v3",
+    "lab-optimizer-v1",
+    "lab-architecture-v1",
+    "lab-data_mixture-v1",
+    "lab-rl_tuning-v1",
+)
+"""Where training and validation tasks come from unless somebody names others."""
 FOLDER = Path(__file__).parent / "profiles"
 
 

@@ -25,7 +25,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from autollm.agent.landscapes import FAMILIES, FIDELITY_NAMES, KNOB_NAMES
+from autollm.agent.landscape_names import FAMILIES, FIDELITY_NAMES, KNOB_NAMES
 from autollm.agent.practice import N_NUMBERS
 from autollm.agent.transcript import END, TOOLS
 from autollm.gym.environments.text import LIMIT, QUARTERS, numbers

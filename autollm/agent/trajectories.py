@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from autollm.agent.curriculum import (
-    TRAIN_SUITES,
     episode_opener,
     generated_row,
     recorded_row,
@@ -28,7 +27,7 @@ from autollm.agent.curriculum import (
 )
 from autollm.agent.labels import Grid
 from autollm.agent.practice import explore, exploring_width, offered
-from autollm.agent.profiles import TrainConfig
+from autollm.agent.profiles import TRAIN_SUITES, TrainConfig
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.transcript import (
     Call,

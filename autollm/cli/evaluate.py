@@ -93,7 +93,8 @@ def evaluate(
     from autollm.core.places import resolve
     from autollm.gym.tasks.suites import load_suite
     from autollm.stages.agents import config_of
-    from autollm.stages.judging import Request, publish_report
+    from autollm.stages.evaluation_request import EvaluationRequest
+    from autollm.stages.judging import publish_report
     from autollm.stages.settings import load_settings
 
     places, settings = resolve(home), load_settings(profile=profile)
@@ -115,7 +116,7 @@ def evaluate(
     )
     published = publish_report(
         places,
-        Request(
+        EvaluationRequest(
             suites=tuple(split(suite)),
             policies=registered,
             agents=agents,
@@ -133,11 +134,11 @@ def evaluate(
         ),
     )
     if as_json:
-        print(json.dumps(published.board.as_json()))
+        print(json.dumps(published.leaderboard.as_json()))
         return
     from autollm.cli.report import show
 
-    show(home, published.board.evaluation_id)
+    show(home, published.leaderboard.evaluation_id)
 
 
 def contenders(

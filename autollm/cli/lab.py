@@ -8,10 +8,17 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from autollm.cli.lab_runs import (
+    chosen_runs,
+    family_counts,
+    folder_of,
+    logs_in,
+    runs_of,
+)
 from autollm.cli.options import Home, Json, split
 
 app = typer.Typer(
@@ -65,7 +72,7 @@ def run(
     from autollm.lab.launchers import load_launcher
     from autollm.lab.runner import run_family
 
-    folder = out or _folder(home, family)
+    folder = out or folder_of(home, family)
     if not resume and any(folder.glob("*.jsonl")):
         raise typer.BadParameter(
             f"{folder} holds logs. Fix: --resume goes on with them, --out takes "
@@ -102,7 +109,7 @@ def pilot(
     """
     from autollm.lab.pilot import run_pilot
 
-    folder = _folder(home, family).with_name(f"pilot-{family}")
+    folder = folder_of(home, family).with_name(f"pilot-{family}")
     left = run_pilot(
         family,
         levels.split(","),
@@ -165,49 +172,17 @@ def summary(
     """What runs say of each level: best cell, median - min, the noise of a cell's mean
     as a part of it, rank correlations.
     """
-    from dataclasses import asdict
-
     from autollm.lab.families import load_family
-    from autollm.lab.summary import rank_correlations, shown, summarize
+    from autollm.lab.summary import lines, rank_correlations, summarize
 
-    known, runs = load_family(family), _runs(family, here)
+    known = load_family(family)
+    runs = runs_of(family, here)
     levels = summarize(known, runs.values(), objective)
     if as_json:
-        print(
-            json.dumps(
-                [
-                    {**asdict(s), "noise_share": s.noise_share, "edge": s.edge}
-                    for s in levels
-                ]
-            )
-        )
+        print(json.dumps([level.described for level in levels]))
         return
-    print(
-        "level split       FLOPs    cells runs diverged failed  s/run     best  "
-        "median-min  noise          fidelity; best cell"
-    )
-    for s in levels:
-        noise = (
-            "-"
-            if s.noise is None
-            else f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
-        )
-        edge = f"  edge: {', '.join(s.edges)}" if s.edges else ""
-        print(
-            f"{s.level:5} {s.split:10} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} "
-            f"{s.n_diverged:8} {s.n_failed:6} {s.seconds:6.1f} "
-            f"{s.best_value:8.3f} {s.spread:11.3f}  {noise:14} {shown(s.fidelity)}; "
-            f"{shown(s.best, known)}{edge}"
-        )
     correlations = rank_correlations(known, runs.values(), objective)
-    if correlations:
-        print(
-            "rank correlation over shared cells: "
-            + ", ".join(
-                f"{a}-{b} {r:.2f} ({n})"
-                for (a, b), (r, n) in correlations.items()
-            )
-        )
+    print("\n".join(lines(known, levels, correlations)))
 
 
 @app.command()
@@ -228,7 +203,7 @@ def page(
     from autollm.lab.families import load_family
     from autollm.stages.lab_page import describe, render
 
-    known, runs = load_family(family), _runs(family, here)
+    known, runs = load_family(family), runs_of(family, here)
     if as_json:
         print(json.dumps(describe(known, runs)))
         return
@@ -293,7 +268,7 @@ def pack(
     """
     from autollm.lab.archive import pack as write
 
-    print(write(family, here or _folder(home, family), sweep=sweep))
+    print(write(family, here or folder_of(home, family), sweep=sweep))
 
 
 @app.command()
@@ -329,7 +304,7 @@ def quality(
         for one in [sweep] if sweep else (FAR, FRESH):
             archive = archive_path(known.name, sweep=one)
             if here is not None:
-                found += qualities(known, one, _logs(here).values())
+                found += qualities(known, one, logs_in(here).values())
             elif archive.exists():
                 found += qualities(known, one, read_runs(archive).values())
     rows = [{**asdict(q), "fits": q.fits} for q in found]
@@ -369,112 +344,15 @@ def export(
     """Write recorded runs as other tools log them, through each tool's own package
     (extra `exports`).
     """
-    import random
-
-    from autollm.core.errors import UnknownNameError
     from autollm.lab.exports import export as write
-    from autollm.lab.families import load_family
 
     if not split(tools):
         raise typer.BadParameter("--as names no tool, such as csv")
-    known = _runs(family, here)
-    chosen = split(run)
-    for name in split(level):
-        load_family(family).level(name)
-        chosen += sorted(r for r in known if r.startswith(f"{family}-{name}-"))
-    if not chosen:
-        chosen = random.Random(seed).sample(
-            sorted(known), min(sample, len(known))
-        )
-        chosen.sort()
-    for run_id in chosen:
-        if run_id not in known:
-            raise UnknownNameError("run", run_id, known)
-    for folder in write(
-        [known[r] for r in chosen],
-        split(tools),
-        out or _folder(home, family).parent / "exports" / family,
-    ):
-        print(f"{len(chosen)} runs: {folder}")
-
-
-def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
-    """Per family: runs (embedded and here, each once), embedded, here, declared,
-    finished, diverged, failed.
-    """
-    from autollm.core.records import RunEnd
-    from autollm.lab.archive import archives, read_runs
-    from autollm.lab.families import FAMILIES
-    from autollm.lab.runner import declared, read_log
-
-    out = {}
-    for name, family in FAMILIES.items():
-        embedded = [read_runs(archive) for archive in archives(name)]
-        ends = {
-            run_id: records[-1]
-            for runs in embedded
-            for run_id, records in runs.items()
-        }
-        paths = sorted(_folder(home, name).glob("*.jsonl"))
-        here = {p.stem: read_log(p)[-1] for p in paths}
-        statuses = [
-            e.status if isinstance(e, RunEnd) else "failed"
-            for e in (ends | here).values()
-        ]
-        out[name] = {
-            "runs": len(statuses),
-            "embedded": len(ends),
-            "here": len(here),
-            "declared": declared(family),
-            **{
-                s: statuses.count(s) for s in ("finished", "diverged", "failed")
-            },
-        }
-    return out
-
-
-def _runs(family: str, here: Path | None) -> dict[str, Any]:
-    """Records by run_id of a folder of logs, or of the ladder's archive; without sealed
-    levels.
-    """
-    from autollm.lab.archive import read_runs, shipped
-    from autollm.lab.families import load_family
-    from autollm.lab.quality import level_name_of
-    from autollm.lab.spec import FRESH
-
-    if here is None:
-        return read_runs(shipped(family))
-    known = load_family(family)
-    sealed = {level.name for level in known.sweep_levels(FRESH)}
-    return {
-        run_id: records
-        for run_id, records in _logs(here).items()
-        if level_name_of(known, records) not in sealed
-    }
-
-
-def _logs(folder: Path) -> dict[str, Any]:
-    """Records by run_id of every log in a folder.
-
-    Raises:
-        SetupError: there is none. RecordError: one is damaged.
-    """
-    from autollm.core.errors import SetupError
-    from autollm.lab.runner import read_log
-
-    found = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        found[path.stem] = read_log(path)
-    if not found:
-        raise SetupError(
-            f"{folder} holds no log of a run (*.jsonl). Fix: autollm lab run, or name "
-            "another folder."
-        )
-    return found
-
-
-def _folder(home: str | None, family: str) -> Path:
-    from autollm.core.places import resolve
-    from autollm.lab.families import load_family
-
-    return resolve(home).lab / load_family(family).name
+    recorded = runs_of(family, here)
+    chosen = chosen_runs(
+        family, recorded, split(run), split(level), sample, seed
+    )
+    folder = out or folder_of(home, family).parent / "exports" / family
+    records = [recorded[run_id] for run_id in chosen]
+    for written in write(records, split(tools), folder):
+        print(f"{len(chosen)} runs: {written}")

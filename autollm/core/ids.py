@@ -33,3 +33,8 @@ def experiment_id(
     return (
         f"{source}:{content_hash(canonical_json(fidelity) + context_json, 8)}"
     )
+
+
+def player_name(policy_id: str, training: int) -> str:
+    """A policy's id, with the number of its training where there are several."""
+    return f"{policy_id}#{training}" if training else policy_id

@@ -5,9 +5,10 @@ does not belong here: numbers of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autollm.evaluation.scores import Leaderboard, Score
+if TYPE_CHECKING:
+    from autollm.evaluation.scores import Leaderboard, Score
 
 
 def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.identity import identity_of
+from autollm.core.ids import player_name
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.episode import Episode, start
 from autollm.gym.tasks.regret import regret
@@ -112,11 +113,6 @@ class Player:
     def name(self) -> str:
         """As tables and pictures name it."""
         return player_name(self.policy_id, self.training)
-
-
-def player_name(policy_id: str, training: int) -> str:
-    """A policy's id, with the number of its training where there are several."""
-    return f"{policy_id}#{training}" if training else policy_id
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ LAST_LOOKS = 20
 class Published:
     """Where an evaluation now stands."""
 
-    board: Leaderboard
+    leaderboard: Leaderboard
     folder_url: str
     html_url: str
 

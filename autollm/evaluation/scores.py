@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from autollm.evaluation.protocol import player_name
+from autollm.core.ids import player_name
 
 SCHEMA = 2
 """2: a policy's identity and whether plays were live stand in fields of their own; 1
@@ -96,7 +96,7 @@ class Score(OfSuite):
 
     @property
     def player(self) -> str:
-        """The policy as tables name it, see protocol.player_name."""
+        """The policy as tables name it, see core.ids.player_name."""
         return player_name(self.policy, self.training)
 
     @property

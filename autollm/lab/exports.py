@@ -165,7 +165,7 @@ def _trainer_state(runs: Sequence[Replay], folder: Path) -> None:
 
 
 def _mlflow(runs: Sequence[Replay], folder: Path) -> None:
-    from autollm.tracking import RunWriter  # the one module that knows MLflow
+    from autollm.tracking import RunWriter  # the one package that knows MLflow
 
     database = folder.resolve() / "mlflow.db"
     for run in runs:

@@ -7,8 +7,9 @@ order.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,12 @@ class LevelSummary:
     def edge(self) -> bool:
         return bool(self.edges)
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """As plain values."""
+        derived = {"noise_share": self.noise_share, "edge": self.edge}
+        return {**asdict(self), **derived}
+
 
 def summarize(
     family: Family, runs: Iterable[list[Record]], objective: str = ""
@@ -66,7 +73,7 @@ def summarize(
     Raises:
         UnknownNameError: the family has no such metric.
     """
-    by_level = _by_level(family, runs)
+    by_level = runs_by_level(family, runs)
     levels = [level for level in family.every_level if level.name in by_level]
     return [
         _level(family, level, by_level[level.name], objective)
@@ -74,7 +81,7 @@ def summarize(
     ]
 
 
-def _by_level(
+def runs_by_level(
     family: Family, runs: Iterable[list[Record]]
 ) -> dict[str, list[tuple[RunHeader, RunEnd]]]:
     """Header and end of the runs of the family's levels, by the level's name."""
@@ -95,25 +102,20 @@ def cells_of(
     """Losses of one level's runs by cell and seed; failed runs are left out, a diverged
     one without a loss counts as the worst.
     """
-    known = {canonical_json(header.config): header.config for header, _ in runs}
     out: Cells = {}
+    worst = float("nan")
     for header, end in runs:
-        if end.status != "failed":
-            loss = _oriented(family, end.final, objective)
-            out.setdefault(canonical_json(header.config), {})[header.seed] = (
-                loss
-            )
-    finite: list[float] = []
+        if end.status == "failed":
+            continue
+        loss = _oriented(family, end.final, objective)
+        out.setdefault(canonical_json(header.config), {})[header.seed] = loss
+        if np.isfinite(loss):
+            worst = loss if np.isnan(worst) else max(worst, loss)
     for cell in out.values():
-        finite += [v for v in cell.values() if np.isfinite(v)]
-    worst = max(finite, default=float("nan"))
-    kept: Cells = {}
-    for key, cell in out.items():
-        if key in known:
-            kept[key] = {
-                s: v if np.isfinite(v) else worst for s, v in cell.items()
-            }
-    return kept
+        for seed, loss in cell.items():
+            if not np.isfinite(loss):
+                cell[seed] = worst
+    return out
 
 
 def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
@@ -126,12 +128,9 @@ def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
             objective,
             [family.objective.name, *known],
         )
-    metric = known[objective]
-    return (
-        -final.get(objective, np.nan)
-        if metric.direction == "max"
-        else final.get(objective, np.nan)
-    )
+    value = final.get(objective, np.nan)
+    is_max = known[objective].direction == "max"
+    return -value if is_max else value
 
 
 def _level(
@@ -141,17 +140,18 @@ def _level(
     objective: str,
 ) -> LevelSummary:
     cells = cells_of(family, runs, objective)
-    configs = {canonical_json(h.config): h.config for h, _ in runs}
-    means = {
-        key: float(np.mean(list(losses.values())))
-        for key, losses in cells.items()
-    }
+    means = _means(cells)
     best = min(means, key=means.__getitem__)
+    best_config = json.loads(best)
     middle = float(np.median(list(means.values())))
     good = [losses for key, losses in cells.items() if means[key] <= middle]
-    flops = [end.cost["flops"] for _, end in runs]
-    seconds = [end.cost["device_hours"] * 3600 for _, end in runs]
-    statuses = [end.status for _, end in runs]
+    flops, seconds, statuses = [], [], []
+    for header, end in runs:
+        flops.append(end.cost["flops"])
+        seconds.append(end.cost["device_hours"] * 3600)
+        statuses.append(end.status)
+        if canonical_json(header.config) == best:
+            best_config = header.config  # with all of its digits
     return LevelSummary(
         level.name,
         level.split,
@@ -161,26 +161,28 @@ def _level(
         len(runs),
         statuses.count("diverged"),
         statuses.count("failed"),
-        configs[best],
+        best_config,
         -means[best] if family.objective.direction == "max" else means[best],
-        edges(family, configs[best]),
+        edges(family, best_config),
         middle - means[best],
         cell_noise(good, level.n_seeds_near_best),
         float(np.median(seconds)),
     )
 
 
+def _means(cells: Cells) -> dict[str, float]:
+    """Of each cell over its seeds."""
+    return {key: float(np.mean(list(c.values()))) for key, c in cells.items()}
+
+
 def edges(family: Family, config: Config) -> tuple[str, ...]:
     """Names of the number knobs of more than three values that stand on the first or
     last of them.
     """
-    wide = [
-        k
-        for k in family.space.knobs
-        if k.scale in ONE_COORDINATE and len(k.levels) > 3
-    ]
     ends = []
-    for knob in wide:
+    for knob in family.space.knobs:
+        if knob.scale not in ONE_COORDINATE or len(knob.levels) <= 3:
+            continue
         first_and_last = (knob.levels[0], knob.levels[-1])
         if np.isclose(config[knob.name], first_and_last, rtol=1e-6).any():
             ends.append(knob.name)
@@ -220,14 +222,12 @@ def level_means(
     """{level: {configuration as JSON: mean loss}}, lower is better, levels in the
     ladder's order.
     """
-    by_level = _by_level(family, runs)
+    by_level = runs_by_level(family, runs)
     means = {}
-    for lv in family.every_level:
-        if lv.name in by_level:
-            cells = cells_of(family, by_level[lv.name], objective).items()
-            means[lv.name] = {
-                k: float(np.mean(list(v.values()))) for k, v in cells
-            }
+    for level in family.every_level:
+        if level.name in by_level:
+            own = cells_of(family, by_level[level.name], objective)
+            means[level.name] = _means(own)
     return means
 
 
@@ -251,6 +251,38 @@ def _spearman(a: list[float], b: list[float]) -> float:
     from scipy.stats import spearmanr
 
     return float(spearmanr(a, b).statistic)
+
+
+HEAD = (
+    "level split       FLOPs    cells runs diverged failed  s/run     best  "
+    "median-min  noise          fidelity; best cell"
+)
+
+
+def lines(
+    family: Family,
+    levels: Iterable[LevelSummary],
+    correlations: Mapping[tuple[str, str], tuple[float, int]],
+) -> list[str]:
+    """Summaries and rank correlations as a table for a terminal."""
+    out = [HEAD]
+    for s in levels:
+        noise = "-"
+        if s.noise is not None and s.noise_share is not None:
+            noise = f"{s.noise:.4f} ({100 * s.noise_share:.0f} %)"
+        edge = f"  edge: {', '.join(s.edges)}" if s.edges else ""
+        out.append(
+            f"{s.level:5} {s.split:10} {s.flops:8.1e} {s.n_cells:6} {s.n_runs:4} "
+            f"{s.n_diverged:8} {s.n_failed:6} {s.seconds:6.1f} "
+            f"{s.best_value:8.3f} {s.spread:11.3f}  {noise:14} {shown(s.fidelity)}; "
+            f"{shown(s.best, family)}{edge}"
+        )
+    pairs = []
+    for (a, b), (correlation, n) in correlations.items():
+        pairs.append(f"{a}-{b} {correlation:.2f} ({n})")
+    if pairs:
+        out.append(f"rank correlation over shared cells: {', '.join(pairs)}")
+    return out
 
 
 def shown(config: Config, family: Family | None = None) -> str:

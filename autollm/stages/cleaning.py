@@ -32,7 +32,7 @@ from autollm.evaluation.episodes import players_in
 from autollm.gym.tables.snapshot import published_id
 from autollm.policies.registry import POLICIES
 from autollm.stages.agents import read_pointer
-from autollm.stages.judging import CHAT, LIVE_CODE
+from autollm.stages.evaluation_players import CHAT, LIVE_CODE
 
 KINDS = ("sft-rl", "sft", "rl", "trajectories")
 UNFINISHED = ".tmp-*"

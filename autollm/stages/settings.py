@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autollm.agent.curriculum import TRAIN_SUITES
+from autollm.agent.profiles import TRAIN_SUITES
 from autollm.core.errors import SetupError, UnknownNameError
-from autollm.gym.tasks.suites import load_suite
 
 POLICIES = [
     "oracle",
@@ -77,6 +76,7 @@ class Settings(BaseModel):
                 one.
             SealedError: a sealed suite, which the job never opens.
         """
+        from autollm.gym.tasks.suites import load_suite
         from autollm.policies.registry import policy_ids
 
         for suite in (*self.train_suites, *self.test_suites):
@@ -96,13 +96,22 @@ def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
     defaults), with `changes` on top.
 
     Raises:
+        SetupError: see `read_settings`. UnknownNameError, SealedError: see
+            `Settings.check`.
+    """
+    return read_settings(path, **changes).check()
+
+
+def read_settings(path: str | Path | None = None, **changes: Any) -> Settings:
+    """The same, but for the names in them, which are checked when a run starts.
+
+    Raises:
         SetupError: the file is missing or is no TOML, or a field is unknown or wrong.
-        UnknownNameError, SealedError: see `Settings.check`.
     """
     chosen = path or os.environ.get("AUTOLLM_SETTINGS")
     try:
         raw = tomllib.loads(Path(chosen).read_text()) if chosen else {}
-        return Settings.model_validate({**raw, **changes}).check()
+        return Settings.model_validate({**raw, **changes})
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SetupError(
             f"settings {chosen} cannot be read: {error}. Expected a TOML file with "

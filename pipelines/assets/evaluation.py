@@ -44,7 +44,7 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"verdict": "validation is not scored yet"},
         )
-    found = verdict(judged.board.pairs, f"agent-{loaded.profile}-sft-rl")
+    found = verdict(judged.leaderboard.pairs, f"agent-{loaded.profile}-sft-rl")
     return dg.AssetCheckResult(
         passed=found.passed,
         severity=dg.AssetCheckSeverity.WARN,
@@ -76,7 +76,7 @@ def report(settings: JobSettings) -> dg.MaterializeResult:
 
     places, loaded = settings.places, settings.load()
     published = publish_report(places, request_of(places, loaded, "test"))
-    board = published.board
+    board = published.leaderboard
     return dg.MaterializeResult(
         metadata={
             "evaluation_id": board.evaluation_id,
@@ -116,6 +116,8 @@ def _judge(
         metadata={
             **judged.facts,
             "already done": True,
-            "scores": dg.MetadataValue.md(markdown(score_rows(judged.board))),
+            "scores": dg.MetadataValue.md(
+                markdown(score_rows(judged.leaderboard))
+            ),
         }
     )

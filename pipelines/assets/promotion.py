@@ -52,7 +52,7 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
                 "verdict": "validation is not scored yet",
             }
         )
-    found = verdict(judged.board.pairs, agent.policy_id)
+    found = verdict(judged.leaderboard.pairs, agent.policy_id)
     promoted = promote(places, loaded, version, found, table.table_id)
     return dg.MaterializeResult(
         metadata={

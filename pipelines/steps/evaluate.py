@@ -23,7 +23,7 @@ def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> None:
         request_of(places, settings, pipes.extras["split"]),
         {"dagster_run": pipes.run_id},
     )
-    scores = markdown(table(score_rows(judged.board)))
+    scores = markdown(table(score_rows(judged.leaderboard)))
     pipes.report_asset_materialization(
         metadata={**judged.facts, "scores": scores}
     )

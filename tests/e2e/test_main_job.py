@@ -23,7 +23,8 @@ from autollm.gym.tasks.suites import load_suite
 from autollm.logs.bronze import Bronze
 from autollm.snapshots import building
 from autollm.stages.agents import config_of
-from autollm.stages.judging import Request, publish_report
+from autollm.stages.evaluation_request import EvaluationRequest
+from autollm.stages.judging import publish_report
 from autollm.stages.landing import land
 from autollm.stages.settings import load_settings
 from autollm.stages.snapshots import check_complete, check_held_out
@@ -287,7 +288,7 @@ def test_stages__home_in_memory__give_what_the_local_home_holds(
         load_suite(s).missing(snapshot.open_snapshot(memory.home)) == []
         for s in settings.train_suites
     )
-    request = Request(
+    request = EvaluationRequest(
         tuple(settings.train_suites),
         tuple(settings.policies),
         (),
@@ -298,7 +299,7 @@ def test_stages__home_in_memory__give_what_the_local_home_holds(
     published = publish_report(memory, request)
     names = {
         f"{row['policy']} {row['k']}": row["regret_mean"]
-        for row in published.board.as_json()["rows"]
+        for row in published.leaderboard.as_json()["rows"]
     }
     assert names == {
         f"{row['policy']} {row['k']}": row["regret_mean"]
@@ -307,7 +308,7 @@ def test_stages__home_in_memory__give_what_the_local_home_holds(
     }
     assert leaderboard.load(
         memory.home
-    ) == published.board and published.html_url.startswith(memory.home)
+    ) == published.leaderboard and published.html_url.startswith(memory.home)
     assert (
         fsspec.filesystem("memory")
         .cat(published.html_url.removeprefix("memory:/"))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.agent.landscapes import KNOB_NAMES
+from autollm.agent.landscape_names import KNOB_NAMES
 from autollm.agent.practice import practice_example
 from autollm.agent.tokenizer import VOCABULARY, quarter_ids
 from autollm.agent.tools import tool_schemas

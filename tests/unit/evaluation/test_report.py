@@ -78,7 +78,7 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(
         commit="c0ffee",
     )
     page = (
-        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+        tmp_path / "reports" / done.leaderboard.evaluation_id / "report.html"
     ).read_text()
     for text in (
         "toy-v1, declared, redraw",
@@ -88,10 +88,12 @@ def test_publish__evaluation__writes_page_and_board_and_points_latest(
         "75.0 %",
         "1 look at test tasks is on record",
         "Paired differences",
-        done.board.table_id,
+        done.leaderboard.table_id,
     ):
         assert text in page, text
-    assert leaderboard.latest_id(str(tmp_path)) == done.board.evaluation_id
+    assert (
+        leaderboard.latest_id(str(tmp_path)) == done.leaderboard.evaluation_id
+    )
     assert len(Tags(page).seen) > 100 and Tags(page).seen.count("svg") == 3
 
 
@@ -101,7 +103,7 @@ def test_publish__two_suites__page_says_what_is_possible_what_it_cost_and_who_is
     both = episodes + [replace(r, suite="other-v1") for r in episodes]
     done = publish(both, TABLE, str(tmp_path), command="c", commit="d")
     page = (
-        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+        tmp_path / "reports" / done.leaderboard.evaluation_id / "report.html"
     ).read_text()
     assert Tags(page).seen.count("svg") == 2 * 2 + 1 + 1, (
         "per suite two, over all suites one, the moving optimum one"
@@ -163,7 +165,7 @@ def test_publish__page__loads_nothing_and_escapes_names(
         named, TABLE, str(tmp_path), command=f"autollm {EVIL}", commit=""
     )
     page = (
-        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+        tmp_path / "reports" / done.leaderboard.evaluation_id / "report.html"
     ).read_text()
     assert "script" not in Tags(page).seen
     assert (
@@ -186,7 +188,7 @@ def test_publish__same_episodes__gives_the_same_bytes(
                 tmp_path
                 / name
                 / "reports"
-                / done.board.evaluation_id
+                / done.leaderboard.evaluation_id
                 / "report.html"
             ).read_bytes()
         )
@@ -203,7 +205,7 @@ def test_publish__no_agent_and_a_policy_that_failed__says_both(
     ]
     done = publish(failed, TABLE, str(tmp_path), command="c", commit="d")
     page = (
-        tmp_path / "reports" / done.board.evaluation_id / "report.html"
+        tmp_path / "reports" / done.leaderboard.evaluation_id / "report.html"
     ).read_text()
     assert "No agent took part" in page and "ValueError: no" in page
 

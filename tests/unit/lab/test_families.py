@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from autollm.agent.curriculum import TRAIN_SUITES
+from autollm.agent.profiles import TRAIN_SUITES
 from autollm.core.errors import CorpusError
 from autollm.core.ids import experiment_id
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line

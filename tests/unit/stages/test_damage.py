@@ -143,7 +143,7 @@ def test_pointer__of_a_newer_version__is_refused(work, tmp_path) -> None:
 
 
 def test_contender__altered_weights__are_not_played(work) -> None:
-    from autollm.stages.judging import contender
+    from autollm.stages.evaluation_players import contender
 
     agent = Agent(
         "agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final)
@@ -159,7 +159,7 @@ def test_contender__altered_weights__are_not_played(work) -> None:
 def test_contender__recorded_digest__is_what_answers_are_stored_under(
     work,
 ) -> None:
-    from autollm.stages.judging import contender
+    from autollm.stages.evaluation_players import contender
 
     agent = Agent(
         "agent-tiny-sft", "sft", work.final, checkpoint_digest(work.final)

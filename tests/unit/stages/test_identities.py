@@ -16,7 +16,9 @@ from autollm.gym.environments.text import TextEnv
 from autollm.policies.registry import POLICIES
 from autollm.stages import agents
 from autollm.stages.agents import Agent
-from autollm.stages.judging import Request, evaluation_identity, identities_of
+from autollm.stages.evaluation_players import identities_of
+from autollm.stages.evaluation_request import EvaluationRequest
+from autollm.stages.judging import evaluation_identity
 from autollm.stages.settings import Settings
 from tests.unit.gym.tables import make_table
 
@@ -28,7 +30,7 @@ def identities(**settings) -> dict[str, str]:
     """Of all kinds of work, on one table."""
     chosen = Settings(**settings)
     agent = Agent("agent-x", "sft", Path("nowhere"), "digest")
-    request = Request(
+    request = EvaluationRequest(
         tuple(chosen.test_suites), PLAYERS, (agent,), 3, load_profile("tiny")
     )
     return {

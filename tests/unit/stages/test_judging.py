@@ -14,13 +14,15 @@ from autollm.gym.tasks.suites import Suite
 from autollm.lab.families import FAMILIES
 from autollm.stages import judging
 from autollm.stages.agents import Agent
-from autollm.stages.judging import Request, chat_contender, evaluation_identity
+from autollm.stages.evaluation_players import chat_contender
+from autollm.stages.evaluation_request import EvaluationRequest
+from autollm.stages.judging import evaluation_identity
 from tests.unit.agent.test_chat import SUBMIT, TABLE, endpoint, run
 from tests.unit.gym.tables import make_task
 from tests.unit.lab.live_tables import TINY, table_of, task_of
 
 CHAT = parse_chat("chat:m@http://127.0.0.1:9")
-REQUEST = Request(
+REQUEST = EvaluationRequest(
     ("lab-pretraining-v1",), ("random",), (), 3, load_profile("tiny")
 )
 

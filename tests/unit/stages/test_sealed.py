@@ -16,7 +16,8 @@ from autollm.gym.environments.vector import LLMConfigVectorEnv
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.suites import Suite, held_out, load_suite, suite_ids
 from autollm.stages import judging
-from autollm.stages.judging import Request, judge, publish_report
+from autollm.stages.evaluation_request import EvaluationRequest
+from autollm.stages.judging import judge, publish_report
 from autollm.stages.settings import load_settings
 from pipelines.requests import request_of
 from tests.unit.gym.tables import make_table, make_task
@@ -25,7 +26,9 @@ TABLE = make_table()
 SEALED = Suite(
     "toy-v1", 1, "pretraining", "toy", "", (make_task(TABLE, sealed=True),)
 )
-REQUEST = Request(("toy-v1",), ("random",), (), 2, load_profile("tiny"), jobs=1)
+REQUEST = EvaluationRequest(
+    ("toy-v1",), ("random",), (), 2, load_profile("tiny"), jobs=1
+)
 FRESH = [suite_id for suite_id in suite_ids() if "-fresh-" in suite_id]
 
 
@@ -116,9 +119,9 @@ def test_publish_report__opened__look_with_commit_date_and_reason_comes_first_an
     )
     assert (
         opening["evaluation_id"] == ""
-        and look["evaluation_id"] == done.board.evaluation_id
+        and look["evaluation_id"] == done.leaderboard.evaluation_id
     )
-    assert done.board.command.endswith(
+    assert done.leaderboard.command.endswith(
         """--open-sealed 'the agent'"'"'s last test'"""
     )
     with open(done.html_url) as page:
@@ -156,7 +159,7 @@ def test_publish__suite_that_ships_sealed__has_its_page_once_played(
     )
     assert publish(
         results, TABLE, places.home, command="c", commit="d"
-    ).board.rows
+    ).leaderboard.rows
 
 
 @pytest.mark.parametrize("field", ["train_suites", "test_suites"])

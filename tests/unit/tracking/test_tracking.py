@@ -109,7 +109,7 @@ def test_tracker__making_the_store_was_cut_off__is_made_anew(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("autollm.tracking.MlflowClient", half_made)
+        patched.setattr("autollm.tracking.store.MlflowClient", half_made)
         Tracker(places)
     assert Tracker(places).experiment("training")
     assert [p.name for p in places.mlflow.iterdir()] == ["mlflow.db"]
