@@ -15,7 +15,7 @@ from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.suites import Suite, held_out, load_suite, suite_ids
-from autollm.stages import judging
+from autollm.stages import evaluation_request, judging
 from autollm.stages.evaluation_request import EvaluationRequest
 from autollm.stages.judging import judge, publish_report
 from autollm.stages.settings import load_settings
@@ -36,7 +36,8 @@ FRESH = [suite_id for suite_id in suite_ids() if "-fresh-" in suite_id]
 def places(tmp_path, monkeypatch):
     """A home whose published snapshot is the toy table, and `toy-v1` a sealed suite."""
     monkeypatch.setattr(judging, "open_snapshot", lambda _: TABLE)
-    monkeypatch.setattr(judging, "load_suite", lambda *_, **__: SEALED)
+    for module in (judging, evaluation_request):
+        monkeypatch.setattr(module, "load_suite", lambda *_, **__: SEALED)
     return resolve(tmp_path)
 
 
