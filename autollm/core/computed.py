@@ -15,25 +15,36 @@ import numpy as np
 
 from autollm.core.expressions import Call, Expression, Name, Node, Number, Text
 
+
+def _defined(values: Any) -> Any:
+    """NaN where a result is not finite."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _differ(left: Any, right: Any) -> Any:
+    """Whether two values differ; what is undefined differs from nothing."""
+    return (left != right) & (left == left) & (right == right)
+
+
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": np.divide,
-    "**": np.power,
+    "/": lambda left, right: _defined(np.divide(left, right)),
+    "**": lambda left, right: _defined(np.power(left, right)),
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
     "==": operator.eq,
-    "!=": operator.ne,
+    "!=": _differ,
     "and": np.logical_and,
     "or": np.logical_or,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "log2": np.log2,
-    "exp": np.exp,
-    "sqrt": np.sqrt,
+    "log2": lambda values: _defined(np.log2(values)),
+    "exp": lambda values: _defined(np.exp(values)),
+    "sqrt": lambda values: _defined(np.sqrt(values)),
     "round": np.round,
     "min": lambda *values: np.minimum.reduce(np.broadcast_arrays(*values)),
     "max": lambda *values: np.maximum.reduce(np.broadcast_arrays(*values)),

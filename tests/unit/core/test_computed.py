@@ -25,7 +25,13 @@ COLUMNS = {
         ("1 < a <= 2", [False, True, False]),
         ("opt.name == 'adam' and not a > 3", [True, False, False]),
         ("opt.name in ('muon', 'sgd') or a == 1", [True, True, False]),
-        ("b / (a - 2) > 0", [False, True, True]),
+        ("b / (a - 2) > 0", [False, False, True]),
+        ("b / (a - 2) != 7", [True, False, True]),
+        ("log2(a - 1) < 9", [False, True, True]),
+        ("sqrt(a - 2) != 1", [False, True, True]),
+        ("exp(a * 500) > 1", [True, False, False]),
+        ("(a - 2) ** 0.5 != 9", [False, True, True]),
+        ("opt.name != 'muon'", [True, False, True]),
     ],
 )
 def test_computed__columns__row_by_row(text, expected):

@@ -8,10 +8,12 @@ import ast
 import math
 import operator
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autollm.core.computed import computed
 from autollm.core.errors import MappingError
 from autollm.core.expressions import (
     ARITY,
@@ -165,6 +167,66 @@ def test_parse_expression__any_allowed_text__means_what_python_means(text):
         assert ours[1] == pytest.approx(theirs[1], rel=1e-9, nan_ok=True)
     else:
         assert ours == theirs
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.floats(-4, 4).map(lambda v: round(v, 2)),
+        st.floats(0, 4).map(lambda v: round(v, 2)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def python_on(text, a, b):
+    """Python's number of a formula on one row; NaN where there is none."""
+    scope = {**SCOPE, "a": a, "b": b}
+    try:
+        found = eval(text, {"__builtins__": {}}, scope)
+    except (ArithmeticError, ValueError):
+        return math.nan
+    return math.nan if isinstance(found, complex) else float(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(FORMULAS, ROWS)
+def test_computed__any_formula_over_rows__is_pythons_number_or_nan(text, rows):
+    a, b = np.array(rows).T
+    columns = {"a": a, "b": b, "config.lr": ROW["config.lr"]}
+    found = np.broadcast_to(
+        computed(parse_expression(text), columns), len(rows)
+    )
+    for value, row in zip(found, rows, strict=True):
+        wanted = python_on(text, *row)
+        if math.isnan(wanted):
+            # min and max of Python drop a NaN that came before, ours keep it
+            assert math.isnan(value) or "m" in text
+        else:
+            assert value == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    FORMULAS,
+    st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+    FORMULAS,
+    ROWS,
+)
+def test_computed__comparison_with_what_is_undefined__does_not_hold(
+    left, sign, right, rows
+):
+    a, b = np.array(rows).T
+    columns = {"a": a, "b": b, "config.lr": ROW["config.lr"]}
+    sides = []
+    for text in (left, right):
+        value = computed(parse_expression(text), columns)
+        sides.append(np.broadcast_to(value, len(rows)))
+    holds = computed(parse_expression(f"({left}) {sign} ({right})"), columns)
+    for i, held in enumerate(np.broadcast_to(holds, len(rows))):
+        one, other = float(sides[0][i]), float(sides[1][i])
+        known = not (math.isnan(one) or math.isnan(other))
+        assert held == (known and BINARY[sign](one, other))
 
 
 @settings(max_examples=100, deadline=None)
