@@ -40,6 +40,13 @@ from autollm.advisor.worth import (
     worth,
 )
 
+NO_OPTIMUM = {
+    "simplex": "parts of a mixture cannot move alone, so that none has an optimum of "
+    "its own; whether mixtures keep their order stands in can_answer",
+    "list": "a list has no one optimum that could move",
+    "categorical": "a category has no order along which an optimum could move",
+}
+"""Why a kind of knob has no law."""
 N_ROWS = 20
 """Rows of the evidence that are listed: the best ones nearest to the target."""
 
@@ -69,7 +76,7 @@ def compose(
         checked,
         _decided_by(found),
         _evidence(found),
-        tuple(_law(found, law) for law in found.laws),
+        tuple(_law(found, law) for law in found.laws) + _lawless(found),
         _loss_law(found),
         doubts(found),
         options.command,
@@ -299,6 +306,26 @@ def _law(found: Study, law: Law) -> dict[str, Any]:
         "within": law.within,
         "because": law.because,
     } | _null(found, law)
+
+
+def _lawless(found: Study) -> tuple[dict[str, Any], ...]:
+    """Knobs of which no law can be told, and why."""
+    told = {law.knob for law in found.laws}
+    rows = []
+    for knob in found.question.space.knobs:
+        if knob.name in told:
+            continue
+        because = "no experiment tried three values of it"
+        if knob.scale in ("simplex", "list", "categorical"):
+            because = NO_OPTIMUM[knob.scale]
+        nothing = dict.fromkeys(("exponent", "low", "high", "within"))
+        row = {
+            "knob": found.native(knob.name),
+            "per": None,
+            "verdict": "unknown",
+        }
+        rows.append(row | nothing | {"because": because})
+    return tuple(rows)
 
 
 def _null(found: Study, law: Law) -> dict[str, Any]:

@@ -9,10 +9,11 @@ z: log2 relative to the target, so that E + A + B is the forecast. For given exp
 the rest is linear: exponents are summed over a whole grid (every start there is), E, A
 and B solved in closed form. The units of inference are experiments, never rows: the
 noise is their lack of fit, its variance has a weak prior, and the forecast is a mixture
-of Student t. E, the irreducible loss, cannot be learnt far from it, so it has a prior,
-and the forecast is shown at three values of it. Source: J. Hoffmann et al., "Training
-compute-optimal large language models" (2022), section 3.3; conjugate regression as in
-A. Gelman et al., "Bayesian data analysis" (2013), chapter 14.
+of Student t; leaving experiments out must not move it by more. E, the irreducible loss,
+cannot be learnt far from it, so it has a prior (of the evaluation set where one is
+known: floors.py), and the forecast is shown at three values of it. Source: J. Hoffmann
+et al., "Training compute-optimal large language models" (2022), section 3.3; conjugate
+regression as in A. Gelman et al., "Bayesian data analysis" (2013), chapter 14.
 
 What does not belong here: what a knob costs (decide.py). Invariant: fewer than three
 levels, or no loss that falls, give no forecast.
@@ -105,12 +106,18 @@ class LossLaw:
 
 
 def fit_loss_law(
-    levels: Sequence[Level], ladder: Ladder, octaves_of_compute: np.ndarray
+    levels: Sequence[Level],
+    ladder: Ladder,
+    octaves_of_compute: np.ndarray,
+    clusters: np.ndarray | None = None,
+    floor: tuple[float, float] | None = None,
 ) -> LossLaw | None:
     """The law through levels in the order of `ladder.axes`.
 
-    `octaves_of_compute` [n]: log2 compute of the levels relative to the target. None
-    with too few levels, or where loss does not fall.
+    `octaves_of_compute` [n]: log2 compute of the levels relative to the target.
+    `clusters` [n]: equal for levels that are left out together; each stands alone
+    without it. `floor`: mean and sd of E's prior, in loss units, where the evaluation
+    set has one. None with too few levels, or where loss does not fall.
     """
     bracketed = np.array([level.bracketed for level in levels])
     used = (
@@ -125,13 +132,16 @@ def fit_loss_law(
         errors,
         ladder.axes[used],
         octaves_of_compute[used],
+        floor,
     )
     if not data.can_tell:
         return None
+    alone = np.arange(len(levels)) if clusters is None else clusters
     record = _record(data, ladder.names)
     form = _form(ladder.names, len(data.y))
-    posterior = _Posterior(form, data.axes, data.y, data.sd)
-    forecast = posterior.forecast(record * data.discrepancy)
+    posterior = _Posterior(form, data)
+    left_out = _left_out(data, alone[used], ladder.names)
+    forecast = posterior.forecast(record * data.discrepancy, left_out)
     return LossLaw(
         form,
         posterior.parameters(ladder.names),
@@ -157,6 +167,27 @@ class _Levels:
     sd: np.ndarray
     axes: np.ndarray
     octaves: np.ndarray
+    floor: tuple[float, float] | None = None
+
+    @property
+    def floor_prior(self) -> tuple[float, float]:
+        """Mean and sd of E: the evaluation set's, where losses lie above it; else a
+        share of the lowest loss."""
+        lowest = float(self.y.min())
+        if self.floor is not None and self.floor[0] < lowest:
+            return self.floor
+        return FLOOR_SHARE[0] * lowest, FLOOR_SHARE[1] * lowest
+
+    def without(self, left_out: np.ndarray) -> _Levels:
+        """The levels that are not in a mask [n]."""
+        kept = ~left_out
+        return _Levels(
+            self.y[kept],
+            self.sd[kept],
+            self.axes[kept],
+            self.octaves[kept],
+            self.floor,
+        )
 
     @property
     def can_tell(self) -> bool:
@@ -180,6 +211,7 @@ class _Levels:
             self.sd[kept],
             self.axes[kept] - self.axes[hidden],
             self.octaves[kept] - self.octaves[hidden],
+            self.floor,
         )
 
 
@@ -193,13 +225,31 @@ def _record(data: _Levels, names: Sequence[str]) -> float:
         cheaper = data.before(int(hidden))
         if cheaper.can_tell:
             form = _form(names, len(cheaper.y))
-            posterior = _Posterior(form, cheaper.axes, cheaper.y, cheaper.sd)
+            posterior = _Posterior(form, cheaper)
             told = posterior.forecast(0.0)
             miss = (data.y[hidden] - told.mean) ** 2 - told.sd**2
             sd = cheaper.discrepancy * posterior.reducible
             squares.append(max(float(miss), 0.0) / max(sd, 1e-12) ** 2)
     total = RECORD_WORTH + sum(squares)
     return float(np.sqrt(total / (RECORD_WORTH + len(squares))))
+
+
+def _left_out(
+    data: _Levels, clusters: np.ndarray, names: Sequence[str]
+) -> float:
+    """Variance of the forecast between fits without one cluster each (the jackknife of
+    B. Efron, C. Stein, 1981): experiments are resampled, never rows. 0 with too few.
+    """
+    means = []
+    for cluster in np.unique(clusters):
+        fewer = data.without(clusters == cluster)
+        if fewer.can_tell:
+            form = _form(names, len(fewer.y))
+            means.append(_Posterior(form, fewer).forecast(0.0).mean)
+    n = len(means)
+    if n < LEAST_LEVELS + 1:
+        return 0.0
+    return (n - 1) / n * float(np.sum((np.array(means) - np.mean(means)) ** 2))
 
 
 def _form(names: Sequence[str], n_levels: int) -> str:
@@ -211,76 +261,68 @@ def _form(names: Sequence[str], n_levels: int) -> str:
 class _Posterior:
     """Grid over exponents [g, n_axes]; for each a Gaussian over (E, A ...)."""
 
-    def __init__(
-        self, form: str, axes: np.ndarray, y: np.ndarray, sd: np.ndarray
-    ):
+    def __init__(self, form: str, data: _Levels):
         self._form = form
-        self._axes = axes
-        self._y = y
+        self._axes = data.axes
+        self._y = y = data.y
+        self._floor = data.floor_prior
         self._grid = np.array(
-            list(itertools.product(EXPONENTS, repeat=axes.shape[1]))
+            list(itertools.product(EXPONENTS, repeat=data.axes.shape[1]))
         )
+        self._bases = self._basis()
         lack = LACK_SHARE * y.min()
         for _ in range(
             2
         ):  # the second pass weighs experiments by their own errors
-            self._weight = 1 / (1 + (sd / lack) ** 2)
+            self._weight = 1 / (1 + (data.sd / lack) ** 2)
             self._solve(lack)
             lack = max(self.lack_of_fit, 0.2 * LACK_SHARE * y.min())
 
     def _solve(self, lack: float) -> None:
+        """All grid points at once: g of them, n levels, p coefficients."""
         y = self._y
         weight = self._weight
-        mean = FLOOR_SHARE[0] * y.min()
-        share = FLOOR_SHARE[1] * y.min()
-        n_coefficients = 1 + (2 if self._form == "sum" else 1)
+        mean, share = self._floor
+        n_coefficients = self._bases.shape[2]
         freedom = len(y) + 1 - n_coefficients - self._axes.shape[1]
         self.df = max(freedom, 0) + LACK_FREEDOM
-        rows = []
-        log_weights = []
-        for exponents in self._grid:
-            basis = self._basis(self._axes, exponents)
-            gram = (basis * weight[:, None]).T @ basis
-            pull = np.zeros(n_coefficients)
-            pull[0] = (lack / share) ** 2
-            moment = basis.T @ (weight * y)
-            moment[0] += pull[0] * mean
-            gram += np.diag(pull) + 1e-9 * np.diag(np.diag(gram))
-            covariance = np.linalg.inv(gram)
-            beta = covariance @ moment
-            residual = y - basis @ beta
-            squares = weight @ residual**2 + pull[0] * (beta[0] - mean) ** 2
-            squares += LACK_FREEDOM * (LACK_SHARE * y.min()) ** 2
-            log_prior = -0.5 * np.sum(
-                ((np.log(exponents) - EXPONENT_PRIOR[0]) / EXPONENT_PRIOR[1])
-                ** 2
-            )
-            n_total = len(y) + LACK_FREEDOM
-            log_weight = log_prior - 0.5 * n_total * np.log(squares)
-            log_weight += 0.5 * np.linalg.slogdet(covariance)[1]
-            if np.any(beta < 0):  # a loss that rises with scale, or below zero
-                log_weight = -np.inf
-            rows.append((beta, covariance, squares, residual))
-            log_weights.append(log_weight)
-        log_weights = np.array(log_weights)
+        pull = np.zeros(n_coefficients)
+        pull[0] = (lack / share) ** 2
+        gram = np.einsum("gnp,n,gnq->gpq", self._bases, weight, self._bases)
+        ridge = 1e-9 * np.einsum("gpp->gp", gram) + pull
+        gram = gram + ridge[:, :, None] * np.eye(n_coefficients)
+        moment = np.einsum("gnp,n->gp", self._bases, weight * y)
+        moment[:, 0] += pull[0] * mean
+        covariance = np.linalg.inv(gram)
+        beta = np.einsum("gpq,gq->gp", covariance, moment)
+        residual = y - np.einsum("gnp,gp->gn", self._bases, beta)
+        squares = residual**2 @ weight + pull[0] * (beta[:, 0] - mean) ** 2
+        squares += LACK_FREEDOM * (LACK_SHARE * y.min()) ** 2
+        off = (np.log(self._grid) - EXPONENT_PRIOR[0]) / EXPONENT_PRIOR[1]
+        log_weights = -0.5 * np.sum(off**2, axis=1)
+        log_weights -= 0.5 * (len(y) + LACK_FREEDOM) * np.log(squares)
+        log_weights += 0.5 * np.linalg.slogdet(covariance)[1]
+        # a loss that rises with scale, or below zero
+        log_weights[(beta < 0).any(axis=1)] = -np.inf
         if not np.isfinite(log_weights).any():
-            log_weights = np.array([-0.5 * r[2] for r in rows])
+            log_weights = -0.5 * squares
         weights = np.exp(log_weights - log_weights.max())
         self.weights = weights / weights.sum()
-        self._betas = np.array([r[0] for r in rows])
-        self._covariances = np.array([r[1] for r in rows])
-        self._variances = np.array([r[2] for r in rows]) / self.df
+        self._betas = beta
+        self._covariances = covariance
+        self._variances = squares / self.df
         self._best = int(np.argmax(self.weights))
-        self.residuals = rows[self._best][3]
+        self.residuals = residual[self._best]
         n_free = max(len(y) - n_coefficients, 1)
         self.lack_of_fit = float(np.sqrt(np.sum(self.residuals**2) / n_free))
 
-    def _basis(self, axes: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    def _basis(self) -> np.ndarray:
+        """1 and the law's terms at every level, for every grid point, [g, n, p]."""
         if self._form == "sum":
-            terms = 2.0 ** (-axes * exponents)
+            terms = 2.0 ** (-self._axes[None] * self._grid[:, None])
         else:
-            terms = 2.0 ** -(axes @ exponents)[:, None]
-        return np.column_stack([np.ones(len(axes)), terms])
+            terms = 2.0 ** -(self._axes @ self._grid.T).T[:, :, None]
+        return np.concatenate([np.ones_like(terms[:, :, :1]), terms], axis=2)
 
     @property
     def _at_target(self) -> np.ndarray:
@@ -292,13 +334,19 @@ class _Posterior:
         """Forecast above E."""
         return float(self.weights @ self._betas[:, 1:].sum(axis=1))
 
-    def forecast(self, discrepancy_share: float) -> Forecast:
-        """Mixture over the grid; `discrepancy_share`: sd over what is reducible."""
+    def forecast(
+        self, discrepancy_share: float, left_out: float = 0.0
+    ) -> Forecast:
+        """Mixture over the grid; `discrepancy_share`: sd over what is reducible;
+        `left_out`: variance of the mean between fits without some experiments, which
+        counts where it is larger than the mixture's own.
+        """
         means = self._at_target
         mean = float(self.weights @ means)
         within = self._covariances.sum(axis=(1, 2)) * self._variances
         lack = self._variances  # the target is one more experiment
-        variance = self.weights @ (within + lack + (means - mean) ** 2)
+        of_mean = float(self.weights @ (within + (means - mean) ** 2))
+        variance = max(of_mean, left_out) + float(self.weights @ lack)
         variance += (discrepancy_share * self.reducible) ** 2
         return Forecast(mean, float(np.sqrt(variance)), float(self.df))
 

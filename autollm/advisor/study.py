@@ -23,6 +23,7 @@ from autollm.advisor.decide import (
 )
 from autollm.advisor.divergence import Divergence, fit_divergence
 from autollm.advisor.evidence import Evidence
+from autollm.advisor.floors import floor_of
 from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
 from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
@@ -33,6 +34,7 @@ from autollm.advisor.question import (
     widened,
 )
 from autollm.advisor.response import Response, Rows, fit_response
+from autollm.advisor.trunks import clusters_of
 from autollm.core.errors import SpaceError
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
@@ -193,7 +195,9 @@ def study(
         octaves,
         laws,
         trends,
-        _loss_law(question, response, ladder, octaves),
+        _loss_law(
+            question, response, ladder, octaves, clusters_of(evidence, levels)
+        ),
         fit_divergence(rows, response),
         _noise(evidence, response),
         distance_of(z, question.target_z),
@@ -351,14 +355,20 @@ def _outward(
 
 
 def _loss_law(
-    question: Question, response: Response, ladder: Ladder, octaves: np.ndarray
+    question: Question,
+    response: Response,
+    ladder: Ladder,
+    octaves: np.ndarray,
+    clusters: np.ndarray,
 ) -> LossLaw | None:
     """None also where the objective is to be maximized: a benchmark is no loss, and its
     ceiling is not a power law's floor.
     """
     if question.view.direction == "max":
         return None
-    return fit_loss_law(response.levels, ladder, octaves)
+    view = question.view
+    floor = floor_of(view.context, view.objective)
+    return fit_loss_law(response.levels, ladder, octaves, clusters, floor)
 
 
 def _noise(evidence: Evidence, response: Response) -> Noise:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from autollm.advisor.floors import FLOORS, floor_of
 from autollm.advisor.laws import ladder_of
 from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.response import Level
@@ -95,3 +96,45 @@ def test_fit_loss_law__history_that_the_law_misses__wider_than_one_it_meets():
     met = law_of(places, losses, target)
     missed = law_of(places, bent, target)
     assert met.record < 0.8 < missed.record
+
+
+def with_options(losses, target=(7e9, 1.4e11), **options):
+    z = np.log2(np.array(LEVELS))
+    target_z = np.log2(np.array(target))
+    octaves = (z - target_z).sum(axis=1)
+    ladder = ladder_of(("params", "tokens"), z, target_z, octaves)
+    return fit_loss_law(levels_of(losses), ladder, octaves, **options)
+
+
+def test_fit_loss_law__one_experiment_that_all_hangs_on__wider_interval():
+    losses = [best_loss(*p) for p in LEVELS]
+    plain = with_options(losses)
+    odd = [*losses[:-1], losses[-1] + 0.1]
+    assert with_options(odd).forecast.sd > 1.1 * plain.forecast.sd
+
+
+def test_fit_loss_law__one_trunk__its_experiments_are_left_out_together():
+    losses = [best_loss(*p) + 0.02 * (-1) ** n for n, p in enumerate(LEVELS)]
+    alone = with_options(losses, clusters=np.arange(6)).forecast
+    default = with_options(losses).forecast
+    trunk = with_options(losses, clusters=np.array([0, 1, 2, 3, 4, 4])).forecast
+    assert default == alone
+    assert trunk.mean == alone.mean and trunk.sd != alone.sd
+
+
+def test_fit_loss_law__known_evaluation_set__its_floor_is_the_prior():
+    losses = [best_loss(*p) for p in LEVELS]
+    high = with_options(losses, floor=(1.9, 0.02))
+    low = with_options(losses, floor=(1.2, 0.02))
+    assert high.parameters["E"] > low.parameters["E"] + 0.2
+    assert high.forecast.mean > low.forecast.mean
+    above = with_options(losses, floor=(9.0, 0.02))  # no loss lies above it
+    assert above.parameters == with_options(losses).parameters
+
+
+def test_floor_of__name_of_the_set__is_recognized_as_a_word():
+    assert floor_of({"eval_set": "C4-en"}, "val_loss")[0] == FLOORS["c4"]
+    assert floor_of({}, "c4_val_loss")[0] == FLOORS["c4"]
+    assert floor_of({"data": "c42"}, "val_loss") is None
+    assert floor_of({"eval_set": "c4"}, "val_ppl") is None
+    assert floor_of({}, "val_loss") is None

@@ -242,3 +242,15 @@ def test_recommend__budget_where_size_and_data_grew_together__is_no_answer(
     with pytest.raises(AdviceError) as caught:
         recommend(path, {}, said=SAID, budget_flops=1e20)
     assert caught.value.code == "no-split"
+
+
+def test_recommend__category__has_no_law_and_says_why(tmp_path):
+    rows = rows_of()
+    for number, row in enumerate(rows):
+        row["optimizer"] = ("adamw", "muon")[number % 2]
+    path = write_csv(tmp_path / "runs.csv", rows)
+    said = Said("val_loss:min", ("lr", "batch_size", "optimizer"))
+    advice = recommend(path, "params=1.6B,tokens=60B", said=said, trials=1)
+    (law,) = [law for law in advice.laws if law["knob"] == "optimizer"]
+    assert law["verdict"] == "unknown" and law["exponent"] is None
+    assert "no order" in law["because"]
