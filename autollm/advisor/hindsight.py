@@ -107,8 +107,7 @@ def _saved(found: Study, test: Backtest) -> Saved:
     slack = 1e-9 * max(spread, 1e-300)
     runs = expected_draws(len(latent), int(np.sum(latent <= picked + slack)))
     flops = table.experiments[hidden].compute_flops
-    known = flops is not None and np.isfinite(flops) and flops > 0
-    cost = (runs - 1) * flops if known else None
+    cost = (runs - 1) * flops if found.evidence.has_flops else None
     return Saved(found.place(test.target), test.regret, runs, cost)
 
 

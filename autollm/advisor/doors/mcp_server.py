@@ -97,9 +97,8 @@ class Consultant:
             fidelity = {
                 evidence.native(k): v for k, v in experiment.fidelity.items()
             }
-            experiments.append(
-                {"fidelity": fidelity, "flops": experiment.compute_flops}
-            )
+            flops = experiment.compute_flops if evidence.has_flops else None
+            experiments.append({"fidelity": fidelity, "flops": flops})
         space = evidence.table.experiments[-1].space
         return _bounded(
             {
