@@ -57,7 +57,9 @@ def gym(
 
 INGEST_ROWS = {
     "table_vs_duckdb": "landing a table, bare DuckDB to Parquet = 1",
+    "table_processor_vs_duckdb": "the same in processor time",
     "history_vs_duckdb": "landing one long run log, bare DuckDB to Parquet = 1",
+    "history_processor_vs_duckdb": "the same in processor time",
     "folder_s": "seconds to land a folder of small run logs",
     "folder_again_s": "seconds when it comes again",
     "peak_mb": "MB resident at most",

@@ -6,12 +6,14 @@ nothing else.
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from autollm.core.files import scratch_folder
 
 SCHEMA = "autollm.bronze/2"
 _TEXT, _REAL, _COUNT, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
@@ -213,17 +215,18 @@ class Batch:
     """Rows of one landing. As a context manager it removes its temporary folder."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="autollm-landing-")
+        self._scratch = contextlib.ExitStack()
+        self._folder = self._scratch.enter_context(scratch_folder("landing"))
         self.tables = {n: self.rows(schema) for n, schema in SCHEMAS.items()}
         self.quarantine = self.rows(QUARANTINE)
         self.files: list[dict[str, Any]] = []
 
     def rows(self, schema: pa.Schema) -> Rows:
         """A new table that waits in this batch's folder."""
-        return Rows(schema, self._folder.name)
+        return Rows(schema, str(self._folder))
 
     def __enter__(self) -> Batch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._scratch.close()
