@@ -70,6 +70,26 @@ class Bronze:
                 found.append(_last(folder))
         return sorted(found)
 
+    def new_batch_id(
+        self, files: list[dict[str, Any]], is_again: bool
+    ) -> str | None:
+        """The id of a batch of these files: equal files under equal mappings give an
+        equal one. None where there is nothing new.
+        """
+        keys = []
+        for row in files:
+            named = ("sha256", "source", "file", "mapping_id")
+            keys.append(" ".join(row[name] for name in named))
+        if not keys:
+            return None
+        text = "\n".join(sorted(keys))
+        batch_id = content_hash(text.encode("utf-8", "surrogatepass"))
+        if batch_id not in self.batch_ids():
+            return batch_id
+        if is_again:  # the same files under the same mapping, read anew
+            return content_hash(f"{batch_id} again {len(self.batch_ids())}")
+        return None  # files without their partner, met once more
+
     def read(self, table: str, columns: list[str]) -> list[tuple[Any, ...]]:
         """Rows of one table over all whole batches."""
         rows = []

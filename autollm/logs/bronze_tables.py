@@ -16,109 +16,72 @@ import pyarrow as pa
 from autollm.core.files import scratch_folder
 
 SCHEMA = "autollm.bronze/2"
-_TEXT, _REAL, _COUNT, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-_CODE = pa.dictionary(pa.int32(), pa.string())
-"""Text of which a batch has few: held and written as codes, read as text."""
+_KINDS = {
+    "text": pa.string(),
+    "code": pa.dictionary(pa.int32(), pa.string()),
+    "real": pa.float64(),
+    "count": pa.int64(),
+    "truth": pa.bool_(),
+}
+"""`code` is text of which a batch has few: held and written as codes, read as text."""
 
 
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    fields = [pa.field(name, kind) for name, kind in columns.items()]
+def _schema(lines: str) -> pa.Schema:
+    """Columns in their order, a line of them a kind."""
+    fields = []
+    for line in lines.strip().split("\n"):
+        kind, *names = line.split()
+        fields += [pa.field(name, _KINDS[kind]) for name in names]
     return pa.schema(fields, metadata={"schema": SCHEMA})
 
 
-RUNS = _schema(
-    batch_id=_CODE,
-    schema=_CODE,
-    source=_CODE,
-    group=_CODE,
-    run_id=_TEXT,
-    file_version=_COUNT,
-    experiment_id=_CODE,
-    raw_file=_CODE,
-    raw_sha256=_CODE,
-    path_id=_CODE,
-    line=_COUNT,
-    mapping_id=_CODE,
-    family=_CODE,
-    space_id=_CODE,
-    ladder_id=_CODE,
-    config_json=_CODE,
-    config_id=_CODE,
-    context_json=_CODE,
-    context_id=_CODE,
-    fidelity_json=_CODE,
-    fidelity_label=_CODE,
-    objective_name=_CODE,
-    objective_direction=_CODE,
-    objective_value=_REAL,
-    secondary_json=_TEXT,
-    seed=_COUNT,
-    trunk_id=_CODE,
-    schedule_share=_REAL,
-    status=_CODE,
-    status_reason=_CODE,
-    is_outcome=_TRUTH,
-    cost_flops=_REAL,
-    device=_CODE,
-    device_hours=_REAL,
-    gpu_hours=_REAL,
-    wall_time_s=_REAL,
-    n_points=_COUNT,
-    points_digest=_CODE,
-    data_sha256=_CODE,
-    header_json=_TEXT,
-    created_at=_TEXT,
-)
-RUN_METRICS = _schema(
-    batch_id=_CODE,
-    source=_CODE,
-    group=_CODE,
-    run_id=_CODE,
-    file_version=_COUNT,
-    metric=_CODE,
-    line=_COUNT,
-    step=_COUNT,
-    tokens=_REAL,
-    value=_REAL,
-    wall_time_s=_REAL,
-)
-SPACES = _schema(
-    batch_id=_TEXT,
-    source=_TEXT,
-    group=_TEXT,
-    family=_TEXT,
-    space_id=_TEXT,
-    space_json=_TEXT,
-    ladder_id=_TEXT,
-    ladder_json=_TEXT,
-)
-FILES = _schema(
-    batch_id=_TEXT,
-    source=_TEXT,
-    file=_TEXT,
-    raw_sha256=_TEXT,
-    sha256=_TEXT,
-    path_id=_TEXT,
-    file_version=_COUNT,
-    kind=_TEXT,
-    bytes=_COUNT,
-    mapping_id=_TEXT,
-    format=_TEXT,
-    n_lines=_COUNT,
-    n_lines_read=_COUNT,
-    n_lines_quarantined=_COUNT,
-    n_runs=_COUNT,
-)
-QUARANTINE = _schema(
-    batch_id=_TEXT,
-    source=_TEXT,
-    file=_TEXT,
-    sha256=_TEXT,
-    line=_COUNT,
-    n_lines=_COUNT,
-    reason=_TEXT,
-    text=_TEXT,
-)
+RUNS = _schema("""
+    code  batch_id schema source group
+    text  run_id
+    count file_version
+    code  experiment_id raw_file raw_sha256 path_id
+    count line
+    code  mapping_id family space_id ladder_id config_json config_id
+    code  context_json context_id fidelity_json fidelity_label
+    code  objective_name objective_direction
+    real  objective_value
+    text  secondary_json
+    count seed
+    code  trunk_id
+    real  schedule_share
+    code  status status_reason
+    truth is_outcome
+    real  cost_flops
+    code  device
+    real  device_hours gpu_hours wall_time_s
+    count n_points
+    code  points_digest data_sha256
+    text  header_json created_at
+""")
+RUN_METRICS = _schema("""
+    code  batch_id source group run_id
+    count file_version
+    code  metric
+    count line step
+    real  tokens value wall_time_s
+""")
+SPACES = _schema("""
+    text  batch_id source group family space_id space_json ladder_id
+    text  ladder_json
+""")
+FILES = _schema("""
+    text  batch_id source file raw_sha256 sha256 path_id
+    count file_version
+    text  kind
+    count bytes
+    text  mapping_id format
+    count n_lines n_lines_read n_lines_quarantined n_runs
+""")
+QUARANTINE = _schema("""
+    text  batch_id source file sha256
+    count line n_lines
+    text  reason text
+""")
 SCHEMAS = {
     "runs": RUNS,
     "run_metrics": RUN_METRICS,
@@ -136,7 +99,7 @@ GROUP_ROWS = 100_000
 
 def codes_of(schema: pa.Schema) -> list[str]:
     """The columns of a table that are written as codes."""
-    fields = (field for field in schema if field.type == _CODE)
+    fields = (field for field in schema if field.type == _KINDS["code"])
     return [field.name for field in fields]
 
 

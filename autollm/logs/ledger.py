@@ -29,12 +29,13 @@ _KNOWN = """
     version BIGINT, status VARCHAR, n_points BIGINT, cell UBIGINT, raw_file VARCHAR,
     line BIGINT, objective DOUBLE, config_json VARCHAR
 """
-_COLUMNS = (
-    "source", "group", "run_id", "path_id", "file_version", "raw_file", "line",
+_SAID = [
+    "source", "group", "run_id", "path_id", "raw_file", "line",
     "config_json", "config_id", "context_json", "fidelity_json", "objective_value",
     "secondary_json", "seed", "status", "trunk_id", "schedule_share", "cost_flops",
     "device_hours", "wall_time_s", "n_points", "points_digest",
-)  # fmt: skip
+]  # fmt: skip
+"""What is remembered of a run."""
 _ORIGIN = "source || CASE WHEN \"group\" = '' THEN '' ELSE '/' || \"group\" END"
 _DIGEST = (
     "hash(config_json, context_json, fidelity_json, objective_value, secondary_json, "
@@ -49,12 +50,6 @@ _JUDGED = (
     "fidelity_label, objective_name, objective_value"
 )
 """What a verdict needs of a row; the others are taken from the chunk at the end."""
-_REMEMBERED = [
-    "reading", "path_id", "run_id", "source", "group", "raw_file", "line",
-    "config_json", "config_id", "context_json", "fidelity_json", "objective_value",
-    "secondary_json", "seed", "status", "trunk_id", "schedule_share", "cost_flops",
-    "device_hours", "wall_time_s", "n_points", "points_digest",
-]  # fmt: skip
 _EARLIER = -1
 """The reading of rows that landed before this ingest."""
 
@@ -113,7 +108,7 @@ class Ledger:
         self._loaded.add(source)
         if source in self._forgotten:
             return
-        for piece in self._bronze.scan("runs", list(_COLUMNS)):
+        for piece in self._bronze.scan("runs", [*_SAID, "file_version"]):
             rows = pa.Table.from_batches([piece])
             rows = rows.filter(pc.equal(rows["source"], source))
             if rows.num_rows:
@@ -171,7 +166,7 @@ class Ledger:
             self._exemplified.add(mapping.source)
             judged.example = self._example(runs)
         self._sql.execute("INSERT INTO met SELECT run, cell, false FROM now")
-        self._waiting.append(runs.select(_REMEMBERED))
+        self._waiting.append(runs.select([*_SAID, "reading"]))
         versions = pa.array(np.ones(runs.num_rows, np.int64))
         judged.runs = runs.append_column("file_version", versions)
         return judged

@@ -11,20 +11,14 @@ aside with its reason and never stops another.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as AnyMapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from operator import attrgetter, itemgetter
 from typing import Any
 
-import pyarrow as pa
-
-from autollm.core.errors import AutoLLMError, MappingError, RecordError
+from autollm.core.errors import MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
-from autollm.core.mapping_checks import TABLES
-from autollm.core.records import content_hash
 from autollm.logs import archives
 from autollm.logs.bronze import Bronze
 from autollm.logs.bronze_tables import Batch
@@ -32,16 +26,14 @@ from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.formats import Readers
 from autollm.logs.found import Found, find_files
 from autollm.logs.ingest_report import SHOWN, Ignored, IngestReport
+from autollm.logs.known_files import KnownFiles
 from autollm.logs.ledger import Ledger
-from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opened import Opened, RawFile, head_of, plain_name
 from autollm.logs.pairs import Held, JoinedRows, Waiting
 from autollm.logs.raw_copies import raw_copies
-from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
-    POINTS_SCHEMA,
     BadLines,
     FileReader,
     FolderReader,
@@ -50,39 +42,13 @@ from autollm.logs.relation import (
 )
 from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.source_checks import source_warnings
-from autollm.logs.tables.blocks import BLOCK_BYTES, HEAD_BYTES, whole_file
+from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
+from autollm.logs.taking import Taking, folder_relations, relations_of
+from autollm.logs.units import Unit
 
-SAY_EVERY_S = 10.0
-"""How often a long file says how far it is."""
 _COUNTED = ("file", "member", "folder")
 """Kinds of files that a report counts: an archive and a folder's parts come with them."""
 NO_READER = "no reader knows its format"
-
-
-@dataclass(frozen=True)
-class Landed:
-    """A file of an earlier landing, as the table of files has it."""
-
-    source: str
-    mapping_id: str
-    name: str
-    n_lines: int
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What is read as one: an opened file with its reader, and where it came from."""
-
-    opened: Opened
-    raw: RawFile | None
-    kind: str
-    path_id: str
-    folder: str
-    reader: FileReader | None = None
-
-    @property
-    def raw_sha256(self) -> str:
-        return self.raw.sha256 if self.raw else self.opened.sha256
 
 
 class Session:
@@ -100,53 +66,22 @@ class Session:
         again: Iterable[str] = (),
         reasons: AnyMapping[str, str] | None = None,
     ):
-        self._bronze, self._choice, self._batch, self._say = (
-            bronze,
-            choice,
-            batch,
-            say,
-        )
+        self._bronze, self._choice, self._batch = bronze, choice, batch
         self._readers, self._reasons = readers, reasons or {}
-        columns = [
-            "sha256",
-            "source",
-            "mapping_id",
-            "file",
-            "path_id",
-            "file_version",
-        ]
-        files = bronze.read("files", [*columns, "n_lines"])
-        changed = _changed_sources(files, choice)
-        self._again = tuple(sorted({*again, *changed}))
-        self._landed: dict[str, list[Landed]] = {}
-        self._versions: dict[str, int] = {}
-        for (
-            sha256,
-            source,
-            mapping_id,
-            name,
-            path_id,
-            version,
-            n_lines,
-        ) in files:
-            if path_id:
-                known = self._versions.get(path_id, 0)
-                self._versions[path_id] = max(known, version)
-            if source not in self._again:
-                entry = Landed(source, mapping_id, name, n_lines)
-                self._landed.setdefault(sha256, []).append(entry)
+        self._known = KnownFiles(bronze, choice, again)
         mapper = Mapper()
-        ledger = Ledger(bronze, mapper.connection, frozenset(self._again))
+        forgotten = frozenset(self._known.again)
+        ledger = Ledger(bronze, mapper.connection, forgotten)
         self._landing = Landing(batch, mapper, ledger)
+        self._taking = Taking(self._landing, choice, batch, say)
         self._waiting = Waiting()
         self._finished: list[Reading] = []
         self._n_readings = self._n_skipped = 0
         self._ignored: list[Ignored] = []
-        self._notes: list[str] = []
 
     def land_again(self) -> None:
         """Read the raw files of the sources that are read anew."""
-        for source in self._again:
+        for source in self._known.again:
             files, folders = raw_copies(self._bronze, source)
             for found in files:
                 self._land_found(found, in_folder=True)
@@ -182,7 +117,7 @@ class Session:
         for held, other in self._waiting.rest():
             if isinstance(other, Held):
                 self._land_pair(held, other)
-            elif self._is_waiting(held.unit.opened):
+            elif self._has_come(held.unit.opened):
                 self._n_skipped += 1
             else:
                 self._set_aside_whole(held.unit, other)
@@ -237,7 +172,7 @@ class Session:
         """A file that is not even opened, once."""
         digest = hashlib.sha256(f"{found.name}: {problem}".encode()).hexdigest()
         opened = Opened(found.name, digest, 0, b"", problem=problem)
-        if digest not in self._landed:
+        if not self._known.holds(digest):
             unit = Unit(opened, None, "file", found.path_id, found.folder_id)
             self._set_aside_whole(unit, problem)
 
@@ -252,10 +187,7 @@ class Session:
                 unit = Unit(opened, raw, "member", found.path_id, inner, reader)
                 n_new += self._land_unit(unit)
                 continue
-            is_known = any(
-                entry.name == opened.name
-                for entry in self._landed.get(raw.sha256, [])
-            )
+            is_known = self._known.holds(raw.sha256, opened.name)
             if not is_known:
                 unit = Unit(opened, raw, "member", found.path_id, "")
                 raw.keep(self._bronze.fs, self._bronze.root)
@@ -288,7 +220,9 @@ class Session:
         mapping = None
         if reader.format != RUN_LOG:
             mapping = self._mapping_for(opened.name, reader.format)
-        if self._has_landed(opened, mapping, is_log=reader.format == RUN_LOG):
+        if self._known.has_landed(
+            opened, mapping, is_log=reader.format == RUN_LOG
+        ):
             self._n_skipped += 1
             return False
         if unit.raw is not None:
@@ -308,7 +242,7 @@ class Session:
             self._set_aside_whole(unit, self._no_mapping(unit))
         else:
             reading = self._reading(unit, mapping)
-            self._read(reading, self._relations(unit, reading))
+            self._read(reading, relations_of(unit))
         return True
 
     def _mapping_for(self, name: str, file_format: str) -> Mapping | None:
@@ -328,47 +262,17 @@ class Session:
             f"`autollm sources inspect {unit.opened.name}` proposes one."
         )
 
-    def _has_landed(
-        self,
-        opened: Opened,
-        mapping: Mapping | None,
-        by_name: bool = False,
-        is_log: bool = False,
-    ) -> bool:
-        """Whether these bytes have landed under the mapping that they have now. Files
-        of pairs may have equal bytes and different meanings, so that their names count.
-        """
-        for entry in (
-            self._landed.get(opened.sha256, []) if opened.sha256 else []
-        ):
-            now = mapping
-            if is_log:
-                now = self._choice.for_source(entry.source)
-                if self._choice.named is not None and now is None:
-                    continue
-            is_same = (now.source if now else "") == (
-                entry.source if now else ""
-            )
-            is_same &= (now.mapping_id if now else "") == entry.mapping_id
-            if by_name:
-                is_same &= entry.name == opened.name and entry.n_lines > 0
-            if is_same:
-                return True
-        return False
-
     def _reading(self, unit: Unit, mapping: Mapping | None = None) -> Reading:
         self._n_readings += 1
-        return Reading(
-            self._n_readings,
-            unit.opened.name,
-            unit.opened.sha256,
-            unit.raw_sha256,
-            _path_id(unit),
-            unit.kind,
-            unit.opened.n_bytes,
-            unit.reader.format if unit.reader else "",
-            mapping,
-        )
+        return unit.reading(self._n_readings, mapping)
+
+    def _has_come(self, opened: Opened) -> bool:
+        """Whether a file of a pair came before, with its partner or without."""
+        return self._known.holds(opened.sha256, opened.name)
+
+    def _read(self, reading: Reading, relations: Iterable[Relation]) -> None:
+        self._taking.take(reading, relations)
+        self._finish(reading)
 
     def _set_aside_whole(
         self, unit: Unit, reason: str, mapping: Mapping | None = None
@@ -387,101 +291,11 @@ class Session:
         self._landing.set_aside(reading, list(bad))
         self._finish(reading)
 
-    def _relations(self, unit: Unit, reading: Reading) -> Iterator[Relation]:
-        """What a file's reader makes of it; a file that it refuses is one bad entry."""
-        try:
-            for relation in unit.reader.read(unit.opened):
-                is_table = relation.format in TABLES
-                yield recognized(relation) if is_table else relation
-        except (RecordError, OSError, pa.ArrowException) as error:
-            yield Relation(reading.format, pa.table({}), bad=_refused(error))
-
-    def _read(self, reading: Reading, relations: Iterable[Relation]) -> None:
-        """Take the relations of one file or folder to its end."""
-        begun = said = time.monotonic()
-        late: list[Relation] = []
-        if reading.n_bytes > BLOCK_BYTES:
-            relations = one_ahead(relations)
-        for relation in relations:
-            for note in relation.notes[: max(SHOWN - len(self._notes), 0)]:
-                self._notes.append(f"{reading.name}: {note}")
-            ready = self._checked(reading, relation)
-            if ready.points is None:
-                self._landing.add(reading, ready)
-            else:  # a run lands when its history is whole
-                self._keep_points(reading, ready.points)
-                late.append(ready)
-            now = time.monotonic()
-            if now - said >= SAY_EVERY_S:
-                said = now
-                pace = reading.n_lines / max(now - begun, 1e-9)
-                self._say(
-                    f"{reading.name}: {reading.n_lines:,} lines read, {pace:,.0f} a "
-                    "second"
-                )
-        for relation in late:
-            self._landing.add(reading, relation)
-        self._finish(reading)
-
-    def _keep_points(self, reading: Reading, points: pa.Table) -> None:
-        if reading.points is None:
-            reading.points = self._batch.rows(POINTS_SCHEMA)
-        reading.points.add(points)
-
-    def _checked(self, reading: Reading, relation: Relation) -> Relation:
-        """The relation, where its mapping is known and its header fits; else all of its
-        lines are bad.
-        """
-        if not relation.runs.num_rows:
-            return relation
-        if reading.mapping is None:
-            reading.source = str(relation.runs["source"][0])
-            reading.mapping = self._choice.for_source(reading.source)
-            if reading.mapping is None:
-                return self._unusable(
-                    relation, self._unknown_source(reading.source)
-                )
-        try:
-            if (
-                not reading.is_checked
-            ):  # later blocks of JSON lines may lack a key
-                check_columns(
-                    reading.mapping, relation, relation.runs.column_names
-                )
-        except MappingError as error:
-            return self._unusable(relation, f"{reading.name}: {error}")
-        reading.is_checked = True
-        part = reading.mapping.part(plain_name(short_name(reading.name)))
-        if reading.mapping.tables and part is not None:
-            return _with_constants(relation, part.constants)
-        return relation
-
-    def _unknown_source(self, source: str) -> str:
-        known = [
-            m.source for m in self._choice.candidates if m.format == RUN_LOG
-        ]
-        return (
-            f"no mapping for the source {source!r}. Known: {', '.join(known) or 'none'}. "
-            "Fix: land it with a mapping file of that source."
-        )
-
-    @staticmethod
-    def _unusable(relation: Relation, reason: str) -> Relation:
-        """All lines of a relation as one bad entry."""
-        n_lines = relation.n_lines
-        bad = (BadLines(min(1, n_lines), n_lines, reason, ""),)
-        return Relation(relation.format, pa.table({}), bad=bad, n_lines=n_lines)
-
-    def _is_waiting(self, opened: Opened) -> bool:
-        """Whether a file of a pair came before, with its partner or without."""
-        known = self._landed.get(opened.sha256, []) if opened.sha256 else []
-        return any(entry.name == opened.name for entry in known)
-
     def _hold(
         self, unit: Unit, mapping: Mapping, names: tuple[str, str]
     ) -> bool:
         """A table of a pair: read when both are there."""
-        is_new = not self._is_waiting(unit.opened)
+        is_new = not self._has_come(unit.opened)
         if is_new and unit.raw is not None:
             unit.raw.keep(self._bronze.fs, self._bronze.root)
         is_main = names[0] == plain_name(short_name(unit.opened.name))
@@ -496,7 +310,8 @@ class Session:
         """Two files that make one table; a pair that has landed is skipped."""
         pair, mapping = (main, partner), main.mapping
         if all(
-            self._has_landed(h.unit.opened, mapping, by_name=True) for h in pair
+            self._known.has_landed(h.unit.opened, mapping, by_name=True)
+            for h in pair
         ):
             self._n_skipped += 2
             return False
@@ -513,11 +328,11 @@ class Session:
                 return True
         main_reading = self._reading(main.unit, mapping)
         partner_reading = self._reading(partner.unit, mapping)
-        relations = list(self._relations(partner.unit, partner_reading))
+        relations = list(relations_of(partner.unit))
         try:
             joined = JoinedRows(mapping, partner.unit.opened.name, relations)
             parts = []
-            for relation in self._relations(main.unit, main_reading):
+            for relation in relations_of(main.unit):
                 has_rows = relation.runs.num_rows
                 parts.append(joined.join(relation) if has_rows else relation)
         except MappingError as error:
@@ -555,7 +370,7 @@ class Session:
         opened = Opened(
             folder.name, sha256, sum(r.n_bytes for r in raws.values()), b""
         )
-        if self._has_landed(opened, mapping):
+        if self._known.has_landed(opened, mapping):
             self._n_skipped += 1
             return
         for inside, raw in raws.items():
@@ -571,9 +386,9 @@ class Session:
         reading.format, reading.prefix = folder.format, f"{folder.name}!"
         files = {}
         for inside, raw in raws.items():
-            files[inside] = _renamed(raw.opened(), inside)
+            files[inside] = replace(raw.opened(), name=inside)
         self._read(
-            reading, _folder_relations(reader, OpenedFolder(folder.name, files))
+            reading, folder_relations(reader, OpenedFolder(folder.name, files))
         )
 
     def _folder_mapping(self, folder: RunFolder) -> Mapping | None:
@@ -583,45 +398,21 @@ class Session:
 
     def _finish(self, reading: Reading) -> None:
         self._finished.append(reading)
-        mapping_id = reading.mapping.mapping_id if reading.mapping else ""
-        source = reading.mapping.source if reading.mapping else reading.source
-        entry = Landed(source, mapping_id, reading.name, reading.n_lines)
-        self._landed.setdefault(reading.sha256, []).append(entry)
+        self._known.add(reading)
 
     def commit(self) -> IngestReport:
         """Write the batch, if there is anything in it."""
         self._landing.flush()
         for reading in self._finished:
-            version = self._versions.get(reading.path_id, 0) + 1
+            version = self._known.next_version(reading.path_id)
             self._batch.files.append(reading.file_row(version))
-        batch_id, files = self._batch_id(), self._batch.files
+        files = self._batch.files
+        batch_id = self._bronze.new_batch_id(files, bool(self._known.again))
         if batch_id is None:
             files = []
-        if batch_id is not None or self._again:
-            self._bronze.write(batch_id, self._batch, self._again)
+        if batch_id is not None or self._known.again:
+            self._bronze.write(batch_id, self._batch, self._known.again)
         return self._report(batch_id, files)
-
-    def _batch_id(self) -> str | None:
-        keys = []
-        for row in self._batch.files:
-            parts = (
-                row["sha256"],
-                row["source"],
-                row["file"],
-                row["mapping_id"],
-            )
-            keys.append(" ".join(parts))
-        if not keys:
-            return None
-        text = "\n".join(sorted(keys))
-        batch_id = content_hash(text.encode("utf-8", "surrogatepass"))
-        if batch_id not in self._bronze.batch_ids():
-            return batch_id
-        if self._again:  # the same files under the same mapping, read anew
-            return content_hash(
-                f"{batch_id} again {len(self._bronze.batch_ids())}"
-            )
-        return None  # files without their partner, met once more
 
     def _report(
         self, batch_id: str | None, files: list[dict[str, Any]]
@@ -645,83 +436,11 @@ class Session:
             ignored_reasons=tuple(
                 map(attrgetter("reason"), self._ignored[:SHOWN])
             ),
-            again=self._again,
+            again=self._known.again,
             warnings=tuple(source_warnings(self._landing.checks)),
-            notes=tuple(self._notes),
+            notes=tuple(self._taking.notes),
         )
-
-
-def one_ahead(relations: Iterable[Relation]) -> Iterator[Relation]:
-    """The same relations, each read while the one before is mapped."""
-    rest = iter(relations)
-    with ThreadPoolExecutor(1, "reading") as reader:
-        coming = reader.submit(next, rest, None)
-        while (relation := coming.result()) is not None:
-            coming = reader.submit(next, rest, None)
-            yield relation
-
-
-def _path_id(unit: Unit) -> str:
-    """Of a member or a part: the outer path and its own name."""
-    if unit.kind not in ("member", "part"):
-        return unit.path_id
-    return f"{unit.path_id}-{content_hash(unit.opened.name, 8)}"
-
-
-def _renamed(opened: Opened, name: str) -> Opened:
-    return Opened(
-        name,
-        opened.sha256,
-        opened.n_bytes,
-        opened.data,
-        opened.fs,
-        opened.path,
-        opened.codec,
-        opened.problem,
-    )
-
-
-def _folder_relations(
-    reader: FolderReader, folder: OpenedFolder
-) -> Iterator[Relation]:
-    try:
-        yield from reader.read(folder)
-    except (AutoLLMError, OSError, pa.ArrowException) as error:
-        yield Relation(reader.format, pa.table({}), bad=_refused(error))
-
-
-def _refused(error: Exception) -> tuple[BadLines, ...]:
-    return (BadLines(0, 0, str(error), ""),)
 
 
 def _plain(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:
-    rows = relation.runs
-    for name, value in constants.items():
-        rows = rows.append_column(
-            name, pa.repeat(pa.scalar(value), rows.num_rows)
-        )
-    return Relation(
-        relation.format,
-        rows,
-        relation.points,
-        relation.key,
-        relation.roles,
-        relation.bad,
-        relation.n_lines,
-    )
-
-
-def _changed_sources(
-    files: Iterable[tuple[Any, ...]], choice: MappingChoice
-) -> set[str]:
-    """Sources that landed under another version of the mapping that they have now."""
-    now = {m.source: m.mapping_id for m in choice.candidates}
-    found = set()
-    for _, source, mapping_id, *_ in files:
-        if mapping_id and now.get(source, mapping_id) != mapping_id:
-            found.add(source)
-    return found

@@ -442,7 +442,7 @@ def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(
     monkeypatch.setattr(bronze_tables, "SPILL_BYTES", 500)
     monkeypatch.setattr(readings, "QUERY_ROWS", 3)
     monkeypatch.setattr("autollm.logs.tables.blocks.BLOCK_BYTES", 40)
-    monkeypatch.setattr("autollm.logs.session.SAY_EVERY_S", 0.0)
+    monkeypatch.setattr("autollm.logs.taking.SAY_EVERY_S", 0.0)
     said: list[str] = []
     assert ingest([path], str(other), say=said.append) == calm
     assert (rows(other, "runs"), rows(other, "quarantine")) == expected

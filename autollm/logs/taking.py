@@ -1,0 +1,179 @@
+"""The relations of one file or folder on their way into the landing: checked against
+their mapping, with what readers say of them.
+
+Invariant: a table whose header does not fit its mapping is set aside as a whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from autollm.core.errors import AutoLLMError, MappingError, RecordError
+from autollm.core.mapping import RUN_LOG
+from autollm.core.mapping_checks import TABLES
+from autollm.logs.bronze_tables import Batch
+from autollm.logs.catalog import MappingChoice, short_name
+from autollm.logs.ingest_report import SHOWN
+from autollm.logs.mapped.header_check import check_columns
+from autollm.logs.opened import plain_name
+from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.readings import Landing, Reading
+from autollm.logs.relation import (
+    POINTS_SCHEMA,
+    BadLines,
+    FolderReader,
+    OpenedFolder,
+    Relation,
+)
+from autollm.logs.tables.blocks import BLOCK_BYTES
+from autollm.logs.units import Unit
+
+SAY_EVERY_S = 10.0
+"""How often a long file says how far it is."""
+
+
+class Taking:
+    """Takes readings to their end. `notes` are what readers say of files."""
+
+    def __init__(
+        self,
+        landing: Landing,
+        choice: MappingChoice,
+        batch: Batch,
+        say: Callable[[str], None],
+    ):
+        self._landing, self._choice = landing, choice
+        self._batch, self._say = batch, say
+        self.notes: list[str] = []
+
+    def take(self, reading: Reading, relations: Iterable[Relation]) -> None:
+        """Take the relations of one file or folder to its end."""
+        begun = said = time.monotonic()
+        late: list[Relation] = []
+        if reading.n_bytes > BLOCK_BYTES:
+            relations = one_ahead(relations)
+        for relation in relations:
+            for note in relation.notes[: max(SHOWN - len(self.notes), 0)]:
+                self.notes.append(f"{reading.name}: {note}")
+            ready = self._checked(reading, relation)
+            if ready.points is None:
+                self._landing.add(reading, ready)
+            else:  # a run lands when its history is whole
+                self._keep_points(reading, ready.points)
+                late.append(ready)
+            now = time.monotonic()
+            if now - said >= SAY_EVERY_S:
+                said = now
+                pace = reading.n_lines / max(now - begun, 1e-9)
+                self._say(
+                    f"{reading.name}: {reading.n_lines:,} lines read, {pace:,.0f} a "
+                    "second"
+                )
+        for relation in late:
+            self._landing.add(reading, relation)
+
+    def _keep_points(self, reading: Reading, points: pa.Table) -> None:
+        if reading.points is None:
+            reading.points = self._batch.rows(POINTS_SCHEMA)
+        reading.points.add(points)
+
+    def _checked(self, reading: Reading, relation: Relation) -> Relation:
+        """The relation, where its mapping is known and its header fits; else all of its
+        lines are bad.
+        """
+        if not relation.runs.num_rows:
+            return relation
+        if reading.mapping is None:
+            reading.source = str(relation.runs["source"][0])
+            reading.mapping = self._choice.for_source(reading.source)
+            if reading.mapping is None:
+                return self._unusable(
+                    relation, self._unknown_source(reading.source)
+                )
+        try:
+            if (
+                not reading.is_checked
+            ):  # later blocks of JSON lines may lack a key
+                check_columns(
+                    reading.mapping, relation, relation.runs.column_names
+                )
+        except MappingError as error:
+            return self._unusable(relation, f"{reading.name}: {error}")
+        reading.is_checked = True
+        part = reading.mapping.part(plain_name(short_name(reading.name)))
+        if reading.mapping.tables and part is not None:
+            return _with_constants(relation, part.constants)
+        return relation
+
+    def _unknown_source(self, source: str) -> str:
+        known = [
+            m.source for m in self._choice.candidates if m.format == RUN_LOG
+        ]
+        return (
+            f"no mapping for the source {source!r}. Known: {', '.join(known) or 'none'}. "
+            "Fix: land it with a mapping file of that source."
+        )
+
+    @staticmethod
+    def _unusable(relation: Relation, reason: str) -> Relation:
+        """All lines of a relation as one bad entry."""
+        n_lines = relation.n_lines
+        bad = (BadLines(min(1, n_lines), n_lines, reason, ""),)
+        return Relation(relation.format, pa.table({}), bad=bad, n_lines=n_lines)
+
+
+def one_ahead(relations: Iterable[Relation]) -> Iterator[Relation]:
+    """The same relations, each read while the one before is mapped."""
+    rest = iter(relations)
+    with ThreadPoolExecutor(1, "reading") as reader:
+        coming = reader.submit(next, rest, None)
+        while (relation := coming.result()) is not None:
+            coming = reader.submit(next, rest, None)
+            yield relation
+
+
+def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:
+    rows = relation.runs
+    for name, value in constants.items():
+        rows = rows.append_column(
+            name, pa.repeat(pa.scalar(value), rows.num_rows)
+        )
+    return Relation(
+        relation.format,
+        rows,
+        relation.points,
+        relation.key,
+        relation.roles,
+        relation.bad,
+        relation.n_lines,
+    )
+
+
+def relations_of(unit: Unit) -> Iterator[Relation]:
+    """What a file's reader makes of it; a file that it refuses is one bad entry."""
+    try:
+        for relation in unit.reader.read(unit.opened):
+            is_table = relation.format in TABLES
+            yield recognized(relation) if is_table else relation
+    except (RecordError, OSError, pa.ArrowException) as error:
+        yield _refused(unit.reader.format, error)
+
+
+def folder_relations(
+    reader: FolderReader, folder: OpenedFolder
+) -> Iterator[Relation]:
+    """What a run folder's reader makes of it."""
+    try:
+        yield from reader.read(folder)
+    except (AutoLLMError, OSError, pa.ArrowException) as error:
+        yield _refused(reader.format, error)
+
+
+def _refused(file_format: str, error: Exception) -> Relation:
+    bad = (BadLines(0, 0, str(error), ""),)
+    return Relation(file_format, pa.table({}), bad=bad)
