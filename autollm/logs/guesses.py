@@ -82,7 +82,10 @@ class Guess:
         lines = []
         found = self.proposal
         if found is not None and (self.mapping or self.is_asked):
-            lines += found.summary.text.split("\n") if found.summary else []
+            told = (
+                found.summary.text.partition(": ")[2] if found.summary else ""
+            )
+            lines += f"{self.name}: {told}".split("\n")
             lines += _columns(found, self.mapping)
             lines += [f"note: {note}" for note in found.notes]
         if self.problem:
