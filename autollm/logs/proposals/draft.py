@@ -180,7 +180,12 @@ def _lookup(
     lookups.append({"columns": [coordinate.column], "rows": rows})
     draft.comments[("lookup", index)] = "sizes as the names say"
     for level in texts.guessed:
-        draft.doubts[("lookup", index, "rows", level)] = "no size in the name"
+        if level in texts.sizes:
+            draft.doubts[("lookup", index, "rows", level)] = (
+                "no size in the name"
+            )
+        else:
+            draft.foot.append(f"{MARK}: {level!r} has no row in [lookup.rows]")
     coordinate.comment = name
 
 

@@ -109,13 +109,23 @@ def _facts(roles: Roles) -> None:
 
 
 def _weights(roles: Roles) -> None:
-    candidates = {
-        n: roles.finished[n] for n in roles.free if not roles.is_result(n)
-    }
-    for name in list(candidates):
-        if metric_of(candidates[name].name) or name in roles.said.columns:
-            candidates.pop(name)
+    """Weights that sum to 1. A name that speaks of a metric may be that of a data set
+    (`ratio_code_score`), where all of one prefix make the sum.
+    """
+    candidates = {}
+    metrics = {}
+    for name in roles.free:
+        if roles.is_result(name) or name in roles.said.columns:
+            continue
+        column = roles.finished[name]
+        (metrics if metric_of(column.name) else candidates)[name] = column
     roles.groups = simplex_groups(candidates)
+    used = {c.name.raw for group in roles.groups for c in group.columns}
+    left = {n: c for n, c in {**candidates, **metrics}.items() if n not in used}
+    for group in simplex_groups(left):
+        n_metrics = sum(c.name.raw in metrics for c in group.columns)
+        if group.prefix and n_metrics < len(group.columns) / 2:
+            roles.groups.append(group)
     for group in roles.groups:
         n = len(group.columns)
         why = f"{n} columns {group.prefix}* sum to {group.total:g} within "

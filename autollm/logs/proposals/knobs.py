@@ -260,14 +260,10 @@ def _is_rate_of_optimizer(column: Column) -> bool:
 
 def _plain(column: Column, row: int) -> Any:
     """A cell as landing stores it."""
-    if column.is_numeric:
-        number = column.numbers[row]
-        return (
-            int(number)
-            if number is not None and number.is_integer()
-            else number
-        )
-    return _spelled(str(column.cells[row]))
+    number = column.numbers[row]
+    if not column.is_numeric or number is None or not math.isfinite(number):
+        return _spelled(str(column.cells[row]))
+    return int(number) if number.is_integer() else number
 
 
 def _spelled(text: str) -> Any:

@@ -330,8 +330,8 @@ class _Search:
             if sizes.guessed:
                 self._roles.book.say(
                     "size-words",
-                    f"{raw}: no size stands in the name of {listed(sizes.guessed)}: "
-                    "correct [lookup.rows].",
+                    f"{raw}: no size stands in the name of {listed(sizes.guessed)}. Fix: "
+                    "write it under [lookup.rows]; rows without one are set aside.",
                     raw,
                 )
             return True
@@ -345,6 +345,8 @@ class _Search:
             if coordinate.name == "params" and coordinate.texts is not None:
                 column = self._roles.finished[coordinate.column]
                 sizes = coordinate.texts.sizes
+                if not all(str(cell) in sizes for cell in column.cells):
+                    return None
                 return "params", np.array([sizes[str(c)] for c in column.cells])
         found = self._sizes.named("params") + [
             self._roles.finished[c.column]

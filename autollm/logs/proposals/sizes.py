@@ -79,7 +79,7 @@ def stated_sizes(levels: tuple[str, ...]) -> bool:
 @dataclass(frozen=True)
 class TextSizes:
     """Levels of a text column as sizes. `guessed` are those without a number: their
-    value is only their rank.
+    value is only their rank, or is missing where others have numbers.
     """
 
     sizes: dict[str, float]
@@ -95,10 +95,7 @@ def sizes_of(levels: tuple[str, ...]) -> TextSizes | None:
     if len(levels) - len(unknown) >= max(2, len(levels) / 2):
         different = {size for size in known.values() if size is not None}
         if len(different) > 1:
-            ranked = enumerate(levels, start=1)
-            sizes = {
-                level: known[level] or float(rank) for rank, level in ranked
-            }
+            sizes = {level: size for level, size in known.items() if size}
             return TextSizes(sizes, tuple(unknown))
     ranks = {level: word_rank(level) for level in levels}
     if None in ranks.values() or len(set(ranks.values())) < len(levels):

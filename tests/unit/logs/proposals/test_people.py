@@ -434,3 +434,21 @@ def test_propose__minutes__are_no_sizes(tmp_path):
         del row["params"], row["tokens"]
     found = proposed(tmp_path, rows)
     assert roles(found)["time/epoch"] != "fidelity"
+
+
+def test_propose__weights_named_as_benchmarks_are__are_a_mixture(tmp_path):
+    draw = random.Random(2)
+    rows = []
+    for number in range(24):
+        web, code = draw.uniform(0.1, 0.5), draw.uniform(0.1, 0.4)
+        row = {"params": 10**8 * (1 + number % 2 * 9)}
+        row |= {"w_web": web, "w_humaneval": code, "w_math": 1 - web - code}
+        rows.append(row | {"metric_avg": 40 - (web - 0.4) ** 2 + code / 10})
+    found = proposed(tmp_path, rows, objective="metric_avg:max")
+    (mixture,) = found.mapping.knobs
+    assert mixture.scale == "simplex" and found.n_land == 24
+    shares = [{"acc": 0.01 * i + 0.3, "lr": 10**-i} for i in range(2, 12)]
+    for row in shares:
+        row["err"] = 1 - row["acc"]
+    found = proposed(tmp_path, shares)
+    assert set(knobs(found)) == {"lr"}
