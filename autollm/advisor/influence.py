@@ -16,7 +16,7 @@ import numpy as np
 
 from autollm.advisor.answer import Interval, Proposal
 from autollm.advisor.decide import choose
-from autollm.advisor.study import Study, study
+from autollm.advisor.study import Study, after, study
 from autollm.advisor.worth import worth
 from autollm.core.errors import AutoLLMError
 
@@ -61,11 +61,21 @@ def _without(
     """None where the rest cannot be asked."""
     fidelity = dict(found.question.fidelity)
     try:
-        less = study(found.evidence, fidelity, 1, False, kept)
+        less = study(
+            found.evidence,
+            fidelity,
+            trials=1,
+            with_backtests=False,
+            levels=kept,
+            constraints=found.question.constraints,
+        )
     except AutoLLMError:
         return None
+    if found.tried:
+        less = after(less, found.tried)
     p = less.divergence.probability(less.question.view.candidates, less.optimum)
-    choice = choose(less.policy, less.question.view, 1, p)
+    view = less.question.view
+    choice = choose(less.policy, view, 1, p, less.tried_points)
     u = less.policy.sampled(choice.points)[:, 0]
     here = worth(less, u, choice.weights)
     shown = found.names.show(less.question.space.decode(choice.points[0]))

@@ -11,6 +11,7 @@ from autollm.advisor.hindsight import (
     saved,
 )
 from autollm.advisor.influence import influences
+from autollm.advisor.ledger import Told
 from autollm.advisor.pictures import law_along
 from autollm.advisor.recommend import explore
 from tests.unit.advisor.sweeps import best_loss, rows_of, write_csv
@@ -104,3 +105,19 @@ def test_trend_along__target_and_far__band_widens(answered):
     line, half = trend.along(np.array([np.zeros(n), np.full(n, 20.0)]))
     assert line[0] == pytest.approx(trend.at_target)
     assert half[1] > half[0]
+
+
+def test_influences__constraint_and_told_run__hold_there_too(tmp_path):
+    path = write_csv(tmp_path / "runs.csv", rows_of()[::2])
+    evidence = read_evidence([path], Said())
+    target = "params=1.6B,tokens=60B"
+    options = {"constraints": ("batch_size <= 256",)}
+    _, before = explore(evidence, target, **options)
+    first = before.recommendations[0]
+    told = Told(first.configuration, first.predicted.mean, rank=1)
+    found, advice = explore(evidence, target, tried=(told,), **options)
+    rows = influences(found, advice.recommendations[0])
+    assert rows
+    for row in rows:
+        assert row.configuration["batch_size"] <= 256
+        assert row.configuration != first.configuration
