@@ -195,7 +195,9 @@ class _Levels:
         if len(self.y) < LEAST_LEVELS or self.y.min() <= 0:
             return False
         total = self.axes.sum(axis=1)
-        return bool(np.ptp(total) > 0 and np.corrcoef(total, self.y)[0, 1] < 0)
+        if np.ptp(total) == 0 or np.ptp(self.y) == 0:
+            return False
+        return bool(np.corrcoef(total, self.y)[0, 1] < 0)
 
     @property
     def discrepancy(self) -> float:

@@ -14,7 +14,7 @@ from autollm.advisor.study import study
 from autollm.advisor.unfinished import Bounds, bounds_of, reached_outcomes
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
-from tests.unit.advisor.sweeps import LEVELS, rows_of, write_csv
+from tests.unit.advisor.sweeps import LEVELS, RATES, rows_of, write_csv
 
 SPACE = Space((Knob("lr", "log", tuple(2.0**k for k in range(-12, -3))),))
 
@@ -219,3 +219,52 @@ def test_evidence__stopped_runs_of_a_table__are_bounds_and_counted(tmp_path):
     assert sum(len(r.bounds[1]) for r in found.rows if r.bounds) == n
     (warning,) = [w for w in advice.warnings if w.code == "unfinished"]
     assert f"{n} count as bounds" in warning.text
+
+
+MAPPING = """
+schema = "autollm.mapping/1"
+source = "sweep"
+family = "pretraining"
+format = "csv"
+files = ["runs.csv"]
+knobs = [
+  {name = "lr", column = "lr", scale = "log", role = "rate"},
+  {name = "batch_size", column = "batch_size", scale = "log", role = "size"},
+]
+fidelity = [
+  {name = "params", column = "params"},
+  {name = "tokens", column = "tokens"},
+]
+objective = {name = "val_loss", column = "val_loss", direction = "min"}
+run_key = {columns = ["run_id"]}
+state = {column = "state"}
+schedule = {share = "share"}
+cost = {flops = "6 * params * tokens"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("schedule", "n_levels"), [("constant", 4), ("cosine", 3)]
+)
+def test_evidence__half_runs_of_a_constant_rate__are_an_experiment_of_half_the_tokens(
+    tmp_path, schedule, n_levels
+):
+    rows = rows_of(LEVELS[:3], rates=RATES[:9])
+    for row in rows:
+        row |= {"state": "finished", "share": 1.0, "lr_schedule": schedule}
+    half = rows_of(((4e8, 8e9),), rates=RATES[1:9:2], batches=(128, 512))
+    for row in half:
+        row |= {"state": "killed", "share": 0.5, "lr_schedule": schedule}
+        row |= {"tokens": int(1.6e10), "run_id": f"k{row['run_id']}"}
+    path = write_csv(tmp_path / "runs.csv", [*rows, *half])
+    (tmp_path / "m.toml").write_text(MAPPING)
+    evidence = read_evidence([path], Said(mapping=str(tmp_path / "m.toml")))
+    places = [dict(e.fidelity) for e in evidence.table.experiments]
+    assert len(places) == n_levels
+    reached = {"params": 4e8, "tokens": 8e9} in places
+    assert reached == (schedule == "constant")
+    if reached:
+        e = places.index({"params": 4e8, "tokens": 8e9})
+        assert len(evidence.table.losses(e)) == len(half)
+        experiment = evidence.table.experiments[e]
+        assert experiment.compute_flops == pytest.approx(6 * 4e8 * 8e9)
