@@ -62,19 +62,34 @@ def read_all(
     questions: Sequence[Hidden],
     records: Records,
 ) -> list[Reading]:
-    """Every question from every format; lists of choices have no column of their own in
-    a table, so their source is left out.
+    """At most MOST_QUESTIONS of a source from every format; a source of which a table
+    has no columns, as its choices are lists, is left out.
     """
-    progress = Progress("reading", len(questions))
+    asked = few_of_each(questions)
+    progress = Progress("reading", len(asked))
     found: list[Reading] = []
-    for i, hidden in enumerate(questions, 1):
-        if hidden.experiments[hidden.target].space.grid is None and _has_list(
-            hidden
-        ):
-            continue
+    for i, hidden in enumerate(asked, 1):
         found += _read(hidden, records)
         progress.reach(i, hidden.question_id)
     progress.close()
+    return found
+
+
+def few_of_each(questions: Sequence[Hidden]) -> list[Hidden]:
+    """MOST_QUESTIONS of a source: of different groups before more of one group."""
+    by_source: dict[str, list[tuple[int, int, Hidden]]] = {}
+    groups: dict[str, int] = {}
+    for i, hidden in enumerate(questions):
+        if _has_list(hidden):
+            continue
+        group = hidden.table.group
+        groups[group] = groups.get(group, 0) + 1
+        mine = by_source.setdefault(hidden.table.source, [])
+        mine.append((groups[group], i, hidden))
+    found = []
+    for mine in by_source.values():
+        mine.sort(key=lambda entry: entry[:2])
+        found += [hidden for _, _, hidden in mine[:MOST_QUESTIONS]]
     return found
 
 

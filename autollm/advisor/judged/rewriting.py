@@ -64,9 +64,8 @@ def runs_of(evidence_runs: Sequence[Mapping[str, Any]]) -> list[Run]:
     rng = np.random.default_rng(0)
     found: list[Run] = []
     for i, row in enumerate(evidence_runs):
-        settings = json.loads(row["config_json"]) | json.loads(
-            row["fidelity_json"]
-        )
+        settings = json.loads(row["config_json"])
+        settings |= peoples(json.loads(row["fidelity_json"]))
         if row["seed"] is not None:
             settings["seed"] = row["seed"]
         begun = FIRST + timedelta(minutes=7 * i)

@@ -10,6 +10,7 @@ from autollm.advisor.judged.reading import (
     Reading,
     book_of,
     difference,
+    few_of_each,
     readings,
     tail,
 )
@@ -65,6 +66,19 @@ def test_difference__says_what_is_missing_added_or_other():
     assert difference(wanted, added) == "taken for a knob: grad_norm"
     other = difference(wanted, {"lr": 0.002, "mixture_code": 0.5})
     assert other == "lr 0.002 instead of 0.001"
+
+
+def test_few_of_each__one_group_of_many_questions__gives_a_few(drawn):
+    questions = hidden_experiments(drawn.hidden.table)
+    assert len(questions) > 3 and few_of_each(questions) == questions[:3]
+
+
+def test_runs_of__sizes_of_a_source__have_people_s_names(drawn):
+    rows = []
+    for row in drawn.evidence.runs[:3]:
+        fidelity = json.dumps({"effective_params": 1e9})
+        rows.append({**row, "fidelity_json": fidelity})
+    assert all("params" in run.settings for run in runs_of(rows))
 
 
 def test_tail__prefixes_of_tools__are_no_part_of_a_name():
