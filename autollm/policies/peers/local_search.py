@@ -26,6 +26,8 @@ RADIUS = 0.3
 N_DRAWS = 512
 MOST_ROWS = 300
 """Of the process, drawn evenly from the evidence: its fit is cubic in them."""
+MOST_LENGTHS = 8
+"""Inputs that have a length scale each; the fit of more takes a minute."""
 LENGTH = (0.1, 10.0)
 """Bounds of a length scale, in windows and in octaves of the ladder's span."""
 
@@ -141,9 +143,11 @@ class LocalSearch(RankingPolicy):
         self._mean = float(self._y.mean())
         self._scale = float(self._y.std()) or 1.0
         n_inputs = self._x.shape[1]
-        kernel = smooth_term(
-            1.0, (0.1, 100.0), np.ones(n_inputs), [LENGTH] * n_inputs
-        ) + noise_term((1e-4, 1.0))
+        lengths = np.ones(n_inputs if n_inputs <= MOST_LENGTHS else 1)
+        smooth = smooth_term(
+            1.0, (0.1, 100.0), lengths, [LENGTH] * len(lengths)
+        )
+        kernel = smooth + noise_term((1e-4, 1.0))
         y = (self._y - self._mean) / self._scale
         self._process = fitted(kernel, self._x, y)
 
