@@ -86,7 +86,11 @@ def parse_budget(text: str) -> tuple[float, str]:
             return float(amount.number), "device_hours"
     value = parse_value(text.strip())
     units = {"": "flops", "flops": "flops", "share": "share"}
-    if value is None or value.unit not in units or not value.number > 0:
+    if (
+        value is None
+        or value.unit not in units
+        or not 0 < value.number < math.inf
+    ):
         raise QuestionError(
             f"--budget {text!r}, expected 200device-hours, 1e19flops, or 5% of the "
             "target's cost."

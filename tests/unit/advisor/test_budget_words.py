@@ -43,6 +43,7 @@ def test_parse_budget__what_people_write__is_an_amount_and_its_unit(
         "5 apples",
         "device-hours",
         "nan",
+        "inf",
         "5%%",
         "1e19 tokens",
         "2024-01-01",

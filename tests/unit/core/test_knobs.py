@@ -111,6 +111,9 @@ def test_knob__mixture_distance__is_that_of_hellinger():
 def test_knob__mixture_rounded_by_its_authors__is_renormalized():
     rounded = {"code": 0.333, "text": 0.333, "web": 0.333}
     back = MIXTURE.decode(MIXTURE.encode(rounded))
+    assert np.linalg.norm(MIXTURE.encode(rounded)) == pytest.approx(
+        SIMPLEX_UNIT
+    )
     assert sum(back.values()) == pytest.approx(1.0)
     assert back["code"] == pytest.approx(1 / 3)
 

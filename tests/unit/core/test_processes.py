@@ -61,7 +61,8 @@ def test_die_with_parent__parent_is_killed__child_ends(how):
     parent, child = parent_of(WATCHING.format(start="die_with_parent"))
     assert lives(child)
     parent.send_signal(how)
-    parent.communicate()
+    parent.wait()  # not for the end of what the child writes
+    parent.stdout.close()
     assert is_gone(child)
 
 
@@ -69,7 +70,8 @@ def test_die_with_parent_if_asked__asked__child_ends():
     code = WATCHING.format(start="die_with_parent_if_asked")
     parent, child = parent_of(code, **{processes.WATCH: "1"})
     parent.kill()
-    parent.communicate()
+    parent.wait()  # not for the end of what the child writes
+    parent.stdout.close()
     assert is_gone(child)
 
 
