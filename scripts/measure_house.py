@@ -29,6 +29,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCE = ("autollm", "pipelines")
 WIDTH = 100
+LONG_MODULE = 450
+LONG_FUNCTION = 40
+"""Lines beyond which a module or a function is to be cut."""
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 LAYOUT = (
     tokenize.COMMENT,
@@ -54,6 +57,10 @@ class Measures:
     tokens_p90: int
     n_comprehensions: int
     n_nested_ternaries: int
+    n_functions: int
+    n_long_functions: int
+    long_modules: tuple[str, ...]
+    """Modules of more than LONG_MODULE lines."""
     crowded: tuple[str, ...]
     """Statements of more than one comprehension, as file:line."""
     nested: tuple[str, ...]
@@ -73,6 +80,8 @@ def measure(files: list[Path]) -> Measures:
     in_docstrings, long_docstrings, comprehensions = 0, 0, 0
     crowded: list[str] = []
     nested: list[str] = []
+    long_modules: list[str] = []
+    functions: list[int] = []
     for path in files:
         text = path.read_text()
         lines, tree = text.splitlines(), ast.parse(text)
@@ -82,6 +91,9 @@ def measure(files: list[Path]) -> Measures:
         for number in docstring_lines(tree):
             in_docstrings += 1
             long_docstrings += len(lines[number - 1]) > WIDTH
+        if len(lines) > LONG_MODULE:
+            long_modules.append(name)
+        functions += function_lines(tree)
         tokens += tokens_by_line(text)
         comprehensions += sum(
             isinstance(n, COMPREHENSIONS) for n in ast.walk(tree)
@@ -97,6 +109,9 @@ def measure(files: list[Path]) -> Measures:
         tokens_p90=tokens[int(0.9 * len(tokens))] if tokens else 0,
         n_comprehensions=comprehensions,
         n_nested_ternaries=len(nested),
+        n_functions=len(functions),
+        n_long_functions=sum(n > LONG_FUNCTION for n in functions),
+        long_modules=tuple(long_modules),
         crowded=tuple(crowded),
         nested=tuple(nested),
     )
@@ -114,6 +129,13 @@ def docstring_lines(tree: ast.Module) -> Iterator[int]:
             yield from range(
                 first.lineno, (first.end_lineno or first.lineno) + 1
             )
+
+
+def function_lines(tree: ast.AST) -> Iterator[int]:
+    """How long each function is, docstring and signature included."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def tokens_by_line(text: str) -> list[int]:
@@ -216,6 +238,7 @@ def rows(
     long, docs = here.n_long / here.n_lines, here.n_docstring_lines
     share = here.n_long_docstring / max(docs, 1)
     per_thousand = 1000 * here.n_comprehensions / here.n_lines
+    long_functions = here.n_long_functions / here.n_functions
     out = [
         (
             "lines over 100 columns (docstring lines)",
@@ -228,6 +251,16 @@ def rows(
         (
             "statements of more than one comprehension",
             str(len(here.crowded)),
+            "0",
+        ),
+        (
+            f"functions over {LONG_FUNCTION} lines",
+            f"{100 * long_functions:.1f} %",
+            "10 %",
+        ),
+        (
+            f"modules over {LONG_MODULE} lines",
+            str(len(here.long_modules)),
             "0",
         ),
         (
@@ -266,6 +299,7 @@ def main() -> None:
         here = measure(files_of(*SOURCE))
         print("\nnested ternaries:", *here.nested, sep="\n  ")
         print("more than one comprehension:", *here.crowded, sep="\n  ")
+        print("long modules:", *here.long_modules, sep="\n  ")
 
 
 if __name__ == "__main__":
