@@ -118,6 +118,49 @@ def digits(value: float) -> float:
     return float(f"{float(value):.6g}")
 
 
+def language_model_logs(
+    family: Family,
+    runs: Sequence[Run],
+    curve: Any,
+    finals: Sequence[Mapping[str, float]],
+    *,
+    models: Sequence[Mapping[str, Any]],
+    sha256: str,
+    started: str,
+    batch_tokens: int,
+    flops_a_token: float,
+    limit: float,
+    judged: str = "",
+) -> dict[str, list[Record]]:
+    """Records by run_id of the runs of a stack, see `header` and `language_model_log`.
+    `finals` and `models`: what each run ended with, and what it trained.
+    """
+    out = {}
+    for row, run in enumerate(runs):
+        head = header(
+            family,
+            run,
+            model=models[row],
+            sha256=sha256,
+            packages=("torch", "numpy", "tokenizers"),
+            started=started,
+        )
+        out[run.run_id] = language_model_log(
+            family,
+            run,
+            row,
+            curve,
+            n_runs=len(runs),
+            batch_tokens=batch_tokens,
+            final=finals[row],
+            flops_a_token=flops_a_token,
+            head=head,
+            limit=limit,
+            judged=judged,
+        )
+    return out
+
+
 def language_model_log(
     family: Family,
     run: Run,

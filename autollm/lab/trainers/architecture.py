@@ -19,7 +19,7 @@ from autollm.lab.families.architecture import (
     shape_of,
 )
 from autollm.lab.model import StackedDecoder
-from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.recording import language_model_logs, now
 from autollm.lab.shapes import CONTEXT, Shape
 from autollm.lab.spec import Run
 from autollm.lab.stack import (
@@ -80,33 +80,25 @@ def train(
     measured = costs(
         shape, gather(stream, orders[runs[0].seed][None, :per_step])
     ) | {"tokens": float(steps * batch)}
-    out = {}
-    for i, run in enumerate(runs):
-        head = header(
-            ARCHITECTURE,
-            run,
-            model={
-                **vars(shape),
-                "learning_rate": peak_rate(run.config),
-                "batch_tokens": batch,
-            },
-            sha256=data.sha256,
-            packages=("torch", "numpy", "tokenizers"),
-            started=started,
-        )
-        out[run.run_id] = language_model_log(
-            ARCHITECTURE,
-            run,
-            i,
-            curve,
-            n_runs=len(runs),
-            batch_tokens=batch,
-            final={"val_loss": losses[i], **measured},
-            flops_a_token=shape.train_flops_a_token,
-            head=head,
-            limit=DIVERGED_ABOVE,
-        )
-    return out
+    models = []
+    finals = []
+    for run, loss in zip(runs, losses, strict=True):
+        rate = peak_rate(run.config)
+        recipe = {"learning_rate": rate, "batch_tokens": batch}
+        models.append({**vars(shape), **recipe})
+        finals.append({"val_loss": loss, **measured})
+    return language_model_logs(
+        ARCHITECTURE,
+        runs,
+        curve,
+        finals,
+        models=models,
+        sha256=data.sha256,
+        started=started,
+        batch_tokens=batch,
+        flops_a_token=shape.train_flops_a_token,
+        limit=DIVERGED_ABOVE,
+    )
 
 
 def epochs(n_tokens: int, n_sequences: int, seed: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ from autollm.lab.families.data_mixture import (
     TARGETS,
 )
 from autollm.lab.model import StackedDecoder
-from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.recording import language_model_logs, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Run, shape_of
 from autollm.lab.stack import DIVERGED_ABOVE, Recipe, fit, gather, validate
@@ -74,30 +74,19 @@ def train(
         "learning_rate": 2.0 ** level.settings["rate_log2"],
         "batch_tokens": BATCH_TOKENS,
     }
-    out = {}
-    for i, run in enumerate(runs):
-        head = header(
-            DATA_MIXTURE,
-            run,
-            model=described,
-            sha256=data.sha256,
-            packages=("torch", "numpy", "tokenizers"),
-            started=started,
-        )
-        out[run.run_id] = language_model_log(
-            DATA_MIXTURE,
-            run,
-            i,
-            curve,
-            n_runs=len(runs),
-            batch_tokens=BATCH_TOKENS,
-            final=finals[i],
-            flops_a_token=6.0 * shape.params,
-            head=head,
-            limit=DIVERGED_ABOVE,
-            judged="train_loss",
-        )
-    return out
+    return language_model_logs(
+        DATA_MIXTURE,
+        runs,
+        curve,
+        finals,
+        models=[described] * len(runs),
+        sha256=data.sha256,
+        started=started,
+        batch_tokens=BATCH_TOKENS,
+        flops_a_token=6.0 * shape.params,
+        limit=DIVERGED_ABOVE,
+        judged="train_loss",
+    )
 
 
 def sequence_starts(

@@ -13,7 +13,7 @@ from autollm.core.records import Record
 from autollm.lab.corpus import Corpus, load
 from autollm.lab.families.pretraining import PRETRAINING
 from autollm.lab.model import StackedDecoder
-from autollm.lab.recording import header, language_model_log, now
+from autollm.lab.recording import language_model_logs, now
 from autollm.lab.shapes import CONTEXT
 from autollm.lab.spec import Config, Family, Run, shape_of
 from autollm.lab.stack import (
@@ -61,29 +61,18 @@ def train_as(
         "vocabulary": shape.vocabulary,
         "context": shape.context,
     }
-    out = {}
-    for i, run in enumerate(runs):
-        head = header(
-            family,
-            run,
-            model=described,
-            sha256=data.sha256,
-            packages=("torch", "numpy", "tokenizers"),
-            started=started,
-        )
-        out[run.run_id] = language_model_log(
-            family,
-            run,
-            i,
-            curve,
-            n_runs=len(runs),
-            batch_tokens=batch,
-            final={"val_loss": losses[i]},
-            flops_a_token=6.0 * shape.params,
-            head=head,
-            limit=DIVERGED_ABOVE,
-        )
-    return out
+    return language_model_logs(
+        family,
+        runs,
+        curve,
+        [{"val_loss": loss} for loss in losses],
+        models=[described] * len(runs),
+        sha256=data.sha256,
+        started=started,
+        batch_tokens=batch,
+        flops_a_token=6.0 * shape.params,
+        limit=DIVERGED_ABOVE,
+    )
 
 
 def _fit(

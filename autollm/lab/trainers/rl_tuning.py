@@ -32,9 +32,9 @@ from autollm.core.records import Record, RunStep
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, PASSES, RL_TUNING
 from autollm.lab.recording import digits, end, header, now, thinned
 from autollm.lab.spec import Level, Run
-from autollm.lab.starts import (
+from autollm.lab.start_models import (
     END,
-    answers,
+    generate_answers,
     recipe_sha256,
     start_model,
     tokenizer,
@@ -57,7 +57,7 @@ N_SAMPLED = 256
 
 
 @dataclass(frozen=True)
-class Starts:
+class StartModels:
     """Start models in a folder; made when they are asked for."""
 
     cache_dir: Path
@@ -75,12 +75,12 @@ class Starts:
         )
 
 
-def load(cache_dir: Path) -> Starts:
-    return Starts(Path(cache_dir))
+def load(cache_dir: Path) -> StartModels:
+    return StartModels(Path(cache_dir))
 
 
 def train(
-    runs: list[Run], data: Starts, max_seconds: float = math.inf
+    runs: list[Run], data: StartModels, max_seconds: float = math.inf
 ) -> dict[str, list[Record]]:
     """Records of every run by run_id. A run that outlives `max_seconds` is recorded as
     failed.
@@ -88,7 +88,7 @@ def train(
     return {run.run_id: _train(run, data, max_seconds) for run in runs}
 
 
-def _train(run: Run, data: Starts, max_seconds: float) -> list[Record]:
+def _train(run: Run, data: StartModels, max_seconds: float) -> list[Record]:
     started, folder, task = (
         now(),
         data.of(run.level),
@@ -237,7 +237,7 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
     found, variance, formed, state = {}, 0.0, 0.0, torch.random.get_rng_state()
     torch.manual_seed(0)
     for part, prompts in scoring_prompts(task).items():
-        given = answers(model, prompts, temperature=1.0)
+        given = generate_answers(model, prompts, temperature=1.0)
         found[part] = sum(
             is_right(p, a) for p, a in zip(prompts, given, strict=True)
         ) / len(prompts)

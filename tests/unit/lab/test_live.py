@@ -20,7 +20,7 @@ from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.task import Constraint
-from autollm.lab import families, starts
+from autollm.lab import families, start_models
 from autollm.lab.families import FAMILIES
 from autollm.lab.families.architecture import shape_of
 from autollm.lab.live import SEEDS_FROM, LiveLab, level_of, trainable
@@ -296,15 +296,15 @@ def test_live__grpo__is_trained_from_its_start_model_and_maximized(
     from autollm.lab.trainers import rl_tuning
 
     recipe = {
-        **starts.RECIPE,
+        **start_models.RECIPE,
         "band": [0.0, 1.0],
         "retained_success": 0.0,
         "batch": 16,
         "check_every": 2,
         "max_steps": 2,
     }
-    monkeypatch.setattr(starts, "RECIPE", recipe)
-    monkeypatch.setattr(starts, "PROMPTS", 64)
+    monkeypatch.setattr(start_models, "RECIPE", recipe)
+    monkeypatch.setattr(start_models, "PROMPTS", 64)
     monkeypatch.setattr(
         rl_tuning, "N_SCORED", {"in_task": 40, "shifted": 20, "retained": 20}
     )

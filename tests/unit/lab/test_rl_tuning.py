@@ -9,7 +9,7 @@ import pytest
 
 from autollm.core.mapping import RUN_LOG
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
-from autollm.lab import starts, tasks
+from autollm.lab import start_models, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.spec import Level, Run
 from autollm.logs.catalog import load_mapping
@@ -79,10 +79,10 @@ def cache(tmp_path_factory):
     """Start models that any success will do for."""
     folder, patch = tmp_path_factory.mktemp("starts"), pytest.MonkeyPatch()
     patch.setattr(
-        starts,
+        start_models,
         "RECIPE",
         {
-            **starts.RECIPE,
+            **start_models.RECIPE,
             "band": [0.0, 1.0],
             "retained_success": 0.0,
             "batch": 16,
@@ -90,44 +90,45 @@ def cache(tmp_path_factory):
             "max_steps": 2,
         },
     )
-    patch.setattr(starts, "PROMPTS", 64)
+    patch.setattr(start_models, "PROMPTS", 64)
     yield folder
     patch.undo()
 
 
 def test_start_model__made_once__is_found_again(cache):
-    folder = starts.start_model("sorting", 16, 1, cache)
+    folder = start_models.start_model("sorting", 16, 1, cache)
     before = (folder / "model.safetensors").stat().st_mtime_ns
     assert (
-        starts.start_model("sorting", 16, 1, cache) == folder
+        start_models.start_model("sorting", 16, 1, cache) == folder
         and (folder / "model.safetensors").stat().st_mtime_ns == before
     )
 
 
 def test_start_model__band_out_of_reach__says_so(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        starts, "RECIPE", {**starts.RECIPE, "band": [0.99, 1.0]}
+        start_models, "RECIPE", {**start_models.RECIPE, "band": [0.99, 1.0]}
     )
-    with pytest.raises(starts.SetupError, match="did not reach"):
-        starts.start_model("sorting", 16, 1, tmp_path)
+    with pytest.raises(start_models.SetupError, match="did not reach"):
+        start_models.start_model("sorting", 16, 1, tmp_path)
 
 
 def test_tokenizer__a_prompt__is_one_token_a_character():
-    tok = starts.tokenizer()
+    tok = start_models.tokenizer()
     assert (
-        tok.encode("C3,7=10=") == [starts.VOCABULARY[c] for c in "C3,7=10="]
+        tok.encode("C3,7=10=")
+        == [start_models.VOCABULARY[c] for c in "C3,7=10="]
         and tok.decode(tok.encode("A38+47=")) == "A38+47="
     )
 
 
 def test_answer_loss__padding_and_prompt__do_not_count(cache):
-    model = starts._fresh(16, 1)
+    model = start_models._fresh(16, 1)
     short, long = (
         tasks.Example("sorting", "S21=", "12"),
         tasks.Example("sorting", "S4321765=", "1234567"),
     )
-    alone = [starts.answer_loss(model, [e]).item() for e in (short, long)]
-    both = starts.answer_loss(model, [short, long]).item()
+    alone = [start_models.answer_loss(model, [e]).item() for e in (short, long)]
+    both = start_models.answer_loss(model, [short, long]).item()
     assert both == pytest.approx((3 * alone[0] + 8 * alone[1]) / 11, rel=1e-4)
 
 

@@ -105,7 +105,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @torch.no_grad()
-def answers(
+def generate_answers(
     model: Qwen3ForCausalLM, prompts: Sequence[str], temperature: float = 0.0
 ) -> list[str]:
     """The model's answer to each prompt, greedy or sampled."""
@@ -136,13 +136,13 @@ def answers(
     return out
 
 
-def success(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
+def success_rate(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
     """Share of examples that answers sampled at temperature 1 solve: what reinforcement
     learning begins with.
     """
     prompts, state = [e.prompt for e in examples], torch.random.get_rng_state()
     torch.manual_seed(0)
-    given = answers(model, prompts, temperature=1.0)
+    given = generate_answers(model, prompts, temperature=1.0)
     torch.random.set_rng_state(state)
     return sum(
         is_right(p, a) for p, a in zip(prompts, given, strict=True)
@@ -205,7 +205,7 @@ def _sft(
         loss.backward()
         optimizer.step()
         if step % RECIPE["check_every"] == 0:
-            reached = success(model, check)
+            reached = success_rate(model, check)
             if band[0] <= reached <= band[1]:
                 return reached, step
             if reached > band[1]:
@@ -217,7 +217,7 @@ def _sft(
     raise SetupError(
         f"SFT of {task} did not reach a success in {band} in {RECIPE['max_steps']} "
         "steps. "
-        "Fix: change RECIPE in autollm/lab/starts.py, as a new version of the family."
+        "Fix: change RECIPE in autollm/lab/start_models.py, as a new version of the family."
     )
 
 
