@@ -164,18 +164,18 @@ def _file(roles: Roles, size: list[Column]) -> None:
 
 
 def _follow_from_size(roles: Roles, size: list[Column]) -> None:
-    if not size:
-        return
-    names = " and ".join(c.name.raw for c in size)
+    """What has one value for each size, or for each context: a vocabulary's size follows
+    from the tokenizer.
+    """
+    contexts = [roles.finished[name] for name in roles.named("context")]
     for name in list(roles.free):
         column = roles.finished[name]
-        if determines(size, column):
+        causes = [size] if len(size) > 1 else []
+        causes += [[part] for part in (*size, *contexts)]
+        found = next((c for c in causes if determines(c, column)), None)
+        if found:
+            names = " and ".join(c.name.raw for c in found)
             roles.give(name, "fixed", f"one value for each {names}")
-            continue
-        for part in size:
-            if determines([part], column):
-                roles.give(name, "fixed", f"one value for each {part.name.raw}")
-                break
 
 
 def _texts(roles: Roles) -> None:
@@ -205,11 +205,11 @@ def _measured(roles: Roles) -> None:
             continue
         if _is_named_knob(column):
             if _is_last_rate(roles, column):
-                roles.give(
-                    name,
-                    "measured",
-                    "a rate as it was last, beside the one chosen",
-                )
+                why = "a rate as it was last, beside the one chosen"
+                roles.give(name, "measured", why)
+            elif _is_beside_a_grid(roles, column):
+                roles.give(name, "measured", "hardly repeats, beside a grid")
+                _say_measured(roles, column)
             continue
         if has_prefixes and column.name.origin == "":
             roles.give(
@@ -221,19 +221,19 @@ def _measured(roles: Roles) -> None:
             n = column.n_distinct
             why = f"{n} different numbers: measured rather than chosen"
             roles.give(name, "measured", why)
-            _say_measured(roles, column)
+            if n <= FEW_LEVELS:
+                _say_measured(roles, column)
 
 
 def _say_measured(roles: Roles, column: Column) -> None:
-    if column.n_distinct <= FEW_LEVELS:
-        name = column.name.raw
-        roles.book.say(
-            "measured-or-chosen",
-            f"{name} was taken for something measured: its values are no round numbers "
-            f"and hardly repeat. If it was chosen, say --knobs with it, or write it "
-            "under [[knobs]].",
-            name,
-        )
+    name = column.name.raw
+    roles.book.say(
+        "measured-or-chosen",
+        f"{name} was taken for something measured: its values are no round numbers "
+        "and hardly repeat. If it was chosen, say --knobs with it, or write it under "
+        "[[knobs]].",
+        name,
+    )
 
 
 def _is_last_rate(roles: Roles, column: Column) -> bool:
@@ -250,6 +250,18 @@ def _is_last_rate(roles: Roles, column: Column) -> bool:
         for c in others
         if c is not column
     )
+
+
+def _is_beside_a_grid(roles: Roles, column: Column) -> bool:
+    """Whether a number that could be a setting by its name (`drop_rate`, `temperature`)
+    differs in most rows, while all others so named were chosen from a few values.
+    """
+    if is_learning_rate(column.name) or looks_chosen(column):
+        return False
+    others = [roles.finished[n] for n in roles.free if n != column.name.raw]
+    named = [c for c in others if c.is_numeric and _is_named_knob(c)]
+    is_grid = len(named) > 0 and all(looks_chosen(c) for c in named)
+    return is_grid and column.n_distinct > len(column.cells) / 2
 
 
 def is_learning_rate(name: Name) -> bool:

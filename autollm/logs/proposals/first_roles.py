@@ -177,6 +177,7 @@ def _by_word(roles: Roles, name: str, column: Column) -> None:
         fits = (
             column.is_numeric
             or role in ("label", "ignored")
+            or entry == "measured"
             or column.unit == "s"
         )
         if fits and column.name.is_a(entry):

@@ -41,6 +41,8 @@ FLAGS: dict[str, tuple[Status, str]] = {
     "oom": ("failed", "true"),
     "killed": ("killed", "true"),
     "pruned": ("pruned", "true"),
+    "stopped_early": ("pruned", "true"),
+    "early_stopped": ("pruned", "true"),
     "success": ("failed", "false"),
     "succeeded": ("failed", "false"),
     "successful": ("failed", "false"),

@@ -452,3 +452,24 @@ def test_propose__weights_named_as_benchmarks_are__are_a_mixture(tmp_path):
         row["err"] = 1 - row["acc"]
     found = proposed(tmp_path, shares)
     assert set(knobs(found)) == {"lr"}
+
+
+def test_propose__rate_that_differs_in_each_row_beside_a_grid__is_measured(
+    tmp_path,
+):
+    found = proposed(
+        tmp_path, sweep(drop_rate=lambda i: 0.00137 * (i + 1) ** 0.7)
+    )
+    assert roles(found)["drop_rate"] == "measured"
+    assert "measured-or-chosen" in codes(found)
+
+
+def test_propose__what_follows_from_a_context__is_no_knob(tmp_path):
+    sizes = {"gpt2": 50257, "llama3": 128256, "cl100k": 100277}
+    rows = []
+    for row in sweep():
+        row["tokenizer"] = list(sizes)[len(rows) % 3]
+        rows.append(row | {"vocab_size": sizes[row["tokenizer"]]})
+    found = proposed(tmp_path, rows)
+    assert roles(found)["vocab_size"] == "fixed"
+    assert roles(found)["tokenizer"] == "context"
