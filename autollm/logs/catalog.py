@@ -199,10 +199,10 @@ class MappingChoice:
 
         A compression's suffix may be left out of a pattern.
         """
-        short = short_name(name)
+        names = _names(short_name(name))
         fitting = []
         for mapping in self.candidates:
-            patterns = [p for p in mapping.files if _fits(short, p)]
+            patterns = [p for p in mapping.files if _fits(names, p)]
             if mapping.format != file_format or not patterns:
                 continue
             if any("*" not in p for p in patterns):
@@ -231,9 +231,9 @@ class MappingChoice:
         """The format of the mapping that surely means this file: one that spells its
         name out, or a home's own one.
         """
-        short, own = short_name(name), None
+        names, own = _names(short_name(name)), None
         for mapping, pattern in self._patterns():
-            if _fits(short, pattern):
+            if _fits(names, pattern):
                 if "*" not in pattern:
                     return mapping.format
                 if own is None and mapping in self.own:
@@ -254,5 +254,16 @@ def short_name(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit("!", 1)[-1]
 
 
-def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(plain_name(name), pattern)
+def _names(short: str) -> tuple[str, ...]:
+    """A name, and the one without its compression's suffix."""
+    plain = plain_name(short)
+    return (short,) if plain == short else (short, plain)
+
+
+def _fits(names: tuple[str, ...], pattern: str) -> bool:
+    """Whether one of the names is meant. Asked of every file for every pattern, most of
+    which are plain names.
+    """
+    if not any(mark in pattern for mark in "*?["):
+        return pattern in names
+    return any(fnmatchcase(name, pattern) for name in names)

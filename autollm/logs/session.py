@@ -151,9 +151,9 @@ class Session:
         self, name: str, reader: FileReader, path_id: str = ""
     ) -> bool:
         """Whether a file of a folder is read: what a mapping claims, and run logs."""
-        if self._choice.claims(name, reader.format):
-            return True
         if reader.format == RUN_LOG and self._choice.named is None:
+            return True
+        if self._choice.claims(name, reader.format):
             return True
         self._ignore(name, self._unclaimed(name, reader.format, path_id))
         return False

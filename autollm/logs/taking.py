@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG
@@ -78,6 +79,8 @@ class Taking:
             self._landing.add(reading, relation)
 
     def _keep_points(self, reading: Reading, points: pa.Table) -> None:
+        if points["value"].null_count:  # a point without a value is none
+            points = points.filter(pc.is_valid(points["value"]))
         if reading.points is None:
             reading.points = self._batch.rows(POINTS_SCHEMA)
         reading.points.add(points)
