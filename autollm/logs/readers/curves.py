@@ -260,9 +260,8 @@ class _Curve:
         if not self.n_rows:
             self.still = {n: v for n, v in row.items() if v not in (None, "")}
         self.n_rows += 1
-        for name, value in row.items():
-            if name in self.still and value != self.still[name]:
-                del self.still[name]
+        for name in [n for n, v in self.still.items() if row.get(n, v) != v]:
+            del self.still[name]
 
 
 class CurveCollector:
