@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autollm.advisor.censored import Censored
-from autollm.advisor.quadratic import lowest_within, solve
+from autollm.advisor.quadratic import careful_sd, lowest_within, positive, solve
 from autollm.core.space import Space
 from autollm.gym.tables.squashing import squash
 
@@ -45,8 +45,6 @@ OUTLIER = 3.0
 """Robust standard deviations from which a residual counts half."""
 MOST_LEVERAGE = 0.9
 """A row of leverage 1 has no residual of its own to tell of its variance."""
-LEAST_CURVATURE = 0.02
-"""Least eigenvalue of H, in units of 1 / extent^2: positive definite, nearly flat."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +250,9 @@ class _Fit:
         weight = np.concatenate([self._weight, bounds.weight])
         theta, covariance = solve(stacked, u, weight, mean, precision)
         n_shape = len(self._pairs[0])
-        curvature = self._positive(theta[len(theta) - n_shape :])
+        curvature = positive(
+            theta[len(theta) - n_shape :], self._pairs, self._extent
+        )
         shape = curvature[self._pairs] * np.where(
             self._pairs[0] == self._pairs[1], 1, 2
         )
@@ -285,6 +285,8 @@ class _Fit:
         self._weight = trust / sd**2
         self._bounds.update(edges @ theta, self.residual_sd)
         self._theta = theta
+        self._plain = covariance * self._variance
+        self._n_free = n_free
         self._covariance = self._sandwich(
             design, residual, covariance, precision
         )
@@ -329,16 +331,6 @@ class _Fit:
         meat = (pull * left_out[:, None] ** 2).T @ pull
         return bread @ (meat + self._variance * np.diag(precision)) @ bread
 
-    def _positive(self, entries: np.ndarray) -> np.ndarray:
-        d = len(self._columns)
-        matrix = np.zeros((d, d))
-        matrix[self._pairs] = entries
-        matrix = (matrix + matrix.T) / 2
-        unit = self._extent[:, None] * self._extent
-        values, vectors = np.linalg.eigh(matrix * unit)
-        values = np.maximum(values, LEAST_CURVATURE)
-        return (vectors * values) @ vectors.T / unit
-
     def level(self, e: int) -> Level:
         """The response of experiment `e`."""
         here = self._experiments[e]
@@ -360,8 +352,7 @@ class _Fit:
             rows = self._rows(x, np.full(len(x), e))
             row = rows[int(np.argmin(rows @ self._theta))]
         u = float(row @ self._theta)
-        variance = float(row @ self._covariance @ row)
-        sd = float(np.sqrt(max(variance, 0.0)))
+        sd = careful_sd(row, (self._covariance, self._plain), self._n_free)
         scale = self._scale
         return Level(
             here.label,

@@ -147,3 +147,17 @@ def test_fit_response__row_on_a_cliff__moves_no_optimum():
     cliff = Rows("c", clean.z, clean.points, loss, clean.diverged)
     level = fit_response(SPACE, [cliff]).levels[0]
     np.testing.assert_allclose(level.optimum, (-9, 7), atol=0.1)
+
+
+@pytest.mark.parametrize(("n_rows", "least"), [(6, 0.6), (8, 0.8), (14, 0.75)])
+def test_fit_response__few_rows__minimum_lies_within_its_error_as_often_as_told(
+    n_rows, least
+):
+    inside = []
+    for seed in range(60):
+        rows = experiment((-9, 7), n=n_rows, noise=0.01, seed=seed)
+        (level,) = fit_response(SPACE, [rows]).levels
+        if level.bracketed:
+            inside.append(abs(level.reached - 2) < 1.645 * level.reached_sd)
+    assert len(inside) > 30
+    assert np.mean(inside) >= least  # nominal .9; .4 to .75 by residuals alone
