@@ -32,97 +32,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_DASHES = ("-", "--", "–", "—")
-_WORDS = (
-    "none",
-    "null",
-    "nil",
-    "na",
-    "n/a",
-    "<na>",
-    "#n/a",
-    "undefined",
-    "missing",
+from autollm.core.value_words import (
+    BINARY_POWERS,
+    NOT_FINITE,
+    NOTHING,
+    NOUNS,
+    POWERS,
+    SECONDS,
 )
-NOTHING = frozenset(("", "(empty)", *_DASHES, *_WORDS))
-"""Spellings, in lower case, of a value that is not there."""
-_NOT_FINITE = {
-    "nan": math.nan,
-    "inf": math.inf,
-    "infinity": math.inf,
-    "∞": math.inf,
-    "1.#inf": math.inf,
-    "1.#qnan": math.nan,
-    "1.#ind": math.nan,
-    "nan(ind)": math.nan,
-}
-_POWERS = {
-    "k": 1e3,
-    "m": 1e6,
-    "b": 1e9,
-    "bn": 1e9,
-    "g": 1e9,
-    "t": 1e12,
-    "p": 1e15,
-    "mm": 1e6,
-    "mio": 1e6,
-    "mrd": 1e9,
-    "mn": 1e6,
-    "mil": 1e6,
-    "million": 1e6,
-    "billion": 1e9,
-    "trillion": 1e12,
-    "thousand": 1e3,
-}
-_BINARY = {"ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30, "ti": 2.0**40}
-_SECONDS = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "secs": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "min": 60.0,
-    "mins": 60.0,
-    "minute": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hr": 3600.0,
-    "hrs": 3600.0,
-    "hour": 3600.0,
-    "hours": 3600.0,
-    "d": 86400.0,
-    "day": 86400.0,
-    "days": 86400.0,
-}
-_NOUNS = {
-    "tokens": "tokens",
-    "token": "tokens",
-    "tok": "tokens",
-    "toks": "tokens",
-    "params": "params",
-    "param": "params",
-    "parameters": "params",
-    "parameter": "params",
-    "steps": "steps",
-    "step": "steps",
-    "iters": "steps",
-    "iterations": "steps",
-    "epochs": "epochs",
-    "epoch": "epochs",
-    "flops": "flops",
-    "flop": "flops",
-    "bytes": "bytes",
-    "byte": "bytes",
-    "samples": "samples",
-    "examples": "samples",
-    "sequences": "samples",
-    "seqs": "samples",
-}
+
 _TIME_WORDS = re.compile(
     r"time|duration|elapsed|runtime|wall|latency|(^|[^a-z])(took|eta)([^a-z]|$)",
     re.I,
@@ -223,8 +141,8 @@ def parse_number(cell: Any, style: Style = PLAIN) -> int | float | None:
 def _parse_text(text: str, style: Style) -> Value | None:
     sign = -1 if text.startswith("-") else 1
     body = text[1:].lstrip() if text[:1] in ("-", "+") else text
-    if body.lower() in _NOT_FINITE:
-        return Value(sign * _NOT_FINITE[body.lower()])
+    if body.lower() in NOT_FINITE:
+        return Value(sign * NOT_FINITE[body.lower()])
     if not body[:1].isascii() or not (
         body[:1].isdigit() or body[:1] in "~.,$€"
     ):
@@ -255,7 +173,7 @@ def _duration(text: str, style: Style) -> float | None:
     for digits, word in parts:
         unit = word if word in ("M", "D") else word.lower()
         is_minute = unit == "m" and (len(parts) > 1 or style.m_is_minute)
-        seconds = 60.0 if is_minute else _SECONDS.get(unit)
+        seconds = 60.0 if is_minute else SECONDS.get(unit)
         plain = _digits(digits, style)
         if seconds is None or plain is None:
             return None
@@ -306,8 +224,8 @@ def _tail(tail: str, style: Style) -> tuple[float | None, str]:
         return 1.0, ""
     if tail in ("%", "percent", "pct"):
         return 0.01, "share"
-    if tail.lower() in _NOUNS:  # before rates: `flops` ends in `ps`
-        return 1.0, _NOUNS[tail.lower()]
+    if tail.lower() in NOUNS:  # before rates: `flops` ends in `ps`
+        return 1.0, NOUNS[tail.lower()]
     rate = re.fullmatch(r"(.*\S)\s*(?:/\s?s(?:ec)?|per second|ps)", tail)
     if rate:
         factor, _ = _tail(rate[1], style)
@@ -332,14 +250,14 @@ def _scale(head: str, style: Style) -> float | None:
     word = head.lower()
     if word == "k":
         return float(style.kilo)
-    return _BINARY.get(word) or _POWERS.get(word)
+    return BINARY_POWERS.get(word) or POWERS.get(word)
 
 
 def _noun(text: str) -> str | None:
     """The unit that a noun stands for; empty for no noun, None for an unknown one."""
     if text == "B":  # of KB, GiB; a lone B is a billion and does not come here
         return "bytes"
-    return _NOUNS.get(text.lower()) if text else ""
+    return NOUNS.get(text.lower()) if text else ""
 
 
 def _digits(text: str, style: Style) -> str | None:
@@ -450,7 +368,7 @@ def _speaks_of_time(texts: set[str]) -> bool:
     """Whether some cell has a unit of time that is not `m`."""
     for text in texts:
         words = {word.lower() for _, word in _DURATION.findall(text)}
-        if words & (_SECONDS.keys() - {"d"}) and _duration(
+        if words & (SECONDS.keys() - {"d"}) and _duration(
             text, Style(m_is_minute=True)
         ):
             return True

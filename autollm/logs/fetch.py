@@ -2,8 +2,9 @@
 right.
 
 What does not belong here: which tables there are (`sources.py`), reading them. Nothing
-calls this but `autollm sources fetch`. Invariant: under its final name lies the
-catalogue's file or nothing.
+calls this but `autollm sources fetch`. Plain httpx, since a download has to end at the
+size that the catalogue says, and is converted before its digest is compared.
+Invariant: under its final name lies the catalogue's file or nothing.
 """
 
 from __future__ import annotations
