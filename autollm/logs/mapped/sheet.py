@@ -108,8 +108,8 @@ class Sheet:
         return self._names[keys[0]], self._names[keys[1]]
 
     def ended(self, name: str) -> str:
-        """The status that a cell says where a number is expected (`OOM`, `diverged`),
-        null elsewhere.
+        """The status that a cell says where a number is expected (`OOM`, `diverged`; what
+        says nothing, `N/A`, failed), null elsewhere.
         """
 
         def words() -> pa.Array:
@@ -338,7 +338,7 @@ def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
 
 
 def _ending_of(cell: Any) -> str:
-    status = status_of(cell)
+    status = "failed" if is_nothing(cell) else status_of(cell)
     if status is None or status == "finished":
         raise RecordError(f"{cell!r:.80} says no end of a run")
     return status

@@ -473,3 +473,19 @@ def test_propose__what_follows_from_a_context__is_no_knob(tmp_path):
     found = proposed(tmp_path, rows)
     assert roles(found)["vocab_size"] == "fixed"
     assert roles(found)["tokenizer"] == "context"
+
+
+def test_propose__outcome_that_says_nothing__is_a_failed_run(tmp_path):
+    found = proposed(tmp_path, with_cells("val_loss", {3: "N/A", 9: "-"}))
+    assert found.summary.statuses == {"finished": 25, "failed": 2}
+
+
+def test_propose__episode_reward_beside_diagnostics__is_the_objective(
+    tmp_path,
+):
+    rows = sweep(explained_variance=lambda i: 0.3 + i / 77)
+    for row in rows:
+        row["ep_rew_mean"] = 300 - 50 * row.pop("val_loss")
+    found = proposed(tmp_path, rows)
+    assert found.mapping.objective.column == "ep_rew_mean"
+    assert found.mapping.objective.direction == "max"
