@@ -52,12 +52,18 @@ def test_config_id__six_digits__are_what_counts():
             lambda: Knob("k", "log", (1, 2), steps=1),
             "'steps'. Did you mean 'step'",
         ),
-        (lambda: Knob("k", "log", (1, 2), step="x"), "step = 'x'"),
+        (
+            lambda: Knob("k", "log", (1, 2), step="x"),
+            "step must be a number, got 'x'",
+        ),
         (
             lambda: Space((Knob("k", "log", (1, 2)), "k2")),
             "knobs must be a Knob, got 'k2'",
         ),
-        (lambda: Limit((("k", "heavy"),), 1.0), "weights = 'heavy'"),
+        (
+            lambda: Limit((("k", "heavy"),), 1.0),
+            "weights must be a number, got 'heavy'",
+        ),
         (
             lambda: Metric("loss", direction="down"),
             "direction 'down', expected one of",

@@ -22,7 +22,7 @@ from autollm.core.records import (
     to_line,
 )
 
-NUMBERS = st.floats() | st.integers(-(2**63), 2**63)
+NUMBERS = st.floats() | st.integers(-(2**53), 2**53)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 METRICS = st.dictionaries(NAMES, NUMBERS, max_size=4)
 JSON_VALUES = st.recursive(
@@ -197,7 +197,10 @@ def test_parse_record__header_of_wrong_types__says_field_and_value(
         ("3", "expected a JSON object, got int"),
         ("\ufeff{}", "not a JSON line"),
         ("[" * 100_000, "not a JSON line"),
-        (f'{{"kind":"step","step":{"9" * 5000},"metrics":{{}}}}', "not a JSON"),
+        (
+            f'{{"kind":"step","step":{"9" * 5000},"metrics":{{}}}}',
+            "thousands of digits",
+        ),
         (
             f'{{"kind":"step","step":1,"metrics":{{"a":{"9" * 400}}}}}',
             "metrics.a is beyond float64",
@@ -253,5 +256,5 @@ def test_parse_number__number_or_spelling_of_no_finite_one__is_a_float(
     ids=repr,
 )
 def test_parse_number__anything_else__says_where_and_what(written):
-    with pytest.raises(RecordError, match=r"^loss\.val "):
+    with pytest.raises(RecordError, match=r"loss\.val "):
         parse_number(written, "loss.val")
