@@ -112,7 +112,7 @@ def _guessed(
     paths: list[str], home: str, said: Said
 ) -> tuple[list[Guess], list[str], bool]:
     """Guesses for what no mapping reads; the paths of which something may land; whether
-    a named file lands nothing or a question is open.
+    a question is open, or a path holds nothing that can be read.
     """
     from autollm.cli.sources import ask_person
     from autollm.logs.guesses import Guesser
@@ -124,10 +124,12 @@ def _guessed(
         found = guesser.guess(path)
         guesses += found
         is_asked = any(guess.is_asked for guess in found)
-        is_file = os.path.isfile(path)
-        if not (is_asked and is_file):
+        if not (is_asked and os.path.isfile(path)):
             left.append(path)
-        has_failed |= is_asked or (is_file and any(g.problem for g in found))
+        is_read = guesser.has_known or any(not g.problem for g in found)
+        has_failed |= is_asked or not is_read
+        if not found and not is_read:
+            _say(f"{path} holds no log that a reader knows")
     return guesses, left, has_failed
 
 

@@ -125,6 +125,8 @@ class Guesser:
     ):
         self._home, self._said, self._ask, self._say = home, said, ask, say
         self._readers = readers_of(home)
+        self.has_known = False
+        """Whether the last path held anything that is read without a guess."""
 
     def guess(self, path: str) -> list[Guess]:
         """A guess for each table at a path that no mapping reads; with something said,
@@ -133,6 +135,7 @@ class Guesser:
         Raises:
             FileNotFoundError: nothing there.
         """
+        self.has_known = False
         files, is_folder = find_files(path)
         own = tuple(own_mappings(self._home).values())
         choice = MappingChoice(own=() if self._said != Said() else own)
@@ -151,7 +154,9 @@ class Guesser:
             for folder in claimed_folders(files, root, self._readers.folders):
                 names = (folder.name, *folder.files)
                 files = [f for f in files if f.inside not in folder.claimed]
-                if not any(choice.for_file(n, folder.format) for n in names):
+                if any(choice.for_file(n, folder.format) for n in names):
+                    self.has_known = True
+                else:
                     tables.setdefault(folder.format, []).append(folder)
         for file in files:
             if file.problem or (root and file.is_hidden):
@@ -168,15 +173,18 @@ class Guesser:
         or can be by nobody.
         """
         if archives.is_archive(file.name):
+            self.has_known = True
             return None
         try:
             head = RawFile(file).head(HEAD_BYTES)
         except OSError:
             return None
         reader = self._readers.for_file(file.name, head, choice)
-        if reader is None or reader.format == RUN_LOG:
+        if reader is None:
             return None
-        if choice.claims(file.name, reader.format):
+        is_log = reader.format == RUN_LOG
+        if is_log or choice.claims(file.name, reader.format):
+            self.has_known = True
             return None
         if reader.format not in TABLES:
             return (reader.format,)

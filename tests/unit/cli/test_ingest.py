@@ -171,10 +171,12 @@ def test_ingest__nothing_to_read__exits_1_with_the_reason(
 ):
     done = call(write(tmp_path, name, data))
     assert done.exit_code == 1 and reason in done.stderr
-    good = write(tmp_path, "good.csv", csv_bytes(sweep()))
-    if not name.endswith("xlsx"):  # a neighbour lands, and the bad one is told
-        both = call(tmp_path / name, good)
-        assert both.exit_code == 1 and len(runs_of(home)) == 27
+    good = write(tmp_path / "other", "good.csv", csv_bytes(sweep()))
+    both = call(tmp_path / name, good)  # a neighbour lands, the bad one is told
+    assert both.exit_code == 1 and len(runs_of(home)) == 27
+    write(tmp_path / "folder", name, data)
+    assert call(tmp_path / "folder", good).exit_code == 1
+    assert call(good).exit_code == 0
 
 
 def test_ingest__json__holds_what_was_guessed(home, tmp_path):
