@@ -20,7 +20,6 @@ MOST_COMPREHENSIONS = 28
 """A thousand lines, of all folders; the aim was 30."""
 MOST_LONG_FUNCTIONS = 0.03
 LONG_MODULES = {
-    "autollm/advisor/response.py",
     "autollm/logs/proposals/choices.py",
     "autollm/logs/readers/optuna_trials.py",
     "autollm/logs/readers/rows.py",
