@@ -20,6 +20,8 @@ from autollm.policies.base import describe
 from autollm.policies.interpolation import interpolate
 
 ERROR_SD = 0.24
+LEAST_ROWS = 8
+"""Of an experiment that is copied where another has as many: one run has no order."""
 N_DRAWS = 200
 
 
@@ -61,10 +63,15 @@ class Carried:
 
 
 def _nearest(view: TaskView) -> EvidenceTable:
-    """The evidence nearest in log fidelity; of equally near ones the most expensive."""
+    """The evidence nearest in log fidelity; of equally near ones the most expensive.
+    Experiments of few rows count only where all are so.
+    """
     distance = [
         float(np.linalg.norm(e.z - view.target_z)) for e in view.evidence
     ]
+    sizes = np.array([len(e.loss) for e in view.evidence])
+    least = min(LEAST_ROWS, int(sizes.max()))
+    distance = np.where(sizes >= least, distance, np.inf).tolist()
     order = sorted(
         range(len(distance)), key=lambda i: (round(distance[i], 9), -i)
     )

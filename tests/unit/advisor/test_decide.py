@@ -79,6 +79,23 @@ def test_choose__price_of_divergence__moves_away_from_the_cliff():
     assert choose(policy, view, 1, p).points[0][1] < plain[1]
 
 
+def test_carried__nearest_experiment_of_one_run__is_not_what_is_copied():
+    view = question_of_hidden(TABLE, LEVELS, 5).view
+    last = view.evidence[-1]
+    lone = replace(
+        last,
+        points=last.points[:1],
+        loss=last.loss[:1],
+        diverged=last.diverged[:1],
+    )
+    policy = Carried()
+    short = replace(view, evidence=(*view.evidence[:-1], lone))
+    policy.reset(short, np.random.default_rng(0))
+    assert policy.model.experiment_id != lone.experiment_id
+    policy.reset(replace(view, evidence=(lone,)), np.random.default_rng(0))
+    assert policy.model.experiment_id == lone.experiment_id
+
+
 def test_carried__picks__are_the_best_rows_of_the_nearest_experiment_in_order():
     view = question_of_hidden(TABLE, LEVELS, 5).view
     policy = Carried()
