@@ -1,8 +1,7 @@
 """`python -m pipelines.dev` (make dev): Dagster's UI with its daemon, and MLflow's UI,
 on loopback, until Ctrl-C.
 
-What does not belong here: work. Invariant: nothing listens beyond 127.0.0.1, and both
-servers end with this process.
+Invariant: nothing listens beyond 127.0.0.1, and both servers end with this process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Dagster's instance under the home, and putting right what killed processes left in
 it.
 
-What does not belong here: runs. Invariant: a run is declared dead only when its process
-is gone.
+Invariant: a run is declared dead only when its process is gone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Progress of a run on stderr: which step of how many, how long so far, how long still.
 
 The estimate stands on how long each step took last time; before that, on what was
-measured on two cores. What does not belong here: the progress inside a step, which its
-own process prints.
+measured on two cores.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Resources: the settings of the main job (the same model as the command line's), dbt,
 child processes.
 
-What does not belong here: work. Invariant: places come from the environment when a run
-starts, never at import.
+Invariant: places come from the environment when a run starts, never at import.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 the UI shows.
 
 Progress goes to stderr; what third parties print goes to <home>/dagster/console.log.
-What does not belong here: work. Invariant: one run a home at a time, and no run, of
-Dagster or MLflow, is left open by a process that is gone.
+Invariant: one run a home at a time, and no run, of Dagster or MLflow, is left open by a
+process that is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The nightly rebuild of the gym, which does not even start when nothing changed.
 
-What does not belong here: work. Invariant: a tick reads names, sizes and times of
-files, never their content.
+Invariant: a tick reads names, sizes and times of files, never their content.
 """
 
 import dagster as dg

@@ -1,8 +1,8 @@
 """New files in the inbox start a rebuild, and so do runs that ended on the tracking server
 of AUTOLLM_MLFLOW_SOURCE.
 
-What does not belong here: reading logs. Invariant: one state of the inbox, or of the
-server, starts one run, whatever restarts in between.
+Invariant: one state of the inbox, or of the server, starts one run, whatever restarts
+in between.
 """
 
 import hashlib

@@ -4,8 +4,7 @@ research.averaging A B C --out FOLDER`.
 Lessons that start from each other differ in what each happened to forget; their mean
 forgets less than any of them (Wortsman et al. 2022, "Model soups"; Izmailov et al.
 2018). The first checkpoint gives the vocabulary, in which tokens of the others are
-found by name. What does not belong here: training, choosing (validation.py). Invariant:
-the mean of one checkpoint with itself is that checkpoint.
+found by name. Invariant: the mean of one checkpoint with itself is that checkpoint.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 is, and the teacher's distributions.
 
 Examples of a chunk are sorted by length and padded to multiples of PAD_TO: a new shape
-in every batch makes the CPU kernels compile anew. What does not belong here: the model.
-Invariant: a chunk is determined by its index and the tokenizer.
+in every batch makes the CPU kernels compile anew. Invariant: a chunk is determined by
+its index and the tokenizer.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ All are scored on frozen generated tasks and on recorded validation tasks, in gr
 plays of five trials like those of the leaderboard; nothing here reads a test task. Each
 finished part is kept, so that a killed run goes on; seeds may be run by processes of
 their own (`--seeds 0`), and a last call without `--seeds` puts their results together.
-What does not belong here: the held-out tasks (autollm evaluate). Invariant: arms of a
-seed are scored on the same episodes.
+Invariant: arms of a seed are scored on the same episodes.
 """
 
 from __future__ import annotations

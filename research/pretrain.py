@@ -2,10 +2,8 @@
 research.pretrain --out var/pretrain`.
 
 A plain loop: cross entropy on the text of turns, and on each value the cross entropy
-with the teacher's distribution. Resumable:
-a state is kept every `checkpoint_every` chunks, and chunk i holds the same examples in
-any run. `log.csv` has one line a chunk. What does not belong here: any recorded
-experiment, real tasks, TRL.
+with the teacher's distribution. Resumable: a state is kept every `checkpoint_every`
+chunks, and chunk i holds the same examples in any run. `log.csv` has one line a chunk.
 
 Invariant: an interrupted run that is started again ends with the weights of an
 uninterrupted one, up to float rounding.

@@ -3,8 +3,8 @@ FOLDER... [--home HOME]`.
 
 Frozen generated ones, where beside the agent stand two rules that use the same text
 (copying the nearest cheap experiment's best rows, and the trend); and with a home, the
-recorded validation tasks and those of curriculum.far_tasks. What does not belong here:
-test targets. Invariant: seeds of generated tasks are never used for training.
+recorded validation tasks and those of curriculum.far_tasks. Invariant: seeds of
+generated tasks are never used for training.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ Along equal compute C = 6 N D, parameters times 2^t go with tokens times 2^-t:
     loss(t) = E + A 2^(-a t) + B 2^(b t),   lowest at t = log2(a A / (b B)) / (a + b)
 
 with A, B the law's terms at the target and a, b its exponents. The interval comes from
-draws of all of them. What does not belong here: laws in which parameters and tokens are
-not told apart. Invariant: no allocation without a term each. Source: J. Hoffmann et
-al. (2022), equation 4.
+draws of all of them. Invariant: no allocation without a term each. Source: J. Hoffmann
+et al. (2022), equation 4.
 """
 
 from __future__ import annotations

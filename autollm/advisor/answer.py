@@ -1,9 +1,7 @@
 """The answer's shape: `autollm.recommendation/1` as frozen dataclasses.
 
-Field names are those of the JSON. What does not belong here: computing any of it
-(recommend.py), showing it (screen.py). Invariant: numbers in the JSON are finite or
-null, and no clock and no path of this machine is in it beyond the file names of the
-evidence.
+Field names are those of the JSON. Invariant: numbers in the JSON are finite or null,
+and no clock and no path of this machine is in it beyond the file names of the evidence.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the logs can answer: one row a question, with the cheapest runs that would change
 the answer.
 
-What does not belong here: warnings (doubts.py). Invariant: `yes` only where a number
-with an interval stands behind it; every row says because of what.
+Invariant: `yes` only where a number with an interval stands behind it; every row says
+because of what.
 """
 
 from __future__ import annotations

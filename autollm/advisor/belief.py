@@ -12,8 +12,7 @@ parts of mixtures, lists and categories: a Gaussian process, most of it common t
 experiments. Source: C. Rasmussen, C. Williams, "Gaussian processes for machine learning"
 (2006), 2.2 and 2.7.
 
-What does not belong here: which runs to imagine (cheap_runs.py), what they are worth
-(plan.py). Invariant: no randomness; equal studies give an equal belief.
+Invariant: no randomness; equal studies give an equal belief.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ widths that holds nine outcomes of ten (split conformal prediction: the k-th sma
 n misses, k = ceil(.9 (n + 1)); V. Vovk et al., "Algorithmic learning in a random world",
 2005). With fewer than nine outcomes there is no such k, and nothing is changed.
 
-What does not belong here: the library's own intervals (worth.py). Invariant: runs that
-were stopped are censored: counted, and neither hit nor miss.
+Invariant: runs that were stopped are censored: counted, and neither hit nor miss.
 """
 
 from __future__ import annotations

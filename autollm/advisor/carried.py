@@ -3,7 +3,7 @@ other configurations, and the library's error.
 
 The pick is that of `copy-nearest`. At the target its u is unknown; over 21 picks of
 that rule on hidden experiments the root mean square of u was about ERROR_SD, hardly
-less near than far. What does not belong here: which questions it is for (decide.py).
+less near than far.
 
 Invariant: draws differ in level alone, so that the best candidate is the same in all.
 """

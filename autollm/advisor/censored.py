@@ -1,7 +1,6 @@
 """Weighted least squares with rows of which only a bound is known.
 
-What does not belong here: which runs are bounds (unfinished.py). Invariant: a bound that
-the fit keeps anyhow changes nothing.
+Invariant: a bound that the fit keeps anyhow changes nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What would change an advice, in sentences: an outcome that contradicts it, runs that it
 hangs on, runs that would tell more, settings that nobody varied.
 
-What does not belong here: numbers of its own. Invariant: every sentence names what a
-person can do or look at.
+Invariant: every sentence names what a person can do or look at.
 """
 
 from __future__ import annotations

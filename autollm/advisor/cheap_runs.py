@@ -6,8 +6,8 @@ evidence's own levels; each coordinate alone times and over 4 (off the line of t
 levels); the target's own ratio at the levels' costs; steps from the most expensive
 level towards the target.
 
-What does not belong here: what a batch is worth (plan.py). Invariant: every run costs at
-most half of the target, is unlikely to diverge, and keeps the constraints.
+Invariant: every run costs at most half of the target, is unlikely to diverge, and keeps
+the constraints.
 """
 
 from __future__ import annotations

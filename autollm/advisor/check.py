@@ -1,9 +1,8 @@
 """Is a configuration of the user's own all right? What it is expected to give, what it
 loses against the best that the target can reach, and whether it may diverge.
 
-What does not belong here: reading the file that holds it (written.py). Invariant: the
-same draws judge the plan and the advice, so that a plan equal to the advice loses
-nothing beyond it.
+Invariant: the same draws judge the plan and the advice, so that a plan equal to the
+advice loses nothing beyond it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A study as an advice: every field of the answer from what was computed.
 
-What does not belong here: any number of its own. Invariant: equal studies give an equal
-advice.
+Invariant: equal studies give an equal advice.
 """
 
 from __future__ import annotations

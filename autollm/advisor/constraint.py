@@ -3,7 +3,7 @@ settings that did not vary.
 
 A name is a knob or a part of a mixture, in the user's words and units or canonical
 ones; a fidelity; or a constant of the evidence. Lists answer to NAME.sum and
-NAME.length. What does not belong here: the language itself (core/expressions.py).
+NAME.length.
 
 Invariant: nothing is proposed that breaks a constraint; where nothing keeps it, that is
 said.

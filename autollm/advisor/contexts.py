@@ -5,8 +5,7 @@ The one that the user names, else the one with most outcomes. Where every size h
 value of its own, what the setting does and what scale does cannot be told apart:
 `confounded`.
 
-What does not belong here: which columns are contexts (logs/proposals). Invariant: runs
-of two contexts never stand in one experiment table.
+Invariant: runs of two contexts never stand in one experiment table.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@ of the user's own history.
 
 A backtest hides one experiment and predicts it from the cheaper ones, at least three
 (two cannot show a bend). The k-th proposal is chosen not knowing what the earlier ones
-gave: it is the candidate that lowers the expected best of all k most, over the
-policy's particles. A divergence costs a run, so it counts as a regret of one. What does
-not belong here: the policies themselves.
+gave: it is the candidate that lowers the expected best of all k most, over the policy's
+particles. A divergence costs a run, so it counts as a regret of one.
 
 Invariant: a backtest's policy sees no row of the hidden experiment.
 """

@@ -2,10 +2,9 @@
 the fitted optimum, over the rows of all levels.
 
 Relative to the optimum, so that a rate that was safe at a small size does not count as
-safe at a large one, where the optimum lies lower. What does not belong here: the price
-of a divergence (decide.py). Invariant: with fewer than three diverged runs no
-probability is given. Source: ridge logistic regression, S. le Cessie, J. van
-Houwelingen (1992).
+safe at a large one, where the optimum lies lower. Invariant: with fewer than three
+diverged runs no probability is given. Source: ridge logistic regression, S. le Cessie,
+J. van Houwelingen (1992).
 """
 
 from __future__ import annotations

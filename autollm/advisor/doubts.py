@@ -1,8 +1,7 @@
 """Warnings: what a person should know before following an advice, each by its code.
 
-What does not belong here: what to do about it beyond one sentence (answerable.py names
-runs). Invariant: a doubt is a function of the study alone, and has a test that raises
-it and one that does not.
+Invariant: a doubt is a function of the study alone, and has a test that raises it and
+one that does not.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 its columns have in the user's own files.
 
 Everything happens in a temporary folder that is removed: nothing of the user's is
-written anywhere. What does not belong here: reading files (reading.py), what is asked of
-the evidence (question.py).
+written anywhere.
 
 Invariant: every run that landed is counted, also those without an outcome.
 """

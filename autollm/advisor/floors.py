@@ -1,10 +1,9 @@
 """What is known of the loss that no scale gets below, by evaluation set: where the runs'
 prior of E comes from.
 
-Nats a token, which hang on the tokenizer, too: hence the width. Sets without a published
-fit take a share of the lowest loss (loss_law.FLOOR_SHARE). What does not belong here:
-numbers of one's own runs. Invariant: a set is recognized by its name as a word, never
-guessed from losses.
+Nats a token, which hang on the tokenizer, too: hence the width. Sets without a
+published fit take a share of the lowest loss (loss_law.FLOOR_SHARE). Invariant: a set
+is recognized by its name as a word, never guessed from losses.
 """
 
 from __future__ import annotations

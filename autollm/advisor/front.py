@@ -5,8 +5,7 @@ frozen dataclasses out.
     advice = autollm.recommend("runs.csv", target={"params": 7e9, "tokens": 1.4e11})
     advice.recommendations[0].configuration
 
-What does not belong here: what the command line alone needs. Invariant: the same
-question gives the same advice as `autollm recommend`.
+Invariant: the same question gives the same advice as `autollm recommend`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """What the same rules would have said of experiments that you have: each hidden one
 forecast from the cheaper ones, and what its first proposal would have saved.
 
-What does not belong here: choosing proposals (decide.py). Invariant: a forecast reads
-no run that costs as much as the experiment it is of; only the response's curvature is
-fitted to all.
+Invariant: a forecast reads no run that costs as much as the experiment it is of; only
+the response's curvature is fitted to all.
 """
 
 from __future__ import annotations

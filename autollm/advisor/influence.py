@@ -1,7 +1,6 @@
 """How far the advice moves when a part of the evidence is left out: every experiment in
 turn, each time everything is fitted anew.
 
-What does not belong here: backtests (decide.py), which ask how well the rule does.
 Invariant: nothing is linearized; a row is what the same question answers without those
 runs.
 """

@@ -1,8 +1,7 @@
 """An advice kept in a home: the answer, its page and the question, frozen before the
 outcome is known.
 
-What does not belong here: the ledger's files (ledger.py). Invariant: what was kept
-before is not computed again, and never changes.
+Invariant: what was kept before is not computed again, and never changes.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ of what varies. An optimum at the edge of its experiment's rows enters as an ine
 coefficients degrees of freedom, the variance taken from the spread between levels
 (G. Knapp, J. Hartung, "Improved tests for a random effects meta-regression", 2003).
 
-What does not belong here: published laws. Invariant: fewer than three levels give the
-verdict `unknown` and no exponent.
+Invariant: fewer than three levels give the verdict `unknown` and no exponent.
 """
 
 from __future__ import annotations

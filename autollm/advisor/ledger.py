@@ -5,9 +5,8 @@
                              /told.json       runs that were told of, in order
 
 An advice is frozen before its outcome is known, so that predictions can be scored
-honestly. What does not belong here: making an advice. Invariant: a file is whole or
-absent (written beside its place and renamed); saving the same advice again changes
-nothing.
+honestly. Invariant: a file is whole or absent (written beside its place and renamed);
+saving the same advice again changes nothing.
 """
 
 from __future__ import annotations

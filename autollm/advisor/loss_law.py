@@ -15,8 +15,7 @@ known: floors.py), and the forecast is shown at three values of it. Source: J. H
 et al., "Training compute-optimal large language models" (2022), section 3.3; conjugate
 regression as in A. Gelman et al., "Bayesian data analysis" (2013), chapter 14.
 
-What does not belong here: what a knob costs (decide.py). Invariant: fewer than three
-levels, or no loss that falls, give no forecast.
+Invariant: fewer than three levels, or no loss that falls, give no forecast.
 """
 
 from __future__ import annotations

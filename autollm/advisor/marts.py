@@ -2,9 +2,8 @@
 DuckDB, so that advice needs neither a warehouse nor dbt.
 
 Only what the models use of dbt's Jinja is there: `ref`, `source`, `config`, the
-project's own macros, and `is_incremental`, which is false. What does not belong here:
-SQL of our own. Invariant: the marts equal those of `dbt build` over the same bronze
-(tests/dbt/test_marts_in_memory.py).
+project's own macros, and `is_incremental`, which is false. Invariant: the marts equal
+those of `dbt build` over the same bronze (tests/dbt/test_marts_in_memory.py).
 """
 
 from __future__ import annotations

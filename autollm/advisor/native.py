@@ -2,7 +2,7 @@
 
 A knob that the mapping derived from a column (tokens from sequences) is told in that
 column's unit where the two are proportional in every run. Parts of a mixture are told
-by their columns. What does not belong here: files to write (written.py).
+by their columns.
 
 Invariant: `read(show(c)) == c` for every configuration of the space, to the rounding of
 whole numbers.

@@ -5,9 +5,8 @@ and its transcript stands beside the advice.
     run_experiment(target)                                   "proposed": nobody ran it
     submit                                                   ends
 
-What does not belong here: loading models (they are handed in), the advice itself, which
-no opinion changes. Invariant: the player reads what TextEnv says of the evidence, and
-its proposal is judged by the very fit that the advice rests on.
+Invariant: the player reads what TextEnv says of the evidence, and its proposal is
+judged by the very fit that the advice rests on.
 """
 
 from __future__ import annotations

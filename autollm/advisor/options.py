@@ -1,7 +1,5 @@
 """How a question is asked, beyond its logs and its target: one object for the command
 line, Python and every door.
-
-What does not belong here: reading what a person typed (cli/recommend.py).
 """
 
 from __future__ import annotations

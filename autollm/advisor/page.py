@@ -1,7 +1,7 @@
 """An advice as one page: static, self-contained, printable.
 
-What does not belong here: any number of its own. Invariant: what comes from logs stays
-text, secrets in it are redacted, and nothing is loaded from elsewhere.
+Invariant: what comes from logs stays text, secrets in it are redacted, and nothing is
+loaded from elsewhere.
 """
 
 from __future__ import annotations

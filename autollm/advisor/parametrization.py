@@ -1,9 +1,8 @@
 """What the declared parametrization says of rates: under muP and CompleteP the best one
 does not move with size, and a prior that it falls has no place.
 
-Source: as policies/rules/parametrization_rule.py. What does not belong here: guessing a
-parametrization; it is declared or it is not. Invariant: without a declaration nothing
-changes.
+Source: as policies/rules/parametrization_rule.py. Invariant: without a declaration
+nothing changes.
 """
 
 from __future__ import annotations

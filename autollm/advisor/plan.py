@@ -13,8 +13,7 @@ compute that the better choice is expected to save.
 Where noise decides, and no repeats tell how large it is, a repeat comes first: without
 it no difference can be believed.
 
-What does not belong here: which runs there are (cheap_runs.py). Invariant: what a run
-lowers is never negative; equal questions give an equal plan.
+Invariant: what a run lowers is never negative; equal questions give an equal plan.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A question: which configuration at a target that nobody ran, as a task without a
 target table.
 
-`TaskView` is what policies read; here it is made from evidence alone. What does not
-belong here: reading logs (evidence.py), answering (recommend.py). Invariant: equal
+`TaskView` is what policies read; here it is made from evidence alone. Invariant: equal
 evidence and target give an equal view, to the bit.
 """
 

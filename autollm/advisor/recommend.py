@@ -1,7 +1,6 @@
 """A question asked: logs and a target in, `Advice` out.
 
-What does not belong here: the advice's fields (composed.py). Invariant: equal files,
-target and options give an equal advice, to the bit.
+Invariant: equal files, target and options give an equal advice, to the bit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An advice on one screen of a terminal.
 
-What does not belong here: numbers that are not in the advice. Invariant: text of the
-user's files is escaped, so that a name cannot write markup or move the cursor.
+Invariant: text of the user's files is escaped, so that a name cannot write markup or
+move the cursor.
 """
 
 from __future__ import annotations

@@ -8,9 +8,7 @@ shrunk by how far they stand out of the noise (positive-part James and Stein), a
 out of each run before a cell's mean is formed. Source: B. Efron, C. Morris, "Stein's
 estimation rule and its competitors" (1973).
 
-What does not belong here: seeds of experiments in which all cells have the same ones;
-there shifts change no comparison. Invariant: shifts of an experiment sum to zero over
-its runs, so that its level stays.
+Invariant: shifts of an experiment sum to zero over its runs, so that its level stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Everything computed from evidence and a question, once, for all parts of the answer.
 
-What does not belong here: the answer's words. Invariant: equal evidence and question
-give an equal study.
+Invariant: equal evidence and question give an equal study.
 """
 
 from __future__ import annotations

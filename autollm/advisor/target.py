@@ -1,8 +1,7 @@
 """What the user wrote as the target, resolved against the evidence's ladder:
 `params=7B,tokens=1.4e11`, `model=500M`, `tokens_per_param=20`.
 
-What does not belong here: what the evidence says at that target. Invariant: a
-coordinate that varies in the evidence is never guessed.
+Invariant: a coordinate that varies in the evidence is never guessed.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ Without such curves it would have ended no worse than it stood (an upper bound, 
 loss falls while a run goes on). A bound is censored data: it enters the fit as an
 inequality, and is never dropped.
 
-What does not belong here: the fit itself (response.py). Invariant: no bound is told as
-an outcome.
+Invariant: no bound is told as an outcome.
 """
 
 from __future__ import annotations

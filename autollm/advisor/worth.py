@@ -3,8 +3,7 @@ would buy back what it loses, and the range of each knob that loses almost nothi
 
 u (regret in units of median - best) becomes loss by the spread expected at the target;
 loss becomes compute by the slope of the loss law. Where there is no law, neither
-outcome nor compute is given, and the reason is. What does not belong here: which
-configuration to take (decide.py).
+outcome nor compute is given, and the reason is.
 
 Invariant: every interval holds what the policy's particles, the law, the optimism seen
 in backtests and one run's noise leave open.

@@ -8,8 +8,8 @@
 | overrides | `lr=0.001 batch=256`, a line a recommendation                       |
 | json      | the first recommendation's object                                   |
 
-What does not belong here: which configuration. Invariant: keys are the user's own
-columns, without the prefixes of trackers (`config.`, `params.`).
+Invariant: keys are the user's own columns, without the prefixes of trackers (`config.`,
+`params.`).
 """
 
 from __future__ import annotations

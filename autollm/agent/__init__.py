@@ -4,6 +4,5 @@
     trajectories (the teacher plays) -> sft -> grpo -> checkpoints generation
     (transformers | vLLM server) -> policy (the agent as a policy, for evaluation)
 
-transcript.py is the one format and the one parser of all of these. What does not belong
-here: outcomes, regret, reward.
+transcript.py is the one format and the one parser of all of these.
 """

@@ -6,8 +6,7 @@ playing through the text view.
 
 The model gets what a trained agent gets, and before it the rules of the game, since it
 was not trained on them. The key comes from the environment alone, so that it stands in
-no command, report or look. What does not belong here: requests (server.py), turns
-(policy.py).
+no command, report or look.
 
 Invariant: a secret never leaves in a message and never reaches a log (redaction.py);
 the key goes to the named host alone.

@@ -2,8 +2,8 @@
 what it was trained on).
 
 Written beside its place and renamed into it, so that a folder either is whole or is not
-there. What does not belong here: how a model was trained. Invariant: a loaded
-checkpoint computes what the saved one did, and no pickle is ever read.
+there. Invariant: a loaded checkpoint computes what the saved one did, and no pickle is
+ever read.
 """
 
 from __future__ import annotations

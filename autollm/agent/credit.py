@@ -4,7 +4,6 @@ By play: every token has the play's reward. By turn: a decision has what it gain
 its own incumbent and, discounted, what later ones gained; the noise of a first trial,
 most of a play's reward, no longer stands behind every other decision. TRL's trainer
 gives a completion one advantage, and takes advantages [plays, tokens] from a subclass.
-What does not belong here: the episode's rules (gym/text.py), the optimizer (grpo.py).
 Invariant: a group's advantages of one trial sum to 0.
 """
 

@@ -2,8 +2,8 @@
 evidence, and generated landscapes.
 
 An episode is named by plain data (a row), so that a data set, a GRPO group and a
-restarted process open the same one. What does not belong here: labels, text. Invariant:
-every recorded target comes from a train split and is not held out.
+restarted process open the same one. Invariant: every recorded target comes from a train
+split and is not held out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Generation behind one interface: conversations in, the text of the next turn out.
 
 `TransformersGenerator` runs the model here, `OpenAIGenerator` (server.py) asks a vLLM
-server. What does not belong here: parsing turns, playing. Invariant: greedy generation
-is a function of weights and conversation alone, whatever the batch.
+server. Invariant: greedy generation is a function of weights and conversation alone,
+whatever the batch.
 """
 
 from __future__ import annotations

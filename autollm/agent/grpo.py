@@ -3,8 +3,7 @@ through `environment_factory`.
 
 Members of a group share task, evidence and noise (one row of the data set: one seed).
 Rewards are latent, not divided by the group's deviation, so a group without spread
-teaches nothing. What does not belong here: rewards, and which tokens get them
-(credit.py). Invariant: no target is held out.
+teaches nothing. Invariant: no target is held out.
 """
 
 from __future__ import annotations

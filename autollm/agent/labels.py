@@ -4,8 +4,8 @@ for practice and training tables.
 A cell's gain is how far it would bring the latent regret below the best trial so far;
 cells whose row was tried gain nothing. The expectation of the gain over what is not
 known is expected improvement, so a model that imitates these weights learns to use
-feedback, to hedge and never to repeat. What does not belong here: text. Invariant:
-never called on a held-out target (provenance.py).
+feedback, to hedge and never to repeat. Invariant: never called on a held-out target
+(provenance.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Spaces of generated landscapes, and which of their configurations an experiment has
 rows for.
 
-What does not belong here: losses (landscapes.py). Invariant: what is drawn, and in
-which order, decides every landscape of a seed.
+Invariant: what is drawn, and in which order, decides every landscape of a seed.
 """
 
 from __future__ import annotations

@@ -30,8 +30,7 @@ had been seen):
   targets' optima lie towards the window's middle (where there are five coordinates or
   more).
 
-What does not belong here: text, labels, spaces (landscape_spaces.py). Invariant: a
-landscape is determined by its seed, in any process.
+Invariant: a landscape is determined by its seed, in any process.
 """
 
 from __future__ import annotations

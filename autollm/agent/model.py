@@ -1,8 +1,7 @@
 """Models that are built here from scratch: a small decoder of a standard architecture
 (Qwen3), for any tokenizer.
 
-What does not belong here: training, files (checkpoints.py). Invariant: equal profile
-and seed give equal weights.
+Invariant: equal profile and seed give equal weights.
 """
 
 from __future__ import annotations

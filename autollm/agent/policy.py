@@ -2,8 +2,7 @@
 in lock-step.
 
 No grammar constrains what it writes. A turn without a readable call costs a trial, as
-in training. What does not belong here: regret tables and intervals (evaluation/).
-Invariant: the agent sees what TextEnv says, nothing else.
+in training. Invariant: the agent sees what TextEnv says, nothing else.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ not the teacher's: a played near-optimal trial would tell the model where the op
 before it could know. What the teacher would have tried instead is the target of each
 value's position, as a distribution over quarter steps (`decisions`).
 
-What does not belong here: tokens. Invariant: an example is determined by its seed, in
-any process.
+Invariant: an example is determined by its seed, in any process.
 """
 
 from __future__ import annotations

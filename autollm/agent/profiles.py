@@ -2,8 +2,8 @@
 Dagster and tests; profiles are TOML files.
 
 `tiny` is built from scratch here; `qwen3-1.7b` and `qwen3-4b` start from hub weights.
-All go through the same code. What does not belong here: torch. Invariant: a
-configuration's JSON names everything that training depends on but the data.
+All go through the same code. Invariant: a configuration's JSON names everything that
+training depends on but the data.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 that were not given.
 
 Kept behind one function; resumed from `out_dir`/trainer after a kill, returned at once
-when `out_dir`/final exists. What does not belong here: making trajectories, tracking
-servers.
+when `out_dir`/final exists.
 """
 
 from __future__ import annotations

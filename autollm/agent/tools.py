@@ -2,8 +2,8 @@
 to a chat template.
 
 SFT data, GRPO prompts and servers must carry the same schema: with another one, a
-trained model calls nothing. What does not belong here: calls (transcript.py).
-Invariant: equal to what GRPOTrainer renders for `environment_factory=TextEnv`.
+trained model calls nothing. Invariant: equal to what GRPOTrainer renders for
+`environment_factory=TextEnv`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What the two TRL stages share: resuming after a kill, metrics for callers, LoRA, the
 finished checkpoint.
 
-What does not belong here: losses, rewards. Invariant: `final` exists only when a stage
-is complete.
+Invariant: `final` exists only when a stage is complete.
 """
 
 from __future__ import annotations

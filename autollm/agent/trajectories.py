@@ -5,8 +5,8 @@ configurations are written out (it knows no numbers of candidates); plays of hig
 regret are left out. `guided`: after a random number of given exploratory trials, the
 all-knowing teacher (labels.py) makes one, on recorded training targets. `practice`: the
 same on generated landscapes. In both only that turn, or the submission after a full
-prefix, has loss. What does not belong here: tokens, training. Invariant: no target is
-held out, and the metadata names every recorded one.
+prefix, has loss. Invariant: no target is held out, and the metadata names every
+recorded one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`autollm advice list|show` and `autollm tell`: the ledger of saved advice.
 
-What does not belong here: making an advice (recommend.py). Invariant: only what was
-saved can be told of.
+Invariant: only what was saved can be told of.
 """
 
 from __future__ import annotations

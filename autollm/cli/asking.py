@@ -1,8 +1,7 @@
 """What `recommend`, `check` and `plan` ask in the same way: their options, the question
 as it was typed, and how they end where there is no answer.
 
-What does not belong here: what one command alone does (recommend.py). Invariant: with
---json the error object goes to stdout, and nothing else does.
+Invariant: with --json the error object goes to stdout, and nothing else does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """`autollm advice judge`: hidden experiments asked about, and the table of it.
 
-What does not belong here: asking and scoring (advisor/judged/). Invariant: each run is a
-look at test tasks and is logged before anything is asked.
+Invariant: each run is a look at test tasks and is logged before anything is asked.
 """
 
 from __future__ import annotations

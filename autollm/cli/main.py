@@ -1,8 +1,7 @@
 """`autollm`: the commands put together, and how their errors are said.
 
-What does not belong here: work; commands import what they need when they run, so that
-`autollm --help` is quick. Invariant: an error that autollm raises on purpose is one
-line on stderr and exit code 1; a wrong command line is code 2.
+Invariant: an error that autollm raises on purpose is one line on stderr and exit code
+1; a wrong command line is code 2.
 """
 
 from __future__ import annotations

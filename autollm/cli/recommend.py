@@ -1,6 +1,5 @@
 """`autollm recommend`, `autollm check` and `autollm plan`: from logs to the next run.
 
-What does not belong here: statistics (autollm.advisor), saved advice (advice.py).
 Invariant: with --json only JSON goes to stdout, also where there is no answer; without
 --save nothing is written but the file of --write.
 """

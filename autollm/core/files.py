@@ -1,7 +1,6 @@
 """Small writes that are all or nothing, on any fsspec URL (a local path is one too).
 
-What does not belong here: formats. Invariant: a reader sees the old bytes or the new
-ones, never a part.
+Invariant: a reader sees the old bytes or the new ones, never a part.
 """
 
 from __future__ import annotations

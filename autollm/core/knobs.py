@@ -17,9 +17,8 @@ Lists of several lengths (layers of a small and of a large model) are compared b
 relative position: a shorter one is stretched to the longest, and log2 of its length is
 one coordinate more.
 
-What does not belong here: several knobs together (space.py). Invariant:
-`decode(encode(v)) == v` for every value of the declared window (to 9 significant
-digits).
+Invariant: `decode(encode(v)) == v` for every value of the declared window (to 9
+significant digits).
 """
 
 from __future__ import annotations

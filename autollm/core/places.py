@@ -2,8 +2,7 @@
 
 A home may be any fsspec URL. What needs a real disk (the DuckDB file, exported marts,
 checkpoints, Dagster's and MLflow's stores) then lies under AUTOLLM_LOCAL_HOME, default
-./var. What does not belong here: reading or writing state. Invariant: nobody else
-spells a folder's name.
+./var. Invariant: nobody else spells a folder's name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Processes that start processes: a child that must not outlive its parent watches for
 it.
 
-What does not belong here: starting them. Invariant: watching costs nothing that a user
-would notice.
+Invariant: watching costs nothing that a user would notice.
 """
 
 from __future__ import annotations

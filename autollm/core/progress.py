@@ -1,8 +1,7 @@
 """Progress of long work on stderr, the same for everything: a bar with the time left on
 a terminal, a line now and then elsewhere.
 
-What does not belong here: results, which go to stdout. Invariant: work that is quick
-says one line, at its end.
+Invariant: work that is quick says one line, at its end.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 may import.
 
 A run is one file, `<run_id>.jsonl` or `.jsonl.zst`: a header line, step lines, an end
-line. A run without an end line is in flight (`running`), or was killed. What does
-not belong here: where logs live, what is done with them.
+line. A run without an end line is in flight (`running`), or was killed.
 
 Invariant: `parse_record(line)` either returns a record that `to_line` writes back with
 the same meaning, or raises RecordError with the reason; it never guesses.

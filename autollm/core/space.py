@@ -5,8 +5,7 @@ A configuration is a dict of JSON values: a number, a string or bool for categor
 list, {part: weight} for a simplex. A point is its image, float64 [n_coordinates]: one
 coordinate for a number, several for the others. A knob that hangs on another's value
 stands in a configuration only where it is chosen; its coordinates rest in the middle of
-its window elsewhere. What does not belong here: outcomes, fidelities, what a policy
-makes of a space.
+its window elsewhere.
 
 Invariant: `decode(encode(c)) == c` for every configuration inside the space (to 9
 significant digits).

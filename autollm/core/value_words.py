@@ -1,7 +1,4 @@
-"""Words of numbers as people write them: what stands for nothing, powers, units, nouns.
-
-What does not belong here: reading a cell (values.py).
-"""
+"""Words of numbers as people write them: what stands for nothing, powers, units, nouns."""
 
 from __future__ import annotations
 

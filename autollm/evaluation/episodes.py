@@ -4,8 +4,8 @@ rows, each part written once and whole.
     <out_url>/<task_digest>/part-<digest of its bytes>.parquet
 
 A part of another schema (an older version's) answers nothing, and so do folders by
-snapshot, which older versions wrote. What does not belong here: playing, means.
-Invariant: a key stands in the answer at most once, whatever was killed.
+snapshot, which older versions wrote. Invariant: a key stands in the answer at most
+once, whatever was killed.
 """
 
 from __future__ import annotations

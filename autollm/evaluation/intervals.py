@@ -3,7 +3,7 @@ seeds].
 
 Targets are few and seeds are cheap, so an interval over seeds alone says how well
 *these* targets were measured, and only one over experiments says anything about the
-next. What does not belong here: which scores are compared.
+next.
 
 Invariant: equal scores give equal intervals, and scores of equal shape are resampled
 alike (the stream is fixed), so that resampled means of several policies are pairs.

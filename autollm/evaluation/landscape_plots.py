@@ -1,8 +1,7 @@
 """Pictures of experiments, as SVG text: how the optimum moves with scale, and what each
 experiment's table looks like.
 
-What does not belong here: plays of policies (plots.py), HTML. Invariant: as in
-plots.py.
+Invariant: as in plots.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Trainings of one agent that differ in their seed have rows of their own, and
 `trainings` says how all of them did together, with an interval that resamples trainings
 too.
 
-What does not belong here: playing (runner.py), pictures (plots.py, report.py).
 Invariant: one leaderboard stands on one snapshot, one version of each suite and one
 off-table mode.
 """

@@ -1,6 +1,4 @@
-"""Leaderboards and other rows as Markdown: for metadata, pages and the README. What
-does not belong here: numbers of its own.
-"""
+"""Leaderboards and other rows as Markdown: for metadata, pages and the README."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """HTML pages from the templates beside this module: one environment for all of them,
 and how numbers stand in a page.
 
-What does not belong here: what stands on a page. Invariant: what comes in is escaped
-unless it is Markup, and a missing value is an error.
+Invariant: what comes in is escaped unless it is Markup, and a missing value is an
+error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Pictures of the report, as SVG text: regret over trials, and who is told apart from
 whom; and the style of all pictures.
 
-What does not belong here: HTML, pictures of experiments (landscape_plots.py).
 Invariant: equal data give equal bytes, and names are drawn as they are (no TeX, no
 markup).
 """

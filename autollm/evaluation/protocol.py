@@ -2,8 +2,7 @@
 needs is written down.
 
 Protocol: docs/protocol.md. A policy that raises or answers nonsense spends its trials
-as malformed calls: that is a result. What does not belong here: many episodes
-(runner.py), means and intervals (leaderboard.py).
+as malformed calls: that is a result.
 
 Invariant: a result is determined by (table, task, seed, policy and its version).
 """

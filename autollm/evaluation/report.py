@@ -2,8 +2,8 @@
 publishing it beside the leaderboard.
 
 Everything on the page comes from judged episodes, the snapshot they were played on, and
-the log of test looks. What does not belong here: new statistics. Invariant: names and
-transcripts are escaped; the page loads nothing.
+the log of test looks. Invariant: names and transcripts are escaped; the page loads
+nothing.
 """
 
 from __future__ import annotations

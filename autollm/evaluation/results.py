@@ -1,8 +1,4 @@
-"""Judged episodes, grouped and laid out as arrays for means and intervals.
-
-What does not belong here: the intervals (intervals.py), what is compared with what
-(leaderboard.py).
-"""
+"""Judged episodes, grouped and laid out as arrays for means and intervals."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Registered policies play in worker processes, one chunk (policy, task) at a time; agents
 play here, in batches. Results are appended as Parquet parts while it runs, so that a
-killed evaluation goes on where it stopped. What does not belong here: means and tables
-(leaderboard.py).
+killed evaluation goes on where it stopped.
 
 Invariant: the answer does not depend on `jobs`, on what was stored before, or on where
 a former run was killed.

@@ -1,8 +1,7 @@
 """What a leaderboard says, typed: the one form that report, Markdown, promotion and
 terminal read, and that `leaderboard.json` holds (contracts.md).
 
-What does not belong here: computing it (leaderboard.py, standings.py). Invariant:
-frozen; a field that this version does not know is an error.
+Invariant: frozen; a field that this version does not know is an error.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ shared. The *critical difference* is the 95 % quantile of the widest gap that re
 policies nearer than that are not told apart, whichever pair one looks at. Form of the
 comparison: J. Demsar, "Statistical comparisons of classifiers over multiple data sets"
 (JMLR 2006); bootstrap in place of Nemenyi's table, since seeds of one target are no
-independent data. What does not belong here: pairs chosen in advance (leaderboard.py),
-pictures (plots.py).
+independent data.
 
 Invariant: a target that several suites name counts once in what is said over all
 suites.

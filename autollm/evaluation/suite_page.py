@@ -1,9 +1,8 @@
 """What a suite is made of, computed from the snapshot: its size, its compute, its
 noise, how well cheap experiments order the target's rows.
 
-`describe` gives plain values, `render` the page. What does not belong here: plays,
-policies; licence and kind of rows come in as `origin`. Invariant: equal tables give
-equal values.
+`describe` gives plain values, `render` the page. Invariant: equal tables give equal
+values.
 """
 
 from __future__ import annotations

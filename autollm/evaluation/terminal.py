@@ -1,6 +1,4 @@
-"""The leaderboard as tables for a terminal. What does not belong here: any number that
-is not in leaderboard.json.
-"""
+"""The leaderboard as tables for a terminal."""
 
 from __future__ import annotations
 

@@ -4,6 +4,5 @@ as raw logs.
     families/ (what is declared) -> trainers/ (how it trains) -> runner, launchers (raw
     logs) -> archive (the recorded default) -> verify, summary
 
-`spec`, `shapes` and `families` import no torch. What does not belong here: tables,
-tasks, policies.
+`spec`, `shapes` and `families` import no torch.
 """

@@ -2,8 +2,8 @@
 bytes on every machine.
 
 Text is the source of sympy, networkx and mpmath without their tests, with a byte-level
-BPE of its own. What does not belong here: batching, models. Invariant: `CORPUS_SHA256`
-names the bytes of the files and of the tokenizer; `load` refuses others.
+BPE of its own. Invariant: `CORPUS_SHA256` names the bytes of the files and of the
+tokenizer; `load` refuses others.
 """
 
 from __future__ import annotations

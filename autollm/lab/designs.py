@@ -1,7 +1,7 @@
 """What designs of cells are made with: points that fill a space evenly, and whole
 counts that sum to what they should.
 
-What does not belong here: any one family's knobs (families/). Invariant: no randomness.
+Invariant: no randomness.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ arithmetic and dialogue, tokenized by one BPE.
     tests           the test files of the same three packages: plentiful text that is
                     near code without being it
 
-What does not belong here: mixing (trainers/data_mixture.py). Invariant:
-`DOMAINS_SHA256` names the bytes of all of them and of the tokenizer; `load` refuses
-others.
+Invariant: `DOMAINS_SHA256` names the bytes of all of them and of the tokenizer; `load`
+refuses others.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ them; each file by the tool's own package.
 Metrics keep the names and steps of the raw log; `tokens` stands among them, what a run
 ended with is named `eval_...` and stands at the last step. What a tool cannot hold is
 lost as it is lost to its users: TensorBoard keeps 32 bits, a trainer state no clock,
-wandb its own clock. What does not belong here: reading such files. Invariant: the runs
-of a tool appear together, or not at all.
+wandb its own clock. Invariant: the runs of a tool appear together, or not at all.
 """
 
 from __future__ import annotations

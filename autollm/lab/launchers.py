@@ -2,8 +2,7 @@
 cluster through submitit.
 
 A launcher is a context that takes a function and its arguments, says which tickets have
-ended, and gives their results or raises what they raised. What does not belong here:
-which stacks there are (runner.py).
+ended, and gives their results or raises what they raised.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ difference between the two. Regret 0 is then "as good as the best recorded
 configuration, trained under the same conditions"; its unit stays that of the recorded
 rows.
 
-What does not belong here: how a family trains (trainers/), landing. Invariant: a live
-run never has the id of a declared one.
+Invariant: a live run never has the id of a declared one.
 """
 
 from __future__ import annotations

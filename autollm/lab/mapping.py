@@ -1,7 +1,5 @@
 """The mapping of a family's logs, made from its declaration: what is declared once lands
 as it is declared.
-
-What does not belong here: what a mapping means (core/mapping.py).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ One flat buffer [runs, parameters] holds every run's weights in one contiguous r
 that one fused AdamW step per row gives each run its own learning rate, while matrix
 products are batched over runs. With one run it is the plain model: runs never mix.
 Architecture: pre-norm RMSNorm, rotary positions, GELU MLP, untied head unless the shape
-says so (after Llama and GPT-2). What does not belong here: data order, schedules, logs.
+says so (after Llama and GPT-2).
 """
 
 from __future__ import annotations

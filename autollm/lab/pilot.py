@@ -1,9 +1,7 @@
 """A few cells of a few levels, before a sweep is worth its hours: does the optimum lie
 inside, does it move, does noise hide it?
 
-`autollm lab pilot FAMILY --levels a1,c1` may be killed and called again. What does not
-belong here: sweeps (runner.py), whose logs lie in another folder: a pilot replicates
-cells that a sweep need not.
+`autollm lab pilot FAMILY --levels a1,c1` may be killed and called again.
 """
 
 from __future__ import annotations

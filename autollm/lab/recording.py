@@ -1,7 +1,5 @@
 """A trained run as a raw log: header, step records thinned to what the contract allows,
 end. Imports no torch.
-
-What does not belong here: training, files (runner.py).
 """
 
 from __future__ import annotations

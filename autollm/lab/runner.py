@@ -3,8 +3,7 @@
 Runs of one stack train together (spec.Family.stacks); a stack's logs appear together,
 each through a temporary name. A run whose log is there is not trained again, so killing
 the runner loses the stacks in flight and nothing else. Replicas of a level's best third
-are trained when its first seed is complete. What does not belong here: where stacks are
-trained (launchers.py).
+are trained when its first seed is complete.
 """
 
 from __future__ import annotations

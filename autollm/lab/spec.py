@@ -2,10 +2,9 @@
 seeds.
 
 Declared before the sweep; changing any of it is a new version of the family. Imports no
-torch: how a family trains is said by the module of its name under `trainers/`. What
-does not belong here: any one family (families/). Invariant: one window of knobs at
-every level, and a run's id depends on nothing but configuration, level's settings and
-seed.
+torch: how a family trains is said by the module of its name under `trainers/`.
+Invariant: one window of knobs at every level, and a run's id depends on nothing but
+configuration, level's settings and seed.
 """
 
 from __future__ import annotations

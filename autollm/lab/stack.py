@@ -3,8 +3,7 @@ every language-model family uses.
 
 What a run becomes depends on its own weights' seed, recipe and batches alone. AdamW,
 linear warm-up, cosine to a tenth, no clipping: high rates may diverge, and are recorded
-so. What does not belong here: which tokens stand in a batch (trainers/), how a run is
-written down (recording.py).
+so.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 .3 on their task, sampled at temperature 1.
 
 They are made once and kept. SFT teaches the second task first, until it is often right,
-then both, every size of each. What does not belong here: reinforcement learning.
-Invariant: a start model depends on (task, shape) and the code's RECIPE alone, up to the
-rounding of the machine that made it.
+then both, every size of each. Invariant: a start model depends on (task, shape) and the
+code's RECIPE alone, up to the rounding of the machine that made it.
 """
 
 from __future__ import annotations

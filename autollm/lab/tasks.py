@@ -7,8 +7,7 @@ and a format that can be had without it.
     countdown   C3,7,2=13=  ->  3*2+7     size: numbers; each may be used once, + - *
                                           from left to right
 
-What does not belong here: models, rewards' weights. Invariant: every prompt has a right
-answer, which `solve` gives.
+Invariant: every prompt has a right answer, which `solve` gives.
 """
 
 from __future__ import annotations

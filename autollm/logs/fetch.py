@@ -1,9 +1,8 @@
 """Fetching a public table: from a mirror or the network, kept only when its sha256 is
 right.
 
-What does not belong here: which tables there are (`sources.py`), reading them. Nothing
-calls this but `autollm sources fetch`. Plain httpx, since a download has to end at the
-size that the catalogue says, and is converted before its digest is compared.
+Nothing calls this but `autollm sources fetch`. Plain httpx, since a download has to end
+at the size that the catalogue says, and is converted before its digest is compared.
 Invariant: under its final name lies the catalogue's file or nothing.
 """
 

@@ -1,8 +1,7 @@
 """Markdown reports to one CSV table: all pipe tables with the first one's columns, and
 the headings that they stand under.
 
-What does not belong here: what columns mean. Invariant: cells are copied as they are
-printed.
+Invariant: cells are copied as they are printed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The catalogue of public tables: what they are, where they come from, and which of
 them are at hand.
 
-One TOML entry a source (`sources.toml`). What does not belong here: downloading
-(`fetch.py`), what columns mean (mappings). Invariant: a file counts as the catalogue's
+One TOML entry a source (`sources.toml`). Invariant: a file counts as the catalogue's
 only by its sha256; looking at the catalogue reads no network and no table.
 """
 

@@ -2,8 +2,7 @@
 that most of them share.
 
 `RankingPolicy` scores the view's candidates and proposes the best one that is still
-worth a trial. What does not belong here: outcomes of the target other than those of
-`tell`, regret, loops over seeds (evaluation/).
+worth a trial.
 
 Invariant: proposals are determined by (view, rng, trials told); `ask` itself changes
 nothing.

@@ -1,9 +1,9 @@
 """What a cheap experiment says at configurations that it did not try: weighted means of
 its nearest rows.
 
-What does not belong here: any model across experiments. Source: D. Shepard, "A
-two-dimensional interpolation function for irregularly-spaced data" (ACM 1968).
-Invariant: at a recorded configuration the answer is the recorded value.
+Source: D. Shepard, "A two-dimensional interpolation function for irregularly-spaced
+data" (ACM 1968). Invariant: at a recorded configuration the answer is the recorded
+value.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Policies by id. Classes are named as text and loaded when asked for, so that `import
 autollm.policies` stays light.
-
-What does not belong here: `chat:<model>` and trained agents (agent/), which are made
-from an endpoint or a checkpoint.
 """
 
 from __future__ import annotations

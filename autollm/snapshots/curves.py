@@ -2,8 +2,7 @@
 cell.
 
 A cell's curve is that of its longest run, the first by id among equals: a mean over
-replicas would show a run that nobody made, and a run that was cut says less. What does
-not belong here: what of a curve an episode shows (gym/tasks/episode.py).
+replicas would show a run that nobody made, and a run that was cut says less.
 
 Invariant: points stand as they were recorded; nothing is interpolated, non-finite
 values are kept.

@@ -5,7 +5,6 @@ by side: one run an advice, its page and answer as artifacts.
     metrics  predicted_mean, predicted_low, predicted_high, expected_regret; for every run
              that was told of (step 1, 2 ...) outcome, inside (1 or 0) and rank
 
-What does not belong here: the ledger (advisor/ledger.py), which stays the truth.
 Invariant: mirroring again changes nothing but what was told since.
 """
 

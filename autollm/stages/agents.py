@@ -5,9 +5,8 @@ work that would make it.
                                          /done.json  what making it gave; written last
     <home>/checkpoints/agents-<profile>.json         pointer: stage -> checkpoint
 
-What does not belong here: torch. Invariants: `done.json` exists only for work that is
-whole, tracked and closed; whatever could change the weights changes the identity of
-their training.
+Invariants: `done.json` exists only for work that is whole, tracked and closed; whatever
+could change the weights changes the identity of their training.
 """
 
 from __future__ import annotations

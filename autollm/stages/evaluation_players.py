@@ -1,8 +1,7 @@
 """Who plays an evaluation: registered policies, trained agents and chat models as
 contenders.
 
-What does not belong here: playing and statistics (autollm.evaluation). Invariant: no
-policy and no weights are loaded before something is left to play.
+Invariant: no policy and no weights are loaded before something is left to play.
 """
 
 from __future__ import annotations

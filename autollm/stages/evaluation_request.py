@@ -1,8 +1,4 @@
-"""What shall be judged: suites, who plays them, and under which protocol.
-
-What does not belong here: who plays as a contender (evaluation_players.py), the evaluation
-(judging.py).
-"""
+"""What shall be judged: suites, who plays them, and under which protocol."""
 
 from __future__ import annotations
 

@@ -3,9 +3,8 @@ Tune's tabular blackbox.
 
 Everything is measured in one process in alternating rounds, warm, and the quickest
 round of each counts: what other processes take away is not the gym's. Opening a large
-snapshot is measured in a fresh process. What does not belong here: limits; those are
-the tests'. Invariant: a play is measured whole, repeats, ledger and rewards included;
-only resets stand outside the clock.
+snapshot is measured in a fresh process. Invariant: a play is measured whole, repeats,
+ledger and rewards included; only resets stand outside the clock.
 """
 
 from __future__ import annotations

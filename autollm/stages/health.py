@@ -1,6 +1,6 @@
 """What is missing or unusual on this machine and in this home, each with its remedy.
 
-What does not belong here: repairs. Invariant: looking changes nothing.
+Invariant: looking changes nothing.
 """
 
 from __future__ import annotations

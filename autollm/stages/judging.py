@@ -1,8 +1,7 @@
 """Evaluations: who plays what, on which snapshot, and what is written about it.
 
-What does not belong here: playing and statistics (autollm.evaluation). Invariant: an
-evaluation's identity names all that its scores depend on; a finished one is read, not
-repeated.
+Invariant: an evaluation's identity names all that its scores depend on; a finished one
+is read, not repeated.
 """
 
 from __future__ import annotations

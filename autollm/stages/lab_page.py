@@ -1,8 +1,8 @@
 """The page of a lab family, from raw logs alone: its ladder, how the optimum moves, how
 cheap levels order expensive ones, noise, landscapes.
 
-`describe` gives plain values, `render` the page. What does not belong here: snapshots,
-suites, plays (evaluation/suite_page.py). Invariant: equal logs give equal bytes.
+`describe` gives plain values, `render` the page. Invariant: equal logs give equal
+bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What the main job lands: the embedded lab runs, the public tables at hand or fetched,
 runs of the tracking server that was named, and whatever was dropped into the inbox.
 
-What does not belong here: reading formats (autollm.logs). Invariant: `fingerprint`
-changes whenever landing could bring something.
+Invariant: `fingerprint` changes whenever landing could bring something.
 """
 
 from __future__ import annotations

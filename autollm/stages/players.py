@@ -1,8 +1,7 @@
 """Who can give a second opinion on a question: chat models by `chat:MODEL@URL`, trained
 agents of a home and the shipped one by their policy id.
 
-What does not belong here: playing (advisor/opinions.py). Invariant: a model is loaded
-only where it is asked.
+Invariant: a model is loaded only where it is asked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """From a trained agent to `candidate`, and to `champion` when it beats its baselines on
 validation tasks.
 
-What does not belong here: test scores; nothing here reads them. Invariant: the gate is
-a function of a validation leaderboard.
+Invariant: the gate is a function of a validation leaderboard.
 """
 
 from __future__ import annotations

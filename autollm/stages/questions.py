@@ -6,9 +6,8 @@
     trials = 3
 
 The answer is that of `autollm recommend --source team-sweep --target ... --save`: it is
-kept in the ledger and shown in MLflow. What does not belong here: how an answer is made
-(advisor/). Invariant: a question that cannot be answered says why, and holds up no
-other.
+kept in the ledger and shown in MLflow. Invariant: a question that cannot be answered
+says why, and holds up no other.
 """
 
 from __future__ import annotations

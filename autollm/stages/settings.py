@@ -1,8 +1,7 @@
 """The one typed configuration of the main job: the same for `autollm run`, for
 Dagster's resource and for tests.
 
-What does not belong here: settings of one training (agent/profiles.py), places
-(places.py). Invariant: frozen; unknown fields are errors.
+Invariant: frozen; unknown fields are errors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """From marts to the published snapshot, in steps that a kill may separate: build,
 check, publish.
 
-What does not belong here: the files of a snapshot (snapshots/), dbt.
 Invariant: the pointer moves only after every check of the candidate passed.
 """
 

@@ -1,8 +1,7 @@
 """A tracking server whose finished runs land with everything else: the address in
 AUTOLLM_MLFLOW_SOURCE, such as `http://127.0.0.1:5000#experiment`.
 
-What does not belong here: reading its runs (logs/readers/mlflow_store.py). Invariant:
-without the variable nothing is asked of anybody.
+Invariant: without the variable nothing is asked of anybody.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training stages, run in a process of their own: simulate, distil, play. Imports torch
 when called, tracks in MLflow.
 
-What does not belong here: how training works (autollm.agent). Invariant: work whose
-identity is done is not repeated, and one process at a time works on an identity.
+Invariant: work whose identity is done is not repeated, and one process at a time works
+on an identity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Access to the warehouse, one writer at a time: our own lock first, then DuckDB's.
 
 DuckDB's lock outlives ours when a process was killed while its dbt child still writes,
-and somebody may have opened the file by hand. What does not belong here: dbt.
-Invariant: when the block runs, no other process writes the file.
+and somebody may have opened the file by hand. Invariant: when the block runs, no other
+process writes the file.
 """
 
 from __future__ import annotations

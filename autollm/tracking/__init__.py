@@ -5,9 +5,8 @@ imports MLflow. SQLite store and local artifacts under the home.
     registering); servers: other people's stores
 
 A training has one run, found again by its identity and resumed after a crash.
-Checkpoints are logged by reference and hash, never copied; curves are thinned. What
-does not belong here: training, scores. Invariant: a run is RUNNING only while the
-process that opened it holds its lock.
+Checkpoints are logged by reference and hash, never copied; curves are thinned.
+Invariant: a run is RUNNING only while the process that opened it holds its lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What every child process of an asset does: takes its settings through Pipes, dies
 with its parent, says errors in one line.
 
-What does not belong here: work. Invariant: a child never outlives the process that
-started it by more than a second.
+Invariant: a child never outlives the process that started it by more than a second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Every question of every source, asked and written down as it is answered.
 
-What does not belong here: what becomes of the answers (board.py). Invariant: a question
-whose table, seed and code are as before is not asked again, and a policy that reads and
-does what it did is not played again.
+Invariant: a question whose table, seed and code are as before is not asked again, and a
+policy that reads and does what it did is not played again.
 """
 
 from __future__ import annotations

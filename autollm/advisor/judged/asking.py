@@ -2,8 +2,7 @@
 
 A pick is the hidden experiment's row nearest to what was proposed. Of every pick the
 study behind the advice says what it expects there, so that its intervals and
-probabilities are judged at picks that it did not choose, too. What does not belong
-here: many questions (cli/judge.py), means (inference.py).
+probabilities are judged at picks that it did not choose, too.
 
 Invariant: an answer is determined by (question, seed, contender).
 """

@@ -1,7 +1,7 @@
 """What the judge found of regrets, intervals and probabilities: from answers to numbers.
 
-What does not belong here: asking (asked.py), words and layout (told.py). Invariant: a
-policy stands beside the advice only where it played every question that is compared.
+Invariant: a policy stands beside the advice only where it played every question that is
+compared.
 """
 
 from __future__ import annotations

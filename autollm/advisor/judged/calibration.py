@@ -3,7 +3,7 @@
 Coverage and scores are means over sources with the source as the unit. An interval is
 compared with two others around the same forecast: one of a constant width, in units of
 the spread that the evidence lets expect, learnt on the other sources; and one from
-resampled rows. What does not belong here: making intervals.
+resampled rows.
 
 Invariant: a source's own outcomes set no width that it is scored with.
 """

@@ -2,7 +2,7 @@
 through the cheaper ones forecasts each of them.
 
 What came is what a hidden experiment could have reached by the fit to the whole table,
-never its raw best. What does not belong here: the law itself (advisor/loss_law.py).
+never its raw best.
 
 Invariant: a forecast rests on cheaper experiments alone; their responses are fitted
 without the hidden ones.

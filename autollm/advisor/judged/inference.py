@@ -2,7 +2,7 @@
 experiments of each, then the seeds of each.
 
 Experiments of one source share rows, authors and machines, so that thirteen of them are
-no thirteen tests. What does not belong here: what a score is.
+no thirteen tests.
 
 Invariant: equal scores give equal intervals; all contenders share one resample, so that
 their differences are pairs.

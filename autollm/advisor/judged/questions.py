@@ -4,7 +4,7 @@ A question hides one experiment and all that cost more than an eighth of it (whe
 ladder has no such gap: all that are as expensive), and asks for its best configuration.
 A seed keeps four fifths of the rows of every experiment. Windows are those of the rows
 that are shown: the hidden experiment's own window says where its authors expected the
-optimum. What does not belong here: asking (asking.py).
+optimum.
 
 Invariant: what is shown is a function of (question, seed), and holds no outcome of the
 hidden experiment or of any that is as expensive.

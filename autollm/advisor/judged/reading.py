@@ -2,8 +2,7 @@
 
 The reference is a clean table of settings and outcome with its objective, knobs and
 sizes said by hand. Of every other file nothing is said. The same advice names the same
-knobs and the same first configuration. What does not belong here: readers and proposals
-(autollm/logs), which this judges.
+knobs and the same first configuration.
 
 Invariant: of a question that is not answered the same way, the reason is told.
 """

@@ -2,8 +2,7 @@
 goes on where it was.
 
 A policy's proposal is kept under the digest of all that it read and of its code; the
-advice's answer under the digest of the table and of the advisor's code. What does not
-belong here: making either (asking.py).
+advice's answer under the digest of the table and of the advisor's code.
 
 Invariant: a file is whole or absent; what is read back is what was answered.
 """

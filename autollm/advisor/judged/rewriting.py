@@ -4,7 +4,7 @@ stands beside them in real logs.
 Beside settings and outcome there are names that repeat settings, notes, users, times,
 measured columns (a training loss, a gradient norm, a speed, memory), and one run in
 twelve again as one that still runs, was killed or crashed, at an outcome that is no
-outcome. What does not belong here: reading any of it (reading.py).
+outcome.
 
 Invariant: a file is a function of the runs; the outcomes of finished runs are those of
 the evidence, and whatever else stands there says nothing of them.

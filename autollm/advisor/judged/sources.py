@@ -1,8 +1,8 @@
 """Recorded sources as the judge's tables: one source, one group of comparable runs, one
 objective.
 
-The lab's archives are named one by one, so that levels that are sealed, or held back for
-later versions, never enter. What does not belong here: what is hidden (questions.py).
+The lab's archives are named one by one, so that levels that are sealed, or held back
+for later versions, never enter.
 
 Invariant: a table's rows are those of its marts; nothing is read from a home.
 """

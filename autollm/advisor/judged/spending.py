@@ -4,7 +4,7 @@ cost buys runs of them, and the advice is asked again.
 Who buys: the plan, as often as it says that runs pay; a plain ladder, one run of every
 hidden experiment after the other, from the cheapest up, configurations spread evenly;
 chance; nobody. A run that the plan asks for is the one nearest to it in fidelity, then
-in configuration. What does not belong here: the plan itself (advisor/plan.py).
+in configuration.
 
 Invariant: no buyer spends more than the share, and none sees an outcome that it has not
 bought.

@@ -1,7 +1,5 @@
 """What the judge found beside regrets and intervals, as numbers: laws ahead, reading, and
 what a plan saves.
-
-What does not belong here: words and layout (told.py).
 """
 
 from __future__ import annotations

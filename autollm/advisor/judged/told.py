@@ -1,7 +1,6 @@
 """The judge's board in Markdown: what docs/results.md holds.
 
-What does not belong here: computing any of it (board.py). Invariant: equal boards give
-equal text; every table names how many sources it rests on.
+Invariant: equal boards give equal text; every table names how many sources it rests on.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 episode that needs no search and no text.
 
 Both array environments are views of this: the scalar one reads it cell by cell, the
-vector one gathers. What does not belong here:
-trials (tasks/episode.py), evidence (tasks/drawing.py). Invariant: equal to what
-`Episode.run_candidate` gives for the same (task, seed).
+vector one gathers. Invariant: equal to what `Episode.run_candidate` gives for the same
+(task, seed).
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 which do not survive quarter steps.
 
 A candidate gets its number when it is first named, so that the numbers that a model
-reads are small. What does not belong here: what is worth naming (text.py). Invariant: a
-number means the same candidate for the whole episode.
+reads are small. Invariant: a number means the same candidate for the whole episode.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@ optimum with scale.
 
 A quadratic bowl is fitted to each experiment's squashed losses (tables/squashing.py),
 good rows first, since far rows follow no bowl; the trend is a ridge regression of those
-optima on log2 fidelity. What does not belong here: any prior knowledge of a published
-law, and any row of the target.
+optima on log2 fidelity.
 """
 
 from __future__ import annotations

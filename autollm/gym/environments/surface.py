@@ -4,8 +4,7 @@ and the lowest untried place on it.
 Kriging with a fixed kernel over (configuration, fidelity), so that it costs
 milliseconds: it models sqrt(u + OFFSET), u the squashed loss, which turns a bowl into a
 cone. Unlike the trend it makes no claim about how the optimum moves; where experiments
-scatter it pools them. What does not belong here: fitted hyper-parameters
-(policies/surrogates/gaussian_process.py), any prior knowledge of a published law.
+scatter it pools them.
 
 Invariant: of the target it reads spent trials alone.
 """

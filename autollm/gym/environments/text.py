@@ -8,8 +8,7 @@ tenths of the cheap experiments' spread, never scaled by the target. Configurati
 many coordinates, and mixtures, are said as candidates with numbers: {"candidate": 3}.
 
 `TextEnv` has the shape that TRL's `environment_factory` takes: `reset(**row)` returns
-the prompt, other public methods are tools, `get_reward()` scores. What does not belong
-here: chat templates, tokenizers, parsing of a model's text.
+the prompt, other public methods are tools, `get_reward()` scores.
 
 Invariant: no text holds an outcome of the target other than those of spent trials.
 """

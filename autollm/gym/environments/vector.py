@@ -3,9 +3,8 @@ step is two gathers and some arithmetic.
 
 Each environment points at what its draw answers (candidate_outcomes.py); environments
 of equal (task, seed) share that. By cell (one for every candidate) stands a slot, by
-slot the outcome of a row: its loss and the latent regret of having it as incumbent. What
-does not belong here: evidence (`view`), text. Invariant: rewards are those of
-LLMConfigEnv and Episode, bit for bit.
+slot the outcome of a row: its loss and the latent regret of having it as incumbent.
+Invariant: rewards are those of LLMConfigEnv and Episode, bit for bit.
 """
 
 from __future__ import annotations

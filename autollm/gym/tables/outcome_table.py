@@ -4,8 +4,7 @@ task and environment.
 Rows of one experiment lie side by side; experiment and row ids are dense integers.
 `loss` is the objective turned so that lower is better, with non-finite outcomes at the
 experiment's worst finite value. Secondary metrics stand beside it; those with a
-direction may be a task's objective too, the others bound what is feasible. What does
-not belong here: files (snapshot.py), what a policy may see (tasks/view.py).
+direction may be a task's objective too, the others bound what is feasible.
 
 Invariant: arrays are never written after construction.
 """

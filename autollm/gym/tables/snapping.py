@@ -2,8 +2,7 @@
 in every episode.
 
 A seed keeps most of a target's rows. So the nearest rows of every grid point are sorted
-once per experiment; what a draw kept of them decides in a few array operations. What
-does not belong here: proposals off the grid (core.distances.nearest).
+once per experiment; what a draw kept of them decides in a few array operations.
 
 Invariant: `among(rows)` is `nearest(points[rows], p)` for every grid point p, bit for
 bit.

@@ -7,8 +7,6 @@ memory-mapped, named by their content.
                                /manifest.json       sha256 of every file above; written
                                                     last: without it there is no snapshot
     <home>/snapshots/current.json                   pointer to the published one
-
-What does not belong here: making one (snapshots/building.py).
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ Outcomes come from an injected `OutcomeSource` (the table here; live training or
 person elsewhere), which also says what may be tried and how an outcome compares with
 the recorded rows. A malformed, repeated or infeasible call costs its trial and is
 counted, never repaired. In a task that is `pausable` a run may stop at a share of its
-steps; asking for it again with a larger share goes on from there. What does not belong
-here: text, gymnasium's types (environments/), policies.
+steps; asking for it again with a larger share goes on from there.
 
 Invariant: an episode of equal (task, seed, calls) gives equal trials.
 """

@@ -2,8 +2,7 @@
 published laws.
 
 Knobs, categories, parts of a mixture and fidelities are numbered; values of knobs are
-told in other units (powers of two), fidelities and costs relative to the target's. What
-does not belong here: the text view, which says differences only.
+told in other units (powers of two), fidelities and costs relative to the target's.
 
 Invariant: coordinates of points are those of the open task, bit for bit, and so are
 differences of fidelities; a policy that looks at neither names, roles nor absolute

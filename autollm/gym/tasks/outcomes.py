@@ -1,9 +1,8 @@
 """Who says what a configuration gave: the table, live training, or a person; an episode
 asks through one protocol.
 
-What does not belong here: the recorded rows in play (playable.py), what is charged for a
-call (episode.py). Invariant: a source is asked once a call, and once more where a
-choice was submitted that had not been tried.
+Invariant: a source is asked once a call, and once more where a choice was submitted
+that had not been tried.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Where an episode may run something: the target, or a cheap experiment that is
 charged; its rows in play and what a run costs.
 
-What does not belong here: trials and budgets (episode.py), which rows a seed keeps
-(drawing.py). Invariant: a row in play is named by its place among `rows`, never by its id
-in the table. Places behind the last row are those of configurations that nobody
-recorded, where a source can try such.
+Invariant: a row in play is named by its place among `rows`, never by its id in the
+table. Places behind the last row are those of configurations that nobody recorded,
+where a source can try such.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Tasks: a target experiment, the cheaper experiments that may be looked at, an
 objective, constraints, and a budget of trials.
-
-What does not belong here: what a seed makes of a task (drawing.py).
 """
 
 from __future__ import annotations

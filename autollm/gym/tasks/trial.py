@@ -1,7 +1,6 @@
 """What an episode is asked, what it answers, and what it has left: proposals, trials,
 the ledger.
 
-What does not belong here: how one becomes the other (episode.py).
 Invariant: a trial holds nothing of the target but what was paid for.
 """
 

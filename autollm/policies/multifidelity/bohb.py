@@ -3,7 +3,7 @@ Parzen estimator over what the rungs gave.
 
 The estimator is Optuna's, on the highest rung with enough outcomes; one candidate in
 three stays random, as published. Where nothing is charged and no run can be paused this
-is `asha`. What does not belong here: promotions (halving.py), the ladder (climbing.py).
+is `asha`.
 
 Sources: S. Falkner, A. Klein, F. Hutter, "BOHB: robust and efficient hyperparameter
 optimization at scale" (ICML 2018); A. Klein et al., "Model-based asynchronous

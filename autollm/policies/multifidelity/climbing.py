@@ -5,8 +5,7 @@ A `Climber` holds the ladder and what every rung gave; its subclasses say which
 candidate to run where (halving.py, hyperband.py, bohb.py). Rungs are shares of the
 target's runs where these may be paused, below them charged experiments, each at least
 ETA times as expensive as the one below. On a task that has neither it is random search,
-or what scores() say. What does not belong here: free evidence, which has no price to
-weigh.
+or what scores() say.
 
 Invariant: before what is left would finish no run of the target, the best that the
 highest rungs saw is finished there.

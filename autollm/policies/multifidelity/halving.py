@@ -7,7 +7,6 @@ neither, they are free: a rung is an experiment of the evidence, at least ETA ti
 expensive as the one below it; what a candidate gave there is read from it
 (`interpolate` where it holds no such row), and candidates that reach the target are
 proposed in the order in which they get there, so the target's outcomes change nothing.
-What does not belong here: the ladder of paid rungs and a single bracket.
 
 Sources: K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification" (AISTATS
 2016); L. Li et al., "A system for massively parallel hyperparameter tuning" (MLSys

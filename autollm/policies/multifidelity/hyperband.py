@@ -3,7 +3,6 @@ rung has to be trusted.
 
 Tasks that charge cheap experiments or let runs be paused have a ladder; on any other
 the one bracket that is left is the one on the target alone, which is random search.
-What does not belong here: the ladder and a single halving (climbing.py).
 
 Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter
 optimization" (JMLR 2018). Own code: schedulers of libraries want to run the trials

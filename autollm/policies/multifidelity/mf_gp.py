@@ -4,8 +4,7 @@ fidelity, where a look costs less than a run of the target.
 Next comes the candidate and rung of highest expected improvement at the target, times
 how much an outcome there says about it (its correlation with the target's, and the part
 of it that is not noise), over the price. The last run is of the lowest mean at the
-target. Where nothing is charged and no run can be paused this is `gp`. What does not
-belong here: the ladder (climbing.py).
+target. Where nothing is charged and no run can be paused this is `gp`.
 
 Source: D. Huang et al., "Sequential kriging optimization using multiple-fidelity
 evaluations" (Structural and Multidisciplinary Optimization, 2006): the acquisition; the

@@ -3,7 +3,7 @@ imports torch (extra `baselines`).
 
 Inputs are points scaled to the unit cube of the declared window, outputs are u
 (squashed losses). Fits are determined by data and seed: torch's global random state is
-put back. What does not belong here: which rows are fitted, and what is proposed.
+put back.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ front's own rows there comes next. Written from the paper, not from its code: co
 the experiments' own, so no model of cost is fitted, and failures count as the median.
 Source: A. Fetterman et al., "Tune as you scale: hyperparameter optimization for compute
 efficient training" (2023), sections 3.2 to 3.4.
-
-What does not belong here: choosing what to spend, since every trial is at the target.
 """
 
 from __future__ import annotations

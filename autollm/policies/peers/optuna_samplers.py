@@ -3,9 +3,8 @@
 
 It knows no fidelity: rows of cheap experiments become finished trials of one study,
 with squashed losses so that experiments are comparable. A suggestion is moved to the
-nearest candidate that is not spent. What does not belong here: Optuna's own storage,
-pruners or logging. Source: T. Akiba et al., "Optuna" (KDD 2019); TPE: J. Bergstra et
-al. (NeurIPS 2011); the samplers are the library's.
+nearest candidate that is not spent. Source: T. Akiba et al., "Optuna" (KDD 2019); TPE:
+J. Bergstra et al. (NeurIPS 2011); the samplers are the library's.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ curvature a coordinate, pooled over the cheap experiments.
 
 Rows stand relative to their own experiment's optimum, so that nothing is assumed about
 how optima move; how sure the rule is of the target's is added when it predicts. Rows on
-the cliff are left out. What does not belong here: where the optimum is.
+the cliff are left out.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ x: configuration in natural units; z: log2 fidelity relative to the target; u: s
 loss of experiment c (squashing.squash). R (shape, upper triangular; diagonal beyond
 FULL_SHAPE coordinates) and k (skew, |k| < 0.9, so the bowl keeps one minimum at y = 0)
 are shared by all experiments. Fitting jointly is what matters: an optimum per
-experiment first and a law afterwards is twice as far off. What does not belong here:
-what to try next (moving_bowl.py).
+experiment first and a law afterwards is twice as far off.
 
 Invariant: priors make every fit solvable, down to a single row; with no row the fit is
 the prior.

@@ -7,7 +7,6 @@ wrong, the other two overrule it. Equal weights, because weights learnt from a h
 of experiments were measured to mislead (docs/experiments.md). Source: R. Clemen,
 "Combining forecasts: a review" (1989), where equal weights are hard to beat.
 
-What does not belong here: which policy answers a question (advisor/decide.py).
 Invariant: a member counts at most CLIP anywhere, so that none can veto.
 """
 

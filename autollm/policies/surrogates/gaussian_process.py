@@ -6,8 +6,7 @@ diverged runs no longer set the length scales. Hyper-parameters are fitted once 
 on a subsample of the evidence; then the process is conditioned on more rows and, trial
 by trial, on the target's. The lowest posterior mean comes next. A fidelity coordinate
 in which the evidence does not differ is left out: no length scale can be fitted to it,
-and any that is assumed decides how much of the evidence reaches the target. What does
-not belong here: acquisition by cost, since every trial is at the target.
+and any that is assumed decides how much of the evidence reaches the target.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@ target's optimum really is.
 
 The first proposal is the candidate of lowest expected loss; later ones have the highest
 expected improvement of the *noisy* value, after the particles were reweighted by the
-trials. Every quantity is an attribute and can be said in words. What does not belong
-here: the fit itself (bowl_fit.py).
+trials. Every quantity is an attribute and can be said in words.
 
 Invariant: everything is computed from the view and the told trials; natural units
 throughout.
