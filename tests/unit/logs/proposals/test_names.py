@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autollm.logs.proposals import propose
 from autollm.logs.proposals.names import direction_of, metric_of, read_name
 from autollm.logs.proposals.notes import CODES
 from tests.unit.logs.proposals.tables import codes, proposed, sweep
@@ -103,3 +104,20 @@ def test_codes__docs__explain_each_of_them():
     text = page.read_text(encoding="utf-8")
     asked = {"direction-unknown"}
     assert {c for c in CODES | asked if f"| `{c}` |" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["completions", "num_rollouts", "total_episodes", "train_questions"]
+)
+def test_propose__what_rl_counts_its_length_in__is_a_ladder(tmp_path, name):
+    lines = [f"run,lr,kl_coef,{name},mean_reward"]
+    for count in (2048, 8192, 32768):
+        for i, rate in enumerate((1e-6, 3e-6, 1e-5)):
+            for kl in (0.001, 0.01):
+                reward = 0.2 + 0.05 * (count > 2048) + 0.01 * i - kl
+                lines.append(f"r{len(lines)},{rate},{kl},{count},{reward:.3f}")
+    path = tmp_path / "grpo.csv"
+    path.write_text("\n".join(lines))
+    found = propose(str(path))
+    assert [f.column for f in found.mapping.fidelity] == [name]
+    assert {k.column for k in found.mapping.knobs} == {"lr", "kl_coef"}
