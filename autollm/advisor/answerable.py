@@ -19,6 +19,7 @@ from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Law
 from autollm.advisor.question import further_level
 from autollm.advisor.study import Study
+from autollm.advisor.target import NO_SIZE
 
 LOOSE_SPLIT = 4.0
 """High over low of the best size, from which the split is told in part only."""
@@ -230,7 +231,7 @@ def _help(
     experiment = study.question.table.experiments[study.question.levels[level]]
     fidelity = experiment.fidelity | changes
     shown = {study.native(n): float(f"{v:.3g}") for n, v in fidelity.items()}
-    configuration = study.names.show(study.question.space.decode(point))
+    configuration = study.run_at(point)
     z = np.log2(np.array(list(fidelity.values())))
     return Help(
         configuration, shown_cost(study, cost_at(study, z, level)), shown
@@ -255,12 +256,14 @@ def _repeat(study: Study) -> list[Help]:
 def _another_level(study: Study) -> list[Help]:
     """The best configuration at one more level, the cheapest that would tell: a quarter
     of one scale's coordinates; of several, what lies between the ends where they are
-    far apart, else half of the cheapest one's.
+    far apart, else half of the cheapest one's. Nothing where no run tells its size.
     """
     experiments = [
         study.question.table.experiments[e] for e in study.question.levels
     ]
     first = experiments[0].fidelity
+    if list(first) == [NO_SIZE]:
+        return []
     last = experiments[-1].fidelity
     changes = {}
     for name, value in first.items():

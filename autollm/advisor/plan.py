@@ -296,7 +296,7 @@ class _Plan:
         cost = shown_cost(study, batch.place.cost)
         told = []
         for point in batch.points:
-            configuration = study.names.show(study.question.space.decode(point))
+            configuration = study.run_at(point)
             told.append(
                 PlannedRun(
                     shown,

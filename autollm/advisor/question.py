@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ FINE = 0.5
 factors of 3 leaves open, and optima of real sweeps are told no better."""
 ENOUGH = 0.2
 """Share of FINE by which such a step may be longer, rather than be halved."""
+SAME = 0.02
+"""Share by which a number may differ from a level and still be typed as it."""
 MOST_COARSE = 12
 """Levels from which a number is finely tried already."""
 N_DRAWS, N_NEAR = 2000, 2000
@@ -360,6 +363,26 @@ def _between(knob: Knob, low: float, high: float) -> list[float]:
         rounded = float(f"{value:.2g}")
         found.append(rounded if low < rounded < high else value)
     return found
+
+
+def as_typed(space: Space, configuration: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with its numbers as a person would type them: a level where it
+    is one, else two digits; a power of two where all levels are.
+    """
+    typed = dict(configuration)
+    for knob in space.knobs:
+        if _numbers(knob) and knob.name in typed:
+            typed[knob.name] = _typed(knob, float(typed[knob.name]))
+    return typed
+
+
+def _typed(knob: Knob, value: float) -> float:
+    nearest = min(knob.levels, key=lambda level: abs(level - value))
+    if math.isclose(nearest, value, rel_tol=SAME):
+        return nearest
+    if all(v > 0 and math.log2(v).is_integer() for v in knob.levels):
+        return 2.0 ** round(math.log2(value))
+    return float(f"{value:.2g}")
 
 
 def _longer(knob: Knob, side: int) -> Knob:

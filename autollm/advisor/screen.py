@@ -6,9 +6,10 @@ move the cursor.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -60,7 +61,7 @@ def show(advice: Advice, console: Console) -> None:
         console.print(_title("Cheap runs that would tell more"))
         console.print(_runs(helpful))
     if advice.plan:
-        console.print(_title("Before it, cheap"))
+        console.print(_title("Cheap runs to make before it"))
         console.print(_planned(advice.plan))
     for opinion in advice.opinions:
         console.print(_opinion(opinion))
@@ -82,26 +83,34 @@ def _warn(advice: Advice, console: Console) -> None:
         console.print(line + _text(warning.text))
 
 
-def _planned(plan: Sequence[PlannedRun]) -> Text:
-    """A line a run; what a step lowers stands under its runs."""
-    lines = []
-    for number, run in enumerate(plan):
-        if run.experiment is None or run.configuration is None:
-            lines.append(run.why)
+def _planned(plan: Sequence[PlannedRun]) -> Table:
+    """A row a step: its runs, and below them what they lower."""
+    table = Table.grid(padding=(0, 1))
+    for step, runs in itertools.groupby(plan, key=lambda run: run.step):
+        steps = list(runs)
+        first = steps[0]
+        if first.experiment is None or first.configuration is None:
+            table.add_row("", _text(first.why))
             continue
-        places = ", ".join(
-            f"{n} {_count(v)}" for n, v in run.experiment.items()
-        )
-        lines.append(
-            f"{run.step}. {_few(run.configuration)} at {places}{_price(run.cost)}"
-        )
-        following = plan[number + 1].step if number + 1 < len(plan) else None
-        if following != run.step:
+        lines = []
+        for run in steps:
+            place = _place(run.experiment or {})
             lines.append(
-                f"   regret {run.expected_regret_before:.3f} to "
-                f"{run.expected_regret_after:.3f}: {run.why}"
+                f"{_few(run.configuration or {})}{place}{_price(run.cost)}"
             )
-    return _text("\n".join(lines))
+        lines.append(
+            f"regret {first.expected_regret_before:.3f} to "
+            f"{steps[-1].expected_regret_after:.3f}: {first.why}"
+        )
+        table.add_row(f" {step}", _text("\n".join(lines)))
+    return table
+
+
+def _place(fidelity: Mapping[str, float]) -> str:
+    """` at params 1.3B`; nothing where no run tells its size."""
+    if list(fidelity) == [NO_SIZE]:
+        return ""
+    return " at " + ", ".join(f"{n} {_count(v)}" for n, v in fidelity.items())
 
 
 def _few(configuration: dict[str, Any]) -> str:
@@ -115,7 +124,7 @@ def _few(configuration: dict[str, Any]) -> str:
 
 
 def _settings_in_line(configuration: dict[str, Any]) -> str:
-    return ", ".join(f"{n}={_short(v)}" for n, v in configuration.items())
+    return ", ".join(f"{n} = {_short(v)}" for n, v in configuration.items())
 
 
 def _price(cost: dict[str, float | None]) -> str:
@@ -279,14 +288,9 @@ def _runs(helpful: dict[str, str]) -> Table:
 
 
 def _help(run: Help) -> str:
-    places = ", ".join(f"{n} {_count(v)}" for n, v in run.experiment.items())
-    settings = ", ".join(
-        f"{n} = {_short(v)}" for n, v in run.configuration.items()
+    return (
+        f"{_few(run.configuration)}{_place(run.experiment)}{_price(run.cost)}"
     )
-    cost = run.cost.get("flops")
-    price = f": {cost:.2g} FLOPs" if cost else ""
-    few = settings if len(run.configuration) <= 6 else "the best mixture"
-    return f"{few} at {places}{price}"
 
 
 def _footer(advice: Advice) -> Text:

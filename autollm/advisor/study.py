@@ -28,6 +28,7 @@ from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
 from autollm.advisor.question import (
     Question,
+    as_typed,
     make_question,
     refined,
     widened,
@@ -100,6 +101,11 @@ class Study:
         return names_of(
             self.question.space, self.evidence.columns, self.evidence.runs
         )
+
+    def run_at(self, point: np.ndarray) -> dict[str, Any]:
+        """A point [d] as a run to make: the user's columns, numbers as typed."""
+        space = self.question.space
+        return self.names.show(as_typed(space, space.decode(point)))
 
     def native(self, name: str) -> str:
         """The user's own word for a knob, fidelity or objective."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.question import further_level, refined
+from autollm.advisor.question import as_typed, further_level, refined
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 
@@ -61,3 +61,27 @@ def test_refined__candidates__lie_at_most_half_an_octave_apart():
     assert octaves.max() <= 0.6
     assert octaves.min() >= 0.4
     assert set(levels) <= set(found.levels)
+
+
+@pytest.mark.parametrize(
+    ("scale", "levels", "value", "expected"),
+    [
+        ("log", (1e-4, 1e-3), 0.00053013, 0.00053),
+        (
+            "log",
+            (1e-4, 1e-3),
+            0.0000991,
+            1e-4,
+        ),  # a level, but for the fit's digits
+        ("log", (64.0, 128.0, 256.0), 138.3, 128.0),
+        ("log", (64.0, 128.0, 256.0), 700.0, 512.0),
+        ("log", (96.0, 200.0), 138.3, 140.0),
+        ("linear", (0.0, 0.1), 0.0344, 0.034),
+        ("categorical", ("adamw", "muon"), "muon", "muon"),
+    ],
+)
+def test_as_typed__number_of_a_fit__is_what_a_person_would_type(
+    scale, levels, value, expected
+):
+    space = Space((Knob("k", scale, levels),))
+    assert as_typed(space, {"k": value}) == {"k": expected}
