@@ -123,7 +123,7 @@ def test_build_run__objective__decides_the_status(loss, status, reason):
         ({"bs": ""}, "bs is missing or empty"),
         ({"N": "0"}, "N=0.0 is not a positive"),
         ({"D": "inf"}, "D=inf is not a positive"),
-        ({"smooth loss": "n/a"}, "smooth loss must be a number"),
+        ({"smooth loss": "2,4,1"}, "smooth loss must be a number"),
     ],
 )
 def test_build_run__value_that_does_not_fit__is_named(change, message):

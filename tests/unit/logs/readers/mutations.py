@@ -182,6 +182,17 @@ def lines_of(records):
     return b"".join(json.dumps(r).encode() + b"\n" for r in (head, *records))
 
 
+def json_document():
+    """Runs as a list of objects."""
+    runs = [{"run": f"r{i}", "lr": 0.1 / i, "loss": 2 + i} for i in range(1, 9)]
+    text = json.dumps({"runs": runs}, indent=1)
+    opened = Opened("runs.json", text.encode())
+    reader = next(
+        r for r in file_readers() if r.matches(opened.name, opened.data)
+    )
+    return Subject("runs.json", reader, opened)
+
+
 def subjects():
     """A reader and an input each: every folder and file reader is among them."""
     found = [*fetched(), plain_folder()]
@@ -200,6 +211,7 @@ def subjects():
     for path in sorted((FIXTURES / "wandb").glob("*finished1/*.wandb")):
         opened = opened_file(path)
         found.append(Subject("wandb-file", file_readers()[0], opened))
+    found.append(json_document())
     result = next((FIXTURES / "ray").glob("sweep/*/result.json"))
     opened = opened_file(result)
     reader = next(
