@@ -178,6 +178,8 @@ def _flattened(table: pa.Table) -> pa.Table:
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
     names = table.column_names
+    if not names:  # a table without columns would have lost its rows
+        raise RecordError("objects without a single cell")
     if len(set(names)) < len(names):
         raise RecordError("a column once nested and once dotted")
     columns = []

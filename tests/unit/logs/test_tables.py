@@ -471,6 +471,7 @@ JUNK = st.one_of(
 )
 
 
+@example(lines=[b'{"":{}}'], file_format="jsonl", block=1)
 @settings(max_examples=200, deadline=None)
 @given(
     lines=st.lists(JUNK, max_size=12),
