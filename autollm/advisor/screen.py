@@ -31,7 +31,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MARK = {"yes": "green", "partly": "yellow", "no": "red"}
 NO_NUMBER = math.inf
 MOST_SETTINGS = 8
-"""Of a configuration, in one line."""
+"""Of a configuration; of more the largest are shown, and the rest counted."""
 COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 VERDICTS = {
     "fine": "green",
@@ -114,17 +114,18 @@ def _place(fidelity: Mapping[str, float]) -> str:
 
 
 def _few(configuration: dict[str, Any]) -> str:
-    if len(configuration) > MOST_SETTINGS:
-        heaviest = sorted(
-            configuration.items(), key=lambda item: -_size(item[1])
-        )
-        configuration = dict(heaviest[: MOST_SETTINGS - 2])
-        return f"{_settings_in_line(configuration)}, ... (--json)"
-    return _settings_in_line(configuration)
+    """Settings in a line."""
+    kept = _heaviest(configuration)
+    told = ", ".join(f"{n} = {_short(v)}" for n, v in kept.items())
+    return told if len(kept) == len(configuration) else f"{told}, ... (--json)"
 
 
-def _settings_in_line(configuration: dict[str, Any]) -> str:
-    return ", ".join(f"{n} = {_short(v)}" for n, v in configuration.items())
+def _heaviest(configuration: dict[str, Any]) -> dict[str, Any]:
+    """All settings; of many, as in a mixture, the six largest."""
+    if len(configuration) <= MOST_SETTINGS:
+        return configuration
+    ordered = sorted(configuration.items(), key=lambda item: -_size(item[1]))
+    return dict(ordered[: MOST_SETTINGS - 2])
 
 
 def _price(cost: dict[str, float | None]) -> str:
@@ -206,18 +207,18 @@ def _promise(entry: Proposal, objective: str) -> str:
 
 
 def _settings(configuration: dict[str, Any]) -> dict[str, str]:
-    """Name -> value; of many, as in a mixture, the six largest."""
-    if len(configuration) <= 8:
-        return {n: _short(v) for n, v in configuration.items()}
-    ordered = sorted(configuration.items(), key=lambda item: -_size(item[1]))
-    shown = {n: _short(v) for n, v in ordered[:6]}
-    shown[f"... {len(configuration) - 6} more (--json, --write)"] = ""
+    """Name -> value; how many more there are stands last."""
+    kept = _heaviest(configuration)
+    shown = {n: _short(v) for n, v in kept.items()}
+    n_more = len(configuration) - len(kept)
+    if n_more:
+        shown[f"... {n_more} more (--json, --write)"] = ""
     return shown
 
 
 def _ranges(entry: Proposal) -> dict[str, str]:
     """Knob -> what costs at most 1 % more compute."""
-    if entry.acceptable is None or len(entry.acceptable) > 8:
+    if entry.acceptable is None or len(entry.acceptable) > MOST_SETTINGS:
         return {}
     told = {}
     for name, allowed in entry.acceptable.items():

@@ -96,7 +96,7 @@ def parse_record(line: str) -> Record:
             unknown field, a wrong type.
     """
     try:
-        raw = json.loads(line, object_pairs_hook=_object)
+        raw = json.loads(line, object_pairs_hook=object_of)
     except (json.JSONDecodeError, RecursionError) as error:
         raise RecordError(f"not a JSON line: {error}") from None
     except ValueError:  # a whole number of more digits than Python reads
@@ -129,7 +129,12 @@ def parse_record(line: str) -> Record:
     return dataclasses.replace(record, **_floats(record))
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs, for `json.loads`.
+
+    Raises:
+        RecordError: a key stands twice, of which JSON would keep one.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

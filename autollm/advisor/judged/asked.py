@@ -31,7 +31,7 @@ from autollm.advisor.judged.questions import (
     hidden_experiments,
     sayable,
 )
-from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.sources import tables
 from autollm.advisor.study import Study
 from autollm.core.identity import code_digest, identity_of
@@ -102,12 +102,10 @@ def answer(
     the study said.
     """
     key = f"{hidden.question_id} | {seed}"
-    identity = identity_of(
-        {
-            "code": code_digest([ASKING]),
-            "rows": hidden.table.whole.table_id,
-            "policies": {p: _policy_code(p) for p in policies},
-        }
+    identity = made_by(
+        ASKING,
+        hidden.table.whole.table_id,
+        policies={p: _policy_code(p) for p in policies},
     )
     return records.known(
         "picks",
@@ -194,12 +192,7 @@ def bootstraps(
     progress = Progress("rows resampled", len(questions))
     found = {}
     for i, hidden in enumerate(questions, 1):
-        identity = identity_of(
-            {
-                "code": code_digest([ASKING]),
-                "rows": hidden.table.whole.table_id,
-            }
-        )
+        identity = made_by(ASKING, hidden.table.whole.table_id)
         known = records.known(
             "bootstraps",
             hidden.question_id,

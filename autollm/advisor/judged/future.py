@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.judged.questions import CHEAPER
-from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.sources import Table
 from autollm.advisor.laws import ladder_of
 from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.response import Response, fit_response
 from autollm.advisor.study import rows_of
-from autollm.core.identity import code_digest, identity_of
 from autollm.core.progress import Progress
 
 LEAST_EXPERIMENTS = 5
@@ -65,9 +64,7 @@ def forecasts_of(
     progress = Progress("loss laws ahead", len(wanted))
     found = []
     for i, table in enumerate(wanted, 1):
-        identity = identity_of(
-            {"code": code_digest([__name__]), "rows": table.whole.table_id}
-        )
+        identity = made_by(__name__, table.whole.table_id)
         known = records.known(
             "future",
             table.name,

@@ -17,7 +17,7 @@ from typing import Any
 
 from autollm.advisor.evidence import Said
 from autollm.advisor.judged.questions import Drawn, Hidden, draw
-from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.rewriting import (
     FORMATS,
     LOSS,
@@ -31,7 +31,6 @@ from autollm.advisor.judged.rewriting import (
 from autollm.advisor.recommend import recommend
 from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import scratch_folder
-from autollm.core.identity import code_digest, identity_of
 from autollm.core.progress import Progress
 
 OPTUNA = "Optuna dataframe"
@@ -101,12 +100,7 @@ def _read(
     hidden: Hidden,
     records: Records,
 ) -> list[Reading]:
-    identity = identity_of(
-        {
-            "code": code_digest([__name__]),
-            "rows": hidden.table.whole.table_id,
-        }
-    )
+    identity = made_by(__name__, hidden.table.whole.table_id)
     known = records.known(
         "reading",
         hidden.question_id,

@@ -27,11 +27,10 @@ from autollm.advisor.judged.questions import (
     draw,
     stream_of,
 )
-from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.plan import Budget, plan_of
 from autollm.advisor.study import study
 from autollm.core.errors import AutoLLMError
-from autollm.core.identity import code_digest, identity_of
 from autollm.core.progress import Progress
 
 SHARES = (0.01, 0.03, 0.1)
@@ -215,9 +214,7 @@ def _known(
     seed: int,
     records: Records,
 ) -> dict[str, Any]:
-    identity = identity_of(
-        {"code": code_digest([__name__]), "rows": hidden.table.whole.table_id}
-    )
+    identity = made_by(__name__, hidden.table.whole.table_id)
     return records.known(
         "plans",
         f"{hidden.question_id} | {seed}",

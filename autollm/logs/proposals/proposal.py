@@ -336,12 +336,7 @@ def _tried(
         listed_columns.append(entry | dataclasses.asdict(role))
     is_usable = not problem and not book.questions and "knobs" in draft.raw
     return Proposal(
-        looked.name,
-        table.format,
-        table.n_rows + sum(r.n_lines_bad for r in looked.relations),
-        table.n_looked_at,
-        trial.n_land,
-        trial.n_set_aside,
+        *_counts(looked, table, trial),
         tuple(listed_columns),
         tuple(book.notes),
         tuple(book.questions),
@@ -364,12 +359,7 @@ def _as_said(
     )
     draft = Draft(raw={"schema": SCHEMA, **content})
     return Proposal(
-        looked.name,
-        table.format,
-        table.n_rows + sum(r.n_lines_bad for r in looked.relations),
-        table.n_looked_at,
-        trial.n_land,
-        trial.n_set_aside,
+        *_counts(looked, table, trial),
         (),
         tuple(book.notes),
         (),
@@ -377,6 +367,21 @@ def _as_said(
         draft.text(),
         None if problem else mapping,
         problem,
+    )
+
+
+def _counts(
+    looked: Looked, table: Table, trial: Trial
+) -> tuple[str, str, int, int, int, int]:
+    """The first fields of a proposal: what was looked at, and how much of it lands."""
+    n_bad = sum(relation.n_lines_bad for relation in looked.relations)
+    return (
+        looked.name,
+        table.format,
+        table.n_rows + n_bad,
+        table.n_looked_at,
+        trial.n_land,
+        trial.n_set_aside,
     )
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from autollm.core.errors import RecordError
+from autollm.core.records import object_of
 from autollm.logs.reading import decode_line, split_lines, too_long
 from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, OpenedFile, Relation
 from autollm.logs.tables.blocks import (
@@ -227,7 +228,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     text = decode_line(line).removeprefix("\ufeff")
     check_depth(line)
     try:
-        raw = json.loads(text, object_pairs_hook=_object)
+        raw = json.loads(text, object_pairs_hook=object_of)
         values = flatten(raw) if isinstance(raw, dict) else None
         json.dumps(values, ensure_ascii=False).encode()
     except (
@@ -249,15 +250,6 @@ def check_depth(line: bytes) -> None:
         raise RecordError(
             f"not a JSON line of a log: nested more than {MAX_DEPTH} deep"
         )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(n for n in names if names.count(n) > 1)
-        raise RecordError(f"the key {twice!r} stands twice in one object")
-    return found
 
 
 def flatten(raw: dict[str, Any], prefix: str = "") -> dict[str, Any]:
