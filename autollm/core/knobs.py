@@ -315,9 +315,10 @@ def _encode_linear(knob: Knob, value: Any) -> float:
 def _encode_ordinal(knob: Knob, value: Any) -> float:
     if not all(map(is_number, knob.levels)):
         return float(knob._rank(value, value))
-    return float(
-        np.argmin(np.abs(np.asarray(knob.levels) - _finite(knob, value)))
-    )
+    levels = np.asarray(knob.levels, dtype=float)
+    # beyond the ends all levels may look equally far in float64
+    inside = np.clip(float(_finite(knob, value)), levels[0], levels[-1])
+    return float(np.argmin(np.abs(levels - inside)))
 
 
 def _encode_categorical(knob: Knob, value: Any) -> np.ndarray:

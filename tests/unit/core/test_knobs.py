@@ -241,6 +241,11 @@ def test_knob__anything_at_all__is_a_finite_point_or_a_space_error(knob, value):
     assert np.isfinite(point).all()
 
 
+@pytest.mark.parametrize("value", [2**63, 10**300])
+def test_ordinal_knob__more_than_an_int64_holds__is_the_largest_level(value):
+    assert HEADS.encode(value) == HEADS.encode(HEADS.levels[-1])
+
+
 @pytest.mark.parametrize("knob", [RATE, DROPOUT, LAYERS, BATCH, HEADS])
 @pytest.mark.parametrize(
     "value",
