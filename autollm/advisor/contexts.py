@@ -11,7 +11,7 @@ Invariant: runs of two contexts never stand in one experiment table.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -55,10 +55,9 @@ def choose_context(
             f"only runs of the context {kept} count; {others} other contexts are left "
             "out"
         )
-        if not wanted:
-            text += (
-                f". Fix: --context {_spelled(kept, contexts)} for another one"
-            )
+        another = _spelled(kept, contexts)
+        if another and not wanted:
+            text += f". Fix: --context {another} for another one"
         notes.append(("context-left-out", text))
         notes += _confounded(contexts)
     chosen = pa.array(sorted(known[kept].experiments))
@@ -121,10 +120,13 @@ def _fitting(
 
 
 def _spelled(kept: str, contexts: Mapping[str, _Found]) -> str:
-    """Another context, as it is asked for."""
-    others = sorted(set(contexts) - {kept})
-    values = json.loads(others[0])
-    return ",".join(f"{name}={value}" for name, value in values.items())
+    """Another context with an outcome, as it is asked for; empty where there is none,
+    or it has no setting to name it by."""
+    for text in sorted(set(contexts) - {kept, NO_CONTEXT}):
+        if contexts[text].n_outcomes:
+            values = json.loads(text)
+            return ",".join(f"{name}={value}" for name, value in values.items())
+    return ""
 
 
 def _confounded(contexts: Mapping[str, _Found]) -> list[tuple[str, str]]:
@@ -133,9 +135,15 @@ def _confounded(contexts: Mapping[str, _Found]) -> list[tuple[str, str]]:
     fidelities = [f for c in with_outcomes for f in c.fidelities]
     if len(with_outcomes) < 2 or len(set(fidelities)) < len(fidelities):
         return []
-    names = sorted({name for text in contexts for name in json.loads(text)})
     text = (
-        f"{' and '.join(names)} changes with scale and never within one: what it does "
+        f"{' and '.join(_changing(contexts))} changes with scale and never within one: what it does "
         "and what scale does cannot be told apart. Fix: runs of both at one size."
     )
     return [("confounded-context", text)]
+
+
+def _changing(contexts: Iterable[str]) -> list[str]:
+    """Settings that have not the same value in all contexts."""
+    told = [json.loads(text) for text in contexts]
+    names = sorted(set().union(*told))
+    return [n for n in names if any(t.get(n) != told[0].get(n) for t in told)]
