@@ -184,13 +184,10 @@ def _parts(
     shares = np.linspace(0, 1, N_STEPS)
     found = {}
     for part, weight in weights.items():
-        rest = max(1 - weight, 1e-9)
         at = np.unique(np.append(shares, weight))
         points = np.tile(point, (len(at), 1))
         for i, share in enumerate(at):
-            moved = {p: w * (1 - share) / rest for p, w in weights.items()}
-            moved[part] = share
-            points[i, where] = knob.encode(moved)
+            points[i, where] = knob.encode(_with_share(weights, part, share))
         allowed = _allowed(study, points, most)
         here = int(np.argmin(np.abs(at - weight)))
         first = here
@@ -199,6 +196,22 @@ def _parts(
             first -= 1
         while last < len(at) - 1 and allowed[last + 1]:
             last += 1
-        column = study.names.spelling(f"{knob.name}.{part}").column
-        found[column] = [float(f"{at[i]:.4g}") for i in (first, last)]
+        name = f"{knob.name}.{part}"
+        ends = [study.names.value(name, at[i]) for i in (first, last)]
+        found[study.names.spelling(name).column] = ends
     return found
+
+
+def _with_share(
+    weights: dict[str, float], part: str, share: float
+) -> dict[str, float]:
+    """A mixture with another share of one part; the others keep their proportions, and
+    have equal shares where none of them was in it."""
+    rest = 1 - weights[part]
+    moved = {}
+    for other, weight in weights.items():
+        of_rest = 1 / max(len(weights) - 1, 1)
+        if rest > 0:
+            of_rest = weight / rest
+        moved[other] = (1 - share) * of_rest
+    return moved | {part: share}

@@ -1,0 +1,82 @@
+"""A study of a known policy: what a configuration loses is a formula, so that what is
+told of it can be computed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from autollm.advisor.loss_law import Forecast, LossLaw
+from autollm.advisor.native import names_of
+from autollm.advisor.study import Noise
+from autollm.core.knobs import Knob
+from autollm.core.space import Space
+
+
+class KnownPolicy:
+    """u of points [n, d] is the formula's, in every draw the same beside a shift."""
+
+    policy_id = "known"
+    draws_differ = False
+
+    def __init__(
+        self,
+        formula: Callable[[np.ndarray], np.ndarray],
+        shifts: Iterable[float] = (0.0,),
+    ):
+        self._formula = formula
+        self._shifts = np.array(list(shifts))
+        self.weights = np.full(len(self._shifts), 1 / len(self._shifts))
+
+    def sampled(self, points: np.ndarray) -> np.ndarray:
+        return self._formula(points)[None] + self._shifts[:, None]
+
+
+def law_of(
+    mean: float = 2.0, floor: float = 1.5, slope: float = -0.05, sd: float = 0.1
+) -> LossLaw:
+    """A law of loss with these figures at the target; its forecast is nearly normal."""
+    return LossLaw(
+        "power",
+        {"E": floor, "A": mean - floor, "exponent_params": 0.3},
+        Forecast(mean, sd, 1e6),
+        {floor: mean},
+        slope,
+        0.0,
+        5,
+    )
+
+
+def study_of(
+    knobs: Iterable[Knob],
+    formula: Callable[[np.ndarray], np.ndarray],
+    *,
+    spread: float = 0.4,
+    law: LossLaw | None = None,
+    shifts: Iterable[float] = (0.0,),
+    keeps: Callable[[np.ndarray], np.ndarray] | None = None,
+    columns: Mapping[str, str] | None = None,
+    runs: Iterable[Mapping[str, Any]] = (),
+    **more: Any,
+) -> Any:
+    """What worth.py and check.py read of a study."""
+    space = Space(tuple(knobs))
+
+    def all_kept(points: np.ndarray) -> np.ndarray:
+        return np.ones(len(points), dtype=bool)
+
+    return SimpleNamespace(
+        question=SimpleNamespace(space=space, keeps=keeps or all_kept),
+        policy=KnownPolicy(formula, shifts),
+        names=names_of(space, columns or {}, runs),
+        spread=spread,
+        loss_law=law,
+        noise=Noise(None, "none"),
+        optimism=0.0,
+        sign=1.0,
+        **more,
+    )
