@@ -25,8 +25,8 @@ from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import Told
 from autollm.advisor.options import Options
 from autollm.advisor.study import Study, Tried, after, study
-from autollm.advisor.target import parse_target, resolve_target
-from autollm.core.errors import AdviceError
+from autollm.advisor.target import parse_target, resolve_target, size_of
+from autollm.core.errors import AdviceError, QuestionError, UnknownNameError
 
 Runs = str | Path | Sequence[str | Path] | Evidence
 """Logs by path; none: what has landed in the home."""
@@ -107,6 +107,7 @@ def target_of_budget(
 
     Raises:
         AdviceError: the law has no term for each, or compute is no product of them.
+        QuestionError: `fixed` holds another name, or both.
     """
     experiments = evidence.table.experiments
     first = experiments[0]
@@ -120,7 +121,19 @@ def target_of_budget(
     per_product = first.compute_flops / 2.0 ** first.z.sum()
     product = budget_flops / per_product
     known = {evidence.native(n).lower(): n for n in first.fidelity}
-    given = {known.get(n.lower(), n): v for n, v in fixed.items()}
+    known |= {n.lower(): n for n in first.fidelity}
+    given: dict[str, float] = {}
+    for name, value in fixed.items():
+        if name.lower() not in known:
+            raise QuestionError(
+                f"--fix: {UnknownNameError('coordinate', name, known)}"
+            )
+        given[known[name.lower()]] = size_of(value, f"{name}={value}")
+    if len(given) > 1:
+        raise QuestionError(
+            f"--fix says {' and '.join(given)}, and --budget their product. Fix: leave "
+            "one of them out."
+        )
     if "params" in given:
         return {"params": given["params"], "tokens": product / given["params"]}
     if "tokens" in given:

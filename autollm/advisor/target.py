@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
 
 from autollm.advisor.answer import Assumption
 from autollm.core.errors import QuestionError
@@ -32,20 +34,33 @@ def parse_target(text: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
-        name, sign, written = part.partition("=")
-        number = parse_number(written.strip()) if sign else None
-        if number is None or not math.isfinite(number) or number <= 0:
-            raise QuestionError(
-                f"--target: {part!r} is no coordinate. Expected NAME=NUMBER, such as "
-                "params=7e9,tokens=140B."
-            )
+        name, _, written = part.partition("=")
+        number = size_of(written.strip() if name.strip() else None, part)
         if found.get(name.strip(), number) != number:
             raise QuestionError(
                 f"--target: {name.strip()} is said twice, {found[name.strip()]:g} and "
                 f"{number:g}. Fix: say it once."
             )
-        found[name.strip()] = float(number)
+        found[name.strip()] = number
     return found
+
+
+def size_of(written: Any, told: str) -> float:
+    """A coordinate's number, as a number or as people write it. `told`: how it was
+    said.
+
+    Raises:
+        QuestionError: no positive number.
+    """
+    number = parse_number(written)
+    if isinstance(written, Real) and not isinstance(written, (bool, int)):
+        number = float(written)
+    if number is None or not 0 < number < math.inf:
+        raise QuestionError(
+            f"--target: {told!r} is no coordinate. Expected NAME=NUMBER, such as "
+            "params=7e9,tokens=140B."
+        )
+    return float(number)
 
 
 def resolve_target(
@@ -58,8 +73,10 @@ def resolve_target(
     `columns`: canonical name -> the user's; both may be said, in any case.
 
     Raises:
-        QuestionError: an unknown name, or a coordinate that varies and was not said.
+        QuestionError: an unknown name, no positive number, or a coordinate that varies
+            and was not said.
     """
+    said = {n: size_of(v, f"{n}={v}") for n, v in said.items()}
     experiments = list(experiments)
     names = list(experiments[0].fidelity)
     spelled = {n.lower(): n for n in names}
