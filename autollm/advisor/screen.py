@@ -26,6 +26,7 @@ from autollm.advisor.answer import (
     Proposal,
 )
 from autollm.advisor.target import NO_SIZE
+from autollm.core.knobs import is_number
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MARK = {"yes": "green", "partly": "yellow", "no": "red"}
@@ -223,7 +224,7 @@ def _ranges(entry: Proposal) -> dict[str, str]:
     told = {}
     for name, allowed in entry.acceptable.items():
         ends = [_short(v) for v in allowed]
-        is_range = len(allowed) == 2 and _size(allowed[0]) < NO_NUMBER
+        is_range = len(allowed) == 2 and is_number(allowed[0])
         if len(set(ends)) == 1:
             told[name] = "no other"
         elif is_range:
@@ -336,7 +337,7 @@ def _share(interval: Interval | None) -> str:
 
 
 def _size(value: Any) -> float:
-    return abs(value) if isinstance(value, (int, float)) else NO_NUMBER
+    return abs(value) if is_number(value) else NO_NUMBER
 
 
 def _short(value: Any) -> str:
@@ -347,11 +348,11 @@ def _short(value: Any) -> str:
 
 
 def _count(value: float) -> str:
-    """A size as people write it: 7B, 62.5M, 0.25."""
+    """A size as people write it: 7B, 62.5M, 250000, 0.25."""
     for factor, letter in COUNTS:
         if abs(value) >= factor:
             return f"{value / factor:.4g}{letter}"
-    return f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _text(text: str) -> Text:
