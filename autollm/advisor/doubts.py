@@ -72,7 +72,8 @@ def edge(study: Study) -> Iterator[Warn]:
         sides = [level.edge[j] for level in study.response.levels]
         n = sum(1 for side in sides if side)
         if n and (n >= len(sides) / 3 or sides[-1]):
-            where = "above" if sum(sides) > 0 else "below"
+            beyond = {1: "above", -1: "below"}
+            where = " or ".join(w for s, w in beyond.items() if s in sides)
             yield Warn(
                 "edge",
                 f"the optimum of {study.native(name)} lies {where} what was "
