@@ -6,6 +6,8 @@ Invariant: only what was saved can be told of.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,21 +131,40 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
 
     objective = entry.answer["objective"]["name"]
     keys = entry.answer["recommendations"][0]["configuration"]
-    lacking = [key for key in keys if key not in values]
+    configuration = {key: _said(key, keys, values) for key in keys}
+    lacking = [key for key in keys if configuration[key] is None]
     if lacking:
         raise QuestionError(
             f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}."
         )
-    outcome = parse_number(values.get(objective))
+    outcome = parse_number(_said(objective, (objective,), values))
+    is_number = outcome is not None and math.isfinite(outcome)
+    if status == "diverged" and not is_number:  # what was logged last
+        outcome = None
     if outcome is None and status == "finished":
         raise QuestionError(
             f"--run lacks the outcome {objective}. Fix: --run ...,{objective}=VALUE, or "
             "--status diverged."
         )
-    configuration = {key: values[key] for key in keys}
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
     return ledger.Told(configuration, number, status, rank, name)
+
+
+def _said(name: str, names: Iterable[str], values: dict[str, Any]) -> Any:
+    """The value of one of several names, spelt so or by its last part alone, as files
+    leave out the prefixes of trackers; None where there is none, or no one.
+    """
+    if name in values:
+        return values[name]
+    last = _last(name)
+    found = [value for key, value in values.items() if _last(key) == last]
+    is_clear = [_last(other) for other in names].count(last) == 1
+    return found[0] if is_clear and len(found) == 1 else None
+
+
+def _last(name: str) -> str:
+    return name.replace("/", ".").rsplit(".", 1)[-1]
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ Invariant: with --json the error object goes to stdout, and nothing else does.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -104,7 +105,6 @@ def explored(
     from autollm.advisor.evidence import Said
     from autollm.advisor.options import Options
     from autollm.advisor.recommend import explore
-    from autollm.advisor.written import read_plan
     from autollm.core.places import resolve
 
     said = Said(
@@ -118,7 +118,7 @@ def explored(
     options = Options(
         trials,
         said,
-        read_plan(plan) if plan else None,
+        _planned(plan) if plan else None,
         tried,
         asked.constraints,
         _flops(asked.budget) if asked.budget else None,
@@ -184,11 +184,24 @@ def _pairs(text: str, option: str) -> dict[str, str]:
 
     found = {}
     for part in split(text):
-        name, sign, column = part.partition("=")
-        if not sign or not column:
+        name, _, column = part.partition("=")
+        if not name.strip() or not column:
             raise QuestionError(f"{option}: {part!r}, expected NAME=VALUE")
         found[name.strip()] = column.strip()
     return found
+
+
+def _planned(path: Path) -> dict[str, Any]:
+    """A configuration of the user's own."""
+    from autollm.advisor.written import read_plan
+    from autollm.core.errors import QuestionError
+
+    try:
+        return read_plan(path)
+    except FileNotFoundError:
+        raise QuestionError(
+            f"the configuration {path} is not there. Fix: name a YAML or JSON file."
+        ) from None
 
 
 def _flops(text: str) -> float:
@@ -197,7 +210,8 @@ def _flops(text: str) -> float:
     from autollm.core.values import parse_value
 
     value = parse_value(text)
-    if value is None or value.unit not in ("", "flops") or not value.number > 0:
+    is_flops = value is not None and value.unit in ("", "flops")
+    if value is None or not is_flops or not 0 < value.number < math.inf:
         raise QuestionError(
             f"--budget {text!r}, expected FLOPs, such as 1e21flops"
         )

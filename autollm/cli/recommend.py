@@ -95,11 +95,11 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Say what the next expensive run should use, from runs that you already have."""
-    where = fix if budget else target
+    with_end = Ending(as_json)
+    where = with_end(lambda: _place(target, budget, fix))
     words = (where, objective, knobs, fidelity, mapping, source, budget)
     kept = tuple(constraint or ())
     typed = Asked(paths_of(runs), *words, kept, context)
-    with_end = Ending(as_json)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
     found, advice = with_end(
         lambda said: explored(said, trials, None, home, tried), asked
@@ -188,6 +188,26 @@ def plan(
     show_plan(advice, Console())
 
 
+def _place(target: str, budget: str, fix: str) -> str:
+    """Where to run: a target, or what a budget leaves fixed.
+
+    Raises:
+        QuestionError: both are said, or neither that they belong to.
+    """
+    from autollm.core.errors import QuestionError
+
+    if budget and target:
+        raise QuestionError(
+            f"--target {target} and --budget {budget} both say where to run. Fix: one "
+            "of them; with --budget, --fix params=7B holds a coordinate."
+        )
+    if fix and not budget:
+        raise QuestionError(
+            f"--fix {fix} belongs to --budget. Fix: --target {fix}, or add --budget."
+        )
+    return fix if budget else target
+
+
 def _asked(
     runs: list[Path] | None,
     target: str,
@@ -265,6 +285,7 @@ def _write(advice: Any, write: str, style: str) -> None:
     if write == "-":
         print(text, end="")
     else:
+        Path(write).parent.mkdir(parents=True, exist_ok=True)
         Path(write).write_text(text, encoding="utf-8")
 
 

@@ -422,7 +422,7 @@ FINE = ["finished"] * 35
     [
         (FINE, FEWER_ABOVE, -9.0, True),
         (FINE, EVEN, -9.0, False),
-        (FINE[1:] + ["diverged"], FEWER_ABOVE, -9.0, False),
+        ([*FINE[1:], "diverged"], FEWER_ABOVE, -9.0, False),
         (FINE[:29], FEWER_ABOVE, -9.0, False),
         (FINE, FEWER_ABOVE, -6.0, False),
     ],
