@@ -136,8 +136,9 @@ def _confounded(contexts: Mapping[str, _Found]) -> list[tuple[str, str]]:
     if len(with_outcomes) < 2 or len(set(fidelities)) < len(fidelities):
         return []
     text = (
-        f"{' and '.join(_changing(contexts))} changes with scale and never within one: what it does "
-        "and what scale does cannot be told apart. Fix: runs of both at one size."
+        f"{' and '.join(_changing(contexts))} changes with scale and never within one: "
+        "what it does and what scale does cannot be told apart. Fix: runs of both at one "
+        "size."
     )
     return [("confounded-context", text)]
 
