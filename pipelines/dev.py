@@ -19,6 +19,7 @@ from pathlib import Path
 from autollm.core.errors import BusyError
 from autollm.core.files import write_atomic
 from autollm.core.places import Places, resolve, silence_telemetry
+from autollm.core.progress import say
 from autollm.tracking import Tracker, store_uri
 from pipelines.dbt_project import prepared_project
 from pipelines.instance import install, open_instance
@@ -46,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dagster_port = free_port(options.dagster_port)
     mlflow_port = free_port(options.mlflow_port, taken=(dagster_port,))
     code_port = free_port(CODE_PORT, taken=(dagster_port, mlflow_port))
-    print(
+    say(
         f"Dagster  http://{HOST}:{dagster_port}   assets, runs, schedules\n"
         f"MLflow   http://{HOST}:{mlflow_port}   trainings, models\n"
         f"home     {places.home}\n"
         "Ctrl-C stops both.",
-        flush=True,
+        sys.stdout,
     )
     workspace = write_workspace(places, code_port)
     commands = [
@@ -185,10 +186,8 @@ def _serve(commands: Sequence[Sequence[str]], cwd: Path) -> int:
         while all(c.poll() is None for c in children):
             _pause(children)
         ended = next(c for c in children if c.poll() is not None)
-        print(
-            f"{' '.join(ended.args[:5])} ended with code {ended.returncode}",
-            file=sys.stderr,
-        )
+        command = " ".join(ended.args[:5])
+        say(f"{command} ended with code {ended.returncode}")
         return 1
     except KeyboardInterrupt:
         return 0

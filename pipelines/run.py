@@ -22,6 +22,7 @@ from autollm.core.errors import AutoLLMError
 from autollm.core.locks import hold
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.core.processes import die_with_parent_if_asked
+from autollm.core.progress import say
 from autollm.core.refusals import sentence_of
 from autollm.stages.settings import Settings, load_settings
 from pipelines import groups
@@ -62,13 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
         with hold_home(places, WAIT_S):
             return 0 if run(places, settings, options.job, options.to) else 1
     except AutoLLMError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except OSError as error:
-        said = sentence_of(error)
-        if said is None:
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        say(f"error: {sentence}")
         return 2
 
 
@@ -116,24 +117,19 @@ def reconcile_all(places: Places, instance: dg.DagsterInstance) -> None:
     from pipelines.instance import reconcile
 
     for run_id in reconcile(instance):
-        print(
-            f"Dagster run {run_id[:8]} was left by a killed process: marked as failed",
-            file=sys.stderr,
+        say(
+            f"Dagster run {run_id[:8]} was left by a killed process: marked as failed"
         )
     if (places.mlflow / "mlflow.db").exists():
         from autollm.tracking import Tracker
 
         for run_id in Tracker(places).close_orphans():
-            print(
+            say(
                 f"MLflow run {run_id[:8]} was left by a killed process: marked as "
-                "killed",
-                file=sys.stderr,
+                "killed"
             )
     for path in remove_litter(places):
-        print(
-            f"{path} was left unfinished by a killed process: deleted",
-            file=sys.stderr,
-        )
+        say(f"{path} was left unfinished by a killed process: deleted")
 
 
 def until(asset: str, graph: Any) -> set[dg.AssetKey]:

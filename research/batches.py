@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from autollm.agent.practice import Example, practice_example
-from autollm.agent.tokenizer import CALL_CLOSE, RUN_OPEN, value_ids
 from autollm.agent.transcript import TOOLS
+from research.practice import Example, practice_example
+from research.tokenizer import CALL_CLOSE, RUN_OPEN, value_ids
 
 PAD_TO = 64
 MAX_TOKENS = 512

@@ -27,13 +27,13 @@ from autollm.agent.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from autollm.agent.model import build_model, n_parameters
-from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, Strict, load_profile
-from autollm.agent.tokenizer import CHAT_TEMPLATE, build_tokenizer, value_ids
 from autollm.core.identity import checkpoint_digest
 from research.batches import CHUNK, TOOL_STUBS, Batch, Encoder, stream
+from research.model import build_model, n_parameters
 from research.muon import Muon
+from research.practice import practice_example
+from research.tokenizer import CHAT_TEMPLATE, build_tokenizer, value_ids
 
 TOKENIZER_SEEDS = range(999_999_000, 1_000_000_000)
 VALIDATION_CHUNK = 1_000_000

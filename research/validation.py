@@ -3,7 +3,7 @@ FOLDER... [--home HOME]`.
 
 Frozen generated ones, where beside the agent stand two rules that use the same text
 (copying the nearest cheap experiment's best rows, and the trend); and with a home, the
-recorded validation tasks and those of curriculum.far_tasks. Invariant: seeds of
+recorded validation tasks and those of far_tasks. Invariant: seeds of
 generated tasks are never used for training.
 """
 
@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from autollm.agent.curriculum import far_tasks, train_tasks
+from autollm.agent.curriculum import train_tasks
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.policy import AgentPolicy, Play, play, traced_share
+from autollm.agent.policy import AgentPolicy, Play, play
 from autollm.agent.profiles import TRAIN_SUITES
+from autollm.agent.transcript import Message, traced_numbers
 from autollm.gym.environments.text import TextEnv
+from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.task import Task
@@ -41,6 +43,40 @@ def validation_envs(
         env = TextEnv(lambda episode=episode: episode)
         out.append((env, env.reset()))
     return out
+
+
+def far_tasks(
+    suites: Sequence[str], table: OutcomeTable, ratio: float = 2.5
+) -> list[Task]:
+    """Train and validation targets with only the evidence that is at least `ratio`
+    times cheaper, where that is two experiments or more: how a checkpoint extrapolates,
+    seen without a test target.
+    """
+    tasks = [
+        *train_tasks(suites, table),
+        *train_tasks(suites, table, "validation"),
+    ]
+
+    def cost(experiment_id: str) -> float:
+        return table.experiments[table.index(experiment_id)].compute_flops
+
+    seen = sorted({e for t in tasks for e in (t.target, *t.evidence)}, key=cost)
+    far = []
+    for task in tasks:
+        most = cost(task.target) / ratio
+        evidence = tuple(e for e in seen if cost(e) <= most)
+        if len(evidence) > 1:
+            far.append(task.with_(evidence=evidence))
+    return far
+
+
+def traced_share(conversations: Sequence[list[Message]]) -> float:
+    """Share of the numbers in thoughts that stand in what the agent had read before; 1
+    where there are none.
+    """
+    counts = [traced_numbers(c) for c in conversations]
+    total = sum(n for _, n in counts)
+    return sum(t for t, _ in counts) / total if total else 1.0
 
 
 def scores(plays: list[Play]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The research agent: a language model that plays the gym's text view.
 
-    landscapes -> practice (labelled episodes) -> pretrain (base checkpoint)
+    landscapes -> practice (labelled episodes) -> research/pretrain (base checkpoint)
     trajectories (the teacher plays) -> sft -> grpo -> checkpoints generation
     (transformers | vLLM server) -> policy (the agent as a policy, for evaluation)
 

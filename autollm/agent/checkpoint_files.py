@@ -64,8 +64,8 @@ def check_files(folder: str | Path, digest: str = "") -> None:
     Raises:
         CheckpointError: a file is missing or altered, or it is another checkpoint.
     """
-    said = read_metadata(folder).get("files", {})
-    for name, sha256 in said.items():
+    recorded = read_metadata(folder).get("files", {})
+    for name, sha256 in recorded.items():
         path = Path(folder) / name
         if not path.exists():
             raise CheckpointError(f"{path} is missing. Fix: {AGAIN}")

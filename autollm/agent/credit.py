@@ -98,15 +98,15 @@ class TurnCreditTrainer(GRPOTrainer):
                 gains, self.num_generations, self._discount, self._first_trial
             )
             n_trials = [len(env.episode.trials) for env in self.environments]
-            held = np.zeros_like(advantages)
-            held[:, : self._first_trial - 1] = 1
+            is_held = np.zeros_like(advantages)
+            is_held[:, : self._first_trial - 1] = 1
             by_token = [
                 spread(
                     torch.as_tensor(x, dtype=torch.float32),
                     out["tool_mask"].cpu(),
                     torch.tensor(n_trials),
                 )
-                for x in (advantages, held)
+                for x in (advantages, is_held)
             ]
             out["advantages"], out["held"] = (
                 x.to(out["advantages"]) for x in by_token
@@ -126,11 +126,11 @@ class TurnCreditTrainer(GRPOTrainer):
             return loss
         wrote = inputs["completion_mask"] * inputs["tool_mask"]
         away = inputs["ref_per_token_logps"] - self._logps
-        held = (
+        kl = (
             (away.exp() - away - 1) * inputs["held"] * wrote
         ).sum() / wrote.sum()
         return (
-            loss + self._hold * held / self.current_gradient_accumulation_steps
+            loss + self._hold * kl / self.current_gradient_accumulation_steps
         )  # as TRL scales its own terms
 
 

@@ -45,31 +45,6 @@ def train_tasks(
     return [t for t in tasks if {t.target, *t.evidence} <= recorded]
 
 
-def far_tasks(
-    suites: Sequence[str], table: OutcomeTable, ratio: float = 2.5
-) -> list[Task]:
-    """Train and validation targets with only the evidence that is at least `ratio`
-    times cheaper, where that is two experiments or more: how a checkpoint extrapolates,
-    seen without a test target.
-    """
-    tasks = [
-        *train_tasks(suites, table),
-        *train_tasks(suites, table, "validation"),
-    ]
-
-    def cost(experiment_id: str) -> float:
-        return table.experiments[table.index(experiment_id)].compute_flops
-
-    seen = sorted({e for t in tasks for e in (t.target, *t.evidence)}, key=cost)
-    far = []
-    for task in tasks:
-        most = cost(task.target) / ratio
-        evidence = tuple(e for e in seen if cost(e) <= most)
-        if len(evidence) > 1:
-            far.append(task.with_(evidence=evidence))
-    return far
-
-
 def recorded_row(
     tasks: Sequence[Task], rng: np.random.Generator, trials: int
 ) -> Row:

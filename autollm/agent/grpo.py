@@ -77,14 +77,9 @@ def train_grpo(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
         trainer.train(resume_from_checkpoint=last_complete(out / "trainer"))
-    recorded = sorted(
-        {t.target for t in tasks if t.task_id in set(dataset["task_id"])}
-    )
-    stage = (
-        "sft-rl"
-        if read_metadata(base_checkpoint).get("stage") == "sft"
-        else "rl"
-    )
+    played = set(dataset["task_id"])
+    targets = {task.target for task in tasks if task.task_id in played}
+    start_stage = read_metadata(base_checkpoint).get("stage")
     return finish(
         trainer.model,
         base.tokenizer,
@@ -92,22 +87,30 @@ def train_grpo(
         str(base_checkpoint),
         out,
         {
-            "trained_on": "play of generated landscapes"
-            + (
-                f" and the train split of {', '.join(suites)}"
-                if recorded
-                else ""
-            ),
-            "experiments": recorded,
+            **_metadata(config, sorted(targets), suites),
             "table_id": table.table_id,
-            "profile": config.profile,
-            "stage": stage,
-            "config": config.model_dump(mode="json"),
-            "episodes": config.grpo.steps
-            * config.grpo.groups
-            * config.grpo.group_size,
+            "stage": "sft-rl" if start_stage == "sft" else "rl",
         },
     )
+
+
+def _metadata(
+    config: TrainConfig, targets: Sequence[str], suites: Sequence[str]
+) -> dict[str, Any]:
+    """What the checkpoint says of its own training; `targets`: the recorded
+    experiments that were played.
+    """
+    trained_on = "play of generated landscapes"
+    if targets:
+        trained_on += f" and the train split of {', '.join(suites)}"
+    grpo = config.grpo
+    return {
+        "trained_on": trained_on,
+        "experiments": list(targets),
+        "profile": config.profile,
+        "config": config.model_dump(mode="json"),
+        "episodes": grpo.steps * grpo.groups * grpo.group_size,
+    }
 
 
 def build_rows(config: TrainConfig, tasks: Sequence[Any]) -> Dataset:

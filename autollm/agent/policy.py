@@ -19,7 +19,6 @@ from autollm.agent.transcript import (
     parse_turn,
     play_call,
     tool_message,
-    traced_numbers,
     user_message,
 )
 from autollm.gym.environments.text import TextEnv
@@ -126,12 +125,3 @@ def _take(one: Play, text: str) -> None:
 def _opened(episode: Episode) -> tuple[TextEnv, str]:
     env = TextEnv(lambda: episode)
     return env, env.reset()
-
-
-def traced_share(conversations: Sequence[list[Message]]) -> float:
-    """Share of the numbers in thoughts that stand in what the agent had read before; 1
-    where there are none.
-    """
-    counts = [traced_numbers(c) for c in conversations]
-    total = sum(n for _, n in counts)
-    return sum(t for t, _ in counts) / total if total else 1.0

@@ -45,7 +45,7 @@ QUOTED_CHARACTERS = 2000
 """Of a refused answer, searched for secrets; the first 200 of them are shown."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What came back, read to its end."""
 
     status: int
@@ -194,7 +194,7 @@ class OpenAIGenerator:
 
     def _exchange(
         self, method: str, path: str, body: dict[str, Any] | None
-    ) -> Answer:
+    ) -> Reply:
         """One request and its whole answer, within `timeout_s` from first to last byte.
 
         httpx bounds each read, not their sum, so that a byte every half second would
@@ -232,7 +232,7 @@ class OpenAIGenerator:
                             f"{self.url} answered more than {MAX_BODY_BYTES:,} bytes. "
                             "Fix: check that it serves chat completions."
                         )
-                return Answer(
+                return Reply(
                     response.status_code, response.headers, bytes(received)
                 )
         except (
@@ -304,11 +304,11 @@ def retry_after_s(headers: httpx.Headers) -> float | None:
     """Seconds that a server asks to wait (a number or a date in Retry-After); None
     where it asks for nothing that can be read.
     """
-    said = headers.get("retry-after", "").strip()
-    if said.replace(".", "", 1).isdigit() and said.isascii():
-        return float(said)
+    delay = headers.get("retry-after", "").strip()
+    if delay.replace(".", "", 1).isdigit() and delay.isascii():
+        return float(delay)
     try:
-        until = parsedate_to_datetime(said)
+        until = parsedate_to_datetime(delay)
     except (ValueError, TypeError, OverflowError):
         return None
     if until.tzinfo is None:

@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -79,18 +80,25 @@ def train_sft(
         template,
         str(base_checkpoint),
         out,
-        {
-            **{
-                k: trajectories.metadata[k]
-                for k in ("trained_on", "experiments", "table_id")
-            },
-            "trajectories": trajectories.metadata["digest"],
-            "conversations": len(trajectories.rows),
-            "profile": config.profile,
-            "stage": "sft",
-            "config": config.model_dump(mode="json"),
-        },
+        _metadata(config, trajectories),
     )
+
+
+def _metadata(
+    config: TrainConfig, trajectories: TrajectorySet
+) -> dict[str, Any]:
+    """What the checkpoint says of its own training."""
+    read = trajectories.metadata
+    return {
+        "trained_on": read["trained_on"],
+        "experiments": read["experiments"],
+        "table_id": read["table_id"],
+        "trajectories": read["digest"],
+        "conversations": len(trajectories.rows),
+        "profile": config.profile,
+        "stage": "sft",
+        "config": config.model_dump(mode="json"),
+    }
 
 
 def build_dataset(

@@ -70,7 +70,7 @@ Trials = Annotated[
 
 
 @dataclass(frozen=True)
-class Asked:
+class TypedQuestion:
     """A question as it was typed; what is needed to ask it again."""
 
     runs: tuple[str, ...]
@@ -90,7 +90,7 @@ def paths_of(runs: list[Path] | None) -> tuple[str, ...]:
 
 
 def explored(
-    asked: Asked,
+    asked: TypedQuestion,
     trials: int,
     plan: Path | None,
     home: str | None,
@@ -138,7 +138,7 @@ class Ending:
         self._as_json = as_json
 
     def __call__(
-        self, work: Callable[..., Any], asked: Asked | None = None
+        self, work: Callable[..., Any], asked: TypedQuestion | None = None
     ) -> Any:
         from autollm.core.errors import (
             AdviceError,

@@ -16,6 +16,7 @@ import typer
 from autollm.cli.options import Home, Json, split
 
 if TYPE_CHECKING:
+    from autollm.agent.chat import ChatModel
     from autollm.core.places import Places
     from autollm.stages.agents import Agent
     from autollm.stages.settings import Settings
@@ -88,8 +89,6 @@ def evaluate(
     """Judge policies and agents, print the leaderboard, write leaderboard.json and
     report.html.
     """
-    from autollm.agent.chat import PREFIX, parse_chat
-    from autollm.core.errors import ComparisonError
     from autollm.core.places import resolve
     from autollm.gym.tasks.suites import load_suite
     from autollm.stages.agents import config_of
@@ -100,19 +99,9 @@ def evaluate(
     places, settings = resolve(home), load_settings(profile=profile)
     for name in split(suite) or [""]:
         load_suite(name, home=places.home).opened(open_sealed)
-    names = split(policies)
-    chats = tuple(parse_chat(n) for n in names if n.startswith(PREFIX))
-    if len({c.policy_id for c in chats}) < len(chats):
-        raise ComparisonError(
-            "one chat model is named with two addresses: they would be two versions of "
-            "one policy. Fix: evaluate one at a time."
-        )
+    chats, names = _chats_and_others(split(policies))
     registered, agents = contenders(
-        places,
-        settings,
-        [n for n in names if not n.startswith(PREFIX)],
-        split(agent),
-        allow_none=bool(chats),
+        places, settings, names, split(agent), allow_none=bool(chats)
     )
     published = publish_report(
         places,
@@ -139,6 +128,33 @@ def evaluate(
     from autollm.cli.report import show
 
     show(home, published.leaderboard.evaluation_id)
+
+
+def _chats_and_others(
+    names: Sequence[str],
+) -> tuple[tuple[ChatModel, ...], list[str]]:
+    """Chat models among the named policies, and the names of all others.
+
+    Raises:
+        ComparisonError: one chat model is named with two addresses.
+    """
+    from autollm.agent.chat import PREFIX, parse_chat
+    from autollm.core.errors import ComparisonError
+
+    chats: dict[str, ChatModel] = {}
+    others = []
+    for name in names:
+        if not name.startswith(PREFIX):
+            others.append(name)
+            continue
+        chat = parse_chat(name)
+        if chat.policy_id in chats:
+            raise ComparisonError(
+                "one chat model is named with two addresses: they would be two "
+                "versions of one policy. Fix: evaluate one at a time."
+            )
+        chats[chat.policy_id] = chat
+    return tuple(chats.values()), others
 
 
 def contenders(

@@ -50,10 +50,10 @@ class App(typer.Typer):
                 return super().__call__(*args, **kwargs)
         except (AutoLLMError, OSError) as error:
             is_refusal = isinstance(error, OSError) and error.errno is not None
-            said = sentence_of(error) if is_refusal else str(error)
-            if said is None:
+            sentence = sentence_of(error) if is_refusal else str(error)
+            if sentence is None:
                 raise
-            print(f"error: {said}", file=sys.stderr)
+            print(f"error: {sentence}", file=sys.stderr)
             raise SystemExit(1) from None
 
 

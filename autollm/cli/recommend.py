@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import typer
 
 from autollm.cli.asking import (
-    Asked,
     Constraint,
     Context,
     Ending,
@@ -27,6 +26,7 @@ from autollm.cli.asking import (
     Source,
     Target,
     Trials,
+    TypedQuestion,
     explored,
     paths_of,
 )
@@ -99,7 +99,7 @@ def recommend(
     where = with_end(lambda: _place(target, budget, fix))
     words = (where, objective, knobs, fidelity, mapping, source, budget)
     kept = tuple(constraint or ())
-    typed = Asked(paths_of(runs), *words, kept, context)
+    typed = TypedQuestion(paths_of(runs), *words, kept, context)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
     found, advice = with_end(
         lambda said: explored(said, trials, None, home, tried), asked
@@ -132,7 +132,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say whether a configuration of your own is all right, before you run it."""
-    asked = _asked(
+    asked = _typed_question(
         runs,
         target,
         (objective, knobs, fidelity, mapping, source),
@@ -168,7 +168,7 @@ def plan(
     """Say which cheap runs would help the next expensive one most, and whether any
     does.
     """
-    asked = _asked(
+    asked = _typed_question(
         runs,
         target,
         (objective, knobs, fidelity, mapping, source),
@@ -208,16 +208,16 @@ def _place(target: str, budget: str, fix: str) -> str:
     return fix if budget else target
 
 
-def _asked(
+def _typed_question(
     runs: list[Path] | None,
     target: str,
     words: tuple[str, ...],
     constraint: list[str] | None,
     context: str,
-) -> Asked:
+) -> TypedQuestion:
     """`words`: objective, knobs, fidelity, mapping, source."""
     kept = tuple(constraint or ())
-    return Asked(paths_of(runs), target, *words, "", kept, context)
+    return TypedQuestion(paths_of(runs), target, *words, "", kept, context)
 
 
 def _with_opinions(
@@ -246,7 +246,7 @@ def _write_page(found: Any, advice: Any, path: Path, home: str | None) -> None:
 
 def _continued(
     advice_id: str, home: str | None
-) -> tuple[Asked, tuple[Any, ...]] | None:
+) -> tuple[TypedQuestion, tuple[Any, ...]] | None:
     """The question of a saved advice, and the runs that were told since."""
     if not advice_id:
         return None
@@ -256,10 +256,12 @@ def _continued(
     entry = ledger.load(resolve(home).home, advice_id)
     lists = {"runs": (), "constraints": ()}
     lists |= {k: tuple(entry.asked.get(k, ())) for k in lists}
-    return Asked(**(entry.asked | lists)), entry.told
+    return TypedQuestion(**(entry.asked | lists)), entry.told
 
 
-def _save(found: Any, advice: Any, asked: Asked, home: str | None) -> None:
+def _save(
+    found: Any, advice: Any, asked: TypedQuestion, home: str | None
+) -> None:
     """Keep the advice; its logs by absolute path, so that it can be asked anywhere."""
     from autollm.advisor.keeping import keep
     from autollm.core.places import resolve

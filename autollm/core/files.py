@@ -53,6 +53,8 @@ def join(url: str, *parts: str) -> str:
 
 
 def exists(url: str) -> bool:
+    if is_local(url):
+        return os.path.exists(local_path(url))
     fs, path = filesystem_of(url)
     return fs.exists(path)
 
@@ -63,6 +65,8 @@ def read_bytes(url: str) -> bytes:
     Raises:
         FileNotFoundError: nothing there.
     """
+    if is_local(url):
+        return Path(local_path(url)).read_bytes()
     fs, path = filesystem_of(url)
     return fs.cat_file(path)
 

@@ -128,23 +128,23 @@ def verdicts(pairs: Sequence[Pair]) -> list[str]:
         if pair.measure == "regret" and pair.baseline == "copy-nearest":
             compared.append(pair)
     names = {pair.policy for pair in compared}
-    said = []
+    sentences = []
     for pair in compared:
         if not _surpassed(pair.policy, names):
-            said.append(_verdict(pair))
-    return said
+            sentences.append(_verdict(pair))
+    return sentences
 
 
 def _verdict(pair: Pair) -> str:
     side = "is better than" if pair.difference < 0 else "is worse than"
     if pair.includes_zero:
         side = "cannot be told apart from"
-    found = pair.bounds
+    span = pair.bounds
     interval = ""
-    if found.low is not None:
+    if span.low is not None:
         interval = (
-            f", 95 % interval over {found.over} {short(found.low)} to "
-            f"{short(found.high)}"
+            f", 95 % interval over {span.over} {short(span.low)} to "
+            f"{short(span.high)}"
         )
     return (
         f"{pair.suite} ({pair.setting}), k={pair.k}: {pair.policy} {side} copy-nearest "
@@ -232,8 +232,8 @@ def _of_group(board: Leaderboard, name: str) -> Leaderboard:
     """What a leaderboard says beside the scores of one group."""
     own: dict[str, Any] = {}
     for part in ("pairs", "trainings", "standings"):
-        said = getattr(board, part)
-        own[part] = tuple(one for one in said if one.group == name)
+        entries = getattr(board, part)
+        own[part] = tuple(entry for entry in entries if entry.group == name)
     return board.model_copy(update=own)
 
 

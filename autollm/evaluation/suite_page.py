@@ -160,18 +160,20 @@ def _experiment(table: OutcomeTable, e: int, role: str) -> dict[str, Any]:
     replicas = table.column("n_replicas", e)
     noise_sd = row_noise_sd(losses, np.asarray(table.column("latent", e)))
     spread = float(np.median(losses) - losses.min())
-    of_mean = table.column("noise_sd", e)[replicas > 1]
-    own = replicas[replicas > 1]
-    seen = np.isfinite(of_mean)
+    replica_sds = table.column("noise_sd", e)[replicas > 1]
+    replicated = replicas[replicas > 1]
+    is_measured = np.isfinite(replica_sds)
     measured = None
-    if seen.any():
-        measured = float(np.sqrt(np.mean(np.square(of_mean[seen]) * own[seen])))
+    if is_measured.any():
+        weights = replicated[is_measured]
+        variances = np.square(replica_sds[is_measured])
+        measured = float(np.sqrt(np.mean(variances * weights)))
     return {
         "label": table.experiments[e].label,
         "role": role,
         "compute_flops": table.experiments[e].compute_flops,
         "n_rows": len(losses),
-        "n_replicated": len(own),
+        "n_replicated": len(replicated),
         "n_diverged": int(np.sum(table.column("diverged", e))),
         "best": float(losses.min()),
         "spread": spread,

@@ -113,12 +113,12 @@ def tasks_of(
             return tasks, table
         lacking[place] = missing
     load_suite(suite, home=home)  # an unknown name is said before what lacks
-    told = "; ".join(
+    reasons = "; ".join(
         f"{place} lacks {len(missing)}, such as {missing[0]}"
         for place, missing in lacking.items()
     )
     raise SnapshotError(
-        f"no snapshot holds the experiments of suite {suite} ({told or 'none is there'}). "
+        f"no snapshot holds the experiments of suite {suite} ({reasons or 'none is there'}). "
         "Fix: land its source (autollm sources fetch, autollm ingest), then autollm run "
         "--to published_snapshot."
     )

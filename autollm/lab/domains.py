@@ -162,13 +162,13 @@ DOMAINS: dict[str, tuple[Callable[[], Iterable[str]], int]] = {
 
 def _tokenize() -> Domains:
     wanted = {
-        name: _taken(
+        name: _up_to(
             make(), 3 * (tokens + VALIDATION_TOKENS), FROM_A_FILE.get(name)
         )
         for name, (make, tokens) in DOMAINS.items()
     }
     tokenizer = train_tokenizer(
-        [text for texts in wanted.values() for text in _taken(texts, 200_000)]
+        [text for texts in wanted.values() for text in _up_to(texts, 200_000)]
     )
     train, validation = {}, {}
     for name, (_, n_tokens) in DOMAINS.items():
@@ -196,7 +196,7 @@ def _first_tokens(tokenizer: Tokenizer, texts: list[str], n: int) -> np.ndarray:
     return np.array(ids[:n], dtype=np.int16)
 
 
-def _taken(
+def _up_to(
     texts: Iterable[str], characters: int, from_each: int | None = None
 ) -> list[str]:
     """Texts, each cut to `from_each` characters, until they have so many characters

@@ -128,7 +128,7 @@ def language_model_logs(
     batch_tokens: int,
     flops_a_token: float,
     limit: float,
-    judged: str = "",
+    judged_loss: str = "",
 ) -> dict[str, list[Record]]:
     """Records by run_id of the runs of a stack, see `header` and `language_model_log`.
     `finals` and `models`: what each run ended with, and what it trained.
@@ -154,7 +154,7 @@ def language_model_logs(
             flops_a_token=flops_a_token,
             head=head,
             limit=limit,
-            judged=judged,
+            judged_loss=judged_loss,
         )
     return out
 
@@ -171,7 +171,7 @@ def language_model_log(
     flops_a_token: float,
     head: RunHeader,
     limit: float,
-    judged: str = "",
+    judged_loss: str = "",
 ) -> list[Record]:
     """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are
     the stack's time by its level's clock, divided by its runs.
@@ -197,7 +197,9 @@ def language_model_log(
     diverged = (
         ""
         if curve.timed_out
-        else loss_diverged(float(full[judged or family.objective.name]), limit)
+        else loss_diverged(
+            float(full[judged_loss or family.objective.name]), limit
+        )
     )
     return [
         head,

@@ -102,18 +102,18 @@ def validate(
     per token.
     """
     stream = torch.from_numpy(tokens.astype(np.int64))
-    starts = torch.arange(n_sequences) * CONTEXT
+    first_positions = torch.arange(n_sequences) * CONTEXT
     parts = [
         model.losses(*gather(stream, part.expand(model.runs, -1)))
-        for part in starts.split(16)
+        for part in first_positions.split(16)
     ]
     return torch.stack(parts).double().mean(dim=0).numpy()
 
 
-def gather(stream: torch.Tensor, starts: torch.Tensor) -> Batch:
+def gather(stream: torch.Tensor, first_positions: torch.Tensor) -> Batch:
     """Sequences of a stream [n] by their starts [runs, sequences]."""
-    positions = (starts[:, :, None] + torch.arange(CONTEXT)).reshape(
-        len(starts), -1
+    positions = (first_positions[:, :, None] + torch.arange(CONTEXT)).reshape(
+        len(first_positions), -1
     )
     return stream[positions], stream[positions + 1]
 

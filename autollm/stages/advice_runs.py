@@ -100,14 +100,14 @@ def _params(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(answer: dict[str, Any], told: ledger.Told) -> dict[str, float]:
+def _told(answer: dict[str, Any], report: ledger.Told) -> dict[str, float]:
     """Metrics of one run that was told of; a stopped one has no outcome."""
-    metrics = {"rank": float(told.rank)}
-    if told.outcome is None or told.status != "finished":
+    metrics = {"rank": float(report.rank)}
+    if report.outcome is None or report.status != "finished":
         return metrics
-    metrics["outcome"] = told.outcome
+    metrics["outcome"] = report.outcome
     for proposal in answer["recommendations"]:
-        if proposal["rank"] == told.rank and proposal["predicted"]:
-            off = half_widths(told.outcome, proposal["predicted"])
-            metrics["inside"] = float(off <= 1)
+        if proposal["rank"] == report.rank and proposal["predicted"]:
+            half_widths_off = half_widths(report.outcome, proposal["predicted"])
+            metrics["inside"] = float(half_widths_off <= 1)
     return metrics

@@ -44,7 +44,7 @@ class EvaluationRequest:
         """The command that repeats it."""
         who = [*self.policies, *(chat.spec for chat in self.chats)]
         who += [agent.policy_id for agent in self.agents if not agent.reference]
-        said = {
+        options = {
             "--policies": ",".join(who),
             "--agent": ",".join(map("+".join, self._references())),
             "--seeds": str(self.n_seeds),
@@ -56,7 +56,7 @@ class EvaluationRequest:
         }
         parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"]
         parts += [
-            f"{option} {value}" for option, value in said.items() if value
+            f"{option} {value}" for option, value in options.items() if value
         ]
         for option, (value, usual) in unusual.items():
             if value != usual:

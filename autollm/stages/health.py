@@ -56,7 +56,7 @@ class Finding:
 
 def examine(places: Places) -> list[Finding]:
     """All findings, in a fixed order."""
-    looks: list[Callable[[Places], Finding]] = [
+    checks: list[Callable[[Places], Finding]] = [
         _python,
         _packages,
         _cores,
@@ -72,7 +72,7 @@ def examine(places: Places) -> list[Finding]:
         _ports,
         _telemetry,
     ]
-    return [look(places) for look in looks]
+    return [check(places) for check in checks]
 
 
 def _python(_: Places) -> Finding:
@@ -260,8 +260,8 @@ def _snapshot(places: Places) -> Finding:
     try:
         table_id = published_id(places.home)
     except SnapshotError as error:
-        said, _, remedy = str(error).partition(" Fix: ")
-        return Finding("snapshot", "problem", said, remedy)
+        problem, _, remedy = str(error).partition(" Fix: ")
+        return Finding("snapshot", "problem", problem, remedy)
     if table_id is None:
         return Finding(
             "snapshot", "note", "none is published yet", "autollm run"
@@ -276,17 +276,17 @@ def _snapshot(places: Places) -> Finding:
 
 
 def _busy(places: Places) -> Finding:
-    held = (
+    locked = (
         [p for p in sorted(places.locks.glob("*.lock")) if is_held(p)]
         if places.locks.exists()
         else []
     )
-    words = "; ".join(f"{p.stem}: {holder(p)}" for p in held)
+    words = "; ".join(f"{p.stem}: {holder(p)}" for p in locked)
     return Finding(
         "locks",
-        "note" if held else "ok",
+        "note" if locked else "ok",
         words or "nothing is running in this home",
-        "wait for it before another run" if held else "",
+        "wait for it before another run" if locked else "",
     )
 
 

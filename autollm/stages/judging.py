@@ -195,13 +195,14 @@ def judge(
     request = request.without(left_out)
     _note_look(places, request, results)
     board = leaderboard.build(results, command=request.command, commit=commit())
-    judged = _tracked(places, request, board, identity, left_out, tags or {})
+    evaluated = _tracked(places, request, board, identity, left_out, tags or {})
     fields = {
-        f.name: getattr(judged, f.name) for f in dataclasses.fields(judged)
+        f.name: getattr(evaluated, f.name)
+        for f in dataclasses.fields(evaluated)
     }
     fields["leaderboard"] = board.as_json()
     write_sealed(_judged_url(places, identity), fields)
-    return judged
+    return evaluated
 
 
 def _tracked(

@@ -50,13 +50,13 @@ def opinions_where_possible(
     """
     if policies is None:
         policies = [] if absent(NEEDS) else _trained(places)
-    said = []
+    opinions = []
     for policy in policies:
         try:
-            said.append(second_opinion(places, found, policy))
+            opinions.append(second_opinion(places, found, policy))
         except (GenerationError, SetupError, UnknownNameError) as error:
-            said.append(no_opinion(policy, str(error)))
-    return tuple(said)
+            opinions.append(no_opinion(policy, str(error)))
+    return tuple(opinions)
 
 
 def _agents(places: Places) -> list[Any]:

@@ -49,12 +49,12 @@ class Verdict:
         """The verdict as half a sentence."""
         if not self.comparisons:
             return "no comparison with a baseline"
-        lost = [c for c in self.comparisons if c.difference >= 0]
+        behind = [c for c in self.comparisons if c.difference >= 0]
         shown = [
             f"{c.baseline} at k={c.k} by {abs(c.difference):.3f}"
-            for c in lost or self.comparisons
+            for c in behind or self.comparisons
         ]
-        side = "is behind" if lost else "beats"
+        side = "is behind" if behind else "beats"
         return f"{side} {', '.join(shown)} ({MEASURE}, validation)"
 
     @property
@@ -67,15 +67,15 @@ def verdict(pairs: Iterable[Pair], policy_id: str) -> Verdict:
     """The gate: latent regret below that of every baseline at k = 1 and k = 3, in the
     mean over suites, each counted once.
     """
-    judged: dict[tuple[str, int], list[Pair]] = {}
+    by_baseline: dict[tuple[str, int], list[Pair]] = {}
     for pair in pairs:
         if pair.policy == policy_id and pair.measure == MEASURE:
-            judged.setdefault((pair.baseline, pair.k), []).append(pair)
+            by_baseline.setdefault((pair.baseline, pair.k), []).append(pair)
     comparisons = []
     for baseline in BASELINES:
         for k in KS:
-            if (baseline, k) in judged:
-                comparisons.append(_compared(judged[baseline, k]))
+            if (baseline, k) in by_baseline:
+                comparisons.append(_compared(by_baseline[baseline, k]))
     passed = bool(comparisons) and all(c.difference < 0 for c in comparisons)
     return Verdict(passed, tuple(comparisons))
 

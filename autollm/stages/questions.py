@@ -106,13 +106,13 @@ class Answered:
         row = dict.fromkeys(COLUMNS, "-") | {"question": self.name}
         if self.entry is None:
             return row
-        said = ledger.summary(self.entry)
-        row["source"] = said["source"]
-        row["target"] = _words(said["target"])
-        row["answer"] = _words(said["configuration"])
-        row["advice"] = said["advice_id"]
+        summary = ledger.summary(self.entry)
+        row["source"] = summary["source"]
+        row["target"] = _words(summary["target"])
+        row["answer"] = _words(summary["configuration"])
+        row["advice"] = summary["advice_id"]
         row["new"] = "yes" if self.is_new else "no"
-        predicted = said["predicted"]
+        predicted = summary["predicted"]
         if predicted:
             mean, low, high = (predicted[k] for k in ("mean", "low", "high"))
             row["expected"] = f"{mean:.4g} ({low:.4g} to {high:.4g})"

@@ -29,8 +29,8 @@ class StepLog:
             self._progress = Progress(
                 self.name, self.total, begun=step - 1, out=self._out
             )
-        said = [f"step {step}/{self.total}"]
-        said += [
+        parts = [f"step {step}/{self.total}"]
+        parts += [
             f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics
         ]
-        self._progress.reach(step, ", ".join(said))
+        self._progress.reach(step, ", ".join(parts))

@@ -101,9 +101,9 @@ def source_faults(places: Places) -> dict[str, str]:
     return found
 
 
-def is_damage(said: str) -> bool:
+def is_damage(message: str) -> bool:
     """Whether DuckDB's words are about a file whose bytes are not what it wrote."""
-    return any(words in said for words in DAMAGE)
+    return any(words in message for words in DAMAGE)
 
 
 def set_aside(warehouse: Path) -> Path:

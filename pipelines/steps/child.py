@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Iterator
 
 from dagster_pipes import PipesContext, open_dagster_pipes
@@ -16,6 +15,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from autollm.core.errors import AutoLLMError
 from autollm.core.places import Places, resolve, silence_telemetry
 from autollm.core.processes import die_with_parent
+from autollm.core.progress import say
 from autollm.core.refusals import sentence_of
 from autollm.stages.settings import Settings
 
@@ -36,13 +36,12 @@ def run_step(
         try:
             step(resolve().prepare(), settings, pipes)
         except (AutoLLMError, OSError) as error:
-            said = (
-                sentence_of(error) if isinstance(error, OSError) else str(error)
-            )
-            if said is None:
+            is_ours = isinstance(error, AutoLLMError)
+            sentence = str(error) if is_ours else sentence_of(error)
+            if sentence is None:
                 raise
-            print(f"error: {said}", file=sys.stderr, flush=True)
-            pipes.log.error(said)
+            say(f"error: {sentence}")
+            pipes.log.error(sentence)
             raise SystemExit(1) from error
 
 

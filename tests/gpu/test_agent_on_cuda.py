@@ -15,10 +15,10 @@ from autollm.agent.checkpoints import (
 from autollm.agent.generation import TransformersGenerator
 from autollm.agent.grpo import train_grpo
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.model import build_model
-from autollm.agent.practice import practice_example
 from autollm.agent.profiles import Architecture, load_profile
 from autollm.agent.tools import tool_schemas
+from research.model import build_model
+from research.practice import practice_example
 from research.pretrain import make_tokenizer
 
 pytestmark = [

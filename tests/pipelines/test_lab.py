@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import dagster as dg
 import pytest
 
@@ -14,6 +16,9 @@ from pipelines.jobs import MAIN, REBUILD, SWEEP
 from pipelines.resources import JobSettings
 from tests.unit.lab.live_tables import TINY, Inline, text
 
+LEVEL = dataclasses.replace(TINY["pretraining"].levels[0], name="a1")
+FAMILY = dataclasses.replace(TINY["pretraining"], levels=(LEVEL,))
+
 
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
@@ -21,12 +26,7 @@ def tiny(monkeypatch, tmp_path):
     from autollm.lab.trainers import pretraining
 
     monkeypatch.setenv("AUTOLLM_HOME", str(tmp_path))
-    monkeypatch.setitem(FAMILIES, "pretraining", TINY["pretraining"])
-    monkeypatch.setitem(
-        lab.LEVELS,
-        "pretraining.a1",
-        (TINY["pretraining"], TINY["pretraining"].levels[0]),
-    )
+    monkeypatch.setitem(FAMILIES, "pretraining", FAMILY)
     monkeypatch.setattr(pretraining, "load", lambda cache: text())
     monkeypatch.setattr(runner, "LocalLauncher", lambda jobs: Inline())
 
@@ -59,9 +59,8 @@ def test_lab_runs__partition__trains_what_is_missing_and_says_so(tiny):
 
     first = materialize()
     logs = list((resolve().lab / "pretraining").glob("*.jsonl"))
-    assert first["left"] == 0 and first["trained"] == len(logs) == TINY[
-        "pretraining"
-    ].n_runs(TINY["pretraining"].levels[0])
+    assert first["left"] == 0
+    assert first["trained"] == len(logs) == FAMILY.n_runs(LEVEL)
     logs[0].unlink()
     again = materialize()
     assert (again["trained"], again["recorded before"]) == (1, len(logs) - 1)

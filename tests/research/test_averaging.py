@@ -8,9 +8,9 @@ from autollm.agent.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from autollm.agent.model import build_model
 from autollm.core.identity import checkpoint_digest
 from research.averaging import average
+from research.model import build_model
 from tests.unit.agent.conftest import SMALL
 
 

@@ -45,9 +45,9 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     offsets = _load(folder, "offsets")
     flat = _load(folder, "points")
     widths = np.array([len(e.space) for e in experiments])
-    starts = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
+    first_values = np.concatenate([[0], np.cumsum(np.diff(offsets) * widths)])
     points = tuple(
-        flat[starts[i] : starts[i + 1]].reshape(-1, w)
+        flat[first_values[i] : first_values[i + 1]].reshape(-1, w)
         for i, w in enumerate(widths)
     )
     columns = {name: _load(folder, name) for name in COLUMNS}

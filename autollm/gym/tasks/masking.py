@@ -77,8 +77,10 @@ def masked_space(space: Space) -> Space:
         masked = by_name[knob.name]
         if knob.when:
             parent, values = knob.when
-            said = [_value(known[parent], by_name[parent], v) for v in values]
-            masked = replace(masked, when=(named[parent], tuple(said)))
+            masked_values = [
+                _value(known[parent], by_name[parent], v) for v in values
+            ]
+            masked = replace(masked, when=(named[parent], tuple(masked_values)))
         knobs.append(masked)
     limits = []
     for limit in space.limits:

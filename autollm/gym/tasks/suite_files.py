@@ -15,7 +15,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import (
     BaseModel,
@@ -133,8 +133,8 @@ class SuiteFile:
         except (
             OSError
         ) as error:  # a folder of that name, or no right to read it
-            said = error.strerror or str(error)
-            raise SuiteError(self._wrong(f"cannot be read: {said}")) from None
+            reason = error.strerror or str(error)
+            raise SuiteError(self._wrong(f"cannot be read: {reason}")) from None
         except ValidationError as error:
             raise SuiteError(
                 self._wrong(sentence_of(error, SuiteText))
@@ -209,8 +209,3 @@ def broken_plugins() -> list[str]:
         for plugin in plugins(GROUP).values()
         if not _folders_of(plugin.target.partition(":")[0])
     ]
-
-
-def raw_of(text: SuiteText) -> dict[str, Any]:
-    """The text as plain values, defaults left out."""
-    return text.model_dump(mode="json", exclude_defaults=True)

@@ -85,7 +85,7 @@ def train(
         batch_tokens=BATCH_TOKENS,
         flops_a_token=6.0 * shape.params,
         limit=DIVERGED_ABOVE,
-        judged="train_loss",
+        judged_loss="train_loss",
     )
 
 

@@ -176,12 +176,12 @@ class Climber(RandomPolicy):
         if trial.proposed and trial.experiment in known:
             rung = self.ladder[self._number(trial.experiment, trial.share)]
             candidate = nearest(rung.candidates, np.array(trial.proposed))[0]
-            lost = (
+            loss = (
                 trial.signal[-1][1]
                 if trial.share < 1 and trial.signal
                 else trial.loss
             )
-            rung.losses[candidate] = lost if math.isfinite(lost) else math.inf
+            rung.losses[candidate] = loss if math.isfinite(loss) else math.inf
             rung.points[candidate] = np.array(trial.point or trial.proposed)
 
     def above(self, r: int, candidate: int, to: int | None = None) -> int:

@@ -54,11 +54,13 @@ class Hyperband(Climber):
             used += sizes[0]
 
     def move(self, running: list[set[int]]) -> Move | None:
-        answers = [bracket.move(self, running) for bracket in self.brackets]
-        moves = [a for a in answers if not isinstance(a, str)]
+        bracket_moves = [
+            bracket.move(self, running) for bracket in self.brackets
+        ]
+        moves = [a for a in bracket_moves if not isinstance(a, str)]
         if moves:
             return moves[0]
-        return None if "wait" in answers else self.last(running)
+        return None if "wait" in bracket_moves else self.last(running)
 
     def explain(self) -> str:
         if not self.climbs:

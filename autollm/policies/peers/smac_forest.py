@@ -83,13 +83,13 @@ class SmacForest(RankingPolicy):
 
     def _train(self) -> None:
         points, losses = self.tried
-        told = (
+        told_u = (
             u_from_first(losses, first_u(self.view, points[0]), self.spread)
             if len(losses)
             else losses
         )
         x = np.concatenate([self._x, self._unit(points)])
-        u = np.concatenate([self._u, told])
+        u = np.concatenate([self._u, told_u])
         if len(u) < 2:
             self.forest = None
             self._scores = self.from_centre
@@ -110,7 +110,7 @@ class SmacForest(RankingPolicy):
         mean, _ = self.forest.predict(self._unit(self.candidates))
         acquisition = EI()
         acquisition.update(
-            self.forest, eta=float(told.min() if len(told) else mean.min())
+            self.forest, eta=float(told_u.min() if len(told_u) else mean.min())
         )
         self._scores = (
             TIE * mean[:, 0] - acquisition(self._configurations)[:, 0]

@@ -70,8 +70,8 @@ class ToolFollower(RankingPolicy):
         return self._scores
 
     def explain(self) -> str:
-        said = "; ".join(
+        names = "; ".join(
             f"{name}: {describe(self.view.space.decode(self.candidates[i]))}"
             for name, i in self.firsts.items()
         )
-        return f"first suggestions of the tools, taken in this order: {said}"
+        return f"first suggestions of the tools, taken in this order: {names}"

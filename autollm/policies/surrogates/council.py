@@ -85,11 +85,11 @@ class Council(RankingPolicy):
             return "without evidence the middle of the window comes first"
         best = self.candidates[int(np.argmin(self.scores()))]
         members = self._members(best[None])
-        said = ", ".join(
+        predictions = ", ".join(
             f"{name} {mean[0]:.2f}" for name, (mean, _) in members.items()
         )
         return (
-            f"weighed alike, the members expect {said} of the distance from best to "
+            f"weighed alike, the members expect {predictions} of the distance from best to "
             f"median at {describe(self.view.space.decode(best))}"
         )
 

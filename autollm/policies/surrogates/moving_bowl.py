@@ -164,10 +164,12 @@ class MovingBowl(RankingPolicy):
                 self.view.fidelity_names, slopes, strict=True
             ):
                 if knob.scale == "log":
-                    said = f"{slope:+.2f} octaves per octave of {fidelity}"
+                    slope_text = (
+                        f"{slope:+.2f} octaves per octave of {fidelity}"
+                    )
                 else:
-                    said = f"{slope * (knob.step or 1):+.3g} per octave of {fidelity}"
-                yield f"{knob.name} moves {said}"
+                    slope_text = f"{slope * (knob.step or 1):+.3g} per octave of {fidelity}"
+                yield f"{knob.name} moves {slope_text}"
 
     def _leave_one_out(self) -> np.ndarray:
         """Rms over experiments of (own optimum - optimum that the other experiments

@@ -86,7 +86,7 @@ class Trees(RankingPolicy):
             self._scores = self.from_centre
             return
         points, losses = self.tried
-        told = (
+        told_u = (
             u_from_first(losses, first_u(self.view, points[0]), self.spread)
             if len(losses)
             else losses
@@ -104,7 +104,7 @@ class Trees(RankingPolicy):
         )
         self.model.fit(
             np.concatenate([self._inputs, at_target]),
-            np.concatenate([self._u, np.repeat(told, TARGET_COPIES)]),
+            np.concatenate([self._u, np.repeat(told_u, TARGET_COPIES)]),
         )
         u = self._expected = self.model.predict(
             self._at(self.candidates, self.view.target_z)

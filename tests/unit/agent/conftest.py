@@ -6,8 +6,8 @@ import pytest
 
 from autollm.agent.checkpoints import Checkpoint, save_checkpoint
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.model import build_model
 from autollm.agent.profiles import Architecture, load_profile
+from research.model import build_model
 from research.pretrain import make_tokenizer
 
 SMALL = Architecture(width=32, layers=2, heads=2, kv_heads=1, mlp_width=64)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.labels import OFF_TABLE, SHARPNESS, SLACK, Grid
-from autollm.agent.policy import FREE_TURNS, AgentPolicy, traced_share
+from autollm.agent.policy import FREE_TURNS, AgentPolicy
 from autollm.agent.transcript import (
     END,
     TOOLS,
@@ -30,6 +30,7 @@ from autollm.agent.transcript import (
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks.episode import start
 from autollm.gym.tasks.regret import regret
+from research.validation import traced_share
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(noise=0.02)

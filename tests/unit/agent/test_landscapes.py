@@ -6,16 +6,17 @@ import numpy as np
 
 from autollm.agent.labels import Grid
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.practice import offered, practice_example
+from autollm.agent.practice import offered
 from autollm.agent.transcript import run_call
 from autollm.core.scales import ONE_COORDINATE
 from autollm.gym.environments.shortlist import has_numbers
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks.episode import start
+from research.practice import practice_example
 
 DIGEST = """
 import hashlib
-from autollm.agent.practice import practice_example
+from research.practice import practice_example
 print(hashlib.sha256(repr([practice_example(s).messages for s in range(5)]).encode()).hexdigest())
 """
 

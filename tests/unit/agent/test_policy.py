@@ -1,7 +1,7 @@
 import pytest
 
 from autollm.agent.landscapes import make_landscape
-from autollm.agent.policy import AgentPolicy, play, traced_share
+from autollm.agent.policy import AgentPolicy, play
 from autollm.agent.transcript import (
     Turn,
     render_turn,
@@ -13,6 +13,7 @@ from research.validation import (
     copy_nearest,
     rule_regret,
     scores,
+    traced_share,
     trend,
     validation_envs,
 )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from autollm.agent import trajectories as trajectories_module
-from autollm.agent.curriculum import far_tasks, train_tasks
+from autollm.agent.curriculum import train_tasks
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.trajectories import (
     TrajectorySet,
@@ -16,6 +16,7 @@ from autollm.core.errors import CheckpointError
 from autollm.core.ids import experiment_id
 from autollm.gym.tasks.suite_files import FOLDER
 from autollm.gym.tasks.suites import held_out, load_suite
+from research.validation import far_tasks
 
 
 def test_assert_no_held_out__test_target__is_named():

@@ -9,11 +9,11 @@ from autollm.agent.checkpoints import load_checkpoint
 from autollm.agent.grpo import RandomRewardEnv, build_rows, train_grpo
 from autollm.agent.profiles import LoraSettings, load_profile, profile_names
 from autollm.agent.sft import train_sft
-from autollm.agent.tokenizer import CHAT_TEMPLATE
 from autollm.agent.trainer_state import last_complete
 from autollm.agent.trajectories import simulate_trajectories
 from autollm.core.errors import CheckpointError, UnknownNameError
 from autollm.core.identity import checkpoint_digest
+from research.tokenizer import CHAT_TEMPLATE
 
 
 class Kept:

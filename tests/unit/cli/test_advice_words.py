@@ -12,7 +12,7 @@ import typer
 
 from autollm.advisor import ledger
 from autollm.cli import asking
-from autollm.cli.asking import Asked, Ending
+from autollm.cli.asking import Ending, TypedQuestion
 from autollm.core.errors import (
     AdviceError,
     QuestionError,
@@ -313,7 +313,7 @@ def test_ending__direction_on_a_terminal__is_asked_for(monkeypatch):
 
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr(typer, "prompt", lambda *_, **__: " MAX ")
-    assert Ending(False)(work, Asked(("a.csv",), "params=1")) == "done"
+    assert Ending(False)(work, TypedQuestion(("a.csv",), "params=1")) == "done"
     assert asked == ["", "score:max"]
 
 
@@ -324,7 +324,7 @@ def test_ending__direction_with_json__is_not_asked_for(monkeypatch):
         raise AdviceError("direction", "is it?", "say", "score")
 
     with pytest.raises(typer.Exit) as caught:
-        Ending(True)(work, Asked((), ""))
+        Ending(True)(work, TypedQuestion((), ""))
     assert caught.value.exit_code == 3
 
 

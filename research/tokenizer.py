@@ -139,7 +139,7 @@ def quarter_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
 
 
 def value_ids(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
-    """Token ids of what a model chooses between (practice.py): the quarter numbers,
+    """Token ids of what a model chooses between (autollm/agent/practice.py): the quarter numbers,
     then the numbers of candidates from 0.
     """
     numbered = [

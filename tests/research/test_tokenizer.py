@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.landscape_names import KNOB_NAMES
-from autollm.agent.practice import practice_example
-from autollm.agent.tokenizer import VOCABULARY, quarter_ids
 from autollm.agent.tools import tool_schemas
 from research.batches import TOOL_STUBS, Encoder
+from research.practice import practice_example
 from research.pretrain import make_tokenizer
+from research.tokenizer import VOCABULARY, quarter_ids
 
 
 @settings(max_examples=200, deadline=None)
