@@ -42,12 +42,17 @@ def can_answer(study: Study) -> tuple[Answerable, ...]:
 
 
 def _knob_row(study: Study, role: str, question: str) -> Answerable:
-    knobs = [k for k in study.question.space.knobs if _is(k, role)]
+    knobs = [k for k in _varied(study) if _is(k, role)]
     if not knobs:
         return Answerable(
             question, "no", "it does not vary in your runs, or is no knob"
         )
     return _of_knobs(study, question, [k.name for k in knobs])
+
+
+def _varied(study: Study) -> list[Any]:
+    """The knobs that have several values, or any: one that has one value asks nothing."""
+    return [k for k in study.question.space.knobs if len(k.levels) != 1]
 
 
 def _is(knob: Any, role: str) -> bool:
@@ -60,7 +65,7 @@ def _is(knob: Any, role: str) -> bool:
 
 def _other_rows(study: Study) -> list[Answerable]:
     others = []
-    for knob in study.question.space.knobs:
+    for knob in _varied(study):
         if knob.scale != "simplex" and not any(_is(knob, r) for r in QUESTIONS):
             others.append(knob.name)
     return [_of_knobs(study, "other knobs", others)] if others else []

@@ -175,7 +175,7 @@ def columns_of(mapping: Any) -> dict[str, str]:
         return {}
     quantities = (*mapping.knobs, *mapping.fidelity, mapping.objective)
     derived = {getattr(entry, "name", entry) for entry in mapping.derived}
-    made = {*derived, *mapping.lookup_of}
+    made = {*derived, *mapping.lookup_of, *mapping.name_parts_of}
     found = {
         q.name: q.column
         for q in quantities

@@ -38,6 +38,7 @@ from autollm.core.mapping_entries import (
     KnobRule,
     Limit,
     Lookup,
+    NameParts,
     Objective,
     Quantity,
     Replica,
@@ -99,6 +100,7 @@ class Mapping(Entry):
     hardware: Hardware | None = None
     columns: dict[str, str] = {}
     lookup: tuple[Lookup, ...] = Field((), max_length=MOST_ENTRIES)
+    name_parts: tuple[NameParts, ...] = Field((), max_length=MOST_ENTRIES)
     derived: tuple[Derived, ...] = Field((), max_length=MOST_ENTRIES)
     knobs: tuple[KnobRule, ...] = Field(min_length=1, max_length=MOST_ENTRIES)
     limits: tuple[Limit, ...] = Field((), max_length=MOST_ENTRIES)
@@ -220,11 +222,21 @@ class Mapping(Entry):
         return found
 
     @cached_property
+    def name_parts_of(self) -> dict[str, NameParts]:
+        """Column -> the name that gives it."""
+        found = {}
+        for parts in self.name_parts:
+            for name in parts.words:
+                found[name] = parts
+        return found
+
+    @cached_property
     def made_columns(self) -> frozenset[str]:
         """Columns that the mapping makes itself."""
         derived = [entry.name for entry in self.derived]
         constants = self.tables[0].constants if self.tables else {}
-        return frozenset([*derived, *self.lookup_of, *constants])
+        parts = self.name_parts_of
+        return frozenset([*derived, *self.lookup_of, *parts, *constants])
 
     @property
     def has_replicas(self) -> bool:
@@ -246,6 +258,7 @@ class Mapping(Entry):
         direct += self.join.on
         for lookup in self.lookup:
             direct += lookup.columns
+        direct += [parts.column for parts in self.name_parts]
         found = dict.fromkeys(
             c for c in direct if c and c not in self.made_columns
         )

@@ -154,12 +154,19 @@ def _made_columns(mapping: Mapping) -> Iterator[str]:
     made = [entry.name for entry in mapping.derived]
     for lookup in mapping.lookup:
         made += lookup.outputs
+    for parts in mapping.name_parts:
+        made += parts.words
+        if parts.column in mapping.made_columns:
+            yield (
+                f"[[name_parts]] of {parts.column!r}, which the mapping makes itself: "
+                "name one of the table's own columns"
+            )
     for part in mapping.tables[:1]:
         made += part.constants
     for name in _twice(made):
         yield (
-            f"the column {name!r} is made twice, among look-ups, derived columns and "
-            "`set` of tables"
+            f"the column {name!r} is made twice, among look-ups, parts of names, derived "
+            "columns and `set` of tables"
         )
 
 

@@ -180,6 +180,16 @@ class Lookup(Entry):
         return tuple(next(iter(self.rows.values())))
 
 
+class NameParts(Entry):
+    """Columns of settings that stand in another column's text, as in a run's name
+    (core.name_parts). `words`: the new column to the spellings of the word beside its
+    value; none for a size that stands alone, `"*"` for what is left of the name.
+    """
+
+    column: str = Field(min_length=1)
+    words: dict[str, tuple[str, ...]] = Field(min_length=1)
+
+
 class TablePart(Entry):
     """One table of a source that has several: its file, the file joined to it, and
     columns that are constant in it (`set`).

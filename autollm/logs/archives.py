@@ -1,4 +1,4 @@
-"""Archives (.tar, .tar.gz, .tar.xz) as streams of members, never extracted to disk.
+"""Archives (.tar, .tar.gz, .tar.xz, .zip) as streams of members, never extracted to disk.
 
 The tar format is read here block by block, since Python's tarfile believes what a header
 says: it reads a PAX header of 3 GiB into memory and walks on through a member of 2^80
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import stat
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from typing import IO
 from autollm.core.errors import RecordError
 from autollm.logs.found import clean_name
 
-SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar")
+SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILE_BYTES = 256 * 2**20
 """Of one member, or of one small file, after decompression."""
 MAX_ARCHIVE_BYTES = 8 * 2**30
@@ -29,7 +31,17 @@ MAX_HEADER_BYTES = 2**20
 """Of a member's long name or PAX header; names have at most 4 KiB."""
 _BLOCK = 512
 _CHUNK_BYTES = 2**20
-_BROKEN = (RecordError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_BROKEN = (
+    RecordError,
+    EOFError,
+    OSError,
+    ValueError,  # names and offsets that zipfile cannot make sense of
+    RuntimeError,  # a member with a password
+    NotImplementedError,  # a compression that zipfile does not know
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +63,40 @@ def members_of(stream: IO[bytes], archive: str) -> Iterator[Member]:
     problem and the archive's own name.
     """
     try:
-        yield from _Tar(_opened(stream, archive), archive).members()
+        if archive.endswith(".zip"):
+            yield from _zip_members(stream, archive)
+        else:
+            yield from _Tar(_opened(stream, archive), archive).members()
     except _BROKEN as error:
         problem = (
             f"broken archive: {error}. What came before this point was read."
         )
         yield Member(archive, b"", problem)
+
+
+def _zip_members(stream: IO[bytes], archive: str) -> Iterator[Member]:
+    """Members as their directory lists them; what a member says of its size is not
+    believed.
+    """
+    n_left = MAX_ARCHIVE_BYTES
+    with zipfile.ZipFile(stream) as packed:
+        for entry in packed.infolist():
+            name = f"{archive}!{_inner_name(entry.filename)}"
+            is_link = stat.S_ISLNK(entry.external_attr >> 16)
+            if entry.is_dir() or is_link or _is_hidden(entry.filename):
+                continue
+            with packed.open(entry) as member:
+                data = member.read(min(MAX_FILE_BYTES, n_left) + 1)
+            n_left -= len(data)
+            if n_left < 0:
+                raise RecordError(
+                    f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files"
+                )
+            if len(data) > MAX_FILE_BYTES:
+                problem = f"more than {MAX_FILE_BYTES} bytes. Fix: split it."
+                yield Member(name, b"", problem)
+            else:
+                yield Member(name, data)
 
 
 def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:
@@ -90,7 +130,8 @@ class _Tar:
                     if "size" in found:
                         raise RecordError("a member of more than 8 GiB")
                 continue
-            name = f"{self._archive}!{_inner_name(long_name or _short_name(block))}"
+            inner = long_name or _short_name(block)
+            name = f"{self._archive}!{_inner_name(inner)}"
             is_regular = kind in (b"0", b"\0", b"7")
             if kind == b"S":
                 self._skip_sparse_map(block)
@@ -99,9 +140,9 @@ class _Tar:
                 yield Member(
                     name, b"", "a sparse member: not read. Fix: unpack it."
                 )
-            elif is_regular:
+            elif is_regular and not _is_hidden(inner):
                 yield self._read(name, size)
-            elif kind not in b"123456":
+            elif is_regular or kind not in b"123456":
                 self._skip(size)
             long_name, sparse = "", False
 
@@ -215,6 +256,12 @@ def _pax(data: bytes) -> dict[str, str]:
         found[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
         data = data[length:]
     return found
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a member is one that folders hide, too: `.DS_Store`, what macOS adds."""
+    parts = [part for part in name.split("/") if part not in (".", "..")]
+    return any(p.startswith(".") or p == "__MACOSX" for p in parts)
 
 
 def _inner_name(name: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autollm.core.errors import AutoLLMError, MappingError
+from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.core.records import content_hash
@@ -28,9 +28,15 @@ from autollm.logs.catalog import (
 )
 from autollm.logs.formats import readers_of
 from autollm.logs.found import Found, clean_name, find_files
-from autollm.logs.opened import RawFile, plain_name
+from autollm.logs.opened import Opened, RawFile, head_of, plain_name
 from autollm.logs.proposals import Proposal, Question, Said, propose
-from autollm.logs.proposals.looking import look_at_units, read_file
+from autollm.logs.proposals.looking import (
+    Unit,
+    look_at_units,
+    members_of,
+    read_file,
+    read_member,
+)
 from autollm.logs.proposals.toml_text import toml_value
 from autollm.logs.relation import OWN_COLUMNS
 from autollm.logs.run_folders import RunFolder, claimed_folders
@@ -42,7 +48,6 @@ which a person has corrected is known.
 """
 LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 """Roles of columns that a mapping does not read."""
-Unit = Found | RunFolder
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class Guesser:
     ):
         self._home, self._said, self._ask, self._say = home, said, ask, say
         self._readers = readers_of(home)
+        self._path_ids: dict[str, str] = {}
         self.has_known = False
         """Whether the last path held anything that is read without a guess."""
 
@@ -161,25 +167,39 @@ class Guesser:
         for file in files:
             if file.problem or (root and file.is_hidden):
                 continue
-            key = self._table_of(file, choice)
-            if key:
-                tables.setdefault(key, []).append(file)
+            for unit in self._units_of(file):
+                key = self._table_of(unit, choice)
+                if key:
+                    tables.setdefault(key, []).append(unit)
         return list(tables.values())
 
+    def _units_of(self, file: Found) -> Iterator[Found | Opened]:
+        """The file, or the members of an archive."""
+        if not archives.is_archive(file.name):
+            yield file
+            return
+        self._path_ids[file.name] = file.path_id
+        try:
+            yield from members_of(file)
+        except OSError:
+            return
+
     def _table_of(
-        self, file: Found, choice: MappingChoice
+        self, file: Found | Opened, choice: MappingChoice
     ) -> tuple[str, ...] | None:
         """What the file shares with others of its table; None where it is read already,
         or can be by nobody.
         """
-        if archives.is_archive(file.name):
-            self.has_known = True
-            return None
         try:
-            head = RawFile(file).head(HEAD_BYTES)
-        except OSError:
+            is_member = isinstance(file, Opened)
+            head = (
+                head_of(file, HEAD_BYTES)
+                if is_member
+                else RawFile(file).head(HEAD_BYTES)
+            )
+        except (OSError, RecordError):
             return None
-        reader = self._readers.for_file(file.name, head, choice)
+        reader = self._readers.for_file(short_name(file.name), head, choice)
         if reader is None:
             return None
         is_log = reader.format == RUN_LOG
@@ -188,16 +208,17 @@ class Guesser:
             return None
         if reader.format not in TABLES:
             return (reader.format,)
+        read = read_member if is_member else read_file
         try:
-            first = next(iter(read_file(file, self._readers)), None)
+            first = next(iter(read(file, self._readers)), None)
         except MappingError:
-            return (reader.format, file.inside)
+            return (reader.format, file.name)
         columns = first.runs.column_names if first else ()
         return (reader.format, *sorted(set(columns) - OWN_COLUMNS))
 
     def _guess(self, units: list[Unit], folder: str) -> Guess:
         name = units[0].name if len(units) == 1 else f"{folder}/*"
-        path_ids = tuple(unit.path_id for unit in units)
+        path_ids = tuple(map(self._path_id, units))
         n_more = f", {len(units)} files" if len(units) > 1 else ""
         self._say(f"{name}{n_more}: no mapping reads it, looking at it")
         try:
@@ -215,6 +236,11 @@ class Guesser:
         except MappingError as error:
             return replace(guess, problem=str(error))
         return replace(guess, mapping=mapping, kept_at=kept_at)
+
+    def _path_id(self, unit: Unit) -> str:
+        if isinstance(unit, Opened):
+            return self._path_ids[unit.name.split("!")[0]]
+        return unit.path_id
 
     def _proposal(self, units: list[Unit]) -> Proposal:
         """What is proposed, once a person has answered what was asked."""
@@ -278,14 +304,7 @@ def _problem(found: Proposal) -> str:
     """Why a proposal is not used; empty where it is sound."""
     if found.questions:
         return found.questions[0].text
-    if found.mapping is not None:
-        return ""
-    if found.problem:
-        return found.problem
-    codes = {note.code: note.text for note in found.notes}
-    if "no-knob" in codes:
-        return f"{codes['no-knob']} Fix: --knobs COLUMN,COLUMN"
-    return codes.get("curve", "no mapping can be proposed")
+    return found.problem
 
 
 def _patterns(units: list[Unit], proposed: Sequence[str]) -> list[str]:
@@ -295,7 +314,7 @@ def _patterns(units: list[Unit], proposed: Sequence[str]) -> list[str]:
     if isinstance(units[0], RunFolder):
         is_one = len(units) == 1
         return [short_name(units[0].name)] if is_one else ["*"]
-    names = dict.fromkeys(plain_name(unit.name) for unit in units)
+    names = dict.fromkeys(plain_name(short_name(unit.name)) for unit in units)
     has_pattern = len(units) > 1 and not units[0].name.endswith(_TABLE_SUFFIXES)
     return list(proposed) if has_pattern else list(names)
 

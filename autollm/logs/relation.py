@@ -172,6 +172,9 @@ class FolderReader(Protocol):
         """
         ...
 
+    # `confirms(heads)`, where a reader has it, is asked before its claim counts, with the
+    # first bytes of the claimed files: names alone may mean another thing
+
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FileReader.read`; `_file` and `BadLines.file` are paths in the folder."""
         ...

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from autollm.core.records import content_hash
 from autollm.logs.found import Found, clean_name
+from autollm.logs.opened import RawFile
 from autollm.logs.relation import FolderReader
+from autollm.logs.tables.blocks import HEAD_BYTES
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ def claimed_folders(
         by_path = {f.inside.removeprefix(prefix): f for f in left}
         for reader in readers:
             mine = reader.matches_folder(sorted(by_path)) if by_path else ()
-            if not mine:
-                continue
             chosen = {path: by_path[path] for path in mine}
+            if not mine or not _confirmed(reader, chosen):
+                continue
             name = _place(root, folder)
             path_id = f"{content_hash(f'{root}/{folder}'.encode('utf-8', 'replace'), 8)}-folder"
             folders.append(RunFolder(name, reader.format, chosen, path_id))
@@ -58,6 +60,18 @@ def claimed_folders(
                 p: f for p, f in by_path.items() if f.inside not in claimed
             }
     return folders
+
+
+def _confirmed(reader: FolderReader, files: dict[str, Found]) -> bool:
+    """Whether a reader that asks for it says yes to the beginnings of its files."""
+    confirms = getattr(reader, "confirms", None)
+    if confirms is None:
+        return True
+    try:
+        heads = {p: RawFile(f).head(HEAD_BYTES) for p, f in files.items()}
+    except OSError:
+        return False
+    return confirms(heads)
 
 
 def _place(root: str, folder: str) -> str:

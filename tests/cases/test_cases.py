@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,9 @@ def test_inspect__curve_of_one_run__is_called_one_and_has_no_knobs(name, home):
         "--home",
         home.folder,
     )
-    assert (
-        "learning curve" in result.stderr and "[[knobs]]" not in result.stdout
-    )
+    assert "learning curve" in result.stderr
+    chosen = tomllib.loads(result.stdout)["knobs"]
+    assert {knob["column"] for knob in chosen} <= {"recipe", "run"}
     if name == "learning_stats.csv":
         assert "line 12 is a second header" in result.stderr
 
@@ -357,7 +358,8 @@ def test_cases__size_as_text_and_number__numbers_win_and_no_knob_varies(home):
     path = case("size-as-text-and-number", "scaling_small.csv")
     result = run("sources", "inspect", path, "--home", home.folder)
     assert (
-        "no knob varies" in result.stderr and "\n[[knobs]]" not in result.stdout
+        "no knob varies" in result.stderr
+        and 'column = "recipe"' in result.stdout
     )
     assert (
         'column = "n_params"' in result.stdout

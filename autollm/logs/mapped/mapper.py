@@ -178,7 +178,8 @@ def _with_settings(
 def setting_columns(mapping: Mapping, runs: pa.Table) -> list[str]:
     """The columns of a table that decide a run's configuration, context and fidelity."""
     formulas = {derived.name: derived.value for derived in mapping.derived}
-    names = [*runs.column_names, *mapping.lookup_of]
+    made = (*mapping.lookup_of, *mapping.name_parts_of)
+    names = [*runs.column_names, *made]
     waiting = [entry.column for entry in (*mapping.context, *mapping.fidelity)]
     for knob in mapping.knobs:
         waiting += [n for n in names if is_part(knob, n)] or [knob.column]
@@ -190,6 +191,8 @@ def setting_columns(mapping: Mapping, runs: pa.Table) -> list[str]:
                 waiting.append(mapping.column_of.get(part, part))
         elif name in mapping.lookup_of:
             waiting += mapping.lookup_of[name].columns
+        elif name in mapping.name_parts_of:
+            waiting.append(mapping.name_parts_of[name].column)
         elif name in runs.column_names:
             found[name] = None
     return list(found)

@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 
 from autollm.core.errors import RecordError
 from autollm.core.mapping import KnobRule, Lookup, Mapping, Scalar, State
+from autollm.core.mapping_entries import NameParts
+from autollm.core.name_parts import parts_reader
 from autollm.core.records import canonical_json
 from autollm.core.statuses import status_of
 from autollm.core.values import Style, is_nothing, numbers_of, styles_of
@@ -53,8 +55,9 @@ class Sheet:
 
     @property
     def names(self) -> list[str]:
-        """The columns that there are, those of look-ups included."""
-        return [*self._runs.column_names, *self.mapping.lookup_of]
+        """The columns that there are, those of look-ups and names included."""
+        made = (*self.mapping.lookup_of, *self.mapping.name_parts_of)
+        return [*self._runs.column_names, *made]
 
     def lookup_problem(self, column: str) -> str | None:
         """Why a look-up gives no value in this column, in SQL; None where it is no
@@ -131,8 +134,11 @@ class Sheet:
     def _cells(self, name: str) -> pa.Array:
         if name not in self._raw:
             lookup = self.mapping.lookup_of.get(name)
+            parts = self.mapping.name_parts_of.get(name)
             if lookup is not None:
                 self._look_up(lookup)
+            elif parts is not None:
+                self._read_names(parts)
             elif name in self._runs.column_names:
                 self._raw[name] = cells_of(self._runs.column(name))
             else:
@@ -174,6 +180,16 @@ class Sheet:
                 distinct[other] = pc.unique(cells).to_pylist()
         found = styles_of(distinct, self.mapping.decimal)
         self._styles[name] = found[name]
+
+    def _read_names(self, parts: NameParts) -> None:
+        read = parts_reader(parts.words)
+        encoded = (
+            self._cells(parts.column).cast(pa.string()).dictionary_encode()
+        )
+        found = [read(name) for name in encoded.dictionary.to_pylist()]
+        for column in parts.words:
+            values = pa.array([f.get(column) for f in found], pa.string())
+            self._raw[column] = values.take(encoded.indices)
 
     def _look_up(self, lookup: Lookup) -> None:
         keys = []

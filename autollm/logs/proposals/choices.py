@@ -44,6 +44,8 @@ normal one.
 """
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+-]?\w+)*")
 _HASH = re.compile(r"[0-9a-f-]{6,}")
+DOUBTFUL = "measured rather than chosen"
+"""Ends the reason for a number that only its values speak against."""
 MOST_TEXTS = 20
 """Values of a text that was chosen; more are notes."""
 
@@ -219,7 +221,7 @@ def _measured(roles: Roles) -> None:
             )
         elif not looks_chosen(column) and not _is_drawn(roles, column):
             n = column.n_distinct
-            why = f"{n} different numbers: measured rather than chosen"
+            why = f"{n} different numbers: {DOUBTFUL}"
             roles.give(name, "measured", why)
             if n <= FEW_LEVELS:
                 _say_measured(roles, column)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.core.mapping_entries import NameParts
 from autollm.core.values import (
     PLAIN,
     Style,
@@ -320,6 +321,8 @@ class Table:
     directions: dict[str, str] = field(default_factory=dict)
     n_repeated: int = 0
     """Rows that equal an earlier one in every cell, and are left out here."""
+    name_parts: tuple[NameParts, ...] = ()
+    """Settings that were read out of names; their columns are among `columns`."""
 
     @property
     def n_looked_at(self) -> int:

@@ -21,6 +21,7 @@ from autollm.logs.proposals.ladder import Coordinate, Ladder
 from autollm.logs.proposals.names import metric_of, plain
 from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.states import WHOLE, rule_of
+from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import MARK, Draft
 
 FAMILIES = {
@@ -38,6 +39,7 @@ REACHED = re.compile(
     r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration"
 )
 """Columns that count how far a run came."""
+_USED = ("knob", "simplex", "context", "seed", "fidelity", "cost")
 _LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 
 
@@ -61,7 +63,10 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
     if roles.named("trunk"):
         draft.raw["trunk"] = {"column": roles.named("trunk")[0]}
     draft.raw["columns"] = {}
+    _name_parts(draft, roles)
     _computed(draft, ladder, naming)
+    if not entries:
+        entries.append(_one_recipe(draft, roles, naming))
     draft.raw["knobs"] = entries
     for index, comments in knobs.comments.items():
         for key, text in comments.items():
@@ -76,15 +81,12 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
     _cost(draft, costs)
     _left_out(draft, roles)
     draft.raw["columns"] = dict(naming.aliases)
-    if not entries:
-        draft.foot.insert(
-            0, f"[[knobs]]  # {MARK}: no knob varies: what was chosen?"
-        )
     for section in (
         "knobs",
         "columns",
         "derived",
         "lookup",
+        "name_parts",
         "context",
         "secondary",
         "status",
@@ -187,6 +189,28 @@ def _lookup(
         else:
             draft.foot.append(f"{MARK}: {level!r} has no row in [lookup.rows]")
     coordinate.comment = name
+
+
+def _name_parts(draft: Draft, roles: Roles) -> None:
+    """What is read out of names, where anything of it is used."""
+    used = set(roles.named(*_USED))
+    entries = []
+    for parts in roles.table.name_parts:
+        if used & set(parts.words):
+            draft.comments[("name_parts", len(entries))] = (
+                "settings that stand in names alone; add words that are missing"
+            )
+            entries.append(parts.model_dump())
+    draft.raw["name_parts"] = entries
+
+
+def _one_recipe(draft: Draft, roles: Roles, naming: Naming) -> dict[str, Any]:
+    """The knob that stands for all settings where none varies: a space has a knob."""
+    is_taken = "recipe" in roles.table.columns
+    name = naming.free("one_recipe" if is_taken else "recipe")
+    draft.raw["derived"].append({"name": name, "value": str(RECIPE)})
+    draft.comments[("knobs", 0)] = "no setting varies: one recipe for all runs"
+    return {"name": name, "column": name, "scale": "integer"}
 
 
 def _contexts(draft: Draft, roles: Roles, naming: Naming) -> None:

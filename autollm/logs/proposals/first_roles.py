@@ -66,8 +66,12 @@ def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
     roles.finished = table.at(rows)
     _facts(roles)
     _weights(roles)
-    _constants(roles)
+    is_one_run = len(table.lines) == 1  # whose outcome is constant, too
+    if not is_one_run:
+        _constants(roles)
     find_outcomes(roles)
+    if is_one_run:
+        _constants(roles)
     _named(roles)
     _keys(roles)
     return roles

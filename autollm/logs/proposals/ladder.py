@@ -26,6 +26,7 @@ from autollm.logs.proposals.sizes import (
     sizes_of,
     stated_sizes,
 )
+from autollm.logs.readers.rows import TOKEN_METRICS
 
 COMPUTE_SPREAD = 0.15
 """Octaves that compute may differ from parameters times tokens: it is printed rounded."""
@@ -69,8 +70,12 @@ class Ladder:
         return [c.levels for c in several if c.levels is not None]
 
 
-def find_ladder(roles: Roles, naming: Naming) -> Ladder:
-    """The coordinates of a table; their columns get the role `fidelity`."""
+def find_ladder(
+    roles: Roles, naming: Naming, are_curves: bool = False
+) -> Ladder:
+    """The coordinates of a table; their columns get the role `fidelity`. `are_curves`:
+    the runs are known by their curves alone, so that how far they came says their size.
+    """
     search = _Search(roles, naming, Formulas(roles, naming))
     if roles.said.fidelity:
         search.take_said()
@@ -85,6 +90,8 @@ def find_ladder(roles: Roles, naming: Naming) -> Ladder:
         search.take_beside()
         if not search.ladder.coordinates:
             search.take_constants()
+        if not search.ladder.coordinates:
+            search.take_reached(are_curves)
     if not search.ladder.coordinates:
         roles.book.say(
             "no-fidelity",
@@ -222,6 +229,21 @@ class _Search:
             is_open = name == "params" and not self.ladder.coordinates
             if is_open and not self._take_constant_text():
                 self._take_computed("params", least_levels=1)
+
+    def take_reached(self, are_curves: bool) -> None:
+        """Tokens or steps that curves came to: all runs the same where settings vary."""
+        columns = self._roles.table.columns
+        tokens = [
+            n for n in columns if n.removeprefix("metrics.") in TOKEN_METRICS
+        ]
+        named = [*(("tokens", n) for n in tokens), ("steps", "last_step")]
+        for name, raw in named:
+            column = columns.get(raw)
+            if column is None or positive_numbers(column) is None:
+                continue
+            if are_curves or column.is_constant:
+                self._take(name, column, "how far its curve goes")
+                return
 
     def _take_constant_text(self) -> bool:
         """The one model that all runs are of, where its name states its size."""

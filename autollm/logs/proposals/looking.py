@@ -7,14 +7,15 @@ folder is one run, so that many of them make one table. Invariant: nothing is wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
-from autollm.logs.catalog import MappingChoice
+from autollm.logs.archives import is_archive
+from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.formats import Readers, readers_of
 from autollm.logs.found import Found, find_files
-from autollm.logs.opened import RawFile
+from autollm.logs.opened import Opened, RawFile, head_of
 from autollm.logs.proposals.columns import Sampler
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.relation import FileReader, OpenedFolder, Relation
@@ -26,6 +27,10 @@ KNOWN_FORMATS = (
 )
 MOST_UNITS = 2_000
 """Files or run folders of one folder that are looked at."""
+MOST_MEMBER_BYTES = 256 * 2**20
+"""Of an archive's members, which are held in memory."""
+Unit = RunFolder | Found | Opened
+"""What is read as one: a run folder, a file, a member of an archive."""
 
 
 @dataclass
@@ -59,8 +64,10 @@ def look_at(path: str, home: str = "") -> Looked:
     """
     readers = readers_of(home)
     files, is_folder = find_files(path)
-    if not is_folder:
+    if not is_folder and not is_archive(files[0].name):
         return Looked(files[0].name).take(read_file(files[0], readers))
+    if not is_folder:
+        return _look_into(files[0], readers)
     folders = claimed_folders(files, path, readers.folders)
     claimed = set().union(*(folder.claimed for folder in folders))
     rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
@@ -75,8 +82,8 @@ def look_at(path: str, home: str = "") -> Looked:
     return looked
 
 
-def look_at_units(units: list[RunFolder | Found], readers: Readers) -> Looked:
-    """The relations of files and run folders of one format; one that cannot be read
+def look_at_units(units: Sequence[Unit], readers: Readers) -> Looked:
+    """The relations of files, run folders and members of one format; one that cannot be read
     stops no other.
 
     Raises:
@@ -93,6 +100,53 @@ def look_at_units(units: list[RunFolder | Found], readers: Readers) -> Looked:
     if broken and len(broken) == len(units[:MOST_UNITS]):
         raise broken[0]
     return looked
+
+
+def members_of(found: Found) -> Iterator[Opened]:
+    """The members of an archive that can be read, as many as are looked at, and no more
+    than MOST_MEMBER_BYTES of them.
+
+    Raises:
+        OSError: the archive cannot be opened.
+    """
+    n_bytes = 0
+    for number, member in enumerate(RawFile(found).members(), start=1):
+        n_bytes += member.n_bytes
+        if number > MOST_UNITS or n_bytes > MOST_MEMBER_BYTES:
+            return
+        if not member.problem:
+            yield member
+
+
+def _look_into(found: Found, readers: Readers) -> Looked:
+    """The members of an archive that are of its commonest format."""
+    try:
+        members = list(members_of(found))
+    except OSError as error:
+        raise MappingError(f"{found.name}: {error}") from None
+    formats = {}
+    for member in members:
+        reader = reader_of_member(member, readers)
+        if reader is not None:
+            formats[member.name] = reader.format
+    if not formats:
+        raise MappingError(
+            f"{found.name} holds no log that can be read. Expected {KNOWN_FORMATS}."
+        )
+    (commonest, _), *_ = Counter(formats.values()).most_common(1)
+    units = [m for m in members if formats.get(m.name) == commonest]
+    looked = look_at_units(units, readers)
+    looked.others = [n for n, kind in formats.items() if kind != commonest]
+    return looked
+
+
+def reader_of_member(member: Opened, readers: Readers) -> FileReader | None:
+    """The reader of an archive's member, None where nobody knows it."""
+    try:
+        head = head_of(member, HEAD_BYTES)
+    except RecordError:
+        return None
+    return readers.for_file(short_name(member.name), head, MappingChoice())
 
 
 def _of_one_format(
@@ -113,10 +167,11 @@ def _of_one_format(
     return [f for f in files if formats.get(f.inside) == commonest]
 
 
-def _common_name(units: list[RunFolder | Found]) -> str:
+def _common_name(units: Sequence[Unit]) -> str:
+    names = [short_name(unit.name) for unit in units]
     if len(units) == 1:
-        return units[0].name
-    suffixes = {unit.name.partition(".")[2] for unit in units}
+        return names[0] if isinstance(units[0], Opened) else units[0].name
+    suffixes = {name.partition(".")[2] for name in names}
     suffix = suffixes.pop() if len(suffixes) == 1 else ""
     return f"*.{suffix}" if suffix else "*"
 
@@ -131,9 +186,12 @@ def _reader_of(found: Found, readers: Readers) -> FileReader | None:
     return readers.for_file(found.name, head, MappingChoice())
 
 
-def _read_unit(unit: RunFolder | Found, readers: Readers) -> Iterator[Relation]:
+def _read_unit(unit: Unit, readers: Readers) -> Iterator[Relation]:
     if isinstance(unit, Found):
         yield from read_file(unit, readers)
+        return
+    if isinstance(unit, Opened):
+        yield from read_member(unit, readers)
         return
     files = {}
     for inside, found in unit.files.items():
@@ -143,6 +201,22 @@ def _read_unit(unit: RunFolder | Found, readers: Readers) -> Iterator[Relation]:
         yield from reader.read(OpenedFolder(unit.name, files))
     except AutoLLMError as error:
         raise MappingError(f"{unit.name}: {error}") from None
+
+
+def read_member(member: Opened, readers: Readers) -> Iterator[Relation]:
+    """The relations of an archive's member.
+
+    Raises:
+        MappingError: it cannot be read.
+    """
+    reader = reader_of_member(member, readers)
+    if reader is None:
+        raise MappingError(f"cannot tell the format of {member.name}.")
+    try:
+        for relation in reader.read(member):
+            yield replace(recognized(relation), format=relation.format)
+    except (RecordError, OSError) as error:
+        raise MappingError(f"{member.name}: {error}") from None
 
 
 def read_file(found: Found, readers: Readers) -> Iterator[Relation]:

@@ -23,6 +23,7 @@ CODES = frozenset(
         "measured-or-chosen",
         "missing-values",
         "mixed-units",
+        "name-parts",
         "near-constant-ladder",
         "no-fidelity",
         "no-knob",

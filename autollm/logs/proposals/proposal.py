@@ -16,30 +16,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from autollm.core.errors import MappingError
 from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
 from autollm.core.statuses import status_of
 from autollm.logs.catalog import MappingChoice, builtin_mappings
-from autollm.logs.proposals.choices import choose
+from autollm.logs.proposals.choices import DOUBTFUL, choose
 from autollm.logs.proposals.columns import Table, table_of
 from autollm.logs.proposals.draft import write_draft
 from autollm.logs.proposals.first_roles import first_roles
 from autollm.logs.proposals.formulas import Naming
-from autollm.logs.proposals.ladder import find_ladder
+from autollm.logs.proposals.ladder import Ladder, find_ladder
 from autollm.logs.proposals.looking import Looked, look_at
 from autollm.logs.proposals.notes import Note, Notebook, Question
 from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.run_names import with_name_parts
 from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.summary import (
-    NO_KNOB,
     Summary,
     Trial,
     check_share,
     summarize,
     try_mapping,
 )
-from autollm.logs.proposals.toml_text import Draft, toml_value
+from autollm.logs.proposals.toml_text import Draft
 from autollm.logs.relation import Relation
+
+MOST_CURVES = 20
+"""Curves that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class Proposal:
     """A mapping, what each column was taken for, and what a person should know.
 
     Attributes:
-        toml: The mapping as text, with comments; of a curve only comments.
-        mapping: The mapping; None while a question is open, where less than half of the
-            rows would land (`problem` says so), and of a curve.
+        toml: The mapping as text, with comments.
+        mapping: The mapping; None while a question is open, and where less than half of
+            the rows would land (`problem` says so).
         columns: name, kind, n_distinct, role and why, of each.
         problem: Why the proposal must not be used as it stands.
     """
@@ -110,27 +115,23 @@ def propose(
         looked = Looked("table").take(source)
     _check_rows(looked)
     table = table_of(looked.relations, looked.name, looked.sampler.n_rows)
-    if _is_curve(looked.relations, table):
-        return _curve(looked, table)
     book = Notebook()
     _say_reading(book, looked, table)
+    table = with_name_parts(table, said, book)
     if said.mapping is not None:
         return _as_said(looked, table, said.mapping, book)
+    curves = _curves(looked.relations, table)
+    if curves:
+        book.say("curve", _curve_text(looked, table))
     naming = Naming(table.columns)
     roles = first_roles(table, said, book)
-    ladder = find_ladder(roles, naming)
+    ladder = find_ladder(roles, naming, are_curves=bool(curves))
     choose(roles, ladder)
     _say_cells(book, looked.name, table, roles)
     if not roles.named("knob", "simplex"):
-        if not ladder.levels:
-            raise MappingError(_no_choice(looked, roles))
-        book.say(
-            "no-knob",
-            "no column varies that looks like a choice: no knob varies, so there is "
-            "nothing to recommend from, and nothing lands until [[knobs]] names what was "
-            "chosen. What is known of sizes and outcomes stands in the mapping.",
-        )
+        _say_no_knob(looked, roles, ladder)
     draft = write_draft(roles, ladder, naming)
+    draft.head += curves
     return _tried(looked, table, roles, draft, book)
 
 
@@ -214,91 +215,66 @@ def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
             )
 
 
-def _is_curve(relations: Sequence[Relation], table: Table) -> bool:
-    """Whether a log is the curve of one run, or of some without settings."""
+def _curves(relations: Sequence[Relation], table: Table) -> list[str]:
+    """What is told of the curve of one run, or of those of some without settings, a
+    metric a line; nothing of other logs.
+    """
     if not any(relation.points is not None for relation in relations):
-        return False
-    if table.n_rows == 1:
-        return True
-    settings = []
+        return []
     for name, column in table.columns.items():
-        is_setting = (
-            column.name.origin == "setting"
-            or table.roles.get(name) == "setting"
-        )
-        settings.append(is_setting and not column.is_constant)
-    return not any(settings)
-
-
-def _curve(looked: Looked, table: Table) -> Proposal:
-    """What is said of a learning curve: no mapping, since nothing in it was chosen."""
+        is_setting = "setting" in (column.name.origin, table.roles.get(name))
+        if is_setting and not column.is_constant and table.n_rows > 1:
+            return []
     lines = []
+    for relation in relations:
+        if relation.points is not None:
+            lines += _curve_lines(relation.points)
+    return lines[:MOST_CURVES]
+
+
+def _curve_lines(points: pa.Table) -> list[str]:
+    ends = [(name, end) for name in ("value", "step") for end in ("min", "max")]
+    by_curve = points.group_by(["run_key", "metric"]).aggregate(ends)
+    lines = []
+    for row in by_curve.to_pylist():
+        steps = f"steps {row['step_min']} to {row['step_max']}"
+        values = f"values {row['value_min']:g} to {row['value_max']:g}"
+        lines.append(f"{row['run_key']}: {row['metric']}, {steps}, {values}")
+    return lines
+
+
+def _curve_text(looked: Looked, table: Table) -> str:
     n_points = 0
     for relation in looked.relations:
-        if relation.points is None or not relation.points.num_rows:
-            continue
-        n_points += relation.points.num_rows
-        for row in (
-            relation.points.group_by(["run_key", "metric"])
-            .aggregate(
-                [
-                    ("value", "min"),
-                    ("value", "max"),
-                    ("step", "min"),
-                    ("step", "max"),
-                ]
-            )
-            .to_pylist()
-        ):
-            steps = f"steps {row['step_min']} to {row['step_max']}"
-            values = f"values {row['value_min']:g} to {row['value_max']:g}"
-            lines.append(
-                f"{row['run_key']}: {row['metric']}, {steps}, {values}"
-            )
-    text = (
-        f"{looked.name} is a learning curve, {n_points} points of {table.n_rows} run(s), "
-        "and no table of runs: nothing in it was chosen, so no mapping is proposed. Land "
-        "it beside what says the run's settings: put the curves of several runs with "
-        "their configurations into one folder, or give a table with one row a run (the "
-        "last or best value of each)."
-    )
-    notes = [Note("curve", text)]
-    notes += [Note("reader", f"{looked.name}: {note}") for note in table.notes]
-    comments = [text, *lines[:20]]
-    toml = "".join(f"# {line}\n" for line in comments)
-    bad = sum(r.n_lines_bad for r in looked.relations)
-    summary = Summary(
-        table.n_rows,
-        bad,
-        0,
-        {},
-        {},
-        [],
-        None,
-        0,
-        "\n".join([text, *lines[:20]]),
-    )
-    return Proposal(
-        looked.name,
-        table.format,
-        table.n_rows,
-        table.n_looked_at,
-        0,
-        bad,
-        (),
-        tuple(notes),
-        (),
-        summary,
-        toml,
-    )
-
-
-def _no_choice(looked: Looked, roles: Roles) -> str:
-    entries = ((name, roles.of[name]) for name in roles.table.columns)
-    taken = " ".join(f"{name}: {r.role} ({r.why})." for name, r in entries)
+        n_points += 0 if relation.points is None else relation.points.num_rows
+    n_runs = "one run" if table.n_rows == 1 else f"{table.n_rows} runs"
     return (
-        f"{looked.name}: no column varies that looks like a choice. {taken} Fix: a table "
-        "in which knobs vary, or --knobs COLUMN,COLUMN."
+        f"{looked.name} is a learning curve, {n_points} points of {n_runs}, and no table "
+        "of runs: each run lands with its history, and its last values are its result. "
+        "No settings stand beside it. For advice on settings, put the curves of several "
+        "runs with their configurations into one folder, or give a table with one row a "
+        "run."
+    )
+
+
+def _say_no_knob(looked: Looked, roles: Roles, ladder: Ladder) -> None:
+    """Say that no setting varies.
+
+    Raises:
+        MappingError: a number may well have been chosen, and no size varies beside it.
+    """
+    entries = [(name, roles.of[name]) for name in roles.table.columns]
+    if not ladder.levels and any(r.why.endswith(DOUBTFUL) for _, r in entries):
+        taken = " ".join(f"{name}: {r.role} ({r.why})." for name, r in entries)
+        raise MappingError(
+            f"{looked.name}: no column varies that looks like a choice. {taken} Fix: a "
+            "table in which knobs vary, or --knobs COLUMN,COLUMN."
+        )
+    roles.book.say(
+        "no-knob",
+        "no knob varies: no column looks like a choice, and all runs count as one recipe. "
+        "They tell how the outcome grows with size, and nothing about settings. If "
+        "something was chosen, say --knobs with it, or write it under [[knobs]].",
     )
 
 
@@ -309,9 +285,6 @@ def _decided(draft: Draft, roles: Roles) -> str:
     toml = draft.text()
     if not roles.direction:
         toml = toml.replace("# direction = ", 'direction = "min"  # ', 1)
-    if "knobs" not in draft.raw:
-        size = draft.raw["fidelity"][0]["column"]
-        toml += f'[[knobs]]\nname = "{NO_KNOB}"\ncolumn = {toml_value(size)}\n'
     return toml
 
 
@@ -334,7 +307,7 @@ def _tried(
             "n_distinct": column.n_distinct,
         }
         listed_columns.append(entry | dataclasses.asdict(role))
-    is_usable = not problem and not book.questions and "knobs" in draft.raw
+    is_usable = not problem and not book.questions
     return Proposal(
         *_counts(looked, table, trial),
         tuple(listed_columns),

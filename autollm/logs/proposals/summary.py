@@ -24,8 +24,8 @@ LEAST_SHARE = 0.5
 THIN = 3
 """Rows of an experiment below which it says nothing about a choice."""
 SHOWN = 5
-NO_KNOB = "nothing"
-"""Stands for a knob where none varies, to count the rows; it is not shown."""
+RECIPE = 1
+"""The value of the knob that stands for all settings where none varies."""
 
 
 @dataclass
@@ -164,8 +164,6 @@ def _knob_values(trial: Trial) -> dict[str, list[Any]]:
     values: dict[str, dict[str, Any]] = {}
     for run in trial.runs:
         for name, value in json.loads(run["config_json"]).items():
-            if name == NO_KNOB:
-                continue
             values.setdefault(name, {})[json.dumps(value)] = value
     return {name: list(found.values()) for name, found in values.items()}
 
@@ -177,12 +175,10 @@ def _best(rows: list[dict[str, Any]], direction: str) -> dict[str, Any] | None:
         return None
     pick = min if direction == "min" else max
     best = pick(finished, key=lambda r: r["objective_value"])
-    configuration = json.loads(best["config_json"])
-    configuration.pop(NO_KNOB, None)
     return {
         "run": best["run_id"],
         "value": best["objective_value"],
-        "configuration": configuration,
+        "configuration": json.loads(best["config_json"]),
     }
 
 
@@ -264,6 +260,8 @@ def _rungs(ladder: list[dict[str, Any]]) -> str:
 
 def _knob_words(knobs: dict[str, list[Any]]) -> list[str]:
     words = []
+    if list(knobs.values()) == [[RECIPE]]:
+        return []
     for name, values in knobs.items():
         if all(isinstance(v, (int, float)) for v in values):
             words.append(

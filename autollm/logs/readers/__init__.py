@@ -19,12 +19,16 @@ from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.json_records import JsonRecordsReader
 from autollm.logs.readers.lightning import LightningFolderReader
+from autollm.logs.readers.markdown import MarkdownReader
 from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
 )
 from autollm.logs.readers.optuna_trials import OptunaJournalReader
-from autollm.logs.readers.plain_folder import PlainFolderReader
+from autollm.logs.readers.plain_folder import (
+    BareCurveReader,
+    PlainFolderReader,
+)
 from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
 from autollm.logs.readers.tensorboard import (
@@ -62,6 +66,7 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         LightningFolderReader(),
         TensorboardFolderReader(),
         PlainFolderReader(),
+        BareCurveReader(),
         TextLogFolderReader(own),
     )
 
@@ -79,6 +84,7 @@ def file_readers(own: Sequence[TextFormat] = ()) -> tuple[FileReader, ...]:
         CurveJsonlReader(),
         CurveCsvReader(),
         JsonRecordsReader(),
+        MarkdownReader(),
         TextLogReader(own),
     )
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_yaml_list
-from autollm.logs.readers.lightning import two_names
+from autollm.logs.readers.lightning import run_of_folder
 from autollm.logs.readers.rows import RelationBuilder, count_lines, read_whole
 from autollm.logs.readers.run_folders import (
     MAX_CONFIG_BYTES,
@@ -63,7 +63,7 @@ class HydraJobReader:
         add_settings(builder, cells, opened.files[_CONFIG], "config.")
         if _OVERRIDES in opened.files:
             cells["overrides"] = _overrides(builder, opened.files[_OVERRIDES])
-        run = two_names(opened.name)
+        run = run_of_folder(opened.name)
         add_metrics(builder, opened.files, run, cells)
         return [builder.relation()]
 

@@ -39,13 +39,15 @@ class LightningFolderReader:
         builder = RelationBuilder(self.format, "run")
         cells: dict[str, Any] = {}
         add_settings(builder, cells, opened.files[_SETTINGS], "hparams.")
-        run = two_names(opened.name)
+        run = run_of_folder(opened.name)
         if add_curve(builder, opened.files[_METRICS], run, cells) is None:
             raise RecordError(f"{opened.name}: metrics.csv holds no curve")
         return [builder.relation()]
 
 
-def two_names(path: str) -> str:
-    """The last two parts of a folder's path: `version_0` alone names many runs."""
+def run_of_folder(path: str) -> str:
+    """A folder's path below what was given, that included where only one part is left:
+    `version_0` alone names many runs.
+    """
     parts = path.replace("!", "/").strip("/").split("/")
-    return "/".join(parts[-2:])
+    return "/".join(parts[1:] if len(parts) > 2 else parts)

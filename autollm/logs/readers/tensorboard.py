@@ -31,7 +31,7 @@ import numpy as np
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.lightning import two_names
+from autollm.logs.readers.lightning import run_of_folder
 from autollm.logs.readers.protobuf import (
     Message,
     integer,
@@ -89,7 +89,7 @@ class TensorboardFolderReader:
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
         files = [opened.files[path] for path in sorted(opened.files)]
-        return [_read(files, two_names(opened.name))]
+        return [_read(files, run_of_folder(opened.name))]
 
 
 class TensorboardFileReader:

@@ -34,7 +34,13 @@ from autollm.logs.tables.blocks import (
     whole_file,
 )
 from autollm.logs.tables.columns import repeated
-from autollm.logs.tables.dialect import INDEX, Dialect, as_utf8, dialect_of
+from autollm.logs.tables.dialect import (
+    INDEX,
+    Dialect,
+    as_utf8,
+    cells_of,
+    dialect_of,
+)
 
 MAX_CELL_LINES = 2000
 """Lines that a quoted cell may go on over; beyond, its quote counts as not closed."""
@@ -93,7 +99,12 @@ class _Rows:
     def __init__(self, dialect: Dialect, name: str):
         self._dialect, self._name = dialect, name
         self._header = list(dialect.header)
-        self._header_line = dialect.separator.join(dialect.header).encode()
+        names = cells_of(dialect.printed, dialect.separator)
+        self._printed = [name.strip() for name in names]
+        quoted = [f'"{name}"' for name in self._printed]
+        spellings = [self._printed, quoted]
+        joined = [dialect.separator.join(names) for names in spellings]
+        self._header_lines = [h.encode() for h in (dialect.printed, *joined)]
         self._pending: list[tuple[int, bytes]] = []
         self._notes: list[str] = []
 
@@ -135,7 +146,7 @@ class _Rows:
         if self._pending:
             return None
         has_quotes = b'"' in block.data
-        if self._header_line in block.data:
+        if any(line in block.data for line in self._header_lines):
             return None
         try:
             table = pa_csv.read_csv(
@@ -208,14 +219,7 @@ class _Rows:
                 return []
             rows = self._give_up(account)
             return [*rows, *self._take(number, line, account)]
-        if not line.strip():
-            return []
-        if line == self._header_line:
-            self._notes.append(
-                f"line {number} is the header once more: was the log resumed there?"
-            )
-            return []
-        return self._row(number, line, account)
+        return self._row(number, line, account) if line.strip() else []
 
     def _row(
         self, number: int, line: bytes, account: Account
@@ -227,6 +231,11 @@ class _Rows:
             return []
         if cells is None:
             self._pending = [(number, line)]
+            return []
+        if [cell.strip() for cell in cells] == self._printed:
+            self._notes.append(
+                f"line {number} is the header once more: was the log resumed there?"
+            )
             return []
         if len(cells) != len(self._header):
             account.set_aside(number, self._wrong_count(number, cells), line)

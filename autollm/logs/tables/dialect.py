@@ -8,6 +8,8 @@ One decision for everybody who reads such a file. It is taken from the first byt
     the separator is the one of , tab ; | that cuts the first lines into equally many
     fields, most of them; a mark inside quotes does not count
     an unnamed first column is the index of whoever wrote the table: `_index`
+    a second line of units (`(s)`, `[tokens]`) stands behind the names, one of names below
+    repeated or empty ones (as pandas writes groups of columns) is joined to them by `/`
 
 Invariant: nothing before the header is lost: it counts as read.
 """
@@ -22,14 +24,30 @@ from dataclasses import dataclass
 from typing import IO
 
 from autollm.core.errors import RecordError
+from autollm.core.value_words import NOUNS, POWERS, SECONDS
 from autollm.logs.reading import decode_line
 from autollm.logs.tables.blocks import BLOCK_BYTES
 
+_MORE_UNITS = (
+    "%",
+    "nats",
+    "bits",
+    "gb",
+    "gib",
+    "mb",
+    "mib",
+    "tok/s",
+    "usd",
+    "tflops",
+)
 SEPARATORS = (",", "\t", ";", "|")
 MAX_COLUMNS = 10_000
 """More is no table of runs (the widest public one has 60), and each costs memory."""
 SAMPLE_LINES = 20
 INDEX = "_index"
+NO_UNIT = ("", "-", "–", "1", "()", "[]", "(-)", "[-]", "(1)")
+UNITS = frozenset({*SECONDS, *NOUNS, *POWERS, *_MORE_UNITS})
+"""What a second line of a header holds below the names."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.|\\t)"?', re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(#|//)")
 _NUMBER = re.compile(
@@ -39,17 +57,21 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Dialect:
-    """`n_before`: lines before the header's. `header`: the columns' names."""
+    """`n_before`: lines before the header's. `header`: the columns' names; `printed`: the
+    first line of names as it stands, `n_names` of them make the header.
+    """
 
     encoding: str
     separator: str
     n_before: int
     header: tuple[str, ...]
+    printed: str = ""
+    n_names: int = 1
 
     @property
     def first_row(self) -> int:
         """The line after the header's."""
-        return self.n_before + 2
+        return self.n_before + self.n_names + 1
 
 
 def dialect_of(head: bytes) -> Dialect | None:
@@ -72,11 +94,47 @@ def dialect_of(head: bytes) -> Dialect | None:
     if not lines:
         return None
     separator = separator or separator_of(lines)
-    header = [name.strip() for name in cells_of(lines[0], separator)]
+    rows = [[c.strip() for c in cells_of(x, separator)] for x in lines[:3]]
+    header = _of_two_lines(*rows) if len(rows) == 3 else None
+    n_names = 1 if header is None else 2
+    header = header or rows[0]
     if header and not header[0]:
         header[0] = INDEX
     _check_header(header, n_before + 1)
-    return Dialect(encoding, separator, n_before, tuple(header))
+    return Dialect(
+        encoding, separator, n_before, tuple(header), lines[0], n_names
+    )
+
+
+def _of_two_lines(
+    names: list[str], below: list[str], row: list[str]
+) -> list[str] | None:
+    """The names where two lines make them; None where the second is a row already."""
+    is_text = any(below) and not any(map(_NUMBER.fullmatch, below))
+    has_numbers = any(
+        _NUMBER.fullmatch(cell) and text
+        for cell, text in zip(row, below, strict=False)
+    )
+    if len(names) != len(below) or not is_text or not has_numbers:
+        return None
+    units = ["" if cell in NO_UNIT else cell for cell in below]
+    filled = [unit for unit in units if unit]
+    if filled and all(map(_is_unit, filled)) and all(names):
+        pairs = zip(names, units, strict=True)
+        return [f"{n} ({u.strip('()[] ')})" if u else n for n, u in pairs]
+    if len(set(names)) == len(names) and all(names[1:]):
+        return None
+    joined = []
+    group = ""
+    for name, inner in zip(names, below, strict=True):
+        group = name or group
+        joined.append("/".join(part for part in (group, inner) if part))
+    return joined
+
+
+def _is_unit(cell: str) -> bool:
+    is_marked = re.fullmatch(r"\(.*\)|\[.*\]", cell) is not None
+    return is_marked or cell.lower() in UNITS
 
 
 def encoding_of(head: bytes) -> str:

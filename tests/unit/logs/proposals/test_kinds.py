@@ -408,33 +408,6 @@ def test_propose__constant_size_beside_a_ladder__is_a_coordinate_that_a_target_m
     assert found.mapping.cost.flops.text == "6 * params * tokens"
 
 
-def test_propose__nothing_chosen__says_so_and_nothing_lands(tmp_path):
-    rows = [
-        {"n_params": p, "train_tokens": t, "val_loss": loss(p, 1e-3)}
-        for (p, _), t in itertools.product(SIZES, (10**8, 10**9, 10**10))
-    ]
-    found = proposed(tmp_path, rows)
-    assert (
-        found.mapping is None
-        and "no-knob" in codes(found)
-        and not found.problem
-    )
-    assert 'flops = "6 * params * tokens"' in found.toml
-
-
-def test_propose__curve__is_no_table_of_runs(tmp_path):
-    rows = [
-        {"step": 100 * s, "train_loss": 5 - s / 3, "elapsed": 1.5 * s}
-        for s in range(10)
-    ]
-    found = proposed(tmp_path, rows)
-    assert (
-        found.mapping is None
-        and codes(found) == {"curve"}
-        and "[[knobs]]" not in found.toml
-    )
-
-
 def test_propose__most_rows_do_not_fit__is_an_error_with_the_first_reasons(
     tmp_path,
 ):

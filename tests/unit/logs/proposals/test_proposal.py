@@ -242,11 +242,6 @@ def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
         (b"", "t.csv", "t.csv has no row that can be read"),
         (b"id,lr\n1,2\n2,3\n", "t.csv", "no column looks like an outcome"),
         (
-            b"id,loss\n1,2\n2,3\n",
-            "t.csv",
-            "no column varies that looks like a choice. id: key",
-        ),
-        (
             b"id,l\xf6ss\n1,2\n",
             "t.csv",
             "not UTF-8: byte 0xf6 at column 5",

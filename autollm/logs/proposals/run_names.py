@@ -1,0 +1,189 @@
+"""Settings that stand in names of runs alone, as columns of their own.
+
+Teams without a tracker name their runs `lr3e-4_bs256-seed2` and write one table of names
+and losses. Words that mean a setting are data (`[run_names]` of names.toml); after an
+equals sign any word counts that is no metric, place or time. A setting that a column
+tells, too, is read from that column.
+
+Invariant: what is read out of names is said, and stands in the mapping's [[name_parts]].
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from autollm.core.mapping_entries import NameParts
+from autollm.core.name_parts import REST, parts_reader
+from autollm.logs.proposals.columns import Column, Table, columns_of
+from autollm.logs.proposals.names import Name, metric_of, read_name, tables
+from autollm.logs.proposals.notes import Notebook
+from autollm.logs.proposals.roles import NAMED_ROLES, listed
+from autollm.logs.proposals.said import Said
+
+USUAL = 0.6
+"""Share of the names in which at least one setting stands, if they are such names."""
+RARE = 0.1
+"""Share of the names in which each further one stands."""
+LEAST_NAMES = 2
+MOST_CHARACTERS = 300
+"""Of a name; longer texts are notes."""
+ALIKE = 0.05
+"""Share by which a rounded number in a name may differ from the column's."""
+MOST_RESTS = 12
+"""Variants that are told by what is left of a name; more are labels."""
+_SAID = re.compile(
+    r"(?:^|[-_/\\s,;|(\[])([A-Za-z][A-Za-z0-9_.]*?)[=:](?=[^=:/\\s])"
+)
+_NO_SETTING = re.compile(
+    r"(step|epoch|iter|iteration|v|ver|version|id|job|trial|run|exp|node|gpu|gpus|host"
+    r"|port|rev|commit|sha|file|https?|part|shard|fold|ckpt|checkpoint|time|date)"
+)
+_ID = re.compile(r"[0-9a-f]{6,}|[\\d_T-]{6,}")
+
+
+def with_name_parts(table: Table, said: Said, book: Notebook) -> Table:
+    """The table with a column for each setting that its names alone tell."""
+    found = []
+    columns = dict(table.columns)
+    for name, column in table.columns.items():
+        if not _is_name(table, column) or name in said.columns:
+            continue
+        words = _words_of(column, columns)
+        added = _columns_of(column, words, columns)
+        if added:
+            found.append(NameParts(column=name, words=words))
+            columns |= added
+            _say(book, column, added)
+    return replace(table, columns=columns, name_parts=tuple(found))
+
+
+def _is_name(table: Table, column: Column) -> bool:
+    if column.kind != "text" or len(column.levels) < LEAST_NAMES:
+        return False
+    is_setting = "setting" in (
+        column.name.origin,
+        table.roles.get(column.name.raw),
+    )
+    return not is_setting and max(map(len, column.levels)) <= MOST_CHARACTERS
+
+
+def _words_of(
+    column: Column, known: dict[str, Column]
+) -> dict[str, tuple[str, ...]]:
+    """The words that stand in the names, by the column that each becomes; empty where
+    these are no names of settings.
+    """
+    meanings: dict[str, Sequence[str]] = dict(tables()["run_names"])
+    read = parts_reader(meanings)
+    for level in column.levels:
+        for word in _SAID.findall(level):
+            holds_known = bool(
+                read(f"{word}=1")
+            )  # `lr0.1_wd` of `lr0.1_wd=0.1`
+            if not holds_known and _is_setting_word(word):
+                meanings.setdefault(word, (word,))
+    read = parts_reader(meanings)
+    sure = {key: [w for w in ws if len(w) > 1] for key, ws in meanings.items()}
+    n_names = len(column.levels)
+    n_sure = _counted(column, parts_reader(sure)).most_common(1)
+    if not n_sure or n_sure[0][1] < max(LEAST_NAMES, USUAL * n_names):
+        return {}
+    counted = _counted(column, read)
+    words: dict[str, tuple[str, ...]] = {}
+    for key, count in counted.items():
+        if count >= max(LEAST_NAMES, RARE * n_names):
+            words[_free(key, known)] = tuple(meanings[key])
+    sizes = parts_reader({**words, "params": ()})
+    n_sizes = sum("params" in sizes(level) for level in column.levels)
+    if "params" not in words and n_sizes >= USUAL * n_names:
+        words[_free("params", known)] = ()
+    words[_free("rest_of_name", known)] = (REST,)
+    return words
+
+
+def _counted(
+    column: Column, read: Callable[[str], dict[str, str]]
+) -> Counter[str]:
+    """In how many names each setting stands."""
+    return Counter(key for level in column.levels for key in read(level))
+
+
+def _is_setting_word(word: str) -> bool:
+    name = read_name(word)
+    if metric_of(name) is not None or _NO_SETTING.fullmatch(name.last):
+        return False
+    return not any(name.is_a(entry) for entry, _, _ in NAMED_ROLES)
+
+
+def _free(key: str, known: dict[str, Column]) -> str:
+    return f"{key}_in_name" if key in known else key
+
+
+def _columns_of(
+    column: Column,
+    words: dict[str, tuple[str, ...]],
+    known: dict[str, Column],
+) -> dict[str, Column]:
+    """The columns that say something which no other column says."""
+    if not words:
+        return {}
+    read = parts_reader(words)
+    rows = [{} if c is None else read(str(c)) for c in column.cells]
+    cells = {key: [row.get(key) for row in rows] for key in words}
+    found = {}
+    for key, made in columns_of(cells).items():
+        path = key.removesuffix("_in_name")
+        part = replace(made, name=Name(key, "setting", path))
+        if REST in words[key]:
+            if _tells_variants(part, column):
+                found[key] = part
+        elif not part.is_constant and not _is_told(part, known):
+            found[key] = part
+    is_rest_alone = all(REST in words[key] for key in found)
+    return {} if is_rest_alone else found
+
+
+def _is_told(part: Column, known: dict[str, Column]) -> bool:
+    """Whether a column means the same by its name, or holds the same values."""
+    for column in known.values():
+        is_namesake = column.name.core == part.name.core
+        if is_namesake and column.present:
+            return True
+        if part.finite and _are_alike(part, column):
+            return True
+    return False
+
+
+def _are_alike(part: Column, column: Column) -> bool:
+    """Whether a column holds each number of the part, give or take its rounding."""
+    for a, b in zip(part.numbers, column.numbers, strict=True):
+        is_alike = b is not None and math.isclose(a or 0, b, rel_tol=ALIKE)
+        if a is not None and not is_alike:
+            return False
+    return True
+
+
+def _tells_variants(rest: Column, column: Column) -> bool:
+    """Whether what is left of the names is one of a few words for several rows each."""
+    if rest.is_numeric or not 1 < rest.n_distinct <= min(
+        MOST_RESTS, len(column.cells) / 2
+    ):
+        return False
+    return not any(_ID.search(level) for level in rest.levels)
+
+
+def _say(book: Notebook, column: Column, added: dict[str, Column]) -> None:
+    shown = []
+    for key, part in added.items():
+        row = next(r for r, cell in enumerate(part.cells) if cell is not None)
+        shown.append(f"{key} ({part.cells[row]} of {column.cells[row]!r:.60})")
+    book.say(
+        "name-parts",
+        f"settings were read out of {column.name.raw}, since no column says them: "
+        f"{listed(shown)}. Correct the words of [[name_parts]] where that is wrong.",
+        *added,
+    )
