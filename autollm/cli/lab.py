@@ -112,7 +112,7 @@ def pilot(
     folder = folder_of(home, family).with_name(f"pilot-{family}")
     left = run_pilot(
         family,
-        levels.split(","),
+        split(levels),
         cells,
         folder,
         seconds(budget) if budget is not None else None,

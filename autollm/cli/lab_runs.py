@@ -96,9 +96,10 @@ def chosen_runs(
     a sample of all.
 
     Raises:
-        UnknownNameError: a run that is not recorded, or no such level.
+        UnknownNameError: a run that is not recorded, or no such level. SetupError: no
+            run of the levels is recorded.
     """
-    from autollm.core.errors import UnknownNameError
+    from autollm.core.errors import SetupError, UnknownNameError
     from autollm.lab.families import load_family
     from autollm.lab.summary import runs_by_level
 
@@ -108,6 +109,12 @@ def chosen_runs(
     for name in levels:
         runs = by_level.get(known.level(name).name, [])
         chosen += sorted(header.run_id for header, _ in runs)
+    chosen = list(dict.fromkeys(chosen))
+    if levels and not chosen:
+        raise SetupError(
+            f"no run of {', '.join(levels)} is recorded here. Fix: autollm lab run "
+            f"{family} --level {levels[0]}, or name another level."
+        )
     if not chosen:
         n = min(sample, len(recorded))
         chosen = sorted(random.Random(seed).sample(sorted(recorded), n))

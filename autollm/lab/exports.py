@@ -122,6 +122,7 @@ def export(
         UnknownNameError: no such tool. SetupError: its package is not installed.
             RecordError: a log is not whole, or the folder is there.
     """
+    tools = list(dict.fromkeys(tools))
     for tool in tools:
         if tool not in WRITERS:
             raise UnknownNameError("tool", tool, WRITERS)
@@ -238,7 +239,8 @@ def _csv(runs: Sequence[Replay], folder: Path) -> None:
             if kind != "model":
                 row[plain or kind] = value
         for name, value in run.points[-1][2].items() if run.points else ():
-            row[name.removeprefix(FINAL)] = value
+            if name.startswith(FINAL):
+                row[name.removeprefix(FINAL)] = value
         rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with (folder / "runs.csv").open("w", newline="") as file:

@@ -50,8 +50,10 @@ class LevelSummary:
 
     @property
     def noise_share(self) -> float | None:
-        """Noise as a part of the spread."""
-        return None if self.noise is None else self.noise / self.spread
+        """Noise as a part of the spread; None where there is no spread."""
+        if self.noise is None or not self.spread:
+            return None
+        return self.noise / self.spread
 
     @property
     def edge(self) -> bool:
@@ -67,18 +69,22 @@ class LevelSummary:
 def summarize(
     family: Family, runs: Iterable[list[Record]], objective: str = ""
 ) -> list[LevelSummary]:
-    """A summary of each level that has a recorded run, in the order of the ladder; of
-    another metric than the family's when named.
+    """A summary of each level of which a recorded run has a finite loss, in the order
+    of the ladder; of another metric than the family's when named.
 
     Raises:
         UnknownNameError: the family has no such metric.
     """
     by_level = runs_by_level(family, runs)
-    levels = [level for level in family.every_level if level.name in by_level]
-    return [
-        _level(family, level, by_level[level.name], objective)
-        for level in levels
-    ]
+    found = []
+    for level in family.every_level:
+        here = by_level.get(level.name, [])
+        cells = cells_of(family, here, objective)
+        if any(
+            np.isfinite(loss) for c in cells.values() for loss in c.values()
+        ):
+            found.append(_level(family, level, here, cells, objective))
+    return found
 
 
 def runs_by_level(
@@ -119,8 +125,19 @@ def cells_of(
 
 
 def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
+    name = objective or family.objective.name
+    value = final.get(name, np.nan)
+    return -value if _is_maximized(family, objective) else value
+
+
+def _is_maximized(family: Family, objective: str) -> bool:
+    """Whether more is better of the named metric, or of the family's objective.
+
+    Raises:
+        UnknownNameError: the family has no such metric.
+    """
     if objective in ("", family.objective.name):
-        return family.loss(final)
+        return family.objective.direction == "max"
     known = {m.name: m for m in family.secondary}
     if objective not in known:
         raise UnknownNameError(
@@ -128,18 +145,16 @@ def _oriented(family: Family, final: dict[str, float], objective: str) -> float:
             objective,
             [family.objective.name, *known],
         )
-    value = final.get(objective, np.nan)
-    is_max = known[objective].direction == "max"
-    return -value if is_max else value
+    return known[objective].direction == "max"
 
 
 def _level(
     family: Family,
     level: Level,
     runs: list[tuple[RunHeader, RunEnd]],
+    cells: Cells,
     objective: str,
 ) -> LevelSummary:
-    cells = cells_of(family, runs, objective)
     means = _means(cells)
     best = min(means, key=means.__getitem__)
     best_config = json.loads(best)
@@ -162,7 +177,7 @@ def _level(
         statuses.count("diverged"),
         statuses.count("failed"),
         best_config,
-        -means[best] if family.objective.direction == "max" else means[best],
+        -means[best] if _is_maximized(family, objective) else means[best],
         edges(family, best_config),
         middle - means[best],
         cell_noise(good, level.n_seeds_near_best),
