@@ -71,7 +71,9 @@ def build(
         trainings += _trainings(by_policy)
         head = _head(everybody[0])
         for k in _ks(everybody):
-            standings.append(SuiteStanding(**head, **standing(by_policy, k)))
+            found = standing(by_policy, k)
+            if found["rows"]:
+                standings.append(SuiteStanding(**head, **found))
     return Leaderboard(
         evaluation_id=evaluation_id(results),
         command=command,

@@ -16,7 +16,7 @@ def markdown(rows: Sequence[dict[str, Any]], limit: int = 60) -> str:
     if not rows:
         return ""
     names = list(rows[0])
-    lines = [_line(names), _line(["---"] * len(names))]
+    lines = [_line(list(map(_cell, names))), _line(["---"] * len(names))]
     for row in rows[:limit]:
         lines.append(_line([_cell(row[name]) for name in names]))
     if len(rows) > limit:

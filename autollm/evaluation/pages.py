@@ -58,4 +58,7 @@ def power(value: float | None) -> str:
     """
     if value is None or not np.isfinite(value):
         return "–"
-    return f"{value:.1e}".replace("e+", "e") if value >= 1e4 else f"{value:.2g}"
+    if value < 1e4:
+        return f"{value:.2g}"
+    digits_of, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits_of}e{int(exponent)}"

@@ -42,10 +42,13 @@ def standing(
 
     `cd`: the critical difference in mean rank; None with a single seed or policy.
     `over`: what was resampled. `cliques`: policies, at least two, between the first and
-    last of which lies no critical difference.
+    last of which lies no critical difference. No rows where there is no such pair.
     """
     policies = list(by_policy)
     scores = _by_target(by_policy, k)
+    if not scores.size:
+        nothing = {"k": k, "n_targets": 0, "n_seeds": 0, "over": "seeds"}
+        return nothing | {"cd": None, "rows": (), "cliques": ()}
     ranks = _ranks(scores)
     n_targets, n_seeds = scores.shape[1:]
     over = "experiments and seeds" if n_targets >= MIN_EXPERIMENTS else "seeds"
@@ -120,8 +123,9 @@ def overall(
         }
         trials = min(r.trials for r in own)
         for k in ks:
-            if k <= trials:
-                out.append(OverallStanding(**head, **standing(by_policy, k)))
+            found = standing(by_policy, k) if k <= trials else {}
+            if found.get("rows"):
+                out.append(OverallStanding(**head, **found))
     return out
 
 
