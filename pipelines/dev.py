@@ -28,6 +28,7 @@ from pipelines.run import hold_home, reconcile_all
 HOST = "127.0.0.1"
 CODE_PORT = 4266
 """Where the search for the code server's port begins; beside the others, seldom used."""
+LAST_PORT = 65_535
 STOP_S = 20.0
 
 
@@ -66,11 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def free_port(first: int, taken: Sequence[int] = ()) -> int:
     """The first free port from `first` on that is not one of `taken`."""
-    for port in range(first, first + 200):
+    last = min(first + 199, LAST_PORT)
+    candidates = range(first, last + 1) if first > 0 else ()
+    for port in candidates:
         if port not in taken and _answers_nobody(port) and _can_bind(port):
             return port
     raise SystemExit(
-        f"no free port from {first} to {first + 199} on {HOST}. Fix: --dagster-port or "
+        f"no free port from {first} to {last} on {HOST}. Fix: --dagster-port or "
         "--mlflow-port."
     )
 

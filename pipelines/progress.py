@@ -109,9 +109,17 @@ class StepProgress:
                 f"step {number}{len(self._steps)} {step} done in {seconds:.0f} s"
             )
         elif kind == "STEP_FAILURE":
+            self._leave(step)
             self._say(f"step {step} failed{_reason(event)}")
         elif kind == "STEP_SKIPPED":
+            self._leave(step)
             self._say(f"step {step} skipped")
+
+    def _leave(self, step: str) -> None:
+        """A step that ended otherwise: it takes no more time."""
+        self._expected.pop(step, None)
+        if self._current == step:
+            self._current = None
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL_S):

@@ -185,6 +185,11 @@ def _level(
     )
 
 
+def _has_loss(cells: Cells) -> bool:
+    """Whether some run has a finite one: then all cells have."""
+    return bool(np.isfinite(list(_means(cells).values())).any())
+
+
 def _means(cells: Cells) -> dict[str, float]:
     """Of each cell over its seeds."""
     return {key: float(np.mean(list(c.values()))) for key, c in cells.items()}
@@ -235,13 +240,13 @@ def level_means(
     family: Family, runs: Iterable[list[Record]], objective: str = ""
 ) -> dict[str, dict[str, float]]:
     """{level: {configuration as JSON: mean loss}}, lower is better, levels in the
-    ladder's order.
+    ladder's order; those without a finite loss are left out.
     """
     by_level = runs_by_level(family, runs)
     means = {}
     for level in family.every_level:
-        if level.name in by_level:
-            own = cells_of(family, by_level[level.name], objective)
+        own = cells_of(family, by_level.get(level.name, []), objective)
+        if _has_loss(own):
             means[level.name] = _means(own)
     return means
 

@@ -53,10 +53,13 @@ class EvaluationRequest:
         unusual = {
             "--setting": (self.setting, "declared"),
             "--target-rows": (self.target_rows, "redraw"),
+            "--profile": (self.config.profile, "tiny"),
         }
         parts = ["autollm evaluate", f"--suite {','.join(self.suites)}"]
         parts += [
-            f"{option} {value}" for option, value in options.items() if value
+            f"{option} {shlex.quote(value)}"
+            for option, value in options.items()
+            if value
         ]
         for option, (value, usual) in unusual.items():
             if value != usual:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,10 +87,10 @@ def _python(_: Places) -> Finding:
 
 
 def _packages(_: Places) -> Finding:
+    listed = PROJECT / "constraints.txt"
+    lines = listed.read_text().splitlines() if listed.exists() else []
     pins = dict(
-        line.split("==", 1)
-        for line in (PROJECT / "constraints.txt").read_text().splitlines()
-        if "==" in line and line[0] != "#"
+        line.split("==", 1) for line in lines if "==" in line and line[0] != "#"
     )
     other, missing = [], []
     for name in PINNED:
@@ -112,9 +112,17 @@ def _packages(_: Places) -> Finding:
     return Finding(
         "packages",
         "note" if other else "ok",
-        ", ".join(other) or f"{len(PINNED)} checked, as pinned",
+        ", ".join(other) or _checked(pins),
         "make setup" if other else "",
     )
+
+
+def _checked(pins: Mapping[str, str]) -> str:
+    if not pins:
+        return (
+            f"{len(PINNED)} are here; no constraints.txt says which were tried"
+        )
+    return f"{len(PINNED)} checked, as pinned"
 
 
 def _cores(_: Places) -> Finding:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from autollm.core.errors import SetupError
 from autollm.core.records import Record
 from autollm.evaluation.landscape_plots import (
     Landscape,
@@ -45,15 +46,26 @@ def describe(family: Family, runs: Runs) -> dict[str, Any]:
         cell as text), correlations {"a1": {"b1": [Spearman's, cells]}},
         most_expensive (a level), objectives: of every metric with a direction its
         unit, the noise share and the best cell at the most expensive level, and the
-        correlations of the others with that.
+        correlations of the others with that; none of a metric that is not logged
+        there.
+
+    Raises:
+        SetupError: no run has a finite loss.
     """
     levels = sorted(summarize(family, runs.values()), key=lambda s: s.flops)
+    if not levels:
+        raise SetupError(
+            f"no run of {family.name} has a finite loss: {len(runs)} are recorded here. "
+            f"Fix: autollm lab run {family.name}."
+        )
     top = levels[-1].level
     objectives = []
     for metric in (family.objective, *family.secondary):
         if metric.direction:
             head = {"name": metric.name, "unit": metric.unit}
-            objectives.append({**head, **_at(top, family, runs, metric.name)})
+            found = _at(top, family, runs, metric.name)
+            if found is not None:
+                objectives.append({**head, **found})
     knobs = []
     for k in family.space.knobs:
         knobs.append(f"{k.name} ({k.scale}): {k.window_text}")
@@ -122,10 +134,12 @@ def landscapes(
 
 def _at(
     level: str, family: Family, runs: Runs, objective: str
-) -> dict[str, Any]:
-    """What one objective shows at a level."""
+) -> dict[str, Any] | None:
+    """What one objective shows at a level; None where no run logged it."""
     summaries = summarize(family, runs.values(), objective)
-    summary = next(s for s in summaries if s.level == level)
+    summary = next((s for s in summaries if s.level == level), None)
+    if summary is None:
+        return None
     found = _matrix(rank_correlations(family, runs.values(), objective))
     own = found.get(level, {})
     return {

@@ -148,9 +148,7 @@ def test_fit_loss_around__misses_of_the_rule__are_its_uncertainty():
 def test_fit_loss_around__rows_on_the_cliff__change_nothing():
     optimum = np.array([-9.0, 6.0])
     points, loss = bowl_rows([0.5, 0.2], optimum)
-    cliff = experiment(
-        np.vstack([points, optimum + [0.1, 0.1]]), np.append(loss, 1e6)
-    )
+    cliff = experiment(np.vstack([points, optimum + 0.1]), np.append(loss, 1e6))
     plain = fit_loss_around(
         view_of(experiment(points, loss)), optimum[None], NOTHING
     )
