@@ -31,8 +31,8 @@ def ended_since(
     """
     for name, value in ANSWER_S.items():
         os.environ.setdefault(name, value)
-    client = MlflowClient(uri)
     try:
+        client = MlflowClient(uri)
         names = {e.name: e.experiment_id for e in client.search_experiments()}
         if experiment and experiment not in names:
             known = ", ".join(sorted(names)) or "none"
