@@ -248,12 +248,16 @@ def verify(
     else:
         for row in rows:
             values = [
-                f"{name} {row[name]:.4f}" for name in row if name in NUMBERS
+                f"{name} {_shown(row[name])}" for name in row if name in NUMBERS
             ]
             verdict = "agrees   " if row["agrees"] else "DISAGREES"
             print(f"{verdict} {row['run_id']}: {', '.join(values)}")
     if not all(c.agrees for c in compared):
         raise typer.Exit(1)
+
+
+def _shown(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"
 
 
 @app.command()

@@ -45,13 +45,13 @@ class Comparison:
 
     @property
     def described(self) -> dict[str, Any]:
-        """Everything about it, for people and JSON."""
+        """Everything about it, for people and JSON; None for what is no number."""
         return {
             "run_id": self.run_id,
-            "recorded": self.recorded,
-            "again": self.again,
-            "difference": self.difference,
-            "tolerance": self.tolerance,
+            "recorded": _finite(self.recorded),
+            "again": _finite(self.again),
+            "difference": _finite(self.difference),
+            "tolerance": _finite(self.tolerance),
             "agrees": self.agrees,
         }
 
@@ -147,6 +147,10 @@ def seed_spread(
             [np.std(v, ddof=1) for v in replicated if np.mean(v) <= middle]
         )
     )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _header(records: list[Record]) -> RunHeader:

@@ -197,7 +197,8 @@ def _entry(experiment: Experiment, source: str, table: OutcomeTable) -> str:
 
 
 def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    """As JSON, whose texts are TOML's but for one character that it leaves as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _key(name: str) -> str:
