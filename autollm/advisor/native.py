@@ -74,39 +74,44 @@ class Names:
 
     def _read(self, knob: Knob, written: Mapping[str, Any]) -> Any:
         if knob.scale == "simplex":
-            parts = {
-                p: self._found(f"{knob.name}.{p}", p, written)
-                for p in knob.levels
-            }
-            weights = {
-                p: _weight(f"{knob.name}.{p}", v) for p, v in parts.items()
-            }
+            weights = {}
+            for part in knob.levels:
+                name = f"{knob.name}.{part}"
+                raw, _ = self._found(name, part, written)
+                weights[part] = _weight(name, raw)
             total = sum(weights.values())
             if not 0 < total < math.inf:
                 raise QuestionError(
                     f"the weights of {knob.name} sum to {total:g}"
                 )
             return {p: w / total for p, w in weights.items()}
-        raw = self._found(knob.name, knob.name, written)
+        raw, is_native = self._found(knob.name, knob.name, written)
         if knob.scale not in NUMERIC:
             return raw
         number = parse_number(raw)
         if number is None:
             raise QuestionError(f"{knob.name}={raw!r} is no number")
-        return float(number) * self.spelling(knob.name).factor
+        factor = self.spelling(knob.name).factor if is_native else 1.0
+        return float(number) * factor
 
     def _found(
         self, name: str, canonical: str, written: Mapping[str, Any]
-    ) -> Any:
+    ) -> tuple[Any, bool]:
+        """The value, and whether it is told in the unit of the user's column: under its
+        canonical name it is in the canonical one.
+        """
         column = self.spelling(name).column
         for key in (column, canonical):
             if key in written:
-                return written[key]
-        tails = [
-            k for k in written if k.rsplit(".", 1)[-1] in (column, canonical)
-        ]
+                return written[key], key == column
+        tails = {}
+        for key in written:
+            tail = key.rsplit(".", 1)[-1]
+            if tail in (column, canonical):
+                tails[key] = tail
         if len(tails) == 1:  # optimizer.lr for lr
-            return written[tails[0]]
+            ((key, tail),) = tails.items()
+            return written[key], tail == column
         raise QuestionError(
             f"the configuration lacks {column}. It has: {', '.join(map(str, written))}. "
             f"Fix: add {column}."

@@ -9,6 +9,7 @@ tool ends in an answer or in a sentence that says what to do, never in a traceba
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -22,6 +23,7 @@ from autollm.advisor import ledger
 from autollm.advisor.answer import Advice
 from autollm.advisor.evidence import Evidence, Said, read_evidence
 from autollm.advisor.keeping import keep
+from autollm.advisor.native import names_of
 from autollm.advisor.noise_test import NoiseTest, noise_test
 from autollm.advisor.recommend import explore
 from autollm.advisor.study import Study
@@ -84,11 +86,11 @@ class Consultant:
         )
         return _answer(told, kept)
 
-    def list_sources(self, logs: Logs) -> str:
+    def list_sources(self, logs: Logs, objective: Objective = "") -> str:
         """What lies in a log or folder: runs, experiments from cheap to expensive, knobs,
         how runs ended, the noise of repeats.
         """
-        evidence = self._evidence(logs, "")
+        evidence = self._evidence(logs, objective)
         statuses: dict[str, int] = {}
         for run in evidence.runs:
             statuses[run["status"]] = statuses.get(run["status"], 0) + 1
@@ -125,15 +127,17 @@ class Consultant:
     ) -> str:
         """Runs, the best outcome first: configuration, fidelity, outcome, status, file."""
         evidence = self._evidence(logs, objective)
-        rows = sorted(evidence.runs, key=lambda run: _order(run, evidence))
+        rows = sorted(evidence.runs, key=_order)
+        space = evidence.table.experiments[-1].space
+        names = names_of(space, evidence.columns, evidence.runs)
         shown = []
         for run in rows[page * PAGE : (page + 1) * PAGE]:
             shown.append(
                 {
                     "run_id": run["run_id"],
-                    "configuration": json.loads(run["config_json"]),
-                    "fidelity": json.loads(run["fidelity_json"]),
-                    "outcome": run["objective_value"],
+                    "configuration": names.show(json.loads(run["config_json"])),
+                    "fidelity": _native(evidence, run["fidelity_json"]),
+                    "outcome": _outcome(run),
                     "status": run["status"],
                     "file": run["raw_file"],
                 }
@@ -314,10 +318,21 @@ def _files(path: Path) -> list[Path]:
     return [f for f in path.rglob("*") if f.is_file()] if path.is_dir() else []
 
 
-def _order(run: dict[str, Any], evidence: Evidence) -> tuple[bool, float]:
-    """The best outcome first; runs without one last."""
+def _native(evidence: Evidence, fidelity_json: str) -> dict[str, float]:
+    fidelity = json.loads(fidelity_json)
+    return {evidence.native(name): value for name, value in fidelity.items()}
+
+
+def _outcome(run: dict[str, Any]) -> float | None:
+    """None where it is no finite number, which JSON does not know."""
     value = run["objective_value"]
-    if value is None or value != value:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _order(run: dict[str, Any]) -> tuple[bool, float]:
+    """The best outcome first; runs without one last."""
+    value = _outcome(run)
+    if value is None:
         return True, 0.0
     sign = -1.0 if run["objective_direction"] == "max" else 1.0
     return False, sign * value

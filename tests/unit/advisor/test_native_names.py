@@ -89,6 +89,26 @@ def test_names__canonical_names__read_as_well(configuration):
     assert back["batch_tokens"] == configuration["batch_tokens"]
 
 
+@pytest.mark.parametrize("prefix", ["", "optimizer."])
+def test_read__canonical_name__is_in_the_canonical_unit(prefix):
+    """Sequences under the user's own column, tokens under the canonical one."""
+    own = NAMES.read(BASE | {"bs": 64})
+    bare = {k: v for k, v in BASE.items() if k != "bs"}
+    canonical = NAMES.read(bare | {f"{prefix}batch_tokens": 64 * SEQUENCE})
+    assert own["batch_tokens"] == canonical["batch_tokens"] == 64 * SEQUENCE
+
+
+@settings(max_examples=50)
+@given(CONFIGURATIONS)
+def test_read__canonical_configuration__is_itself(configuration):
+    flat = dict(configuration)
+    flat |= flat.pop("mix")
+    found = NAMES.read(flat)
+    mixture = found.pop("mix")
+    assert found == {k: v for k, v in configuration.items() if k != "mix"}
+    assert mixture == pytest.approx(configuration["mix"])
+
+
 BASE = {
     "config.lr": 0.001,
     "bs": 64,
