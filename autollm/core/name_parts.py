@@ -70,7 +70,11 @@ def _pattern(key_of: dict[str, str]) -> re.Pattern[str]:
     ordered = sorted(key_of, key=len, reverse=True)
     long = _choice(word for word in ordered if len(word) > 1)
     short = _choice(word for word in ordered if len(word) == 1)
-    word = rf"(?P<word>(?<![a-z]){long}|(?<![a-z0-9.]){short}(?=\d))"
+    # `b2` within `a1b2-17` is no word: it needs a gap before it, as one letter does
+    numbered = _choice(word for word in ordered if word[-1:].isdigit())
+    plain = _choice(w for w in ordered if len(w) > 1 and not w[-1].isdigit())
+    word = rf"(?P<word>(?<![a-z]){plain}|(?<![a-z0-9.]){numbered}"
+    word += rf"|(?<![a-z0-9.]){short}(?=\d))"
     following = rf"(?:[-_]?{long}[-_=:]?\d|[-_]{long}[=:]|[-_][a-z]+[=:])"
     text = rf"[=:](?P<text>[a-z][\w.+-]*?)(?=$|[\s,;|/()\[\]{{}}]|{following})"
     value = rf"\s?[-_=:]?\s?(?P<value>{_NUMBER})(?:{_END}|(?={long}))"

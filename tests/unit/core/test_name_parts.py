@@ -179,3 +179,11 @@ def test_parts__letters_alone__are_no_setting(name):
 def test_parts__no_words__read_nothing():
     assert parts_reader({})("lr3e-4") == {}
     assert parts_reader({"what": (REST,)})("lr3e-4") == {"what": "lr3e-4"}
+
+
+def test_parts_reader__word_that_ends_in_a_digit__needs_a_gap_before_it():
+    """`b2` stands in many a key and hash, with the number of the run behind it."""
+    read = parts_reader({"beta2": ["beta2", "b2"], "lr": ["lr"]})
+    assert read("sk-a1B2a1B2-17") == {}
+    assert read("lr0.1_b2-0.95") == {"lr": "0.1", "beta2": "0.95"}
+    assert read("b20.95") == {"beta2": "0.95"}
