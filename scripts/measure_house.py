@@ -7,8 +7,9 @@ Lines of source that the main job does not reach, each unreached module named:
     coverage run --parallel-mode -m pipelines.run --home var/measured && coverage combine
     coverage json -o var/coverage.json; python scripts/measure_house.py --coverage var/coverage.json
 
-(pyproject.toml, [tool.coverage]: child processes are measured too.) `--size` installs the
-base dependencies into a folder that is thrown away, and weighs it.
+(pyproject.toml, [tool.coverage]: child processes are measured too; scripts/reach.py
+shows the same file part by part.) `--size` installs autollm without extras into a folder
+that is thrown away, and weighs it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import argparse
 import ast
 import io
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
 import tokenize
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from autollm.core.files import scratch_folder
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ("autollm", "pipelines")
@@ -192,27 +195,40 @@ def unreached(coverage_json: Path) -> tuple[float, list[str]]:
     return n_missing / max(n_all, 1), whole
 
 
-def base_megabytes() -> float:
-    """What the base dependencies weigh, installed with their compiled files, in MB of
-    10^6 bytes; autollm itself comes on top.
+def base_megabytes() -> tuple[float, float]:
+    """What the base install weighs in MB of 10^6 bytes, with the files that pip
+    compiles: all of it, and autollm's own part.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    with tempfile.TemporaryDirectory() as folder:
-        install = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--target",
-            folder,
-        ]
+    with scratch_folder("size") as scratch:
+        copy, site = scratch / "copy", scratch / "site"
+        for name in tracked_files():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+        pip = [sys.executable, "-m", "pip", "install", "-q"]
         constraints = ["-c", str(ROOT / "constraints.txt")]
-        subprocess.run(
-            [*install, *constraints, *project["dependencies"]], check=True
-        )
-        paths = [p for p in Path(folder).rglob("*") if p.is_file()]
-        return sum(p.stat().st_size for p in paths) / 1e6
+        target = ["--no-build-isolation", "--target", str(site)]
+        subprocess.run([*pip, *constraints, *target, str(copy)], check=True)
+        own = sum(megabytes(site / name) for name in SOURCE)
+        return megabytes(site), own
+
+
+def tracked_files() -> list[str]:
+    """Files that git knows and that are there, so that nothing else is packed."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        name for name in listed.stdout.split("\0") if (ROOT / name).is_file()
+    ]
+
+
+def megabytes(folder: Path) -> float:
+    """Of all files below a folder, in MB of 10^6 bytes."""
+    sizes = [p.stat().st_size for p in folder.rglob("*") if p.is_file()]
+    return sum(sizes) / 1e6
 
 
 def doors() -> list[str]:
@@ -281,7 +297,9 @@ def rows(
             )
         )
     if with_size:
-        out.append(("base install", f"{base_megabytes():.0f} MB", "650 MB"))
+        whole, own = base_megabytes()
+        rest = f"{whole - own:.0f} MB and autollm's {own:.0f} MB"
+        out.append(("base install: dependencies, itself", rest, "650 MB"))
     return out
 
 

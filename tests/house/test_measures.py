@@ -1,7 +1,9 @@
 """What scripts/measure_house.py counts, held where it is done; and the counting itself."""
 
 import ast
+import fnmatch
 import importlib.util
+import json
 import sys
 
 import pytest
@@ -28,15 +30,24 @@ LONG_MODULES = {
 """What is left of all folders: ceilings that may fall, never rise."""
 
 
-@pytest.fixture(scope="module")
-def house():
-    """The script, which is no module of a package."""
-    path = PROJECT / "scripts" / "measure_house.py"
-    spec = importlib.util.spec_from_file_location("measure_house", path)
+def script(name):
+    """A script, which is no module of a package."""
+    path = PROJECT / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclass looks itself up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def house():
+    return script("measure_house")
+
+
+@pytest.fixture(scope="module")
+def reach():
+    return script("reach")
 
 
 @pytest.mark.parametrize("folder", DONE)
@@ -101,6 +112,37 @@ def test_unreached__a_module_that_no_line_of_ran__is_named(house, tmp_path):
         + "}"
     )
     assert house.unreached(path) == (0.55, ["b.py (10)"])
+
+
+def test_reach__every_pattern__fits_a_module_that_its_part_gets(reach, house):
+    paths = []
+    for file in house.files_of(*house.SOURCE):
+        paths.append(file.relative_to(PROJECT).as_posix())
+    for part in reach.PARTS:
+        own = [p for p in paths if reach.part_of(p) is part]
+        names = [path.removeprefix("autollm/") for path in own]
+        for pattern in part.patterns:
+            assert fnmatch.filter(names, pattern), pattern
+
+
+def test_reach__coverage__is_summed_by_the_first_part_that_fits(
+    reach, tmp_path
+):
+    def entry(n, missing):
+        return {"summary": {"num_statements": n, "missing_lines": missing}}
+
+    files = {
+        "autollm/cli/run.py": entry(10, 10),
+        "autollm/logs/fetch.py": entry(20, 5),
+        "autollm/logs/session.py": entry(40, 10),
+        "pipelines/jobs.py": entry(30, 3),
+    }
+    path = tmp_path / "coverage.json"
+    path.write_text(json.dumps({"files": files}))
+    found = reach.reached_by_part(path)
+    shares = [r.missing_percent for r in found.values() if r.n_statements]
+    assert shares == [100.0, 25.0, 25.0, 10.0, 28.0]
+    assert "| command line: `cli/` | 10 | 100 % |" in reach.table(path)
 
 
 def test_nested_ternaries__ternary_in_an_argument__is_not_nested(house):
