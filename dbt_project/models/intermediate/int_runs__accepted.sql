@@ -14,4 +14,4 @@ sources as (
 
 select runs.*
 from runs
-inner join sources on sources.source_name = split_part(runs.source, '/', 1)
+inner join sources on sources.source_name = runs.source_name

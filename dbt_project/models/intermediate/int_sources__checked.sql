@@ -3,8 +3,7 @@
 with experiments as (
 
     select
-        split_part(source, '/', 1) as source_name,
-        source,
+        source_name,
         experiment_id,
         count(distinct fidelity_json) > 1 or count(distinct context_json) > 1 as has_two_fidelities,
         count(distinct space_id) > 1 as has_two_spaces,
@@ -13,7 +12,7 @@ with experiments as (
         count(distinct data_sha256) > 1 as has_two_data_sets,
         count(cost_flops) = 0 and count(*) filter (is_outcome) > 0 as has_no_cost
     from {{ ref('stg_runs') }}
-    group by source, experiment_id
+    group by source_name, source_group, experiment_id
 
 ),
 

@@ -15,13 +15,13 @@ checked as (
 counted as (
 
     select
-        split_part(source, '/', 1) as source,
+        source_name as source,
         min(family) as family,
         count(*) as n_runs,
         count(*) filter (is_outcome) as n_outcomes,
         count(distinct experiment_id) as n_experiments
     from runs
-    group by split_part(source, '/', 1)
+    group by source_name
 
 )
 

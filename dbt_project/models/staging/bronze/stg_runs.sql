@@ -18,6 +18,8 @@ newest as (
 select
     -- keys
     source || case when "group" = '' then '' else '/' || "group" end as source,
+    source as source_name,
+    "group" as source_group,
     run_id,
     batch_id,
     file_version,
