@@ -40,8 +40,8 @@ def project_digest(project: Path = DBT_PROJECT) -> str:
 
 
 def incremental_digest(project: Path = DBT_PROJECT) -> str:
-    """16 hex digits over the models that keep rows from build to build: where it has
-    changed, a table that an older version made has other columns or rules.
+    """16 hex digits over the incremental models, which keep rows from build to build.
+    When they change, a table that an older version made has other columns or rules.
     """
     digest = hashlib.sha256()
     for path in sorted((project / "models").rglob("*.sql")):
@@ -52,7 +52,7 @@ def incremental_digest(project: Path = DBT_PROJECT) -> str:
 
 
 def prepared_project(places: Places, folder: Path = DBT_PROJECT) -> DbtProject:
-    """The project with a manifest that is its own.
+    """The project with an up-to-date manifest.
 
     Raises:
         SetupError: dbt cannot parse the project. BusyError: another process still

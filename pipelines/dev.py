@@ -27,7 +27,7 @@ from pipelines.run import hold_home, reconcile_all
 
 HOST = "127.0.0.1"
 CODE_PORT = 4266
-"""Where the search for the code server's port begins; beside the others, seldom used."""
+"""First port that is tried for the code server; few other programs use it."""
 LAST_PORT = 65_535
 STOP_S = 20.0
 
@@ -105,7 +105,7 @@ def code_server_command(port: int) -> list[str]:
 
 
 def webserver_command(workspace: Path, port: int) -> list[str]:
-    """Dagster's pages, for its own pages alone."""
+    """Dagster's web server behind the guard of pipelines/webserver.py."""
     place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
     levels = [
         "--uvicorn-log-level",
@@ -149,7 +149,9 @@ def mlflow_command(places: Places, port: int) -> list[str]:
 
 
 def _prepared(places: Places) -> Places:
-    """Environment, manifest, stores, and what killed processes left."""
+    """Set the environment, prepare manifest and stores, and clean up after killed
+    processes.
+    """
     silence_telemetry()
     # MLflow's server would start seven workers of jobs that nothing here uses
     os.environ.update(
@@ -172,8 +174,8 @@ def _prepared(places: Places) -> Places:
 
 
 def _serve(commands: Sequence[Sequence[str]], cwd: Path) -> int:
-    """Run until one ends or a signal comes; then stop all. In DAGSTER_HOME, where the
-    only dagster.yaml lies that counts.
+    """Run the commands until one ends or a signal comes, then stop all of them. They
+    run in DAGSTER_HOME, so that they read its dagster.yaml.
     """
     for number in (
         signal.SIGINT,

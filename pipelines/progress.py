@@ -33,12 +33,12 @@ OTHER_GUESS_S = 2.0
 DONE_S = 0.5
 TICK_S = 15.0
 POLL_S = 0.5
-"""Half a second late is not noticed, and an empty look costs a millisecond."""
+"""Half a second of delay is not noticed, and looking for events costs a millisecond."""
 
 
 class StepProgress:
-    """While open, a thread follows a run's events and says every TICK_S seconds how far
-    it is; at its end, where the time went.
+    """While open, a thread follows a run's events and prints every TICK_S seconds how
+    far the run is. At the end it prints where the time went.
 
     Args:
         steps: keys of the steps that will run, in order. done: those that will find
@@ -163,8 +163,8 @@ class StepProgress:
 def longest_durations(
     instance: Any, steps: list[str], n_runs: int = 4
 ) -> dict[str, float]:
-    """Seconds that each step took at most in the newest runs: a step that found its
-    work done says nothing.
+    """Longest duration of each step in the newest runs, in seconds. A step that found
+    its work done took no time and is left out.
     """
     found: dict[str, float] = {}
     for run in instance.get_runs(limit=n_runs):

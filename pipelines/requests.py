@@ -16,7 +16,9 @@ VALIDATION_POLICIES = ("copy-nearest", "pool-centre", "moving-bowl")
 def request_of(
     places: Places, settings: Settings, split: str
 ) -> EvaluationRequest:
-    """The evaluation of a split: the gate's baselines on validation, everybody on test."""
+    """The evaluation of a split. On validation the agents and the gate's baselines
+    play, on test the agents and all policies of the settings.
+    """
     from autollm.stages.agents import config_of, current_agents
     from autollm.stages.evaluation_request import EvaluationRequest
 

@@ -101,7 +101,8 @@ def run(
 def hold_home(
     places: Places, wait_s: float = 0.0
 ) -> contextlib.AbstractContextManager[None]:
-    """The home's run lock: who holds it may call dead what no living process claims.
+    """The home's run lock. Its holder may mark runs as dead that no living process
+    claims.
 
     Raises:
         BusyError: a run is going on, also after `wait_s` seconds.

@@ -14,8 +14,8 @@ import dagster as dg
 from pipelines.jobs import REBUILD
 
 SETTLED_S = 2.0
-"""A file that changed less than this ago, or dates itself into the future, may still be
-written: it counts once it has looked the same at two ticks.
+"""A file that changed less than this ago, or whose date lies in the future, may still
+be growing: it counts once two ticks saw it unchanged.
 """
 
 
@@ -52,8 +52,8 @@ def inbox_sensor(
 
 
 OVERLAP_MS = 24 * 3600 * 1000
-"""Runs are looked for that far behind the newest end that was seen: clocks differ, and
-offline runs are brought late.
+"""How far before the newest known end of a run the sensor searches: clocks differ, and
+offline runs are uploaded late.
 """
 
 

@@ -145,6 +145,10 @@ def _confounded(contexts: Mapping[str, _Found]) -> list[tuple[str, str]]:
 
 def _changing(contexts: Iterable[str]) -> list[str]:
     """Settings that have not the same value in all contexts."""
-    told = [json.loads(text) for text in contexts]
-    names = sorted(set().union(*told))
-    return [n for n in names if any(t.get(n) != told[0].get(n) for t in told)]
+    first, *others = (json.loads(text) for text in contexts)
+    names = sorted(set().union(first, *others))
+    changing = []
+    for name in names:
+        if any(other.get(name) != first.get(name) for other in others):
+            changing.append(name)
+    return changing

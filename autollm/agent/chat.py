@@ -77,7 +77,7 @@ class ChatModel:
 
     @property
     def version(self) -> str:
-        """Changes with the model, its address and what it is told."""
+        """Changes with the model, its address and its instructions."""
         return content_hash(
             canonical_json(
                 {

@@ -30,8 +30,7 @@ def write_metadata(folder: str | Path, metadata: Mapping[str, Any]) -> None:
 
 
 def read_metadata(folder: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of itself; that of an unmarked base model where it says
-    nothing.
+    """The metadata of a checkpoint; where it has none, that of an unmarked base model.
 
     Raises:
         CheckpointError: unreadable, altered, or of another schema version.
@@ -56,7 +55,8 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
 
 
 def check_files(folder: str | Path, digest: str = "") -> None:
-    """That a checkpoint's files are those that were saved, read once a process.
+    """Check that a checkpoint's files are those that were saved; each is read once a
+    process.
 
     Args:
         digest: that of the checkpoint that is asked for; empty: any.

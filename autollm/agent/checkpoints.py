@@ -38,7 +38,7 @@ class Checkpoint:
 
     `metadata`: profile, stage (base, sft, rl, sft-rl), trained_on (words), experiments
     (ids of recorded targets that were seen in training), table_id, parents (digests of
-    the checkpoints before it), and what else its stage wants to say.
+    the checkpoints before it), and further facts of its stage.
     """
 
     model: PreTrainedModel

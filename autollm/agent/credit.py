@@ -38,8 +38,8 @@ class TrainingEnv(TextEnv):
         )
 
     def _gains(self) -> np.ndarray:
-        """By how much each trial lowered the latent regret, less the penalty where it
-        was bad or unused; float64 [trials].
+        """Decrease of latent regret by each trial, less the penalty where the trial was
+        bad or unused; float64 [trials].
         """
         regret = self.episode.regret_curve(latent=True)
         good = np.array(
@@ -50,8 +50,8 @@ class TrainingEnv(TextEnv):
 
 
 class RandomRewardEnv(TextEnv):
-    """The control: plays the same episodes, rewarded by chance. Whatever it gains is
-    not learnt from reward.
+    """The control: it plays the same episodes with random rewards. Whatever it gains
+    was not learnt from rewards.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class RandomRewardEnv(TextEnv):
 
 class TurnCreditTrainer(GRPOTrainer):
     """GRPO whose decisions are credited one by one, from trial `first_trial` on (1:
-    all). Earlier ones are held where they were: `hold` is added to the KL weight on
-    their tokens, since what is learnt for later turns would leak into them.
+    all). Earlier decisions are kept as they were: `hold` is added to the KL weight on
+    their tokens, since what is learnt for later turns would otherwise change them too.
     """
 
     def __init__(

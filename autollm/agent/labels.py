@@ -20,7 +20,8 @@ SLACK = 0.1
 trying beside a perfect trial.
 """
 OFF_TABLE = 0.5
-"""What a gain counts where the proposal would be snapped from beyond the tolerance."""
+"""Factor of a gain where the proposal lies beyond the tolerance and would be snapped.
+"""
 SHARPNESS = 3.0
 """Weights are gains to this power: higher is greedier."""
 

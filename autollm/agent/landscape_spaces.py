@@ -17,10 +17,10 @@ from autollm.core.space import Space
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""
 MAX_CELLS = 3000
-"""Of a wide grid."""
+"""Most cells of a wide grid."""
 SCALES = ["log", "ordinal", "linear", "categorical"]
 SCALE_CHANCES = [0.5, 0.25, 0.15, 0.1]
-"""Of a wide landscape's knobs."""
+"""Scales of a wide landscape's knobs, and how often each is drawn."""
 
 
 def small_space(rng: np.random.Generator) -> tuple[list[str], Space]:

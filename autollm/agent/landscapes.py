@@ -5,30 +5,24 @@ The prior, written down (docs/experiments.md says when it was changed, and after
 had been seen):
 
 - 1 to 4 knobs, 1 or 2 fidelity coordinates, 1 to 12 cheap experiments, each at most 0.6
-  of the target's compute;
-- bowls with shared curvature (widths of 0.8 to 4 natural units), ridges (correlated
-  knobs), skew, plateaus far out; one in
-  three has a cliff behind which runs diverge; widths and cliffs vary a little from
-  experiment to experiment;
-- the target's optimum is anywhere in the window, edges included; per octave of a
-  fidelity coordinate it moves by SLOPES (times
-  a lognormal factor) plus noise where knob and coordinate have telling names (rates
-  fall with size, batches grow with data), and by that noise alone elsewhere; the
-  noise's sd is one of SLOPE_SDS; one landscape in ten does not move at all;
-- every other path bends: it starts up to three times as steep and flattens with scale,
-  by a factor e every 1 to 6 octaves;
-- in one landscape of three the experiments differ in something unsaid (a depth, a
-  schedule), which scatters their optima by half an octave;
-- one in six has cheap evidence that is uninformative or reversed;
-- row noise is 1 to 12 % of median - min; cells are missing, a third of the targets are
-  checkerboards, one cheap experiment in
-  six has 6 to 15 rows; one landscape in seven hides all names; one knob and one
-  fidelity coordinate in four has an invented one;
-- three in ten are wide: a mixture of 3 to 7 parts, or 5 to 7 knobs of all scales with 2
-  to 5 levels; their experiments share a design of
-  24 to 64 configurations, of which each has three fifths or more, and half of the
-  targets' optima lie towards the window's middle (where there are five coordinates or
-  more).
+of the target's compute; - bowls with shared curvature (widths of 0.8 to 4 natural
+units), ridges (correlated knobs), skew, plateaus far out; one in three has a cliff
+behind which runs diverge; widths and cliffs vary a little from experiment to
+experiment; - the target's optimum is anywhere in the window, edges included; per octave
+of a fidelity coordinate it moves by SLOPES (times a lognormal factor) plus noise where
+knob and coordinate have telling names (rates fall with size, batches grow with data),
+and by that noise alone elsewhere; the noise's sd is one of SLOPE_SDS; one landscape in
+ten does not move at all; - every other path bends: it starts up to three times as steep
+and flattens with scale, by a factor e every 1 to 6 octaves; - in one landscape of three
+the experiments differ in something that is not stated (a depth, a schedule), which
+scatters their optima by half an octave; - one in six has cheap evidence that is
+uninformative or reversed; - row noise is 1 to 12 % of median - min; cells are missing,
+a third of the targets are checkerboards, one cheap experiment in six has 6 to 15 rows;
+one landscape in seven hides all names; one knob and one fidelity coordinate in four has
+an invented one; - three in ten are wide: a mixture of 3 to 7 parts, or 5 to 7 knobs of
+all scales with 2 to 5 levels; their experiments share a design of 24 to 64
+configurations, of which each has three fifths or more, and half of the targets' optima
+lie towards the window's middle (where there are five coordinates or more).
 
 Invariant: a landscape is determined by its seed, in any process.
 """
@@ -129,7 +123,7 @@ def make_landscape(seed: int) -> Landscape:
 def _experiments(
     seed: int, family: str, space: Space, names: list[str], z: np.ndarray
 ) -> tuple[Experiment, ...]:
-    """Of a ladder z [n, n_fidelity], whose coordinates have these names."""
+    """Experiments of a ladder z [n, n_fidelity], whose coordinates have these names."""
     experiments = []
     for i, octaves in enumerate(z):
         # one by one: powers of a whole array may differ in the last digit

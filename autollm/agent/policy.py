@@ -27,8 +27,8 @@ from autollm.gym.tasks.episode import Episode, start
 from autollm.gym.tasks.task import Task
 
 FREE_TURNS = 4
-"""Turns beyond one a trial and the submission: free tools may be called that often,
-then the play ends.
+"""Turns beyond one for each trial and one for the submission. After that many calls of
+free tools the play ends.
 """
 
 

@@ -67,9 +67,9 @@ def explore(
 def offered(
     env: TextEnv, grid: Grid, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that a call can name now, and the teacher's distribution over them: (int
-    [n], float64 [n], of sum 1). Where candidates have numbers, those that have one; the
-    untried of them where none gains.
+    """Cells that a call can name now, int [n], and the teacher's distribution over
+    them, float64 [n] of sum 1. Where candidates have numbers, only those with a number
+    count. Where no cell gains, the untried ones share the weight.
     """
     cells = (
         np.arange(len(weights))

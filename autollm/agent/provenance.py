@@ -19,7 +19,7 @@ from autollm.gym.tasks.suites import held_out
 def assert_no_held_out(
     targets: Iterable[str], where: str, table: OutcomeTable | None = None
 ) -> None:
-    """That no training or selection target is held out.
+    """Check that no training or selection target is held out.
 
     Args:
         table: what suites name by a fidelity is then resolved to its experiments.

@@ -38,11 +38,13 @@ ATTEMPTS = 3
 PARALLEL = 32
 LONGEST_PAUSE_S = 60.0
 MAX_CHARACTERS = 20_000
-"""Of a turn; what an endpoint writes beyond is not kept."""
+"""Longest turn; what an endpoint writes beyond it is not kept."""
 MAX_BODY_BYTES = 4 * 2**20
-"""Of an answer, unpacked: 200 times a turn of MAX_CHARACTERS."""
+"""Largest answer, unpacked: 200 times a turn of MAX_CHARACTERS."""
 QUOTED_CHARACTERS = 2000
-"""Of a refused answer, searched for secrets; the first 200 of them are shown."""
+"""How much of a refused answer is searched for secrets; its first 200 characters are
+shown.
+"""
 
 
 class Reply(NamedTuple):
@@ -88,7 +90,7 @@ class OpenAIGenerator:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
     def check(self) -> None:
-        """That the server answers and serves the model.
+        """Check that the server answers and serves the model.
 
         Raises:
             GenerationError: it does not.

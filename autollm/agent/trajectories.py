@@ -101,7 +101,8 @@ def load_trajectories(folder: str | Path) -> TrajectorySet:
 
 
 def check_trajectories(trajectories: TrajectorySet) -> None:
-    """That no target is held out and that the rows are those of the metadata.
+    """Check that no target is held out and that the rows are those that the metadata
+    names.
 
     Raises:
         CheckpointError: otherwise.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autollm.advisor.judged.records import Records
 
 QUICK_QUESTIONS = 2
-"""Of a source: enough to see that everything works."""
+"""Questions of a source: enough to see that everything works."""
 PARTS = ("decision", "future", "reading", "plan")
 SOURCES_HELP = (
     "Sources to judge on, NAME or NAME=PATH; repeat it. By default the lab's recorded "

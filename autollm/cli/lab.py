@@ -122,7 +122,7 @@ def pilot(
 
 
 def seconds(text: str) -> float:
-    """Of a duration such as 2h, 30m, 600s or 600."""
+    """Seconds of a duration such as 2h, 30m, 600s or 600."""
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}
     number, unit = (
         (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)

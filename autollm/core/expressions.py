@@ -21,7 +21,7 @@ from autollm.core.errors import MappingError
 
 MAX_CHARACTERS = 500
 MAX_DEPTH = 60
-"""Of nesting: far beyond what anybody writes, far below Python's own limit."""
+"""Deepest nesting: far beyond what anybody writes, far below Python's own limit."""
 ARITY = {
     "log2": (1, 1),
     "exp": (1, 1),

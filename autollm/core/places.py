@@ -18,8 +18,8 @@ from autollm.core.sealed import read_sealed, write_sealed
 
 _SHIPPED = Path(__file__).parents[1] / "_shipped"
 HOME_SCHEMA = 2
-"""Of what lies in a home as a whole. 1: no note of it; table_ids, trainings and episodes
-of such a home are made again. 2: bronze 2, work by meaning of code.
+"""Schema of a home as a whole. 1: no note of it; table_ids, trainings and episodes of
+such a home are made again. 2: bronze 2, work by meaning of code.
 """
 PROJECT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
 """What lies beside the package: the checkout, or the copy in a wheel (setup.py)."""
@@ -172,7 +172,7 @@ def resolve(home: str | Path | None = None) -> Places:
 
 
 def check_schema(home: str) -> None:
-    """That this version reads a home; one without a note is older, or new.
+    """Check that this version reads a home; one without a note is older, or new.
 
     Raises:
         SetupError: a newer version wrote it, or the note is damaged.
@@ -198,7 +198,7 @@ made in another place.
 
 
 def _check_name(home: str) -> None:
-    """That every store can live under this name.
+    """Check that every store can live under this name.
 
     Raises:
         SetupError: a character of ENDS_ADDRESS, one that no screen shows, or bytes that

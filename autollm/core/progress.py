@@ -16,7 +16,9 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 EVERY_S = 5.0
-"""Between two lines: few enough for a log of an hour, soon enough for a person."""
+"""Seconds between two lines: few enough lines for a log of an hour, soon enough for a
+person.
+"""
 
 
 def say(text: str, out: TextIO | None = None) -> None:

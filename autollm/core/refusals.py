@@ -47,7 +47,7 @@ CAUSES = {
     ),
     errno.EIO: ("the disk does not answer", "check the disk"),
 }
-"""By number: what is wrong, and the one action."""
+"""What is wrong, and the one action, by the error's number."""
 TEXT = re.compile(r"\[Errno (\d+)\] [^:\n]{1,100}(?:: ([^\n]{1,4000}))?")
 """How Python spells such an error where only its text has come through."""
 
@@ -58,7 +58,7 @@ def sentence_of(error: OSError) -> str | None:
 
 
 def sentence_in(text: str) -> str | None:
-    """The same for an error of which only the text is left."""
+    """As `sentence_of`, for an error of which only the text is left."""
     found = TEXT.search(text)
     if found is None:
         return None

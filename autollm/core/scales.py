@@ -17,4 +17,4 @@ ROLES: tuple[str, ...] = get_args(Role)
 Direction = Literal["min", "max"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 AnyDirection = Literal["", "min", "max"]
-"""Of a metric that may be no objective."""
+"""Direction of a metric that may be no objective."""

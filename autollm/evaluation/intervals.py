@@ -33,8 +33,8 @@ class Interval:
 
     @property
     def includes_zero(self) -> bool:
-        """By the interval over experiments where there is one, else by that over seeds;
-        true where there is neither.
+        """Whether the interval over experiments, else that over seeds, holds zero; true
+        where there is neither.
         """
         low, high = (
             (self.low, self.high)

@@ -88,8 +88,9 @@ def optimum_over_compute(space: Space, landscapes: Sequence[Landscape]) -> str:
 
 @dataclass(frozen=True)
 class _Optima:
-    """Of experiments by compute, arrays [n] and [n, n_coordinates]: their compute, which
-    are held out, the optimum of the surface fitted to each, its best recorded row.
+    """Experiments in the order of their compute, as arrays [n] and [n, n_coordinates]:
+    their compute, which are held out, the optimum of the surface fitted to each, its
+    best recorded row.
     """
 
     compute_flops: np.ndarray

@@ -89,7 +89,7 @@ def _append(home_url: str, look: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_byte(handle: int) -> bytes:
-    """Of an open file; none of an empty one."""
+    """Last line of an open file; none of an empty one."""
     n_bytes = os.fstat(handle).st_size
     return os.pread(handle, 1, n_bytes - 1) if n_bytes else b""
 

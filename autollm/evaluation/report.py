@@ -37,7 +37,7 @@ from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.gym.tasks.task import Task
 
 STAGES = ("base", "rl", "sft", "sft-rl")
-"""Of an agent's training, the furthest last."""
+"""Stages of an agent's training, the furthest last."""
 LAST_LOOKS = 20
 
 
@@ -246,7 +246,7 @@ def _objectives(tasks: Sequence[Task], table: OutcomeTable) -> list[str]:
 
 
 def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:
-    """Of an episode, by policy."""
+    """Mean FLOPs of an episode, by policy."""
     flops = {}
     for policy, own in results_by_policy(results).items():
         flops[policy] = float(np.mean([r.cost_flops for r in own]))

@@ -73,8 +73,8 @@ def standing(
 def _critical_difference(
     ranks: np.ndarray, mean_ranks: np.ndarray, over_targets: bool
 ) -> float | None:
-    """Of ranks [policies, targets, seeds] whose means are [policies]; None with a
-    single policy or seed.
+    """Critical difference of ranks [policies, targets, seeds] whose means are
+    [policies]; None with a single policy or seed.
     """
     n_policies, _, n_seeds = ranks.shape
     if n_policies < 2 or n_seeds < 2:

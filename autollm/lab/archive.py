@@ -25,7 +25,7 @@ from autollm.lab.spec import LADDER, SWEEPS
 ROOT = EMBEDDED
 SCHEMA = 1
 ADDED_VERSION = 1
-"""Of the archives beside a family's ladder."""
+"""Version of the archives beside a family's ladder."""
 
 
 def archive_path(
@@ -41,7 +41,7 @@ def archive_path(
 
 
 def shipped(family_name: str, root: Path = ROOT, sweep: str = LADDER) -> Path:
-    """The same, when it is there.
+    """As `archive_path`, when the archive is there.
 
     Raises:
         RecordError: it is not.
@@ -63,7 +63,7 @@ def archives(family_name: str, root: Path = ROOT) -> list[Path]:
 
 
 def commands(family_name: str, sweep: str = LADDER) -> list[str]:
-    """What makes an archive: the sweeps of its levels, then packing."""
+    """The commands that make an archive: the sweeps of its levels, then packing."""
     if sweep == LADDER:
         return [
             f"autollm lab run {family_name}",
@@ -166,8 +166,8 @@ def read_runs(archive: str | Path) -> dict[str, list[Record]]:
 
 
 def _check_digest(archive: Path) -> None:
-    """That an archive is the one that the manifest beside it names; one without an
-    entry is nobody's promise.
+    """Check that an archive is the one that the manifest beside it names; one without
+    an entry passes.
 
     Raises:
         RecordError: it is another.

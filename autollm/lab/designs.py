@@ -1,5 +1,5 @@
-"""What designs of cells are made with: points that fill a space evenly, and whole
-counts that sum to what they should.
+"""Tools for designs of cells: points that fill a space evenly, and rounding to whole
+numbers that keeps a sum.
 
 Invariant: no randomness.
 """

@@ -212,7 +212,7 @@ def _up_to(
 
 
 def _shuffled(paths: list[Path]) -> list[Path]:
-    """In the order of the hash of their names, so that no domain begins with one
+    """Paths in the order of the hash of their names, so that no domain begins with one
     package.
     """
     return sorted(

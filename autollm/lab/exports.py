@@ -1,5 +1,5 @@
-"""Recorded runs, written again as the tools that people log with would have written
-them; each file by the tool's own package.
+"""Recorded runs, written again in the formats of logging tools; each file is written by
+the tool's own package.
 
     trainer-state  RUN/checkpoint-STEP/trainer_state.json, by transformers.TrainerState
     mlflow         mlflow.db, one experiment, a run each, by MLflow's tracking client
@@ -30,9 +30,7 @@ from autollm.core.extras import require
 from autollm.core.records import Record, RunEnd, RunHeader, RunStep, flat
 
 FINAL = "eval_"
-"""Before the name of a metric that a run ended with, as Hugging Face's Trainer names
-evaluations.
-"""
+"""Prefix of a run's final metrics, as Hugging Face's Trainer names evaluations."""
 Point = tuple[int, float, dict[str, float]]
 """Step, seconds since 1970, values by metric."""
 

@@ -1,8 +1,8 @@
 """Where stacks of runs are trained: processes of this machine, or jobs of a Slurm
 cluster through submitit.
 
-A launcher is a context that takes a function and its arguments, says which tickets have
-ended, and gives their results or raises what they raised.
+A launcher is a context manager that takes a function and its arguments, tells which
+tickets have ended, and returns their results or raises their exceptions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autollm.core.processes import die_with_parent
 
 LAUNCHERS = ("local", "slurm")
 POLL_S = 5.0
-"""Between two looks at the queue of a cluster."""
+"""Pause between two looks at the queue of a cluster."""
 
 
 class Launcher(Protocol):
@@ -134,8 +134,8 @@ def load_launcher(name: str, jobs: int, folder: Path) -> Launcher:
 
 
 def _begin_worker() -> None:
-    """One thread, and no training on after the runner was killed: its successor would
-    train the same runs beside it.
+    """Use one thread, and stop when the runner is killed: its successor would otherwise
+    train the same runs a second time.
     """
     die_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"

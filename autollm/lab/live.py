@@ -1,5 +1,5 @@
 """The gym's outcomes by training: what a policy proposes is trained at its task's level
-of the lab, logged, and answered.
+of the lab, logged, and returned as the outcome.
 
     proposal -> nearest configuration that the level can train (the declared window, not
     the recorded rows)
@@ -87,10 +87,10 @@ class LiveLab:
         return self.logs_dir / f"{run.run_id}.jsonl"
 
     def outcome_of(self, run: Run) -> RunEnd:
-        """How a run ended; it is trained when there is no log of it.
+        """The outcome of a run, which is trained where it has no log.
 
         Raises:
-            BusyError: another evaluation trains it and does not get done. CorpusError,
+            BusyError: another evaluation trains it and does not finish. CorpusError,
                 SetupError: this machine cannot train it.
         """
         path, begin, known = self.log_path(run), time.perf_counter(), True
@@ -203,7 +203,7 @@ class LiveSource:
         return self._outcome(self.lab.outcome_of(self._run(row)))
 
     def curve(self, experiment: int, row: int) -> np.ndarray:
-        """Of a charged experiment's recorded run; live runs have none."""
+        """The curve of a charged experiment's recorded run; live runs have none."""
         return self.recorded.curve(experiment, row)
 
     def comparable_loss(

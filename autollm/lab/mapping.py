@@ -20,14 +20,14 @@ UNITS = {
     "completions": "completions",
     "flop_budget": "FLOPs",
 }
-"""Of fidelity coordinates."""
+"""Units of fidelity coordinates."""
 TOLERANCE = {"log": 0.02, "linear": 0.001, "integer": 0.001, "simplex": 0.001}
 """How far a logged value may lie from the declared grid, in the knob's natural units:
 what the six digits of a log leave open, and no more."""
 
 
 def lab_mappings() -> list[Mapping]:
-    """Of all families, each as `mapping_of` makes it."""
+    """The mappings of all families, see `mapping_of`."""
     return [mapping_of(family) for family in FAMILIES.values()]
 
 

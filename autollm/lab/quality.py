@@ -1,7 +1,8 @@
-"""Whether a level can judge: noise, cells, diverged runs, whether the optimum lies in the window.
+"""Whether a level is good enough to test on: noise, cells, diverged runs, and whether
+the optimum lies in the window.
 
-All that may be said of a sealed level. Invariant: nothing here tells an outcome, a configuration or
-a difference between two of them.
+Nothing else may be told about a sealed level. Invariant: nothing here tells an outcome,
+a configuration or a difference between two of them.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from autollm.lab.spec import Config, Family, Level
 from autollm.lab.summary import LevelSummary, summarize
 
 MOST_NOISE = 0.1
-"""Of a good cell's mean, as a part of median - best."""
+"""Most noise of a good cell's mean, as a part of median - best."""
 CORNER = 0.9
 """A part of a mixture with so large a share leaves nothing to the others."""
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Of one level and target. `noise_share`: None where too few good cells have two finite seeds.
+    """Quality of one level for one target. `noise_share`: None where too few good cells
+    have two finite seeds.
 
     `edges`: knobs of more than three values whose best value is the window's first or last.
     """
@@ -47,7 +49,9 @@ class Quality:
 def qualities(
     family: Family, sweep: str, runs: Iterable[list[Record]]
 ) -> list[Quality]:
-    """One for each level of a sweep that has a run, and each metric that is a target there."""
+    """One `Quality` for each level of a sweep that has a run, and each metric that is a
+    target there.
+    """
     levels = {level.name: level for level in family.sweep_levels(sweep)}
     kept = [
         records for records in runs if level_name_of(family, records) in levels

@@ -103,7 +103,7 @@ def end(
 
 
 def loss_diverged(loss: float, limit: float) -> str:
-    """Why a final loss counts as diverged, or nothing."""
+    """Why a final loss counts as diverged; empty where it does not."""
     return (
         ""
         if math.isfinite(loss) and loss <= limit
@@ -176,8 +176,8 @@ def language_model_log(
     """Records of one run of a stack; `curve` as stack.fit gives it. Device hours are
     the stack's time by its level's clock, divided by its runs.
 
-    `judged`: the final loss that says whether the run diverged (above `limit`), unless
-    it is the objective.
+    `judged_loss`: the name of the final loss by which a run counts as diverged (above
+    `limit`); empty for the objective.
     """
     steps = [
         RunStep(

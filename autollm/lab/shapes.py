@@ -16,8 +16,8 @@ HEAD_SIZE = 16
 
 @dataclass(frozen=True)
 class Shape:
-    """Of one decoder. `params` counts what multiplies activations: blocks and head,
-    without the embedding.
+    """Shape of one decoder. `params` counts the weights that multiply activations:
+    blocks and head, without the embedding.
     """
 
     width: int

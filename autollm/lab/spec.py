@@ -154,7 +154,7 @@ class Family:
 
     @property
     def every_level(self) -> tuple[Level, ...]:
-        """Of all sweeps, the ladder first."""
+        """Levels of all sweeps, the ladder first."""
         return (*self.levels, *self.added)
 
     def sweep_levels(self, sweep: str) -> tuple[Level, ...]:
@@ -294,7 +294,9 @@ def params_and_tokens(level: Level) -> dict[str, float]:
 
 
 def flops(level: Level) -> float:
-    """Of one run of such a level: 6 a parameter and token."""
+    """FLOPs of one run of a level that fixes shape and tokens: 6 for each parameter and
+    token.
+    """
     return 6.0 * shape_of(level).params * level.settings["tokens"]
 
 

@@ -191,7 +191,7 @@ def _has_loss(cells: Cells) -> bool:
 
 
 def _means(cells: Cells) -> dict[str, float]:
-    """Of each cell over its seeds."""
+    """Mean of each cell over its seeds."""
     return {key: float(np.mean(list(c.values()))) for key, c in cells.items()}
 
 

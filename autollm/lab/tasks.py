@@ -96,7 +96,7 @@ def is_well_formed(prompt: str, answer: str) -> bool:
 
 
 def value(expression: str) -> int:
-    """Of single digits joined by + - *, from left to right (no precedence)."""
+    """Value of single digits joined by + - *, from left to right (no precedence)."""
     total = int(expression[0])
     for sign, digit in zip(expression[1::2], expression[2::2], strict=True):
         if sign == "+":

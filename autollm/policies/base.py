@@ -1,5 +1,5 @@
-"""What every policy is: ask for configurations, be told what they gave. And the part
-that most of them share.
+"""The interface of every policy (it is asked for configurations and told their
+outcomes), and the part that most policies share.
 
 `RankingPolicy` scores the view's candidates and proposes the best one that is still
 worth a trial.
@@ -214,8 +214,8 @@ class RankingPolicy:
         )
 
     def _spend_asked(self, point: np.ndarray, snap: float) -> None:
-        """Block what the snap of our own proposal disclosed: there is no row nearer to
-        it than the evaluated one.
+        """Block the candidates that the snap of our own proposal rules out: no row is
+        nearer to the proposal than the evaluated one.
         """
         for index in self._asked:
             proposal = self.candidates[index]

@@ -173,7 +173,7 @@ def _joined(
 
 
 def _offsets(lengths: Iterable[int]) -> np.ndarray:
-    """Where blocks of these lengths begin, and the end, int64 [n + 1]."""
+    """Offsets at which blocks of these lengths begin, and the end, int64 [n + 1]."""
     return np.concatenate([[0], np.cumsum(list(lengths))]).astype(np.int64)
 
 

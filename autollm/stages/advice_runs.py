@@ -1,11 +1,11 @@
-"""Saved advice as MLflow runs, so that what was predicted and what came of it stand side
-by side: one run an advice, its page and answer as artifacts.
+"""Saved advice as MLflow runs, so that prediction and outcome stand side by side: one
+run for each advice, with its page and answer as artifacts.
 
     params   target.*, configuration.*, source, objective, policy, basis
     metrics  predicted_mean, predicted_low, predicted_high, expected_regret; for every run
              that was told of (step 1, 2 ...) outcome, inside (1 or 0) and rank
 
-Invariant: mirroring again changes nothing but what was told since.
+Invariant: mirroring again adds only outcomes that were reported since.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ EXPERIMENT = "advice"
 def mirror(
     places: Places, advice_ids: Iterable[str] | None = None, make: bool = False
 ) -> list[str]:
-    """Write saved advice (all of it, where none is named) into the home's MLflow store;
-    returns ids of those that were new or told of since. Nothing happens where there is
-    no store, unless `make`, and where MLflow is not installed.
+    """Write saved advice (all of it where none is named) into the home's MLflow store;
+    returns the ids of advice that is new or has new outcomes. Nothing happens where
+    MLflow is not installed, or where there is no store and `make` is false.
     """
     has_store = make or (places.mlflow / "mlflow.db").exists()
     if not has_store or find_spec("mlflow") is None:
@@ -48,7 +48,7 @@ def mirror(
 
 
 def _is_written(tracker: Any, entry: Entry) -> bool:
-    """Whether its run ended, and knows of every run that was told of."""
+    """Whether its MLflow run has ended and holds every outcome that was reported."""
     known = tracker.find(EXPERIMENT, entry.advice_id)
     if known is None or known.info.status != "FINISHED":
         return False
@@ -101,7 +101,7 @@ def _params(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(answer: dict[str, Any], report: ledger.Told) -> dict[str, float]:
-    """Metrics of one run that was told of; a stopped one has no outcome."""
+    """Metrics of one reported run; a stopped run has no outcome."""
     metrics = {"rank": float(report.rank)}
     if report.outcome is None or report.status != "finished":
         return metrics

@@ -38,8 +38,8 @@ BASE = "base"
 SFT = "sft"
 SFT_RL = "sft-rl"
 RL = "rl"
-"""Play from the base checkpoint at once, without distillation: an ablation, trained
-where the settings' stages name it.
+"""Reinforcement learning from the base checkpoint, without distillation: an ablation,
+trained only where the settings' stages name it.
 """
 SCHEMA = 1
 REWRITTEN = "autollm run, which finds the trained stages and writes it anew."
@@ -52,8 +52,8 @@ CODE = {
 TRAJECTORIES = "autollm.agent.trajectories"
 SECTIONS = ("sft", "grpo", "generation")
 SECTIONS_OF = {SFT: ("sft",), SFT_RL: ("sft", "grpo"), RL: ("grpo",)}
-"""Sections of a configuration that a stage hangs on. What stands in no section concerns
-all of them.
+"""Sections of a configuration that a stage depends on. A field outside all sections
+concerns every stage.
 """
 
 
@@ -138,8 +138,9 @@ def resolved(stage: str, config: TrainConfig) -> dict[str, Any]:
 
 
 def trajectories_identity(settings: Settings, table: OutcomeTable) -> str:
-    """16 hex digits over all that the trajectories hang on: how many of which kind, the
-    tasks and rows that are played, and the code of the plays, their teacher's included.
+    """16 hex digits over all that the trajectories depend on: how many of which kind,
+    the tasks and rows that are played, and the code of the plays, their teacher's
+    included.
     """
     config = config_of(settings)
     return identity_of(
@@ -209,7 +210,7 @@ def work_of(places: Places, settings: Settings, stage: str) -> Work:
 def work_on(
     table: OutcomeTable, places: Places, settings: Settings, stage: str
 ) -> Work:
-    """The same on an opened snapshot.
+    """As `work_of`, on an opened snapshot.
 
     Raises:
         CheckpointError: the stage before is not finished.
@@ -231,7 +232,7 @@ def work_on(
 
 
 def done_of(work: Work) -> Done | None:
-    """What finished work gave; None when it is still to do."""
+    """The result of finished work; None when it is still to be done."""
     path = work.out / "done.json"
     if not path.exists() or not work.final.exists():
         return None
@@ -244,8 +245,8 @@ def done_of(work: Work) -> Done | None:
 
 
 def done_stage(places: Places, settings: Settings, stage: str) -> Done | None:
-    """What a stage gave on the published snapshot; None while it, or the stage before
-    it, is still to do.
+    """The result of a stage on the published snapshot; None while it, or the stage
+    before it, is still to be trained.
 
     Raises:
         SnapshotError: none is published, or it is damaged.
@@ -257,8 +258,8 @@ def done_stage(places: Places, settings: Settings, stage: str) -> Done | None:
 
 
 def discard_damaged(work: Work) -> None:
-    """Remove what a finished stage left when it is not what was saved: training would
-    take it for done.
+    """Remove a finished stage whose files are not those that were saved: training would
+    otherwise take it for done.
     """
     if not work.final.exists():
         return
@@ -297,8 +298,8 @@ def point_to(places: Places, settings: Settings, done: Done) -> None:
 
 
 def current_agents(places: Places, settings: Settings) -> list[Agent]:
-    """The agents that evaluations score: the base checkpoint, and every stage that was
-    trained last; those that exist.
+    """The agents that evaluations score: the base checkpoint and the newest training of
+    every stage, as far as they exist.
 
     Raises:
         CheckpointError: the pointer is damaged.

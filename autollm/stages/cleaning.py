@@ -1,9 +1,9 @@
-"""What may be deleted: old snapshots and checkpoints, never what a champion, an agent
-in use or a report cites; judged episodes that answer nothing any more. And unfinished
-files that killed processes left, which every run takes away.
+"""What may be deleted: old snapshots and checkpoints that no champion, no agent in use
+and no report cites, and stored episodes that no evaluation can use any more. Every run
+also removes unfinished files of killed processes.
 
-Invariant: `removable` only looks; what it leaves out stands after `remove` as it stood
-before.
+Invariant: `removable` deletes nothing, and `remove` deletes only what `removable`
+lists.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ LITTER_S = 3600.0
 
 @dataclass(frozen=True)
 class Removable:
-    """One thing that nothing cites: where it lies, and its size. `files`: those of it
-    that go; empty: all of it.
+    """Something that nothing cites: where it lies, and its size. `files`: which of its
+    files are deleted; empty: all of them.
     """
 
     kind: str
@@ -57,8 +57,8 @@ class Removable:
 
 
 def removable(places: Places, keep: int) -> list[Removable]:
-    """Everything that may go when the newest `keep` snapshots and checkpoints of each
-    kind and all that is cited stay.
+    """Everything that may be deleted, where the newest `keep` snapshots and checkpoints
+    of each kind and all that is cited are kept.
 
     Raises:
         SetupError: the home is no local folder (ages are not known there).
@@ -156,9 +156,9 @@ def _checkpoints(places: Places, keep: int) -> list[Removable]:
 
 
 def _episodes(places: Places) -> list[Removable]:
-    """Files in which no episode is of a player as it plays today: a policy of the
-    registry, or weights that are cited or in use. What chat models played stays, since
-    it was paid for.
+    """Files without an episode of a current player, which is a registered policy in its
+    present version, or weights that are cited or in use. Episodes of chat models are
+    kept, since they were paid for.
     """
     _, weights = cited(places)
     weights |= {_digest(places.local / c / "..") for c in _in_use(places)}
@@ -188,7 +188,9 @@ def _kind(path: Path) -> str:
 
 
 def _digest(folder: Path) -> str:
-    """That of a finished stage; empty where nothing says it, or is damaged."""
+    """Checkpoint digest of a finished stage; empty where it is not recorded, or the
+    record is damaged.
+    """
     done = folder / "done.json"
     try:
         return read_sealed(str(done), CheckpointError, "")["digest"]

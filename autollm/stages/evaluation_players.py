@@ -24,7 +24,7 @@ AGENT_CODE = ("autollm.agent.policy", "autollm.agent.generation")
 """Modules that play a checkpoint."""
 CHAT_CODE = ("autollm.agent.chat",)
 CHAT = "chat"
-"""What stands for the stage of a chat model, which nobody trained here."""
+"""The stage of a chat model, which was not trained here."""
 
 
 def identities_of(request: EvaluationRequest) -> dict[str, str]:
@@ -37,7 +37,7 @@ def identities_of(request: EvaluationRequest) -> dict[str, str]:
 
 
 def field_of(request: EvaluationRequest) -> list[Contender]:
-    """Everybody who plays."""
+    """All contenders of a request."""
     modules = LIVE_CODE if request.live else ()
     return [
         *(contenders.registered(p, modules) for p in request.policies),

@@ -1,10 +1,10 @@
-"""How fast the gym is, as ratios to what a reader can judge: a Python dict, and Syne
+"""How fast the gym is, as ratios to speeds that a reader knows: a Python dict, and Syne
 Tune's tabular blackbox.
 
 Everything is measured in one process in alternating rounds, warm, and the quickest
-round of each counts: what other processes take away is not the gym's. Opening a large
-snapshot is measured in a fresh process. Invariant: a play is measured whole, repeats,
-ledger and rewards included; only resets stand outside the clock.
+round of each counts, since other processes slow the others. Opening a large snapshot is
+measured in a fresh process. Invariant: a play is measured whole, repeats, ledger and
+rewards included; only resets stand outside the clock.
 """
 
 from __future__ import annotations

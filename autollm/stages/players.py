@@ -45,8 +45,8 @@ def second_opinion(places: Places, found: Study, policy: str) -> dict[str, Any]:
 def opinions_where_possible(
     places: Places, found: Study, policies: list[str] | None
 ) -> tuple[dict[str, Any], ...]:
-    """Of each player, or why there is none. `policies` None: the home's own trained
-    agent, where there is one and it can be loaded.
+    """The opinion of each player, or the reason why there is none. `policies` None: the
+    home's own trained agent, where there is one and it can be loaded.
     """
     if policies is None:
         policies = [] if absent(NEEDS) else _trained(places)

@@ -34,15 +34,11 @@ KNOWN_STAGES = [*STAGES, "rl"]
 class Settings(BaseModel):
     """What the main job trains, judges and reports.
 
-    Attributes:
-        training: changes to the profile, nested as in its TOML file, such as {"sft":
-            {"steps": 20}}.
-        train_suites: where training tasks, and validation tasks for promotion, come
-            from.
-        test_suites: what the leaderboard shows; suites whose experiments are not in the
-            snapshot are left out, and said so.
-        n_seeds, n_validation_seeds: episodes of each task. jobs: worker processes of an
-            evaluation.
+    Attributes: training: changes to the profile, nested as in its TOML file, such as
+    {"sft": {"steps": 20}}. train_suites: where training tasks, and validation tasks for
+    promotion, come from. test_suites: what the leaderboard shows; suites whose
+    experiments are not in the snapshot are left out and named. n_seeds,
+    n_validation_seeds: episodes of each task. jobs: worker processes of an evaluation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,7 +98,7 @@ def load_settings(path: str | Path | None = None, **changes: Any) -> Settings:
 
 
 def read_settings(path: str | Path | None = None, **changes: Any) -> Settings:
-    """The same, but for the names in them, which are checked when a run starts.
+    """The same without a check of the names in them, which follows when a run starts.
 
     Raises:
         SetupError: the file is missing or is no TOML, or a field is unknown or wrong.

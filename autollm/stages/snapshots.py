@@ -149,8 +149,8 @@ def publish_candidate(places: Places, built_by: str) -> tuple[str, bool]:
 
 
 def _published_before(places: Places) -> str | None:
-    """What the pointer names; None where it is damaged, since it is about to be
-    written.
+    """The snapshot that the pointer names; None where the pointer is damaged, since it
+    is about to be replaced.
     """
     try:
         return snapshot.published_id(places.home)
@@ -180,7 +180,9 @@ def is_current(places: Places, settings: Settings, built_by: str) -> bool:
 
 
 def _lack(sources_left_out: dict[str, str]) -> dict[str, list[str]]:
-    """So that a gym which has learnt to represent a space rebuilds."""
+    """Part of what a snapshot was built from, so that a gym that can represent more
+    spaces rebuilds it.
+    """
     return {"left_out": sorted(sources_left_out)} if sources_left_out else {}
 
 

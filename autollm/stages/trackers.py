@@ -1,7 +1,7 @@
 """A tracking server whose finished runs land with everything else: the address in
 AUTOLLM_MLFLOW_SOURCE, such as `http://127.0.0.1:5000#experiment`.
 
-Invariant: without the variable nothing is asked of anybody.
+Invariant: without the variable no server is contacted.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def tracker_paths(places: Places) -> list[Path]:
 
 
 def fetch_tracker(places: Places) -> str:
-    """Bring what is new; returns a warning, empty where all went well. What came before
-    is kept and lands also when the server is gone.
+    """Fetch new runs; returns a warning, empty where all went well. Runs that were
+    fetched before are kept, and land even when the server is gone.
 
     Raises:
         SetupError: mlflow is not installed.

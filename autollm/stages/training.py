@@ -69,8 +69,8 @@ def train(
     stage: str,
     tags: Mapping[str, str] | None = None,
 ) -> Done:
-    """Do the work of a stage (sft or sft-rl), or find it done. Interrupted work goes on
-    where it stopped.
+    """Train a stage (sft or sft-rl), or return its result where it was trained before.
+    Interrupted training goes on where it stopped.
 
     Raises:
         BusyError: another process works on the same identity. CheckpointError: see the

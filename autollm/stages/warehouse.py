@@ -102,7 +102,7 @@ def source_faults(places: Places) -> dict[str, str]:
 
 
 def is_damage(message: str) -> bool:
-    """Whether DuckDB's words are about a file whose bytes are not what it wrote."""
+    """Whether DuckDB's message says that the file is damaged."""
     return any(words in message for words in DAMAGE)
 
 

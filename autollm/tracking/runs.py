@@ -17,7 +17,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from autollm.tracking.store import store_uri
 
 MAX_POINTS = 250
-"""Of a curve: more than a screen shows."""
+"""Most points of a curve: more than a screen shows."""
 MAX_BATCH = 900
 """Metrics in one call: MLflow's REST stores take a thousand."""
 FLUSH_S = 5.0

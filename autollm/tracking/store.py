@@ -39,7 +39,7 @@ def made_store(places: Places) -> Path:
 
 
 def check_store(database: Path) -> None:
-    """That the database is whole; a few milliseconds.
+    """Check that the database is whole, which takes a few milliseconds.
 
     Raises:
         SetupError: it is not.

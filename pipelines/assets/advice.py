@@ -22,8 +22,8 @@ NO_QUESTION = """None yet. A file `questions/NAME.toml` in the home is one:
 def recommendations(
     context: dg.AssetExecutionContext, settings: JobSettings
 ) -> dg.MaterializeResult:
-    """What the next expensive run of every source with a question should use; kept in
-    the ledger, each advice a run in MLflow.
+    """Answers the home's questions: what each source's next expensive run should use.
+    Each advice is kept in the ledger and becomes a run in MLflow.
     """
     from autollm.stages.advice_runs import mirror
     from autollm.stages.questions import answer_all

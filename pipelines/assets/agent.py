@@ -69,8 +69,8 @@ def training(
     settings: JobSettings,
     pipes: dg.PipesSubprocessClient,
 ) -> Iterator[Any]:
-    """The asked stages in one child process, which loads torch and TRL once; no child
-    where all of their work is done.
+    """Trains the selected stages in one child process, so that torch and TRL are loaded
+    once. No process is started where all stages are trained already.
     """
     places = settings.places
     loaded = settings.load()
@@ -92,7 +92,9 @@ def training(
 
 
 def stages_of(name: str, settings: Settings) -> list[str]:
-    """Stages that an asset is made of; its result is that of the last one."""
+    """The training stages behind an asset. The asset's result is that of the last
+    stage.
+    """
     from autollm.stages import agents
 
     if name == "agent_sft":
@@ -105,8 +107,8 @@ def stages_of(name: str, settings: Settings) -> list[str]:
 def _already_done(
     settings: JobSettings, stages: dict[str, list[str]]
 ) -> list[dg.MaterializeResult] | None:
-    """Results of work that is done already, made current again; None when some of it
-    is left.
+    """Results of stages that were trained before, which become the current ones again;
+    None when a stage is still to be trained.
     """
     from autollm.stages import agents
 

@@ -95,7 +95,9 @@ def _judge(
     pipes: dg.PipesSubprocessClient,
     split: str,
 ) -> Iterator[Any]:
-    """A child process, unless this very evaluation is done."""
+    """Evaluate in a child process, or read the result where this evaluation was done
+    before.
+    """
     from autollm.gym.tables.snapshot import open_snapshot
     from autollm.stages.judging import finished
 

@@ -47,8 +47,8 @@ def run_step(
 
 @contextlib.contextmanager
 def _stdout_apart() -> Iterator[None]:
-    """Trainers print every step's numbers: into the file that the parent names, so that
-    its own stdout holds results only.
+    """Send what trainers print at every step into the file that the parent names, so
+    that the parent's stdout holds results only.
     """
     path = os.environ.get(CHATTER)
     if not path:

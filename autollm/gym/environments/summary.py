@@ -22,7 +22,9 @@ MAX_COORDINATES = 8
 not determine one.
 """
 RIDGE = 1.0
-"""Of the trend's slopes towards zero, in squared octaves of fidelity."""
+"""Strength with which the trend's slopes are drawn towards zero, in squared octaves of
+fidelity.
+"""
 
 
 @dataclass(frozen=True)

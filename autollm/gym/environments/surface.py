@@ -22,8 +22,8 @@ from autollm.gym.tasks.view import TaskView
 
 KNOB_LENGTH = 1.5
 FIDELITY_LENGTH = 5.0
-"""Of the kernel, natural units: among 1.5 to 4 and 3 to 12, the best on frozen
-generated landscapes (docs/experiments.md).
+"""Length scales of the kernel, natural units: among 1.5 to 4 and 3 to 12, these were
+best on frozen generated landscapes (docs/experiments.md).
 """
 NOISE = 0.05
 TRIAL_NOISE = 0.01

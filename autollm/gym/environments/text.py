@@ -50,7 +50,7 @@ TENTHS = 10
 LIMIT of it beyond the median.
 """
 PENALTY = 0.1
-"""Of the reward, for each malformed, repeated, infeasible or off-table call."""
+"""Taken off the reward for each malformed, repeated, infeasible or off-table call."""
 
 
 RESERVED = ("reset", "get_reward")
@@ -75,7 +75,7 @@ class TextEnv:
     """
 
     episode: Episode
-    """Of the last reset."""
+    """The episode of the last reset."""
 
     def __init__(
         self, open_episode: Callable[..., Episode], penalty: float = PENALTY

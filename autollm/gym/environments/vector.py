@@ -197,7 +197,9 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
 
     @property
     def latent_regret(self) -> np.ndarray:
-        """Of the incumbents, float64 [num_envs]; 1 while nothing was found."""
+        """Latent regret of the incumbents, float64 [num_envs]; 1 while nothing was
+        found.
+        """
         return self._regret.copy()
 
     def costs(self) -> tuple[np.ndarray, np.ndarray]:

@@ -155,8 +155,8 @@ class OutcomeTable:
 
     @cached_property
     def snappings(self) -> dict[int, Any]:
-        """By experiment: nearest rows of the declared grid's points (snapping.py),
-        found once for all environments.
+        """Nearest rows of the declared grid's points (snapping.py) by experiment, found
+        once for all environments.
         """
         return {}
 

@@ -30,7 +30,8 @@ from autollm.gym.tasks.task import Task
 from autollm.gym.tasks.trial import SLACK, Ledger, Proposal, Trial
 
 LEAST = 0.01
-"""Of a run: no stretch costs less, so that every budget comes to its end."""
+"""Smallest share of a run that a stretch costs, so that every budget comes to its end.
+"""
 __all__ = [
     "Episode",
     "Ledger",
@@ -208,7 +209,7 @@ class Episode:
         return float(regret(loss, self.latent))
 
     def _loss_of(self, row: int) -> float:
-        """Of a row of the target: what its first trial gave; else it is run."""
+        """Loss of a row of the target: that of its first trial, else the row is run."""
         for trial in self.trials:
             if not trial.experiment and trial.row == row:
                 return trial.loss
@@ -369,7 +370,7 @@ class Episode:
         return replace(trial, objective=math.nan, loss=math.nan, diverged=False)
 
     def _reached(self, experiment: str, row: int) -> float:
-        """How far a row was run; 0 where it was not."""
+        """Up to which share a row was run; 0 where it was not."""
         reached = 0.0
         for trial in self.trials:
             if (trial.experiment, trial.row) == (experiment, row):

@@ -24,8 +24,8 @@ from autollm.gym.tasks.task import Constraint
 from autollm.gym.tasks.view import TaskView
 
 FACTORS = (8.0, 64.0, 32.0, 512.0, 16.0)
-"""By the knob's number: powers of two, so that no coordinate is rounded; whole, so that
-integers stay such.
+"""Factor of a knob's unit, by the knob's number. Powers of two, so that no coordinate
+is rounded; whole, so that integers stay integers.
 """
 
 

@@ -191,8 +191,8 @@ def _plugin_folders() -> list[tuple[str, str]]:
 
 
 def _folders_of(module: str) -> list[str]:
-    """Folders of a package; none where it cannot be found: what it holds is then
-    unknown, and `autollm suites` says so.
+    """Folders of a package; none where the package cannot be found, which `autollm
+    suites` then reports.
     """
     try:
         spec = find_spec(module)

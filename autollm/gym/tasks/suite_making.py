@@ -20,11 +20,13 @@ from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.suite_files import home_folder, suite_files
 
 TEST_SHARE = 0.2
-"""Of a source's experiments: the shipped suites test between a tenth and a third."""
+"""Share of a source's experiments that become test targets: in the shipped suites it is
+between a tenth and a third.
+"""
 GAP = 2.0
 """Less than twice the compute is no extrapolation that anybody needs help with."""
 SELECT_FROM = 4
-"""Of fewer experiments none is spared for selection."""
+"""With fewer experiments than this, none is spared for selection."""
 
 
 @dataclass(frozen=True)

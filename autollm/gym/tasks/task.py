@@ -27,7 +27,7 @@ class Constraint:
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Where values [n] keep the bounds, bool [n]. Marts keep 9 digits of a metric,
-        so that much of a bound is given.
+        so that a bound is widened by as much.
         """
         slack = 1e-8
         return (values <= self.most + slack * abs(self.most)) & (

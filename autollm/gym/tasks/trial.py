@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SLACK = 1e-9
-"""Of a budget: sums of shares are not exact."""
+"""Tolerance of a budget, since sums of shares are not exact."""
 Proposal = (
     dict[str, Any]
     | tuple[str, dict[str, Any]]

@@ -76,8 +76,8 @@ def design(level: Level) -> list[Config]:
 
 
 def _parity(shape: Config) -> int:
-    """Of the ranks of a shape's knobs: it has the same multipliers wherever it is
-    trained.
+    """Parity of the ranks of a shape's knobs, so that a shape has the same multipliers
+    at every level.
     """
     ranks = (
         DEPTHS.index(shape["depth"]),

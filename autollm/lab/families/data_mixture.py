@@ -40,8 +40,8 @@ TARGETS: dict[str, dict[str, float]] = {
     "analyst": {"structured": 0.6, "arithmetic": 0.4},
     "tutor": {"arithmetic": 0.4, "dialogue": 0.4, "prose": 0.2},
 }
-"""Weights of validation losses. `tests` stands in none: it is worth what it teaches of
-the others.
+"""Weights of validation losses. `tests` has no weight: it only helps through what it
+teaches about the other domains.
 """
 OBJECTIVE = "writer"
 BATCH_TOKENS = 512

@@ -28,7 +28,9 @@ WEIGHT_DECAYS = tuple(2.0**w for w in (-6, -4, -2, 0))
 WARMUPS = (0.0, 0.02, 0.05, 0.1, 0.2)
 BETAS = (0.9, 0.95, 0.98, 0.99, 0.999)
 N_CELLS, N_CHEAP = 32, 40
-"""Of the test level, and of the cheap ones, which begin with the same."""
+"""Cells of the test level and of the cheap levels; the cheap levels begin with the test
+level's cells.
+"""
 
 
 def design(level: Level) -> list[Config]:

@@ -5,7 +5,7 @@ Each task is a ladder of its own (tables compare within a task). The start model
 size does its task with a success of .15 to .3. The objective is half the success on the
 trained sizes of the task, a quarter that on shifted sizes, a quarter that on a second
 task that the start model knew (all of sampled answers), so that drifting far has a
-price. What collapses or hacks the format stands as it came.
+price. Runs that collapse or hack the format are recorded as they ended.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TOKENS_A_COMPLETION = 18.0
 
 
 def n_params(level: Level) -> int:
-    """Of the decoder's blocks: attention 4 w^2, gated MLP of thrice the width 9 w^2,
-    norms left out.
+    """Parameters of the decoder's blocks: attention 4 w^2, gated MLP of three times the
+    width 9 w^2, without norms.
     """
     return (
         int(level.settings["layers"]) * 13 * int(level.settings["width"]) ** 2

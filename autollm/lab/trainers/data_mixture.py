@@ -32,7 +32,7 @@ from autollm.lab.stack import DIVERGED_ABOVE, Recipe, fit, gather, validate
 __all__ = ["load", "sequence_starts", "train"]
 
 VALIDATION_SEQUENCES = 256
-"""Of each domain."""
+"""Validation sequences of each domain."""
 
 
 def train(

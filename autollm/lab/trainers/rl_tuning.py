@@ -152,7 +152,7 @@ def _train(run: Run, data: StartModels, max_seconds: float) -> list[Record]:
 
 
 def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-    """Of each completion; text behind the answer's end does not count."""
+    """Reward of each completion; text behind the answer's end does not count."""
     texts = [c.split(END)[0] for c in completions]
     return [
         is_right(p, t) + FORMAT_REWARD * is_well_formed(p, t)

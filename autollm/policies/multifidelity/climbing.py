@@ -30,7 +30,7 @@ from autollm.policies.rules.random import RandomPolicy
 ETA = 3
 """One in so many goes on to the next rung: the default of the papers (halving.py)."""
 SHARES = (1 / 3, 1 / 9)
-"""Of a run, most expensive first: rungs where runs may be paused."""
+"""Shares of a run at which it may be paused, the most expensive rung first."""
 
 
 @dataclass

@@ -23,7 +23,9 @@ RADIUS = 0.3
 """Sd of a draw around a row of the front, as a share of the window: the paper's."""
 N_DRAWS = 512
 MOST_ROWS = 300
-"""Of the process, drawn evenly from the evidence: its fit is cubic in them."""
+"""Most rows of the process, drawn evenly from the evidence: the cost of its fit is
+cubic in them.
+"""
 MOST_LENGTHS = 8
 """Inputs that have a length scale each; the fit of more takes a minute."""
 LENGTH = (0.1, 10.0)

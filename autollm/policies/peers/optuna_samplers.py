@@ -28,7 +28,7 @@ from autollm.policies.surrogates.spread import (
 )
 
 WORST_U = 6.0
-"""Of a trial without an outcome."""
+"""The u of a trial without an outcome."""
 
 
 class OptunaTPE(RankingPolicy):

@@ -20,8 +20,9 @@ FAR = 1.6
 """Rows with a larger u lie on the cliff, which is no part of a bowl
 (surrogates/bowl_fit.py)."""
 PRIOR_WIDTH = 1 / 3
-"""Of the window: where u rises by 1 before any row was seen, as in
-surrogates/bowl_fit.py ..."""
+"""Share of the window over which u rises by 1 before any row was seen, as in
+surrogates/bowl_fit.py ...
+"""
 PRIOR_ROWS = 2.0
 """... which counts as so many rows."""
 LEAST_SD = 0.05

@@ -26,8 +26,9 @@ from autollm.policies.surrogates.moving_bowl import MovingBowl
 CLIP = 2.0
 """u: beyond twice the median's distance a member only says "bad"."""
 CARRIED_SD = 0.24
-"""Of u carried from the nearest experiment: root mean square of what its best row was
-worth on 21 hidden experiments."""
+"""Sd of u that is carried over from the nearest experiment: root mean square of what
+its best row was worth on 21 hidden experiments.
+"""
 BLOCK = 4_000
 """Candidates that are scored at once: 400 particles of each are 13 MB."""
 

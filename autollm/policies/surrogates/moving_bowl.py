@@ -36,7 +36,7 @@ SHIFT_FACTOR = 0.7
 SHIFT_SD = (0.2, 0.8)
 """... kept within these bounds, natural units (octaves for log knobs)."""
 WIDTH_SD = 0.25
-"""Of the log of the target's width factor."""
+"""Sd of the log of the target's width factor."""
 MAX_SCORED = 20_000
 """Candidates nearest to the extrapolated optimum that are scored; in a larger window
 the others come last.
@@ -56,7 +56,8 @@ class MovingBowl(RankingPolicy):
 
     policy_id = "moving-bowl"
     draws_differ = True
-    """Of `sampled`: particles put the optimum at different places."""
+    """Whether draws of `sampled` differ: particles put the optimum at different places.
+    """
 
     def prepare(self) -> None:
         view = self.view
