@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.answer import Checked, Interval
+from autollm.advisor.answer import Checked
 from autollm.advisor.decide import choose
 from autollm.advisor.study import Study
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
     compute_factor,
-    quantiles,
+    loses,
+    no_regret,
     worth,
 )
 
@@ -46,11 +47,18 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         study.question.view.candidates, study.optimum
     )
     best = choose(study.policy, study.question.view, 1, p_all).points
-    gap = u - study.policy.sampled(best)[:, 0]
+    advised = study.policy.sampled(best)[:, 0]
     p = study.divergence.probability(point[None], study.optimum)
-    loses = _loses(study, gap, weights) if here.predicted is not None else None
-    factor = compute_factor(study, max(loses.mean, 0.0)) if loses else None
+    lost = None
+    if here.predicted is not None and here.expected_regret is not None:
+        lost = loses(study, u, advised)
+    factor = compute_factor(study, max(lost.mean, 0.0)) if lost else None
     missing = {}
+    if here.expected_regret is None:
+        why = no_regret(study)
+        missing |= dict.fromkeys(
+            ("expected_regret", "loses", "compute_equivalent"), why
+        )
     if here.predicted is None:
         reason = NO_BENCHMARK if study.sign < 0 else NO_LAW
         missing |= dict.fromkeys(
@@ -60,7 +68,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         missing["p_diverge"] = study.divergence.because
     p_here = float(p[0]) if p is not None else None
     verdict = _verdict(
-        factor, float(weights @ gap), p_here, space.inside(point)
+        factor, float(weights @ (u - advised)), p_here, space.inside(point)
     )
     if not study.question.keeps(point[None])[0]:
         verdict = "infeasible"
@@ -68,22 +76,13 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         study.names.show(configuration),
         here.predicted,
         here.expected_regret,
-        loses,
+        lost,
         factor,
         p_here,
         _nearest_diverged(study, point),
         _distances(study, point),
         verdict,
         missing,
-    )
-
-
-def _loses(study: Study, gap: np.ndarray, weights: np.ndarray) -> Interval:
-    """Loss units, against the first recommendation; signs as for a loss."""
-    low, high = quantiles(gap, weights)
-    mean = float(weights @ gap)
-    return Interval(
-        study.spread * mean, study.spread * low, study.spread * high
     )
 
 

@@ -22,7 +22,7 @@ from autollm.advisor.answer import (
 )
 from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
-from autollm.advisor.decide import PRICE_OF_DIVERGENCE, choose, why_trusted
+from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED, choose
 from autollm.advisor.doubts import doubts
 from autollm.advisor.evidence import Said
 from autollm.advisor.laws import Law
@@ -36,6 +36,7 @@ from autollm.advisor.worth import (
     Worth,
     acceptable,
     affordable_u,
+    no_regret,
     worth,
 )
 
@@ -151,9 +152,10 @@ def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
     for i, point in enumerate(choice.points):
         u = found.policy.sampled(point[None])[:, 0]
         here = worth(found, u, choice.weights)
-        p_best = choice.probability_best
-        told = None if p_best is None else float(p_best[i])
-        listed.append(_proposal(found, i, point, here, told))
+        p_best = None
+        if here.expected_regret is not None:
+            p_best = float(choice.probability_best[i])
+        listed.append(_proposal(found, i, point, here, p_best))
     return tuple(listed)
 
 
@@ -170,10 +172,9 @@ def _proposal(
         missing |= dict.fromkeys(names, reason)
     if p is None:
         missing["p_diverge"] = found.divergence.because
-    if p_best is None:
-        missing["probability_best"] = (
-            "the rule orders candidates and gives no odds"
-        )
+    if here.expected_regret is None:
+        names = ("expected_regret", "probability_best", "compute_equivalent")
+        missing |= dict.fromkeys(names, no_regret(found))
     return Proposal(
         i + 1,
         found.names.show(space.decode(point)),
@@ -209,7 +210,7 @@ def _decided_by(found: Study) -> dict[str, Any]:
         "policy": found.policy.policy_id,
         "weights": {found.policy.policy_id: 1.0},
         "own_share": 0.0,
-        "because": why_trusted(found.question.space),
+        "because": WHY_TRUSTED,
         "optimism": found.optimism if found.own_backtests else None,
         "backtest": tests,
     }

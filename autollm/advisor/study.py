@@ -14,9 +14,10 @@ import numpy as np
 
 from autollm.advisor.constraint import Constraints
 from autollm.advisor.decide import (
+    CHEAPER,
+    DECIDER,
     Backtest,
     backtest,
-    decider_of,
     hidden_experiments,
     ready,
 )
@@ -33,13 +34,14 @@ from autollm.advisor.question import (
     refined,
     widened,
 )
+from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
 from autollm.advisor.trunks import clusters_of
 from autollm.core.errors import SpaceError
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
 
-OTHERS = ("moving-bowl", "power-law", "copy-nearest", "pool-centre")
+OTHERS = ("power-law", "copy-nearest", "pool-centre")
 """Policies that are backtested beside the decider: the textbook, the habit, the
 control. They take no part in the decision."""
 
@@ -129,6 +131,33 @@ class Study:
         return expected_spread(self.question.view)
 
     @property
+    def has_choice(self) -> bool:
+        """Whether there are two configurations to choose between."""
+        return len(self.question.view.candidates) > 1
+
+    @cached_property
+    def regret_error(self) -> RegretError | None:
+        """How far regrets at the target may be off; None where configurations differ in
+        nothing, or in no outcome.
+        """
+        losses = [e.loss for e in self.question.view.evidence]
+        differ = any(np.median(loss) > np.min(loss) for loss in losses)
+        if not self.has_choice or not differ:
+            return None
+        own = []
+        for test in self.own_backtests:
+            own.append((test.regret, float(np.log2(test.times_evidence))))
+        noise = self.noise.sd if self.noise.origin == "replicas" else None
+        beyond = -float(self.octaves.max())
+        return regret_error(own, beyond, (noise or 0.0) / self.spread)
+
+    @cached_property
+    def lowest_expected(self) -> float:
+        """u that the policy expects of its best candidate."""
+        u = self.policy.sampled(self.question.view.candidates)
+        return float(np.min(self.policy.weights @ u))
+
+    @property
     def sign(self) -> float:
         """-1 where the objective is to be maximized: losses are negated outcomes."""
         return -1.0 if self.question.view.direction == "max" else 1.0
@@ -206,8 +235,8 @@ def study(
         fit_divergence(rows, response),
         _noise(evidence, response),
         distance_of(z, question.target_z),
-        _backtests(question) if with_backtests else (),
-        ready(decider_of(question.space), question.view),
+        _backtests(question, octaves) if with_backtests else (),
+        ready(DECIDER, question.view),
     )
 
 
@@ -384,11 +413,14 @@ def _noise(evidence: Evidence, response: Response) -> Noise:
     return Noise(None, "none")
 
 
-def _backtests(question: Question) -> tuple[Backtest, ...]:
+def _backtests(question: Question, octaves: np.ndarray) -> tuple[Backtest, ...]:
+    """Of experiments as far beyond their evidence as the target is beyond all of it."""
     table = question.table
     levels = question.levels
     hidden = hidden_experiments(table, levels)
+    times = max(float(2.0 ** -octaves.max()), CHEAPER)
     found: list[Backtest | None] = []
-    for policy in dict.fromkeys((decider_of(question.space), *OTHERS)):
-        found += [backtest(table, levels, h, policy) for h in hidden]
+    for policy in (DECIDER, *OTHERS):
+        for one in hidden:
+            found.append(backtest(table, levels, one, policy, times))
     return tuple(b for b in found if b is not None)

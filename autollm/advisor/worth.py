@@ -1,12 +1,14 @@
 """What a configuration is worth at the target: its outcome, its regret, the compute that
 would buy back what it loses, and the range of each knob that loses almost nothing.
 
-u (regret in units of median - best) becomes loss by the spread expected at the target;
-loss becomes compute by the slope of the loss law. Where there is no law, neither
-outcome nor compute is given, and the reason is.
+The policy's draws say how much more a configuration loses than the best candidate;
+how far that may be off, hidden experiments say (regret_error.py). u (regret in units of
+median - best) becomes loss by the spread expected at the target; loss becomes compute by
+the slope of the loss law. Where there is no law, neither outcome nor compute is given,
+and where nothing differs no regret; the reason is.
 
-Invariant: every interval holds what the policy's particles, the law, the optimism seen
-in backtests and one run's noise leave open.
+Invariant: every interval holds what unseen experiments showed of regrets, the law and
+one run's noise.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ import numpy as np
 
 from autollm.advisor.answer import Interval
 from autollm.advisor.loss_law import Forecast
+from autollm.advisor.regret_error import LEVEL
 from autollm.advisor.study import Study
 from autollm.core.knobs import Knob
 
-LEVEL = 0.9
 WASTE = 0.01
 """Of compute, that an acceptable range may cost."""
 N_STEPS = 81
@@ -30,6 +32,12 @@ NO_LAW = (
     "no law of loss with compute: fewer than three levels that fall with scale"
 )
 NO_BENCHMARK = "a benchmark is not forecast from benchmarks (unforecastable)"
+NO_CHOICE = (
+    "no setting differs between your runs of one size, so none can be better"
+)
+NO_DIFFERENCE = (
+    "settings changed no outcome of one size, so no unit of regret is known"
+)
 
 
 @dataclass(frozen=True)
@@ -37,47 +45,67 @@ class Worth:
     """Of one configuration at the target."""
 
     predicted: Interval | None
-    expected_regret: Interval
+    expected_regret: Interval | None
     compute_equivalent: float | None
-    excess: Interval | None
-    """Loss beyond the best that the target can reach."""
 
 
 def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
     """From draws of u [n_samples], to be weighed by weights."""
-    mean = float(weights @ u) + study.optimism
-    low, high = quantiles(u, weights)
-    regret = Interval(
-        min(mean, 1.0), min(low, 1.0), min(high + study.optimism, 1.0), LEVEL
-    )
+    regret = None
+    excess = 0.0
+    excess_sd = 0.0
+    error = study.regret_error
+    if error is not None:
+        above = max(float(weights @ u) - study.lowest_expected, 0.0)
+        regret = error.regret(above)
+        excess = study.spread * unsquashed(regret.mean)
+        excess_sd = study.spread * error.sd
     law = study.loss_law
     if law is None:
-        return Worth(None, regret, None, None)
-    excess = study.spread * unsquashed(mean)
-    sd_u = math.sqrt(max(float(weights @ (u - weights @ u) ** 2), 0.0))
+        return Worth(None, regret, None)
     noise = study.noise.sd or 0.0
-    sd = math.sqrt(law.forecast.sd**2 + (study.spread * sd_u) ** 2 + noise**2)
+    sd = math.sqrt(law.forecast.sd**2 + excess_sd**2 + noise**2)
     at = law.forecast.mean + excess
     bounds = Forecast(at, sd, law.forecast.df).interval(LEVEL)
     outcome = sorted(study.sign * bound for bound in bounds)
-    lost = Interval(
-        excess,
-        study.spread * unsquashed(low),
-        study.spread * unsquashed(high + study.optimism),
-        LEVEL,
-    )
     predicted = Interval(study.sign * at, *outcome, LEVEL)
-    return Worth(predicted, regret, compute_factor(study, excess), lost)
+    factor = None if regret is None else compute_factor(study, excess)
+    return Worth(predicted, regret, factor)
 
 
-def quantiles(u: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Of u [n_samples] at the tails of LEVEL."""
-    order = np.argsort(u)
-    below = np.cumsum(weights[order])
-    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]) * below[-1]
-    places = np.minimum(np.searchsorted(below, tails), len(u) - 1)
-    low, high = u[order][places]
-    return float(low), float(high)
+def no_regret(study: Study) -> str:
+    """Why there is no regret; empty where there is one."""
+    if study.regret_error is not None:
+        return ""
+    return NO_DIFFERENCE if study.has_choice else NO_CHOICE
+
+
+def loses(study: Study, u: np.ndarray, best: np.ndarray) -> Interval:
+    """What a configuration loses against another one, loss units, from the draws of both
+    [n_samples]. Their errors go together as far as their draws do: equal ones lose
+    nothing for certain.
+    """
+    weights = study.policy.weights
+    gap = float(weights @ (u - best))
+    error = study.regret_error
+    half = 0.0
+    if error is not None:
+        apart = math.sqrt(2 * (1 - _correlation(u, best, weights)))
+        half = error.half_width * apart
+    bounds = study.spread * (gap - half), study.spread * (gap + half)
+    return Interval(study.spread * gap, *bounds, LEVEL)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
+    """Of weighed draws, none below 0; 1 of equal ones."""
+    if np.allclose(a, b, rtol=0, atol=1e-9):
+        return 1.0
+    off_a = a - weights @ a
+    off_b = b - weights @ b
+    spread = math.sqrt((weights @ off_a**2) * (weights @ off_b**2))
+    if spread <= 0:
+        return 0.0
+    return min(max(float(weights @ (off_a * off_b)) / spread, 0.0), 1.0)
 
 
 def unsquashed(u: float) -> float:

@@ -29,7 +29,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from autollm.advisor.decide import choose, decider_of, ready
+from autollm.advisor.decide import DECIDER, choose, ready
 from autollm.advisor.evidence import Evidence, Said, read_evidence
 from autollm.advisor.study import Study, Tried, after, study
 from autollm.advisor.target import parse_target, resolve_target
@@ -143,7 +143,7 @@ class AutoLLMSampler(BaseSampler):
         for other in study.get_trials(deepcopy=False):
             if other.number != trial.number:
                 tried += _tried(found, study, other)
-        policy = ready(decider_of(found.question.space), view)
+        policy = ready(DECIDER, view)
         known = after(replace(found, policy=policy), tried)
         p_diverge = known.divergence.probability(view.candidates, known.optimum)
         best = choose(policy, view, 1, p_diverge, known.tried_points).points

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.answer import Interval
+from autollm.advisor.decide import chance_of_best
 from autollm.advisor.judged.questions import Drawn
 from autollm.advisor.laws import Law, Trend, ladder_of
 from autollm.advisor.loss_law import fit_loss_law
@@ -152,11 +153,9 @@ def _p_best(
     found: Study,
     row: int,
 ) -> float | None:
-    """Share of the study's draws in which a row is the best of those in play; None
-    where draws differ in level alone.
+    """That a row is the best of those in play; None where the evidence cannot say one
+    of them.
     """
-    if not found.policy.draws_differ:
-        return None
     said = drawn.space.decode
     space = found.question.space
     try:
@@ -164,7 +163,8 @@ def _p_best(
     except AutoLLMError:
         return None
     winner = np.argmin(found.policy.sampled(points), axis=1)
-    return float(found.policy.weights[winner == row].sum())
+    share = found.policy.weights[winner == row].sum()
+    return float(chance_of_best(share, len(points)))
 
 
 @dataclass(frozen=True)

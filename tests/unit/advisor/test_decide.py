@@ -4,21 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.advisor.carried import Carried
 from autollm.advisor.decide import (
     LEAST_LEVELS,
+    TRUSTED_SHARE,
     backtest,
+    chance_of_best,
     cheaper,
     choose,
-    decider_of,
     hidden_experiments,
     question_of_hidden,
     ready,
-    why_trusted,
 )
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
-from tests.unit.gym.tables import SPACE, make_table
+from tests.unit.gym.tables import make_table
 
 TABLE = make_table(6)
 LEVELS = list(range(6))
@@ -43,22 +40,31 @@ def test_backtest__moving_optimum__the_bowl_finds_it_and_a_copy_does_not():
     assert bowl.times_evidence > 1 and np.isfinite(bowl.predicted)
 
 
-def test_decider_of__mixtures_and_many_knobs__copy_and_few_numbers_take_the_bowl():
-    knobs = [Knob(f"k{i}", "log", (1.0, 2.0, 4.0)) for i in range(4)]
-    mixture = Knob("mix", "simplex", ("a", "b"))
-    assert decider_of(SPACE) == "moving-bowl"
-    assert decider_of(Space(tuple(knobs[:3]))) == "moving-bowl"
-    assert decider_of(Space(tuple(knobs))) == "copy-nearest"
-    assert decider_of(Space((mixture,))) == "copy-nearest"
+def test_cheaper__times__the_gap_of_the_question_where_three_levels_allow_it():
+    flops = [TABLE.experiments[e].compute_flops for e in LEVELS]
+    assert flops == sorted(flops)
+    assert cheaper(TABLE, LEVELS, 5) == [0, 1, 2, 3, 4]
+    times = flops[5] / flops[3]
+    assert cheaper(TABLE, LEVELS, 5, times * 1.01) == [0, 1, 2]
+    assert cheaper(TABLE, LEVELS, 5, times * 0.99) == [0, 1, 2, 3]
+    assert cheaper(TABLE, LEVELS, 5, 1e9) == [0, 1, 2]  # two show no bend
+    assert cheaper(TABLE, LEVELS, 3, 1e9) == [0, 1, 2]
+    assert cheaper(TABLE, [0, 5], 5, 1e9) == [0]
 
 
-def test_why_trusted__says_which_side_of_the_rule_and_that_backtests_have_no_weight():
-    few = why_trusted(SPACE)
-    mixture = Knob("mix", "simplex", ("a", "b", "c"))
-    many = why_trusted(Space((mixture,)))
-    assert "2 numbers are few enough" in few and "copied" not in few
-    assert "the nearest experiment is copied: a bowl of 3 numbers" in many
-    assert "have no weight" in few and "have no weight" in many
+def test_backtest__times__is_as_far_as_asked():
+    near = backtest(TABLE, LEVELS, 5, "moving-bowl")
+    far = backtest(TABLE, LEVELS, 5, "moving-bowl", times=1e9)
+    assert far.times_evidence > near.times_evidence > 1
+
+
+def test_chance_of_best__share_of_draws__is_shrunk_to_any_candidate():
+    shares = np.array([0.0, 0.5, 1.0])
+    found = chance_of_best(shares, 10)
+    np.testing.assert_allclose(
+        found, TRUSTED_SHARE * shares + (1 - TRUSTED_SHARE) / 10
+    )
+    assert chance_of_best(np.array([1.0]), 1) == 1.0
 
 
 def test_choose__three__differ_and_the_first_is_of_lowest_expected_u():
@@ -77,33 +83,6 @@ def test_choose__price_of_divergence__moves_away_from_the_cliff():
     plain = choose(policy, view, 1).points[0]
     p = np.where(view.candidates[:, 1] >= plain[1] - 1e-9, 0.9, 0.0)
     assert choose(policy, view, 1, p).points[0][1] < plain[1]
-
-
-def test_carried__nearest_experiment_of_one_run__is_not_what_is_copied():
-    view = question_of_hidden(TABLE, LEVELS, 5).view
-    last = view.evidence[-1]
-    lone = replace(
-        last,
-        points=last.points[:1],
-        loss=last.loss[:1],
-        diverged=last.diverged[:1],
-    )
-    policy = Carried()
-    short = replace(view, evidence=(*view.evidence[:-1], lone))
-    policy.reset(short, np.random.default_rng(0))
-    assert policy.model.experiment_id != lone.experiment_id
-    policy.reset(replace(view, evidence=(lone,)), np.random.default_rng(0))
-    assert policy.model.experiment_id == lone.experiment_id
-
-
-def test_carried__picks__are_the_best_rows_of_the_nearest_experiment_in_order():
-    view = question_of_hidden(TABLE, LEVELS, 5).view
-    policy = Carried()
-    policy.reset(view, np.random.default_rng(0))
-    nearest = view.evidence[-1]
-    wanted = nearest.points[np.argsort(nearest.loss)[:2]]
-    np.testing.assert_allclose(choose(policy, view, 2).points, wanted)
-    assert choose(policy, view, 2).probability_best is None
 
 
 def test_backtest__policy_that_cannot_play__is_none():

@@ -27,7 +27,7 @@ from autollm.advisor.answer import (
     error_json,
 )
 from autollm.advisor.screen import show, show_plan
-from autollm.advisor.worth import quantiles, unsquashed
+from autollm.advisor.worth import unsquashed
 from autollm.gym.tables.squashing import unsquash
 from tests.unit.advisor.test_ledger import advice
 
@@ -187,28 +187,6 @@ def test_error_json__any_words__are_the_contracted_object():
             "remedy": "do\tthis",
         },
     }
-
-
-WEIGHTED = st.lists(
-    st.tuples(st.floats(-2, 5), st.floats(0.01, 1)), min_size=1, max_size=40
-)
-
-
-@settings(max_examples=60)
-@given(WEIGHTED)
-def test_quantiles__weighted_draws__hold_nine_tenths_of_the_weight(pairs):
-    u, weights = np.array(pairs).T
-    low, high = quantiles(u, weights / weights.sum())
-    assert low in u and high in u and low <= high
-    share = weights / weights.sum()
-    assert share[u < low].sum() <= 0.05 + 1e-9
-    assert share[u > high].sum() <= 0.05 + 1e-9
-
-
-def test_quantiles__even_weights__are_the_order_statistics():
-    u = np.arange(100.0)[::-1].copy()
-    low, high = quantiles(u, np.full(100, 0.01))
-    assert low == pytest.approx(4.0, abs=1) and high == pytest.approx(94, abs=1)
 
 
 @settings(max_examples=60)

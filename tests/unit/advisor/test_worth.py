@@ -1,0 +1,90 @@
+"""Regrets and losses of a configuration, for draws and errors that are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from autollm.advisor.loss_law import Forecast
+from autollm.advisor.regret_error import RegretError
+from autollm.advisor.study import Noise
+from autollm.advisor.worth import (
+    NO_CHOICE,
+    NO_DIFFERENCE,
+    loses,
+    no_regret,
+    worth,
+)
+
+ERROR = RegretError(0.1, 0.2, 5.0, 3)
+EVEN = np.full(4, 0.25)
+
+
+def study_of(**changes):
+    """What `worth` reads of a study: a law of 2.0 (reducible .5), one u worth .4."""
+    law = SimpleNamespace(
+        forecast=Forecast(2.0, 0.05, 1e9), parameters={"E": 1.5}, slope=-0.1
+    )
+    fields = {
+        "regret_error": ERROR,
+        "lowest_expected": 0.3,
+        "has_choice": True,
+        "spread": 0.4,
+        "sign": 1.0,
+        "noise": Noise(None, "none"),
+        "loss_law": law,
+        "policy": SimpleNamespace(weights=EVEN),
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_worth__best_candidate__regret_is_the_error_alone():
+    found = worth(study_of(), np.full(4, 0.3), EVEN)
+    assert found.expected_regret == ERROR.regret(0.0)
+    assert found.expected_regret.low == 0.0
+
+
+def test_worth__another_candidate__counts_from_the_best_one():
+    found = worth(study_of(), np.array([0.7, 0.9, 0.7, 0.9]), EVEN)
+    wanted = ERROR.regret(0.5)
+    assert found.expected_regret.mean == pytest.approx(wanted.mean)
+    assert found.expected_regret.low == pytest.approx(wanted.low)
+    lost = 0.4 * found.expected_regret.mean
+    assert found.predicted.mean == pytest.approx(2.0 + lost)
+
+
+def test_worth__interval_of_the_outcome__adds_law_regret_and_noise():
+    noisy = study_of(noise=Noise(0.06, "replicas"))
+    found = worth(noisy, np.full(4, 0.3), EVEN)
+    sd = np.sqrt(0.05**2 + (0.4 * 0.1) ** 2 + 0.06**2)
+    half = found.predicted.high - found.predicted.mean
+    assert half == pytest.approx(1.6449 * sd, rel=1e-3)
+
+
+def test_worth__nothing_to_choose__has_no_regret_and_the_law_alone_forecasts():
+    one = study_of(regret_error=None, has_choice=False)
+    found = worth(one, np.zeros(4), EVEN)
+    assert found.expected_regret is None and found.compute_equivalent is None
+    assert found.predicted.mean == 2.0
+    assert no_regret(one) == NO_CHOICE
+    alike = study_of(regret_error=None)
+    assert no_regret(alike) == NO_DIFFERENCE and no_regret(study_of()) == ""
+
+
+def test_loses__the_advice_itself__loses_nothing_for_certain():
+    u = np.array([0.1, 0.5, 0.2, 0.9])
+    found = loses(study_of(), u, u.copy())
+    assert found.mean == found.low == found.high == 0.0
+
+
+def test_loses__draws_that_go_together__are_surer_than_those_that_do_not():
+    best = np.array([0.0, 0.1, 0.2, 0.3])
+    together = loses(study_of(), best + 0.5, best)
+    apart = loses(study_of(), np.array([0.5, 0.8, 0.8, 0.5]), best)
+    assert together.mean == pytest.approx(0.4 * 0.5)
+    assert together.high == pytest.approx(together.mean)
+    assert apart.mean == pytest.approx(0.4 * 0.5)
+    half = 0.4 * ERROR.half_width * np.sqrt(2)
+    assert apart.high - apart.mean == pytest.approx(half)
