@@ -46,12 +46,18 @@ SHAPE_SD = 1.0
 """Prior standard deviations of S, g, k, a and of log R's diagonal (its off-diagonal:
 half of it).
 """
+FEW_ROWS = 6
+"""An experiment of fewer rows borrows the unit of its losses, median - best, from the
+nearest one that has as many: its own best row need not be good, ..."""
+FREE_FLOOR_SD = 3.0
+"""... so that its floor is free; one run alone then says nothing of where the optimum
+lies, two say on which side."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """Evidence rows side by side. x [n, d], z [n, f], u [n], c [n] (experiment number),
-    n_experiments.
+    n_experiments; few: numbers of those that borrow their unit.
     """
 
     x: np.ndarray
@@ -59,6 +65,7 @@ class Rows:
     u: np.ndarray
     c: np.ndarray
     n_experiments: int
+    few: tuple[int, ...] = ()
 
     def without(self, experiment: int) -> Rows:
         return self._where(self.c != experiment)
@@ -73,20 +80,29 @@ class Rows:
             self.u[keep],
             self.c[keep],
             self.n_experiments,
+            self.few,
         )
 
     @cached_property
     def nearness(self) -> np.ndarray:
-        """Weight [n] of each row's experiment: 1 for the nearest to the target, a half
-        one REACH further away.
+        """Weight [n] of each row's experiment: 1 for the nearest to the target (of those
+        with rows enough) and nearer ones, a half one REACH further away.
 
         Laws bend over many octaves; what is near says more about the slope at the
         target.
         """
         distance = np.linalg.norm(self.z, axis=1)
-        return 1 / (
-            1 + ((distance - distance.min(initial=np.inf)) / REACH) ** 2
-        )
+        whole = ~np.isin(self.c, self.few)
+        nearest = distance[whole].min(initial=np.inf)
+        further = np.maximum(distance - nearest, 0.0)
+        return 1 / (1 + (further / REACH) ** 2)
+
+    @property
+    def floor_sd(self) -> np.ndarray:
+        """Prior sd of every experiment's floor [n_experiments]."""
+        sd = np.full(self.n_experiments, FLOOR_SD)
+        sd[list(self.few)] = FREE_FLOOR_SD
+        return sd
 
 
 @dataclass
@@ -185,8 +201,9 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
             np.empty(0, dtype=int),
         )
     ]
+    few = _few(view)
     for c, e in enumerate(view.evidence):
-        u = squash(e.loss)
+        u = _borrowed(view, c, few) if c in few else squash(e.loss)
         keep = (u <= FAR) | (rng.random(len(u)) >= DROP_FAR)
         n = int(keep.sum())
         parts.append(
@@ -204,7 +221,27 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
         z = z[drawn]
         u = u[drawn]
         c = c[drawn]
-    return Rows(x, z, u, c, len(view.evidence))
+    return Rows(x, z, u, c, len(view.evidence), few)
+
+
+def _few(view: TaskView) -> tuple[int, ...]:
+    """Numbers of the experiments of few rows; none where all are so."""
+    sizes = [len(e.loss) for e in view.evidence]
+    few = tuple(c for c, size in enumerate(sizes) if size < FEW_ROWS)
+    return few if len(few) < len(sizes) else ()
+
+
+def _borrowed(view: TaskView, c: int, few: tuple[int, ...]) -> np.ndarray:
+    """u of experiment `c` in the unit of the nearest experiment that is not of `few`."""
+    here = view.evidence[c]
+    others = [e for i, e in enumerate(view.evidence) if i not in few]
+    away = [float(np.linalg.norm(e.z - here.z)) for e in others]
+    nearest = others[int(np.argmin(away))].loss
+    unit = float(np.median(nearest) - np.min(nearest))
+    if unit <= 0:
+        return np.zeros_like(here.loss)
+    u = (here.loss - np.min(here.loss)) / unit
+    return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
 
 
 def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
@@ -224,11 +261,10 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
                 if name in view.fidelity_names
                 else fallback,
             ] = slope
-    good = (
-        rows.u <= np.quantile(rows.u, 0.1)
-        if len(rows.u)
-        else np.empty(0, dtype=bool)
-    )
+    good = np.empty(0, dtype=bool)
+    if len(rows.u):
+        whole = ~np.isin(rows.c, rows.few)
+        good = whole & (rows.u <= np.quantile(rows.u[whole], 0.1))
     c0 = (
         (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
         if good.any()
@@ -250,7 +286,7 @@ def fit(
     rows: Rows, prior: Bowl, begin: Bowl | None = None, n_iterations: int = 25
 ) -> Bowl:
     """Robust damped least squares from `begin` (default: the prior)."""
-    precision = _precision(prior)
+    precision = _precision(prior, rows.floor_sd)
     mean = prior.pack()
     bowl = begin or prior
     damping = 1e-2
@@ -308,7 +344,8 @@ def own_centre(
             [np.ones(len(y)), -sharp * (2 * y + skew * _cubic_slope(y)) @ root]
         )
         weight = _weights(own.u, residual)
-        precision = np.array([1 / FLOOR_SD**2, *np.ones(len(centre))])
+        floor_sd = rows.floor_sd[experiment]
+        precision = np.array([1 / floor_sd**2, *np.ones(len(centre))])
         gap = np.array([floor - 0.05, *(centre - joint)])
         gram = (jacobian * weight[:, None]).T @ jacobian + np.diag(precision)
         step = np.linalg.solve(
@@ -381,15 +418,15 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     return bowl.a[rows.c] + height - rows.u, jacobian
 
 
-def _precision(prior: Bowl) -> np.ndarray:
+def _precision(prior: Bowl, floor_sd: np.ndarray) -> np.ndarray:
     """1 / variance of every parameter's prior, in the order of `pack`; the optimum
-    itself is nearly free (4 natural units).
+    itself is nearly free (4 natural units). floor_sd [n_experiments].
     """
     d, f = prior.slopes.shape
     shape = np.where(prior.upper[0] == prior.upper[1], SHAPE_SD, 0.5 * SHAPE_SD)
     sd = np.concatenate(
         [
-            np.full(len(prior.a), FLOOR_SD),
+            floor_sd,
             np.full(f, SHARPNESS_SD),
             shape,
             np.full(d, 4.0),

@@ -13,6 +13,7 @@ import numpy as np
 from autollm.core.distances import nearest
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.view import TaskView
+from autollm.policies.surrogates.bowl_fit import FEW_ROWS
 
 RIDGE = 4.0
 """On the slopes of log spread, in squared octaves of fidelity: two close sizes say
@@ -22,14 +23,17 @@ little about a far one.
 
 def expected_spread(view: TaskView) -> float:
     """median - min at the target, objective's unit: a ridged line in log2 fidelity
-    through those of the evidence.
+    through those of the evidence that have FEW_ROWS, of all where none has.
 
     1.0 where no evidence has any spread.
     """
     spreads = np.array(
         [np.median(e.loss) - np.min(e.loss) for e in view.evidence]
     )
+    sizes = np.array([len(e.loss) for e in view.evidence])
     known = spreads > 0
+    if (known & (sizes >= FEW_ROWS)).any():
+        known &= sizes >= FEW_ROWS
     if not known.any():
         return 1.0
     y = np.log(spreads[known])

@@ -168,3 +168,49 @@ def test_gather_rows__cliff__is_mostly_left_out() -> None:
     rows = gather_rows(view, np.random.default_rng(0))
     n_all = sum(len(e.loss) for e in view.evidence)
     assert n_far > 0 and n_all - n_far <= len(rows.u) < n_all
+
+
+def bought(view, n: int, best: int = 0):
+    """The view with `n` rows of its nearest experiment, those from rank `best` on."""
+    last = view.evidence[-1]
+    kept = np.argsort(last.loss)[best : best + n]
+    few = replace(
+        last,
+        points=last.points[kept],
+        loss=last.loss[kept],
+        diverged=last.diverged[kept],
+    )
+    return replace(view, evidence=(*view.evidence[:-1], few))
+
+
+def test_gather_rows__experiment_of_few_rows__borrows_its_unit():
+    view = view_of()
+    rows = gather_rows(bought(view, 2, best=5), np.random.default_rng(0))
+    last = len(view.evidence) - 1
+    assert rows.few == (last,)
+    neighbour = view.evidence[last - 1].loss
+    unit = np.median(neighbour) - neighbour.min()
+    losses = np.sort(view.evidence[last].loss)[5:7]
+    wanted = [0.0, (losses[1] - losses[0]) / unit]
+    np.testing.assert_allclose(rows.only(last).u, wanted)
+
+
+def test_gather_rows__all_experiments_of_few_rows__keep_their_own_unit():
+    view = view_of()
+    lone = bought(view, 4)
+    lone = replace(lone, evidence=lone.evidence[-1:])
+    rows = gather_rows(lone, np.random.default_rng(0))
+    assert rows.few == ()
+    np.testing.assert_allclose(rows.u, squash(lone.evidence[0].loss))
+
+
+def test_fit__one_bad_run_of_a_near_experiment__hardly_moves_the_optimum():
+    """A single row has u = 0 whatever it is worth: its floor has to be free."""
+    view = view_of()
+    without = replace(view, evidence=view.evidence[:-1])
+    n = len(view.evidence[-1].loss)
+    optima = []
+    for here in (without, bought(view, 1, best=n // 2)):
+        rows = gather_rows(here, np.random.default_rng(0))
+        optima.append(fit(rows, prior_bowl(here, rows)).c0)
+    assert np.abs(optima[1] - optima[0]).max() < 0.1
