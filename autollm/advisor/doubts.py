@@ -59,7 +59,7 @@ def one_scale(study: Study) -> Iterator[Warn]:
 
 def few_rows(study: Study) -> Iterator[Warn]:
     few = [r.label for r in study.rows if len(r.loss) < FEW_ROWS]
-    if few:
+    if few and study.has_choice:
         yield Warn(
             "few-rows",
             f"{len(few)} of {len(study.rows)} experiments have fewer than {FEW_ROWS} "

@@ -128,8 +128,10 @@ def plan_of(
     study: Study, budget: Budget | None, most_steps: int = MOST_STEPS
 ) -> tuple[PlannedRun, ...]:
     """The runs in the order in which they should be made, and `spend nothing` where no
-    further one pays.
+    further one pays; nothing at all where there is nothing to choose at the target.
     """
+    if not study.has_choice:
+        return ()
     return _Plan(study, budget).made(most_steps)
 
 

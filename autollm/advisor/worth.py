@@ -58,7 +58,8 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
     if error is not None:
         above = max(float(weights @ u) - study.lowest_expected, 0.0)
         regret = error.regret(above)
-        excess = study.spread * unsquashed(regret.mean)
+        # a regret ends at 1; what a hopeless run gives does not
+        excess = study.spread * unsquashed(max(regret.mean, above))
         excess_sd = study.spread * error.sd
     law = study.loss_law
     if law is None:

@@ -24,8 +24,8 @@ SPACE = Space(
 
 def told(rule, **parts):
     """Warnings of one rule for a study with these parts."""
-    study = SimpleNamespace(native=lambda name: f"my-{name}", **parts)
-    return list(rule(study))
+    known = {"native": lambda name: f"my-{name}", "has_choice": True}
+    return list(rule(SimpleNamespace(**(known | parts))))
 
 
 def rows(*counts, label="level"):
@@ -72,6 +72,10 @@ def test_few_rows__below_twelve__counts_the_experiments(counts, few):
     if few:
         assert f"{few} of {len(counts)} experiments" in found[0].text
         assert "level0" in found[0].text
+
+
+def test_few_rows__nothing_to_choose__has_no_optimum_that_could_be_loose():
+    assert told(doubts.few_rows, rows=rows(1, 1), has_choice=False) == []
 
 
 def test_few_rows__many_experiments__names_three():

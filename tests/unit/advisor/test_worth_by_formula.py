@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from autollm.advisor.regret_error import RegretError
 from autollm.advisor.study import Noise
 from autollm.advisor.worth import (
     WASTE,
@@ -48,7 +49,7 @@ def of(u, weights=None, **changes):
 
 def test_worth__no_law__regret_alone_is_told():
     found = of([0.2, 0.4], loss_law=None)
-    assert found.predicted is None and found.excess is None
+    assert found.predicted is None
     assert found.compute_equivalent is None
     assert found.expected_regret.mean == pytest.approx(0.3)
 
@@ -59,30 +60,27 @@ def test_worth__certain_draws__loss_is_forecast_and_what_is_lost():
     half = norm.ppf(0.95) * 0.1
     assert found.predicted.low == pytest.approx(2.2 - half, rel=1e-4)
     assert found.predicted.high == pytest.approx(2.2 + half, rel=1e-4)
-    assert found.excess.mean == pytest.approx(0.2)
 
 
-def test_worth__draws_and_noise__add_their_variances():
-    found = of([0.0, 1.0], noise=Noise(0.3, "replicas"))
+def test_worth__error_of_regret_and_noise__add_their_variances():
+    error = RegretError(0.5, 0.5, 1e9, 0)
+    found = of([0.0, 1.0], noise=Noise(0.3, "replicas"), regret_error=error)
     sd = math.sqrt(0.1**2 + (0.4 * 0.5) ** 2 + 0.3**2)
     half = found.predicted.high - found.predicted.mean
     assert half == pytest.approx(norm.ppf(0.95) * sd, rel=1e-4)
 
 
-def test_worth__weights__count_in_mean_and_spread():
+def test_worth__weights__count_in_the_mean():
     found = of([0.0, 1.0], weights=[0.9, 0.1])
     assert found.expected_regret.mean == pytest.approx(0.1)
-    sd = math.sqrt(0.1**2 + (0.4 * 0.3) ** 2)
-    half = found.predicted.high - found.predicted.mean
-    assert half == pytest.approx(norm.ppf(0.95) * sd, rel=1e-4)
 
 
-def test_worth__optimism__is_added_to_what_is_expected():
-    plain = of([0.2, 0.2])
-    sober = of([0.2, 0.2], optimism=0.1)
-    assert sober.expected_regret.mean == pytest.approx(0.3)
-    assert sober.predicted.mean == pytest.approx(plain.predicted.mean + 0.04)
-    assert sober.expected_regret.low == pytest.approx(0.2)
+def test_worth__best_candidate_loses__is_what_regret_counts_from():
+    found = of([0.7, 0.7], lowest_expected=0.4)
+    assert found.expected_regret.mean == pytest.approx(0.3)
+    assert found.predicted.mean == pytest.approx(2.0 + 0.4 * 0.3)
+    best = of([0.4, 0.4], lowest_expected=0.4)
+    assert best.expected_regret.mean == pytest.approx(0.0, abs=1e-8)
 
 
 def test_worth__far_beyond_the_median__regret_is_one_and_loss_goes_on():
@@ -104,9 +102,10 @@ def test_worth__objective_to_be_maximized__bounds_are_mirrored_and_ordered():
     st.floats(0, 0.3),
     st.sampled_from([1.0, -1.0]),
 )
-def test_worth__any_draws__intervals_hold_in_order(u, optimism, sign):
-    found = of(u, optimism=optimism, sign=sign)
-    for interval in (found.predicted, found.expected_regret, found.excess):
+def test_worth__any_draws__intervals_hold_in_order(u, sd, sign):
+    error = RegretError(sd, 2 * sd, 3.0, 1)
+    found = of(u, regret_error=error, sign=sign)
+    for interval in (found.predicted, found.expected_regret):
         assert interval.low <= interval.high + 1e-12
     assert found.expected_regret.high <= 1
     assert found.predicted.low <= found.predicted.mean <= found.predicted.high
