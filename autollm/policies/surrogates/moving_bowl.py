@@ -55,9 +55,6 @@ class MovingBowl(RankingPolicy):
     """
 
     policy_id = "moving-bowl"
-    draws_differ = True
-    """Whether draws of `sampled` differ: particles put the optimum at different places.
-    """
 
     def prepare(self) -> None:
         view = self.view
