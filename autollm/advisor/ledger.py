@@ -169,9 +169,12 @@ def entries(home: str) -> list[Entry]:
 
 
 def summary(entry: Entry) -> dict[str, Any]:
-    """One row of the record: when, what for, what was advised, what came of it."""
+    """One row of the record: when, what for, what was advised, what came of it. An
+    advice to which nothing was left to propose has no configuration.
+    """
     answer = entry.answer
-    first = answer["recommendations"][0]
+    nothing = {"configuration": {}, "predicted": None}
+    first = (answer["recommendations"] or [nothing])[0]
     return {
         "advice_id": entry.advice_id,
         "saved_at": entry.saved_at,

@@ -130,7 +130,7 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     from autollm.core.values import parse_number
 
     objective = entry.answer["objective"]["name"]
-    keys = entry.answer["recommendations"][0]["configuration"]
+    keys = _keys(entry)
     configuration = {key: _said(key, keys, values) for key in keys}
     lacking = [key for key in keys if configuration[key] is None]
     if lacking:
@@ -149,6 +149,23 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
     return ledger.Told(configuration, number, status, rank, name)
+
+
+def _keys(entry: Any) -> list[str]:
+    """Names of the settings of an advice.
+
+    Raises:
+        QuestionError: it proposed nothing.
+    """
+    from autollm.core.errors import QuestionError
+
+    proposals = entry.answer["recommendations"]
+    if not proposals:
+        raise QuestionError(
+            f"advice {entry.advice_id} proposed nothing: all that may be proposed had "
+            "been run. Fix: tell it to an earlier one (autollm advice list)."
+        )
+    return list(proposals[0]["configuration"])
 
 
 def _said(name: str, names: Iterable[str], values: dict[str, Any]) -> Any:

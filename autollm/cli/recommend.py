@@ -277,6 +277,15 @@ def _save(
 
 def _write(advice: Any, write: str, style: str) -> None:
     from autollm.advisor.written import render, style_of
+    from autollm.core.errors import AdviceError
+
+    if not advice.recommendations:
+        raise AdviceError(
+            "nothing-left",
+            "every configuration that may be proposed was run already: nothing to "
+            "write.",
+            "widen the question, or recommend without --write.",
+        )
 
     text = render(
         [entry.configuration for entry in advice.recommendations],

@@ -57,7 +57,7 @@ def _is_written(tracker: Any, entry: Entry) -> bool:
 
 def _write(tracker: Any, places: Places, entry: Entry) -> None:
     answer = redacted(entry.answer)
-    first = answer["recommendations"][0]
+    first = _first(answer)
     place = " ".join(
         f"{n} {v:.3g}" for n, v in answer["target"]["fidelity"].items()
     )
@@ -96,8 +96,14 @@ def _params(answer: dict[str, Any]) -> dict[str, Any]:
         "basis": answer["basis"],
         "policy": answer["decided_by"]["policy"],
         "target": answer["target"]["fidelity"],
-        "configuration": answer["recommendations"][0]["configuration"],
+        "configuration": _first(answer)["configuration"],
     }
+
+
+def _first(answer: dict[str, Any]) -> dict[str, Any]:
+    """The first proposal; nothing in it where nothing was left to propose."""
+    nothing = dict.fromkeys(("expected_regret", "predicted"))
+    return (answer["recommendations"] or [nothing | {"configuration": {}}])[0]
 
 
 def _told(answer: dict[str, Any], report: ledger.Told) -> dict[str, float]:

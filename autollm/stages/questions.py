@@ -143,10 +143,15 @@ def read_question(path: Path) -> Question:
     """One file.
 
     Raises:
-        QuestionError: no TOML, or not these fields.
+        QuestionError: no TOML, not these fields, or it cannot be read.
     """
     try:
         return Question.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise QuestionError(
+            f"{path} cannot be read: {error.strerror}. Fix: make it a file of yours, or "
+            "remove it."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise QuestionError(f"{path} is no TOML: {error}") from None
     except ValidationError as error:

@@ -331,3 +331,45 @@ def test_ending__direction_with_json__is_not_asked_for(monkeypatch):
 def test_paths_of__none_and_several__are_texts(tmp_path):
     assert asking.paths_of(None) == ()
     assert asking.paths_of([tmp_path]) == (str(tmp_path),)
+
+
+def saved_nothing(home):
+    """Keep an advice to which nothing was left to propose; returns its id."""
+    empty = advice(
+        recommendations=(), decided_by={"policy": "known", "backtest": []}
+    )
+    return ledger.save(str(home), empty, {"runs": ["a.csv"]})
+
+
+def test_advice_list__nothing_was_left_to_propose__is_a_row_all_the_same(home):
+    advice_id = saved_nothing(home)
+    (row,) = json.loads(call("advice", "list", "--json", "--home", home).out)
+    assert row["advice_id"] == advice_id
+    assert row["configuration"] == {} and row["predicted"] is None
+    shown = call("advice", "show", advice_id, "--home", home)
+    assert shown.code == 0 and advice_id in shown.out
+
+
+def test_tell__advice_that_proposed_nothing__says_where_to_tell_it(home):
+    done = tell(home, saved_nothing(home), "lr=0.1,val_loss=2")
+    assert done.code == 2 and not done.traceback
+    assert "proposed nothing" in done.err and "Fix" in done.err
+
+
+def test_recommend__nothing_left_to_write__is_no_answer_with_its_reason(
+    monkeypatch, tmp_path
+):
+    empty = advice(
+        recommendations=(),
+        decided_by={"policy": "known", "backtest": []},
+        evidence={"n_runs": 3, "n_experiments": 1, "noise": {"sd": None}},
+    )
+    monkeypatch.setattr(
+        "autollm.cli.recommend.explored", lambda *_, **__: (None, empty)
+    )
+    path = tmp_path / "next.yaml"
+    done = call("recommend", *TARGET, "--write", path, "--json")
+    assert done.code == 3 and not path.exists()
+    assert json.loads(done.out)["error"]["code"] == "nothing-left"
+    plain = call("recommend", *TARGET)
+    assert plain.code == 0 and "What to run" in plain.out
