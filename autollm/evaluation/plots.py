@@ -136,8 +136,10 @@ def _line(
 
 def ranks(standings: Sequence[Standing], colours: dict[str, str]) -> str:
     """Mean ranks, one panel a standing (standings.standing); bars join what lies within
-    the critical difference. SVG text.
+    the critical difference. SVG text, empty without a standing.
     """
+    if not standings:
+        return ""
     n = max(len(s.rows) for s in standings)
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.2 * n), layout="constrained")

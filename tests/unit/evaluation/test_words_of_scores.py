@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from autollm.evaluation.leaderboard import build
 from autollm.evaluation.markdown import markdown
 from autollm.evaluation.pages import digits, power
+from autollm.evaluation.plots import ranks
+from autollm.evaluation.report import publish
 from autollm.evaluation.results import mean_score, score_matrix, total
 from autollm.evaluation.standings import overall, standing
 from autollm.evaluation.terminal import short
+from tests.unit.evaluation.test_leaderboard import TABLE
+from tests.unit.evaluation.test_leaderboard import results as played_by
 from tests.unit.evaluation.test_standings import results
 
 FEW = settings(max_examples=40)
@@ -166,3 +170,22 @@ def test_build__policies_that_share_no_seed__have_scores_and_no_standing():
     board = build([*one, *other], command="autollm evaluate", commit="abc")
     assert {row.policy for row in board.rows} == {"a", "b"}
     assert board.standings == () and board.overall == ()
+
+
+def test_ranks__no_standing__is_no_picture():
+    assert ranks([], {}) == ""
+
+
+def test_publish__policies_that_share_no_seed__is_a_page_all_the_same(tmp_path):
+    played = played_by({"random": "", "pool-centre": ""})
+    apart = []
+    for result in played:
+        if (result.policy == "random") == (result.seed % 2 == 0):
+            apart.append(result)
+    done = publish(
+        apart, TABLE, str(tmp_path), command="autollm evaluate", commit="abc"
+    )
+    assert done.leaderboard.standings == ()
+    folder = tmp_path / "reports" / done.leaderboard.evaluation_id
+    page = (folder / "report.html").read_text()
+    assert "pool-centre" in page and "not told apart" not in page
