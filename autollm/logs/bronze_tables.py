@@ -7,7 +7,7 @@ nothing else.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -111,15 +111,13 @@ def constant(text: str, n_rows: int) -> pa.DictionaryArray:
 class Rows:
     """Rows of one table, without their batch_id, in the order of arrival."""
 
-    def __init__(
-        self, schema: pa.Schema, folder: str, spill_bytes: int | None = None
-    ):
+    def __init__(self, schema: pa.Schema, folder: str):
         fields = [field for field in schema if field.name != "batch_id"]
         self.schema = pa.schema(fields, metadata=schema.metadata)
-        self._folder, self._spill_bytes = folder, spill_bytes
+        self._folder = folder
         self._waiting: list[pa.Table] = []
         self._n_bytes = self._n_rows = 0
-        self._pieces: list[str] = []
+        self._earlier: list[Callable[[], Iterator[pa.Table]]] = []
 
     def __len__(self) -> int:
         return self._n_rows
@@ -128,11 +126,11 @@ class Rows:
         """Append a table; its columns are brought into order."""
         if not table.num_rows:
             return
-        ordered = table.select(self.schema.names).cast(self.schema)
+        ordered = self._ordered(table)
         self._waiting.append(ordered)
         self._n_bytes += ordered.nbytes
         self._n_rows += ordered.num_rows
-        if self._n_bytes > (self._spill_bytes or SPILL_BYTES):
+        if self._n_bytes > SPILL_BYTES:
             self._spill()
 
     def add_rows(self, rows: list[dict[str, Any]]) -> None:
@@ -140,32 +138,53 @@ class Rows:
         if rows:
             self.add(pa.Table.from_pylist(rows, schema=self.schema))
 
+    def add_later(
+        self, make: Callable[[], Iterator[pa.Table]], n_rows: int
+    ) -> None:
+        """Append the `n_rows` rows of tables that are made when they are asked for."""
+        waiting, self._waiting, self._n_bytes = self._waiting, [], 0
+        self._earlier.append(lambda: _together(waiting))
+        self._earlier.append(lambda: map(self._ordered, make()))
+        self._n_rows += n_rows
+
+    def _ordered(self, table: pa.Table) -> pa.Table:
+        return table.select(self.schema.names).cast(self.schema)
+
     def _spill(self) -> None:
-        path = f"{self._folder}/{id(self)}-{len(self._pieces)}.arrow"
+        path = f"{self._folder}/{id(self)}-{len(self._earlier)}.arrow"
         table = pa.concat_tables(self._waiting).unify_dictionaries()
         with (
             pa.OSFile(path, "wb") as out,
             pa.ipc.new_file(out, self.schema) as writer,
         ):
             writer.write_table(table)
-        self._pieces.append(path)
+        self._earlier.append(lambda: _spilled(path))
         self._waiting, self._n_bytes = [], 0
 
     def tables(self) -> Iterator[pa.Table]:
         """All rows, in pieces."""
-        for path in self._pieces:
-            with pa.memory_map(path) as source:
-                reader = pa.ipc.open_file(source)
-                for index in range(reader.num_record_batches):
-                    yield pa.Table.from_batches([reader.get_batch(index)])
-        together: list[pa.Table] = []
-        for table in self._waiting:
-            together.append(table)
-            if sum(part.num_rows for part in together) >= GROUP_ROWS:
-                yield _one(together)
-                together = []
-        if together:
+        for tables in self._earlier:
+            yield from tables()
+        yield from _together(self._waiting)
+
+
+def _spilled(path: str) -> Iterator[pa.Table]:
+    with pa.memory_map(path) as source:
+        reader = pa.ipc.open_file(source)
+        for index in range(reader.num_record_batches):
+            yield pa.Table.from_batches([reader.get_batch(index)])
+
+
+def _together(tables: list[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together to GROUP_ROWS rows or more."""
+    together: list[pa.Table] = []
+    for table in tables:
+        together.append(table)
+        if sum(part.num_rows for part in together) >= GROUP_ROWS:
             yield _one(together)
+            together = []
+    if together:
+        yield _one(together)
 
 
 def _one(tables: list[pa.Table]) -> pa.Table:

@@ -23,6 +23,7 @@ _COLUMNS = [
     "path_id",
     "file_version",
     "n_lines",
+    "bytes",
 ]
 
 
@@ -54,7 +55,10 @@ class KnownFiles:
         self.again = tuple(sorted({*again, *changed}))
         self._versions: dict[str, int] = {}
         self._landed: dict[str, list[Landed]] = {}
-        for sha256, source, mapping_id, name, path_id, version, n_lines in rows:
+        self._sizes: set[int] = set()
+        for row in rows:
+            sha256, source, mapping_id, name, path_id, version, n_lines, size = row
+            self._sizes.add(size)
             if path_id:
                 last = self._versions.get(path_id, 0)
                 self._versions[path_id] = max(last, version)
@@ -70,6 +74,11 @@ class KnownFiles:
         source = reading.mapping.source if reading.mapping else reading.source
         entry = Landed(source, mapping_id, reading.name, reading.n_lines)
         self._add(reading.sha256, entry)
+        self._sizes.add(reading.n_bytes)
+
+    def has_size(self, n_bytes: int) -> bool:
+        """Whether a file of this size came before, which may be the same."""
+        return n_bytes in self._sizes
 
     def next_version(self, path_id: str) -> int:
         """The version of the next file of a path."""

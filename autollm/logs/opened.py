@@ -96,6 +96,11 @@ class RawFile:
             if self.n_bytes <= SMALL_BYTES:
                 self._data = stream.read(self.n_bytes)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether its bytes stay where they lie."""
+        return self._data is None
+
     @cached_property
     def sha256(self) -> str:
         """Of the bytes; a large file is read through for it."""
@@ -138,28 +143,41 @@ class RawFile:
 
     def keep(self, fs: Any, root: str) -> None:
         """Copy the bytes into the lake, through a temporary name, unless they are
-        there; large files are read from there on.
+        there; large files are read from there on, and hashed as they are copied where
+        nobody has asked for their hash.
         """
-        folder = f"{root}/landing/{self.sha256[:2]}/{self.sha256}"
-        target = f"{folder}/{self.found.name}"
         # fsspec's own ways are slow for ten thousand small files
         is_plain = isinstance(fs, LocalFileSystem)
-        opener = open if is_plain else fs.open
+        make = os.makedirs if is_plain else fs.makedirs
+        move = os.replace if is_plain else fs.mv
+        part = ""
+        if self._data is None and "sha256" not in vars(self):
+            make(f"{root}/landing", exist_ok=True)
+            part = f"{root}/landing/{os.getpid()}.part"
+            self.sha256 = self._copy(fs, part)
+        folder = f"{root}/landing/{self.sha256[:2]}/{self.sha256}"
+        target = f"{folder}/{self.found.name}"
         is_there = os.path.exists if is_plain else fs.exists
-        if not is_there(target):
-            make = os.makedirs if is_plain else fs.makedirs
+        if part or not is_there(target):
             make(folder, exist_ok=True)
-            with opener(f"{target}.part", "wb") as out:
-                if self._data is not None:
-                    out.write(self._data)
-                elif self._hash_to(out) != self.sha256:
+            if not part:
+                part = f"{target}.part"
+                if self._copy(fs, part) != self.sha256:
                     raise OSError(
                         "it changed while it was copied; land it again"
                     )
-            move = os.replace if is_plain else fs.mv
-            move(f"{target}.part", target)
+            move(part, target)
         if self._data is None:
             self._fs, self._path = fs, target
+
+    def _copy(self, fs: Any, target: str) -> str:
+        """Write the bytes there; returns their hash."""
+        opener = open if isinstance(fs, LocalFileSystem) else fs.open
+        with opener(target, "wb") as out:
+            if self._data is None:
+                return self._hash_to(out)
+            out.write(self._data)
+            return self.sha256
 
     def opened(self) -> Opened:
         """The file for reading. A compressed one is read through once, so that a bomb

@@ -23,6 +23,8 @@ _SUMMARY = (
     "SELECT run_key, count(*) AS n, bit_xor(hash(metric, step, tokens, value, line)) AS "
     "digest, max(wall_time_s) AS wall FROM points GROUP BY run_key"
 )
+NAMES = ["at_reading", "key", "source", "group", "run_id", "file_version"]
+"""What points need of the runs that land."""
 _TOGETHER_ROWS = 2_000_000
 """Points of small readings that are joined in one query."""
 
@@ -101,8 +103,6 @@ class PointsOf:
 
 def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
     """The points of runs that land, with the names of their runs."""
-    if not points.with_points:
-        return
     places: dict[tuple[int, str], int] = {}
     keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
     for place, key in enumerate(zip(*keys, strict=True)):
@@ -126,7 +126,7 @@ def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
 
 def _places(piece: pa.Table, places: dict[tuple[int, str], int]) -> np.ndarray:
     """The place of each point's run among those that land; -1 where it does not."""
-    keys = piece["run_key"].combine_chunks().dictionary_encode()
+    keys = piece["run_key"].combine_chunks()
     n_keys = max(len(keys.dictionary), 1)
     combined = piece["at_reading"].to_numpy() * n_keys
     combined = pa.array(combined + keys.indices.to_numpy())

@@ -30,7 +30,7 @@ from autollm.logs.bronze_tables import (
 from autollm.logs.ingest_report import SHOWN, Quarantined
 from autollm.logs.ledger import Changed, Judged, Ledger
 from autollm.logs.mapped.mapper import MappedRuns, Mapper
-from autollm.logs.points import PointsOf, bronze_points
+from autollm.logs.points import NAMES, PointsOf, bronze_points
 from autollm.logs.reading import quote
 from autollm.logs.relation import (
     LINE_COLUMN,
@@ -242,8 +242,12 @@ class Landing:
             return
         names = [name for name in RUNS.names if name != "batch_id"]
         self._batch.tables["runs"].add(runs.select(names))
-        for piece in bronze_points(runs, points):
-            self._batch.tables["run_metrics"].add(piece)
+        n_points = pc.sum(runs["n_points"]).as_py()
+        if n_points:
+            named = runs.select(NAMES)
+            self._batch.tables["run_metrics"].add_later(
+                lambda: bronze_points(named, points), n_points
+            )
         for group in pc.unique(runs["group"]).to_pylist():
             self._add_space(mapping, group)
 

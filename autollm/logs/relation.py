@@ -56,6 +56,13 @@ POINTS_SCHEMA = pa.schema(
 from the run's own start where the tool tells one, else from its first point; `line` is
 the physical line or the record's number, 0 where there is none.
 """
+_CODE = pa.dictionary(pa.int32(), pa.string())
+CODED_POINTS = pa.schema(
+    [("run_key", _CODE), ("metric", _CODE), *list(POINTS_SCHEMA)[2:]]
+)
+"""POINTS_SCHEMA with its texts as codes: how points wait, and how a reader of long
+histories may give them.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,8 @@ class Relation:
         runs: One row a run; cells are text or numbers as logged. `_file` (text) and
             `_line` (int64, 0 = no line) say where each row stands. Where the file is
             one run's curve and no table of runs, it has one row.
-        points: Histories in POINTS_SCHEMA, one row a point, in the order logged; None
-            when the format has none.
+        points: Histories in POINTS_SCHEMA or CODED_POINTS, one row a point, in the
+            order logged; None when the format has none.
         key: The column of `runs` that names a run; "" when none does.
         roles: What the tool itself says of a column; columns it says nothing of are
             absent.

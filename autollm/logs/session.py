@@ -140,6 +140,8 @@ class Session:
                 found.name, reader, found.path_id
             ):
                 return
+            if raw.is_large and not self._known.has_size(raw.n_bytes):
+                raw.keep(self._bronze.fs, self._bronze.root)
             opened = raw.opened()
         except (OSError, RecordError) as error:
             self._land_problem(found, f"cannot be read: {_plain(error)}")

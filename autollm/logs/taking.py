@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -25,13 +24,12 @@ from autollm.logs.opened import plain_name
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
-    POINTS_SCHEMA,
+    CODED_POINTS,
     BadLines,
     FolderReader,
     OpenedFolder,
     Relation,
 )
-from autollm.logs.tables.blocks import BLOCK_BYTES
 from autollm.logs.units import Unit
 
 SAY_EVERY_S = 10.0
@@ -56,8 +54,6 @@ class Taking:
         """Take the relations of one file or folder to its end."""
         begun = said = time.monotonic()
         late: list[Relation] = []
-        if reading.n_bytes > BLOCK_BYTES:
-            relations = one_ahead(relations)
         for relation in relations:
             for note in relation.notes[: max(SHOWN - len(self.notes), 0)]:
                 self.notes.append(f"{reading.name}: {note}")
@@ -82,7 +78,7 @@ class Taking:
         if points["value"].null_count:  # a point without a value is none
             points = points.filter(pc.is_valid(points["value"]))
         if reading.points is None:
-            reading.points = self._batch.rows(POINTS_SCHEMA)
+            reading.points = self._batch.rows(CODED_POINTS)
         reading.points.add(points)
 
     def _checked(self, reading: Reading, relation: Relation) -> Relation:
@@ -128,16 +124,6 @@ class Taking:
         n_lines = relation.n_lines
         bad = (BadLines(min(1, n_lines), n_lines, reason, ""),)
         return Relation(relation.format, pa.table({}), bad=bad, n_lines=n_lines)
-
-
-def one_ahead(relations: Iterable[Relation]) -> Iterator[Relation]:
-    """The same relations, each read while the one before is mapped."""
-    rest = iter(relations)
-    with ThreadPoolExecutor(1, "reading") as reader:
-        coming = reader.submit(next, rest, None)
-        while (relation := coming.result()) is not None:
-            coming = reader.submit(next, rest, None)
-            yield relation
 
 
 def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:

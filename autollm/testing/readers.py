@@ -16,6 +16,7 @@ from autollm.core.errors import AutoLLMError
 from autollm.logs.relation import (
     FILE_COLUMN,
     LINE_COLUMN,
+    CODED_POINTS,
     POINTS_SCHEMA,
     Relation,
     Role,
@@ -119,7 +120,7 @@ def check_relation(relation: Relation) -> list[str]:
             problems.append(f"the key {relation.key!r} is no column")
     if relation.points is not None:
         schema = relation.points.schema
-        if not schema.equals(POINTS_SCHEMA):
+        if schema not in (POINTS_SCHEMA, CODED_POINTS):
             problems.append(f"points have the schema {schema}")
         relation.points.validate(full=True)
     relation.runs.validate(full=True)

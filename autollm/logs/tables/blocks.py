@@ -1,16 +1,23 @@
-"""A stream of bytes as blocks of whole lines, and lines as text.
+"""A stream of bytes as blocks of whole lines, worked on in threads.
 
-Invariant: the lines of all blocks are the lines of the stream; no more than one block
-and one line of MAX_LINE_BYTES are in memory.
+Invariant: the lines of all blocks are the lines of the stream, and what is made of them
+comes in their order; no more than N_AHEAD blocks and what they came to wait in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, TypeVar
 
+import numpy as np
+import pyarrow as pa
+
+from autollm.core.errors import RecordError
 from autollm.logs.reading import MAX_LINE_BYTES, MAX_TEXT, quote
 from autollm.logs.relation import BadLines
 
@@ -20,6 +27,10 @@ LEAF_BYTES = 64 * 2**10
 """A block that cannot be parsed as a whole is halved down to this size."""
 HEAD_BYTES = 64 * 2**10
 """First bytes of a file, by which its format is told."""
+N_THREADS = min(os.cpu_count() or 1, 4)
+"""That parse: more give more than one thread can map."""
+N_AHEAD = N_THREADS + 2
+"""Blocks that are parsed, or are waiting to be, while an earlier one is mapped."""
 T = TypeVar("T")
 
 
@@ -42,37 +53,61 @@ class Block:
 
 def count_lines(data: bytes) -> int:
     """Lines; a last line without an end counts, an empty rest does not."""
-    return data.count(b"\n") + bool(data and not data.endswith(b"\n"))
+    n_ends = np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    return int(n_ends) + bool(data and not data.endswith(b"\n"))
 
 
 def blocks_of(stream: IO[bytes], line: int = 1) -> Iterator[Block]:
     """The stream in blocks; the first line has the number `line`."""
-    rest = b""
-    while chunk := stream.read(BLOCK_BYTES):
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            data = rest + chunk[:cut]
-            yield Block(line, data)
-            line += data.count(b"\n")
-            rest = chunk[cut:]
+    while data := stream.read(BLOCK_BYTES):
+        if data.endswith(b"\n"):
+            rest = b""
+        else:
+            rest = stream.readline(MAX_LINE_BYTES)
+        if len(rest) < MAX_LINE_BYTES or rest.endswith(b"\n"):
+            block = Block(line, data + rest)
+            yield block
+            line += block.n_lines
             continue
-        rest += chunk
-        if len(rest) > MAX_LINE_BYTES:
-            after = _skip_line(stream)
-            yield Block(line, rest[:MAX_LINE_BYTES], is_cut=True)
-            line += 1
-            rest = after
-    if rest:
-        yield Block(line, rest)
+        before = data.rfind(b"\n") + 1
+        if before:
+            yield Block(line, data[:before])
+            line += count_lines(data[:before])
+        long = data[before:] + rest
+        yield Block(line, long[:MAX_LINE_BYTES], is_cut=True)
+        line += 1
+        while rest and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE_BYTES)
 
 
-def _skip_line(stream: IO[bytes]) -> bytes:
-    """Read on to the end of a line; returns what was read beyond."""
-    while chunk := stream.read(BLOCK_BYTES):
-        end = chunk.find(b"\n") + 1
-        if end:
-            return chunk[end:]
-    return b""
+def ahead(
+    blocks: Iterable[Block], work: Callable[[Block], T]
+) -> Iterator[tuple[Block, T]]:
+    """Each block with what `work` makes of it, in their order. Blocks are worked on in
+    threads while earlier ones are used; the last one, often the only one, is not.
+
+    Raises:
+        RecordError, OSError, ArrowException: as `blocks` does, after what came before.
+    """
+    last = problem = None
+    waiting: deque[tuple[Block, Future[T]]] = deque()
+    with ThreadPoolExecutor(N_THREADS, "reading") as pool:
+        try:
+            for block in blocks:
+                if last is not None:
+                    waiting.append((last, pool.submit(work, last)))
+                last = block
+                if len(waiting) == N_AHEAD:
+                    earlier, made = waiting.popleft()
+                    yield earlier, made.result()
+        except (RecordError, OSError, pa.ArrowException) as error:
+            problem = error
+        for earlier, made in waiting:
+            yield earlier, made.result()
+    if last is not None:
+        yield last, work(last)
+    if problem is not None:
+        raise problem
 
 
 def halved(block: Block) -> tuple[Block, Block] | None:
@@ -91,20 +126,19 @@ def halved(block: Block) -> tuple[Block, Block] | None:
 
 def parsed(
     block: Block, whole: Callable[[Block], T | None]
-) -> Iterator[T | Block]:
-    """What `whole` makes of a block, or of its halves; where it makes nothing (None) of
-    a small block, that block comes out as it is, to be cut line by line.
+) -> Iterator[tuple[Block, T | None]]:
+    """A block, or its halves, each with what `whole` makes of it; None beside a small
+    one of which it makes nothing, that is to be cut line by line.
     """
     waiting = [block]
     while waiting:
         one = waiting.pop()
         found = None if one.is_cut else whole(one)
-        if found is not None:
-            yield found
-            continue
-        halves = None if one.is_cut else halved(one)
+        halves = None
+        if found is None and not one.is_cut:
+            halves = halved(one)
         if halves is None:
-            yield one
+            yield one, found
         else:
             waiting += reversed(halves)
 

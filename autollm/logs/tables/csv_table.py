@@ -28,6 +28,7 @@ from autollm.logs.tables.blocks import (
     HEAD_BYTES,
     Account,
     Block,
+    ahead,
     binary_problem,
     blocks_of,
     parsed,
@@ -112,12 +113,12 @@ class _Rows:
         account = Account(self._dialect.first_row - 1)
         for _ in range(account.n_lines):
             stream.readline()
-        for block in blocks_of(stream, self._dialect.first_row):
+        blocks = blocks_of(stream, self._dialect.first_row)
+        for block, parts in ahead(blocks, self._parts):
             account.n_lines += block.n_lines
-            tables = []
-            for part in parsed(block, self._whole):
-                is_odd = isinstance(part, Block)
-                tables.append(self._cut(part, account) if is_odd else part)
+            tables: list[pa.Table] = []
+            for part, table in parts:
+                tables += self._placed(part, table, account)
             yield self._relation(tables, account)
             account = Account()
         if self._pending:
@@ -141,10 +142,28 @@ class _Rows:
             notes=notes,
         )
 
+    def _parts(self, block: Block) -> list[tuple[Block, pa.Table | None]]:
+        """The block's parts as tables, as if no quote were open before it."""
+        return list(parsed(block, self._whole))
+
+    def _placed(
+        self, part: Block, table: pa.Table | None, account: Account
+    ) -> list[pa.Table]:
+        """The rows of a part, after all that came before it."""
+        if table is None:
+            return [self._cut(part, account)]
+        if not self._pending:
+            return [table]
+        tables = []
+        for one, found in parsed(part, self._after_quote):
+            tables.append(self._cut(one, account) if found is None else found)
+        return tables
+
+    def _after_quote(self, block: Block) -> pa.Table | None:
+        return None if self._pending else self._whole(block)
+
     def _whole(self, block: Block) -> pa.Table | None:
         """The block as one table, None where its lines and rows do not add up."""
-        if self._pending:
-            return None
         has_quotes = b'"' in block.data
         if any(line in block.data for line in self._header_lines):
             return None
@@ -168,7 +187,10 @@ class _Rows:
             )
         except (pa.ArrowException, UnicodeDecodeError):
             return None
-        if table.num_rows != block.n_lines or self._has_blank_lines(block.data):
+        if table.num_rows != block.n_lines:
+            return None
+        may_be_blank = all(column.null_count for column in table.columns)
+        if may_be_blank and self._has_blank_lines(block.data):
             return None
         if self._has_spaces(block.data):
             table = _stripped(table)

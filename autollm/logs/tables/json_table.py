@@ -28,6 +28,7 @@ from autollm.logs.tables.blocks import (
     HEAD_BYTES,
     Account,
     Block,
+    ahead,
     binary_problem,
     blocks_of,
     parsed,
@@ -62,12 +63,13 @@ class JsonTable:
                 account = whole_file(stream, problem)
                 yield _relation([], account, opened.name)
                 return
-            for block in blocks_of(stream):
+            for block, parts in ahead(blocks_of(stream), _parts):
                 account = Account(block.n_lines)
                 tables = []
-                for part in parsed(block, _whole):
-                    is_odd = isinstance(part, Block)
-                    tables.append(_cut(part, account) if is_odd else part)
+                for part, table in parts:
+                    if table is None:
+                        table = _cut(part, account)
+                    tables.append(table)
                 yield _relation(tables, account, opened.name)
 
 
@@ -77,6 +79,10 @@ def _relation(tables: list[pa.Table], account: Account, name: str) -> Relation:
     return Relation(
         "jsonl", rows, bad=tuple(account.bad), n_lines=account.n_lines
     )
+
+
+def _parts(block: Block) -> list[tuple[Block, pa.Table | None]]:
+    return list(parsed(block, _whole))
 
 
 def _whole(block: Block) -> pa.Table | None:
@@ -104,22 +110,39 @@ def read_block(data: bytes, schema: pa.Schema | None = None) -> pa.Table:
     """JSON lines by Arrow; `schema` says what it must not infer.
 
     Raises:
-        RecordError: lines that are no objects, and lists: on broken objects and on lists
-            of several types Arrow 25 has crashed and given damaged columns.
+        RecordError: see `check_objects`.
         ArrowException: whatever else it refuses.
     """
+    check_objects(data)
+    return read_objects(data, schema)
+
+
+def check_objects(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lines begin and end.
+
+    Raises:
+        RecordError: lines that are no objects, and lists: on broken objects and on lists
+            of several types Arrow 25 has crashed and given damaged columns.
+        UnicodeDecodeError: it is no text.
+    """
+    codes = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(codes == ord("\n"))
     if not data.endswith(b"\n"):
-        data += b"\n"
-    n_lines = data.count(b"\n")
-    are_objects = data[:1] == b"{" and data.count(b"\n{") == n_lines - 1
-    n_ends = data.count(b"}\n")
-    if n_ends != n_lines:
-        n_ends += data.count(b"}\r\n")
-    if not are_objects or n_ends != n_lines:
+        ends = np.append(ends, len(data))
+    starts = np.append(0, ends[:-1] + 1)
+    last = codes[ends - 1]
+    is_return = last == ord("\r")
+    last[is_return] = codes[ends[is_return] - 2]
+    if (codes[starts] != ord("{")).any() or (last != ord("}")).any():
         raise RecordError("a line that is no JSON object")
     if b"[" in data:
         raise RecordError("a list")
-    data.decode()  # UnicodeDecodeError, a ValueError, where it is no text
+    data.decode()
+    return starts, ends
+
+
+def read_objects(data: bytes, schema: pa.Schema | None) -> pa.Table:
+    """Lines that are objects, as `read_block` reads them."""
     table = pa_json.read_json(
         pa.BufferReader(data),
         pa_json.ReadOptions(block_size=len(data) + 1, use_threads=False),

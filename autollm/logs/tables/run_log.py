@@ -31,11 +31,12 @@ from autollm.core.records import (
     canonical_json,
     parse_record,
 )
+from autollm.logs.bronze_tables import constant
 from autollm.logs.reading import decode_line, split_lines, too_long
 from autollm.logs.relation import (
     FILE_COLUMN,
     LINE_COLUMN,
-    POINTS_SCHEMA,
+    CODED_POINTS,
     BadLines,
     OpenedFile,
     Relation,
@@ -44,12 +45,17 @@ from autollm.logs.tables.blocks import (
     LEAF_BYTES,
     Account,
     Block,
+    ahead,
     binary_problem,
     blocks_of,
     parsed,
 )
 from autollm.logs.tables.columns import column_of
-from autollm.logs.tables.json_table import check_depth, depth_of, read_block
+from autollm.logs.tables.json_table import (
+    check_depth,
+    check_objects,
+    read_objects,
+)
 
 RAW_COLUMN = "_raw"
 """The header as it was logged, kept beside what the mapping reads of it."""
@@ -61,12 +67,14 @@ NO_END = (
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NULL_METRIC = re.compile(rb'"metrics":\s*\{[^{}]*:\s*null')
 _MAX_INT64 = 2**63
+Parts = list[tuple[Block, pa.Table | None]]
 _STEP_FIELDS = [
     ("kind", pa.string()),
     ("step", pa.int64()),
     ("tokens", pa.float64()),
     ("wall_time_s", pa.float64()),
 ]
+_TAKEN = ("step", "tokens", "wall_time_s")
 
 
 class RunLog:
@@ -87,8 +95,8 @@ class RunLog:
         """See `FileReader.read`: points of a long log come in chunks, its run last."""
         with opened.open() as stream:
             log = _Log(opened.name)
-            for block in blocks_of(stream):
-                waiting = log.take(block)
+            for block, parts in ahead(blocks_of(stream), _parts):
+                waiting = log.take(block, parts)
                 if waiting is not None:
                     yield waiting
             yield log.finish()
@@ -108,8 +116,10 @@ class _Log:
         self._first = b""
         self._problem = ""
 
-    def take(self, block: Block) -> Relation | None:
-        """Read a block; a relation of what came before, where it is worth a chunk."""
+    def take(self, block: Block, parts: Parts) -> Relation | None:
+        """Read a block; a relation of what came before, where it is worth a chunk.
+        `parts` are its steps as tables, and what is to be cut line by line.
+        """
         chunk = self._chunk() if self._points else None
         self._first = self._first or block.data[:2000]
         self._account.n_lines += block.n_lines
@@ -118,14 +128,13 @@ class _Log:
         self._n_lines += block.n_lines
         if self._problem:
             return chunk
-        if len(block.data) <= LEAF_BYTES:
-            self._cut(block)
-        else:
-            for part in parsed(block, self._whole):
-                if isinstance(part, Block):
-                    self._cut(part)
-                else:
-                    self._points.append(part)
+        for part, steps in parts:
+            is_open = self._header is not None and self._end is None
+            if steps is None or not is_open:
+                self._cut(part)
+            else:
+                key = constant(self._header.run_id, steps.num_rows)
+                self._points.append(steps.add_column(0, "run_key", key))
         if self._header is None:
             first = (
                 self._account.bad[0].reason
@@ -166,7 +175,7 @@ class _Log:
                 bad=tuple(quoted.bad),
                 n_lines=self._n_lines,
             )
-        points = pa.concat_tables([*self._points, POINTS_SCHEMA.empty_table()])
+        points = pa.concat_tables([*self._points, CODED_POINTS.empty_table()])
         bad: tuple[BadLines, ...] = tuple(self._account.bad)
         row = self._row()
         row[FILE_COLUMN] = self._name
@@ -182,23 +191,6 @@ class _Log:
             bad,
             self._account.n_lines,
         )
-
-    def _whole(self, block: Block) -> pa.Table | None:
-        """The points of a block of steps alone; None where a line is anything else."""
-        if self._header is None or self._end is not None:
-            return None
-        if b"null" in block.data and _NULL_METRIC.search(block.data):
-            return None
-        if depth_of(block.data) > 2:
-            return None
-        data = _with_numbers(block.data)
-        try:
-            table = read_block(data, pa.schema(_STEP_FIELDS))
-        except (pa.ArrowException, UnicodeDecodeError, RecordError):
-            return None
-        if table.num_rows != block.n_lines or not _are_steps(table):
-            return None
-        return melted(table, self._header.run_id, block.line)
 
     def _cut(self, block: Block) -> None:
         """The lines of a block one by one."""
@@ -230,7 +222,7 @@ class _Log:
             key = pa.array([self._header.run_id] * len(rows), pa.string())
             columns = [key, *map(list, zip(*rows, strict=True))]
             self._points.append(
-                pa.table(columns, names=POINTS_SCHEMA.names).cast(POINTS_SCHEMA)
+                pa.table(columns, names=CODED_POINTS.names).cast(CODED_POINTS)
             )
 
     def _place(self, number: int, record: Record) -> RunStep | None:
@@ -285,10 +277,54 @@ class _Log:
         }
 
 
+def _parts(block: Block) -> Parts:
+    if len(block.data) <= LEAF_BYTES:
+        return [(block, None)]
+    return list(parsed(block, steps_of))
+
+
+def steps_of(block: Block) -> pa.Table | None:
+    """The points of a block that holds steps alone, without their run's key; None where
+    a line may be anything else.
+    """
+    if not _are_flat(block.data):
+        return None
+    found = _read_steps(block)
+    if found is None:  # what is not finite may stand there as a text
+        numbers = _with_numbers(block.data)
+        if numbers != block.data:
+            found = _read_steps(Block(block.line, numbers))
+    return None if found is None else melted(found, block.line)
+
+
+def _are_flat(data: bytes) -> bool:
+    """Whether each line is one object with one object in it, and no list."""
+    try:
+        starts, ends = check_objects(data)
+    except (RecordError, UnicodeDecodeError):
+        return False
+    opened = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("{"))
+    if len(opened) != 2 * len(starts):
+        return False
+    return bool(np.all(opened[0::2] == starts) and np.all(opened[1::2] < ends))
+
+
+def _read_steps(block: Block) -> pa.Table | None:
+    try:
+        table = read_objects(block.data, pa.schema(_STEP_FIELDS))
+    except pa.ArrowException:
+        return None
+    if table.num_rows != block.n_lines or not _are_steps(table):
+        return None
+    # a metric that is null is wrong, one that is not there is not
+    metrics = table["metrics"].combine_chunks().flatten()
+    has_gaps = any(metric.null_count for metric in metrics)
+    is_null = has_gaps and _NULL_METRIC.search(block.data)
+    return None if is_null else table
+
+
 def _with_numbers(data: bytes) -> bytes:
     """Non-finite numbers as JSON libraries spell them, instead of as texts."""
-    if b'"nan"' not in data and b'inf"' not in data:
-        return data
     for text, number in (
         (b"nan", b"NaN"),
         (b"inf", b"Infinity"),
@@ -318,8 +354,10 @@ def _are_steps(table: pa.Table) -> bool:
     return is_step and pc.min(table["step"]).as_py() >= 0
 
 
-def melted(table: pa.Table, run_id: str, line: int) -> pa.Table:
-    """A table of steps as points, one a metric, in the order of their lines."""
+def melted(table: pa.Table, line: int) -> pa.Table:
+    """A table of steps as points, one a metric, in the order of their lines, of which
+    the first is `line`.
+    """
     metrics = table["metrics"].combine_chunks()
     n_rows, names = table.num_rows, [field.name for field in metrics.type]
     values = np.full((n_rows, len(names)), np.nan)
@@ -332,21 +370,10 @@ def melted(table: pa.Table, run_id: str, line: int) -> pa.Table:
         )
     rows, columns = np.nonzero(is_there)
     at = pa.array(rows)
-    taken = {n: table[n].combine_chunks().take(at) for n, _ in _STEP_FIELDS[1:]}
-    key = pa.DictionaryArray.from_arrays(
-        np.zeros(len(rows), np.int32), [run_id]
-    )
-    metric = pa.DictionaryArray.from_arrays(columns.astype(np.int32), names)
-    points = [
-        key.cast(pa.string()),
-        metric.cast(pa.string()),
-        taken["step"],
-        taken["tokens"],
-        taken["wall_time_s"],
-        pa.array(values[is_there]),
-        pa.array(rows.astype(np.int64) + line),
-    ]
-    return pa.table(points, schema=POINTS_SCHEMA)
+    points = [pa.DictionaryArray.from_arrays(columns.astype(np.int32), names)]
+    points += [table[name].combine_chunks().take(at) for name in _TAKEN]
+    points += [pa.array(values[is_there]), pa.array(rows + line)]
+    return pa.table(points, names=CODED_POINTS.names[1:])
 
 
 def parse_line(line: bytes) -> Record:
