@@ -50,6 +50,7 @@ def ingest(
     tables from what landed.
     """
     from autollm.core.places import resolve
+    from autollm.logs.guesses import problems_of
     from autollm.logs.landing import ingest as land
     from autollm.logs.proposals import Said
     from autollm.logs.readers.addresses import local_path
@@ -73,10 +74,7 @@ def ingest(
     has_failed = False
     if named is None:
         guesses, here, has_failed = _guessed(here, places.home, said)
-    reasons = {}
-    for guess in guesses:
-        if guess.problem:
-            reasons |= dict.fromkeys(guess.path_ids, guess.problem)
+    reasons = problems_of(guesses)
     report = land(here, places.home, named, _say, again or [], reasons)
     if as_json:
         told = [guess.as_dict() for guess in guesses]

@@ -9,7 +9,7 @@ mapping that a person wrote or corrected is never replaced by a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,6 +101,20 @@ class Guess:
                 "read again at the next ingest (autollm sources inspect shows more)."
             )
         return lines
+
+
+def problems_of(guesses: Iterable[Guess]) -> dict[str, str]:
+    """Why files do not land, by path id."""
+    found: dict[str, str] = {}
+    for guess in guesses:
+        if guess.problem:
+            found |= dict.fromkeys(guess.path_ids, guess.problem)
+    return found
+
+
+def nobody(questions: Sequence[Question]) -> list[str]:
+    """The answers where nobody can be asked: none."""
+    return []
 
 
 def _columns(found: Proposal, mapping: Mapping | None) -> list[str]:

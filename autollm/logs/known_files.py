@@ -57,7 +57,16 @@ class KnownFiles:
         self._landed: dict[str, list[Landed]] = {}
         self._sizes: set[int] = set()
         for row in rows:
-            sha256, source, mapping_id, name, path_id, version, n_lines, size = row
+            (
+                sha256,
+                source,
+                mapping_id,
+                name,
+                path_id,
+                version,
+                n_lines,
+                size,
+            ) = row
             self._sizes.add(size)
             if path_id:
                 last = self._versions.get(path_id, 0)

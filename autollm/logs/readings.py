@@ -42,6 +42,8 @@ from autollm.logs.tables.columns import stack
 
 QUERY_ROWS = 150_000
 """Rows that one query maps: about 100 MB with all that it makes of them."""
+QUERY_BYTES = 128 * 2**20
+"""Of rows that are wider than most."""
 QUERY_READINGS = 2_000
 """Readings whose rows wait for one query."""
 READING_COLUMN, KEY_COLUMN = "_reading", "_key"
@@ -106,7 +108,7 @@ class Landing:
     def __init__(self, batch: Batch, mapper: Mapper, ledger: Ledger):
         self._batch, self._mapper, self._ledger = batch, mapper, ledger
         self._queue: list[tuple[Reading, Relation]] = []
-        self._n_waiting = 0
+        self._n_waiting = self._n_bytes = 0
         self._spaces: set[tuple[str, str, str, str]] = set()
         self.checks: dict[str, SourceChecks] = {}
         self.totals = Totals()
@@ -123,7 +125,9 @@ class Landing:
             self.flush()
         self._queue.append((reading, relation))
         self._n_waiting += relation.runs.num_rows
-        if self._n_waiting >= QUERY_ROWS or len(self._queue) >= QUERY_READINGS:
+        self._n_bytes += relation.runs.nbytes
+        is_full = self._n_waiting >= QUERY_ROWS or self._n_bytes >= QUERY_BYTES
+        if is_full or len(self._queue) >= QUERY_READINGS:
             self.flush()
 
     @staticmethod
@@ -158,7 +162,8 @@ class Landing:
 
     def flush(self) -> None:
         """Map and judge all rows that wait."""
-        queue, self._queue, self._n_waiting = self._queue, [], 0
+        queue, self._queue = self._queue, []
+        self._n_waiting = self._n_bytes = 0
         if not queue:
             return
         mapping = queue[0][0].mapping

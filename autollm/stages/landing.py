@@ -1,5 +1,6 @@
 """What the main job lands: the embedded lab runs, the public tables at hand or fetched,
-runs of the tracking server that was named, and whatever was dropped into the inbox.
+runs of the tracking server that was named, and whatever was dropped into the inbox. For
+a table there that no mapping reads one is guessed, as `autollm ingest` does.
 
 Invariant: `fingerprint` changes whenever landing could bring something.
 """
@@ -7,6 +8,7 @@ Invariant: `fingerprint` changes whenever landing could bring something.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from autollm.core.locks import hold
 from autollm.core.places import Places, embedded_archives
 from autollm.core.records import canonical_json, content_hash
 from autollm.logs.bronze import Bronze
+from autollm.logs.guesses import Guess, Guesser, nobody, problems_of
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest, require_bronze
+from autollm.logs.proposals import Said
 from autollm.logs.sources import public_tables, tables_below
 from autollm.stages.settings import Settings
 from autollm.stages.trackers import fetch_tracker, tracker_paths
@@ -39,8 +43,13 @@ def sources(places: Places, settings: Settings) -> list[Path]:
     return found + ([places.inbox] if files_below(places.inbox) else [])
 
 
-def land(places: Places, settings: Settings) -> IngestReport:
-    """Land all sources; what has landed before is skipped.
+def land(
+    places: Places,
+    settings: Settings,
+    say: Callable[[str], None] = lambda text: None,
+) -> IngestReport:
+    """Land all sources; what has landed before is skipped. `say` is told what was made
+    of tables without a mapping; the report has it among its notes.
 
     Raises:
         RecordError: there is no run at all to build tables from. BusyError: another
@@ -57,12 +66,28 @@ def land(places: Places, settings: Settings) -> IngestReport:
         )
     with hold(places.locks / "landing.lock", "the landing zone", WAIT_S):
         before = fingerprint(found)
-        report = ingest(found, places.home)
+        guesses = _guessed(places, found)
+        reasons = problems_of(guesses)
+        report = ingest(found, places.home, say=say, reasons=reasons)
         write_atomic(join(places.landing, INPUTS), before.encode())
+    told: list[str] = []
+    for guess in guesses:
+        told += guess.told()
+    for line in told:
+        say(line)
     require_bronze(places.home)
-    if warning:
-        return replace(report, warnings=(*report.warnings, warning))
-    return report
+    warnings = (*report.warnings, warning) if warning else report.warnings
+    return replace(report, warnings=warnings, notes=(*report.notes, *told))
+
+
+def _guessed(places: Places, found: list[Path]) -> list[Guess]:
+    """Guesses for what a person put where no mapping reads it. Nobody can be asked here:
+    an open question is a guess's problem, and stays until somebody answers it.
+    """
+    if places.inbox not in found:
+        return []
+    guesser = Guesser(places.home, Said(), nobody, lambda text: None)
+    return guesser.guess(str(places.inbox))
 
 
 def landed_fingerprint(places: Places) -> str:

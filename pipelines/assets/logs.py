@@ -1,5 +1,6 @@
 """Raw logs into bronze: the embedded lab runs, the public tables at hand, the inbox."""
 
+import sys
 from collections.abc import Iterable, Iterator
 
 import dagster as dg
@@ -37,7 +38,7 @@ def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
     from autollm.stages.landing import land, sources, table_counts
 
     places, loaded = settings.places, settings.load()
-    report = land(places, loaded)
+    report = land(places, loaded, lambda text: print(text, file=sys.stderr))
     counts = table_counts(places)
     shared = {
         "new files": report.n_files_new,
@@ -50,6 +51,10 @@ def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
         "quarantined": dg.MetadataValue.md(
             markdown(list(map(vars, report.quarantined))) or "nothing"
         ),
+        "left alone": _listed(
+            map(": ".join, zip(report.ignored, report.ignored_reasons))
+        ),
+        "notes": _listed(report.notes),
         "warnings": _listed(report.warnings),
     }
     for name in TABLES:

@@ -17,10 +17,9 @@ from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.bronze_tables import constant
-from autollm.logs.mapped.query import text
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
-from autollm.logs.mapped.sheet import Sheet, cells_of
+from autollm.logs.mapped.sheet import Sheet, cleaned, one_piece, per_cell
 from autollm.logs.relation import (
     FILE_COLUMN,
     LINE_COLUMN,
@@ -29,10 +28,6 @@ from autollm.logs.relation import (
 )
 from autollm.logs.tables.columns import text_of
 from autollm.logs.tables.run_log import N_LINES_COLUMN, RAW_COLUMN
-
-_SQL_COLUMNS = 400
-"""More columns than these become JSON in Python: SQL of thousands of terms is slow."""
-
 
 _MOST_CODES = 2**40
 """Beyond, codes of several columns together are numbered anew: int64 ends at 2^63, and
@@ -69,7 +64,7 @@ class Mapper:
         Raises:
             MappingError: the mapping is beyond what can be computed.
         """
-        runs = relation.runs
+        raw, runs = relation.runs, cleaned(relation.runs)
         at_kind, first = distinct_rows(runs, setting_columns(mapping, runs))
         kinds = Sheet(mapping, runs.take(first), styles, runs)
         sheet = Sheet(mapping, runs, styles)
@@ -83,7 +78,7 @@ class Mapper:
         found = found.append_column("raw_file", _files(runs))
         found = found.append_column("line", _lines(runs))
         found = _with_settings(found, settings, at_kind, mapping)
-        found = found.append_column("header_json", self._raw_json(runs))
+        found = found.append_column("header_json", self._raw_json(raw))
         found = found.append_column("n_lines", _n_lines(runs))
         is_bad = pc.is_valid(found["reason"])
         good = found
@@ -108,36 +103,76 @@ class Mapper:
         """Each row as it was logged, as a JSON object with sorted keys."""
         if RAW_COLUMN in runs.column_names:
             return runs[RAW_COLUMN]
-        names = sorted(n for n in runs.column_names if n not in OWN_COLUMNS)
-        columns = {name: _finite(runs[name]) for name in names}
-        if len(names) > _SQL_COLUMNS:
-            cells = (column.to_pylist() for column in columns.values())
-            rows = [
-                dict(zip(names, row, strict=True))
-                for row in zip(*cells, strict=True)
-            ]
-            return pa.array(
-                [json.dumps(row, ensure_ascii=False) for row in rows]
+        parts: list[str | pa.Array] = []
+        before = "{"
+        for name in sorted(
+            n for n in runs.column_names if n not in OWN_COLUMNS
+        ):
+            cells = one_piece(runs[name])
+            mark = '"' if _is_plain(cells) else ""
+            if not mark:
+                cells = self._json_cells(cells)
+            key = json.dumps(name, ensure_ascii=False)
+            parts += [f"{before}{key}:{mark}", cells]
+            before = f"{mark},"
+        if not parts:
+            return constant("{}", runs.num_rows)
+        end = before.removesuffix(",") + "}"
+        return pc.binary_join_element_wise(*parts, end, "")
+
+    def _json_cells(self, cells: pa.Array) -> pa.Array:
+        """Cells as JSON writes them."""
+        kind = cells.type
+        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            texts = cells.cast(pa.string())
+        elif pa.types.is_floating(kind):
+            is_finite = pc.is_finite(cells)
+            self.connection.register(
+                "floats", pa.table({"c": pc.if_else(is_finite, cells, None)})
             )
-        raw = {
-            f"r{index}": column for index, column in enumerate(columns.values())
-        }
-        raw["row_"] = pa.array(np.arange(runs.num_rows))
-        pairs = [f"{text(name)}, r{index}" for index, name in enumerate(names)]
-        self.connection.register("raw", pa.table(raw))
-        try:
-            sql = (
-                f"SELECT json_object({', '.join(pairs)})::VARCHAR AS j FROM raw"
+            found = self.connection.sql(
+                "SELECT to_json(c)::VARCHAR AS j FROM floats"
             )
-            return self.connection.sql(sql).to_arrow_table()["j"]
-        finally:
-            self.connection.unregister("raw")
+            odd = pc.if_else(is_finite, None, cells)
+            texts = pc.coalesce(
+                one_piece(found.to_arrow_table()["j"]), _spelled(odd)
+            )
+            self.connection.unregister("floats")
+        else:
+            texts = _spelled(cells)
+        return pc.fill_null(texts, "null")
+
+
+def _is_plain(cells: pa.Array) -> bool:
+    """Whether cells are texts, all there, that JSON writes as they are."""
+    if not pa.types.is_string(cells.type) or cells.null_count:
+        return False
+    if not len(cells):
+        return True
+    _, offsets, data = cells.buffers()
+    ends = np.frombuffer(offsets, np.int32)[cells.offset :]
+    codes = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[len(cells)]]
+    is_odd = codes.min(initial=255) < ord(" ") or (codes == ord('"')).any()
+    return not (is_odd or (codes == ord("\\")).any())
+
+
+def _spelled(cells: pa.Array) -> pa.Array:
+    """Cells as JSON texts, each distinct one written once; what is no finite number is
+    a text there.
+    """
+    return per_cell(
+        cells, lambda cell: json.dumps(_text(cell), ensure_ascii=False)
+    )[0]
+
+
+def _text(cell: object) -> object:
+    return text_of(cell) if isinstance(cell, float) else cell
 
 
 def _files(runs: pa.Table) -> pa.Array:
     if FILE_COLUMN not in runs.column_names:
         return constant("", runs.num_rows)
-    return pc.fill_null(cells_of(runs[FILE_COLUMN]), "").dictionary_encode()
+    return pc.fill_null(runs[FILE_COLUMN].chunk(0), "").dictionary_encode()
 
 
 def _lines(runs: pa.Table) -> pa.Array:
@@ -208,7 +243,7 @@ def distinct_rows(
     codes = np.zeros(n_rows, np.int64)
     n_codes = 1
     for name in columns:
-        cells = cells_of(runs.column(name)).dictionary_encode("encode")
+        cells = one_piece(runs.column(name)).dictionary_encode("encode")
         n_cells = max(len(cells.dictionary), 1)
         if n_codes * n_cells > _MOST_CODES:
             codes = _dense(codes)
@@ -225,17 +260,6 @@ def _dense(codes: np.ndarray) -> np.ndarray:
     """Codes from 0 on, in the order in which they are met."""
     met = pa.array(codes).dictionary_encode().indices
     return met.to_numpy().astype(np.int64)
-
-
-def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """A column that JSON can hold: one with NaN or infinities becomes text."""
-    if pa.types.is_floating(column.type):
-        are_finite = pc.all(pc.is_finite(column)).as_py()
-        if are_finite is False:
-            return pa.array(
-                [text_of(c) for c in column.to_pylist()], pa.string()
-            )
-    return column
 
 
 def _n_lines(runs: pa.Table) -> pa.Array | pa.ChunkedArray:

@@ -30,7 +30,7 @@ from autollm.logs.relation import FILE_COLUMN
 
 
 class Sheet:
-    """A relation's runs with derived columns beside them, under short names.
+    """A relation's cleaned runs with derived columns beside them, under short names.
 
     `styles` are those of earlier chunks of the same file; new columns are added to it.
     `whole` are the runs of which these are the distinct ones: all cells say how numbers
@@ -140,7 +140,7 @@ class Sheet:
             elif parts is not None:
                 self._read_names(parts)
             elif name in self._runs.column_names:
-                self._raw[name] = cells_of(self._runs.column(name))
+                self._raw[name] = one_piece(self._runs.column(name))
             else:
                 self._raw[name] = pa.nulls(self.n_rows, pa.string())
         return self._raw[name]
@@ -175,7 +175,7 @@ class Sheet:
         for other in self._whole.column_names:
             if other in (FILE_COLUMN, name):
                 continue
-            cells = cells_of(self._whole.column(other))
+            cells = self._whole.column(other)
             if pa.types.is_string(cells.type):
                 distinct[other] = pc.unique(cells).to_pylist()
         found = styles_of(distinct, self.mapping.decimal)
@@ -216,17 +216,27 @@ class Sheet:
             self._lookup_problems[name] = problem
 
 
-def cells_of(column: pa.ChunkedArray) -> pa.Array:
-    """A raw column in one piece; empty texts are nulls."""
-    cells = column.combine_chunks()
-    if isinstance(cells, pa.ChunkedArray):
-        chunks = cells.chunks
-        cells = pa.concat_arrays(chunks) if chunks else pa.nulls(0)
-    if pa.types.is_null(cells.type):
-        return cells.cast(pa.string())
-    if pa.types.is_string(cells.type) and pc.any(pc.equal(cells, "")).as_py():
-        return pc.if_else(pc.equal(cells, ""), None, cells)
-    return cells
+def cleaned(runs: pa.Table) -> pa.Table:
+    """A table of raw cells, each column in one piece; empty texts are nulls."""
+    columns = []
+    for column in runs.columns:
+        cells = one_piece(column)
+        if pa.types.is_null(cells.type):
+            cells = cells.cast(pa.string())
+        elif pa.types.is_string(cells.type):
+            is_empty = pc.equal(cells, "")
+            if pc.any(is_empty).as_py():
+                cells = pc.if_else(is_empty, None, cells)
+        columns.append(cells)
+    return pa.table(columns, names=runs.column_names)
+
+
+def one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """The cells of a column as one array."""
+    chunks = column.chunks
+    if len(chunks) == 1:
+        return chunks[0]
+    return pa.concat_arrays(chunks) if chunks else pa.nulls(0, column.type)
 
 
 def _together(keys: list[pa.Array], mark: pa.Scalar) -> pa.Array:
