@@ -14,9 +14,9 @@ import pytest
 
 from autollm.core.errors import AutoLLMError
 from autollm.logs.relation import (
+    CODED_POINTS,
     FILE_COLUMN,
     LINE_COLUMN,
-    CODED_POINTS,
     POINTS_SCHEMA,
     Relation,
     Role,

@@ -52,7 +52,10 @@ def landing(settings: JobSettings) -> Iterator[dg.MaterializeResult]:
             markdown(list(map(vars, report.quarantined))) or "nothing"
         ),
         "left alone": _listed(
-            map(": ".join, zip(report.ignored, report.ignored_reasons))
+            map(
+                ": ".join,
+                zip(report.ignored, report.ignored_reasons, strict=True),
+            )
         ),
         "notes": _listed(report.notes),
         "warnings": _listed(report.warnings),

@@ -60,10 +60,8 @@ def count_lines(data: bytes) -> int:
 def blocks_of(stream: IO[bytes], line: int = 1) -> Iterator[Block]:
     """The stream in blocks; the first line has the number `line`."""
     while data := stream.read(BLOCK_BYTES):
-        if data.endswith(b"\n"):
-            rest = b""
-        else:
-            rest = stream.readline(MAX_LINE_BYTES)
+        is_whole = data.endswith(b"\n")
+        rest = b"" if is_whole else stream.readline(MAX_LINE_BYTES)
         if len(rest) < MAX_LINE_BYTES or rest.endswith(b"\n"):
             block = Block(line, data + rest)
             yield block

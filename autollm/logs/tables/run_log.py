@@ -34,9 +34,9 @@ from autollm.core.records import (
 from autollm.logs.bronze_tables import constant
 from autollm.logs.reading import decode_line, split_lines, too_long
 from autollm.logs.relation import (
+    CODED_POINTS,
     FILE_COLUMN,
     LINE_COLUMN,
-    CODED_POINTS,
     BadLines,
     OpenedFile,
     Relation,
