@@ -359,7 +359,8 @@ def melted(table: pa.Table, line: int) -> pa.Table:
     the first is `line`.
     """
     metrics = table["metrics"].combine_chunks()
-    n_rows, names = table.num_rows, [field.name for field in metrics.type]
+    n_rows = table.num_rows
+    names = pa.array([field.name for field in metrics.type], pa.string())
     values = np.full((n_rows, len(names)), np.nan)
     is_there = np.zeros((n_rows, len(names)), bool)
     for index, column in enumerate(metrics.flatten()):

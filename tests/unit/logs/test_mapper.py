@@ -1,4 +1,4 @@
-"""Settings that are computed once a distinct combination, and reading one block ahead."""
+"""Settings that are computed once a distinct combination, and rows in chunks."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,12 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.core.errors import RecordError
 from autollm.logs.landing import ingest
 from autollm.logs.mapped import mapper
 from autollm.logs.mapped.mapper import distinct_rows
-from autollm.logs.relation import Relation
-from autollm.logs.taking import one_ahead
 from tests.unit.logs.raw_logs import csv_bytes, sweep_mapping, write
 
 CELLS = st.one_of(st.none(), st.sampled_from(["a", "b", "1", "1.0"]))
@@ -42,17 +39,6 @@ def test_distinct_rows__any_cells__equal_rows_share_a_code_and_its_first_row(
 def test_distinct_rows__no_column__is_one_combination():
     codes, first = distinct_rows(pa.table({"a": [1, 2]}), [])
     assert np.array_equal(codes, [0, 0]) and first.to_pylist() == [0]
-
-
-def test_one_ahead__reader_that_fails__gives_what_came_before_and_its_error():
-    def relations():
-        yield Relation("csv", pa.table({}), n_lines=1)
-        raise RecordError("broken")
-
-    found = one_ahead(relations())
-    assert next(found).n_lines == 1
-    with pytest.raises(RecordError, match="broken"):
-        next(found)
 
 
 @pytest.mark.parametrize("query_rows", [1, 2, 100])
