@@ -234,9 +234,9 @@ def _curves(relations: Sequence[Relation], table: Table) -> list[str]:
 
 def _curve_lines(points: pa.Table) -> list[str]:
     ends = [(name, end) for name in ("value", "step") for end in ("min", "max")]
-    by_curve = points.group_by(["run_key", "metric"]).aggregate(ends)
+    by_curve = points.unify_dictionaries().group_by(["run_key", "metric"])
     lines = []
-    for row in by_curve.to_pylist():
+    for row in by_curve.aggregate(ends).to_pylist():
         steps = f"steps {row['step_min']} to {row['step_max']}"
         values = f"values {row['value_min']:g} to {row['value_max']:g}"
         lines.append(f"{row['run_key']}: {row['metric']}, {steps}, {values}")

@@ -87,7 +87,8 @@ def ahead(
     Raises:
         RecordError, OSError, ArrowException: as `blocks` does, after what came before.
     """
-    last = problem = None
+    last: Block | None = None
+    problem: Exception | None = None
     waiting: deque[tuple[Block, Future[T]]] = deque()
     with ThreadPoolExecutor(N_THREADS, "reading") as pool:
         try:
