@@ -225,11 +225,8 @@ def _curves(relations: Sequence[Relation], table: Table) -> list[str]:
         is_setting = "setting" in (column.name.origin, table.roles.get(name))
         if is_setting and not column.is_constant and table.n_rows > 1:
             return []
-    lines = []
-    for relation in relations:
-        if relation.points is not None:
-            lines += _curve_lines(relation.points)
-    return lines[:MOST_CURVES]
+    parts = [r.points for r in relations if r.points is not None]
+    return _curve_lines(pa.concat_tables(parts))[:MOST_CURVES]
 
 
 def _curve_lines(points: pa.Table) -> list[str]:

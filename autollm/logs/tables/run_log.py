@@ -74,6 +74,7 @@ _STEP_FIELDS = [
     ("tokens", pa.float64()),
     ("wall_time_s", pa.float64()),
 ]
+_NO_RUNS = pa.table({FILE_COLUMN: pa.nulls(0), LINE_COLUMN: pa.nulls(0)})
 _TAKEN = ("step", "tokens", "wall_time_s")
 
 
@@ -151,7 +152,7 @@ class _Log:
         self._n_bad += len(account.bad)
         return Relation(
             RUN_LOG,
-            pa.table({}),
+            _NO_RUNS,
             points,
             "run_id",
             bad=tuple(account.bad),

@@ -229,3 +229,20 @@ def test_check_objects__lines__are_one_object_each_or_refused(data, wrong):
     starts, ends = check_objects(data)
     for start, end in zip(starts, ends, strict=True):
         assert isinstance(json.loads(data[start:end]), dict)
+
+
+def test_propose__run_log_of_several_blocks__is_told_as_one_curve(
+    tmp_path, monkeypatch
+):
+    from autollm.logs.proposals import Said, propose
+    from autollm.logs.proposals.looking import look_at
+    from tests.unit.logs.raw_logs import run_bytes, write
+
+    for module in (blocks, run_log):
+        monkeypatch.setattr(module, "LEAF_BYTES", 50)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 300)
+    path = write(tmp_path, "r.jsonl", run_bytes("r", n_steps=40))
+    found = propose(look_at(path), Said(), "")
+    assert found.mapping is None
+    assert "r: train_loss, steps 0 to 390, values -34 to 5" in found.toml
+    assert found.toml.count("r: grad_norm") == 1
