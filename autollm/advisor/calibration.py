@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from autollm.advisor.answer import Advice, Checked, Interval, Proposal
-from autollm.advisor.ledger import STOPPED, Entry, Told, entries
+from autollm.advisor.ledger import STOPPED, Entry, ReportedRun, entries
 
 Answer = TypeVar("Answer", Proposal, Checked)
 LEVEL = 0.9
@@ -54,7 +54,7 @@ def record(saved: Iterable[Entry]) -> Record:
     return Record(len(misses), n_inside, n_censored, _quantile(misses))
 
 
-def _scored(entry: Entry) -> list[tuple[Told, dict[str, float]]]:
+def _scored(entry: Entry) -> list[tuple[ReportedRun, dict[str, float]]]:
     """The first finished run of each recommendation, with its interval."""
     predicted = {}
     for proposal in entry.answer["recommendations"]:

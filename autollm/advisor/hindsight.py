@@ -22,7 +22,7 @@ CHEAPER = 0.1
 
 
 @dataclass(frozen=True)
-class Foretold:
+class Hindcast:
     """One experiment: what the law through the cheaper ones forecast of its best (mean,
     90 % interval), and what it could have reached; in the objective's unit.
     """
@@ -40,7 +40,7 @@ class Foretold:
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedRuns:
     """What one proposal on a hidden experiment was worth: so many runs of it, drawn at
     random, are needed on average to find one as good; `flops`: of all but one of them,
     None where their compute is not known.
@@ -52,7 +52,7 @@ class Saved:
     flops: float | None
 
 
-def foretold(found: Study) -> list[Foretold]:
+def hindcasts(found: Study) -> list[Hindcast]:
     """The forecasts of the levels that have three cheaper ones, cheapest first. None
     where there is no law of the target either.
     """
@@ -60,13 +60,13 @@ def foretold(found: Study) -> list[Foretold]:
         return []
     told = []
     for hidden in np.argsort(found.octaves):
-        one = _foretold(found, int(hidden))
+        one = _hindcast(found, int(hidden))
         if one is not None:
             told.append(one)
     return told
 
 
-def _foretold(found: Study, hidden: int) -> Foretold | None:
+def _hindcast(found: Study, hidden: int) -> Hindcast | None:
     level = found.response.levels[hidden]
     cheaper = found.octaves < found.octaves[hidden] - CHEAPER
     levels = [found.response.levels[i] for i in np.flatnonzero(cheaper)]
@@ -80,7 +80,7 @@ def _foretold(found: Study, hidden: int) -> Foretold | None:
     if law is None:
         return None
     low, high = law.forecast.interval()
-    return Foretold(
+    return Hindcast(
         found.place(level.label),
         law.forecast.mean,
         low,
@@ -90,12 +90,12 @@ def _foretold(found: Study, hidden: int) -> Foretold | None:
     )
 
 
-def saved(found: Study) -> list[Saved]:
+def saved(found: Study) -> list[SavedRuns]:
     """What the decider's proposals would have saved, of each hidden experiment."""
     return [_saved(found, test) for test in found.own_backtests]
 
 
-def _saved(found: Study, test: Backtest) -> Saved:
+def _saved(found: Study, test: Backtest) -> SavedRuns:
     table = found.question.table
     labels = [table.experiments[e].label for e in found.question.levels]
     hidden = found.question.levels[labels.index(test.target)]
@@ -107,7 +107,7 @@ def _saved(found: Study, test: Backtest) -> Saved:
     runs = expected_draws(len(latent), int(np.sum(latent <= picked + slack)))
     flops = table.experiments[hidden].compute_flops
     cost = (runs - 1) * flops if found.evidence.has_flops else None
-    return Saved(found.place(test.target), test.regret, runs, cost)
+    return SavedRuns(found.place(test.target), test.regret, runs, cost)
 
 
 def expected_draws(n: int, n_good: int) -> float:

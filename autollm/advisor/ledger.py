@@ -44,7 +44,7 @@ WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedRun:
     """One run at the target. `outcome` in the objective's own unit; None where it gave
     none. `rank`: the recommendation that was followed, 0 for another configuration.
     """
@@ -75,7 +75,7 @@ class Entry:
     saved_at: str
     asked: dict[str, Any]
     answer: dict[str, Any]
-    told: tuple[Told, ...] = ()
+    told: tuple[ReportedRun, ...] = ()
 
 
 def save(
@@ -127,7 +127,7 @@ def advice_ids(home: str) -> list[str]:
     return sorted(n for n in names if exists(join(root, n, "advice.json")))
 
 
-def tell(home: str, advice_id: str, told: Told) -> Entry:
+def tell(home: str, advice_id: str, told: ReportedRun) -> Entry:
     """Note what a run at the target gave; returns the entry with it.
 
     Raises:
@@ -240,13 +240,13 @@ def _shown(value: Any) -> Any:
     return f"{value:.4g}" if number else value
 
 
-def _told(folder: str) -> tuple[Told, ...]:
+def _told(folder: str) -> tuple[ReportedRun, ...]:
     url = join(folder, "told.json")
     if not exists(url):
         return ()
     raw = read_sealed(url, SetupError, REMEDY)
     try:
-        return tuple(Told(**entry) for entry in raw["told"])
+        return tuple(ReportedRun(**entry) for entry in raw["told"])
     except (KeyError, TypeError, QuestionError) as error:
         raise SetupError(
             f"{url} holds no runs: {error}. Fix: {REMEDY}"

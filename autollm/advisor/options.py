@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.evidence import Said
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
     trials: int = 3
     said: Said = field(default_factory=Said)
     planned: Mapping[str, Any] | None = None
-    tried: Sequence[Told] = ()
+    tried: Sequence[ReportedRun] = ()
     constraints: Sequence[str] = ()
     budget_flops: float | None = None
     plan_budget: str | None = None

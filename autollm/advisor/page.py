@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from autollm.advisor.answer import Advice
 from autollm.advisor.changes import what_would_change
-from autollm.advisor.hindsight import foretold, regret_by_policy, saved
+from autollm.advisor.hindsight import hindcasts, regret_by_policy, saved
 from autollm.advisor.influence import influences
 from autollm.advisor.pictures import pictures
 from autollm.advisor.study import Study
@@ -70,7 +70,7 @@ def _figures(found: Study, advice: Advice) -> dict[str, dict[str, Any]]:
     if not points:
         return {}
     hindsight = []
-    for one in foretold(found):
+    for one in hindcasts(found):
         hindsight.append(replace(one, label=redact(one.label)))
     figures = {}
     for name, picture in pictures(found, np.array(points), hindsight).items():

@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from autollm.advisor.hindsight import Foretold
+from autollm.advisor.hindsight import Hindcast
 from autollm.advisor.loss_law import LossLaw
 from autollm.advisor.study import Study
 from autollm.evaluation.plots import COLOURS, STYLE, svg_text
@@ -33,7 +33,7 @@ GREY = "#8a8a8a"
 
 
 def pictures(
-    found: Study, advised: np.ndarray, told: Sequence[Foretold] = ()
+    found: Study, advised: np.ndarray, told: Sequence[Hindcast] = ()
 ) -> dict[str, str]:
     """Each picture by its name, those that the study can carry. `advised` [k, d]: the
     proposals' points; `told`: forecasts of one's own experiments.
@@ -153,7 +153,7 @@ def law_along(law: LossLaw, axes: np.ndarray) -> np.ndarray:
     return told["E"] + told["A"] * 2.0 ** -(axes @ exponents)
 
 
-def foretold_picture(found: Study, told: Sequence[Foretold]) -> str:
+def foretold_picture(found: Study, told: Sequence[Hindcast]) -> str:
     """Experiments that you have: what the law through cheaper ones forecast, against
     what they could have reached.
     """

@@ -22,7 +22,7 @@ from autollm.advisor.constraint import (
     constraints_of,
 )
 from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.options import Options
 from autollm.advisor.study import Study, Tried, after, study
 from autollm.advisor.target import parse_target, resolve_target, size_of
@@ -152,7 +152,7 @@ def target_of_budget(
     return {"params": split.params[0], "tokens": split.tokens[0]}
 
 
-def _tried(found: Study, run: Told) -> Tried:
+def _tried(found: Study, run: ReportedRun) -> Tried:
     point = found.question.space.encode(found.names.read(run.configuration))
     outcome = float("nan") if run.outcome is None else run.outcome
     return Tried(point, found.sign * outcome, run.status)

@@ -148,7 +148,7 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
         )
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
-    return ledger.Told(configuration, number, status, rank, name)
+    return ledger.ReportedRun(configuration, number, status, rank, name)
 
 
 def _keys(entry: Any) -> list[str]:

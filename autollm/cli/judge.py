@@ -57,7 +57,7 @@ def judge(
     """How good is the advice? Hide recorded experiments, ask about them, and print the
     table of docs/results.md. Answers are kept in the home: a second run goes on.
     """
-    from autollm.advisor.judged.asked import playable, questions_of
+    from autollm.advisor.judged.answers import playable, questions_of
     from autollm.advisor.judged.records import Records
     from autollm.advisor.judged.sources import chosen_paths
     from autollm.core.places import resolve
@@ -127,9 +127,9 @@ def _keep(home: str, text: str) -> None:
 def _decision(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.asked import answer_all, bootstraps, plain
+    from autollm.advisor.judged.answers import answer_all, bootstraps, plain
     from autollm.advisor.judged.board import calibration, decision
-    from autollm.advisor.judged.told import (
+    from autollm.advisor.judged.board_markdown import (
         apart_lines,
         calibration_lines,
         decision_lines,
@@ -164,33 +164,33 @@ def _means(comparison: Any) -> dict[str, float]:
 def _future(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board_markdown import future_lines
     from autollm.advisor.judged.future import forecasts_of
-    from autollm.advisor.judged.summaries import outlooks
-    from autollm.advisor.judged.told import future_lines
+    from autollm.advisor.judged.summaries import forecast_summaries
 
     tables = {h.table.name: h.table for h in questions}
     found = forecasts_of(list(tables.values()), records)
-    each = outlooks(found)
+    each = forecast_summaries(found)
     return future_lines(each), {one.name: asdict(one) for one in each}
 
 
 def _reading(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board_markdown import reading_lines
     from autollm.advisor.judged.reading import read_all
-    from autollm.advisor.judged.summaries import read_alike
-    from autollm.advisor.judged.told import reading_lines
+    from autollm.advisor.judged.summaries import format_summaries
 
-    each = read_alike(read_all(questions, records))
+    each = format_summaries(read_all(questions, records))
     return reading_lines(each), {one.format: asdict(one) for one in each}
 
 
 def _plan(
     questions: list[Hidden], policies: list[str], seeds: int, records: Records
 ) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.board_markdown import spending_lines
     from autollm.advisor.judged.spending import spent_all
     from autollm.advisor.judged.summaries import spending
-    from autollm.advisor.judged.told import spending_lines
 
     each = spending(spent_all(questions, records))
     return spending_lines(each), {f"{one.share:g}": one.runs for one in each}

@@ -106,7 +106,9 @@ def _first(answer: dict[str, Any]) -> dict[str, Any]:
     return (answer["recommendations"] or [nothing | {"configuration": {}}])[0]
 
 
-def _told(answer: dict[str, Any], report: ledger.Told) -> dict[str, float]:
+def _told(
+    answer: dict[str, Any], report: ledger.ReportedRun
+) -> dict[str, float]:
     """Metrics of one reported run; a stopped run has no outcome."""
     metrics = {"rank": float(report.rank)}
     if report.outcome is None or report.status != "finished":

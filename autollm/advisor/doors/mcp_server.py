@@ -217,7 +217,7 @@ class Consultant:
             )
         entry = ledger.load(self._home(), advice_id)
         rank = ledger.followed(entry, configuration)
-        told = ledger.Told(configuration, outcome, status, rank)
+        told = ledger.ReportedRun(configuration, outcome, status, rank)
         entry = ledger.tell(self._home(), entry.advice_id, told)
         noise = entry.answer["evidence"]["noise"]
         return _bounded(ledger.summary(entry) | {"noise": noise})

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.judged.asked import BOOTSTRAPPED_SEED
-from autollm.advisor.judged.asking import ADVISOR
+from autollm.advisor.judged.answers import BOOTSTRAPPED_SEED
 from autollm.advisor.judged.calibration import (
     Chance,
     Class,
-    Told,
+    Prediction,
     brier_skill,
     constant_width,
     coverage,
@@ -32,6 +31,7 @@ from autollm.advisor.judged.inference import (
     Scores,
     compare,
 )
+from autollm.advisor.judged.one_question import ADVISOR
 
 Answer = Mapping[str, Any]
 Answers = Sequence[Answer]
@@ -197,13 +197,13 @@ def calibration(
 
 def _kind(
     name: str,
-    told: Sequence[Told],
+    told: Sequence[Prediction],
 ) -> dict[str, Intervals]:
     found = _intervals(told)
     return {} if found is None else {name: found}
 
 
-def _intervals(told: Sequence[Told]) -> Intervals | None:
+def _intervals(told: Sequence[Prediction]) -> Intervals | None:
     if not told:
         return None
     n_sources = len({t.source for t in told})
@@ -213,7 +213,7 @@ def _intervals(told: Sequence[Told]) -> Intervals | None:
 def outcomes(
     answers: Iterable[Answer],
     name: str,
-) -> list[Told]:
+) -> list[Prediction]:
     """Predicted outcome at a contender's picks; those that fell off the table by more
     than an octave have no outcome of their own.
     """
@@ -230,9 +230,9 @@ def _told(
     answer: Answer,
     interval: Sequence[float],
     came: float,
-) -> Told:
+) -> Prediction:
     mean, low, high = interval
-    return Told(
+    return Prediction(
         answer["source"],
         answer["question"],
         mean,
@@ -247,7 +247,7 @@ def _told(
 def regrets(
     answers: Iterable[Answer],
     name: str,
-) -> list[Told]:
+) -> list[Prediction]:
     """Expected regret at a contender's picks against that of the smoothed table."""
     found = []
     for answer in answers:
@@ -257,7 +257,7 @@ def regrets(
         mean, low, high = pick["expected_regret"]
         came = pick["latent_regret"]
         where = answer["source"], answer["question"]
-        found.append(Told(*where, mean, low, high, came))
+        found.append(Prediction(*where, mean, low, high, came))
     return found
 
 
@@ -278,7 +278,7 @@ def chances(
     return found
 
 
-def optimum_forecasts(answers: Iterable[Answer]) -> list[Told]:
+def optimum_forecasts(answers: Iterable[Answer]) -> list[Prediction]:
     """Where the laws of knobs put an optimum at the target, in natural units, against
     the optimum fitted to the hidden experiment; those at an edge are bounds and no
     values.
@@ -295,12 +295,12 @@ def optimum_forecasts(answers: Iterable[Answer]) -> list[Told]:
             mean = o["forecast"]
             where = answer["source"], f"{answer['question']} {o['knob']}"
             bounds = mean, mean - half, mean + half
-            found.append(Told(*where, *bounds, o["fitted"]))
+            found.append(Prediction(*where, *bounds, o["fitted"]))
     return found
 
 
 def _against_constant(
-    ours: Sequence[Told],
+    ours: Sequence[Prediction],
 ) -> tuple[Intervals, Estimate] | None:
     if len({t.source for t in ours}) < 2:
         return None

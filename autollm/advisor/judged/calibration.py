@@ -25,7 +25,7 @@ EDGES = (0.05, 0.2, 0.5)
 
 
 @dataclass(frozen=True)
-class Told:
+class Prediction:
     """One interval and what came, with where it belongs. scale: the target's median -
     best, in which widths and misses are told; expected_scale: as the evidence lets
     expect it.
@@ -41,7 +41,7 @@ class Told:
     expected_scale: float = 1.0
 
     @property
-    def held(self) -> bool:
+    def covered(self) -> bool:
         return self.low <= self.came <= self.high
 
     @property
@@ -62,24 +62,24 @@ def interval_score(
     return high - low + penalty * missed
 
 
-def coverage(told: Sequence[Told]) -> Estimate:
-    return estimate(_by_source(told, [float(t.held) for t in told]))
+def coverage(told: Sequence[Prediction]) -> Estimate:
+    return estimate(_by_source(told, [float(t.covered) for t in told]))
 
 
-def mean_score(told: Sequence[Told]) -> Estimate:
+def mean_score(told: Sequence[Prediction]) -> Estimate:
     return estimate(_by_source(told, [t.score for t in told]))
 
 
 def score_difference(
-    ours: Sequence[Told],
-    theirs: Sequence[Told],
+    ours: Sequence[Prediction],
+    theirs: Sequence[Prediction],
 ) -> Estimate:
     """Mean of ours - theirs, of the same questions in the same order."""
     gaps = [a.score - b.score for a, b in zip(ours, theirs, strict=True)]
     return estimate(_by_source(ours, gaps))
 
 
-def constant_width(told: Sequence[Told]) -> list[Told]:
+def constant_width(told: Sequence[Prediction]) -> list[Prediction]:
     """The same forecasts with a half width of c times the spread that the evidence lets
     expect; c is the NOMINAL quantile of the other sources' misses, sources weighing
     alike.
@@ -108,10 +108,10 @@ def _quantile(weighed: Sequence[tuple[float, float]]) -> float:
 
 
 def _widened(
-    t: Told,
+    t: Prediction,
     half: float,
-) -> Told:
-    return Told(
+) -> Prediction:
+    return Prediction(
         t.source,
         t.experiment,
         t.mean,
@@ -124,7 +124,7 @@ def _widened(
 
 
 def _by_source(
-    told: Sequence[Told],
+    told: Sequence[Prediction],
     values: Sequence[float],
 ) -> Scores:
     """Source -> arrays [n, 1], one an experiment."""

@@ -33,7 +33,7 @@ LEAST_SEEN = 3
 
 
 @dataclass(frozen=True)
-class Ahead:
+class FutureForecast:
     """One forecast. octaves: log2 compute of the hidden experiment over the most
     expensive one seen. reached, reached_sd: what it could have reached. spread: its
     median - best. mean, low, high: the forecast with its 90 % interval.
@@ -50,7 +50,7 @@ class Ahead:
     high: float
 
     @property
-    def held(self) -> bool:
+    def covered(self) -> bool:
         return self.low <= self.reached <= self.high
 
     def as_row(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Ahead:
 
 def forecasts_of(
     wanted: Sequence[Table], records: Records
-) -> list[tuple[Table, list[Ahead]]]:
+) -> list[tuple[Table, list[FutureForecast]]]:
     """The forecasts of tables that have any, known or made."""
     progress = Progress("loss laws ahead", len(wanted))
     found = []
@@ -72,7 +72,7 @@ def forecasts_of(
             lambda table=table: {"ahead": [a.as_row() for a in ahead(table)]},
         )
         if known["ahead"]:
-            found.append((table, [Ahead(**a) for a in known["ahead"]]))
+            found.append((table, [FutureForecast(**a) for a in known["ahead"]]))
         progress.reach(i, table.name)
     progress.close()
     return found
@@ -84,7 +84,7 @@ def responses_of(table: Table) -> Response:
     return _response(table, range(len(table.whole.table.experiments)))
 
 
-def ahead(table: Table) -> list[Ahead]:
+def ahead(table: Table) -> list[FutureForecast]:
     """Every forecast of a table; none where the objective is maximized or there are too
     few levels.
     """
@@ -112,7 +112,7 @@ def _response(
 
 def _forecast(
     table: Table, seen: Response, n_seen: int, target: int
-) -> Ahead | None:
+) -> FutureForecast | None:
     whole = table.whole.table
     here = whole.experiments[target]
     z = np.array([e.z for e in whole.experiments[:n_seen]])
@@ -125,7 +125,7 @@ def _forecast(
     low, high = law.forecast.interval()
     came = responses_of(table).levels[target]
     loss = whole.losses(target)
-    return Ahead(
+    return FutureForecast(
         n_seen,
         here.label,
         float(-octaves.max()),

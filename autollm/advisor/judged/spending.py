@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.judged.asking import ask_advisor
+from autollm.advisor.judged.one_question import ask_advisor
 from autollm.advisor.judged.questions import (
     Drawn,
     Hidden,

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from autollm.advisor.judged.board import Answers
-from autollm.advisor.judged.calibration import Told, coverage
-from autollm.advisor.judged.future import Ahead
+from autollm.advisor.judged.calibration import Prediction, coverage
+from autollm.advisor.judged.future import FutureForecast
 from autollm.advisor.judged.inference import Comparison, Estimate, compare
 from autollm.advisor.judged.reading import Reading
 from autollm.advisor.judged.sources import Table
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ForecastSummary:
     """Forecasts of one source, or of all. miss: root mean square; bias: mean of what
     came minus the forecast; half_width: all in shares of the target's median - best.
     """
@@ -32,20 +32,22 @@ class Outlook:
     half_width: float
 
 
-def outlooks(found: Sequence[tuple[Table, Sequence[Ahead]]]) -> list[Outlook]:
+def forecast_summaries(
+    found: Sequence[tuple[Table, Sequence[FutureForecast]]],
+) -> list[ForecastSummary]:
     """Each source, then all of them: every source weighs alike, and so does every
     number of levels seen within a table.
     """
-    by_source: dict[str, list[tuple[Table, Sequence[Ahead]]]] = {}
+    by_source: dict[str, list[tuple[Table, Sequence[FutureForecast]]]] = {}
     for table, forecasts in found:
         by_source.setdefault(table.source, []).append((table, forecasts))
-    each = [_outlook(name, mine) for name, mine in by_source.items()]
+    each = [_forecast_summary(name, mine) for name, mine in by_source.items()]
     if len(each) > 1:
         told = _all_told(found)
         misses = np.array([one.miss for one in each])
         biases = np.array([one.bias for one in each])
         halves = np.array([one.half_width for one in each])
-        whole = Outlook(
+        whole = ForecastSummary(
             f"all {len(each)} sources",
             len(found),
             len(told),
@@ -58,13 +60,13 @@ def outlooks(found: Sequence[tuple[Table, Sequence[Ahead]]]) -> list[Outlook]:
     return each
 
 
-def _outlook(
-    name: str, found: Sequence[tuple[Table, Sequence[Ahead]]]
-) -> Outlook:
+def _forecast_summary(
+    name: str, found: Sequence[tuple[Table, Sequence[FutureForecast]]]
+) -> ForecastSummary:
     told = _all_told(found)
     gaps = np.array([(t.came - t.mean) / t.scale for t in told])
     halves = [(t.high - t.low) / 2 / t.scale for t in told]
-    return Outlook(
+    return ForecastSummary(
         name,
         len(found),
         len(told),
@@ -76,8 +78,8 @@ def _outlook(
 
 
 def _all_told(
-    found: Sequence[tuple[Table, Sequence[Ahead]]],
-) -> list[Told]:
+    found: Sequence[tuple[Table, Sequence[FutureForecast]]],
+) -> list[Prediction]:
     """What came is known with an error of its own, by which the interval is not
     widened: the forecast is to hold the fitted value.
     """
@@ -86,13 +88,13 @@ def _all_told(
         for a in forecasts:
             where = table.source, f"{table.name} {a.target}"
             told.append(
-                Told(*where, a.mean, a.low, a.high, a.reached, a.spread)
+                Prediction(*where, a.mean, a.low, a.high, a.reached, a.spread)
             )
     return told
 
 
 @dataclass(frozen=True)
-class Read:
+class FormatSummary:
     """One format: in how many questions the same advice came out, and why not in the
     others, by source.
     """
@@ -103,7 +105,7 @@ class Read:
     reasons: dict[str, list[str]]
 
 
-def read_alike(found: Sequence[Reading]) -> list[Read]:
+def format_summaries(found: Sequence[Reading]) -> list[FormatSummary]:
     """By format, in the order of the formats."""
     by_format: dict[str, list[Reading]] = {}
     for reading in found:
@@ -115,12 +117,12 @@ def read_alike(found: Sequence[Reading]) -> list[Read]:
             if not reading.same:
                 reasons.setdefault(reading.source, []).append(reading.why)
         n_same = sum(reading.same for reading in mine)
-        told.append(Read(name, len(mine), n_same, reasons))
+        told.append(FormatSummary(name, len(mine), n_same, reasons))
     return told
 
 
 @dataclass(frozen=True)
-class Spent:
+class SpendingSummary:
     """One share of the target's cost: regret of the advice by who bought runs, and the
     plan minus the ladder and minus chance. runs: bought, on average.
     """
@@ -132,7 +134,7 @@ class Spent:
     n_sources: int
 
 
-def spending(found: Answers) -> list[Spent]:
+def spending(found: Answers) -> list[SpendingSummary]:
     """By share of the target's cost."""
     told = []
     for share in found[0]["regrets"] if found else ():
@@ -151,7 +153,7 @@ def spending(found: Answers) -> list[Spent]:
         for name in names:
             runs[name] = float(np.mean([a["runs"][share][name] for a in found]))
         told.append(
-            Spent(
+            SpendingSummary(
                 float(share),
                 compare(scores, names, "plan"),
                 runs,

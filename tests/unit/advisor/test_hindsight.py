@@ -6,12 +6,12 @@ import pytest
 from autollm.advisor.evidence import Said, read_evidence
 from autollm.advisor.hindsight import (
     expected_draws,
-    foretold,
+    hindcasts,
     regret_by_policy,
     saved,
 )
 from autollm.advisor.influence import influences
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.pictures import law_along
 from autollm.advisor.recommend import explore
 from tests.unit.advisor.sweeps import best_loss, rows_of, write_csv
@@ -35,7 +35,7 @@ def test_expected_draws__one_of_ten__is_the_known_mean():
 
 def test_foretold__sweep_with_a_law__holds_what_the_formula_says(answered):
     found, _ = answered
-    told = foretold(found)
+    told = hindcasts(found)
     assert len(told) >= 2
     for one in told:
         assert one.low < one.mean < one.high
@@ -114,7 +114,7 @@ def test_influences__constraint_and_told_run__hold_there_too(tmp_path):
     options = {"constraints": ("batch_size <= 256",)}
     _, before = explore(evidence, target, **options)
     first = before.recommendations[0]
-    told = Told(first.configuration, first.predicted.mean, rank=1)
+    told = ReportedRun(first.configuration, first.predicted.mean, rank=1)
     found, advice = explore(evidence, target, tried=(told,), **options)
     rows = influences(found, advice.recommendations[0])
     assert rows

@@ -21,7 +21,7 @@ from autollm.advisor.calibration import (
     record,
     record_of,
 )
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 
 OUTCOMES = (2.0, 2.01, 1.99, 2.02, 1.98, 2.05, 2.2, 1.9, 2.3)
 """Nine, the furthest three half widths from the mean of 2.0 +- .1."""
@@ -66,7 +66,7 @@ def told_home(folder: Path, outcomes, status: str = "finished") -> str:
     home = str(folder)
     for number, outcome in enumerate(outcomes):
         one = ledger.save(home, advice(number), {"runs": []})
-        told = Told({"lr": 0.001 + number}, outcome, status, rank=1)
+        told = ReportedRun({"lr": 0.001 + number}, outcome, status, rank=1)
         ledger.tell(home, one, told)
     return home
 
@@ -111,9 +111,9 @@ def test_record__what_was_told_at_a_censored_run__is_no_outcome(tmp_path):
 def test_record__not_followed_or_told_twice__counts_once_or_not(tmp_path):
     home = str(tmp_path)
     one = ledger.save(home, advice(), {})
-    ledger.tell(home, one, Told({"lr": 9.0}, 2.0, rank=0))
-    ledger.tell(home, one, Told({"lr": 0.001}, 2.0, rank=1))
-    ledger.tell(home, one, Told({"lr": 0.001}, 3.0, rank=1))
+    ledger.tell(home, one, ReportedRun({"lr": 9.0}, 2.0, rank=0))
+    ledger.tell(home, one, ReportedRun({"lr": 0.001}, 2.0, rank=1))
+    ledger.tell(home, one, ReportedRun({"lr": 0.001}, 3.0, rank=1))
     assert record_of(home).n_scored == 1
 
 
@@ -133,7 +133,7 @@ def test_record__intervals_widened_before__are_measured_by_the_library(
             calibration={"factor": 2.0},
         )
         one = ledger.save(home, saved, {})
-        ledger.tell(home, one, Told({"lr": 0.001 + number}, 2.2, rank=1))
+        ledger.tell(home, one, ReportedRun({"lr": 0.001 + number}, 2.2, rank=1))
     assert record_of(home).factor == pytest.approx(2.0)
 
 
@@ -154,13 +154,13 @@ def test_save__again_with_another_page__the_first_stays(tmp_path):
 WRITER = """
 import sys
 from autollm.advisor import ledger
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 from tests.unit.advisor.test_ledger import advice
 home, page = sys.argv[1], "<html>" + "x" * 400_000 + "</html>"
 print("ready", flush=True)
 for number in range(100_000):
     one = ledger.save(home, advice(number), {"runs": []}, page)
-    ledger.tell(home, one, Told({"lr": 0.001 + number}, 2.0, rank=1))
+    ledger.tell(home, one, ReportedRun({"lr": 0.001 + number}, 2.0, rank=1))
 """
 
 
@@ -185,5 +185,5 @@ def test_ledger__writer_killed_at_random_moments__is_whole_or_absent(tmp_path):
     known = ledger.advice_ids(home)
     assert known, "nothing was written before the kills"
     ledger.tell(
-        home, known[0], Told({"lr": 1.0}, 2.0)
+        home, known[0], ReportedRun({"lr": 1.0}, 2.0)
     )  # no lock is left behind

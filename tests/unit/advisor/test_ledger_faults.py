@@ -11,7 +11,7 @@ import pytest
 
 from autollm.advisor import ledger
 from autollm.advisor.answer import Interval
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 from autollm.core.errors import QuestionError, SetupError, UnknownNameError
 from tests.unit.advisor.test_ledger import advice
 
@@ -87,7 +87,9 @@ def test_load__home_without_advice__says_none(home):
 def test_tell__several_runs__stand_in_order(home):
     one = ledger.save(home, advice(), ASKED)
     for number in range(3):
-        entry = ledger.tell(home, one, Told({"lr": number}, 2.0 + number))
+        entry = ledger.tell(
+            home, one, ReportedRun({"lr": number}, 2.0 + number)
+        )
     assert [told.outcome for told in entry.told] == [2.0, 3.0, 4.0]
     assert ledger.load(home, one) == entry
 
@@ -98,7 +100,9 @@ def test_tell__many_at_once__lose_none(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(
-                lambda n: ledger.tell(home, one, Told({"lr": n}, float(n))),
+                lambda n: ledger.tell(
+                    home, one, ReportedRun({"lr": n}, float(n))
+                ),
                 range(8),
             )
         )
@@ -110,13 +114,13 @@ def test_tell__many_at_once__lose_none(tmp_path):
 def test_told__outcome_that_is_no_number__says_how_to_tell_it(outcome):
     """A loss of nan is a divergence, and would spoil every comparison of outcomes."""
     with pytest.raises(QuestionError, match=r"Fix: .*status diverged"):
-        Told({"lr": 1.0}, outcome)
+        ReportedRun({"lr": 1.0}, outcome)
 
 
 @pytest.mark.parametrize("status", ["done", "", "Finished", "unknown"])
 def test_told__unknown_status__names_the_known(status):
     with pytest.raises(QuestionError, match="expected one of finished"):
-        Told({"lr": 1.0}, 2.0, status)
+        ReportedRun({"lr": 1.0}, 2.0, status)
 
 
 @pytest.mark.parametrize(
@@ -144,13 +148,13 @@ def test_followed__four_digits__tell_which_recommendation_it_is(
 def test_score__runs_of_all_kinds__are_counted_once(home):
     one = ledger.save(home, several(), ASKED)
     for told in (
-        Told({"lr": 1}, 3.1, rank=1),
-        Told({"lr": 1}, 9.0, rank=2),
-        Told({"lr": 1}, 2.9, rank=0),
-        Told({"lr": 1}, None, "diverged", rank=3),
-        Told({"lr": 1}, 1.0, "killed", rank=1),
-        Told({"lr": 1}, 1.0, "running"),
-        Told({"lr": 1}, None, "failed"),
+        ReportedRun({"lr": 1}, 3.1, rank=1),
+        ReportedRun({"lr": 1}, 9.0, rank=2),
+        ReportedRun({"lr": 1}, 2.9, rank=0),
+        ReportedRun({"lr": 1}, None, "diverged", rank=3),
+        ReportedRun({"lr": 1}, 1.0, "killed", rank=1),
+        ReportedRun({"lr": 1}, 1.0, "running"),
+        ReportedRun({"lr": 1}, None, "failed"),
     ):
         entry = ledger.tell(home, one, told)
     assert ledger.score(entry) == {
@@ -168,14 +172,14 @@ def test_score__more_is_better__best_is_the_highest(home):
     up = advice(objective={"name": "acc", "direction": "max", "unit": ""})
     one = ledger.save(home, up, ASKED)
     for outcome in (0.5, 0.7, 0.6):
-        entry = ledger.tell(home, one, Told({"lr": 1}, outcome))
+        entry = ledger.tell(home, one, ReportedRun({"lr": 1}, outcome))
     assert ledger.score(entry)["best_outcome"] == 0.7
 
 
 def test_score__nothing_predicted__is_counted_and_not_scored(home):
     bare = replace(advice().recommendations[0], predicted=None)
     one = ledger.save(home, advice(recommendations=(bare,)), ASKED)
-    entry = ledger.tell(home, one, Told({"lr": 0.001}, 2.0, rank=1))
+    entry = ledger.tell(home, one, ReportedRun({"lr": 0.001}, 2.0, rank=1))
     found = ledger.score(entry)
     assert (found["n_followed"], found["n_scored"], found["n_inside"]) == (
         1,
@@ -207,7 +211,7 @@ def test_score__nothing_told__has_no_best_outcome(home):
 def test_load__damaged_file__names_it_and_the_remedy(tmp_path, name, damage):
     """A prediction that was changed after the outcome must not be scored."""
     one = ledger.save(str(tmp_path), advice(), ASKED)
-    ledger.tell(str(tmp_path), one, Told({"lr": 0.001}, 2.0, rank=1))
+    ledger.tell(str(tmp_path), one, ReportedRun({"lr": 0.001}, 2.0, rank=1))
     path = tmp_path / "advice" / one / name
     data = path.read_bytes()
     assert damage(data) != data

@@ -162,16 +162,16 @@ def test_params__of_an_advice__are_what_mlflow_compares(tmp_path):
     ("told", "metrics"),
     [
         (
-            ledger.Told({}, 2.05, rank=1),
+            ledger.ReportedRun({}, 2.05, rank=1),
             {"rank": 1.0, "outcome": 2.05, "inside": 1.0},
         ),
         (
-            ledger.Told({}, 2.2, rank=1),
+            ledger.ReportedRun({}, 2.2, rank=1),
             {"rank": 1.0, "outcome": 2.2, "inside": 0.0},
         ),
-        (ledger.Told({}, 2.2), {"rank": 0.0, "outcome": 2.2}),
-        (ledger.Told({}, 2.2, "killed", 1), {"rank": 1.0}),
-        (ledger.Told({}, None, "diverged", 1), {"rank": 1.0}),
+        (ledger.ReportedRun({}, 2.2), {"rank": 0.0, "outcome": 2.2}),
+        (ledger.ReportedRun({}, 2.2, "killed", 1), {"rank": 1.0}),
+        (ledger.ReportedRun({}, None, "diverged", 1), {"rank": 1.0}),
     ],
 )
 def test_told__one_run__is_its_outcome_and_whether_it_was_foretold(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autollm.advisor import ledger
-from autollm.advisor.ledger import Told
+from autollm.advisor.ledger import ReportedRun
 from autollm.core.places import Places, resolve
 from autollm.logs.landing import ingest
 from autollm.stages.advice_runs import mirror
@@ -131,7 +131,7 @@ def test_mirror__advice_then_its_outcome__stand_in_one_run(places, answered):
     listed = [f.path for f in tracker.client.list_artifacts(run.info.run_id)]
     assert sorted(listed) == ["advice.json", "page.html"]
     outcome = first["predicted"]["mean"]
-    told = Told(first["configuration"], outcome, rank=1)
+    told = ReportedRun(first["configuration"], outcome, rank=1)
     ledger.tell(places.home, entry.advice_id, told)
     assert mirror(places) == [entry.advice_id]
     again = tracker.find("advice", entry.advice_id)

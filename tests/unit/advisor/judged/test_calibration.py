@@ -5,7 +5,7 @@ import pytest
 
 from autollm.advisor.judged.calibration import (
     Chance,
-    Told,
+    Prediction,
     brier_skill,
     constant_width,
     coverage,
@@ -16,8 +16,10 @@ from autollm.advisor.judged.calibration import (
 )
 
 
-def told(source: str, came: float, half: float = 1.0, **fields) -> Told:
-    return Told(source, f"{source}{came}", 0.0, -half, half, came, **fields)
+def told(source: str, came: float, half: float = 1.0, **fields) -> Prediction:
+    return Prediction(
+        source, f"{source}{came}", 0.0, -half, half, came, **fields
+    )
 
 
 def test_interval_score__outside__costs_twenty_times_the_miss():

@@ -15,7 +15,7 @@ from autollm.advisor.judged.reading import (
     tail,
 )
 from autollm.advisor.judged.rewriting import FORMATS, runs_of
-from autollm.advisor.judged.summaries import read_alike
+from autollm.advisor.judged.summaries import format_summaries
 from tests.unit.advisor.judged.sweep import table_of
 
 
@@ -89,7 +89,7 @@ def test_tail__prefixes_of_tools__are_no_part_of_a_name():
 
 
 def test_read_alike__formats__count_and_keep_reasons():
-    found = read_alike(
+    found = format_summaries(
         [
             Reading("a", "q1", "MLflow table", ""),
             Reading("a", "q2", "MLflow table", "no knob: lr"),

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.advisor.judged.asking import ask_advisor
+from autollm.advisor.judged.board_markdown import spending_lines
+from autollm.advisor.judged.one_question import ask_advisor
 from autollm.advisor.judged.questions import cells_of, draw, hidden_experiments
 from autollm.advisor.judged.records import Records
 from autollm.advisor.judged.spending import (
@@ -16,7 +17,6 @@ from autollm.advisor.judged.spending import (
     spent_all,
 )
 from autollm.advisor.judged.summaries import spending
-from autollm.advisor.judged.told import spending_lines
 from tests.unit.advisor.judged.sweep import table_of
 
 

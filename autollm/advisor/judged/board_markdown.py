@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autollm.advisor.judged.asking import ADVISOR
 from autollm.advisor.judged.board import (
     LEAST_SOURCES,
     Calibration,
@@ -16,7 +15,12 @@ from autollm.advisor.judged.board import (
 )
 from autollm.advisor.judged.calibration import LEAST_COVERED, Class
 from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
-from autollm.advisor.judged.summaries import Outlook, Read, Spent
+from autollm.advisor.judged.one_question import ADVISOR
+from autollm.advisor.judged.summaries import (
+    ForecastSummary,
+    FormatSummary,
+    SpendingSummary,
+)
 from autollm.evaluation.markdown import markdown
 
 
@@ -218,7 +222,7 @@ def apart_lines(found: Decision) -> list[str]:
     ]
 
 
-def future_lines(found: Sequence[Outlook]) -> list[str]:
+def future_lines(found: Sequence[ForecastSummary]) -> list[str]:
     """The loss law on what came after it."""
     lines = [
         "The law through the cheapest levels forecasts every more expensive one; what "
@@ -251,7 +255,7 @@ def future_lines(found: Sequence[Outlook]) -> list[str]:
     return [*lines, *table(header, rows)]
 
 
-def reading_lines(found: Sequence[Read]) -> list[str]:
+def reading_lines(found: Sequence[FormatSummary]) -> list[str]:
     """In how many questions the same advice came out, by format."""
     rows = []
     for one in found:
@@ -273,7 +277,7 @@ def reading_lines(found: Sequence[Read]) -> list[str]:
     return lines
 
 
-def spending_lines(found: Sequence[Spent]) -> list[str]:
+def spending_lines(found: Sequence[SpendingSummary]) -> list[str]:
     """What the advice loses once a share of the target's cost has bought cheap runs."""
     if not found:
         return [

@@ -6,15 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.judged import asked
-from autollm.advisor.judged.asked import answer, answer_all, view_digest
-from autollm.advisor.judged.asking import ask_advisor, judged
+from autollm.advisor.judged import answers as module
+from autollm.advisor.judged.answers import answer, answer_all, view_digest
 from autollm.advisor.judged.board import calibration, decision
+from autollm.advisor.judged.board_markdown import (
+    calibration_lines,
+    decision_lines,
+)
 from autollm.advisor.judged.future import ahead, forecasts_of
+from autollm.advisor.judged.one_question import ask_advisor, judged
 from autollm.advisor.judged.questions import draw, hidden_experiments
 from autollm.advisor.judged.records import Records
-from autollm.advisor.judged.summaries import outlooks
-from autollm.advisor.judged.told import calibration_lines, decision_lines
+from autollm.advisor.judged.summaries import forecast_summaries
 from tests.unit.advisor.judged.sweep import table_of
 from tests.unit.advisor.sweeps import best_rate
 
@@ -56,7 +59,7 @@ def test_answer__again__nothing_is_asked_anew(table, tmp_path, monkeypatch):
     records = Records(str(tmp_path))
     first = answer(hidden, 0, POLICIES, records)
     assert set(first["picks"]) == {"recommend", *POLICIES}
-    monkeypatch.setattr(asked, "ask_advisor", None)
+    monkeypatch.setattr(module, "ask_advisor", None)
     assert answer(hidden, 0, POLICIES, records) == first
     with pytest.raises(TypeError):  # another seed is another question
         answer(hidden, 1, POLICIES, records)
@@ -69,13 +72,13 @@ def test_answer__one_policy_more__the_others_are_not_played_again(
     records = Records(str(tmp_path))
     before = answer(hidden, 0, POLICIES[:2], records)
     played = []
-    real = asked.proposal_of
+    real = module.proposal_of
 
     def noting(drawn, policy):
         played.append(policy)
         return real(drawn, policy)
 
-    monkeypatch.setattr(asked, "proposal_of", noting)
+    monkeypatch.setattr(module, "proposal_of", noting)
     after = answer(hidden, 0, POLICIES, records)
     assert played == [POLICIES[2]]
     assert after["picks"]["random"] == before["picks"]["random"]
@@ -138,7 +141,7 @@ def test_ahead__power_law__is_held_and_rests_on_cheaper_levels_alone(
     assert np.mean([a.held for a in found]) > 0.8
     records = Records(str(tmp_path))
     known = forecasts_of([table], records)
-    (one,) = outlooks(known)
+    (one,) = forecast_summaries(known)
     assert one.n == len(found) and one.covered.low is None
     again = forecasts_of([table], records)
     assert json.dumps([a.as_row() for a in again[0][1]]) == json.dumps(

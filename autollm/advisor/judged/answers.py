@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.judged.asking import (
+from autollm.advisor.judged.one_question import (
     ADVISOR,
     ask_advisor,
     exponents,
@@ -44,7 +44,7 @@ from autollm.policies.registry import (
     why_absent,
 )
 
-ASKING = "autollm.advisor.judged.asking"
+ONE_QUESTION = "autollm.advisor.judged.one_question"
 BOOTSTRAPPED_SEED = 0
 """The seed whose rows are bootstrapped: twenty fits a question."""
 NOT_SAID = (
@@ -103,7 +103,7 @@ def answer(
     """
     key = f"{hidden.question_id} | {seed}"
     identity = made_by(
-        ASKING,
+        ONE_QUESTION,
         hidden.table.whole.table_id,
         policies={p: _policy_code(p) for p in policies},
     )
@@ -192,7 +192,7 @@ def bootstraps(
     progress = Progress("rows resampled", len(questions))
     found = {}
     for i, hidden in enumerate(questions, 1):
-        identity = made_by(ASKING, hidden.table.whole.table_id)
+        identity = made_by(ONE_QUESTION, hidden.table.whole.table_id)
         known = records.known(
             "bootstraps",
             hidden.question_id,
