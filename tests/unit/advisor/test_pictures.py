@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.hindsight import Foretold
+from autollm.advisor.hindsight import Hindcast
 from autollm.advisor.loss_law import Forecast, LossLaw
 from autollm.advisor.pictures import (
     foretold_picture,
@@ -20,8 +20,8 @@ from autollm.advisor.pictures import (
 from tests.unit.advisor.studies import study_of
 
 TOLD = [
-    Foretold("N=1e8,D=2e9", 3.0, 2.8, 3.2, 3.1, 0.01),
-    Foretold("N=2e8,D=4e9", 2.8, 2.7, 2.9, 2.95, 0.01),
+    Hindcast("N=1e8,D=2e9", 3.0, 2.8, 3.2, 3.1, 0.01),
+    Hindcast("N=2e8,D=4e9", 2.8, 2.7, 2.9, 2.95, 0.01),
 ]
 
 
