@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+MOST_CHARACTERS = 500
+"""Of a name; longer texts hold no settings."""
 REST = "*"
 """Stands for what is left of a name without its settings."""
 _NUMBER = (
@@ -44,6 +46,8 @@ def parts_reader(
 
     def read(name: str) -> dict[str, str]:
         found: dict[str, str] = {}
+        if len(name) > MOST_CHARACTERS:
+            return found
 
         def take(match: re.Match[str]) -> str:
             word = match["word"] or match["noun"]

@@ -147,7 +147,9 @@ def _parse_text(text: str, style: Style) -> Value | None:
         body[:1].isdigit() or body[:1] in "~.,$€"
     ):
         return None
-    duration = _clock(body) or _duration(body, style)
+    duration = _clock(body)
+    if duration is None:
+        duration = _duration(body, style)
     if duration is not None:
         return Value(sign * duration, "s")
     value = _with_unit(body.lstrip("~$€ "), style)

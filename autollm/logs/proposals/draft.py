@@ -10,16 +10,15 @@ import re
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from autollm.core.mapping import SCHEMA
-from autollm.logs.proposals.columns import Column, Table
+from autollm.logs.proposals.columns import Table
 from autollm.logs.proposals.costs import Costs, find_costs
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.knobs import Knobs, say_missing
 from autollm.logs.proposals.ladder import Coordinate, Ladder
 from autollm.logs.proposals.names import metric_of, plain
 from autollm.logs.proposals.roles import Roles
+from autollm.logs.proposals.sentinels import sentinel_rules
 from autollm.logs.proposals.states import WHOLE, rule_of
 from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import MARK, Draft
@@ -30,11 +29,6 @@ FAMILIES = {
     "architecture": r"(^|_)(heads?|layers?|n_layer|width|depth|embed|n_embd|d_model|mlp|"
     r"ratio|bias|hidden|activation\w*)($|_)",
 }
-SENTINELS = (0.0, -1.0)
-"""What crashed runs leave where an outcome that is never so should stand."""
-FAR_BEYOND = 10.0
-"""Times the largest of the other outcomes: a number of nines alone, or a power of ten,
-that lies so far off stands for no outcome (999, 1e9)."""
 REACHED = re.compile(
     r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration"
 )
@@ -291,6 +285,9 @@ def _states(
             f"{n} {status}" for status, n in counted.most_common()
         )
         draft.comments[("state",)] = shown
+        if _ended_silently(roles, objective):
+            draft.raw["state"]["words"] = {"": "failed"}
+            draft.comments[("state", "words")] = "no word, and no outcome"
         if states.unknown:
             _unknown_words(draft, roles)
     for name, flag in states.flags.items():
@@ -324,11 +321,19 @@ def _states(
             "and those that did not diverge are no outcomes.",
             *states.columns,
         )
-    rules += _sentinel_rules(
-        draft, roles, objective, objective_name, len(rules)
-    )
+    rules += sentinel_rules(draft, roles, objective, objective_name, len(rules))
     draft.raw["status"] = rules
     _schedule(draft, roles, naming)
+
+
+def _ended_silently(roles: Roles, objective: str) -> bool:
+    """Whether some runs have no word for their end, and none of them an outcome."""
+    words = roles.table.columns[roles.states.column]
+    outcome = roles.table.columns[objective]
+    is_silent = words.codes < 0
+    return bool(
+        is_silent.any() and not (is_silent & (outcome.codes >= 0)).any()
+    )
 
 
 def _schedule(draft: Draft, roles: Roles, naming: Naming) -> None:
@@ -365,72 +370,6 @@ def _unknown_words(draft: Draft, roles: Roles) -> None:
         f"{states.column} holds words that say no status: {words}. Their {n_rows} rows "
         "are set aside until `words` of [state] says what they mean.",
         states.column,
-    )
-
-
-def _sentinel_rules(
-    draft: Draft, roles: Roles, objective: str, name: str, n_before: int
-) -> list[dict[str, str]]:
-    """A rule for outcomes that are impossible: 0.000000 of a loss."""
-    column = roles.table.columns[objective]
-    found, others = _sentinels(column, roles.direction)
-    if not found:
-        return []
-    rules = []
-    for value in found:
-        n = sum(x == value for x in column.finite)
-        condition = f"{name} == {value:g}"
-        draft.doubts[("status", n_before + len(rules))] = (
-            f"{n} runs have {value:g} here, which a crash leaves"
-        )
-        rules.append(
-            {
-                "status": "failed",
-                "when": condition,
-                "reason": f"{objective} is {value:g}",
-            }
-        )
-        roles.book.say(
-            "sentinel",
-            f"{objective} is {value:g} in {n} runs and {others.min():g} to "
-            f"{others.max():g} in all others: what a crash leaves, no outcome. They land "
-            "as failed.",
-            objective,
-        )
-    return rules
-
-
-def _sentinels(
-    column: Column, direction: str
-) -> tuple[list[float], np.ndarray]:
-    """(values that stand for no outcome, the other outcomes)."""
-    finite = column.finite
-    low = [x for x in SENTINELS if x in finite]
-    others = np.array([x for x in finite if x not in low])
-    if not len(others):
-        return [], others
-    if direction != "min" and others.min() >= 0:  # an accuracy may be 0
-        low = [x for x in low if x < 0]
-    if others.min() <= 0.05 * np.median(others):
-        low = []
-    high = []
-    for value in sorted(set(others), reverse=True):
-        rest = others[others < value]
-        is_far = len(rest) > 0 and value > FAR_BEYOND * rest.max() > 0
-        if not is_far or not _is_filler(value):
-            break
-        high.append(value)
-        others = rest
-    if len(others) < len(finite) / 2:
-        return [], others
-    return [*low, *high], others
-
-
-def _is_filler(value: float) -> bool:
-    """Whether a number is written with nines alone, or is a power of ten above ten."""
-    digits = f"{value:.6g}".replace(".", "")
-    return set(digits) == {"9"} or (
-        value > 10 and f"{value:.6e}".startswith("1.000000e")
     )
 
 

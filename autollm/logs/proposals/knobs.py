@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from autollm.logs.proposals.choices import context_of, is_learning_rate
+from autollm.logs.proposals.choices import context_of
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Naming
+from autollm.logs.proposals.measured import is_learning_rate
 from autollm.logs.proposals.names import plain
 from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.sizes import LEAST_SPAN

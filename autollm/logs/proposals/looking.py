@@ -195,7 +195,7 @@ def _read_unit(unit: Unit, readers: Readers) -> Iterator[Relation]:
         return
     files = {}
     for inside, found in unit.files.items():
-        files[inside] = RawFile(found).opened()
+        files[inside] = replace(RawFile(found).opened(), name=inside)
     reader = readers.named(unit.format)
     try:
         yield from reader.read(OpenedFolder(unit.name, files))

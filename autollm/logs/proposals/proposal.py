@@ -22,13 +22,14 @@ from autollm.core.errors import MappingError
 from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
 from autollm.core.statuses import status_of
 from autollm.logs.catalog import MappingChoice, builtin_mappings
-from autollm.logs.proposals.choices import DOUBTFUL, choose
+from autollm.logs.proposals.choices import choose
 from autollm.logs.proposals.columns import Table, table_of
 from autollm.logs.proposals.draft import write_draft
 from autollm.logs.proposals.first_roles import first_roles
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.ladder import Ladder, find_ladder
 from autollm.logs.proposals.looking import Looked, look_at
+from autollm.logs.proposals.measured import DOUBTFUL
 from autollm.logs.proposals.notes import Note, Notebook, Question
 from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.run_names import with_name_parts

@@ -42,6 +42,7 @@ _NO_SETTING = re.compile(
     r"(step|epoch|iter|iteration|v|ver|version|id|job|trial|run|exp|node|gpu|gpus|host"
     r"|port|rev|commit|sha|file|https?|part|shard|fold|ckpt|checkpoint|time|date)"
 )
+_IS_ID = re.compile(r"(^|_)(id|uuid|hash|sha|commit)$")
 _ID = re.compile(r"[0-9a-f]{6,}|[\\d_T-]{6,}")
 
 
@@ -49,14 +50,16 @@ def with_name_parts(table: Table, said: Said, book: Notebook) -> Table:
     """The table with a column for each setting that its names alone tell."""
     found = []
     columns = dict(table.columns)
+    taken = set(columns)
     for name, column in table.columns.items():
         if not _is_name(table, column) or name in said.columns:
             continue
-        words = _words_of(column, columns)
-        added = _columns_of(column, words, columns)
+        words = _words_of(column, taken)
+        added = _columns_of(column, words, columns, table)
         if added:
             found.append(NameParts(column=name, words=words))
             columns |= added
+            taken |= words.keys()
             _say(book, column, added)
     return replace(table, columns=columns, name_parts=tuple(found))
 
@@ -68,12 +71,12 @@ def _is_name(table: Table, column: Column) -> bool:
         column.name.origin,
         table.roles.get(column.name.raw),
     )
+    if _IS_ID.search(column.name.full):
+        return False
     return not is_setting and max(map(len, column.levels)) <= MOST_CHARACTERS
 
 
-def _words_of(
-    column: Column, known: dict[str, Column]
-) -> dict[str, tuple[str, ...]]:
+def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     """The words that stand in the names, by the column that each becomes; empty where
     these are no names of settings.
     """
@@ -96,12 +99,12 @@ def _words_of(
     words: dict[str, tuple[str, ...]] = {}
     for key, count in counted.items():
         if count >= max(LEAST_NAMES, RARE * n_names):
-            words[_free(key, known)] = tuple(meanings[key])
+            words[_free(key, taken)] = tuple(meanings[key])
     sizes = parts_reader({**words, "params": ()})
     n_sizes = sum("params" in sizes(level) for level in column.levels)
     if "params" not in words and n_sizes >= USUAL * n_names:
-        words[_free("params", known)] = ()
-    words[_free("rest_of_name", known)] = (REST,)
+        words[_free("params", taken)] = ()
+    words[_free("rest_of_name", taken)] = (REST,)
     return words
 
 
@@ -119,14 +122,17 @@ def _is_setting_word(word: str) -> bool:
     return not any(name.is_a(entry) for entry, _, _ in NAMED_ROLES)
 
 
-def _free(key: str, known: dict[str, Column]) -> str:
-    return f"{key}_in_name" if key in known else key
+def _free(key: str, taken: set[str]) -> str:
+    while key in taken:
+        key = f"{key}_in_name"
+    return key
 
 
 def _columns_of(
     column: Column,
     words: dict[str, tuple[str, ...]],
     known: dict[str, Column],
+    table: Table,
 ) -> dict[str, Column]:
     """The columns that say something which no other column says."""
     if not words:
@@ -136,20 +142,22 @@ def _columns_of(
     cells = {key: [row.get(key) for row in rows] for key in words}
     found = {}
     for key, made in columns_of(cells).items():
-        path = key.removesuffix("_in_name")
+        path = key.replace("_in_name", "")
         part = replace(made, name=Name(key, "setting", path))
         if REST in words[key]:
             if _tells_variants(part, column):
                 found[key] = part
-        elif not part.is_constant and not _is_told(part, known):
+        elif not part.is_constant and not _is_told(part, known, table):
             found[key] = part
     is_rest_alone = all(REST in words[key] for key in found)
     return {} if is_rest_alone else found
 
 
-def _is_told(part: Column, known: dict[str, Column]) -> bool:
+def _is_told(part: Column, known: dict[str, Column], table: Table) -> bool:
     """Whether a column means the same by its name, or holds the same values."""
     for column in known.values():
+        if table.roles.get(column.name.raw) in ("measured", "result"):
+            continue  # what was logged of a rate while it decayed
         is_namesake = column.name.core == part.name.core
         if is_namesake and column.present:
             return True

@@ -105,14 +105,14 @@ def switch_of(
 ) -> tuple[Column, tuple[int, ...]] | None:
     """(setting, rows of its values) under which `column` exists: a value wherever that
     setting has one of these values, and none elsewhere. None where no setting decides.
+    Words and truth values are asked before numbers; values that hardly repeat (a rate
+    that was drawn) decide nothing.
     """
     is_there = column.codes >= 0
-    for candidate in candidates:
+    most = min(MOST_LEVELS_OF_A_SWITCH, len(column.cells) / 2)
+    for candidate in sorted(candidates, key=lambda c: c.is_numeric):
         levels = np.unique(candidate.codes)
-        if (
-            candidate is column
-            or not 2 <= len(levels) <= MOST_LEVELS_OF_A_SWITCH
-        ):
+        if candidate is column or not 2 <= len(levels) <= most:
             continue
         with_value = np.unique(candidate.codes[is_there])
         without = np.unique(candidate.codes[~is_there])

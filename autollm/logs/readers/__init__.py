@@ -24,7 +24,7 @@ from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
 )
-from autollm.logs.readers.optuna_trials import OptunaJournalReader
+from autollm.logs.readers.optuna_journal import OptunaJournalReader
 from autollm.logs.readers.plain_folder import (
     BareCurveReader,
     PlainFolderReader,
@@ -35,12 +35,8 @@ from autollm.logs.readers.tensorboard import (
     TensorboardFileReader,
     TensorboardFolderReader,
 )
-from autollm.logs.readers.text_log import (
-    TextFormat,
-    TextLogFolderReader,
-    TextLogReader,
-    own_formats,
-)
+from autollm.logs.readers.text_log import TextLogFolderReader, TextLogReader
+from autollm.logs.readers.text_patterns import TextFormat, own_formats
 from autollm.logs.readers.trainer_state import (
     TrainerFolderReader,
     TrainerStateReader,

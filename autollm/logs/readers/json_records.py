@@ -1,16 +1,25 @@
 """A JSON document of runs: a list of objects, such a list under one key, an object of
 objects by run name, or pandas' columns (`DataFrame.to_json()`); JSON lines under the
-name .json too.
+name .json too. Lists of one length under names (`{"loss": [..], "val_loss": [..]}`) are
+one run's curve where all of them were measured, as Keras keeps its history, else columns.
 
 Invariant: an object is one run; a document that holds no two is none of ours.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.curve_files import plain_stem
+from autollm.logs.readers.curves import (
+    CurveCollector,
+    CurveLayout,
+    find_layout,
+    named_layout,
+)
 from autollm.logs.readers.documents import parse_json
 from autollm.logs.readers.rows import (
     RelationBuilder,
@@ -20,6 +29,12 @@ from autollm.logs.readers.rows import (
 )
 from autollm.logs.relation import OpenedFile, Relation
 
+LEAST_ROWS = 3
+_MEASURED = re.compile(
+    r"(^|[/_. ])(loss|acc(uracy)?|ppl|perplexity|auc|mse|mae|f1|lr|learning_rate|error)$",
+    re.IGNORECASE,
+)
+"""What Keras and its like keep of each epoch."""
 RUN = "run"
 """Names a run of an object of objects."""
 
@@ -48,6 +63,9 @@ class JsonRecordsReader:
             RecordError: no document of runs.
         """
         data = read_whole(opened)
+        history = _history_of(data)
+        if history:
+            return [_curve(history, opened.name, count_lines(data))]
         records = records_of(data)
         if not records:
             raise RecordError(
@@ -59,6 +77,49 @@ class JsonRecordsReader:
         for number, record in enumerate(records, start=1):
             builder.add_run(flat_cells(record), opened.name, number)
         return [builder.relation()]
+
+
+def _history_of(data: bytes) -> list[dict[str, Any]]:
+    """The rows of lists under names, where they are a curve; else none."""
+    try:
+        rows = _of_lists(parse_json(data))
+    except RecordError:
+        return []
+    if not rows or find_layout(list(rows[0]), rows) is not None:
+        return rows
+    is_measured = all(_MEASURED.search(name) for name in rows[0])
+    has_step = named_layout(list(rows[0]), rows) is not None
+    if not is_measured or has_step:
+        return []
+    return [{"epoch": at, **row} for at, row in enumerate(rows, start=1)]
+
+
+def _curve(rows: list[dict[str, Any]], file: str, n_lines: int) -> Relation:
+    builder = RelationBuilder("json", RUN)
+    builder.n_lines = n_lines
+    layout = named_layout(list(rows[0]), rows) or CurveLayout("epoch")
+    collector = CurveCollector(builder, layout, plain_stem(file))
+    for row in rows:
+        collector.add(row, 0)
+    collector.finish(file)
+    return builder.relation()
+
+
+def _of_lists(document: Any) -> list[dict[str, Any]]:
+    """Rows of lists of one length, three at least, under names; else none."""
+    if not isinstance(document, dict) or not document:
+        return []
+    lists = list(document.values())
+    if not all(isinstance(cells, list) for cells in lists):
+        return []
+    lengths = set(map(len, lists))
+    is_flat = not any(
+        isinstance(c, (dict, list)) for cells in lists for c in cells
+    )
+    if len(lengths) != 1 or min(lengths) < LEAST_ROWS or not is_flat:
+        return []
+    rows = zip(*lists, strict=True)
+    return [dict(zip(document, row, strict=True)) for row in rows]
 
 
 def records_of(data: bytes) -> list[Mapping[str, Any]]:
@@ -75,6 +136,9 @@ def records_of(data: bytes) -> list[Mapping[str, Any]]:
             raise
         document = [parse_json(line) for line in lines]
     if isinstance(document, dict):
+        rows = _of_lists(document)
+        if rows:
+            return rows
         lists = [v for v in document.values() if _is_list_of_objects(v)]
         if len(lists) == 1:
             return lists[0]

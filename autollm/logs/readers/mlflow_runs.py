@@ -41,7 +41,8 @@ ROLES: dict[str, Role] = {
     "end_time": "time",
     "runtime_s": "cost",
 }
-_SHOWN_TAGS = frozenset({"mlflow.parentRunId", "mlflow.note.content"})
+PARENT = "mlflow.parentRunId"
+_SHOWN_TAGS = frozenset({PARENT, "mlflow.note.content"})
 """Of MLflow's own tags; the others say where and by whom a run was started."""
 
 
@@ -72,6 +73,24 @@ def new_builder(file_format: str = "mlflow") -> RelationBuilder:
     builder = RelationBuilder(file_format, "run_id")
     builder.roles.update(ROLES)
     return builder
+
+
+def add_mlflow_runs(
+    builder: RelationBuilder, runs: Iterable[MlflowRun], file: str
+) -> None:
+    """The rows of all runs but those that only hold others together: a sweep's parent
+    logged nothing of its own.
+    """
+    runs = list(runs)
+    parents = {run.tags.get(PARENT) for run in runs}
+    n_empty = 0
+    for run in runs:
+        if run.run_id in parents and not run.metrics:
+            n_empty += 1
+        else:
+            add_mlflow_run(builder, run, file)
+    if n_empty:
+        builder.note(f"{n_empty} parent runs without a metric are left out")
 
 
 def add_mlflow_run(builder: RelationBuilder, run: MlflowRun, file: str) -> None:
@@ -165,8 +184,7 @@ def read_mlflow_tables(
         run = runs.get(str(row.get("run_uuid")))
         if run is not None:
             _take_metric(builder, run, row, last_at)
-    for run in runs.values():
-        add_mlflow_run(builder, run, file)
+    add_mlflow_runs(builder, runs.values(), file)
     return builder.relation()
 
 

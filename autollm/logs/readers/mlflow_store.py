@@ -31,7 +31,7 @@ from autollm.logs.readers.fetched import (
 from autollm.logs.readers.mlflow_runs import (
     MlflowRun,
     add_mlflow_point,
-    add_mlflow_run,
+    add_mlflow_runs,
     new_builder,
     stored_value,
 )
@@ -106,8 +106,7 @@ class MlflowFolderReader:
             _take_file(builder, run, kind, name, file)
         if deleted:
             builder.note(f"{len(deleted)} deleted runs are left out")
-        for run in runs.values():
-            add_mlflow_run(builder, run, opened.name)
+        add_mlflow_runs(builder, runs.values(), opened.name)
         return [builder.relation()]
 
 
@@ -230,8 +229,7 @@ class MlflowFetchedReader:
                 metric = str(record.get("metric"))
                 at_ms = number(record.get("at_ms"))
                 add_mlflow_point(builder, run, metric, value, step, at_ms)
-        for run in runs.values():
-            add_mlflow_run(builder, run, "runs.jsonl")
+        add_mlflow_runs(builder, runs.values(), "runs.jsonl")
         return [builder.relation()]
 
 

@@ -1,5 +1,5 @@
-"""Optuna trials as a relation: from the tables of its RDB storage, or from its journal
-file (a JSON operation a line).
+"""Optuna trials as a relation, and those of its RDB storage (optuna_journal.py reads its
+journal file).
 
 Columns are spelled as `study.trials_dataframe()` spells them: `number`, `value` (or
 `values_0` ...), `params_lr`, `user_attrs_n_params`, `state`. With several studies in one
@@ -9,10 +9,8 @@ Rules
 - A parameter is given as the objective saw it: categories by name, integers whole.
 - What was reported while a trial ran is its history, the metric `intermediate_value`.
 - A pruned trial's value is the last that it reported, as Optuna sets it.
-- Trials of a journal are numbered by counting: after a line that cannot be read nothing
-  can be told for sure, so the lines from there on are set aside.
 
-Invariant: every line (or row) is applied or set aside.
+Invariant: every row is applied or set aside.
 """
 
 from __future__ import annotations
@@ -30,11 +28,8 @@ from autollm.logs.readers.rows import (
     number,
     whole_number,
 )
-from autollm.logs.reading import iter_lines
-from autollm.logs.relation import OpenedFile, Relation, Role
+from autollm.logs.relation import Relation, Role
 
-STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
-"""By the number that a journal writes."""
 _DIRECTIONS = {1: "min", 2: "max", "MINIMIZE": "min", "MAXIMIZE": "max"}
 _NON_FINITE = {"INF_POS": "inf", "INF_NEG": "-inf", "NAN": "nan"}
 CURVE = "intermediate_value"
@@ -109,7 +104,7 @@ def param_value(internal: Any, distribution: Any) -> Any:
     return number(internal)
 
 
-def _add_trials(
+def add_trials(
     builder: RelationBuilder,
     studies: Mapping[int, Study],
     trials: Iterable[Trial],
@@ -207,7 +202,7 @@ def read_optuna_tables(
                 take(trial, row)
             except RecordError as error:
                 builder.add_bad(builder.n_lines, f"{table}: {error}", repr(row))
-    _add_trials(builder, studies, trials.values(), file)
+    add_trials(builder, studies, trials.values(), file)
     return builder.relation()
 
 
@@ -236,8 +231,8 @@ def _trials(tables: Tables, builder: RelationBuilder) -> dict[Any, Trial]:
         counted[study] = counted.get(study, -1) + 1
         trial = Trial(study, whole_number(row.get("number")) or counted[study])
         trial.state = str(row.get("state"))
-        trial.started = _text(row.get("datetime_start"))
-        trial.completed = _text(row.get("datetime_complete"))
+        trial.started = text_of(row.get("datetime_start"))
+        trial.completed = text_of(row.get("datetime_complete"))
         value = number(row.get("value"))  # up to Optuna 2.3
         if value is not None:
             trial.values[0] = value
@@ -245,7 +240,7 @@ def _trials(tables: Tables, builder: RelationBuilder) -> dict[Any, Trial]:
     return trials
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
@@ -284,172 +279,3 @@ _TAKERS = {
     "trial_intermediate_values": _take_reported,
     "trial_user_attributes": _take_attr,
 }
-
-
-class OptunaJournalReader:
-    """Optuna's journal file."""
-
-    format = "optuna-journal"
-
-    def matches(self, name: str, head: bytes) -> bool:
-        """See `FileReader.matches`."""
-        return head.startswith(b'{"op_code":') and b'"worker_id"' in head[:400]
-
-    def read(self, opened: OpenedFile) -> Iterable[Relation]:
-        """See `FileReader.read`."""
-        builder = RelationBuilder(self.format)
-        builder.roles.update(ROLES)
-        journal = _Journal()
-        is_sure = True
-        with opened.open() as stream:
-            for line in iter_lines(stream):
-                builder.n_lines += 1
-                if not is_sure:
-                    reason = "a line after one that cannot be read: trials are counted"
-                    builder.add_bad(builder.n_lines, reason, line)
-                    continue
-                try:
-                    journal.apply(parse_object(line, "a line"), builder.n_lines)
-                except RecordError as error:
-                    builder.add_bad(builder.n_lines, str(error), line)
-                    is_sure = False
-        _add_trials(builder, journal.studies, journal.trials, opened.name)
-        return [builder.relation()]
-
-
-class _Journal:
-    """The operations so far, applied as Optuna applies them."""
-
-    def __init__(self) -> None:
-        self.studies: dict[int, Study] = {}
-        self.trials: list[Trial] = []
-        self._n_studies = 0
-        self._n_trials_of: dict[int, int] = {}
-        self._operations = {
-            0: self._create_study,
-            1: self._delete_study,
-            4: self._create_trial,
-            5: self._set_param,
-            6: self._set_state,
-            7: self._report,
-            8: self._set_user_attr,
-        }
-
-    def apply(self, operation: dict[str, Any], line: int) -> None:
-        """One line.
-
-        Raises:
-            RecordError: it is no operation.
-        """
-        code = operation.get("op_code")
-        if not isinstance(code, int):
-            raise RecordError(f"op_code {code!r:.40}, expected a number")
-        take = self._operations.get(code)
-        if take is not None:
-            take(operation, line)
-
-    def _create_study(self, operation: dict[str, Any], line: int) -> None:
-        name = str(operation.get("study_name"))
-        if name in {study.name for study in self.studies.values()}:
-            return
-        directions = operation.get("directions")
-        study = Study(name)
-        if isinstance(directions, list):
-            study.directions = dict(enumerate(directions))
-        self.studies[self._n_studies] = study
-        self._n_studies += 1
-
-    def _delete_study(self, operation: dict[str, Any], line: int) -> None:
-        self.studies.pop(_index(operation, "study_id"), None)
-
-    def _create_trial(self, operation: dict[str, Any], line: int) -> None:
-        study = _index(operation, "study_id")
-        if study not in self.studies:
-            return
-        trial = Trial(study, self._n_trials_of.get(study, 0), line=line)
-        self._n_trials_of[study] = trial.number + 1
-        trial.state = _state(operation.get("state", 0))
-        trial.started = _text(operation.get("datetime_start"))
-        trial.completed = _text(operation.get("datetime_complete"))
-        distributions = _object(operation, "distributions")
-        for name, internal in _object(operation, "params").items():
-            trial.params[name] = param_value(internal, distributions.get(name))
-        trial.user_attrs.update(_object(operation, "user_attrs"))
-        for step, value in _object(operation, "intermediate_values").items():
-            _report(trial, step, value, line)
-        _set_values(trial, operation.get("values"))
-        if not trial.values:
-            _set_values(trial, [operation.get("value")])
-        self.trials.append(trial)
-
-    def _open_trial(self, operation: dict[str, Any]) -> Trial | None:
-        index = _index(operation, "trial_id")
-        if not 0 <= index < len(self.trials):
-            return None
-        trial = self.trials[index]
-        return trial if trial.state in ("RUNNING", "WAITING") else None
-
-    def _set_param(self, operation: dict[str, Any], line: int) -> None:
-        trial = self._open_trial(operation)
-        if trial is not None:
-            internal = operation.get("param_value_internal")
-            value = param_value(internal, operation.get("distribution"))
-            trial.params[str(operation.get("param_name"))] = value
-
-    def _set_state(self, operation: dict[str, Any], line: int) -> None:
-        trial = self._open_trial(operation)
-        if trial is None:
-            return
-        trial.state = _state(operation.get("state"))
-        trial.started = _text(operation.get("datetime_start")) or trial.started
-        trial.completed = _text(operation.get("datetime_complete"))
-        _set_values(trial, operation.get("values"))
-
-    def _report(self, operation: dict[str, Any], line: int) -> None:
-        trial = self._open_trial(operation)
-        if trial is not None:
-            value = operation.get("intermediate_value")
-            _report(trial, operation.get("step"), value, line)
-
-    def _set_user_attr(self, operation: dict[str, Any], line: int) -> None:
-        trial = self._open_trial(operation)
-        if trial is not None:
-            trial.user_attrs.update(_object(operation, "user_attr"))
-
-
-def _index(operation: dict[str, Any], name: str) -> int:
-    value = operation.get(name)
-    if not isinstance(value, int):
-        raise RecordError(f"{name} {value!r:.40}, expected a number")
-    return value
-
-
-def _object(operation: dict[str, Any], name: str) -> dict[str, Any]:
-    value = operation.get(name, {})
-    if not isinstance(value, dict):
-        raise RecordError(f"{name} {value!r:.40}, expected an object")
-    return value
-
-
-def _state(value: Any) -> str:
-    if not isinstance(value, int) or not 0 <= value < len(STATES):
-        raise RecordError(
-            f"state {value!r:.40}, expected 0 to {len(STATES) - 1}"
-        )
-    return STATES[value]
-
-
-def _set_values(trial: Trial, values: Any) -> None:
-    if not isinstance(values, list):
-        return
-    for objective, value in enumerate(values):
-        as_number = number(value)
-        if as_number is not None:
-            trial.values[objective] = as_number
-
-
-def _report(trial: Trial, step: Any, value: Any, line: int) -> None:
-    as_number = number(value)
-    at_step = int(step) if isinstance(step, str) and step.isdigit() else step
-    if as_number is not None:
-        trial.reported.append((whole_number(at_step), as_number, line))

@@ -11,9 +11,7 @@ Invariant: nothing is lost between what a reader adds and what `relation()` give
 from __future__ import annotations
 
 import math
-import mmap
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, Literal
 
@@ -21,6 +19,7 @@ import pyarrow as pa
 
 from autollm.core.errors import RecordError
 from autollm.core.records import canonical_json
+from autollm.logs.readers.spilled_points import SpilledPoints
 from autollm.logs.reading import quote
 from autollm.logs.relation import (
     FILE_COLUMN,
@@ -39,8 +38,6 @@ MAX_COLUMNS = 10_000
 MAX_DEPTH = 20
 """Of nested settings; what is deeper stands as JSON text in one cell."""
 _CHUNK_POINTS = 65_536
-MAX_BATCHES = 30
-"""Some 2 million points, about 200 MB; a log of 1 GB holds 50 million."""
 _CHECKPOINT_PART = re.compile(
     r"(checkpoints?|ckpts?|weights|latest|last|final|best)?([-_.]?(step|iter|epoch|global_step)?"
     r"[-_=]?\d+)?(\.(pt|pth|ckpt|bin|safetensors))?",
@@ -333,46 +330,6 @@ class RelationBuilder:
             pa.RecordBatch.from_arrays(arrays, schema=POINTS_SCHEMA)
         )
         self._waiting = []
-
-
-class SpilledPoints:
-    """Points in the order added: the first MAX_BATCHES of them in memory, beyond that
-    all of them in a file without a name, of which pages are mapped as they are read.
-    """
-
-    def __init__(self) -> None:
-        self._batches: list[pa.RecordBatch] = []
-        self._file: IO[bytes] | None = None
-        self._writer: pa.ipc.RecordBatchFileWriter | None = None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Append a batch."""
-        if self._writer is None:
-            self._batches.append(batch)
-            if len(self._batches) <= MAX_BATCHES:
-                return
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its points
-            sink = pa.PythonFile(self._file, "w")
-            self._writer = pa.ipc.new_file(sink, POINTS_SCHEMA)
-            for earlier in self._batches:
-                self._writer.write_batch(earlier)
-            self._batches = []
-        else:
-            self._writer.write_batch(batch)
-
-    def table(self) -> pa.Table | None:
-        """All points; None where there are none. Nothing is added afterwards."""
-        if self._writer is None or self._file is None:
-            batches = self._batches
-            return (
-                pa.Table.from_batches(batches, POINTS_SCHEMA)
-                if batches
-                else None
-            )
-        self._writer.close()
-        self._file.flush()
-        pages = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all()
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -1,34 +1,10 @@
-"""Text logs: what training scripts print, by small files of patterns.
-
-A format is a TOML file, shipped (`text_formats/`) or a user's own
-(`<home>/readers/*.toml`), of `autollm.text_log/1`:
-
-    schema = "autollm.text_log/1"
-    format = "nanogpt"
-    recognize = ["step {step}: train loss {x}, val loss {x}"]   # one of them in the head
-
-    [[settings]]                      # lines that give one setting each
-    line = "Overriding: {name:word} = {value:text}"
-    between = ["- arguments -", "- end of arguments -"]         # optional marks
-
-    [[points]]                        # lines that give values at a step
-    line = "step {step}: train loss {train/loss}, val loss {val/loss}"
-    pairs = { separator = "|", assign = ":" }                   # optional: `name: value` after
-    prefix = "validation "                                      # optional, before each name
-
-    [[results]]                       # lines that give a result of the run
-    line = "peak memory: {peak_mib}MiB"
-
-A line is text with places in braces, searched for anywhere in a log's line; a space
-stands for any number of them. `{name}` is a number and becomes the metric of that name,
-`{step}` the step, `{tokens}` the tokens, `{wall_time_s}` or `{wall_time_ms}` the clock;
-`{_}` is a number that is passed over; `{name:word}` is a word, `{name:text}` the rest of
-the line. It is no regular expression: each place is matched in one way only, so that no
-line can take long, and lines beyond MAX_LINE characters are not searched.
+"""Text logs: what training scripts print, by formats (text_patterns.py) or, where none of
+them fits, as pairs of names and numbers (printed_log.py).
 
 Rules: those of curves (restarts, the last value is the result). Lines that no pattern
 fits are what a script says besides: they are read and say nothing. The configuration
-file beside a log (config.json, args.yaml ...) is its settings.
+file beside a log (config.json, args.yaml ...) is its settings. Of processes that print
+into one log (`[rank1]: step 10 ...`) the first one's lines count.
 
 Invariant: time grows with the length of the log alone.
 """
@@ -36,38 +12,39 @@ Invariant: time grows with the length of the log alone.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
+from autollm.logs.readers.printed_log import (
+    Printed,
+    is_printed_log,
+    step_name_of,
+)
 from autollm.logs.readers.rows import (
     FORKED_FROM,
     RelationBuilder,
     run_of_checkpoint,
 )
 from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
+from autollm.logs.readers.text_patterns import (
+    MAX_LINE,
+    Pairs,
+    TextFormat,
+    compile_line,
+    format_of,
+    shipped_formats,
+)
 from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
-MAX_LINE = 8_192
-"""Characters of a line that are searched; Megatron's take some 500."""
 _MAX_SETTINGS = 5_000
-_HEAD_LINES = 2_000  # of the first 64 KiB, searched for what tells the format
-_NUMBER = (
-    r"[-+]?+(?:(?:\d++(?:,\d{3})*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d++)?+"
-    r"|[nN]a[nN]|[iI]nf(?:inity)?+)"
+_RANK = re.compile(
+    r"\s*\[?\s*(?:rank|default|worker|gpu)\s*[:=]?\s*(\d+)\s*\]?[:\s]",
+    re.IGNORECASE,
 )
-_PLACES = {"": _NUMBER, "word": r"[^\s=:,|]++", "text": r".*+"}
-_PLACE = re.compile(r"\{([^{}:]+)(?::(word|text))?\}")
 _CLOCKS = {"wall_time_s": 1.0, "wall_time_ms": 1e-3}
 _LOG_NAME = re.compile(r"[^/]+\.(log|out|txt)")
 _LOG_OF_A_RUN = re.compile(
@@ -77,149 +54,6 @@ _LOG_OF_A_RUN = re.compile(
 _OTHER_LOGS = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|db|ya?ml|wandb)$|tfevents"
 )
-
-
-class Pairs(BaseModel):
-    """`name: value` pairs after what the line's pattern found."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    separator: str = Field(min_length=1, max_length=8)
-    assign: str = Field(min_length=1, max_length=8)
-
-
-class SettingLine(BaseModel):
-    """A line that gives one setting."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
-    between: tuple[str, str] | None = None
-
-
-class PointLine(BaseModel):
-    """A line that gives values at a step."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
-    pairs: Pairs | None = None
-    prefix: str = ""
-
-
-class ResultLine(BaseModel):
-    """A line that gives results of the run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
-
-
-class TextFormat(BaseModel):
-    """A format of text logs: see the module."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True
-    )
-    schema_name: str = Field(alias="schema", pattern=r"^autollm\.text_log/1$")
-    format: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")
-    recognize: tuple[str, ...] = Field(min_length=1, max_length=20)
-    settings: tuple[SettingLine, ...] = ()
-    points: tuple[PointLine, ...] = Field(min_length=1, max_length=50)
-    results: tuple[ResultLine, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Pattern:
-    """A compiled line and the names of its places, in order."""
-
-    regex: re.Pattern[str]
-    names: tuple[str, ...]
-
-    def find(self, line: str) -> tuple[dict[str, str], str] | None:
-        """The texts at the places, and what follows."""
-        found = self.regex.search(line)
-        if found is None:
-            return None
-        texts = dict(zip(self.names, found.groups(), strict=True))
-        texts.pop("_", None)
-        return texts, line[found.end() :]
-
-
-@cache
-def _compile(line: str) -> _Pattern:
-    """Literal text and places; every place matches in one way (possessive)."""
-    parts = []
-    names = []
-    at = 0
-    for place in _PLACE.finditer(line):
-        parts.append(_literal(line[at : place.start()]))
-        parts.append(f"({_PLACES[place[2] or '']})")
-        names.append(place[1])
-        at = place.end()
-    parts.append(_literal(line[at:]))
-    return _Pattern(re.compile("".join(parts)), tuple(names))
-
-
-def _literal(text: str) -> str:
-    """Text as it stands; a space fits any number of them, dots of a dump any number."""
-    escaped = re.escape(text).replace(r"\ ", " ")
-    escaped = re.sub(r"(?:\\\.){3,}", r"\\.++", escaped)
-    return re.sub(r" +", r"\\s*+", escaped)
-
-
-def parse_format(data: bytes, name: str) -> TextFormat:
-    """A format file.
-
-    Raises:
-        RecordError: it is no TOML, or not what the schema says.
-    """
-    try:
-        return TextFormat.model_validate(tomllib.loads(data.decode("utf-8")))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecordError(
-            f"{name} is not TOML: {error}. Fix: correct it."
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(
-            f"{name}: {where}: {first['msg']}, got {first['input']!r:.80}. Expected a "
-            "format of schema autollm.text_log/1. Fix: correct it, or take the file away."
-        ) from None
-
-
-@cache
-def shipped_formats() -> tuple[TextFormat, ...]:
-    """The formats that come with autollm, by name."""
-    folder = resources.files("autollm.logs.readers") / "text_formats"
-    found = []
-    for path in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if path.name.endswith(".toml"):
-            found.append(parse_format(path.read_bytes(), path.name))
-    return tuple(found)
-
-
-def own_formats(folder: Path) -> tuple[TextFormat, ...]:
-    """A user's formats, `<home>/readers/*.toml`, by name.
-
-    Raises:
-        RecordError: one of them is wrong.
-    """
-    found = []
-    for path in sorted(folder.glob("*.toml")):
-        found.append(parse_format(path.read_bytes(), path.name))
-    return tuple(found)
-
-
-def format_of(head: bytes, formats: Sequence[TextFormat]) -> TextFormat | None:
-    """The format whose marks stand in these first bytes; the first one that fits."""
-    if b"\x00" in head:
-        return None
-    text = head.decode("utf-8", "replace")
-    lines = [line[:MAX_LINE] for line in text.splitlines()[:_HEAD_LINES]]
-    for candidate in formats:
-        patterns = [_compile(mark) for mark in candidate.recognize]
-        for line in lines:
-            if any(pattern.regex.search(line) for pattern in patterns):
-                return candidate
-    return None
 
 
 class TextLogReader:
@@ -232,7 +66,8 @@ class TextLogReader:
 
     def matches(self, name: str, head: bytes) -> bool:
         """See `FileReader.matches`."""
-        return format_of(head, self._formats) is not None
+        is_known = format_of(head, self._formats) is not None
+        return is_known or is_printed_log(name, head)
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`.
@@ -308,15 +143,72 @@ def read_text(
     with opened.open() as stream:
         head = stream.read(2**16)
     chosen = format_of(head, formats)
-    if chosen is None:
+    if chosen is not None:
+        text = _Text(builder, chosen, run, opened.name)
+    elif is_printed_log(opened.name, head):
+        step = step_name_of(head)
+        text = _PrintedText(builder, step, run, opened.name)
+    else:
         builder.note(f"{opened.name}: no known text format")
         return False
-    text = _Text(builder, chosen, run, opened.name)
     with opened.open() as stream:
         for line_number, line in enumerate(iter_lines(stream), start=1):
             builder.n_lines += 1
             text.take(line, line_number)
     return text.finish(known)
+
+
+class _PrintedText:
+    """The lines of a log of no known format."""
+
+    def __init__(
+        self, builder: RelationBuilder, step: str, run: str, file: str
+    ) -> None:
+        self._builder, self._file = builder, file
+        self._collector = CurveCollector(builder, CurveLayout(step), run)
+        self._printed = Printed()
+        self._ranks = _FirstRank()
+        self._cells: dict[str, Any] = {}
+        builder.note(
+            f"{run}: read as lines of names and numbers, which count by {step}"
+        )
+
+    def take(self, raw: bytes, line_number: int) -> None:
+        """One line."""
+        line = raw.decode("utf-8", "replace")
+        if self._ranks.is_other(line):
+            return
+        row = self._printed.point(line)
+        if row is not None:
+            self._collector.add(row, line_number)
+        elif self._collector.is_empty and len(self._cells) < _MAX_SETTINGS:
+            for name, value in self._printed.settings(line).items():
+                self._cells[f"args.{name}"] = value
+
+    def finish(self, known: Mapping[str, Any]) -> bool:
+        """The run's row; False where no line was a point."""
+        if self._collector.is_empty:
+            return False
+        for column in self._cells:
+            self._builder.roles[column] = "setting"
+        self._collector.finish(self._file, {**known, **self._cells})
+        return True
+
+
+class _FirstRank:
+    """Which of several processes' lines count: those of the first that printed."""
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+
+    def is_other(self, line: str) -> bool:
+        """Whether a line is another process's."""
+        found = _RANK.match(line)
+        if found is None:
+            return False
+        if self._first is None:
+            self._first = found[1]
+        return found[1] != self._first
 
 
 class _Text:
@@ -332,11 +224,12 @@ class _Text:
             builder, CurveLayout("step", time="wall_time_s"), run
         )
         self._settings = [
-            (_compile(s.line), s.between) for s in chosen.settings
+            (compile_line(s.line), s.between) for s in chosen.settings
         ]
-        self._points = [(_compile(p.line), p) for p in chosen.points]
-        self._results = [_compile(result.line) for result in chosen.results]
+        self._points = [(compile_line(p.line), p) for p in chosen.points]
+        self._results = [compile_line(result.line) for result in chosen.results]
         self._inside: set[tuple[str, str]] = set()
+        self._ranks = _FirstRank()
         self._cells: dict[str, Any] = {}
         self._found: dict[str, Any] = {}
         builder.note(f"{run}: read as {chosen.format}")
@@ -346,6 +239,8 @@ class _Text:
         if len(raw) > MAX_LINE:
             return  # longer than any line that a pattern means
         line = raw.decode("utf-8", "replace")
+        if self._ranks.is_other(line):
+            return
         if not self._take_point(line, line_number):
             self._take_setting(line)
             self._take_result(line)

@@ -177,6 +177,39 @@ def plain_folder():
     return Subject("run-folder", reader, OpenedFolder("sweep/a", opened))
 
 
+def bare_folder():
+    """A folder of one metrics file."""
+    listing = ["metrics.csv"]
+    data = b"step,loss\n" + b"".join(b"%d,3.%d\n" % (i, i) for i in range(9))
+    reader = next(r for r in folder_readers() if r.matches_folder(listing))
+    files = {"metrics.csv": Opened("metrics.csv", data)}
+    return Subject("bare-curve", reader, OpenedFolder("sweep/b", files))
+
+
+def text_files():
+    """Files that people write by hand, or scripts print: by name."""
+    rows = "".join(
+        f"| r{i} | {i / 9:.3f} | **{3 - i / 9:.3f}** |\n" for i in range(9)
+    )
+    lines = "".join(
+        f"step={i} loss={3 - i / 9:.3f} lr=1e-3\n" for i in range(9)
+    )
+    history = {"loss": [3, 2.5, 2.25], "val_loss": [3.1, 2.6, 2.4]}
+    return {
+        "results.md": f"# T\n\n| run | lr | loss |\n|---|---|---|\n{rows}",
+        "printed.log": f"Namespace(lr=0.001, bs=8)\n{lines}",
+        "history.json": json.dumps(history),
+    }
+
+
+def written_by_hand():
+    """The reader of each of them."""
+    for name, text in text_files().items():
+        opened = Opened(name, text.encode())
+        readers = (r for r in file_readers() if r.matches(name, opened.data))
+        yield Subject(name, next(readers), opened)
+
+
 def lines_of(records):
     head = {"schema": "autollm.fetched/1"}
     return b"".join(json.dumps(r).encode() + b"\n" for r in (head, *records))
@@ -195,7 +228,7 @@ def json_document():
 
 def subjects():
     """A reader and an input each: every folder and file reader is among them."""
-    found = [*fetched(), plain_folder()]
+    found = [*fetched(), plain_folder(), bare_folder(), *written_by_hand()]
     for place in FOLDERS:
         listing = listing_of(FIXTURES / place)
         reader = next(r for r in folder_readers() if r.matches_folder(listing))

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers import rows
+from autollm.logs.readers import rows, spilled_points
 from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
@@ -78,7 +78,7 @@ def test_metric_role__clocks_and_rates__are_measured():
 
 @pytest.mark.parametrize("n_points", [0, 1, 200_000, 700_000])
 def test_builder__many_points__are_all_there_in_order(n_points, monkeypatch):
-    monkeypatch.setattr(rows, "MAX_BATCHES", 4)
+    monkeypatch.setattr(spilled_points, "MAX_BATCHES", 4)
     builder = RelationBuilder("x", "run")
     for i in range(n_points):
         builder.add_point("a", "loss", i / 2, i, line=i)

@@ -1,0 +1,152 @@
+"""Logs of no known format: lines of names and numbers, as people print them.
+
+    Step: 100, Train Loss: 2.31, LR: 1.00e-04          step=100 loss=2.31 lr=1e-4
+    {'loss': 2.31, 'learning_rate': 1e-4, 'epoch': .1}   Epoch 3 | valid_loss: 2.35
+    Epoch 1/10                                          (Keras: the metrics follow)
+    100/100 [====] - 3s 30ms/step - loss: 2.31 - val_loss: 2.35
+
+A line is a point where it names a count (step, iteration, epoch) and a metric; a count
+on a line of its own holds until the next. Settings are what stands in a `Namespace(...)`,
+behind `--name`, or in a dictionary before the first point.
+
+Invariant: a log is taken for one only where LEAST_POINTS lines of its head are points.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from autollm.core.errors import RecordError
+from autollm.logs.readers.curves import STEP_NAMES
+from autollm.logs.readers.documents import parse_mapping_text
+from autollm.logs.readers.rows import flat_cells
+from autollm.logs.readers.text_patterns import MAX_LINE
+
+LEAST_POINTS = 3
+SUFFIXES = (".log", ".txt", ".out")
+_NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)\b"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = re.compile(
+    r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?|\b(?:INFO|DEBUG|WARN(?:ING)?)\b"
+)
+_COUNT = re.compile(
+    r"(?<![A-Za-z])(?P<name>(?:global|train|training|optimizer)?[ _]?"
+    r"(?:step|iteration|iter|update|epoch))s?['\"]?\s*[:=#\[(]*\s*"
+    r"(?P<at>\d[\d,]*(?:\.\d+)?)(?![\w.])",
+    re.IGNORECASE,
+)
+_EQUALS = re.compile(
+    r"(?<![\w./-])(?P<name>(?:(?:train|val|valid|validation|eval|test) )?"
+    r"[A-Za-z][\w./-]*)\s?=\s?"
+    rf"(?P<value>{_NUMBER})",
+    re.IGNORECASE,
+)
+_COLON = re.compile(
+    rf"(?<![\w./()-])(?P<name>[A-Za-z][\w./()-]*(?: [A-Za-z][\w./()-]*){{0,2}})['\"]?\s*:\s*"
+    rf"(?P<value>{_NUMBER})",
+    re.IGNORECASE,
+)
+_NAKED = re.compile(
+    r"(?<![A-Za-z])(?P<name>(?:[A-Za-z]+[ _/])?(?:loss|ppl|perplexity|acc|accuracy|bpb|nll))\s+"
+    rf"(?P<value>{_NUMBER})",
+    re.IGNORECASE,
+)
+_METRIC = re.compile(
+    r"(?<![a-z])(?:loss|ppl|perplexity|acc(?:uracy)?|bpb|nll|reward|f1|score|bleu|rouge)"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"[,|;]\s|\s-\s|\s{2,}|\t")
+_NAMESPACE = re.compile(r"\bNamespace\((.*)\)")
+_OPTION = re.compile(r"(?<!\S)--([A-Za-z][\w.-]*)[= ]([^\s-]\S*)")
+_ASSIGNED = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,]+)")
+
+
+def is_printed_log(name: str, head: bytes) -> bool:
+    """Whether a file of this name begins as such a log."""
+    if not name.lower().endswith(SUFFIXES) or b"\x00" in head:
+        return False
+    printed = Printed()
+    n_points = 0
+    for line in head.decode("utf-8", "replace").split("\n"):
+        n_points += printed.point(line) is not None
+        if n_points >= LEAST_POINTS:
+            return True
+    return False
+
+
+def step_name_of(head: bytes) -> str:
+    """The finest count that stands in the first points of a log."""
+    printed = Printed()
+    names: set[str] = set()
+    for line in head.decode("utf-8", "replace").split("\n"):
+        names |= (printed.point(line) or {}).keys()
+    return next((name for name in STEP_NAMES if name in names), "epoch")
+
+
+class Printed:
+    """The lines of one log, in order."""
+
+    def __init__(self) -> None:
+        self._count: dict[str, float] = {}
+
+    def point(self, line: str) -> dict[str, Any] | None:
+        """The values of a line, its counts among them; None where it is no point."""
+        plain = _plain(line)
+        counts = dict(_counts(plain))
+        values = dict(_values(plain))
+        is_point = any(_METRIC.search(name) for name in values)
+        if counts:
+            self._count = counts
+        if not is_point or not self._count:
+            return None
+        return {**values, **self._count}
+
+    @staticmethod
+    def settings(line: str) -> dict[str, Any]:
+        """Settings that a line prints as such."""
+        plain = _plain(line)
+        found: dict[str, Any] = {}
+        namespace = _NAMESPACE.search(plain)
+        if namespace:
+            for name, value in _ASSIGNED.findall(namespace[1]):
+                found[name] = value.strip().strip("'\"")
+        for name, value in _OPTION.findall(plain):
+            found[name.replace("-", "_")] = value
+        brace = plain.find("{")
+        if brace >= 0 and not found:
+            try:
+                found = flat_cells(parse_mapping_text(plain[brace:]) or {})
+            except RecordError:
+                return {}
+        return found
+
+
+def _plain(line: str) -> str:
+    """A line without colours and moments; of a progress bar what it showed last."""
+    last = line.rstrip("\r\n").rpartition("\r")[2][:MAX_LINE]
+    return _NOISE.sub("  ", _COLOUR.sub("", last))
+
+
+def _counts(line: str) -> Iterator[tuple[str, float]]:
+    for match in _COUNT.finditer(line):
+        name = match["name"].strip().lower().replace(" ", "_")
+        yield name, _number(match["at"])
+
+
+def _values(line: str) -> Iterator[tuple[str, float]]:
+    for segment in _SEPARATOR.split(line):
+        found = [*_EQUALS.finditer(segment), *_COLON.finditer(segment)]
+        if not any(_METRIC.search(match["name"]) for match in found):
+            found += _NAKED.finditer(segment)
+        for match in found:
+            name = match["name"].strip()
+            if _COUNT.match(f"{name} 1") is None:
+                yield name, _number(match["value"])
+
+
+def _number(text: str) -> float:
+    plain = text.replace(",", "").rstrip(".")
+    return int(plain) if plain.lstrip("+-").isdecimal() else float(plain)
