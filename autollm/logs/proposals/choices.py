@@ -188,8 +188,6 @@ def _texts(roles: Roles) -> None:
             roles.give(name, "label", "text that differs in every row")
         elif column.n_distinct > max(MOST_TEXTS, n_rows / 10):
             roles.give(name, "label", f"text of {column.n_distinct} values")
-        elif column.name.is_a("size_word") and not roles.is_setting(name):
-            continue
 
 
 def _together(roles: Roles) -> None:

@@ -221,18 +221,6 @@ def two_clusters(column: Column) -> float | None:
     return next(near, None)
 
 
-def is_proportional(a: Column, b: Column, tolerance: float = 0.01) -> bool:
-    """Whether one column is the other one times a constant, within `tolerance`."""
-    pairs = []
-    for x, y in zip(a.numbers, b.numbers, strict=True):
-        if x and y and math.isfinite(x) and math.isfinite(y):
-            pairs.append(x / y)
-    if len(pairs) < len(a.cells) or not pairs or a.n_distinct < 2:
-        return False
-    low, high = min(pairs), max(pairs)
-    return low > 0 and high / low <= 1 + tolerance
-
-
 def looks_chosen(column: Column) -> bool:
     """Whether the values of a number are those of a sweep: they repeat, or they are
     round, or they keep a regular distance.

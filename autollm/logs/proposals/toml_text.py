@@ -14,8 +14,6 @@ from typing import Any
 MARK = "CORRECT THIS"
 """Stands where a person must look."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_WIDTH = 100
-
 Path = tuple[str | int, ...]
 
 

@@ -25,6 +25,9 @@ from autollm.logs.readers.rows import RelationBuilder, flat_cells
 from autollm.logs.reading import decode_line, iter_lines
 from autollm.logs.relation import OpenedFile, Relation
 
+_LEAST_WHOLE = 0.8
+"""Share of the first lines that are objects."""
+
 
 class CurveJsonlReader:
     """JSON lines whose objects are steps, Ray Tune's `result.json` among them."""
@@ -36,12 +39,13 @@ class CurveJsonlReader:
         if not head.lstrip().startswith(b"{") or b'"kind"' in head[:200]:
             return False
         rows = []
-        for line in whole_lines(head)[:MAX_SNIFFED]:
+        lines = whole_lines(head)[:MAX_SNIFFED]
+        for line in lines:
             try:
                 rows.append(flat_row(parse_object(line, "a line")))
-            except RecordError:
-                return False
-        if not rows:
+            except RecordError:  # a job that was killed leaves half a line
+                continue
+        if len(rows) < _LEAST_WHOLE * len(lines) or not rows:
             return False
         if "training_iteration" in rows[0]:
             return True

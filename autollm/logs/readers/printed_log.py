@@ -148,5 +148,6 @@ def _values(line: str) -> Iterator[tuple[str, float]]:
 
 
 def _number(text: str) -> float:
-    plain = text.replace(",", "").rstrip(".")
-    return int(plain) if plain.lstrip("+-").isdecimal() else float(plain)
+    number = float(text.replace(",", "").rstrip("."))
+    is_exact = number.is_integer() and abs(number) < 2**53
+    return int(number) if is_exact else number

@@ -206,9 +206,11 @@ class _Rows:
         """Whether a cell may begin or end with a space."""
         if b'"' in data:
             return True
+        mark = self._dialect.separator.encode()
+        if b"\t" in data and mark != b"\t":
+            return True
         if b" " not in data:
             return False
-        mark = self._dialect.separator.encode()
         near = (b" " + mark, mark + b" ", b" \n", b"\n ", b" \r")
         return data[:1] == b" " or any(bytes_ in data for bytes_ in near)
 
