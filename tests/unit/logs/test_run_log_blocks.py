@@ -243,6 +243,5 @@ def test_propose__run_log_of_several_blocks__is_told_as_one_curve(
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 300)
     path = write(tmp_path, "r.jsonl", run_bytes("r", n_steps=40))
     found = propose(look_at(path), Said(), "")
-    assert found.mapping is None
     assert "r: train_loss, steps 0 to 390, values -34 to 5" in found.toml
     assert found.toml.count("r: grad_norm") == 1

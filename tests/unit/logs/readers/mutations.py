@@ -2,14 +2,17 @@
 
     python -m tests.unit.logs.readers.mutations --inputs 100000 [--only wandb]
 
-runs the campaign (`make campaign`); the tests run 500 inputs a reader.
+runs the campaign (`make campaign`); the tests run 500 inputs a reader. Tables and raw run
+logs are among them, with blocks so small that every way of reading is taken.
 """
 
 import argparse
 import itertools
 import json
 import random
+import sqlite3
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,17 @@ from pathlib import Path
 from autollm.core.errors import AutoLLMError
 from autollm.logs.readers import file_readers, folder_readers
 from autollm.logs.readers.mlflow_runs import MlflowRun
+from autollm.logs.reading import split_lines
 from autollm.logs.relation import OpenedFolder
+from autollm.logs.tables import blocks, run_log
+from autollm.logs.tables.dialect import encoding_of
+from tests.unit.logs.mapped_rows import TABLES
+from tests.unit.logs.raw_logs import (
+    csv_bytes,
+    json_lines,
+    parquet_bytes,
+    run_bytes,
+)
 from tests.unit.logs.readers.opened import (
     FIXTURES,
     Opened,
@@ -88,12 +101,20 @@ class Subject:
         Errors of the house are what should happen; any other is the caller's to see.
         """
         damaged = self._damaged(rng)
+        n_lines = n_bad = 0
         try:
             for relation in self.reader.read(damaged):
                 check(relation)
                 assert relation.format == self.reader.format
+                n_lines += relation.n_lines
+                n_bad += relation.n_lines_bad
         except AutoLLMError:
             return False
+        # a quote that is not closed is told of after the block in which it stands
+        assert n_lines >= n_bad
+        if self.reader.format in LINES:
+            is_wide = encoding_of(damaged.data).startswith("utf-16")
+            assert is_wide or n_lines == len(split_lines(damaged.data))
         return True
 
     def _damaged(self, rng):
@@ -107,9 +128,13 @@ class Subject:
         return OpenedFolder(self.opened.name, files)
 
 
+LINES = ("csv", "jsonl", "autollm.run/1")
+"""Formats whose physical lines are all told of."""
+
+
 def check(relation):
     """What every relation must hold."""
-    assert relation.n_lines >= relation.n_lines_bad >= 0, relation.bad
+    assert relation.n_lines >= 0 and relation.n_lines_bad >= 0
     assert set(relation.roles) <= set(relation.runs.column_names)
     if relation.runs.num_rows:
         assert {"_file", "_line"} <= set(relation.runs.column_names)
@@ -226,6 +251,61 @@ def json_document():
     return Subject("runs.json", reader, opened)
 
 
+def tables():
+    """The project's own tables and raw run logs."""
+    rows = []
+    for i in range(12):
+        row = {
+            "run": f"r{i}",
+            "lr": 0.1 / (i + 1),
+            "note": "a b",
+            "loss": 2 + i,
+        }
+        rows.append(row)
+    nested = [{"config": {"lr": row["lr"]}, **row} for row in rows]
+    quoted = [{**row, "note": '"a, b"'} for row in rows]
+    inputs = {
+        "csv": csv_bytes(rows) + csv_bytes(quoted).split(b"\n", 1)[1],
+        "jsonl": json_lines(nested),
+        "parquet": parquet_bytes(rows, row_group_size=5),
+        "autollm.run/1": run_bytes("r", n_steps=12),
+    }
+    for name, data in inputs.items():
+        yield Subject(f"table {name}", TABLES[name], Opened(f"t.{name}", data))
+
+
+def small_blocks():
+    """Blocks of a few lines, so that damage stands in some of them and not in others."""
+    blocks.BLOCK_BYTES = 300
+    blocks.LEAF_BYTES = run_log.LEAF_BYTES = 100
+
+
+def small_store():
+    """The tracking store of the fixture with what holds nothing left out: damage hits
+    what is read.
+    """
+    data = opened_file(FIXTURES / "mlflow/mlflow.db.gz").data
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mlflow.db"
+        path.write_bytes(data)
+        store = sqlite3.connect(path, isolation_level=None)
+        listed = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        for (name,) in store.execute(listed).fetchall():
+            (n_rows,) = store.execute(
+                f'SELECT count(*) FROM "{name}"'
+            ).fetchone()
+            if not n_rows and name not in KEPT:
+                store.execute(f'DROP TABLE "{name}"')
+        store.execute("PRAGMA page_size = 512")
+        store.execute("VACUUM")
+        store.close()
+        return Opened("mlflow.db", path.read_bytes())
+
+
+KEPT = ("datasets", "inputs", "input_tags")
+"""Tables without a row that the reader may ask for."""
+
+
 def subjects():
     """A reader and an input each: every folder and file reader is among them."""
     found = [*fetched(), plain_folder(), bare_folder(), *written_by_hand()]
@@ -251,6 +331,15 @@ def subjects():
         r for r in file_readers() if r.matches("result.json", opened.data)
     )
     found.append(Subject("ray/result.json", reader, opened))
+    found += tables()
+    store = small_store()
+    events = sorted((FIXTURES / "tensorboard/lr-0.01").glob("events.*"))
+    for opened in (store, *map(opened_file, events)):
+        reader = next(
+            r for r in file_readers() if r.matches(opened.name, opened.data)
+        )
+        name = "events" if opened is not store else "small mlflow.db"
+        found.append(Subject(f"{name} {opened.name[-15:]}", reader, opened))
     return found
 
 
@@ -299,4 +388,5 @@ if __name__ == "__main__":
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    small_blocks()
     campaign(options.inputs, options.only)
