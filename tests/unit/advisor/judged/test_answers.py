@@ -132,13 +132,13 @@ def test_decision__policy_that_missed_a_question__stands_apart(table, tmp_path):
     assert board.partial == {"random": ("sweep",)}
 
 
-def test_ahead__power_law__is_held_and_rests_on_cheaper_levels_alone(
+def test_ahead__power_law__is_covered_and_rests_on_cheaper_levels_alone(
     table, tmp_path
 ):
     found = ahead(table)
     assert {a.n_seen for a in found} == {3, 4, 5, 6}
     assert all(a.octaves > 0 for a in found)
-    assert np.mean([a.held for a in found]) > 0.8
+    assert np.mean([a.covered for a in found]) > 0.8
     records = Records(str(tmp_path))
     known = forecasts_of([table], records)
     (one,) = forecast_summaries(known)
