@@ -85,8 +85,8 @@ def _parse(project: DbtProject) -> None:
     except DagsterDbtError:
         parsed = False
     if not parsed:
-        said = "\n".join(str(event) for event in parsing.stream_raw_events())
+        output = "\n".join(str(event) for event in parsing.stream_raw_events())
         raise SetupError(
-            f"dbt cannot parse {project.project_dir}: {said[-1500:] or 'no word of it'}. "
+            f"dbt cannot parse {project.project_dir}: {output[-1500:] or 'no word of it'}. "
             "Fix: restore the folder from version control, or mend what dbt names."
         )

@@ -131,9 +131,9 @@ class StepProgress:
 
     def _read(self) -> None:
         """The run's events since the last look."""
-        found = self._instance.get_records_for_run(self._run_id, self._cursor)
-        self._cursor = found.cursor
-        for record in found.records:
+        records = self._instance.get_records_for_run(self._run_id, self._cursor)
+        self._cursor = records.cursor
+        for record in records.records:
             entry = record.event_log_entry
             if entry.dagster_event is not None:
                 self.take(entry.dagster_event, entry.timestamp)
@@ -166,15 +166,15 @@ def longest_durations(
     """Longest duration of each step in the newest runs, in seconds. A step that found
     its work done took no time and is left out.
     """
-    found: dict[str, float] = {}
+    longest: dict[str, float] = {}
     for run in instance.get_runs(limit=n_runs):
         for stats in instance.get_run_step_stats(run.run_id):
             if stats.step_key in steps and stats.end_time and stats.start_time:
-                found[stats.step_key] = max(
-                    found.get(stats.step_key, 0.0),
+                longest[stats.step_key] = max(
+                    longest.get(stats.step_key, 0.0),
                     stats.end_time - stats.start_time,
                 )
-    return {s: seconds for s, seconds in found.items() if seconds > DONE_S}
+    return {s: seconds for s, seconds in longest.items() if seconds > DONE_S}
 
 
 def likely_done(places: Places, settings: Settings) -> set[str]:

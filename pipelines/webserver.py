@@ -77,11 +77,11 @@ class OwnPagesOnly:
 
 
 def _values(scope: Scope, header: bytes) -> list[str]:
-    found = []
+    values = []
     for name, value in scope["headers"]:
         if name.lower() == header:
-            found.append(value.decode("latin-1").lower())
-    return found
+            values.append(value.decode("latin-1").lower())
+    return values
 
 
 def _visits(scope: Scope) -> bool:

@@ -75,17 +75,17 @@ def check_files(folder: str | Path, digest: str = "") -> None:
                 f"{file_sha256(str(path))[:16]}, it was saved with {sha256[:16]}. "
                 f"Fix: {AGAIN}"
             )
-    found = checkpoint_digest(folder) if digest else ""
-    if found != digest:
+    actual = checkpoint_digest(folder) if digest else ""
+    if actual != digest:
         raise CheckpointError(
-            f"{folder} was altered: its digest is {found}, recorded is {digest}. "
+            f"{folder} was altered: its digest is {actual}, recorded is {digest}. "
             f"Fix: {AGAIN}"
         )
 
 
 def _files_of(folder: Path) -> dict[str, str]:
-    found = {}
+    digests = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != METADATA:
-            found[path.name] = file_sha256(str(path))
-    return found
+            digests[path.name] = file_sha256(str(path))
+    return digests

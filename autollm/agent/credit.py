@@ -116,9 +116,9 @@ class TurnCreditTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, *arguments: Any, **named: Any
     ) -> Any:
-        found = super()._get_per_token_logps_and_entropies(*arguments, **named)
-        self._logps = found[0]
-        return found
+        result = super()._get_per_token_logps_and_entropies(*arguments, **named)
+        self._logps = result[0]
+        return result
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         loss = super()._compute_loss(model, inputs)

@@ -92,10 +92,10 @@ def last_complete(folder: Path) -> str | None:
     """The newest checkpoint of an interrupted trainer; halves that a kill left are
     removed.
     """
-    found = sorted(
+    checkpoints = sorted(
         folder.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])
     )
-    for path in reversed(found):
+    for path in reversed(checkpoints):
         state = path / "trainer_state.json"  # written last
         if state.exists() and state.read_bytes().rstrip().endswith(b"}"):
             return str(path)

@@ -110,10 +110,10 @@ def check_trajectories(trajectories: TrajectorySet) -> None:
     assert_no_held_out(
         (r["target"] for r in trajectories.rows), "the set of trajectories"
     )
-    found = _digest(trajectories.rows)
-    if found != trajectories.metadata["digest"]:
+    actual = _digest(trajectories.rows)
+    if actual != trajectories.metadata["digest"]:
         raise CheckpointError(
-            f"trajectories have digest {found}, expected "
+            f"trajectories have digest {actual}, expected "
             f"{trajectories.metadata['digest']}: they were altered. "
             "Fix: simulate them again."
         )

@@ -84,12 +84,12 @@ def parse_turn(text: str) -> Turn:
     as chat servers do.
     """
     text = text.split(END)[0]
-    found = CALL.search(text)
-    if not found:
+    match = CALL.search(text)
+    if not match:
         return Turn(text.strip(), None)
-    thought = text[: found.start()].strip()
+    thought = text[: match.start()].strip()
     try:
-        raw = json.loads(found.group(1))
+        raw = json.loads(match.group(1))
     except (ValueError, RecursionError):  # also digits without end
         return Turn(thought, None)
     well_formed = (
@@ -168,14 +168,14 @@ def submit_call(env: TextEnv) -> Call:
 
 def thought(env: TextEnv) -> str:
     """The computed thought before the next call."""
-    found = [t for t in env.episode.trials if t.row >= 0]
-    if found:
-        last = spoken_trial(env, found[-1]).split(" change ")[1]
+    trials = [t for t in env.episode.trials if t.row >= 0]
+    if trials:
+        last = spoken_trial(env, trials[-1]).split(" change ")[1]
         return f"best {spoken_trial(env, env.episode.incumbent)}, last {last}"
     lines = env.summarize_evidence().split("\n")
     cheap = [line for line in lines if NEAREST.match(line)]
-    said = [NEAREST.sub(r"nearest \1 \2", cheap[-1])] if cheap else []
-    return ", ".join([*said, *lines[len(cheap) :]])
+    parts = [NEAREST.sub(r"nearest \1 \2", cheap[-1])] if cheap else []
+    return ", ".join([*parts, *lines[len(cheap) :]])
 
 
 def traced_numbers(conversation: list[Message]) -> tuple[int, int]:
@@ -185,10 +185,10 @@ def traced_numbers(conversation: list[Message]) -> tuple[int, int]:
     traced = total = 0
     read: set[str] = set()
     for message in conversation:
-        said = NUMBER.findall(message["content"])
+        numbers = NUMBER.findall(message["content"])
         if message["role"] == "assistant":
-            total += len(said)
-            traced += sum(number in read for number in said)
+            total += len(numbers)
+            traced += sum(number in read for number in numbers)
         else:
-            read.update(said)
+            read.update(numbers)
     return traced, total

@@ -114,14 +114,14 @@ def _values(run: str) -> dict[str, Any]:
 
     if "=" not in run or Path(run).exists():
         return read_plan(run)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in run.split(","):
         key, sign, text = part.partition("=")
         if not sign:
             raise QuestionError(f"--run: {part!r}, expected KEY=VALUE")
         number = parse_number(text.strip())
-        found[key.strip()] = text.strip() if number is None else number
-    return found
+        values[key.strip()] = text.strip() if number is None else number
+    return values
 
 
 def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:

@@ -182,13 +182,13 @@ def _pairs(text: str, option: str) -> dict[str, str]:
     """`params=P,tokens=T` as an object."""
     from autollm.core.errors import QuestionError
 
-    found = {}
+    pairs = {}
     for part in split(text):
         name, _, column = part.partition("=")
         if not name.strip() or not column:
             raise QuestionError(f"{option}: {part!r}, expected NAME=VALUE")
-        found[name.strip()] = column.strip()
-    return found
+        pairs[name.strip()] = column.strip()
+    return pairs
 
 
 def _planned(path: Path) -> dict[str, Any]:

@@ -44,12 +44,12 @@ def gym(
     """Measure the gym's look-ups, steps and the opening of a large snapshot."""
     from autollm.stages.gym_bench import measure_opening, measure_ratios
 
-    found = {**measure_ratios(rounds), **measure_opening()}
+    ratios = {**measure_ratios(rounds), **measure_opening()}
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(ratios))
         return
     for name, meaning in ROWS.items():
-        value = found[name]
+        value = ratios[name]
         print(
             f"{name:22} {'null' if value is None else f'{value:.3g}':>8}   {meaning}"
         )
@@ -80,9 +80,9 @@ def ingest(
     """Measure landing on files made for it: a table, a long history, a folder of logs."""
     from autollm.stages.ingest_bench import measure_ingest
 
-    found = measure_ingest(rows, history_mb, logs)
+    ratios = measure_ingest(rows, history_mb, logs)
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(ratios))
         return
     for name, meaning in INGEST_ROWS.items():
-        print(f"{name:22} {found[name]:>8.3g}   {meaning}")
+        print(f"{name:22} {ratios[name]:>8.3g}   {meaning}")

@@ -34,15 +34,15 @@ def clean(
     from autollm.stages.cleaning import removable
 
     places = resolve(home)
-    found = removable(places, keep) if dry_run else delete(places, keep)
+    removed = removable(places, keep) if dry_run else delete(places, keep)
     if as_json:
-        print(json.dumps([vars(item) for item in found]))
+        print(json.dumps([vars(item) for item in removed]))
         return
     verb = "would remove" if dry_run else "removed"
     total = 0
-    for item in found:
+    for item in removed:
         megabytes = item.n_bytes / 1e6
         total += item.n_bytes
         print(f"{verb} {item.kind} {item.name} ({megabytes:.1f} MB)")
     ending = "removable" if dry_run else "removed"
-    print(f"{len(found)} {ending}, {total / 1e6:.1f} MB")
+    print(f"{len(removed)} {ending}, {total / 1e6:.1f} MB")

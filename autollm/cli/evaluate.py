@@ -198,12 +198,12 @@ def contenders(
         ]
         agents += _numbered(trainings)
     absent = {n: why_absent(n) for n in names if n in known and why_absent(n)}
-    here = tuple(n for n in names if n in known and n not in absent)
-    if absent and not here and not agents and not allow_none:
+    usable = tuple(n for n in names if n in known and n not in absent)
+    if absent and not usable and not agents and not allow_none:
         raise SetupError(" ".join(absent.values()))
     for reason in absent.values():
         print(f"left out: {reason}", file=sys.stderr)
-    return here, tuple(agents)
+    return usable, tuple(agents)
 
 
 def _numbered(trainings: list[Agent]) -> list[Agent]:
@@ -230,10 +230,10 @@ def by_reference(
     from autollm.stages.agents import named_agent
 
     if not reference.startswith("models:/"):
-        found = named_agent("", Path(reference))
+        agent = named_agent("", Path(reference))
         return named_agent(
             _free(
-                f"agent-{profile}-{found.stage}", Path(reference).name, taken
+                f"agent-{profile}-{agent.stage}", Path(reference).name, taken
             ),
             Path(reference),
             reference=reference,
@@ -241,10 +241,10 @@ def by_reference(
     from autollm.tracking import Tracker
 
     registered = Tracker(places).resolve(reference)
-    found = named_agent("", registered.folder, registered.tags.get("stage"))
-    if found.digest != registered.digest:
+    agent = named_agent("", registered.folder, registered.tags.get("stage"))
+    if agent.digest != registered.digest:
         raise CheckpointError(
-            f"{registered.folder} has digest {found.digest}, version "
+            f"{registered.folder} has digest {agent.digest}, version "
             f"{registered.version} of {registered.name} was registered "
             f"with {registered.digest}: the weights were altered. Fix: train it again "
             "(autollm run)."
@@ -254,12 +254,12 @@ def by_reference(
     )
     return named_agent(
         _free(
-            f"{registered.name.removeprefix('autollm-')}-{found.stage}",
+            f"{registered.name.removeprefix('autollm-')}-{agent.stage}",
             suffix,
             taken,
         ),
         registered.folder,
-        found.stage,
+        agent.stage,
         reference,
     )
 

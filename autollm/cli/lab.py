@@ -128,15 +128,15 @@ def seconds(text: str) -> float:
         (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
     )
     try:
-        found = float(number) * unit
+        duration_s = float(number) * unit
     except ValueError:
-        found = math.nan
-    if not found > 0:
+        duration_s = math.nan
+    if not duration_s > 0:
         raise typer.BadParameter(
             f"duration {text!r}: expected a positive number and h, m or s, such as 2h "
             "or 30m"
         )
-    return found
+    return duration_s
 
 
 @app.command()

@@ -25,17 +25,17 @@ def family_counts(home: str | None) -> dict[str, dict[str, Any]]:
         for archive in archives(name):
             for run_id, records in read_runs(archive).items():
                 embedded[run_id] = records[-1]
-        here = {}
+        counts = {}
         for path in sorted(folder_of(home, name).glob("*.jsonl")):
-            here[path.stem] = read_log(path)[-1]
+            counts[path.stem] = read_log(path)[-1]
         statuses = []
-        for end in (embedded | here).values():
+        for end in (embedded | counts).values():
             is_ended = isinstance(end, RunEnd)
             statuses.append(end.status if is_ended else "failed")
         out[name] = {
             "runs": len(statuses),
             "embedded": len(embedded),
-            "here": len(here),
+            "here": len(counts),
             "declared": declared(family),
             "finished": statuses.count("finished"),
             "diverged": statuses.count("diverged"),
@@ -57,11 +57,11 @@ def runs_of(family: str, here: Path | None) -> dict[str, Any]:
         return read_runs(shipped(family))
     known = load_family(family)
     sealed = {level.name for level in known.sweep_levels(FRESH)}
-    found = {}
+    runs = {}
     for run_id, records in logs_in(here).items():
         if level_name_of(known, records) not in sealed:
-            found[run_id] = records
-    return found
+            runs[run_id] = records
+    return runs
 
 
 def logs_in(folder: Path) -> dict[str, Any]:
@@ -73,15 +73,15 @@ def logs_in(folder: Path) -> dict[str, Any]:
     from autollm.core.errors import SetupError
     from autollm.lab.runner import read_log
 
-    found = {}
+    logs = {}
     for path in sorted(folder.glob("*.jsonl")):
-        found[path.stem] = read_log(path)
-    if not found:
+        logs[path.stem] = read_log(path)
+    if not logs:
         raise SetupError(
             f"{folder} holds no log of a run (*.jsonl). Fix: autollm lab run, or name "
             "another folder."
         )
-    return found
+    return logs
 
 
 def chosen_runs(

@@ -101,15 +101,15 @@ def recommend(
     kept = tuple(constraint or ())
     typed = TypedQuestion(paths_of(runs), *words, kept, context)
     asked, tried = with_end(lambda: _continued(goes_on, home) or (typed, ()))
-    found, advice = with_end(
-        lambda said: explored(said, trials, None, home, tried), asked
+    study, advice = with_end(
+        lambda question: explored(question, trials, None, home, tried), asked
     )
     if policy:
-        advice = with_end(lambda: _with_opinions(found, advice, policy, home))
+        advice = with_end(lambda: _with_opinions(study, advice, policy, home))
     if page:
-        with_end(lambda: _write_page(found, advice, page, home))
+        with_end(lambda: _write_page(study, advice, page, home))
     if save or goes_on:
-        with_end(lambda: _save(found, advice, asked, home))
+        with_end(lambda: _save(study, advice, asked, home))
     if write:
         with_end(lambda: _write(advice, write, style))
     _print(advice, as_json, quiet=write == "-")
@@ -140,7 +140,7 @@ def check(
         context,
     )
     _, advice = Ending(as_json)(
-        lambda said: explored(said, 1, plan, home), asked
+        lambda question: explored(question, 1, plan, home), asked
     )
     _print(advice, as_json)
 
@@ -176,7 +176,8 @@ def plan(
         context,
     )
     _, advice = Ending(as_json)(
-        lambda said: explored(said, 3, None, home, plan_budget=budget), asked
+        lambda question: explored(question, 3, None, home, plan_budget=budget),
+        asked,
     )
     if as_json:
         print(json.dumps(advice.to_json()))
@@ -221,25 +222,25 @@ def _typed_question(
 
 
 def _with_opinions(
-    found: Any, advice: Any, policies: str, home: str | None
+    study: Any, advice: Any, policies: str, home: str | None
 ) -> Any:
     from autollm.core.places import resolve
     from autollm.stages.players import second_opinion
 
-    said = []
+    opinions = []
     for name in split(policies):
-        said.append(second_opinion(resolve(home), found, name))
-    return replace(advice, opinions=tuple(said))
+        opinions.append(second_opinion(resolve(home), study, name))
+    return replace(advice, opinions=tuple(opinions))
 
 
-def _write_page(found: Any, advice: Any, path: Path, home: str | None) -> None:
+def _write_page(study: Any, advice: Any, path: Path, home: str | None) -> None:
     from autollm.advisor import ledger
     from autollm.advisor.page import advice_page
     from autollm.core.files import write_atomic
     from autollm.core.places import resolve
 
     earlier = list(map(ledger.summary, ledger.entries(resolve(home).home)))
-    write_atomic(str(path), advice_page(found, advice, earlier).encode())
+    write_atomic(str(path), advice_page(study, advice, earlier).encode())
     path.chmod(0o644)  # a page is shown to others
     print(f"page: {path}", file=sys.stderr)
 
@@ -260,7 +261,7 @@ def _continued(
 
 
 def _save(
-    found: Any, advice: Any, asked: TypedQuestion, home: str | None
+    study: Any, advice: Any, asked: TypedQuestion, home: str | None
 ) -> None:
     """Keep the advice; its logs by absolute path, so that it can be asked anywhere."""
     from autollm.advisor.keeping import keep
@@ -270,7 +271,7 @@ def _save(
     runs = tuple(str(Path(path).absolute()) for path in asked.runs)
     kept = asdict(replace(asked, runs=runs))
     places = resolve(home).prepare()
-    advice_id = keep(places.home, found, advice, kept)
+    advice_id = keep(places.home, study, advice, kept)
     mirror(places, [advice_id])
     typer.echo(f"saved as {advice_id}: autollm tell {advice_id} ...", err=True)
 

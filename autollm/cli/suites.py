@@ -72,16 +72,16 @@ def describe(
         ""
     )  # what is wrong is said first
     table = open_snapshot(places.home)
-    found = load_suite(suite, table, places.home)
-    missing = found.missing(table)
+    loaded = load_suite(suite, table, places.home)
+    missing = loaded.missing(table)
     if missing:
         raise SnapshotError(
             f"snapshot {table.table_id} lacks {len(missing)} experiments of suite "
             f"{suite}, such as {missing[0]}. "
-            f"Fix: ingest source {found.source} (autollm sources fetch, autollm "
+            f"Fix: ingest source {loaded.source} (autollm sources fetch, autollm "
             "ingest), then autollm run."
         )
-    about = describe_suite(found, table, origin_of(found.source))
+    about = describe_suite(loaded, table, origin_of(loaded.source))
     if as_json:
         print(json.dumps(about))
         return

@@ -74,12 +74,12 @@ def checkpoint_digest(folder: str | Path) -> str:
     """
     digest = hashlib.sha256()
     named = ("config.json", "tokenizer.json", "autollm.json")
-    found = False
+    has_weights = False
     for path in sorted(Path(folder).glob("*")):
         if path.suffix == ".safetensors" or path.name in named:
             digest.update(path.name.encode() + path.read_bytes())
-            found = True
-    return digest.hexdigest()[:16] if found else content_hash(str(folder))
+            has_weights = True
+    return digest.hexdigest()[:16] if has_weights else content_hash(str(folder))
 
 
 def closure(
@@ -93,10 +93,10 @@ def closure(
     """
     todo = list(roots)
     followed = {_top(root) for root in todo}
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     while todo:
         module = todo.pop()
-        if module in found or module == registry.module:
+        if module in paths or module == registry.module:
             continue
         path = source_of(module)
         if path is None:
@@ -104,13 +104,13 @@ def closure(
                 f"module {module} has no source file, so its identity is unknown. "
                 "Fix: install it with its .py files."
             )
-        found[module] = path
+        paths[module] = path
         mentions = _mentions(module, path, *_state(path))
         named = _named(mentions, registry)
         followed |= {_top(target) for target in named}
         todo += named
         todo += _reached(mentions, followed)
-    return dict(sorted(found.items()))
+    return dict(sorted(paths.items()))
 
 
 def source_of(module: str) -> Path | None:
@@ -297,12 +297,12 @@ def _mentions(
     )
 
 
-def _reached(found: _Mentions, followed: set[str]) -> Iterator[str]:
+def _reached(mentions: _Mentions, followed: set[str]) -> Iterator[str]:
     """Modules of the followed packages among those that a file names."""
-    for module in found.modules:
+    for module in mentions.modules:
         if _top(module) in followed and source_of(module) is not None:
             yield module
-    for package in found.packages:
+    for package in mentions.packages:
         path = source_of(package) if _top(package) in followed else None
         if path is not None and path.name == "__init__.py":
             inside = sorted(path.parent.glob("*.py"))
@@ -361,13 +361,13 @@ def _package_in(node: ast.JoinedStr) -> list[str]:
     return [str(head.value).rstrip(".")]
 
 
-def _named(found: _Mentions, registry: Registry) -> list[str]:
+def _named(mentions: _Mentions, registry: Registry) -> list[str]:
     """Modules of the registry's things whose names stand in a module that calls one of
     its makers.
     """
-    if found.names.isdisjoint(registry.makers):
+    if mentions.names.isdisjoint(registry.makers):
         return []
-    named = sorted(found.texts & registry.targets.keys())
+    named = sorted(mentions.texts & registry.targets.keys())
     return [registry.targets[name].partition(":")[0] for name in named]
 
 

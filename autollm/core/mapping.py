@@ -206,20 +206,22 @@ class Mapping(Entry):
     @cached_property
     def column_of(self) -> dict[str, str]:
         """Canonical names and aliases -> column, for expressions."""
-        found = {quantity.name: quantity.column for quantity in self.quantities}
+        columns = {
+            quantity.name: quantity.column for quantity in self.quantities
+        }
         for entry in (*self.context, *self.knobs):
             if entry.column:
-                found[entry.name] = entry.column
-        return {**found, **self.columns}
+                columns[entry.name] = entry.column
+        return {**columns, **self.columns}
 
     @cached_property
     def lookup_of(self) -> dict[str, Lookup]:
         """Column -> the look-up that gives it."""
-        found = {}
+        lookups = {}
         for lookup in self.lookup:
             for name in lookup.outputs:
-                found[name] = lookup
-        return found
+                lookups[name] = lookup
+        return lookups
 
     @cached_property
     def name_parts_of(self) -> dict[str, NameParts]:
@@ -266,12 +268,12 @@ class Mapping(Entry):
 
     def unmatched_patterns(self, header: list[str]) -> list[tuple[str, str]]:
         """(knob, pattern) of simplex knobs of which no column is in `header`."""
-        found = []
+        unmatched = []
         for knob in self.knobs:
             for pattern in knob.columns:
                 if not any(fnmatchcase(column, pattern) for column in header):
-                    found.append((knob.name, pattern))
-        return found
+                    unmatched.append((knob.name, pattern))
+        return unmatched
 
     def part(self, name: str) -> TablePart | None:
         """The table that a file is, by the last part of its name."""

@@ -226,9 +226,9 @@ def _signal(mapping: Mapping) -> Iterator[str]:
 
 def _twice(names: Iterable[Any]) -> list[Any]:
     seen: set[Any] = set()
-    found = []
+    repeated = []
     for name in names:
         if name in seen:
-            found.append(name)
+            repeated.append(name)
         seen.add(name)
-    return found
+    return repeated

@@ -345,7 +345,7 @@ def _with_clean_patterns(raw: dict[str, Any]) -> dict[str, Any]:
             }
             part = {**part, **cleaned}
         parts.append(part)
-    found: dict[str, Any] = {"tables": tuple(parts)} if parts else {}
+    cleaned_parts: dict[str, Any] = {"tables": tuple(parts)} if parts else {}
     files = raw.get("files")
     if files is None:
         files = tuple(
@@ -353,7 +353,7 @@ def _with_clean_patterns(raw: dict[str, Any]) -> dict[str, Any]:
         )
     if isinstance(files, (list, tuple)):
         files = tuple(_clean(pattern) for pattern in files)
-    return {**found, "files": files}
+    return {**cleaned_parts, "files": files}
 
 
 def _clean(pattern: Any) -> Any:

@@ -50,13 +50,13 @@ def plugins(group: str) -> dict[str, Plugin]:
     """The entry points of a group by name; of two with one name, the first package in
     the alphabet has it.
     """
-    found: dict[str, Plugin] = {}
+    by_name: dict[str, Plugin] = {}
     for entry in entry_points(group=group):
         package = (
             f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
         )
         plugin = Plugin(entry.name, entry.value, package, entry)
-        other = found.get(entry.name)
+        other = by_name.get(entry.name)
         if other is None or package < other.package:
-            found[entry.name] = plugin
-    return found
+            by_name[entry.name] = plugin
+    return by_name

@@ -135,12 +135,12 @@ def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         RecordError: a key stands twice, of which JSON would keep one.
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise RecordError(f"the key {twice!r} stands twice in one object")
-    return found
+    return values
 
 
 def _check(record: Record) -> None:

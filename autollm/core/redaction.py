@@ -137,17 +137,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _without_names(text)
 
 
-def _after_name(found: re.Match[str]) -> str:
+def _after_name(match: re.Match[str]) -> str:
     """The name of a value, the value redacted; numbers of tokens stay."""
-    name, value = found[1], found[2]
+    name, value = match[1], match[2]
     if value.lstrip("\"'").startswith(REDACTED):
-        return found[0]
+        return match[0]
     is_token = re.search(r"(?i)token[\"']?\s*[:=]", name) is not None
     if is_token and _SAFE_VALUE.fullmatch(value.strip("\"'")):
-        return found[0]
-    before = found.string[max(0, found.start() - 8) : found.start() + 1]
+        return match[0]
+    before = match.string[max(0, match.start() - 8) : match.start() + 1]
     if is_token and _MODEL_TOKEN.search(before):
-        return found[0]
+        return match[0]
     quote = value[0] if value[0] in "\"'" and value[-1] == value[0] else ""
     return f"{name}{quote}{REDACTED}{quote}"
 
@@ -155,8 +155,8 @@ def _after_name(found: re.Match[str]) -> str:
 def _without_names(text: str) -> str:
     """Addresses, hosts, users and folders replaced by their kind."""
     text = _EMAIL.sub(REDACTED, text)
-    text = _HOST_FIELD.sub(lambda found: _kind(found, HOST), text)
-    text = _USER_FIELD.sub(lambda found: _kind(found, USER), text)
+    text = _HOST_FIELD.sub(lambda match: _kind(match, HOST), text)
+    text = _USER_FIELD.sub(lambda match: _kind(match, USER), text)
     text = _INNER_HOST.sub(HOST, text)
     text = _IP4.sub(ADDRESS, text)
     text = _IP6.sub(ADDRESS, text)
@@ -167,12 +167,12 @@ def _without_names(text: str) -> str:
     return text
 
 
-def _kind(found: re.Match[str], kind: str) -> str:
-    value = found[2]
+def _kind(match: re.Match[str], kind: str) -> str:
+    value = match[2]
     if value.lstrip("\"'").startswith("["):
-        return found[0]
+        return match[0]
     quote = value[0] if value[0] in "\"'" and value[-1] == value[0] else ""
-    return f"{found[1]}{quote}{kind}{quote}"
+    return f"{match[1]}{quote}{kind}{quote}"
 
 
 @cache
@@ -182,12 +182,12 @@ def _own_names() -> tuple[tuple[re.Pattern[str], str], ...]:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name, in a container
         user = ""
-    found = []
+    patterns = []
     for name, kind in ((socket.gethostname(), HOST), (user, USER)):
         if len(name) >= 3 and name.lower() not in _COMMON_NAMES:
             pattern = rf"(?<![\w-]){re.escape(name)}(?![\w-])"
-            found.append((re.compile(pattern), kind))
-    return tuple(found)
+            patterns.append((re.compile(pattern), kind))
+    return tuple(patterns)
 
 
 def redacted(value: Any) -> Any:

@@ -59,11 +59,11 @@ def sentence_of(error: OSError) -> str | None:
 
 def sentence_in(text: str) -> str | None:
     """As `sentence_of`, for an error of which only the text is left."""
-    found = TEXT.search(text)
-    if found is None:
+    match = TEXT.search(text)
+    if match is None:
         return None
-    named = (found[2] or "").strip().strip("'\"")
-    return _sentence(int(found[1]), named or None)
+    named = (match[2] or "").strip().strip("'\"")
+    return _sentence(int(match[1]), named or None)
 
 
 def _sentence(number: int, named: object) -> str | None:

@@ -44,10 +44,10 @@ def read_sealed(
             written, or comes from a newer version. FileNotFoundError: nothing there.
     """
     fields = parse_sealed(storage.read_bytes(url), url, error, remedy)
-    found = fields.get("schema", 0)
-    if schema is not None and isinstance(found, int) and found > schema:
+    version = fields.get("schema", 0)
+    if schema is not None and isinstance(version, int) and version > schema:
         raise error(
-            f"{url} has schema {found}, this version reads up to {schema}: a newer "
+            f"{url} has schema {version}, this version reads up to {schema}: a newer "
             "autollm wrote it. Fix: pip install --upgrade autollm."
         )
     return fields

@@ -165,12 +165,12 @@ class Space:
         point = np.hstack([np.asarray(p, dtype=float).ravel() for p in parts])
         for limit in self.limits:
             if not self._within(point[None], limit, chosen)[0]:
-                said = ", ".join(
+                names = ", ".join(
                     f"{n}={configuration[n]!r}"
                     for n, _ in limit.weights
                     if n in chosen
                 )
-                raise SpaceError(f"{said} breaks the limit {limit}.")
+                raise SpaceError(f"{names} breaks the limit {limit}.")
         return point
 
     def decode(self, point: np.ndarray) -> dict[str, Any]:

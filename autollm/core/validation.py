@@ -74,7 +74,7 @@ def sentence_of(error: ValidationError, model: type) -> str:
     problem = min(problems, key=lambda p: _ORDER.get(p["type"], 1))
     location = _without_tags(problem["loc"], model)
     entry = ".".join(str(part) for part in location if isinstance(part, str))
-    found = problem.get("input")
+    value = problem.get("input")
     context = problem.get("ctx", {})
     match problem["type"]:
         case "missing":
@@ -83,17 +83,17 @@ def sentence_of(error: ValidationError, model: type) -> str:
             return _unknown(location, model)
         case "literal_error":
             expected = context["expected"].removeprefix("'', ")
-            return f"{entry} {found!r:.80}, expected one of {expected}"
+            return f"{entry} {value!r:.80}, expected one of {expected}"
         case "dataclass_type":
             return (
-                f"{entry} must be a {context['class_name']}, got {found!r:.80}"
+                f"{entry} must be a {context['class_name']}, got {value!r:.80}"
             )
         case "model_type" | "dict_type" | "model_attributes_type":
-            return f"{_section(location)} must be a table, got {found!r:.80}"
+            return f"{_section(location)} must be a table, got {value!r:.80}"
         case "string_pattern_mismatch":
-            return f"{entry} {found!r:.80}, expected {_pattern(location)}"
+            return f"{entry} {value!r:.80}, expected {_pattern(location)}"
         case "greater_than":
-            return f"{entry} = {found!r:.80}, expected a positive number"
+            return f"{entry} = {value!r:.80}, expected a positive number"
         case "too_short" | "string_too_short":
             return f"{entry} is empty, expected at least one entry"
         case "too_long":
@@ -104,8 +104,8 @@ def sentence_of(error: ValidationError, model: type) -> str:
         case "value_error":
             return str(context["error"])
         case kind if kind in _KINDS:
-            return f"{entry} must be {_KINDS[kind]}, got {found!r:.80}"
-    return f"{entry} = {found!r:.80}: {problem['msg']}"
+            return f"{entry} must be {_KINDS[kind]}, got {value!r:.80}"
+    return f"{entry} = {value!r:.80}: {problem['msg']}"
 
 
 def _without_tags(location: tuple[Any, ...], model: type) -> tuple[Any, ...]:
@@ -122,10 +122,10 @@ def _without_tags(location: tuple[Any, ...], model: type) -> tuple[Any, ...]:
 
 def names_of(model: type, location: tuple[Any, ...]) -> tuple[str, ...]:
     """The entries that the table at `location` may have; none where keys are free."""
-    here = _model_at(model, location)
-    if here is None:
+    section = _model_at(model, location)
+    if section is None:
         return ()
-    return tuple(f.alias or name for name, f in _fields_of(here).items())
+    return tuple(f.alias or name for name, f in _fields_of(section).items())
 
 
 def _fields_of(model: type) -> dict[str, Any]:
@@ -134,13 +134,13 @@ def _fields_of(model: type) -> dict[str, Any]:
 
 
 def _model_at(model: type, location: tuple[Any, ...]) -> type | None:
-    here: type | None = model
+    section: type | None = model
     for part in location:
         if isinstance(part, int):
             continue
-        field = _field(here, part)
-        here = _model_in(field.annotation) if field else None
-    return here
+        field = _field(section, part)
+        section = _model_in(field.annotation) if field else None
+    return section
 
 
 def _field(model: type | None, name: str) -> Any:
@@ -156,9 +156,9 @@ def _model_in(annotation: Any) -> type | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in typing.get_args(annotation):
-        found = _model_in(inner)
-        if found is not None:
-            return found
+        nested = _model_in(inner)
+        if nested is not None:
+            return nested
     return None
 
 

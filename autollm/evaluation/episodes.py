@@ -57,8 +57,8 @@ def load_results(
         folder = storage.join(out_url, digest)
         for name in storage.list_names(folder):
             if name.startswith("part-") and name.endswith(".parquet"):
-                found = _read_part(storage.join(folder, name))
-                out.update((r.key, r) for r in found)
+                results = _read_part(storage.join(folder, name))
+                out.update((r.key, r) for r in results)
     return out
 
 
@@ -73,8 +73,8 @@ def players_in(url: str) -> set[tuple[str, str, str]]:
     if not _is_readable(part.schema_arrow):
         return set()
     columns = ["policy_identity", "policy_version", "stage"]
-    found = part.read(columns).to_pydict()
-    return set(zip(*map(found.get, columns), strict=True))
+    columns_read = part.read(columns).to_pydict()
+    return set(zip(*map(columns_read.get, columns), strict=True))
 
 
 def _write_part(out_url: str, digest: str, results: list[EpisodeResult]) -> str:

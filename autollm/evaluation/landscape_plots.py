@@ -298,8 +298,8 @@ def _places(axes: Axes, knob: Knob, values: Sequence[Any]) -> np.ndarray:
     names = sorted({str(v) for v in values if v is not None})
     axes.set_xticks(range(len(names)), names)
     place = dict(zip(names, range(len(names)), strict=True))
-    found = [place.get(str(v)) if v is not None else None for v in values]
-    return np.array(found, dtype=float)
+    places = [place.get(str(v)) if v is not None else None for v in values]
+    return np.array(places, dtype=float)
 
 
 def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

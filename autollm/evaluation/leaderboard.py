@@ -71,9 +71,9 @@ def build(
         trainings += _trainings(by_policy)
         head = _head(everybody[0])
         for k in _ks(everybody):
-            found = standing(by_policy, k)
-            if found["rows"]:
-                standings.append(SuiteStanding(**head, **found))
+            fields = standing(by_policy, k)
+            if fields["rows"]:
+                standings.append(SuiteStanding(**head, **fields))
     return Leaderboard(
         evaluation_id=evaluation_id(results),
         command=command,
@@ -127,10 +127,10 @@ def check_comparable(results: Sequence[EpisodeResult]) -> None:
         for result in results:
             name = getattr(result, key)
             values_of.setdefault(name, set()).add(str(getattr(result, value)))
-        for name, found in sorted(values_of.items()):
-            if len(found) > 1:
+        for name, values in sorted(values_of.items()):
+            if len(values) > 1:
                 raise ComparisonError(
-                    f"{what} {name} differ ({', '.join(sorted(found))}): their "
+                    f"{what} {name} differ ({', '.join(sorted(values))}): their "
                     "scores may not be compared. Evaluate them again under one."
                 )
 
@@ -314,16 +314,18 @@ def _training(
         score_matrix(_on(results, common), "regret", k) for results in played
     ]
     own_scores = np.array(scores[: len(own)])
-    found = paired(own_scores, scores[-1]) if baseline else interval(own_scores)
+    bounds = (
+        paired(own_scores, scores[-1]) if baseline else interval(own_scores)
+    )
     return Trainings(
         **_head(own[0][0]),
-        **_bounds(found),
+        **_bounds(bounds),
         policy=name,
         n_trainings=len(own),
         baseline=baseline[0].player if baseline else "",
         k=k,
         n_pairs=len(common),
-        mean=found.mean,
+        mean=bounds.mean,
     )
 
 
@@ -341,12 +343,12 @@ def _on(
     return [r for r in results if (r.task_id, r.seed) in played]
 
 
-def _bounds(found: Interval) -> dict[str, Any]:
+def _bounds(interval: Interval) -> dict[str, Any]:
     """Both intervals, by the names that the leaderboard gives them."""
     return {
-        "low": found.low,
-        "high": found.high,
-        "seed_low": found.seed_low,
-        "seed_high": found.seed_high,
-        "includes_zero": found.includes_zero,
+        "low": interval.low,
+        "high": interval.high,
+        "seed_low": interval.seed_low,
+        "seed_high": interval.seed_high,
+        "includes_zero": interval.includes_zero,
     }

@@ -280,7 +280,7 @@ def _found(episode: Episode) -> tuple[np.ndarray, np.ndarray]:
     rank = np.full(n_trials, len(losses))
     for k, index in enumerate(episode.incumbents()):
         if index >= 0:
-            found = episode.comparable_loss(episode.trials[index])
-            gap[k] = found - best
-            rank[k] = 1 + int(np.sum(losses < found))
+            counted_loss = episode.comparable_loss(episode.trials[index])
+            gap[k] = counted_loss - best
+            rank[k] = 1 + int(np.sum(losses < counted_loss))
     return gap, rank

@@ -238,11 +238,11 @@ def _of_group(board: Leaderboard, name: str) -> Leaderboard:
 
 
 def _objectives(tasks: Sequence[Task], table: OutcomeTable) -> list[str]:
-    found = set()
+    names = set()
     for task in tasks:
         own = table.experiments[table.index(task.target)].objective
-        found.add(task.objective or own)
-    return sorted(found)
+        names.add(task.objective or own)
+    return sorted(names)
 
 
 def _mean_flops(results: Sequence[EpisodeResult]) -> dict[str, float]:

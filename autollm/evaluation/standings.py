@@ -86,14 +86,14 @@ def _critical_difference(
 
 def _ranked(policy: str, rank: float, scores: np.ndarray) -> Ranked:
     """A policy with its mean rank and its regrets [targets, seeds]."""
-    found = interval(scores)
-    wide = found.low is not None
+    bounds = interval(scores)
+    wide = bounds.low is not None
     return Ranked(
         policy=policy,
         rank=rank,
-        regret_mean=found.mean,
-        regret_low=found.low if wide else found.seed_low,
-        regret_high=found.high if wide else found.seed_high,
+        regret_mean=bounds.mean,
+        regret_low=bounds.low if wide else bounds.seed_low,
+        regret_high=bounds.high if wide else bounds.seed_high,
     )
 
 
@@ -123,9 +123,9 @@ def overall(
         }
         trials = min(r.trials for r in own)
         for k in ks:
-            found = standing(by_policy, k) if k <= trials else {}
-            if found.get("rows"):
-                out.append(OverallStanding(**head, **found))
+            fields = standing(by_policy, k) if k <= trials else {}
+            if fields.get("rows"):
+                out.append(OverallStanding(**head, **fields))
     return out
 
 
@@ -133,11 +133,11 @@ def _played_all(
     results: Sequence[EpisodeResult], suites: set[str]
 ) -> dict[str, list[EpisodeResult]]:
     """Results of the policies that played every suite."""
-    found = {}
+    played = {}
     for policy, own in results_by_policy(results).items():
         if {r.suite for r in own} == suites:
-            found[policy] = own
-    return found
+            played[policy] = own
+    return played
 
 
 def _by_target(
@@ -187,8 +187,8 @@ def _cliques(
         return ()
     # Mean ranks are sums of halves: a gap of exactly cd must not hang on rounding.
     ends = np.searchsorted(ranks, ranks + cd + 1e-9, side="right").tolist()
-    found = []
+    cliques = []
     for i, end in enumerate(ends):
         if end - i > 1 and (i == 0 or end > ends[i - 1]):
-            found.append(tuple(policies[i:end]))
-    return tuple(found)
+            cliques.append(tuple(policies[i:end]))
+    return tuple(cliques)

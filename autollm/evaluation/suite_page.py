@@ -97,12 +97,12 @@ def _experiments_of(suite: Suite, table: OutcomeTable) -> list[int]:
 
 def _n_configurations(ids: Sequence[int], table: OutcomeTable) -> int:
     """Distinct ones."""
-    found: set[tuple[Any, ...]] = set()
+    distinct: set[tuple[Any, ...]] = set()
     for e in ids:
         space_id = table.experiments[e].space.space_id
         for row in np.round(table.points[e], 6).tolist():
-            found.add((space_id, *row))
-    return len(found)
+            distinct.add((space_id, *row))
+    return len(distinct)
 
 
 def _described(knob: Knob) -> str:

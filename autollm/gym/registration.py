@@ -102,13 +102,13 @@ def tasks_of(
         if published_id(place) is None:
             continue
         table = open_snapshot(place)
-        found = load_suite(suite, table, home)
-        tasks = found.split(split) if split else found.tasks
+        loaded = load_suite(suite, table, home)
+        tasks = loaded.split(split) if split else loaded.tasks
         if not tasks:
             raise EpisodeError(
                 f"suite {suite} has no tasks in split {split!r}."
             )
-        missing = found.missing(table)
+        missing = loaded.missing(table)
         if not missing:
             return tasks, table
         lacking[place] = missing

@@ -49,14 +49,14 @@ def files() -> list[tuple[str, Path]]:
     Raises:
         CorpusError: a package is not installed.
     """
-    found = []
+    named = []
     for package in PACKAGES:
         root = package_root(package)
         paths = (p for p in root.rglob("*.py") if "tests" not in p.parts)
-        found += [
+        named += [
             (f"{package}/{p.relative_to(root).as_posix()}", p) for p in paths
         ]
-    return sorted(found)
+    return sorted(named)
 
 
 def package_root(package: str) -> Path:

@@ -308,9 +308,9 @@ class LiveExperiment(PlayableExperiment):
 
     def _place(self, spot: np.ndarray) -> int:
         known = np.vstack([self.points, *self.beyond])
-        found, distance = nearest(known, spot)
+        place, distance = nearest(known, spot)
         if distance <= SAME:
-            return found
+            return place
         self.beyond.append(spot)
         return len(known)
 

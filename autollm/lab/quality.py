@@ -81,21 +81,21 @@ def targets(family: Family) -> list[str]:
 
 
 def _quality(
-    family: Family, level: Level, found: LevelSummary, target: str
+    family: Family, level: Level, summary: LevelSummary, target: str
 ) -> Quality:
-    corners = _corners(found.best)
+    corners = _corners(summary.best)
     return Quality(
         family.name,
-        found.level,
-        found.split,
+        summary.level,
+        summary.split,
         target,
-        found.n_cells,
+        summary.n_cells,
         len(level.seeds),
-        found.n_runs,
-        found.n_diverged / found.n_runs,
-        found.n_failed / found.n_runs,
-        found.noise_share,
-        (*found.edges, *corners),
+        summary.n_runs,
+        summary.n_diverged / summary.n_runs,
+        summary.n_failed / summary.n_runs,
+        summary.noise_share,
+        (*summary.edges, *corners),
     )
 
 
@@ -111,13 +111,13 @@ def _corners(config: Config) -> tuple[str, ...]:
     )
 
 
-def shown(found: Iterable[Quality]) -> str:
+def shown(qualities: Iterable[Quality]) -> str:
     """As a table of text."""
     lines = [
         f"{'level':24} {'target':14} {'cells':>5} {'seeds':>5} {'runs':>5} {'diverged':>8} "
         f"{'failed':>6} {'noise':>6}  optimum"
     ]
-    for q in found:
+    for q in qualities:
         noise = "-" if q.noise_share is None else f"{100 * q.noise_share:.1f} %"
         where = (
             f"on an edge: {', '.join(q.edges)}"

@@ -141,10 +141,10 @@ def success_rate(model: Qwen3ForCausalLM, examples: Sequence[Example]) -> float:
     """
     prompts, state = [e.prompt for e in examples], torch.random.get_rng_state()
     torch.manual_seed(0)
-    given = generate_answers(model, prompts, temperature=1.0)
+    answers = generate_answers(model, prompts, temperature=1.0)
     torch.random.set_rng_state(state)
     return sum(
-        is_right(p, a) for p, a in zip(prompts, given, strict=True)
+        is_right(p, a) for p, a in zip(prompts, answers, strict=True)
     ) / len(prompts)
 
 

@@ -76,15 +76,15 @@ def summarize(
         UnknownNameError: the family has no such metric.
     """
     by_level = runs_by_level(family, runs)
-    found = []
+    summaries = []
     for level in family.every_level:
         here = by_level.get(level.name, [])
         cells = cells_of(family, here, objective)
         if any(
             np.isfinite(loss) for c in cells.values() for loss in c.values()
         ):
-            found.append(_level(family, level, here, cells, objective))
-    return found
+            summaries.append(_level(family, level, here, cells, objective))
+    return summaries
 
 
 def runs_by_level(

@@ -63,12 +63,12 @@ def is_right(prompt: str, answer: str) -> bool:
     """Whether an answer solves its prompt."""
     if not is_well_formed(prompt, answer):
         return False
-    given = prompt[1:].rstrip("=")
+    question = prompt[1:].rstrip("=")
     if prompt[0] == "S":
-        return answer == "".join(sorted(given))
+        return answer == "".join(sorted(question))
     if prompt[0] == "A":
-        return answer == str(sum(map(int, given.split("+"))))[::-1]
-    return value(answer) == int(given.split("=")[1])
+        return answer == str(sum(map(int, question.split("+"))))[::-1]
+    return value(answer) == int(question.split("=")[1])
 
 
 def is_well_formed(prompt: str, answer: str) -> bool:

@@ -120,22 +120,22 @@ def _plugin(policy_id: str) -> Plugin | None:
     """The entry point of another package's policy; None for one of ours."""
     if policy_id in POLICIES:
         return None
-    found = plugins(GROUP).get(policy_id)
-    if found is None:
+    plugin = plugins(GROUP).get(policy_id)
+    if plugin is None:
         raise UnknownNameError("policy", policy_id, policy_ids())
-    return found
+    return plugin
 
 
 def _load_plugin(plugin: Plugin) -> type:
-    found = plugin.load()
-    lacking = [name for name in INTERFACE if not hasattr(found, name)]
+    loaded = plugin.load()
+    lacking = [name for name in INTERFACE if not hasattr(loaded, name)]
     if lacking:
         raise PluginError(
             f"policy {plugin.name!r} of package {plugin.package}: {plugin.target} has "
             f"no {' and no '.join(lacking)}. Fix: derive it from "
             "autollm.policies.base.Policy, and try autollm.testing.check_policy."
         )
-    return found
+    return loaded
 
 
 def _load(policy_id: str) -> type:

@@ -265,11 +265,11 @@ def _columns(
 
 def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], Ladder]:
     """What the mappings say of each ladder, by source and ladder."""
-    found = {}
+    ladders = {}
     for entry in spaces:
         ladder = Ladder.from_json(entry["ladder_json"])
-        found[entry["source"], entry["ladder_id"]] = ladder
-    return found
+        ladders[entry["source"], entry["ladder_id"]] = ladder
+    return ladders
 
 
 def _metrics(

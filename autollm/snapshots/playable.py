@@ -20,18 +20,18 @@ from autollm.snapshots.building import MARTS
 def left_out(marts: Path) -> dict[str, str]:
     """Sources whose space the gym cannot represent, with the reason."""
     path = marts / "dim_spaces.parquet"
-    found = {}
+    reasons = {}
     for entry in pq.read_table(path).to_pylist() if path.exists() else []:
         unknown = []
         for knob in json.loads(entry["space_json"])["knobs"]:
             if knob["scale"] not in SCALES:
                 unknown.append(f"{knob['name']} ({knob['scale']})")
         if unknown:
-            found[entry["source"]] = (
+            reasons[entry["source"]] = (
                 f"the gym has no knobs like {', '.join(unknown)}. Known scales: "
                 f"{', '.join(SCALES)}"
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(reasons.items()))
 
 
 def playable_marts(marts: Path, folder: Path) -> tuple[Path, dict[str, str]]:

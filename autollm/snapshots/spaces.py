@@ -33,8 +33,8 @@ def build_spaces(
         knobs = []
         for declared in raw["knobs"]:
             name = declared["name"]
-            found = [config[name] for config in configs if name in config]
-            knobs.append(_knob(declared, found))
+            values = [config[name] for config in configs if name in config]
+            knobs.append(_knob(declared, values))
         limits = tuple(
             Limit(tuple(entry["weights"].items()), entry["most"])
             for entry in raw.get("limits") or ()
@@ -93,10 +93,10 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
 
 def _distinct(items: list[Any]) -> list[Any]:
     """Distinct values, ascending where all are numbers, else by their JSON text."""
-    found = {canonical_json(item): item for item in items}
+    by_text = {canonical_json(item): item for item in items}
     if all(
         isinstance(v, (int, float)) and not isinstance(v, bool)
-        for v in found.values()
+        for v in by_text.values()
     ):
-        return sorted(found.values())
-    return [found[text] for text in sorted(found)]
+        return sorted(by_text.values())
+    return [by_text[text] for text in sorted(by_text)]

@@ -305,9 +305,9 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
         CheckpointError: the pointer is damaged.
     """
     config = config_of(settings)
-    found: dict[str, Agent] = {}
+    agents: dict[str, Agent] = {}
     if Path(config.base_path).exists():
-        found[BASE] = Agent(
+        agents[BASE] = Agent(
             f"agent-{settings.profile}-{BASE}",
             BASE,
             Path(config.base_path),
@@ -318,14 +318,14 @@ def current_agents(places: Places, settings: Settings) -> list[Agent]:
     ).items():
         folder = places.local / entry["checkpoint"]
         if folder.exists():
-            found[stage] = Agent(
+            agents[stage] = Agent(
                 f"agent-{settings.profile}-{stage}",
                 stage,
                 folder,
                 entry["digest"],
                 mlflow_run=entry["mlflow_run"],
             )
-    return [found[stage] for stage in settings.stages if stage in found]
+    return [agents[stage] for stage in settings.stages if stage in agents]
 
 
 def named_agent(

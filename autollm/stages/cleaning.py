@@ -68,8 +68,8 @@ def removable(places: Places, keep: int) -> list[Removable]:
             f"clean works on local homes, {places.home} is none. Fix: delete old "
             "snapshots with the store's own tools."
         )
-    found = _snapshots(places, keep) + _checkpoints(places, keep)
-    return found + _episodes(places)
+    candidates = _snapshots(places, keep) + _checkpoints(places, keep)
+    return candidates + _episodes(places)
 
 
 def clean(places: Places, keep: int) -> list[Removable]:
@@ -79,11 +79,11 @@ def clean(places: Places, keep: int) -> list[Removable]:
         BusyError: a run is going on in this home.
     """
     with hold(places.locks / "run.lock", f"the home {places.home}"):
-        found = removable(places, keep)
-        for item in found:
+        deleted = removable(places, keep)
+        for item in deleted:
             for path in item.files or (item.url,):
                 remove(path)
-    return found
+    return deleted
 
 
 def remove_litter(places: Places) -> list[str]:

@@ -104,6 +104,6 @@ def playable(
     suites = [load_suite(s, table).opened(open_sealed) for s in suite_ids]
     if not skip_missing:
         return suites, []
-    found = [suite for suite in suites if not suite.missing(table)]
-    left_out = [suite.suite_id for suite in suites if suite not in found]
-    return found, left_out
+    suites_here = [suite for suite in suites if not suite.missing(table)]
+    left_out = [suite.suite_id for suite in suites if suite not in suites_here]
+    return suites_here, left_out

@@ -186,7 +186,7 @@ def _gpu(_: Places) -> Finding:
             "none: profile tiny trains on the CPU",
             "profiles qwen3-* need CUDA and pip install -e '.[gpu]'",
         )
-    asked = subprocess.run(
+    listed = subprocess.run(
         [
             "nvidia-smi",
             "--query-gpu=name,memory.total",
@@ -200,7 +200,7 @@ def _gpu(_: Places) -> Finding:
     return Finding(
         "GPU",
         "ok",
-        asked.stdout.strip().replace("\n", "; ")
+        listed.stdout.strip().replace("\n", "; ")
         or "nvidia-smi answered nothing",
         "" if has_vllm else "for generation by vLLM: pip install -e '.[gpu]'",
     )
@@ -219,40 +219,42 @@ def _git(_: Places) -> Finding:
 
 
 def _lab_archive(_: Places) -> Finding:
-    found = embedded_archives()
+    archives = embedded_archives()
     return Finding(
         "embedded lab runs",
-        "ok" if found else "problem",
-        ", ".join(p.name for p in found) or "data/lab holds no archive",
+        "ok" if archives else "problem",
+        ", ".join(p.name for p in archives) or "data/lab holds no archive",
         ""
-        if found
+        if archives
         else "git checkout data/lab, or autollm lab run; autollm lab pack",
     )
 
 
 def _base_checkpoint(_: Places) -> Finding:
     folder = PROJECT / "models" / "agent-tiny-base"
-    there = (folder / "config.json").exists()
+    is_there = (folder / "config.json").exists()
     return Finding(
         "base checkpoint",
-        "ok" if there else "problem",
-        str(folder.relative_to(PROJECT)) if there else f"{folder} is missing",
+        "ok" if is_there else "problem",
+        str(folder.relative_to(PROJECT))
+        if is_there
+        else f"{folder} is missing",
         ""
-        if there
+        if is_there
         else "git checkout models, or python -m research.pretrain (hours)",
     )
 
 
 def _public_tables(places: Places) -> Finding:
-    root, found = (
+    root, tables = (
         os.environ.get("AUTOLLM_DATA_DIR"),
         [*public_tables(), *tables_below(places.sources)],
     )
-    if found:
+    if tables:
         return Finding(
             "public tables",
             "ok",
-            ", ".join(sorted({p.parent.name for p in found})),
+            ", ".join(sorted({p.parent.name for p in tables})),
         )
     return Finding(
         "public tables",

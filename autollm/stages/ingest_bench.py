@@ -58,14 +58,14 @@ def measure_ingest(
             (_write_history(folder / "first.jsonl", 1), None),
         ):
             ingest([path], str(folder / "lake-first"), own)
-        found = _against_duckdb("table", table, "read_csv_auto", mapping)
-        found |= _against_duckdb("history", history, "read_json_auto", None)
+        ratios = _against_duckdb("table", table, "read_csv_auto", mapping)
+        ratios |= _against_duckdb("history", history, "read_json_auto", None)
         lake = str(folder / "lake-logs")
-        found["folder_s"] = _measured(lambda: ingest([logs], lake)).wall_s
+        ratios["folder_s"] = _measured(lambda: ingest([logs], lake)).wall_s
         again = _measured(lambda: ingest([logs], lake))
-        found["folder_again_s"] = again.wall_s
+        ratios["folder_again_s"] = again.wall_s
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return found | {"peak_mb": peak_kb / 1024}
+        return ratios | {"peak_mb": peak_kb / 1024}
 
 
 def _against_duckdb(

@@ -101,11 +101,11 @@ def finished(
     try:
         fields = read_sealed(url, ComparisonError, "judge again.")
         scores = Leaderboard.of_json(fields.pop("leaderboard"))
-        here = {
+        current = {
             "table_id": table.table_id,
             "leaderboard": scores.on_table(table.table_id),
         }
-        return FinishedEvaluation(**{**fields, **here})
+        return FinishedEvaluation(**{**fields, **current})
     except (ComparisonError, ValidationError, KeyError, TypeError) as error:
         log.warning("%s is judged again: %s", url, error)
         return None
@@ -274,12 +274,12 @@ def _note_opening(
 ) -> None:
     """Write down that sealed suites are opened, before anything of them is played."""
     suites = [load_suite(suite_id, table) for suite_id in request.suites]
-    here = [s.suite_id for s in suites if s.sealed and not s.missing(table)]
-    if here:
+    opened = [s.suite_id for s in suites if s.sealed and not s.missing(table)]
+    if opened:
         record_opening(
             places.home,
             command=request.command,
-            suites=here,
+            suites=opened,
             policies=list(identities_of(request)),
             reason=request.open_sealed,
             commit=commit(),

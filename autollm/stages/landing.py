@@ -33,14 +33,14 @@ INPUTS = "inputs"
 
 def sources(places: Places, settings: Settings) -> list[Path]:
     """Files and folders that a run lands, in a fixed order."""
-    found = embedded_archives() if settings.embedded else []
-    found += (
+    paths = embedded_archives() if settings.embedded else []
+    paths += (
         [*public_tables(), *tables_below(places.sources)]
         if settings.public
         else []
     )
-    found += tracker_paths(places)
-    return found + ([places.inbox] if files_below(places.inbox) else [])
+    paths += tracker_paths(places)
+    return paths + ([places.inbox] if files_below(places.inbox) else [])
 
 
 def land(
@@ -56,8 +56,8 @@ def land(
             process is landing. MappingError: see ingest.
     """
     warning = fetch_tracker(places)
-    found = sources(places, settings)
-    if not found and not Bronze(places.home).read("files", ["n_runs"]):
+    paths = sources(places, settings)
+    if not paths and not Bronze(places.home).read("files", ["n_runs"]):
         raise RecordError(
             "nothing to land: no archive under data/lab, AUTOLLM_DATA_DIR is "
             f"{os.environ.get('AUTOLLM_DATA_DIR') or 'unset'} "
@@ -65,10 +65,10 @@ def land(
             "the inbox."
         )
     with hold(places.locks / "landing.lock", "the landing zone", WAIT_S):
-        before = fingerprint(found)
-        guesses = _guessed(places, found)
+        before = fingerprint(paths)
+        guesses = _guessed(places, paths)
         reasons = problems_of(guesses)
-        report = ingest(found, places.home, say=say, reasons=reasons)
+        report = ingest(paths, places.home, say=say, reasons=reasons)
         write_atomic(join(places.landing, INPUTS), before.encode())
     told: list[str] = []
     for guess in guesses:
@@ -100,13 +100,13 @@ def files_below(folder: Path) -> list[Path]:
     """Visible files below a folder, sorted."""
     if not folder.is_dir():
         return []
-    found = []
+    files = []
     for path in folder.rglob("*"):
         inside = path.relative_to(folder).as_posix()
         is_hidden = f"/{inside}".find("/.") >= 0
         if path.is_file() and not is_hidden:
-            found.append(path)
-    return sorted(found)
+            files.append(path)
+    return sorted(files)
 
 
 def fingerprint(paths: list[Path]) -> str:

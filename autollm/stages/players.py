@@ -18,7 +18,7 @@ from autollm.core.places import Places
 NEEDS = ("torch", "transformers")
 
 
-def second_opinion(places: Places, found: Study, policy: str) -> dict[str, Any]:
+def second_opinion(places: Places, study: Study, policy: str) -> dict[str, Any]:
     """What one player would run.
 
     Raises:
@@ -28,7 +28,7 @@ def second_opinion(places: Places, found: Study, policy: str) -> dict[str, Any]:
     if policy.startswith(PREFIX):
         chat = parse_chat(policy)
         player = make_chat_agent(chat)
-        return opinion(found, chat.policy_id, player.generator)
+        return opinion(study, chat.policy_id, player.generator)
     require(NEEDS, f"the policy {policy!r}")
     from autollm.agent.generation import make_generator
     from autollm.stages.agents import config_of
@@ -39,11 +39,11 @@ def second_opinion(places: Places, found: Study, policy: str) -> dict[str, Any]:
         raise UnknownNameError("agent", policy, [*agents, f"{PREFIX}MODEL@URL"])
     config = config_of(load_settings())
     generator = make_generator(config, str(agents[policy].folder))
-    return opinion(found, policy, generator)
+    return opinion(study, policy, generator)
 
 
 def opinions_where_possible(
-    places: Places, found: Study, policies: list[str] | None
+    places: Places, study: Study, policies: list[str] | None
 ) -> tuple[dict[str, Any], ...]:
     """The opinion of each player, or the reason why there is none. `policies` None: the
     home's own trained agent, where there is one and it can be loaded.
@@ -53,7 +53,7 @@ def opinions_where_possible(
     opinions = []
     for policy in policies:
         try:
-            opinions.append(second_opinion(places, found, policy))
+            opinions.append(second_opinion(places, study, policy))
         except (GenerationError, SetupError, UnknownNameError) as error:
             opinions.append(no_opinion(policy, str(error)))
     return tuple(opinions)

@@ -164,20 +164,20 @@ def read_question(path: Path) -> Question:
 
 
 def _answer(places: Places, name: str, question: Question) -> Answered:
-    found, advice = explore(
+    study, advice = explore(
         [],
         question.target,
         trials=question.trials,
-        said=Said(source=question.source, context=question.context),
+        opinions=Said(source=question.source, context=question.context),
         constraints=tuple(question.constraints),
         home=places.home,
         command=question.command,
     )
     is_new = advice.advice_id not in ledger.advice_ids(places.home)
     if is_new:
-        said = opinions_where_possible(places, found, question.policies)
-        advice = replace(advice, opinions=said)
-    advice_id = keep(places.home, found, advice, question.asked)
+        opinions = opinions_where_possible(places, study, question.policies)
+        advice = replace(advice, opinions=opinions)
+    advice_id = keep(places.home, study, advice, question.asked)
     entry = ledger.load(places.home, advice_id)
     page = ledger.page_url(places.home, advice_id)
     return Answered(name, question, entry, page, is_new)

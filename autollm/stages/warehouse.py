@@ -94,11 +94,11 @@ def source_faults(places: Places) -> dict[str, str]:
     path = places.marts / "dim_sources.parquet"
     if not path.exists():
         return {}
-    found = {}
+    faults = {}
     for row in pq.read_table(path, columns=["source", "fault"]).to_pylist():
         if row["fault"]:
-            found[row["source"]] = row["fault"]
-    return found
+            faults[row["source"]] = row["fault"]
+    return faults
 
 
 def is_damage(message: str) -> bool:
@@ -142,9 +142,9 @@ def _holder_pid(handle: int) -> int | None:
         "linux"
     ):  # other systems lay the structure out differently
         return None
-    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(
-        "hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked)
+        "hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, request)
     )
     return None if kind == fcntl.F_UNLCK else pid
 

@@ -138,10 +138,10 @@ class RunWriter:
 
     def __init__(self, database: Path, experiment: str):
         self.client = MlflowClient(store_uri(database))
-        found = self.client.get_experiment_by_name(experiment)
+        known = self.client.get_experiment_by_name(experiment)
         self.experiment_id = (
-            found.experiment_id
-            if found
+            known.experiment_id
+            if known
             else self.client.create_experiment(experiment)
         )
 

@@ -50,7 +50,7 @@ def ended_since(
 def _ended(
     client: MlflowClient, experiments: list[str], since_ms: int
 ) -> dict[str, int]:
-    found: dict[str, int] = {}
+    ended: dict[str, int] = {}
     token = None
     while True:
         page = client.search_runs(
@@ -61,7 +61,7 @@ def _ended(
         )
         for run in page:
             if run.info.status in ENDED and run.info.end_time:
-                found[run.info.run_id] = run.info.end_time
+                ended[run.info.run_id] = run.info.end_time
         token = page.token
         if not token:
-            return found
+            return ended

@@ -68,9 +68,9 @@ class Tracker:
 
     def experiment(self, name: str) -> str:
         """Id of an experiment, made when missing."""
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            return found.experiment_id
+        known = self.client.get_experiment_by_name(name)
+        if known is not None:
+            return known.experiment_id
         return self.client.create_experiment(
             name,
             artifact_location=(
@@ -270,16 +270,16 @@ class Tracker:
     def _open(
         self, experiment: str, identity: str, name: str, tags: Mapping[str, str]
     ) -> Run:
-        found = self.find(experiment, identity)
-        if found is None:
-            found = self.client.create_run(
+        run = self.find(experiment, identity)
+        if run is None:
+            run = self.client.create_run(
                 self.experiment(experiment),
                 run_name=name,
                 tags={**tags, IDENTITY: identity, "mlflow.user": ""},
             )
         else:
-            self.client.update_run(found.info.run_id, status="RUNNING")
+            self.client.update_run(run.info.run_id, status="RUNNING")
             self.client.log_batch(
-                found.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()]
+                run.info.run_id, tags=[RunTag(k, v) for k, v in tags.items()]
             )
-        return found
+        return run

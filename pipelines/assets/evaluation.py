@@ -44,13 +44,13 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"verdict": "validation is not scored yet"},
         )
-    found = verdict(judged.leaderboard.pairs, f"agent-{loaded.profile}-sft-rl")
+    gate = verdict(judged.leaderboard.pairs, f"agent-{loaded.profile}-sft-rl")
     return dg.AssetCheckResult(
-        passed=found.passed,
+        passed=gate.passed,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
-            "verdict": found.words,
-            "comparisons": dg.MetadataValue.md(markdown(found.rows) or "none"),
+            "verdict": gate.words,
+            "comparisons": dg.MetadataValue.md(markdown(gate.rows) or "none"),
         },
     )
 

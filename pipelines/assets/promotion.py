@@ -52,13 +52,13 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
                 "verdict": "validation is not scored yet",
             }
         )
-    found = verdict(judged.leaderboard.pairs, agent.policy_id)
-    promoted = promote(places, loaded, version, found, table.table_id)
+    gate = verdict(judged.leaderboard.pairs, agent.policy_id)
+    promoted = promote(places, loaded, version, gate, table.table_id)
     return dg.MaterializeResult(
         metadata={
             "promoted": promoted,
             "version": version,
-            "verdict": found.words,
+            "verdict": gate.words,
             "table_id": table.table_id,
         }
     )

@@ -113,8 +113,8 @@ def _built(
         )
         for event in build.stream():
             if isinstance(event, dg.Output) and event.output_name == SOURCES:
-                told = faults_in_markdown(places)
-                context.add_output_metadata({"set aside": told}, SOURCES)
+                faults = faults_in_markdown(places)
+                context.add_output_metadata({"set aside": faults}, SOURCES)
             yield event
         error = build.get_error()
     except duckdb.Error as refused:

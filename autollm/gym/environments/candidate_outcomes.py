@@ -108,5 +108,5 @@ def _snapped(
     if target not in table.snappings:
         table.snappings[target] = Snapping(grid, table.points[target])
     among = rows_to_snap_to(task, table, rows)
-    found, distance = table.snappings[target].among(among)
-    return places_in_play(among[found], rows), distance
+    places, distance = table.snappings[target].among(among)
+    return places_in_play(among[places], rows), distance

@@ -104,27 +104,27 @@ class Surface:
                         np.inf,
                         height,
                     )
-        found = [int(np.argmin(height))]
-        while len(found) < n:
+        chosen = [int(np.argmin(height))]
+        while len(chosen) < n:
             near = (
                 squared_distances(
-                    self._candidates, self._candidates[found[-1:]]
+                    self._candidates, self._candidates[chosen[-1:]]
                 )[:, 0]
                 < APART**2
             )
             height = np.where(near, np.inf, height)
             if not np.isfinite(height).any():
                 break
-            found.append(int(np.argmin(height)))
-        return found
+            chosen.append(int(np.argmin(height)))
+        return chosen
 
-    def _with(self, found: list[Trial]) -> np.ndarray:
+    def _with(self, trials: list[Trial]) -> np.ndarray:
         """Posterior mean at the candidates, the trials included. The target's minimum
         is unknown: the first trial counts as what the evidence expects there, the
         others by their difference from it.
         """
-        points = np.array([t.point for t in found])
-        losses = np.array([t.loss for t in found])
+        points = np.array([t.point for t in trials])
+        losses = np.array([t.loss for t in trials])
         first = (
             self._prior[
                 np.argmin(squared_distances(self._candidates, points[:1])[:, 0])

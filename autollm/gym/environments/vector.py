@@ -368,9 +368,9 @@ class _SharedOutcomes:
         self.status[cell : cell + n] = laid_out.status
         self.status[cell + n] = MALFORMED
         self.some_infeasible |= bool((laid_out.status == INFEASIBLE).any())
-        here = slice(slot, slot + n_rows)
-        self.outcome.real[here] = laid_out.loss
-        self.outcome.imag[here] = laid_out.regret
-        self.row[here] = (
+        own_slots = slice(slot, slot + n_rows)
+        self.outcome.real[own_slots] = laid_out.loss
+        self.outcome.imag[own_slots] = laid_out.regret
+        self.row[own_slots] = (
             self._table.offsets[self._table.index(task.target)] + laid_out.rows
         )

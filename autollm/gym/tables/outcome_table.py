@@ -141,8 +141,8 @@ class OutcomeTable:
         Raises:
             UnknownNameError: one is not in this table.
         """
-        found = [self._digest_of(self.index(e)) for e in experiment_ids]
-        return content_hash("\n".join(found))
+        digests = [self._digest_of(self.index(e)) for e in experiment_ids]
+        return content_hash("\n".join(digests))
 
     def __contains__(self, experiment_id: str) -> bool:
         return experiment_id in self._index
@@ -241,16 +241,16 @@ class OutcomeTable:
     def _digest_of(self, experiment: int) -> str:
         """64 hex digits over one experiment, as it lies in memory."""
         if experiment not in self._digests:
-            here = self.experiments[experiment]
+            described = self.experiments[experiment]
             first = self.offsets[experiment]
             end = self.offsets[experiment + 1]
-            digest = hashlib.sha256(_said_of(here).encode())
+            digest = hashlib.sha256(_said_of(described).encode())
             for name in sorted(self.columns):
                 digest.update(
                     np.ascontiguousarray(self.columns[name][first:end]).data
                 )
             digest.update(np.ascontiguousarray(self.points[experiment]).data)
-            for metric in here.metrics:
+            for metric in described.metrics:
                 for values in (self.metric_values, self.metric_latents):
                     digest.update(
                         self._block(values, experiment, metric.name).data
@@ -296,21 +296,23 @@ class OutcomeTable:
         return values[begin : begin + n]
 
     def _direction(self, experiment: int, objective: str) -> str:
-        here = self.experiments[experiment]
-        if objective not in here.objectives and objective in (
-            m.name for m in here.metrics
+        described = self.experiments[experiment]
+        if objective not in described.objectives and objective in (
+            m.name for m in described.metrics
         ):
             raise SnapshotError(
-                f"metric {objective!r} of {here.label} has no direction, so it is no "
+                f"metric {objective!r} of {described.label} has no direction, so it is no "
                 "objective. Known objectives: "
-                f"{', '.join(here.objectives)}. Fix: give it a direction in the "
+                f"{', '.join(described.objectives)}. Fix: give it a direction in the "
                 "source's mapping, and ingest again."
             )
-        if objective not in here.objectives:
+        if objective not in described.objectives:
             raise UnknownNameError(
-                f"objective of {here.label}", objective, here.objectives
+                f"objective of {described.label}",
+                objective,
+                described.objectives,
             )
-        return here.objectives[objective]
+        return described.objectives[objective]
 
 
 def _said_of(experiment: Experiment) -> str:

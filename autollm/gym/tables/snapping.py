@@ -52,14 +52,14 @@ class Snapping:
         """
         position = np.full(len(self.points), -1)
         position[rows] = np.arange(len(rows))
-        found = position[self._order]
-        squared = np.where(found >= 0, self._squared, np.inf)
+        places = position[self._order]
+        squared = np.where(places >= 0, self._squared, np.inf)
         limit = squared.min(axis=1, keepdims=True) + 1e-9
         tied = squared <= limit
-        chosen = np.argmin(np.where(tied, found, len(self.points)), axis=1)[
+        chosen = np.argmin(np.where(tied, places, len(self.points)), axis=1)[
             :, None
         ]
-        index = np.take_along_axis(found, chosen, axis=1)[:, 0]
+        index = np.take_along_axis(places, chosen, axis=1)[:, 0]
         distance = np.sqrt(np.take_along_axis(squared, chosen, axis=1)[:, 0])
         if self._order.shape[1] < len(self.points):
             # Rows beyond the sorted ones may be nearest, or tie with them: none of

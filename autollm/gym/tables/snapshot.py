@@ -112,10 +112,10 @@ def _check_file(folder: str, name: str, entry: dict[str, Any]) -> None:
 def _problem_of(folder: str, name: str, entry: dict[str, Any]) -> str:
     """What is wrong with a file of a snapshot; empty where it is what was written."""
     try:
-        found = file_sha256(storage.join(folder, name))
+        sha256 = file_sha256(storage.join(folder, name))
     except FileNotFoundError:
         return f"{name} is missing"
-    return "" if found == entry.get("sha256") else f"{name} was altered"
+    return "" if sha256 == entry.get("sha256") else f"{name} was altered"
 
 
 def _manifest(folder: str) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _charged(
     """Charged experiments and their rows in play; a stream of its own for each, so that
     one more changes no other.
     """
-    found = []
+    tables = []
     flops = table.experiments[table.index(task.target)].compute_flops
     for experiment_id in task.charged:
         e = table.index(experiment_id)
@@ -128,39 +128,39 @@ def _charged(
             [seed, _stable_int(task.task_id), _stable_int(experiment_id)]
         )
         rows = _subset(np.random.default_rng(stream), len(table.points[e]))
-        here = table.experiments[e]
-        if here.compute_flops >= flops:
+        cheap = table.experiments[e]
+        if cheap.compute_flops >= flops:
             raise EpisodeError(
-                f"{task.task_id}: a run of {here.label} takes {here.compute_flops:.3g} "
+                f"{task.task_id}: a run of {cheap.label} takes {cheap.compute_flops:.3g} "
                 f"FLOPs, one of the target {flops:.3g}. "
                 "Fix: charge cheaper experiments only."
             )
-        grid = declared_grid(task, here)
-        found.append(
+        grid = declared_grid(task, cheap)
+        tables.append(
             (
                 ChargedTable(
                     experiment_id,
-                    here.z,
+                    cheap.z,
                     table.points[e][rows] if grid is None else grid,
-                    here.compute_flops / flops,
+                    cheap.compute_flops / flops,
                 ),
                 rows,
             )
         )
-    found.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
-    shown = tuple(table for table, _ in found)
-    return shown, tuple(rows for _, rows in found)
+    tables.sort(key=lambda pair: (pair[0].cost, pair[0].experiment_id))
+    shown = tuple(table for table, _ in tables)
+    return shown, tuple(rows for _, rows in tables)
 
 
 def _check_curves(task: Task, table: OutcomeTable) -> None:
     for experiment_id in (task.target, *task.charged) if task.pausable else ():
-        here = table.experiments[table.index(experiment_id)]
-        if here.signal is None:
+        described = table.experiments[table.index(experiment_id)]
+        if described.signal is None:
             raise EpisodeError(
-                f"{task.task_id}: runs may be paused, and {here.label} has no learning "
+                f"{task.task_id}: runs may be paused, and {described.label} has no learning "
                 f"curves in snapshot {table.table_id}. "
                 "Fix: name a [signal] that its runs log in the mapping of "
-                f"{here.source}, and ingest again; or set pausable to false."
+                f"{described.source}, and ingest again; or set pausable to false."
             )
 
 

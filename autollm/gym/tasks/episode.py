@@ -94,14 +94,14 @@ class Episode:
         self._check_open()
         # A model may send anything, also what cannot be looked up.
         known = isinstance(experiment, str)
-        asked = self.playable.get(experiment) if known else None
-        if asked is None or not self._is_share(until):
-            return self._spend(self._malformed(asked))
+        playable = self.playable.get(experiment) if known else None
+        if playable is None or not self._is_share(until):
+            return self._spend(self._malformed(playable))
         try:
             point = self.drawn.view.space.encode(configuration)
         except SpaceError:
-            return self._spend(self._malformed(asked))
-        return self._spend(*self._trial_at(point, asked, until))
+            return self._spend(self._malformed(playable))
+        return self._spend(*self._trial_at(point, playable, until))
 
     def run_point(self, point: np.ndarray, experiment: str = "") -> Trial:
         """The same for a point [n_coordinates] on the natural scale."""
@@ -113,15 +113,15 @@ class Episode:
     def run_candidate(self, index: int, experiment: str = "") -> Trial:
         """The same for a row of the candidates; any other number is a malformed call."""
         self._check_open()
-        asked = self.playable[experiment]
-        if not 0 <= index < len(asked.candidates):
+        playable = self.playable[experiment]
+        if not 0 <= index < len(playable.candidates):
             return self.malformed(experiment)
-        point = asked.candidates[index]
-        if asked.lists_rows:
+        point = playable.candidates[index]
+        if playable.lists_rows:
             return self._spend(
-                *self._trial_of(int(index), 0.0, point, asked, 1.0)
+                *self._trial_of(int(index), 0.0, point, playable, 1.0)
             )
-        return self._spend(*self._trial_at(point, asked, 1.0))
+        return self._spend(*self._trial_at(point, playable, 1.0))
 
     def malformed(self, experiment: str = "") -> Trial:
         """Spend a trial on a call that could not be read."""
@@ -185,8 +185,8 @@ class Episode:
         curve = np.ones(self.drawn.task.trials)
         for k, index in enumerate(self.incumbents()):
             if index >= 0:
-                found = self.comparable_loss(self.trials[index], latent)
-                curve[k] = float(regret(found, values))
+                losses = self.comparable_loss(self.trials[index], latent)
+                curve[k] = float(regret(losses, values))
         return curve
 
     def comparable_loss(self, trial: Trial, latent: bool = False) -> float:
@@ -252,44 +252,44 @@ class Episode:
                 "starts anew."
             )
 
-    def _malformed(self, asked: PlayableExperiment | None) -> Trial:
-        known = asked or self.playable[""]
+    def _malformed(self, playable: PlayableExperiment | None) -> Trial:
+        known = playable or self.playable[""]
         cost = min(known.cost, self.ledger.left)
         return Trial(
             0, "malformed", None, experiment=known.experiment, cost=cost
         )
 
     def _trial_at(
-        self, point: np.ndarray, asked: PlayableExperiment, until: float
+        self, point: np.ndarray, playable: PlayableExperiment, until: float
     ) -> tuple[Trial, Outcome | None]:
-        row, distance = asked.nearest(point)
-        return self._trial_of(row, distance, point, asked, until)
+        row, distance = playable.nearest(point)
+        return self._trial_of(row, distance, point, playable, until)
 
     def _trial_of(
         self,
         row: int,
         distance: float,
         point: np.ndarray,
-        asked: PlayableExperiment,
+        playable: PlayableExperiment,
         until: float,
     ) -> tuple[Trial, Outcome | None]:
         """What a call gives, before it is counted: the trial, and the outcome where
         something was run.
         """
         if row < 0:
-            cost = min(asked.cost * max(until, LEAST), self.ledger.left)
+            cost = min(playable.cost * max(until, LEAST), self.ledger.left)
             return self._infeasible(
-                point, point, distance, asked, cost, until
+                point, point, distance, playable, cost, until
             ), None
-        reached = self._reached(asked.experiment, row)
+        reached = self._reached(playable.experiment, row)
         stretch = until - reached if reached < until else until
-        cost = asked.cost * max(stretch, LEAST)
+        cost = playable.cost * max(stretch, LEAST)
         self._check_paid(cost, goes_on=0 < reached < until)
-        outcome = self.source.outcome(asked.index, asked.row_id(row))
-        evaluated = asked.point(row)
+        outcome = self.source.outcome(playable.index, playable.row_id(row))
+        evaluated = playable.point(row)
         if not outcome.feasible:
             trial = self._infeasible(
-                evaluated, point, distance, asked, cost, 1.0
+                evaluated, point, distance, playable, cost, 1.0
             )
             return trial, None
         trial = Trial(
@@ -302,12 +302,12 @@ class Episode:
             objective=outcome.objective,
             loss=outcome.loss,
             diverged=outcome.diverged,
-            experiment=asked.experiment,
+            experiment=playable.experiment,
             cost=cost,
             proposed=tuple(point.tolist()),
         )
         if self.drawn.task.pausable:
-            trial = self._up_to(until, trial, asked)
+            trial = self._up_to(until, trial, playable)
         return trial, outcome
 
     def _infeasible(
@@ -315,7 +315,7 @@ class Episode:
         shown: np.ndarray,
         proposed: np.ndarray,
         distance: float,
-        asked: PlayableExperiment,
+        playable: PlayableExperiment,
         cost: float,
         share: float,
     ) -> Trial:
@@ -328,7 +328,7 @@ class Episode:
             status="infeasible",
             configuration=configuration,
             distance=distance,
-            experiment=asked.experiment,
+            experiment=playable.experiment,
             cost=cost,
             proposed=tuple(proposed.tolist()),
             share=share,
@@ -355,12 +355,12 @@ class Episode:
         return "paused" if until < 1 else "ok"
 
     def _up_to(
-        self, share: float, trial: Trial, asked: PlayableExperiment
+        self, share: float, trial: Trial, playable: PlayableExperiment
     ) -> Trial:
         """The trial with its curve up to a share of the run; before its end there is no
         outcome.
         """
-        curve = self.source.curve(asked.index, asked.row_id(trial.row))
+        curve = self.source.curve(playable.index, playable.row_id(trial.row))
         shown = tuple(
             (float(s), float(v)) for s, v in curve if s <= share + SLACK
         )

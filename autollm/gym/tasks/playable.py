@@ -50,8 +50,8 @@ class PlayableExperiment:
         """Place of the nearest row in play (-1: an infeasible row is nearer), and the
         distance of the snap.
         """
-        found, distance = nearest(self._shown, point)
-        return int(places_in_play(self.snapped_to[found], self.rows)), distance
+        place, distance = nearest(self._shown, point)
+        return int(places_in_play(self.snapped_to[place], self.rows)), distance
 
     def row_id(self, place: int) -> int:
         """Id within the experiment's table of what stands at a place."""

@@ -163,14 +163,14 @@ def suite_files(home: str | None = None) -> dict[str, SuiteFile]:
     places = [(str(FOLDER), SHIPPED)]
     places += [(folder, plugin) for plugin, folder in _plugin_folders()]
     places.append((home_folder(home), HOME))
-    found: dict[str, SuiteFile] = {}
+    files: dict[str, SuiteFile] = {}
     for folder, origin in places:
         for name in _names(folder):
             suite_id = name.removesuffix(SUFFIX)
-            found.setdefault(
+            files.setdefault(
                 suite_id, SuiteFile(suite_id, join(folder, name), origin)
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _names(folder: str) -> list[str]:
@@ -183,11 +183,11 @@ def _plugin_folders() -> list[tuple[str, str]]:
     """Package and folder of every entry point; nothing of them is imported but a parent
     package.
     """
-    found = []
+    folders = []
     for plugin in plugins(GROUP).values():
         for folder in _folders_of(plugin.target.partition(":")[0]):
-            found.append((folder, plugin.package))
-    return [(package, folder) for folder, package in found]
+            folders.append((folder, plugin.package))
+    return [(package, folder) for folder, package in folders]
 
 
 def _folders_of(module: str) -> list[str]:

@@ -76,18 +76,18 @@ def experiments_of(table: OutcomeTable, source: str) -> list[Experiment]:
     Raises:
         UnknownNameError: there is none.
     """
-    found = []
+    chosen = []
     for experiment in table.experiments:
         if experiment.source == source or experiment.source.startswith(
             f"{source}/"
         ):
-            found.append(experiment)
-    if not found:
+            chosen.append(experiment)
+    if not chosen:
         known = {e.source for e in table.experiments}
         raise UnknownNameError(
             "source", source, known | {s.split("/")[0] for s in known}
         )
-    return found
+    return chosen
 
 
 def placed_tasks(experiments: Sequence[Experiment], gap: float) -> list[Placed]:

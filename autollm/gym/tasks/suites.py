@@ -168,7 +168,7 @@ def resolved(suite: Suite, table: OutcomeTable) -> Suite:
     ids = {
         e: _id_in(table, e, place, suite) for e, place in suite.places.items()
     }
-    if all(found == named for named, found in ids.items()):
+    if all(resolved_id == named for named, resolved_id in ids.items()):
         return suite
     tasks = tuple(_renamed(task, ids) for task in suite.tasks)
     places = {ids[named]: place for named, place in suite.places.items()}
@@ -205,18 +205,18 @@ def held_out(
 def _id_in(table: OutcomeTable, named: str, place: Place, suite: Suite) -> str:
     if named in table:
         return named
-    found = [
+    matching = [
         e.experiment_id
         for e in table.experiments
         if e.source == place.source and e.fidelity == place.fidelity
     ]
-    if len(found) > 1:
+    if len(matching) > 1:
         raise SuiteError(
-            f"suite {suite.suite_id}: the snapshot holds {len(found)} experiments of "
+            f"suite {suite.suite_id}: the snapshot holds {len(matching)} experiments of "
             f"{place.source} at {dict(place.fidelity)}, of different contexts: "
-            f"{', '.join(found)}. Fix: name one of them in the file (id = ...)."
+            f"{', '.join(matching)}. Fix: name one of them in the file (id = ...)."
         )
-    return found[0] if found else named
+    return matching[0] if matching else named
 
 
 def _stamp(url: str) -> int:

@@ -237,9 +237,9 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
     found, variance, formed, state = {}, 0.0, 0.0, torch.random.get_rng_state()
     torch.manual_seed(0)
     for part, prompts in scoring_prompts(task).items():
-        given = generate_answers(model, prompts, temperature=1.0)
+        answers = generate_answers(model, prompts, temperature=1.0)
         found[part] = sum(
-            is_right(p, a) for p, a in zip(prompts, given, strict=True)
+            is_right(p, a) for p, a in zip(prompts, answers, strict=True)
         ) / len(prompts)
         variance += (
             WEIGHTS[part] ** 2 * found[part] * (1 - found[part]) / len(prompts)
@@ -247,7 +247,7 @@ def score(model: Any, start: Any, task: str) -> dict[str, float]:
         if part == "in_task":
             formed = sum(
                 is_well_formed(p, a)
-                for p, a in zip(prompts, given, strict=True)
+                for p, a in zip(prompts, answers, strict=True)
             ) / len(prompts)
     torch.random.set_rng_state(state)
     total = sum(WEIGHTS[part] * share for part, share in found.items())
@@ -270,8 +270,10 @@ def scoring_prompts(task: str) -> dict[str, list[str]]:
     }
     prompts: dict[str, list[str]] = {}
     for part, n in N_SCORED.items():
-        asked = other if part == "retained" else task
-        made = [make(asked, rng.choice(sizes[part]), rng) for _ in range(n)]
+        task_names = other if part == "retained" else task
+        made = [
+            make(task_names, rng.choice(sizes[part]), rng) for _ in range(n)
+        ]
         prompts[part] = [example.prompt for example in made]
     return prompts
 

@@ -242,13 +242,13 @@ class Climber(RandomPolicy):
         top = len(self.ladder) - 1
         for r in reversed(range(top)):
             for candidate in self.ladder[r].best():
-                there = self.above(r, candidate, top)
+                target_candidate = self.above(r, candidate, top)
                 if (
-                    there not in self.ladder[top].losses
-                    and there not in running[top]
-                    and self._pays(left, (top, there))
+                    target_candidate not in self.ladder[top].losses
+                    and target_candidate not in running[top]
+                    and self._pays(left, (top, target_candidate))
                 ):
-                    return top, there
+                    return top, target_candidate
         new = self.fresh(top, running)
         move = top, 0 if new is None else new
         return move if self._pays(left, move) else None

@@ -172,12 +172,12 @@ class Asha(Climber):
         for r in reversed(range(len(self.ladder) - 1)):
             ended = self.ladder[r].best()
             for candidate in ended[: len(ended) // ETA]:
-                there = self.above(r, candidate)
+                target_candidate = self.above(r, candidate)
                 if (
-                    there not in self.ladder[r + 1].losses
-                    and there not in running[r + 1]
+                    target_candidate not in self.ladder[r + 1].losses
+                    and target_candidate not in running[r + 1]
                 ):
-                    return r + 1, there
+                    return r + 1, target_candidate
         new = self.fresh(0, running)
         return self.last(running) if new is None else (0, new)
 

@@ -85,15 +85,15 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
             new = self.fresh(0, running)
             return self.last(running) if new is None else (0, new)
         best = None
-        found = -1.0
+        best_worth = -1.0
         for r in range(len(self.ladder)):
             worth = self._worth(r)
             candidate = self.first_new(
                 r, running, np.argsort(-worth, kind="stable").tolist()
             )
-            if candidate is not None and worth[candidate] > found:
+            if candidate is not None and worth[candidate] > best_worth:
                 best = (r, candidate)
-                found = worth[candidate]
+                best_worth = worth[candidate]
         return best or self.last(running)
 
     def last(

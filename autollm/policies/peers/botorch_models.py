@@ -40,10 +40,10 @@ def posterior(
     """Mean [n] and covariance [n, n] of u at inputs [n, d]."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: Any = model.posterior(_tensor(x))
-        return found.mean.squeeze(
+        posterior_at: Any = model.posterior(_tensor(x))
+        return posterior_at.mean.squeeze(
             -1
-        ).numpy(), found.distribution.covariance_matrix.numpy()
+        ).numpy(), posterior_at.distribution.covariance_matrix.numpy()
 
 
 def mean_of(model: GPyTorchModel, x: np.ndarray) -> np.ndarray:

@@ -122,9 +122,9 @@ def suggest(study: optuna.Study, space: Space) -> np.ndarray:
     """
     ranges = _ranges(space)
     with _quiet():
-        asked = study.ask(ranges)
-    study.tell(asked, state=optuna.trial.TrialState.FAIL)
-    return np.array([asked.params[name] for name in ranges])
+        suggestion = study.ask(ranges)
+    study.tell(suggestion, state=optuna.trial.TrialState.FAIL)
+    return np.array([suggestion.params[name] for name in ranges])
 
 
 def finished(

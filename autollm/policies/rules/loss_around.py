@@ -92,5 +92,5 @@ def _bowl(
     weight = np.sqrt(PRIOR_ROWS)
     ridge = np.column_stack([np.zeros(d), np.diag(weight / prior)])
     design = np.vstack([np.column_stack([np.ones(len(u)), squares]), ridge])
-    found, _ = nnls(design, np.concatenate([u, np.full(d, weight)]))
-    return float(found[0]), found[1:]
+    coefficients, _ = nnls(design, np.concatenate([u, np.full(d, weight)]))
+    return float(coefficients[0]), coefficients[1:]

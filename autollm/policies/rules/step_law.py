@@ -67,15 +67,15 @@ def _knob(view: TaskView, role: str) -> int:
         SpaceError: there is none, there are several, or other knobs are no numbers.
     """
     knobs = view.space.knobs
-    found = [
+    numbers = [
         i
         for i, k in enumerate(knobs)
         if k.role == role
         and k.scale == "log"
         and (role == "rate" or k.unit == "tokens")
     ]
-    if len(found) == 1 and len(knobs) == len(view.space):
-        return found[0]
+    if len(numbers) == 1 and len(knobs) == len(view.space):
+        return numbers[0]
     roles = ", ".join(
         f"{k.name} ({k.role or 'no role'}{', ' + k.unit if k.unit else ''})"
         for k in knobs

@@ -100,7 +100,7 @@ class Council(RankingPolicy):
         """Mean and sd [n] of u at points [n, d], by member; none without evidence."""
         if self.nearest is None:
             return {}
-        found = {
+        predictions = {
             "bowl": _moments(self.bowl.sampled(points), self.bowl.weights),
             "copy": (
                 interpolate(
@@ -110,8 +110,8 @@ class Council(RankingPolicy):
             ),
         }
         if self.process.informed:
-            found["process"] = self.process.moments(points)
-        return found
+            predictions["process"] = self.process.moments(points)
+        return predictions
 
     def _mixture(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pairs = list(self._members(points).values())
