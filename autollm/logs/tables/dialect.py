@@ -94,7 +94,9 @@ def dialect_of(head: bytes) -> Dialect | None:
     if not lines:
         return None
     separator = separator or separator_of(lines)
-    rows = [[c.strip() for c in cells_of(x, separator)] for x in lines[:3]]
+    rows = []
+    for line in lines[:3]:
+        rows.append([cell.strip() for cell in cells_of(line, separator)])
     header = _of_two_lines(*rows) if len(rows) == 3 else None
     n_names = 1 if header is None else 2
     header = header or rows[0]
