@@ -74,12 +74,12 @@ def mlflow_sensor(
         return dg.SkipReason(f"{VARIABLE} names no server")
     from autollm.tracking import ended_since
 
-    newest_ms, seen = _seen(context.cursor)
+    newest_ms, near_ids = _newest_and_near(context.cursor)
     try:
         ended = ended_since(uri, max(newest_ms - OVERLAP_MS, 0), experiment)
     except SourceError as error:
         return dg.SkipReason(str(error))
-    new = sorted(set(ended) - seen)
+    new = sorted(set(ended) - near_ids)
     if not new:
         return dg.SkipReason("no run has ended since")
     newest_ms = max(ended.values())
@@ -93,7 +93,7 @@ def mlflow_sensor(
     )
 
 
-def _seen(cursor: str | None) -> tuple[int, set[str]]:
+def _newest_and_near(cursor: str | None) -> tuple[int, set[str]]:
     """Newest end, in ms since 1970, and the runs that ended near it."""
     if not cursor:
         return 0, set()

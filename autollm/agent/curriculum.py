@@ -64,7 +64,7 @@ def recorded_row(
 
 
 def generated_row(rng: np.random.Generator, trials: int) -> Row:
-    """A generated landscape of its own."""
+    """The row of a generated landscape."""
     seed = GENERATED_FROM + int(rng.integers(2**30))
     return {
         "landscape": seed,

@@ -21,7 +21,7 @@ PAD_TO = 64
 
 
 class Generator(Protocol):
-    """Anything that can write the assistant's next turn."""
+    """Interface of everything that can write the assistant's next turn."""
 
     def generate(
         self, conversations: Sequence[list[Message]], seed: int = 0

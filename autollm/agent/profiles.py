@@ -79,7 +79,7 @@ class SftConfig(Strict):
 
     @property
     def n_conversations(self) -> int:
-        """How many conversations the stage sees."""
+        """Number of conversations that the stage trains on."""
         return self.steps * self.batch_size * self.gradient_accumulation
 
 

@@ -28,7 +28,7 @@ from autollm.core.identity import checkpoint_digest
 
 
 class MetricLog(Protocol):
-    """Where a training says how it goes (MLflow, a file, a progress bar)."""
+    """Receives the progress of a training (MLflow, a file, a progress bar)."""
 
     def log(self, metrics: dict[str, float], step: int) -> None: ...
 

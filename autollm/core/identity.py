@@ -362,8 +362,8 @@ def _package_in(node: ast.JoinedStr) -> list[str]:
 
 
 def _named(mentions: _Mentions, registry: Registry) -> list[str]:
-    """Modules of the registry's things whose names stand in a module that calls one of
-    its makers.
+    """Modules of registered things that are named in a module which calls one of the
+    registry's makers.
     """
     if mentions.names.isdisjoint(registry.makers):
         return []

@@ -28,7 +28,8 @@ POLL_S = 0.2
 
 @contextmanager
 def hold(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock `path` while the block runs; `what` is named in the refusal of others.
+    """Hold the lock `path` while the block runs; `what` is named in the error that
+    others get.
 
     Raises:
         BusyError: somebody else still holds it after `wait_s` seconds; the message names
@@ -63,7 +64,9 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds a lock, in words; `another process` when it has not said so yet."""
+    """Who holds a lock, in words; `another process` while its holder has not written
+    its name yet.
+    """
     try:
         raw = json.loads(_holder_file(path).read_text())
         return f"process {raw['pid']} ({raw['command']}, since {raw['since']})"

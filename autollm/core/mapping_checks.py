@@ -225,10 +225,10 @@ def _signal(mapping: Mapping) -> Iterator[str]:
 
 
 def _twice(names: Iterable[Any]) -> list[Any]:
-    seen: set[Any] = set()
+    earlier: set[Any] = set()
     repeated = []
     for name in names:
-        if name in seen:
+        if name in earlier:
             repeated.append(name)
-        seen.add(name)
+        earlier.add(name)
     return repeated

@@ -106,7 +106,7 @@ class Quantity(Entry):
 
 
 class Objective(Quantity):
-    """What is optimized. Its direction must be said: nothing later can notice that a
+    """What is optimized. Its direction must be given: nothing later can notice that a
     guess was wrong.
     """
 

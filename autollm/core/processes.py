@@ -19,9 +19,9 @@ WATCH = "AUTOLLM_DIE_WITH_PARENT"
 
 
 def die_with_parent() -> None:
-    """End this process within a second after its parent is gone: whoever starts anew
-    must not find it still writing. A worker of a pool knows its parent by name, also
-    one that was killed before the worker came this far.
+    """End this process within a second after its parent is gone: a process that starts
+    later must not find it still writing. A worker of a pool knows its parent by name,
+    also one that was killed before the worker came this far.
     """
     starter = multiprocessing.parent_process()
     parent = (

@@ -82,7 +82,8 @@ _MODEL_TOKEN = re.compile(
     r"(?i)(?:pad|eos|bos|unk|sep|cls|mask|stop|image|start|end|next|first|last|special)"
     r"[_-]$"
 )
-"""Before `token`: a piece of text that a model reads, no secret."""
+"""Words before `token` that make it a piece of text that a model reads, not a secret.
+"""
 
 _EMAIL = re.compile(
     r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"

@@ -3,9 +3,9 @@
 
 A configuration is a dict of JSON values: a number, a string or bool for categories, a
 list, {part: weight} for a simplex. A point is its image, float64 [n_coordinates]: one
-coordinate for a number, several for the others. A knob that hangs on another's value
-stands in a configuration only where it is chosen; its coordinates rest in the middle of
-its window elsewhere.
+coordinate for a number, several for the others. A knob that depends on another's value
+is part of a configuration only where it is chosen; elsewhere its coordinates are the
+middle of its window.
 
 Invariant: `decode(encode(c)) == c` for every configuration inside the space (to 9
 significant digits).

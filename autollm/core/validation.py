@@ -35,7 +35,7 @@ _ORDER = {
     "too_short": 3,
 }
 """A misspelt entry is also a missing one, and a list without its broken entry is too
-short: the cause is said, not its consequences.
+short: the error names the cause, not its consequences.
 """
 
 

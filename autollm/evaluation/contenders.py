@@ -20,7 +20,7 @@ from autollm.gym.tasks.task import Task
 from autollm.policies.registry import REGISTRY, module_of, policy_version
 
 JUDGE = "autollm.evaluation.protocol"
-"""The module that plays and scores an episode, whoever plays."""
+"""The module that plays and scores an episode of any player."""
 
 
 class Play(Protocol):

@@ -23,8 +23,8 @@ from autollm.gym.environments.summary import fit_optimum
 from autollm.gym.tables.outcome_table import OutcomeTable
 
 BEST_ROWS = 3
-"""Rows whose centre stands for the optimum of a mixture: one row alone is luck, and too
-few are recorded to fit a surface.
+"""Number of best rows whose centre is taken as the optimum of a mixture: one row alone
+may be best by luck, and too few rows are recorded to fit a surface.
 """
 WORST_DRAWN = 2.0
 """Regret at which colours and panels end: a cliff would hide the valley."""

@@ -121,7 +121,7 @@ def _agents_first(results: Sequence[EpisodeResult]) -> list[str]:
 
 def verdicts(pairs: Sequence[Pair]) -> list[str]:
     """The comparison with copy-nearest in sentences, one a suite, agent (at its last
-    stage) and k; an interval that holds zero is said to.
+    stage) and k; the sentence says where an interval holds zero.
     """
     compared = []
     for pair in pairs:
@@ -183,8 +183,8 @@ def _stage_rank(result: EpisodeResult) -> int:
 
 
 def traced_shares(results: Sequence[EpisodeResult]) -> list[dict[str, Any]]:
-    """Per agent: how many numbers its thoughts held, and the share that stands in what
-    it had read before.
+    """Per agent: how many numbers its thoughts held, and which share of them it had
+    read before.
     """
     out = []
     of_agents = [r for r in results if r.stage]

@@ -230,8 +230,8 @@ class Leaderboard(Frozen):
 
 
 def _of_schema_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Schema 1 said the code within a policy's version, and `live` within the table's
-    id.
+    """Schema 1 held the code's digest within a policy's version, and `live` within the
+    table's id.
     """
     live = fields.get("table_id", "").endswith("-live")
     table_id = fields.get("table_id", "").removesuffix("-live")

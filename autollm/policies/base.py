@@ -153,14 +153,13 @@ class RankingPolicy:
         """Evaluated points [k, n_knobs] and losses [k] of the trials that gave an
         outcome, repeats left out.
         """
-        seen = {
-            t.point: t.loss
-            for t in self.trials
-            if t.point and np.isfinite(t.loss)
-        }
-        return np.array(list(seen), dtype=float).reshape(
-            -1, len(self.view.space)
-        ), np.array(list(seen.values()))
+        loss_at = {}
+        for trial in self.trials:
+            if trial.point and np.isfinite(trial.loss):
+                loss_at[trial.point] = trial.loss
+        points = np.array(list(loss_at), dtype=float)
+        losses = np.array(list(loss_at.values()))
+        return points.reshape(-1, len(self.view.space)), losses
 
     @cached_property
     def _gap(self) -> np.ndarray:

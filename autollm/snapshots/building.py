@@ -162,8 +162,8 @@ def _read_mart(marts_url: str, name: str, keys: tuple[str, ...]) -> pa.Table:
 
 
 def _content_id(marts: dict[str, pa.Table]) -> str:
-    """16 hex digits over the marts as CSV text: the same for equal values whatever the
-    Parquet writer does.
+    """16 hex digits over the marts as CSV text, which are equal for equal values
+    whatever the Parquet writer does.
     """
     digest = hashlib.sha256(f"schema {SCHEMA}".encode())
     for name, mart in sorted(marts.items()):

@@ -37,14 +37,16 @@ def agent_beats_baselines(settings: JobSettings) -> dg.AssetCheckResult:
 
     places, loaded = settings.places, settings.load()
     request = request_of(places, loaded, "validation")
-    judged = finished(places, request, open_snapshot(places.home))
-    if judged is None:
+    evaluated = finished(places, request, open_snapshot(places.home))
+    if evaluated is None:
         return dg.AssetCheckResult(
             passed=False,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"verdict": "validation is not scored yet"},
         )
-    gate = verdict(judged.leaderboard.pairs, f"agent-{loaded.profile}-sft-rl")
+    gate = verdict(
+        evaluated.leaderboard.pairs, f"agent-{loaded.profile}-sft-rl"
+    )
     return dg.AssetCheckResult(
         passed=gate.passed,
         severity=dg.AssetCheckSeverity.WARN,
@@ -103,8 +105,8 @@ def _judge(
 
     places, loaded = settings.places, settings.load()
     request = request_of(places, loaded, split)
-    judged = finished(places, request, open_snapshot(places.home))
-    if judged is None:
+    evaluated = finished(places, request, open_snapshot(places.home))
+    if evaluated is None:
         command = [sys.executable, "-m", "pipelines.steps.evaluate"]
         ran = pipes.run(
             context=context,
@@ -116,10 +118,10 @@ def _judge(
         return
     yield dg.MaterializeResult(
         metadata={
-            **judged.facts,
+            **evaluated.facts,
             "already done": True,
             "scores": dg.MetadataValue.md(
-                markdown(score_rows(judged.leaderboard))
+                markdown(score_rows(evaluated.leaderboard))
             ),
         }
     )

@@ -44,15 +44,17 @@ def champion(settings: JobSettings) -> dg.MaterializeResult:
     places, loaded = settings.places, settings.load()
     agent, version = register_candidate(places, loaded)
     table = open_snapshot(places.home)
-    judged = finished(places, request_of(places, loaded, "validation"), table)
-    if judged is None:
+    evaluated = finished(
+        places, request_of(places, loaded, "validation"), table
+    )
+    if evaluated is None:
         return dg.MaterializeResult(
             metadata={
                 "promoted": False,
                 "verdict": "validation is not scored yet",
             }
         )
-    gate = verdict(judged.leaderboard.pairs, agent.policy_id)
+    gate = verdict(evaluated.leaderboard.pairs, agent.policy_id)
     promoted = promote(places, loaded, version, gate, table.table_id)
     return dg.MaterializeResult(
         metadata={

@@ -18,14 +18,14 @@ def evaluate(places: Places, settings: Settings, pipes: PipesContext) -> None:
     from autollm.evaluation.markdown import score_rows
     from autollm.stages.judging import judge
 
-    judged = judge(
+    evaluated = judge(
         places,
         request_of(places, settings, pipes.extras["split"]),
         {"dagster_run": pipes.run_id},
     )
-    scores = markdown(table(score_rows(judged.leaderboard)))
+    scores = markdown(table(score_rows(evaluated.leaderboard)))
     pipes.report_asset_materialization(
-        metadata={**judged.facts, "scores": scores}
+        metadata={**evaluated.facts, "scores": scores}
     )
 
 

@@ -1,5 +1,5 @@
-"""What a drawn target answers to each of its candidates, as arrays: the part of an
-episode that needs no search and no text.
+"""The outcome of each candidate of a drawn target, as arrays: the part of an episode
+that needs no search and no text.
 
 Both array environments are views of this: the scalar one reads it cell by cell, the
 vector one gathers. Invariant: equal to what `Episode.run_candidate` gives for the same
@@ -44,7 +44,7 @@ class CandidateOutcomes:
 
 
 def lay_out(task: Task, table: OutcomeTable, seed: int) -> CandidateOutcomes:
-    """What the target of (task, seed) answers to every candidate.
+    """The outcomes of all candidates of the target of (task, seed).
 
     Raises:
         UnknownNameError: the target is not in the table, or has no such objective or

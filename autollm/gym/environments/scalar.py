@@ -103,8 +103,8 @@ class LLMConfigEnv(gymnasium.Env):
     def step(
         self, action: int
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Try a candidate. A number that names none is a malformed call and costs its
-        trial.
+        """Try a candidate. A number that names no candidate is a malformed call and
+        costs its trial.
 
         Raises:
             EpisodeError: the episode is over, or has not begun.

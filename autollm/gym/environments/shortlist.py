@@ -56,5 +56,5 @@ class Shortlist:
 
     @property
     def points(self) -> np.ndarray:
-        """What has a number, float64 [n_numbered, n_coordinates]."""
+        """Candidates that have a number, float64 [n_numbered, n_coordinates]."""
         return self._candidates[self.indices]

@@ -265,7 +265,7 @@ class LLMConfigVectorEnv(gymnasium.vector.VectorEnv):
 
 
 class _SharedOutcomes:
-    """What draws answer, in flat arrays. There are as many regions as environments, each
+    """Outcomes of draws in flat arrays. There are as many regions as environments, each
     for the draws of one task; environments of equal task and seed share one, and a draw
     that nobody plays stays until its region is needed.
 

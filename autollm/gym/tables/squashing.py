@@ -1,5 +1,5 @@
-"""Losses on a scale that experiments share: 0 is the best, 1 the median, and cliffs of
-diverged runs grow as their logarithm alone.
+"""Losses on a scale that experiments share: 0 is the best, 1 the median, and above 1
+the losses of diverged runs grow only logarithmically.
 """
 
 from __future__ import annotations

@@ -228,5 +228,5 @@ def _subset(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _stable_int(text: str) -> int:
-    """64 bits of a sha256: Python's own hash differs between processes."""
+    """64 bits of a sha256, since Python's own hash differs between processes."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

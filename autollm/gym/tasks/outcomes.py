@@ -1,5 +1,5 @@
-"""Who says what a configuration gave: the table, live training, or a person; an episode
-asks through one protocol.
+"""Sources of outcomes: the table, live training, or a person. An episode asks all of
+them through one protocol.
 
 Invariant: a source is asked once a call, and once more where a choice was submitted
 that had not been tried.
@@ -35,7 +35,7 @@ class Outcome:
 
 
 class OutcomeSource(Protocol):
-    """Anything that can say what a configuration gave."""
+    """Anything that can give the outcome of a configuration."""
 
     def playable(
         self, drawn: Draw, table: OutcomeTable

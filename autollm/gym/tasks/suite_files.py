@@ -120,7 +120,7 @@ class SuiteFile:
     origin: str
 
     def text(self) -> SuiteText:
-        """What stands in it.
+        """The suite that the file describes.
 
         Raises:
             SuiteError: it is no TOML, or not what a suite file holds.

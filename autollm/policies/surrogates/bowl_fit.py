@@ -245,7 +245,7 @@ def _borrowed(view: TaskView, c: int, few: tuple[int, ...]) -> np.ndarray:
 
 
 def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
-    """Where a fit starts and what it is ridged to: generic slopes through the best
+    """Start of a fit, towards which it is also ridged: generic slopes through the best
     rows, a width of a third of the window.
     """
     d = len(view.space)

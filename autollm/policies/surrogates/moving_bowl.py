@@ -215,12 +215,14 @@ class MovingBowl(RankingPolicy):
             return
         best = int(np.argmin(losses))
         u = self._heights(points)
-        seen = u[:, best : best + 1] + (losses - losses[best]) / self.spread
-        seen = np.where(seen <= 1, seen, 1 + np.log(np.maximum(seen, 1)))
+        observed = u[:, best : best + 1] + (losses - losses[best]) / self.spread
+        observed = np.where(
+            observed <= 1, observed, 1 + np.log(np.maximum(observed, 1))
+        )
         expected = np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
-        sd = np.sqrt(2) * NOISE_SD + 0.2 * np.minimum(seen, expected)
+        sd = np.sqrt(2) * NOISE_SD + 0.2 * np.minimum(observed, expected)
         log_weight = (
-            -np.log1p(((seen - expected) / sd) ** 2 / 4).sum(axis=1) * 2.5
+            -np.log1p(((observed - expected) / sd) ** 2 / 4).sum(axis=1) * 2.5
         )  # Student's t, 4 degrees
         self.weights = np.exp(log_weight - log_weight.max())
         self.weights /= self.weights.sum()
