@@ -1,4 +1,4 @@
-"""`defs`: everything that Dagster shows and runs. Loading it imports no torch,
+"""`defs`: everything that Dagster shows and runs. Loading it imports no torch, numpy,
 transformers, trl or mlflow.
 
 Assets import what they call when they run. Invariant: importing does no work, except
