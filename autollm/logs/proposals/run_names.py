@@ -76,6 +76,11 @@ def _is_name(table: Table, column: Column) -> bool:
     return not is_setting and max(map(len, column.levels)) <= MOST_CHARACTERS
 
 
+def _long_words(words: Sequence[str]) -> list[str]:
+    """Those of more than one letter: a single letter may stand for anything."""
+    return [word for word in words if len(word) > 1]
+
+
 def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     """The words that stand in the names, by the column that each becomes; empty where
     these are no names of settings.
@@ -90,7 +95,7 @@ def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
             if not holds_known and _is_setting_word(word):
                 meanings.setdefault(word, (word,))
     read = parts_reader(meanings)
-    sure = {key: [w for w in ws if len(w) > 1] for key, ws in meanings.items()}
+    sure = {key: _long_words(ws) for key, ws in meanings.items()}
     n_names = len(column.levels)
     n_sure = _counted(column, parts_reader(sure)).most_common(1)
     if not n_sure or n_sure[0][1] < max(LEAST_NAMES, USUAL * n_names):
@@ -139,7 +144,9 @@ def _columns_of(
         return {}
     read = parts_reader(words)
     rows = [{} if c is None else read(str(c)) for c in column.cells]
-    cells = {key: [row.get(key) for row in rows] for key in words}
+    cells = {}
+    for key in words:
+        cells[key] = [row.get(key) for row in rows]
     found = {}
     for key, made in columns_of(cells).items():
         path = key.replace("_in_name", "")
