@@ -179,7 +179,7 @@ def test_identities__modules_that_make_policies__name_them() -> None:
         named = any(f'"{policy}"' in text for policy in POLICIES)
         if "make_policy(" in text and not named:
             unseen.append(path.relative_to(package).as_posix())
-    assert unseen == ["advisor/judged/asking.py", "evaluation/runner.py"]
+    assert unseen == ["advisor/judged/one_question.py", "evaluation/runner.py"]
 
 
 def test_digest__another_experiment__leaves_those_of_the_others() -> None:
