@@ -168,7 +168,7 @@ def _answer(places: Places, name: str, question: Question) -> Answered:
         [],
         question.target,
         trials=question.trials,
-        opinions=Said(source=question.source, context=question.context),
+        said=Said(source=question.source, context=question.context),
         constraints=tuple(question.constraints),
         home=places.home,
         command=question.command,
