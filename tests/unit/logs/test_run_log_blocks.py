@@ -74,6 +74,8 @@ def _read(lines, leaf_bytes):
         value = point["value"]
         shown = "nan" if math.isnan(value) else value
         points.append({**point, "value": shown})
+    # columns give the metrics of a line in the order of the block's first lines
+    points.sort(key=lambda point: (point["line"], point["metric"]))
     return points, found.bad, found.n_lines, found.runs
 
 

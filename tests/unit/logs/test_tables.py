@@ -444,9 +444,8 @@ def test_ingest__table_of_ten_times_the_rows__takes_about_the_same_memory(
         n_runs, n_bad, peak = map(int, done.stdout.split())
         assert (n_runs, n_bad) == (n_rows - n_rows // 100, n_rows // 100)
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 40, (
-        peaks
-    )  # all rows in memory: about 100 MB more
+    # all rows in memory: about 100 MB more; blocks in threads take some 40
+    assert peaks[1] - peaks[0] < 60, peaks
 
 
 JUNK = st.one_of(
