@@ -8,6 +8,7 @@ and an open question is an error, not a guess.
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -133,10 +134,12 @@ def _answered(guesses: Sequence[Guess]) -> None:
         if guess.is_asked and guess.proposal is not None:
             question = guess.proposal.questions[0]
             name = question.column
-            said = [f"--objective {name}:{a}" for a in question.answers]
+            answers = [f"{name}:{answer}" for answer in question.answers]
+            said = [f"--objective {shlex.quote(a)}" for a in answers]
             code = question.code.removesuffix("-unknown")
+            what = question.text.partition(" Fix: ")[0]
             remedy = f"{' or '.join(said)}."
-            raise AdviceError(code, question.text, remedy, name)
+            raise AdviceError(code, what, remedy, name)
 
 
 def _notes(guesses: Sequence[Guess]) -> tuple[tuple[str, str], ...]:

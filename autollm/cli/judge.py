@@ -6,6 +6,7 @@ Invariant: each run is a look at test tasks and is logged before anything is ask
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ def _log(home: str, sources: list[str], policies: list[str]) -> None:
 
     record_look(
         home,
-        command=" ".join(["autollm", *sys.argv[1:]]),
+        command=shlex.join(["autollm", *sys.argv[1:]]),
         evaluation_id="advice-judge",
         suites=[f"hidden experiments of {name}" for name in sources],
         policies=["recommend", *policies],

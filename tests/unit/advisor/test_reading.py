@@ -96,7 +96,9 @@ def test_read_evidence__direction_that_no_name_tells__is_asked(tmp_path, rows):
         read_evidence([path], Said())
     assert raised.value.code == "direction"
     assert raised.value.about == "eval_quality"
-    assert "--objective eval_quality:min" in str(raised.value)
+    said = str(raised.value)
+    assert "--objective eval_quality:min" in said
+    assert said.count("Fix: ") == 1
 
 
 def test_read_evidence__nothing_in_it__is_an_error_with_the_reason(tmp_path):
