@@ -104,6 +104,11 @@ class Names:
         for key in (column, canonical):
             if key in written:
                 return written[key], key == column
+        # optim.lr for config.optim.lr: beginnings of a tracker are left out
+        whole = _dotted(column)
+        ends = [key for key in written if whole.endswith(_dotted(key))]
+        if ends:
+            return written[max(ends, key=len)], True
         tails = {}
         for key in written:
             tail = key.rsplit(".", 1)[-1]
@@ -119,6 +124,10 @@ class Names:
 
     def spelling(self, name: str) -> Spelling:
         return self.spellings.get(name) or Spelling(name)
+
+
+def _dotted(name: str) -> str:
+    return "." + name.replace("/", ".")
 
 
 def names_of(

@@ -71,3 +71,20 @@ def test_read__canonical_names_and_nesting__both_work():
 def test_read__knob_missing__is_named():
     with pytest.raises(QuestionError, match="lacks lr"):
         NAMES.read({"bs": 64})
+
+
+def test_read__beginning_of_a_tracker_left_out__is_the_same_column():
+    space = Space((Knob("lr", "log", (0.001, 0.002)),))
+    rows = [
+        {
+            "config_json": json.dumps({"lr": 0.001}),
+            "cells": {"config.optim.lr": 0.001},
+        }
+    ]
+    names = names_of(space, {"lr": "config.optim.lr"}, rows)
+    for key in ("config.optim.lr", "optim.lr", "config/optim/lr", "lr"):
+        assert names.read({key: 0.002}) == {"lr": 0.002}
+    both = {"optim.lr": 0.002, "scheduler.lr": 0.5}
+    assert names.read(both) == {"lr": 0.002}
+    with pytest.raises(QuestionError, match=r"lacks config\.optim\.lr"):
+        names.read({"sched.optim_lr": 0.002})
