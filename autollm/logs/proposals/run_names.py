@@ -36,14 +36,14 @@ ALIKE = 0.05
 MOST_RESTS = 12
 """Variants that are told by what is left of a name; more are labels."""
 _SAID = re.compile(
-    r"(?:^|[-_/\\s,;|(\[])([A-Za-z][A-Za-z0-9_.]*?)[=:](?=[^=:/\\s])"
+    r"(?:^|[-_/\s,;|(\[])([A-Za-z][A-Za-z0-9_.]*?)[=:](?=[^=:/\s])"
 )
 _NO_SETTING = re.compile(
     r"(step|epoch|iter|iteration|v|ver|version|id|job|trial|run|exp|node|gpu|gpus|host"
     r"|port|rev|commit|sha|file|https?|part|shard|fold|ckpt|checkpoint|time|date)"
 )
 _IS_ID = re.compile(r"(^|_)(id|uuid|hash|sha|commit)$")
-_ID = re.compile(r"[0-9a-f]{6,}|[\\d_T-]{6,}")
+_ID = re.compile(r"[0-9a-f]{6,}|[\d_T-]{6,}")
 
 
 def with_name_parts(table: Table, said: Said, book: Notebook) -> Table:

@@ -101,6 +101,13 @@ def test_propose__variants_in_names__are_a_knob(tmp_path):
     assert found.summary.knobs["rest_of_name"] == ["baseline", "rope", "swiglu"]
 
 
+def test_propose__words_of_ones_own_between_blanks__are_knobs(tmp_path):
+    rows = named("net zeta={zeta} lr={lr}", zeta=(1, 2, 4), lr=RATES)
+    found = proposed(tmp_path, rows)
+    assert knobs(found).keys() == {"zeta", "lr"}
+    assert found.summary.knobs["zeta"] == [1, 2, 4]
+
+
 def test_propose__optimizer_in_names__its_rates_are_two_knobs(tmp_path):
     rows = named("opt={opt}_lr={lr}", opt=("adamw", "muon"), lr=RATES)
     found = proposed(tmp_path, rows)
