@@ -133,7 +133,7 @@ def _look_into(found: Found, readers: Readers) -> Looked:
         raise MappingError(
             f"{found.name} holds no log that can be read. Expected {KNOWN_FORMATS}."
         )
-    (commonest, _), *_ = Counter(formats.values()).most_common(1)
+    commonest = _commonest(formats.values())
     units = [m for m in members if formats.get(m.name) == commonest]
     looked = look_at_units(units, readers)
     looked.others = [n for n, kind in formats.items() if kind != commonest]
@@ -154,7 +154,7 @@ def _of_one_format(
 ) -> list[RunFolder | Found]:
     """Run folders, if there are any, else files, of the commonest format."""
     if folders:
-        (commonest, _), *_ = Counter(f.format for f in folders).most_common(1)
+        commonest = _commonest(f.format for f in folders)
         return [f for f in folders if f.format == commonest]
     formats = {}
     for found in files:
@@ -163,8 +163,14 @@ def _of_one_format(
             formats[found.inside] = reader.format
     if not formats:
         return []
-    (commonest, _), *_ = Counter(formats.values()).most_common(1)
+    commonest = _commonest(formats.values())
     return [f for f in files if formats.get(f.inside) == commonest]
+
+
+def _commonest(formats: Iterable[str]) -> str:
+    """Of equally common ones the first."""
+    ((format_, _),) = Counter(formats).most_common(1)
+    return format_
 
 
 def _common_name(units: Sequence[Unit]) -> str:
