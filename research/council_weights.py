@@ -23,8 +23,8 @@ from autollm.advisor.judged.inference import compare
 from autollm.advisor.judged.questions import (
     CHEAPER,
     LEAST_ROWS,
-    Drawn,
-    Hidden,
+    DrawnQuestion,
+    HiddenExperiment,
     draw,
 )
 from autollm.advisor.judged.sources import (
@@ -71,7 +71,7 @@ class Prediction:
     [n_rows]: what came, and the smoothed table's regret.
     """
 
-    hidden: Hidden
+    hidden: HiddenExperiment
     seed: int
     rule: int
     mean: np.ndarray
@@ -119,7 +119,9 @@ def predictions(table: Table) -> list[Prediction]:
         if len(levels) < LEAST_LEVELS:
             continue
         times = float(flops[target] / flops[levels].max())
-        hidden = Hidden(table, int(target), tuple(map(int, levels)), times)
+        hidden = HiddenExperiment(
+            table, int(target), tuple(map(int, levels)), times
+        )
         for seed in range(N_SEEDS):
             found.append(_predicted(hidden, seed))
     return found
@@ -136,7 +138,7 @@ def _is_open(
 
 
 def _predicted(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
 ) -> Prediction:
     drawn = _with_pool(draw(hidden, seed))
@@ -164,7 +166,7 @@ def _predicted(
     )
 
 
-def _with_pool(drawn: Drawn) -> Drawn:
+def _with_pool(drawn: DrawnQuestion) -> DrawnQuestion:
     """The rows in play listed, those that the evidence's space can say."""
     space = drawn.evidence.table.experiments[0].space
     said = []

@@ -24,7 +24,12 @@ from scipy.stats import t as student
 
 from autollm.advisor.decide import CHEAPER, DECIDER, choose, ready
 from autollm.advisor.judged.inference import mean_of_sources
-from autollm.advisor.judged.questions import LEAST_ROWS, SLACK, Hidden, draw
+from autollm.advisor.judged.questions import (
+    LEAST_ROWS,
+    SLACK,
+    HiddenExperiment,
+    draw,
+)
 from autollm.advisor.judged.sources import chosen_paths, tables
 from autollm.advisor.study import study
 from autollm.core.distances import nearest
@@ -52,7 +57,7 @@ class Asked:
     pick is the best of n rows, and whether it was.
     """
 
-    hidden: Hidden
+    hidden: HiddenExperiment
     seed: int
     regrets: dict[str, float]
     octaves: float
@@ -69,7 +74,7 @@ class Asked:
         return self.regrets[DECIDER]
 
 
-def questions() -> Iterator[Hidden]:
+def questions() -> Iterator[HiddenExperiment]:
     """Every open experiment at every gap that its ladder has."""
     for source, path in chosen_paths(tuple(OPEN_BELOW)).items():
         for table in tables(source, path):
@@ -85,7 +90,7 @@ def questions() -> Iterator[Hidden]:
                     if shown and shown not in seen:
                         seen.add(shown)
                         times = float(flops[target] / flops[list(shown)].max())
-                        yield Hidden(table, int(target), shown, times)
+                        yield HiddenExperiment(table, int(target), shown, times)
 
 
 def is_open(source: str, experiment) -> bool:
@@ -95,7 +100,7 @@ def is_open(source: str, experiment) -> bool:
     return experiment.compute_flops < OPEN_BELOW[source]
 
 
-def ask(hidden: Hidden, seed: int) -> Asked:
+def ask(hidden: HiddenExperiment, seed: int) -> Asked:
     """What the bowl, a copy of the nearest experiment and both weighed alike pick."""
     drawn = draw(hidden, seed)
     found = study(

@@ -16,7 +16,7 @@ import typer
 from autollm.cli.options import Home, Json, split
 
 if TYPE_CHECKING:
-    from autollm.advisor.judged.questions import Hidden
+    from autollm.advisor.judged.questions import HiddenExperiment
     from autollm.advisor.judged.records import Records
 
 QUICK_QUESTIONS = 2
@@ -106,7 +106,7 @@ def _log(home: str, sources: list[str], policies: list[str]) -> None:
     )
 
 
-def _few(questions: list[Hidden]) -> list[Hidden]:
+def _few(questions: list[HiddenExperiment]) -> list[HiddenExperiment]:
     counts: dict[str, int] = {}
     kept = []
     for hidden in questions:
@@ -120,17 +120,20 @@ def _few(questions: list[Hidden]) -> list[Hidden]:
 def _keep(home: str, text: str) -> None:
     from autollm.core import files as storage
 
-    url = storage.join(home, "reports", "advice_judge", "board.md")
+    url = storage.join(home, "reports", "advice_judge", "results.md")
     storage.write_atomic(url, text.encode())
     print(f"kept: {url}", file=sys.stderr)
 
 
 def _decision(
-    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+    questions: list[HiddenExperiment],
+    policies: list[str],
+    seeds: int,
+    records: Records,
 ) -> tuple[list[str], dict[str, Any]]:
     from autollm.advisor.judged.answers import answer_all, bootstraps, plain
-    from autollm.advisor.judged.board import calibration, decision
-    from autollm.advisor.judged.board_markdown import (
+    from autollm.advisor.judged.results import calibration, decision
+    from autollm.advisor.judged.results_markdown import (
         apart_lines,
         calibration_lines,
         decision_lines,
@@ -142,17 +145,17 @@ def _decision(
     lines: list[str] = []
     fields: dict[str, Any] = {}
     if measured:
-        board = decision(measured)
+        found = decision(measured)
         resampled = bootstraps(
             [h for h in questions if not h.table.is_surrogate], records
         )
         intervals = calibration(measured, resampled)
-        lines += decision_lines(board)
+        lines += decision_lines(found)
         lines += ["", "### Intervals and probabilities", ""]
         lines += calibration_lines(intervals)
-        fields = plain({"means": _means(board.latent)})
-        fields["upper"] = board.latent.upper
-        fields["verdict"] = board.latent.verdict
+        fields = plain({"means": _means(found.latent)})
+        fields["upper"] = found.latent.upper
+        fields["verdict"] = found.latent.verdict
     if predicted:
         lines += apart_lines(decision(predicted))
     return lines, fields
@@ -163,10 +166,13 @@ def _means(comparison: Any) -> dict[str, float]:
 
 
 def _future(
-    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+    questions: list[HiddenExperiment],
+    policies: list[str],
+    seeds: int,
+    records: Records,
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board_markdown import future_lines
     from autollm.advisor.judged.future import forecasts_of
+    from autollm.advisor.judged.results_markdown import future_lines
     from autollm.advisor.judged.summaries import forecast_summaries
 
     tables = {h.table.name: h.table for h in questions}
@@ -176,10 +182,13 @@ def _future(
 
 
 def _reading(
-    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+    questions: list[HiddenExperiment],
+    policies: list[str],
+    seeds: int,
+    records: Records,
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board_markdown import reading_lines
     from autollm.advisor.judged.reading import read_all
+    from autollm.advisor.judged.results_markdown import reading_lines
     from autollm.advisor.judged.summaries import format_summaries
 
     each = format_summaries(read_all(questions, records))
@@ -187,9 +196,12 @@ def _reading(
 
 
 def _plan(
-    questions: list[Hidden], policies: list[str], seeds: int, records: Records
+    questions: list[HiddenExperiment],
+    policies: list[str],
+    seeds: int,
+    records: Records,
 ) -> tuple[list[str], dict[str, Any]]:
-    from autollm.advisor.judged.board_markdown import spending_lines
+    from autollm.advisor.judged.results_markdown import spending_lines
     from autollm.advisor.judged.spending import spent_all
     from autollm.advisor.judged.summaries import spending
 

@@ -9,8 +9,8 @@
     future.py      the loss law on every more expensive experiment
     rewriting.py   evidence as other people's files; reading.py: the same advice from them
     spending.py    does the plan pay: half of the cheap experiments hidden, and bought
-    board.py       regrets and intervals as numbers; summaries.py: the rest
-    board_markdown.py  both as the tables of docs/results.md
+    results.py     regrets and intervals as numbers; summaries.py: the rest
+    results_markdown.py  both as the tables of docs/results.md
 
 Importing this package loads none of them.
 """

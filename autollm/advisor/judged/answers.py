@@ -19,14 +19,14 @@ from autollm.advisor.judged.one_question import (
     ADVISOR,
     ask_advisor,
     exponents,
-    judged,
     optima,
     proposal_of,
     row_bootstrap,
+    scored,
 )
 from autollm.advisor.judged.questions import (
-    Drawn,
-    Hidden,
+    DrawnQuestion,
+    HiddenExperiment,
     draw,
     hidden_experiments,
     sayable,
@@ -64,7 +64,7 @@ def playable() -> tuple[str, ...]:
     return tuple(found)
 
 
-def questions_of(paths: Mapping[str, Path]) -> Iterator[Hidden]:
+def questions_of(paths: Mapping[str, Path]) -> Iterator[HiddenExperiment]:
     """All questions of the sources, one source landed at a time."""
     for name, path in paths.items():
         for table in tables(name, path):
@@ -79,7 +79,7 @@ def questions_of(paths: Mapping[str, Path]) -> Iterator[Hidden]:
 
 
 def answer_all(
-    questions: Sequence[Hidden],
+    questions: Sequence[HiddenExperiment],
     policies: Sequence[str],
     n_seeds: int,
     records: Records,
@@ -96,7 +96,10 @@ def answer_all(
 
 
 def answer(
-    hidden: Hidden, seed: int, policies: Sequence[str], records: Records
+    hidden: HiddenExperiment,
+    seed: int,
+    policies: Sequence[str],
+    records: Records,
 ) -> dict[str, Any]:
     """One question under one seed: what the advice and every policy picked, and what
     the study said.
@@ -120,7 +123,7 @@ def _policy_code(policy_id: str) -> str:
 
 
 def _answered(
-    drawn: Drawn, policies: Sequence[str], records: Records, key: str
+    drawn: DrawnQuestion, policies: Sequence[str], records: Records, key: str
 ) -> dict[str, Any]:
     found, pick = ask_advisor(drawn)
     picks: dict[str, Any] = {ADVISOR: pick.as_row()}
@@ -128,19 +131,19 @@ def _answered(
         proposed = _proposed(drawn, policy, records, key)
         if proposed["cannot"]:
             continue
-        judged_pick = judged(
+        scored_pick = scored(
             drawn,
             found,
             proposed["configuration"],
             proposed["seconds"],
             proposed["error"],
         )
-        picks[policy] = judged_pick.as_row()
+        picks[policy] = scored_pick.as_row()
     return _facts(drawn, found) | {"picks": plain(picks)}
 
 
 def _proposed(
-    drawn: Drawn, policy: str, records: Records, key: str
+    drawn: DrawnQuestion, policy: str, records: Records, key: str
 ) -> dict[str, Any]:
     """A policy's proposal, known or asked for."""
     identity = identity_of(
@@ -155,7 +158,7 @@ def _proposed(
 
 
 def _facts(
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     found: Study,
 ) -> dict[str, Any]:
     """What the answer says beside its picks, and what is known of the truth."""
@@ -184,7 +187,7 @@ def _facts(
 
 
 def bootstraps(
-    questions: Sequence[Hidden], records: Records
+    questions: Sequence[HiddenExperiment], records: Records
 ) -> dict[str, list[float] | None]:
     """How far below and above its mean each forecast lies when rows are resampled, by
     question; of BOOTSTRAPPED_SEED alone.
@@ -205,7 +208,7 @@ def bootstraps(
     return found
 
 
-def _bootstrapped(hidden: Hidden) -> dict[str, Any]:
+def _bootstrapped(hidden: HiddenExperiment) -> dict[str, Any]:
     found, _ = ask_advisor(draw(hidden, BOOTSTRAPPED_SEED))
     has_law = found.loss_law is not None
     return {"bounds": plain(row_bootstrap(found)) if has_law else None}

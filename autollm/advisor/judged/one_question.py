@@ -17,7 +17,7 @@ import numpy as np
 
 from autollm.advisor.answer import Interval
 from autollm.advisor.decide import chance_of_best
-from autollm.advisor.judged.questions import Drawn
+from autollm.advisor.judged.questions import DrawnQuestion
 from autollm.advisor.laws import Law, Trend, ladder_of
 from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.recommend import explore
@@ -64,7 +64,7 @@ class Pick:
         return asdict(self)
 
 
-def ask_advisor(drawn: Drawn) -> tuple[Study, Pick]:
+def ask_advisor(drawn: DrawnQuestion) -> tuple[Study, Pick]:
     """The study of a question, and its first recommendation as a pick."""
     begun = time.process_time()
     found, advice = explore(
@@ -73,11 +73,11 @@ def ask_advisor(drawn: Drawn) -> tuple[Study, Pick]:
     proposed = advice.recommendations[0].configuration
     seconds = time.process_time() - begun
     configuration = found.names.read(proposed)
-    return found, judged(drawn, found, configuration, seconds)
+    return found, scored(drawn, found, configuration, seconds)
 
 
 def proposal_of(
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     policy_id: str,
 ) -> dict[str, Any]:
     """A registered policy's first proposal: `configuration`, `seconds`; `cannot` where
@@ -104,8 +104,8 @@ def proposal_of(
     return proposed | {"seconds": time.process_time() - begun}
 
 
-def judged(
-    drawn: Drawn,
+def scored(
+    drawn: DrawnQuestion,
     found: Study,
     configuration: dict[str, Any],
     seconds: float,
@@ -149,7 +149,7 @@ def _bounds(found: Interval | None) -> tuple[float, float, float] | None:
 
 
 def _p_best(
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     found: Study,
     row: int,
 ) -> float | None:
@@ -183,7 +183,7 @@ class Optimum:
 
 
 def optima(
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     found: Study,
 ) -> list[Optimum]:
     """Knobs that have a law and an optimum of their own in the hidden experiment."""

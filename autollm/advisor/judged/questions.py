@@ -45,7 +45,7 @@ PEERS_ROWS = 3000
 
 
 @dataclass(frozen=True)
-class Hidden:
+class HiddenExperiment:
     """One question. target, evidence: dense ids of the table's experiments."""
 
     table: Table
@@ -75,7 +75,7 @@ class Hidden:
         return dict(self.experiments[self.target].fidelity)
 
 
-def hidden_experiments(table: Table) -> list[Hidden]:
+def hidden_experiments(table: Table) -> list[HiddenExperiment]:
     """The questions of a table: each experiment that costs FAR times as much as at
     least two others; where none does, as one other; where none does, the most expensive
     one from all cheaper ones. Empty: there is nothing to hide.
@@ -100,13 +100,13 @@ def hidden_experiments(table: Table) -> list[Hidden]:
 
 def _hidden(
     table: Table, target: int, shown: np.ndarray, flops: np.ndarray
-) -> Hidden:
+) -> HiddenExperiment:
     times = float(flops[target] / flops[shown].max())
-    return Hidden(table, int(target), tuple(map(int, shown)), times)
+    return HiddenExperiment(table, int(target), tuple(map(int, shown)), times)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnQuestion:
     """What a seed makes of a question.
 
     Attributes:
@@ -115,7 +115,7 @@ class Drawn:
             lists them; None: the evidence's window is asked about.
     """
 
-    hidden: Hidden
+    hidden: HiddenExperiment
     seed: int
     evidence: Evidence
     rows: np.ndarray
@@ -164,9 +164,9 @@ class Drawn:
 
 
 def draw(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
-) -> Drawn:
+) -> DrawnQuestion:
     """Show a question's evidence under a seed."""
     streams = _streams(hidden, seed)
     kept = _kept_cells(hidden, np.random.default_rng(streams[0]))
@@ -175,11 +175,11 @@ def draw(
     rng = np.random.default_rng(streams[1])
     rows = np.sort(rng.choice(n_rows, _share(n_rows), replace=False))
     rows, pool = _listed(hidden, evidence.table.experiments[0].space, rows)
-    return Drawn(hidden, seed, evidence, rows, pool)
+    return DrawnQuestion(hidden, seed, evidence, rows, pool)
 
 
 def cell_evidence(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     keys: Sequence[str],
 ) -> Evidence:
     """The evidence of the rows `experiment|configuration` alone."""
@@ -200,7 +200,7 @@ class Cell:
     point: np.ndarray
 
 
-def cells_of(drawn: Drawn) -> list[Cell]:
+def cells_of(drawn: DrawnQuestion) -> list[Cell]:
     """The rows that a seed shows, in the order of their keys."""
     hidden = drawn.hidden
     ids = {hidden.experiments[e].experiment_id: e for e in hidden.evidence}
@@ -216,7 +216,7 @@ def cells_of(drawn: Drawn) -> list[Cell]:
 
 
 def stream_of(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
     purpose: int,
 ) -> np.random.Generator:
@@ -231,7 +231,7 @@ def _share(n: int) -> int:
 
 
 def _streams(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
 ) -> list[np.random.SeedSequence]:
     """Streams of the evidence, of the target's rows and of the policies."""
@@ -241,7 +241,7 @@ def _streams(
 
 
 def _kept_cells(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     rng: np.random.Generator,
 ) -> list[str]:
     """`experiment|configuration` of the evidence's rows that a seed keeps."""
@@ -274,7 +274,7 @@ def _among(
 
 
 def _listed(
-    hidden: Hidden, space: Space, rows: np.ndarray
+    hidden: HiddenExperiment, space: Space, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Rows that the evidence's space can say, and their points in it, where the family
     lists configurations; else all rows, and None.
@@ -294,7 +294,7 @@ def _listed(
     return np.array(said), np.array(points)
 
 
-def sayable(hidden: Hidden) -> bool:
+def sayable(hidden: HiddenExperiment) -> bool:
     """Whether the evidence's space knows enough of the hidden experiment's rows: where
     scales share no widths and depths (HW-GPT), it knows none.
     """

@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from autollm.advisor.evidence import Said
-from autollm.advisor.judged.questions import Drawn, Hidden, draw
+from autollm.advisor.judged.questions import (
+    DrawnQuestion,
+    HiddenExperiment,
+    draw,
+)
 from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.rewriting import (
     FORMATS,
@@ -57,7 +61,7 @@ class Reading:
 
 
 def read_all(
-    questions: Sequence[Hidden],
+    questions: Sequence[HiddenExperiment],
     records: Records,
 ) -> list[Reading]:
     """At most MOST_QUESTIONS of a source from every format; a source of which a table
@@ -73,9 +77,11 @@ def read_all(
     return found
 
 
-def few_of_each(questions: Sequence[Hidden]) -> list[Hidden]:
+def few_of_each(
+    questions: Sequence[HiddenExperiment],
+) -> list[HiddenExperiment]:
     """MOST_QUESTIONS of a source: of different groups before more of one group."""
-    by_source: dict[str, list[tuple[int, int, Hidden]]] = {}
+    by_source: dict[str, list[tuple[int, int, HiddenExperiment]]] = {}
     groups: dict[str, int] = {}
     for i, hidden in enumerate(questions):
         if _has_list(hidden):
@@ -91,13 +97,13 @@ def few_of_each(questions: Sequence[Hidden]) -> list[Hidden]:
     return found
 
 
-def _has_list(hidden: Hidden) -> bool:
+def _has_list(hidden: HiddenExperiment) -> bool:
     knobs = hidden.experiments[hidden.target].space.knobs
     return any(knob.scale == "list" for knob in knobs)
 
 
 def _read(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     records: Records,
 ) -> list[Reading]:
     identity = made_by(__name__, hidden.table.whole.table_id)
@@ -114,7 +120,7 @@ def _read(
     ]
 
 
-def readings(drawn: Drawn) -> dict[str, str]:
+def readings(drawn: DrawnQuestion) -> dict[str, str]:
     """Format -> why its advice is not that of the clean table; empty: it is."""
     book = book_of(drawn)
     with scratch_folder("reading") as folder:
@@ -126,7 +132,7 @@ def readings(drawn: Drawn) -> dict[str, str]:
     return {name: _why(name, book, drawn, wanted) for name in FORMATS}
 
 
-def book_of(drawn: Drawn) -> Book:
+def book_of(drawn: DrawnQuestion) -> Book:
     """The evidence's runs under the names that people give."""
     direction = drawn.hidden.experiments[drawn.hidden.target].direction
     objective = SCORE if direction == "max" else LOSS
@@ -148,7 +154,7 @@ def _said(book: Book) -> Said:
 def _why(
     name: str,
     book: Book,
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     wanted: Mapping[str, Any],
 ) -> str:
     with scratch_folder("reading") as folder:
@@ -174,7 +180,7 @@ def _unsaid(
 
 def _configuration(
     path: Path,
-    drawn: Drawn,
+    drawn: DrawnQuestion,
     said: Said,
 ) -> dict[str, Any]:
     target = peoples(drawn.hidden.fidelity)

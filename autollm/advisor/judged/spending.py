@@ -20,8 +20,8 @@ import numpy as np
 
 from autollm.advisor.judged.one_question import ask_advisor
 from autollm.advisor.judged.questions import (
-    Drawn,
-    Hidden,
+    DrawnQuestion,
+    HiddenExperiment,
     cell_evidence,
     cells_of,
     draw,
@@ -52,7 +52,7 @@ class Market:
         budget: FLOPs left.
     """
 
-    drawn: Drawn
+    drawn: DrawnQuestion
     shown: list[str]
     left: dict[int, list[Any]]
     budget: float
@@ -78,7 +78,7 @@ class Market:
         self.budget -= self.cost(experiment)
         self.bought.append(cell)
 
-    def seen(self) -> Drawn:
+    def seen(self) -> DrawnQuestion:
         """The question with all that is known."""
         keys = [*self.shown, *(cell.key for cell in self.bought)]
         evidence = cell_evidence(self.drawn.hidden, keys)
@@ -183,7 +183,7 @@ BUYERS: dict[str, Callable[[Market, np.random.Generator], None]] = {
 
 
 def spent_all(
-    questions: Sequence[Hidden], records: Records, n_seeds: int = 1
+    questions: Sequence[HiddenExperiment], records: Records, n_seeds: int = 1
 ) -> list[dict[str, Any]]:
     """Every question that has a half to hide: by share and buyer, the latent regret of
     the advice afterwards, and how many runs were bought.
@@ -199,7 +199,7 @@ def spent_all(
     return found
 
 
-def _asked(questions: Sequence[Hidden]) -> Iterator[Hidden]:
+def _asked(questions: Sequence[HiddenExperiment]) -> Iterator[HiddenExperiment]:
     counts: dict[str, int] = {}
     for hidden in questions:
         source = hidden.table.source
@@ -210,7 +210,7 @@ def _asked(questions: Sequence[Hidden]) -> Iterator[Hidden]:
 
 
 def _known(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
     records: Records,
 ) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def _known(
 
 
 def spent(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
 ) -> dict[str, Any]:
     """One question under one seed."""
@@ -250,7 +250,7 @@ def spent(
 
 
 def open_market(
-    hidden: Hidden,
+    hidden: HiddenExperiment,
     seed: int,
     share: float,
 ) -> Market:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autollm.advisor.judged.board import Answers
 from autollm.advisor.judged.calibration import Prediction, coverage
 from autollm.advisor.judged.future import FutureForecast
 from autollm.advisor.judged.inference import Comparison, Estimate, compare
 from autollm.advisor.judged.reading import Reading
+from autollm.advisor.judged.results import Answers
 from autollm.advisor.judged.sources import Table
 
 

@@ -8,15 +8,15 @@ import pytest
 
 from autollm.advisor.judged import answers as module
 from autollm.advisor.judged.answers import answer, answer_all, view_digest
-from autollm.advisor.judged.board import calibration, decision
-from autollm.advisor.judged.board_markdown import (
+from autollm.advisor.judged.future import ahead, forecasts_of
+from autollm.advisor.judged.one_question import ask_advisor, scored
+from autollm.advisor.judged.questions import draw, hidden_experiments
+from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.results import calibration, decision
+from autollm.advisor.judged.results_markdown import (
     calibration_lines,
     decision_lines,
 )
-from autollm.advisor.judged.future import ahead, forecasts_of
-from autollm.advisor.judged.one_question import ask_advisor, judged
-from autollm.advisor.judged.questions import draw, hidden_experiments
-from autollm.advisor.judged.records import Records
 from autollm.advisor.judged.summaries import forecast_summaries
 from tests.unit.advisor.judged.sweep import table_of
 from tests.unit.advisor.sweeps import best_rate
@@ -47,10 +47,10 @@ def test_judged__best_and_worst_row__have_their_regret(table):
     latent = drawn.column("latent")
     for row, regret in ((np.argmin(latent), 0.0), (np.argmax(latent), 1.0)):
         configuration = drawn.space.decode(drawn.points[row])
-        pick = judged(drawn, found, configuration, 0.0)
+        pick = scored(drawn, found, configuration, 0.0)
         assert pick.row == drawn.rows[row] and pick.latent_regret == regret
         assert pick.is_best == (regret == 0.0) and pick.distance < 1e-9
-    failed = judged(drawn, found, {}, 0.0, "KeyError: lr")
+    failed = scored(drawn, found, {}, 0.0, "KeyError: lr")
     assert failed.latent_regret == 1.0 and failed.predicted is None
 
 
@@ -99,23 +99,22 @@ def test_decision__answers_of_two_sources__are_told_with_their_numbers(
     questions = hidden_experiments(table)
     answers = answer_all(questions, POLICIES, 2, Records(str(tmp_path)))
     other = []
-    for (
-        found
-    ) in answers:  # the same under another name, nobody ever right there
-        bad = {**found["picks"]["random"], "latent_regret": 1.0}
-        picks = dict.fromkeys(found["picks"], bad)
-        other.append({**found, "source": "other", "picks": picks})
-    board = decision([*answers, *other])
+    # the same under another name, nobody ever right there
+    for one in answers:
+        bad = {**one["picks"]["random"], "latent_regret": 1.0}
+        picks = dict.fromkeys(one["picks"], bad)
+        other.append({**one, "source": "other", "picks": picks})
+    found = decision([*answers, *other])
     own = [a["picks"]["recommend"]["latent_regret"] for a in answers]
     by_question = np.array(own).reshape(2, -1)
     wanted = (by_question.mean() + 1.0) / 2
-    assert board.latent.means["recommend"].mean == pytest.approx(wanted)
-    assert board.by_source["random"]["other"] == 1.0
-    assert board.n_questions == {
+    assert found.latent.means["recommend"].mean == pytest.approx(wanted)
+    assert found.by_source["random"]["other"] == 1.0
+    assert found.n_questions == {
         "sweep": len(questions),
         "other": len(questions),
     }
-    text = "\n".join(decision_lines(board))
+    text = "\n".join(decision_lines(found))
     assert f"{2 * len(questions)} hidden experiments of 2 sources" in text
     assert "**not resolved**" in text or "**below .05**" in text
     lines = "\n".join(calibration_lines(calibration(answers, {})))
@@ -125,11 +124,11 @@ def test_decision__answers_of_two_sources__are_told_with_their_numbers(
 def test_decision__policy_that_missed_a_question__stands_apart(table, tmp_path):
     questions = hidden_experiments(table)
     answers = answer_all(questions, POLICIES, 1, Records(str(tmp_path)))
-    for found in answers[1:]:
-        found["picks"].pop("random")
-    board = decision(answers)
-    assert "random" not in board.latent.names
-    assert board.partial == {"random": ("sweep",)}
+    for one in answers[1:]:
+        one["picks"].pop("random")
+    found = decision(answers)
+    assert "random" not in found.latent.names
+    assert found.partial == {"random": ("sweep",)}
 
 
 def test_ahead__power_law__is_covered_and_rests_on_cheaper_levels_alone(

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.advisor.judged.board_markdown import spending_lines
 from autollm.advisor.judged.one_question import ask_advisor
 from autollm.advisor.judged.questions import cells_of, draw, hidden_experiments
 from autollm.advisor.judged.records import Records
+from autollm.advisor.judged.results_markdown import spending_lines
 from autollm.advisor.judged.spending import (
     BUYERS,
     by_chance,

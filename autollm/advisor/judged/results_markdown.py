@@ -1,21 +1,21 @@
-"""The judge's board in Markdown: what docs/results.md holds.
+"""The judge's results in Markdown: what docs/results.md holds.
 
-Invariant: equal boards give equal text; every table names how many sources it rests on.
+Invariant: equal results give equal text; every table names how many sources it rests on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autollm.advisor.judged.board import (
+from autollm.advisor.judged.calibration import LEAST_COVERED, Class
+from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
+from autollm.advisor.judged.one_question import ADVISOR
+from autollm.advisor.judged.results import (
     LEAST_SOURCES,
     Calibration,
     Decision,
     Intervals,
 )
-from autollm.advisor.judged.calibration import LEAST_COVERED, Class
-from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
-from autollm.advisor.judged.one_question import ADVISOR
 from autollm.advisor.judged.summaries import (
     ForecastSummary,
     FormatSummary,
