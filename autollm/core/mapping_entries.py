@@ -361,5 +361,5 @@ def _clean(pattern: Any) -> Any:
 
 
 def clean_pattern(pattern: str) -> str:
-    """A file pattern as the names of found files are spelt: no spaces and the like."""
-    return re.sub(r"[^A-Za-z0-9._=+,@*?-]+", "_", pattern)
+    """A file pattern as the paths of found files are spelt: no spaces and the like."""
+    return re.sub(r"[^A-Za-z0-9._=+,@*?/-]+", "_", pattern)

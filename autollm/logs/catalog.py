@@ -6,11 +6,13 @@ Invariant: one source has one mapping in a home.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module, resources
+from operator import itemgetter
 from pathlib import Path
 
 from autollm.core.errors import MappingError, UnknownNameError
@@ -126,7 +128,8 @@ def _conflict(mapping: Mapping, own: dict[str, Mapping], replace: bool) -> str:
         if taken:
             return (
                 f"files called {taken[0]!r} belong to the source {other.source!r}. Fix: "
-                "another name or pattern."
+                f'with their folder before it, files = ["FOLDER/{taken[0]}"], they are '
+                f"this mapping's; or source = {other.source!r} and --replace."
             )
     if mapping.format != RUN_LOG and "*.jsonl" in map(
         plain_name, mapping.files
@@ -193,22 +196,27 @@ class MappingChoice:
         """The mapping of a source."""
         return next((m for m in self.candidates if m.source == source), None)
 
-    def for_file(self, name: str, file_format: str) -> Mapping | None:
-        """The mapping of `file_format` whose `files` patterns match the last part of a
-        file's name; a name before a pattern.
+    def for_file(
+        self, place: str, file_format: str, landed_as: str = ""
+    ) -> Mapping | None:
+        """The mapping of `file_format` with the narrowest pattern that fits: a name
+        before a pattern, one with more folders before one with fewer, and of equal ones
+        the first. Without a folder in it a pattern means the last part of a path.
 
-        A compression's suffix may be left out of a pattern.
+        A compression's suffix may be left out of a pattern. Of a file that is read again
+        only the name is known: the mapping of the source that it landed as goes first.
         """
-        names = _names(short_name(name))
-        fitting = []
+        best: tuple[Mapping | None, Narrowness] = (None, ())
         for mapping in self.candidates:
-            patterns = [p for p in mapping.files if _fits(names, p)]
-            if mapping.format != file_format or not patterns:
+            if mapping.format != file_format:
                 continue
-            if any("*" not in p for p in patterns):
-                return mapping
-            fitting.append(mapping)
-        return fitting[0] if fitting else None
+            is_own = mapping.source == landed_as
+            for pattern in mapping.files:
+                held = short_name(pattern) if is_own else pattern
+                if _fits(place, held):
+                    how = (is_own, *_narrowness(place, held))
+                    best = max(best, (mapping, how), key=itemgetter(1))
+        return best[0]
 
     def pair_of(self, name: str) -> tuple[Mapping, tuple[str, str]] | None:
         """The mapping that joins a file to another one, and the names of both."""
@@ -219,21 +227,36 @@ class MappingChoice:
                 return mapping, names
         return None
 
-    def claims(self, name: str, file_format: str) -> bool:
+    def for_folder(
+        self,
+        place: str,
+        files: Iterable[str],
+        file_format: str,
+        landed_as: str = "",
+    ) -> Mapping | None:
+        """The mapping of a run folder, by its own path or that of one of its files."""
+        for name in (place, *(f"{place}/{file}" for file in files)):
+            mapping = self.for_file(name, file_format, landed_as)
+            if mapping is not None:
+                return mapping
+        return None
+
+    def claims(self, place: str, file_format: str, landed_as: str = "") -> bool:
         """Whether a mapping of `file_format` reads the file, alone or joined to
         another.
         """
-        pair = self.pair_of(name)
+        pair = self.pair_of(place)
         is_joined = pair is not None and pair[0].format == file_format
-        return is_joined or self.for_file(name, file_format) is not None
+        found = self.for_file(place, file_format, landed_as)
+        return is_joined or found is not None
 
-    def format_of(self, name: str) -> str | None:
+    def format_of(self, place: str) -> str | None:
         """The format of the mapping that surely means this file: one that spells its
         name out, or a home's own one.
         """
-        names, own = _names(short_name(name)), None
+        own = None
         for mapping, pattern in self._patterns():
-            if _fits(names, pattern):
+            if _fits(place, pattern):
                 if "*" not in pattern:
                     return mapping.format
                 if own is None and mapping in self.own:
@@ -254,16 +277,36 @@ def short_name(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit("!", 1)[-1]
 
 
-def _names(short: str) -> tuple[str, ...]:
-    """A name, and the one without its compression's suffix."""
-    plain = plain_name(short)
-    return (short,) if plain == short else (short, plain)
+Narrowness = tuple[int, ...]
+"""Of a pattern: whether it is a name, how far down the path its plain folders reach,
+how many folders it has, its plain characters.
+"""
 
 
-def _fits(names: tuple[str, ...], pattern: str) -> bool:
-    """Whether one of the names is meant. Asked of every file for every pattern, most of
-    which are plain names.
+def _narrowness(place: str, pattern: str) -> Narrowness:
+    folders = re.split(r"[*?\[]", pattern)[0].rpartition("/")[0]
+    reach = f"/{place}".rfind(f"/{folders}/") + len(folders) if folders else 0
+    n_plain = len(pattern) - pattern.count("*")
+    return (_is_plain(pattern), reach, pattern.count("/"), n_plain)
+
+
+def _is_plain(pattern: str) -> bool:
+    return not any(mark in pattern for mark in "*?[")
+
+
+def _fits(place: str, pattern: str) -> bool:
+    """Whether a path is meant, with its compression's suffix or without. Asked of every
+    file for every pattern, most of which are plain names.
     """
-    if not any(mark in pattern for mark in "*?["):
-        return pattern in names
+    whole = place.replace("!", "/")
+    has_folder = "/" in pattern
+    name = f"/{whole}" if has_folder else whole.rsplit("/", 1)[-1]
+    names = {name, plain_name(name)}
+    if not has_folder:
+        is_plain = _is_plain(pattern)
+        return pattern in names if is_plain else _is_like(names, pattern)
+    return _is_like(names, f"*/{pattern.lstrip('/')}")
+
+
+def _is_like(names: Iterable[str], pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in names)

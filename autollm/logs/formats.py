@@ -14,7 +14,7 @@ from pathlib import Path
 
 from autollm.core.errors import RecordError, SetupError, UnknownNameError
 from autollm.core.files import is_local, local_path
-from autollm.logs.catalog import MappingChoice
+from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.opened import plain_name
 from autollm.logs.readers import file_readers, folder_readers, home_formats
 from autollm.logs.relation import FileReader, FolderReader
@@ -47,15 +47,17 @@ class Readers:
         return known[file_format]
 
     def for_file(
-        self, name: str, head: bytes, choice: MappingChoice
+        self, place: str, head: bytes, choice: MappingChoice
     ) -> FileReader | None:
-        """The reader of a file; None when no reader knows it.
+        """The reader of the file at a path; None when no reader knows it.
 
         The named mapping's format decides, else that of a mapping which surely means
         the file, else the readers are asked.
         """
-        said = choice.named.format if choice.named else choice.format_of(name)
-        plain = plain_name(name)
+        said = choice.format_of(place)
+        if choice.named:
+            said = choice.named.format
+        plain = plain_name(short_name(place))
         for reader in self.files:
             if reader.format == said:
                 return reader

@@ -43,6 +43,11 @@ class Found:
         return self.path_id.split("-")[0]
 
     @property
+    def place(self) -> str:
+        """Its path in clean parts, against which patterns of mappings are held."""
+        return clean_place(self.path)
+
+    @property
     def path_id(self) -> str:
         if self.said_path_id:
             return self.said_path_id
@@ -151,6 +156,12 @@ def _link_problem(path: str, root: str) -> str:
 
 def _name(path: str) -> str:
     return clean_name(path.rsplit("/", 1)[-1])
+
+
+def clean_place(path: str) -> str:
+    """A path, or the name of an archive's member, as clean names with `/` between."""
+    parts = path.replace("!", "/").split("/")
+    return "/".join(clean_name(part) for part in parts if part)
 
 
 def clean_name(name: str) -> str:

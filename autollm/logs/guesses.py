@@ -16,7 +16,6 @@ from typing import Any
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.core.mapping_checks import TABLES
-from autollm.core.records import content_hash
 from autollm.logs import archives
 from autollm.logs.catalog import (
     MappingChoice,
@@ -24,28 +23,29 @@ from autollm.logs.catalog import (
     keep_mapping,
     kept_text,
     own_mappings,
-    short_name,
 )
+from autollm.logs.claims import Claims, is_guess, marked
 from autollm.logs.formats import readers_of
-from autollm.logs.found import Found, clean_name, find_files
-from autollm.logs.opened import Opened, RawFile, head_of, plain_name
+from autollm.logs.found import Found, find_files
+from autollm.logs.opened import Opened, RawFile, head_of
 from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
-    Unit,
     look_at_units,
     members_of,
     read_file,
     read_member,
+    shown_name,
+    tables_of_runs,
 )
+from autollm.logs.proposals.table_names import Unit, names_of
 from autollm.logs.proposals.toml_text import toml_value
 from autollm.logs.relation import OWN_COLUMNS
 from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.tables.blocks import HEAD_BYTES
+from autollm.logs.units import member_path_id
 
-MARK = "# Guessed by `autollm ingest` as "
-"""Begins a mapping that a guess keeps; the hash of what follows comes next, so that one
-which a person has corrected is known.
-"""
+Claimed = tuple[Mapping | None, list[Unit], str]
+"""The mapping that claims a table, what it consists of, and where that was found."""
 LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 """Roles of columns that a mapping does not read."""
 
@@ -144,13 +144,14 @@ class Guesser:
     ):
         self._home, self._said, self._ask, self._say = home, said, ask, say
         self._readers = readers_of(home)
-        self._path_ids: dict[str, str] = {}
+        self._claims = Claims(home, self._readers)
+        self._archives: dict[str, Found] = {}
         self.has_known = False
         """Whether the last path held anything that is read without a guess."""
 
     def guess(self, path: str) -> list[Guess]:
-        """A guess for each table at a path that no mapping reads; with something said,
-        for each table.
+        """A guess for each table at a path for which no mapping is meant; with something
+        said, for each table.
 
         Raises:
             FileNotFoundError: nothing there.
@@ -159,40 +160,67 @@ class Guesser:
         files, is_folder = find_files(path)
         own = tuple(own_mappings(self._home).values())
         choice = MappingChoice(own=() if self._said != Said() else own)
-        folder = clean_name(path.rstrip("/").rsplit("/", 1)[-1])
         found = []
-        for units in self._tables(files, path if is_folder else "", choice):
-            found.append(self._guess(units, folder))
+        for mapping, units, folder in self._tables(files, is_folder, choice):
+            path_ids = tuple(map(self._path_id, units))
+            if mapping is None:
+                found.append(self._guess(units, path_ids, folder))
+                continue
+            if self._claims.is_meant(mapping, units, path_ids, folder):
+                self.has_known = True
+                continue
+            found.append(self._guess(units, path_ids, folder, mapping))
         return found
 
     def _tables(
-        self, files: list[Found], root: str, choice: MappingChoice
-    ) -> list[list[Unit]]:
-        """Units without a mapping, those of one tool or one header together."""
-        tables: dict[Any, list[Unit]] = {}
-        if root:
-            for folder in claimed_folders(files, root, self._readers.folders):
-                names = (folder.name, *folder.files)
+        self, files: list[Found], is_folder: bool, choice: MappingChoice
+    ) -> Iterator[Claimed]:
+        """Tables that no built-in mapping reads."""
+        root = _root_of(files)
+        if is_folder:
+            folders = claimed_folders(files, self._readers.folders)
+            for folder in folders:
                 files = [f for f in files if f.inside not in folder.claimed]
-                if any(choice.for_file(n, folder.format) for n in names):
-                    self.has_known = True
-                else:
-                    tables.setdefault(folder.format, []).append(folder)
+            yield from self._tables_of_runs(folders, root, choice)
+        tables: dict[Any, Claimed] = {}
         for file in files:
-            if file.problem or (root and file.is_hidden):
+            if file.problem or (is_folder and file.is_hidden):
                 continue
+            is_archive = archives.is_archive(file.name)
             for unit in self._units_of(file):
-                key = self._table_of(unit, choice)
-                if key:
-                    tables.setdefault(key, []).append(unit)
-        return list(tables.values())
+                found = self._table_of(unit, choice)
+                if found is None:
+                    continue
+                key, mapping = found
+                where = file.name if is_archive else root
+                mapping_key = mapping.source if mapping else ""
+                table = tables.setdefault(
+                    (mapping_key, *key), (mapping, [], where)
+                )
+                table[1].append(unit)
+        yield from tables.values()
+
+    def _tables_of_runs(
+        self, folders: Sequence[RunFolder], root: str, choice: MappingChoice
+    ) -> Iterator[Claimed]:
+        """Those of run folders: what one mapping claims, and what none does."""
+        by_mapping: dict[str, tuple[Mapping | None, list[RunFolder]]] = {}
+        for folder in folders:
+            mapping = choice.for_folder(
+                folder.place, folder.files, folder.format
+            )
+            key = mapping.source if mapping else ""
+            by_mapping.setdefault(key, (mapping, []))[1].append(folder)
+        for mapping, runs in by_mapping.values():
+            for table, where in tables_of_runs(runs, root, self._readers):
+                yield mapping, list(table), where
 
     def _units_of(self, file: Found) -> Iterator[Found | Opened]:
         """The file, or the members of an archive."""
         if not archives.is_archive(file.name):
             yield file
             return
-        self._path_ids[file.name] = file.path_id
+        self._archives[file.name] = file
         try:
             yield from members_of(file)
         except OSError:
@@ -200,9 +228,9 @@ class Guesser:
 
     def _table_of(
         self, file: Found | Opened, choice: MappingChoice
-    ) -> tuple[str, ...] | None:
-        """What the file shares with others of its table; None where it is read already,
-        or can be by nobody.
+    ) -> tuple[tuple[str, ...], Mapping | None] | None:
+        """What the file shares with others of its table, and the mapping of the home that
+        claims it; None where it is read without one, or can be by nobody.
         """
         try:
             is_member = isinstance(file, Opened)
@@ -213,39 +241,57 @@ class Guesser:
             )
         except (OSError, RecordError):
             return None
-        reader = self._readers.for_file(short_name(file.name), head, choice)
+        place = file.name if is_member else file.place
+        reader = self._readers.for_file(place, head, choice)
         if reader is None:
             return None
-        is_log = reader.format == RUN_LOG
-        if is_log or choice.claims(file.name, reader.format):
+        mapping = choice.for_file(place, reader.format)
+        is_kept = mapping is not None and mapping in choice.own
+        is_claimed = choice.claims(place, reader.format) and not is_kept
+        if reader.format == RUN_LOG or is_claimed:
             self.has_known = True
             return None
         if reader.format not in TABLES:
-            return (reader.format,)
+            return (reader.format,), mapping
         read = read_member if is_member else read_file
         try:
             first = next(iter(read(file, self._readers)), None)
         except MappingError:
-            return (reader.format, file.name)
+            return (reader.format, file.name), mapping
         columns = first.runs.column_names if first else ()
-        return (reader.format, *sorted(set(columns) - OWN_COLUMNS))
+        return (reader.format, *sorted(set(columns) - OWN_COLUMNS)), mapping
 
-    def _guess(self, units: list[Unit], folder: str) -> Guess:
-        name = units[0].name if len(units) == 1 else f"{folder}/*"
-        path_ids = tuple(map(self._path_id, units))
+    def _guess(
+        self,
+        units: list[Unit],
+        path_ids: tuple[str, ...],
+        folder: str,
+        claimed_by: Mapping | None = None,
+    ) -> Guess:
+        """A guess for a table; `claimed_by` is a mapping that is not meant for it, or no
+        more.
+        """
+        name = shown_name(units, folder)
         n_more = f", {len(units)} files" if len(units) > 1 else ""
-        self._say(f"{name}{n_more}: no mapping reads it, looking at it")
+        self._say(f"{name}{n_more}: looking at it for the first time")
+        said = self._said
+        is_again = claimed_by is not None and self._may_replace(
+            claimed_by.source, path_ids
+        )
+        if is_again:  # a direction that a person was asked for stays
+            goal = claimed_by.objective
+            said = Said(objective=goal.column, direction=goal.direction)
         try:
-            found = self._proposal(units)
+            found = self._proposal(units, folder, said)
         except AutoLLMError as error:
             return Guess(name, path_ids, str(error))
         guess = Guess(name, path_ids, _problem(found), found)
         if guess.problem:
             return replace(guess, is_asked=bool(found.questions))
         try:
-            text = self._text(found, units, folder)
+            text = self._text(found, units, path_ids, folder)
             mapping, kept_at = keep_mapping(
-                self._home, text, name, replace=self._said != Said()
+                self._home, text, name, is_again or self._said != Said()
             )
         except MappingError as error:
             return replace(guess, problem=str(error))
@@ -253,37 +299,41 @@ class Guesser:
 
     def _path_id(self, unit: Unit) -> str:
         if isinstance(unit, Opened):
-            return self._path_ids[unit.name.split("!")[0]]
+            outer = self._archives[unit.name.split("!")[0]].path_id
+            return member_path_id(outer, unit.name)
         return unit.path_id
 
-    def _proposal(self, units: list[Unit]) -> Proposal:
+    def _may_replace(self, source: str, path_ids: Sequence[str]) -> bool:
+        """Whether the mapping of a source is a guess about these very files."""
+        is_theirs = self._claims.is_same_place(source, path_ids)
+        return is_theirs and self._claims.is_kept_guess(source)
+
+    def _proposal(self, units: list[Unit], folder: str, said: Said) -> Proposal:
         """What is proposed, once a person has answered what was asked."""
-        found = propose(
-            look_at_units(units, self._readers), self._said, self._home
-        )
+        looked = look_at_units(units, self._readers, folder)
+        found = propose(looked, said, self._home)
         answers = self._ask(found.questions) if found.questions else []
         if not answers:
             return found
         said = replace(
-            self._said,
-            objective=found.questions[0].column,
-            direction=answers[0],
+            said, objective=found.questions[0].column, direction=answers[0]
         )
-        return propose(look_at_units(units, self._readers), said, self._home)
+        return propose(looked, said, self._home)
 
-    def _text(self, found: Proposal, units: list[Unit], folder: str) -> str:
+    def _text(
+        self,
+        found: Proposal,
+        units: list[Unit],
+        path_ids: tuple[str, ...],
+        folder: str,
+    ) -> str:
         """The mapping file: the proposal, with a free name, for these files.
 
         Raises:
             MappingError: the home keeps another mapping of these files that a person
                 wrote.
         """
-        mapping = found.mapping
-        source = mapping.source
-        if len(units) > 1:
-            source = clean_name(folder).lower().strip("-_.") or "runs"
-        files = _patterns(units, mapping.files)
-        source = self._free(source, files)
+        source, files = self._free(units, path_ids, folder)
         lines = []
         for line in found.toml.split("\n"):
             if line.startswith("source = "):
@@ -292,26 +342,32 @@ class Guesser:
                 line = f"files = {toml_value(files)}"
             lines.append(line)
         text = "\n".join(lines[1:])  # the first one speaks of `sources add`
-        return f"{MARK}{content_hash(text)}.\n{text}"
+        return marked(text, was_told=self._said != Said())
 
-    def _free(self, source: str, files: list[str]) -> str:
-        """A source's name that is free, or its own one of an earlier guess."""
+    def _free(
+        self, units: list[Unit], path_ids: tuple[str, ...], folder: str
+    ) -> tuple[str, list[str]]:
+        """A source's name and patterns that are free, or those of an earlier guess of
+        these files.
+        """
         own = own_mappings(self._home)
-        for name in _numbered(source):
-            if name in builtin_mappings():
+        for source, files in names_of(units, folder):
+            taken = {s for s, m in own.items() if set(m.files) & set(files)}
+            if source in builtin_mappings():
                 continue
-            if name not in own:
-                return name
-            if not set(own[name].files) & set(files):
+            if source not in own and not taken:
+                return source, files
+            is_theirs = self._claims.is_same_place(source, path_ids)
+            if taken != {source} or not is_theirs:
                 continue
-            if not _is_guess(kept_text(self._home, name)):
+            if not is_guess(kept_text(self._home, source)):
                 raise MappingError(
                     f"this home keeps a mapping of it that a person wrote or corrected "
-                    f"(mappings/{name}.toml). Fix: correct that file, or leave "
+                    f"(mappings/{source}.toml). Fix: correct that file, or leave "
                     "--objective, --knobs and --fidelity out."
                 )
-            return name
-        raise AssertionError("numbers do not end")
+            return source, files
+        raise AssertionError("names do not end")
 
 
 def _problem(found: Proposal) -> str:
@@ -321,30 +377,8 @@ def _problem(found: Proposal) -> str:
     return found.problem
 
 
-def _patterns(units: list[Unit], proposed: Sequence[str]) -> list[str]:
-    """Which files the mapping reads: of tables these; of a tool's logs all of their
-    kind, so that runs which are still to come land with the others.
-    """
-    if isinstance(units[0], RunFolder):
-        is_one = len(units) == 1
-        return [short_name(units[0].name)] if is_one else ["*"]
-    names = dict.fromkeys(plain_name(short_name(unit.name)) for unit in units)
-    has_pattern = len(units) > 1 and not units[0].name.endswith(_TABLE_SUFFIXES)
-    return list(proposed) if has_pattern else list(names)
-
-
-_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}-{number}"
-        number += 1
-
-
-def _is_guess(text: str) -> bool:
-    """Whether a kept mapping is a guess that nobody has touched."""
-    first, _, rest = text.partition("\n")
-    return first == f"{MARK}{content_hash(rest)}."
+def _root_of(files: Sequence[Found]) -> str:
+    """The folder below which files were found."""
+    if not files:
+        return ""
+    return files[0].path.removesuffix(files[0].inside).rstrip("/")

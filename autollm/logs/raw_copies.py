@@ -53,7 +53,7 @@ def _folder(
             copy = _copy(bronze, sha256, name, "")
             if copy is not None:
                 files[inside] = copy
-    return RunFolder(folder[1], folder[6], files, folder[3])
+    return RunFolder(folder[1], folder[6], files, folder[3], folder[1])
 
 
 def _copy(bronze: Bronze, sha256: str, name: str, path_id: str) -> Found | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autollm.core.records import content_hash
-from autollm.logs.found import Found, clean_name
+from autollm.logs.found import Found, clean_place
 from autollm.logs.opened import RawFile
 from autollm.logs.relation import FolderReader
 from autollm.logs.tables.blocks import HEAD_BYTES
@@ -17,12 +17,15 @@ from autollm.logs.tables.blocks import HEAD_BYTES
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that a reader of `format` claims; `files` by their path from it."""
+    """A folder that a reader of `format` claims; `files` by their path from it. `name`
+    begins with the folder that was asked for, `place` with the root.
+    """
 
     name: str
     format: str
     files: dict[str, Found]
     path_id: str
+    place: str
 
     @property
     def claimed(self) -> set[str]:
@@ -31,9 +34,9 @@ class RunFolder:
 
 
 def claimed_folders(
-    files: Sequence[Found], root: str, readers: Sequence[FolderReader]
+    files: Sequence[Found], readers: Sequence[FolderReader]
 ) -> list[RunFolder]:
-    """The run folders among the files below `root`."""
+    """The run folders among the files below the folder that was asked for."""
     below: dict[str, list[Found]] = {}
     for found in files:
         if found.problem:
@@ -52,9 +55,8 @@ def claimed_folders(
             chosen = {path: by_path[path] for path in mine}
             if not mine or not _confirmed(reader, chosen):
                 continue
-            name = _place(root, folder)
-            path_id = f"{content_hash(f'{root}/{folder}'.encode('utf-8', 'replace'), 8)}-folder"
-            folders.append(RunFolder(name, reader.format, chosen, path_id))
+            root = left[0].path.removesuffix(left[0].inside).rstrip("/")
+            folders.append(_run_folder(root, folder, reader.format, chosen))
             claimed |= folders[-1].claimed
             by_path = {
                 p: f for p, f in by_path.items() if f.inside not in claimed
@@ -74,9 +76,15 @@ def _confirmed(reader: FolderReader, files: dict[str, Found]) -> bool:
     return confirms(heads)
 
 
-def _place(root: str, folder: str) -> str:
-    """The folder's path from what was asked for, that included: its last part alone
+def _run_folder(
+    root: str, folder: str, file_format: str, files: dict[str, Found]
+) -> RunFolder:
+    """Its name is the path from what was asked for, that included: its last part alone
     (`version_0`) names many.
     """
-    parts = [root.rstrip("/").rsplit("/", 1)[-1], *folder.split("/")]
-    return "/".join(clean_name(part) for part in parts if part)
+    path = f"{root}/{folder}".rstrip("/")
+    name = clean_place(f"{root.rsplit('/', 1)[-1]}/{folder}")
+    digest = content_hash(path.encode("utf-8", "surrogatepass"), 8)
+    return RunFolder(
+        name, file_format, files, f"{digest}-folder", clean_place(path)
+    )

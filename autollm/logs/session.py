@@ -44,7 +44,7 @@ from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.source_checks import source_warnings
 from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
 from autollm.logs.taking import Taking, folder_relations, relations_of
-from autollm.logs.units import Unit
+from autollm.logs.units import Unit, member_path_id
 
 _COUNTED = ("file", "member", "folder")
 """Kinds of files that a report counts: an archive and a folder's parts come with them."""
@@ -78,15 +78,19 @@ class Session:
         self._finished: list[Reading] = []
         self._n_readings = self._n_skipped = 0
         self._ignored: list[Ignored] = []
+        self._landed_as = ""
+        """The source that is read anew, while it is."""
 
     def land_again(self) -> None:
         """Read the raw files of the sources that are read anew."""
         for source in self._known.again:
             files, folders = raw_copies(self._bronze, source)
+            self._landed_as = source
             for found in files:
                 self._land_found(found, in_folder=True)
             for folder in folders:
                 self._land_folder(folder, self._readers.folders)
+        self._landed_as = ""
 
     def land(self, path: str) -> None:
         """Read a file, or what lies in a folder.
@@ -97,7 +101,7 @@ class Session:
         files, is_folder = find_files(path)
         if is_folder:
             readers = self._folder_readers()
-            for folder in claimed_folders(files, path, readers):
+            for folder in claimed_folders(files, readers):
                 self._land_folder(folder, readers)
                 files = [f for f in files if f.inside not in folder.claimed]
         for found in files:
@@ -132,12 +136,12 @@ class Session:
                 self._land_archive(raw)
                 return
             head = raw.head(HEAD_BYTES)
-            reader = self._readers.for_file(found.name, head, self._choice)
+            reader = self._readers.for_file(found.place, head, self._choice)
             if reader is None:
                 self._ignore(found.name, NO_READER)
                 return
             if in_folder and not self._is_wanted(
-                found.name, reader, found.path_id
+                found.place, reader, found.path_id
             ):
                 return
             if raw.is_large and not self._known.has_size(raw.n_bytes):
@@ -149,14 +153,14 @@ class Session:
         unit = Unit(opened, raw, "file", found.path_id, found.folder_id, reader)
         self._land_unit(unit)
 
-    def _is_wanted(
-        self, name: str, reader: FileReader, path_id: str = ""
-    ) -> bool:
+    def _is_wanted(self, place: str, reader: FileReader, path_id: str) -> bool:
         """Whether a file of a folder is read: what a mapping claims, and run logs."""
         if reader.format == RUN_LOG and self._choice.named is None:
             return True
-        if self._choice.claims(name, reader.format):
+        is_claimed = self._choice.claims(place, reader.format, self._landed_as)
+        if is_claimed and path_id not in self._reasons:
             return True
+        name = short_name(place)
         self._ignore(name, self._unclaimed(name, reader.format, path_id))
         return False
 
@@ -182,7 +186,8 @@ class Session:
         found, n_new = raw.found, 0
         for opened in raw.members():
             if not opened.problem:
-                reader = self._member_reader(opened)
+                own_id = member_path_id(found.path_id, opened.name)
+                reader = self._member_reader(opened, own_id)
                 if reader is None:
                     continue
                 inner = opened.name.rpartition("/")[0] or raw.sha256
@@ -201,17 +206,18 @@ class Session:
             )
             self._finish(reading)
 
-    def _member_reader(self, opened: Opened) -> FileReader | None:
+    def _member_reader(self, opened: Opened, path_id: str) -> FileReader | None:
         name = opened.name.rsplit("!", 1)[-1]
         if archives.is_archive(name):
             self._ignore(opened.name, "an archive inside an archive")
             return None
         head = head_of(opened, HEAD_BYTES)
-        reader = self._readers.for_file(short_name(name), head, self._choice)
+        reader = self._readers.for_file(opened.name, head, self._choice)
         if reader is None:
             self._ignore(opened.name, NO_READER)
             return None
-        return reader if self._is_wanted(name, reader) else None
+        is_wanted = self._is_wanted(opened.name, reader, path_id)
+        return reader if is_wanted else None
 
     def _land_unit(self, unit: Unit) -> bool:
         """Read a file, unless it has landed; whether it was new."""
@@ -221,7 +227,7 @@ class Session:
             return self._hold(unit, *pair)
         mapping = None
         if reader.format != RUN_LOG:
-            mapping = self._mapping_for(opened.name, reader.format)
+            mapping = self._mapping_for(unit, reader.format)
         if self._known.has_landed(
             opened, mapping, is_log=reader.format == RUN_LOG
         ):
@@ -247,15 +253,17 @@ class Session:
             self._read(reading, relations_of(unit))
         return True
 
-    def _mapping_for(self, name: str, file_format: str) -> Mapping | None:
+    def _mapping_for(self, unit: Unit, file_format: str) -> Mapping | None:
         named = self._choice.named
         if named is not None:
             return named if named.format == file_format else None
-        return self._choice.for_file(name, file_format)
+        if unit.own_path_id in self._reasons:
+            return None
+        return self._choice.for_file(unit.place, file_format, self._landed_as)
 
     def _no_mapping(self, unit: Unit) -> str:
-        if unit.path_id in self._reasons:
-            return self._reasons[unit.path_id]
+        if unit.own_path_id in self._reasons:
+            return self._reasons[unit.own_path_id]
         named = self._choice.candidates
         known = [m.source for m in named if m.format == unit.reader.format]
         return (
@@ -394,9 +402,14 @@ class Session:
         )
 
     def _folder_mapping(self, folder: RunFolder) -> Mapping | None:
-        names = (folder.name, *folder.files)
-        found = (self._mapping_for(name, folder.format) for name in names)
-        return next((mapping for mapping in found if mapping), None)
+        named = self._choice.named
+        if named is not None:
+            return named if named.format == folder.format else None
+        if folder.path_id in self._reasons:
+            return None
+        return self._choice.for_folder(
+            folder.place, folder.files, folder.format, self._landed_as
+        )
 
     def _finish(self, reading: Reading) -> None:
         self._finished.append(reading)

@@ -14,6 +14,11 @@ from autollm.logs.readings import Reading
 from autollm.logs.relation import FileReader
 
 
+def member_path_id(path_id: str, name: str) -> str:
+    """The path id of a member or part, by that of its archive or folder."""
+    return f"{path_id}-{content_hash(name, 8)}"
+
+
 @dataclass(frozen=True)
 class Unit:
     """What is read as one: an opened file with its reader, and where it came from."""
@@ -26,20 +31,30 @@ class Unit:
     reader: FileReader | None = None
 
     @property
+    def place(self) -> str:
+        """See `Found.place`; of a member, its path below the archive."""
+        is_file = self.kind == "file" and self.raw is not None
+        return self.raw.found.place if is_file else self.opened.name
+
+    @property
     def raw_sha256(self) -> str:
         return self.raw.sha256 if self.raw else self.opened.sha256
 
+    @property
+    def own_path_id(self) -> str:
+        """That of its file, or of the member or part of it that this is."""
+        if self.kind in ("member", "part"):
+            return member_path_id(self.path_id, self.opened.name)
+        return self.path_id
+
     def reading(self, number: int, mapping: Mapping | None) -> Reading:
         """The `number`-th reading of an ingest, of this unit."""
-        path_id = self.path_id
-        if self.kind in ("member", "part"):
-            path_id = f"{path_id}-{content_hash(self.opened.name, 8)}"
         return Reading(
             number,
             self.opened.name,
             self.opened.sha256,
             self.raw_sha256,
-            path_id,
+            self.own_path_id,
             self.kind,
             self.opened.n_bytes,
             self.reader.format if self.reader else "",

@@ -91,15 +91,13 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
 
 
 def _head(draft: Draft, table: Table, roles: Roles) -> None:
-    base = re.sub(r"\.(gz|zst|bz2|xz)$", "", table.file.lower())
-    source = re.sub(r"[^a-z0-9._+-]+", "-", base.rsplit(".", 1)[0])
-    draft.raw["source"] = re.sub(r"^[^a-z0-9]+", "", source) or "table"
+    draft.raw["source"] = "table"
     draft.raw["family"] = _family(roles)
     draft.comments[("family",)] = (
         "architecture, pretraining, finetuning, rl_tuning, data_mixture, or your own"
     )
     draft.raw["format"] = table.format
-    draft.raw["files"] = [re.sub(r"\.(gz|zst|bz2|xz)$", "", table.file)]
+    draft.raw["files"] = [table.file]
 
 
 def _family(roles: Roles) -> str:

@@ -14,9 +14,11 @@ from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.logs.archives import is_archive
 from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.formats import Readers, readers_of
-from autollm.logs.found import Found, find_files
+from autollm.logs.found import Found, clean_place, find_files
 from autollm.logs.opened import Opened, RawFile, head_of
 from autollm.logs.proposals.columns import Sampler
+from autollm.logs.proposals.sweeps import sweeps_of
+from autollm.logs.proposals.table_names import Unit, common_name, names_of
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.relation import FileReader, OpenedFolder, Relation
 from autollm.logs.run_folders import RunFolder, claimed_folders
@@ -29,15 +31,17 @@ MOST_UNITS = 2_000
 """Files or run folders of one folder that are looked at."""
 MOST_MEMBER_BYTES = 256 * 2**20
 """Of an archive's members, which are held in memory."""
-Unit = RunFolder | Found | Opened
-"""What is read as one: a run folder, a file, a member of an archive."""
 
 
 @dataclass
 class Looked:
-    """What was found at a path. `others`: names of files of other formats."""
+    """What was found at a path. `others`: names of files of other formats; `source` and
+    `files`: what the table may be called, and the patterns of its files.
+    """
 
     name: str
+    source: str = "table"
+    files: list[str] = field(default_factory=list)
     sampler: Sampler = field(default_factory=Sampler)
     others: list[str] = field(default_factory=list)
     n_units: int = 1
@@ -65,36 +69,63 @@ def look_at(path: str, home: str = "") -> Looked:
     readers = readers_of(home)
     files, is_folder = find_files(path)
     if not is_folder and not is_archive(files[0].name):
-        return Looked(files[0].name).take(read_file(files[0], readers))
+        return look_at_units(files, readers, files[0].path)
     if not is_folder:
         return _look_into(files[0], readers)
-    folders = claimed_folders(files, path, readers.folders)
+    root = files[0].path.removesuffix(files[0].inside) if files else path
+    folders = claimed_folders(files, readers.folders)
     claimed = set().union(*(folder.claimed for folder in folders))
     rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
-    units = _of_one_format(folders, rest, readers)
+    units: Sequence[Unit] = _of_one_format(rest, readers)
+    others: list[RunFolder] = []
+    if folders:
+        tables = tables_of_runs(folders, root, readers)
+        units, root = max(tables, key=lambda table: len(table[0]))
+        others = [f for f in folders if f not in units]
     if not units:
         raise MappingError(
             f"{path} holds no log that can be read. Expected {KNOWN_FORMATS}."
         )
-    looked = look_at_units(units, readers)
+    looked = look_at_units(units, readers, root)
     names = {id(unit) for unit in units}
-    looked.others = [f.name for f in rest if id(f) not in names]
+    looked.others = [f.name for f in (*others, *rest) if id(f) not in names]
     return looked
 
 
-def look_at_units(units: Sequence[Unit], readers: Readers) -> Looked:
-    """The relations of files, run folders and members of one format; one that cannot be read
-    stops no other.
+def tables_of_runs(
+    folders: Sequence[RunFolder], root: str, readers: Readers
+) -> list[tuple[list[RunFolder], str]]:
+    """The run folders below `root` that are one table each, with the `folder` that
+    names_of asks for.
+    """
+    by_format: dict[str, list[RunFolder]] = {}
+    for folder in folders:
+        by_format.setdefault(folder.format, []).append(folder)
+    tables = []
+    for runs in by_format.values():
+        sweeps = sweeps_of(runs, lambda run: read_unit(run, readers))
+        for sweep in sweeps:
+            tables.append((sweep, root if len(sweeps) == 1 else ""))
+    return tables
+
+
+def look_at_units(
+    units: Sequence[Unit], readers: Readers, folder: str
+) -> Looked:
+    """The relations of files, run folders and members of one format below a folder; one
+    that cannot be read stops no other.
 
     Raises:
         MappingError: none of them can be read.
     """
-    looked = Looked(_common_name(units), n_units=len(units))
+    source, patterns = next(names_of(units, folder))
+    looked = Looked(shown_name(units, folder), source, patterns)
+    looked.n_units = len(units)
     looked.n_left = max(0, len(units) - MOST_UNITS)
     broken: list[MappingError] = []
     for unit in units[:MOST_UNITS]:
         try:
-            looked.take(_read_unit(unit, readers))
+            looked.take(read_unit(unit, readers))
         except MappingError as error:
             broken.append(error)
     if broken and len(broken) == len(units[:MOST_UNITS]):
@@ -135,7 +166,7 @@ def _look_into(found: Found, readers: Readers) -> Looked:
         )
     commonest = _commonest(formats.values())
     units = [m for m in members if formats.get(m.name) == commonest]
-    looked = look_at_units(units, readers)
+    looked = look_at_units(units, readers, found.name)
     looked.others = [n for n, kind in formats.items() if kind != commonest]
     return looked
 
@@ -149,13 +180,8 @@ def reader_of_member(member: Opened, readers: Readers) -> FileReader | None:
     return readers.for_file(short_name(member.name), head, MappingChoice())
 
 
-def _of_one_format(
-    folders: list[RunFolder], files: list[Found], readers: Readers
-) -> list[RunFolder | Found]:
-    """Run folders, if there are any, else files, of the commonest format."""
-    if folders:
-        commonest = _commonest(f.format for f in folders)
-        return [f for f in folders if f.format == commonest]
+def _of_one_format(files: list[Found], readers: Readers) -> list[Found]:
+    """The files of the commonest format."""
     formats = {}
     for found in files:
         reader = _reader_of(found, readers)
@@ -173,13 +199,16 @@ def _commonest(formats: Iterable[str]) -> str:
     return format_
 
 
-def _common_name(units: Sequence[Unit]) -> str:
-    names = [short_name(unit.name) for unit in units]
+def shown_name(units: Sequence[Unit], folder: str) -> str:
+    """What messages call some units."""
     if len(units) == 1:
-        return names[0] if isinstance(units[0], Opened) else units[0].name
-    suffixes = {name.partition(".")[2] for name in names}
-    suffix = suffixes.pop() if len(suffixes) == 1 else ""
-    return f"*.{suffix}" if suffix else "*"
+        name = units[0].name
+        return short_name(name) if isinstance(units[0], Opened) else name
+    _, patterns = next(names_of(units, folder))
+    if "*" in patterns[0]:
+        return patterns[0]
+    names = [short_name(unit.name) for unit in units]
+    return f"{clean_place(folder).rpartition('/')[2]}/{common_name(names)}"
 
 
 def _reader_of(found: Found, readers: Readers) -> FileReader | None:
@@ -192,7 +221,12 @@ def _reader_of(found: Found, readers: Readers) -> FileReader | None:
     return readers.for_file(found.name, head, MappingChoice())
 
 
-def _read_unit(unit: Unit, readers: Readers) -> Iterator[Relation]:
+def read_unit(unit: Unit, readers: Readers) -> Iterator[Relation]:
+    """The relations of what is read as one.
+
+    Raises:
+        MappingError: it cannot be read.
+    """
     if isinstance(unit, Found):
         yield from read_file(unit, readers)
         return

@@ -132,6 +132,10 @@ def propose(
     if not roles.named("knob", "simplex"):
         _say_no_knob(looked, roles, ladder)
     draft = write_draft(roles, ladder, naming)
+    draft.raw |= {
+        "source": looked.source,
+        "files": looked.files or [looked.name],
+    }
     draft.head += curves
     return _tried(looked, table, roles, draft, book)
 
