@@ -66,7 +66,7 @@ def land(
             mapping = load_mapping(said.mapping, lake)
         else:
             guesser = Guesser(lake, _words(said), _nobody, _nothing)
-            guesses = [guess for path in paths for guess in guesser.guess(path)]
+            guesses = guesser.guess(paths)
     _answered(guesses)
     with _unreadable():
         report = ingest(paths, lake, mapping)

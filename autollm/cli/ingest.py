@@ -116,15 +116,14 @@ def _guessed(
     from autollm.logs.guesses import Guesser
 
     guesser = Guesser(home, said, ask_person, _say)
-    guesses: list[Guess] = []
+    guesses = guesser.guess(paths)
     left, has_failed = [], False
     for path in paths:
-        found = guesser.guess(path)
-        guesses += found
+        found = [guess for guess in guesses if path in guess.paths]
         is_asked = any(guess.is_asked for guess in found)
         if not (is_asked and os.path.isfile(path)):
             left.append(path)
-        is_read = guesser.has_known or any(not g.problem for g in found)
+        is_read = path in guesser.known or any(not g.problem for g in found)
         has_failed |= is_asked or not is_read
         if not found and not is_read:
             _say(f"{path} holds no log that a reader knows")

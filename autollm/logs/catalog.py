@@ -203,8 +203,8 @@ class MappingChoice:
         before a pattern, one with more folders before one with fewer, and of equal ones
         the first. Without a folder in it a pattern means the last part of a path.
 
-        A compression's suffix may be left out of a pattern. Of a file that is read again
-        only the name is known: the mapping of the source that it landed as goes first.
+        A compression's suffix may be left out of a pattern. A file that is read again
+        stays with the source that it landed as, whatever `files` says now.
         """
         best: tuple[Mapping | None, Narrowness] = (None, ())
         for mapping in self.candidates:
@@ -212,9 +212,8 @@ class MappingChoice:
                 continue
             is_own = mapping.source == landed_as
             for pattern in mapping.files:
-                held = short_name(pattern) if is_own else pattern
-                if _fits(place, held):
-                    how = (is_own, *_narrowness(place, held))
+                if is_own or _fits(place, pattern):
+                    how = (is_own, *_narrowness(place, pattern))
                     best = max(best, (mapping, how), key=itemgetter(1))
         return best[0]
 

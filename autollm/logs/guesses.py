@@ -56,6 +56,7 @@ class Guess:
 
     Attributes:
         path_ids: Of its files and run folders.
+        paths: Which of the paths that were named hold them.
         problem: Why nothing of it lands, with the remedy; empty where it lands.
         kept_at: Where its mapping lies.
         is_asked: Whether a question is open that a person must answer.
@@ -63,6 +64,7 @@ class Guess:
 
     name: str
     path_ids: tuple[str, ...]
+    paths: tuple[str, ...]
     problem: str = ""
     proposal: Proposal | None = None
     mapping: Mapping | None = None
@@ -146,59 +148,87 @@ class Guesser:
         self._readers = readers_of(home)
         self._claims = Claims(home, self._readers)
         self._archives: dict[str, Found] = {}
-        self.has_known = False
-        """Whether the last path held anything that is read without a guess."""
+        self._path_of: dict[str, str] = {}
+        self.known: set[str] = set()
+        """Paths that hold something which is read without a guess."""
 
-    def guess(self, path: str) -> list[Guess]:
-        """A guess for each table at a path for which no mapping is meant; with something
-        said, for each table.
+    def guess(self, paths: Sequence[str]) -> list[Guess]:
+        """A guess for each table at some paths for which no mapping is meant; with
+        something said, for each table. Run folders of several paths are one table where
+        their settings are the same.
 
         Raises:
             FileNotFoundError: nothing there.
         """
-        self.has_known = False
-        files, is_folder = find_files(path)
         own = tuple(own_mappings(self._home).values())
         choice = MappingChoice(own=() if self._said != Said() else own)
         found = []
-        for mapping, units, folder in self._tables(files, is_folder, choice):
-            path_ids = tuple(map(self._path_id, units))
-            if mapping is None:
-                found.append(self._guess(units, path_ids, folder))
-                continue
-            if self._claims.is_meant(mapping, units, path_ids, folder):
-                self.has_known = True
-                continue
-            found.append(self._guess(units, path_ids, folder, mapping))
+        for mapping, units, folder in self._tables(paths, choice):
+            guess = self._guess_of(mapping, units, folder)
+            if guess is None:
+                self.known |= {self._path_of[self._outer(u)] for u in units}
+            else:
+                found.append(guess)
         return found
 
+    def _guess_of(
+        self, mapping: Mapping | None, units: list[Unit], folder: str
+    ) -> Guess | None:
+        """A guess for a table that a mapping claims, or none; None where it is meant, or
+        nothing better is found.
+        """
+        path_ids = tuple(map(self._path_id, units))
+        if mapping is None:
+            return self._guess(units, path_ids, folder, self._said, False)
+        if self._claims.is_meant(mapping, units, path_ids, folder):
+            return None
+        if not self._may_replace(mapping.source, path_ids):
+            return self._guess(units, path_ids, folder, self._said, False)
+        goal = mapping.objective  # a direction that was asked for stays
+        said = Said(objective=goal.column, direction=goal.direction)
+        guess = self._guess(units, path_ids, folder, said, True)
+        return None if guess.problem else guess
+
     def _tables(
-        self, files: list[Found], is_folder: bool, choice: MappingChoice
+        self, paths: Sequence[str], choice: MappingChoice
     ) -> Iterator[Claimed]:
         """Tables that no built-in mapping reads."""
-        root = _root_of(files)
-        if is_folder:
-            folders = claimed_folders(files, self._readers.folders)
-            for folder in folders:
-                files = [f for f in files if f.inside not in folder.claimed]
-            yield from self._tables_of_runs(folders, root, choice)
+        roots, folders = [], []
         tables: dict[Any, Claimed] = {}
+        for path in paths:
+            files, is_folder = find_files(path)
+            self._path_of |= {file.path_id: path for file in files}
+            root = _root_of(files)
+            if is_folder:
+                here = claimed_folders(files, self._readers.folders)
+                self._path_of |= {folder.path_id: path for folder in here}
+                claimed = set().union(*(folder.claimed for folder in here))
+                files = [f for f in files if f.inside not in claimed]
+                files = [f for f in files if not f.is_hidden]
+                folders += here
+                roots += [root] * bool(here)
+            self._add_files(tables, files, root, choice)
+        root = roots[0] if len(roots) == 1 else ""
+        yield from self._tables_of_runs(folders, root, choice)
+        yield from tables.values()
+
+    def _add_files(
+        self,
+        tables: dict[Any, Claimed],
+        files: Sequence[Found],
+        root: str,
+        choice: MappingChoice,
+    ) -> None:
+        """The files below `root`, and members of archives, to those of their table."""
         for file in files:
-            if file.problem or (is_folder and file.is_hidden):
-                continue
-            is_archive = archives.is_archive(file.name)
-            for unit in self._units_of(file):
+            where = file.name if archives.is_archive(file.name) else root
+            for unit in () if file.problem else self._units_of(file):
                 found = self._table_of(unit, choice)
                 if found is None:
                     continue
                 key, mapping = found
-                where = file.name if is_archive else root
-                mapping_key = mapping.source if mapping else ""
-                table = tables.setdefault(
-                    (mapping_key, *key), (mapping, [], where)
-                )
-                table[1].append(unit)
-        yield from tables.values()
+                key = (where, mapping.source if mapping else "", *key)
+                tables.setdefault(key, (mapping, [], where))[1].append(unit)
 
     def _tables_of_runs(
         self, folders: Sequence[RunFolder], root: str, choice: MappingChoice
@@ -249,7 +279,7 @@ class Guesser:
         is_kept = mapping is not None and mapping in choice.own
         is_claimed = choice.claims(place, reader.format) and not is_kept
         if reader.format == RUN_LOG or is_claimed:
-            self.has_known = True
+            self.known.add(self._path_of[self._outer(file)])
             return None
         if reader.format not in TABLES:
             return (reader.format,), mapping
@@ -266,42 +296,43 @@ class Guesser:
         units: list[Unit],
         path_ids: tuple[str, ...],
         folder: str,
-        claimed_by: Mapping | None = None,
+        said: Said,
+        is_again: bool,
     ) -> Guess:
-        """A guess for a table; `claimed_by` is a mapping that is not meant for it, or no
-        more.
-        """
+        """A guess for a table; `is_again` where it replaces an earlier one."""
         name = shown_name(units, folder)
+        paths = tuple({self._path_of[self._outer(unit)] for unit in units})
         n_more = f", {len(units)} files" if len(units) > 1 else ""
-        self._say(f"{name}{n_more}: looking at it for the first time")
-        said = self._said
-        is_again = claimed_by is not None and self._may_replace(
-            claimed_by.source, path_ids
+        how = (
+            "again, since it has changed" if is_again else "for the first time"
         )
-        if is_again:  # a direction that a person was asked for stays
-            goal = claimed_by.objective
-            said = Said(objective=goal.column, direction=goal.direction)
+        self._say(f"{name}{n_more}: looking at it {how}")
         try:
             found = self._proposal(units, folder, said)
         except AutoLLMError as error:
-            return Guess(name, path_ids, str(error))
-        guess = Guess(name, path_ids, _problem(found), found)
+            return Guess(name, path_ids, paths, str(error))
+        guess = Guess(name, path_ids, paths, _problem(found), found)
         if guess.problem:
             return replace(guess, is_asked=bool(found.questions))
         try:
             text = self._text(found, units, path_ids, folder)
             mapping, kept_at = keep_mapping(
-                self._home, text, name, is_again or self._said != Said()
+                self._home, text, name, is_again or said != Said()
             )
         except MappingError as error:
             return replace(guess, problem=str(error))
         return replace(guess, mapping=mapping, kept_at=kept_at)
 
-    def _path_id(self, unit: Unit) -> str:
+    def _outer(self, unit: Unit) -> str:
+        """The path id of a file, run folder, or of the archive that holds a member."""
         if isinstance(unit, Opened):
-            outer = self._archives[unit.name.split("!")[0]].path_id
-            return member_path_id(outer, unit.name)
+            return self._archives[unit.name.split("!")[0]].path_id
         return unit.path_id
+
+    def _path_id(self, unit: Unit) -> str:
+        outer = self._outer(unit)
+        is_member = isinstance(unit, Opened)
+        return member_path_id(outer, unit.name) if is_member else outer
 
     def _may_replace(self, source: str, path_ids: Sequence[str]) -> bool:
         """Whether the mapping of a source is a guess about these very files."""

@@ -6,7 +6,8 @@ Invariant: a file that has landed under another mapping is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autollm.core.mapping import Mapping
@@ -53,6 +54,8 @@ class KnownFiles:
             if mapping_id and now.get(source, mapping_id) != mapping_id:
                 changed.add(source)
         self.again = tuple(sorted({*again, *changed}))
+        landed = bronze.read("runs", ["source"]) if self.again else []
+        self._n_before = Counter(source for (source,) in landed)
         self._versions: dict[str, int] = {}
         self._landed: dict[str, list[Landed]] = {}
         self._sizes: set[int] = set()
@@ -80,10 +83,27 @@ class KnownFiles:
     def add(self, reading: Reading) -> None:
         """Take a reading in that has come to its end."""
         mapping_id = reading.mapping.mapping_id if reading.mapping else ""
-        source = reading.mapping.source if reading.mapping else reading.source
-        entry = Landed(source, mapping_id, reading.name, reading.n_lines)
+        entry = Landed(
+            reading.source_name, mapping_id, reading.name, reading.n_lines
+        )
         self._add(reading.sha256, entry)
         self._sizes.add(reading.n_bytes)
+
+    def fewer_runs(self, readings: Sequence[Reading]) -> list[str]:
+        """What sources lost when they were read anew: no run vanishes unsaid."""
+        found = []
+        for source in self.again:
+            mine = [r for r in readings if r.source_name == source]
+            n_now = sum(reading.n_runs for reading in mine)
+            n_before = self._n_before[source]
+            if n_now < n_before:
+                found.append(
+                    f"source {source}: {n_before} runs had landed, {n_now} are left now "
+                    "that its mapping reads them anew. Fix: if that is not meant, put the "
+                    f"columns of mappings/{source}.toml back, then: autollm ingest --again "
+                    f"{source}"
+                )
+        return found
 
     def has_size(self, n_bytes: int) -> bool:
         """Whether a file of this size came before, which may be the same."""

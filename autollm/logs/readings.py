@@ -71,11 +71,16 @@ class Reading:
     n_bad: int = 0
     n_runs: int = 0
 
+    @property
+    def source_name(self) -> str:
+        """That of its mapping, else what its header says."""
+        return self.mapping.source if self.mapping else self.source
+
     def file_row(self, file_version: int) -> dict[str, Any]:
         """Its row of bronze's table of files."""
         mapping = self.mapping
         return {
-            "source": mapping.source if mapping else self.source,
+            "source": self.source_name,
             "file": self.name,
             "raw_sha256": self.raw_sha256,
             "sha256": self.sha256,

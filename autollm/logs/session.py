@@ -167,8 +167,9 @@ class Session:
     def _unclaimed(self, name: str, file_format: str, path_id: str) -> str:
         known = self._reasons.get(path_id)
         return known or (
-            f"no mapping reads it as {file_format}. Fix: autollm sources inspect {name} "
-            "proposes one, autollm sources add keeps it."
+            f"no mapping says what the columns of {name} mean ({file_format}). Fix: "
+            f"autollm ingest guesses one; or correct what autollm sources inspect {name} "
+            "proposes, then autollm sources add; or --as MAPPING."
         )
 
     def _ignore(self, name: str, reason: str) -> None:
@@ -236,18 +237,13 @@ class Session:
         if unit.raw is not None:
             unit.raw.keep(self._bronze.fs, self._bronze.root)
             if unit.kind == "file":  # a large file is read from its raw copy
-                unit = Unit(
-                    unit.raw.opened(),
-                    unit.raw,
-                    "file",
-                    unit.path_id,
-                    unit.folder,
-                    reader,
-                )
+                unit = replace(unit, opened=unit.raw.opened())
         if unit.opened.problem:
             self._set_aside_whole(unit, unit.opened.problem, mapping)
         elif mapping is None and reader.format != RUN_LOG:
-            self._set_aside_whole(unit, self._no_mapping(unit))
+            name, path_id = unit.opened.name, unit.own_path_id
+            reason = self._unclaimed(name, reader.format, path_id)
+            self._set_aside_whole(unit, reason)
         else:
             reading = self._reading(unit, mapping)
             self._read(reading, relations_of(unit))
@@ -260,17 +256,6 @@ class Session:
         if unit.own_path_id in self._reasons:
             return None
         return self._choice.for_file(unit.place, file_format, self._landed_as)
-
-    def _no_mapping(self, unit: Unit) -> str:
-        if unit.own_path_id in self._reasons:
-            return self._reasons[unit.own_path_id]
-        named = self._choice.candidates
-        known = [m.source for m in named if m.format == unit.reader.format]
-        return (
-            f"no mapping says what the columns of {unit.opened.name} mean. Fix: name "
-            f"one ({', '.join(known) or 'none is of this format'}) or a mapping file; "
-            f"`autollm sources inspect {unit.opened.name}` proposes one."
-        )
 
     def _reading(self, unit: Unit, mapping: Mapping | None = None) -> Reading:
         self._n_readings += 1
@@ -452,7 +437,10 @@ class Session:
                 map(attrgetter("reason"), self._ignored[:SHOWN])
             ),
             again=self._known.again,
-            warnings=tuple(source_warnings(self._landing.checks)),
+            warnings=(
+                *source_warnings(self._landing.checks),
+                *self._known.fewer_runs(self._finished),
+            ),
             notes=tuple(self._taking.notes),
         )
 

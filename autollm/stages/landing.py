@@ -87,7 +87,7 @@ def _guessed(places: Places, found: list[Path]) -> list[Guess]:
     if places.inbox not in found:
         return []
     guesser = Guesser(places.home, Said(), nobody, lambda text: None)
-    return guesser.guess(str(places.inbox))
+    return guesser.guess([str(places.inbox)])
 
 
 def landed_fingerprint(places: Places) -> str:

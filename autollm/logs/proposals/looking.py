@@ -105,7 +105,10 @@ def tables_of_runs(
     for runs in by_format.values():
         sweeps = sweeps_of(runs, lambda run: read_unit(run, readers))
         for sweep in sweeps:
-            tables.append((sweep, root if len(sweeps) == 1 else ""))
+            parents = {run.place.rpartition("/")[0] for run in sweep}
+            is_whole = len(parents) > 1 or sweep[0].place == clean_place(root)
+            is_root = is_whole and len(sweeps) == 1
+            tables.append((sweep, root if is_root else ""))
     return tables
 
 

@@ -50,7 +50,7 @@ def names_of(
     told = [_stem(places[0], are_runs)] if is_one else []
     if is_one or (places[0].endswith(TABLE_SUFFIXES) and not are_runs):
         ends = [_split(place) for place in places]
-    elif are_runs and not folder:
+    elif not folder:
         ends = [(_split(place)[0], "*") for place in places]
     else:
         names = ["*"] if are_runs else [_split(place)[1] for place in places]
@@ -58,7 +58,7 @@ def names_of(
     named = ends[0][0] if is_one or not folder else above.split("/")
     patterns: list[str] = []
     source = ""
-    n_least = int(are_runs or "*" in ends[0][1])
+    n_least = int("*" in ends[0][1])
     for n in range(min(n_least, len(named)), len(named) + 1):
         paths = ["/".join([*_last(parts, n), end]) for parts, end in ends]
         patterns = list(dict.fromkeys(paths))

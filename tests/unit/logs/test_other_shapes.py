@@ -33,7 +33,7 @@ def guessed_and_landed(path, home):
     guesser = Guesser(
         str(home), Said(), lambda questions: [], lambda text: None
     )
-    guesses = guesser.guess(str(path))
+    guesses = guesser.guess([str(path)])
     report = ingest([str(path)], str(home))
     return guesses, report, rows_of(str(home), "runs")
 

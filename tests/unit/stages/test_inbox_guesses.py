@@ -97,7 +97,7 @@ def test_land__answer_given_later__lands_what_waited(places):
     write(places.inbox, "r1.jsonl", run_bytes("r1"))
     assert land(places, NOTHING_ELSE).n_runs == 1
     said = Said.parse("zeta:max", None, None)
-    Guesser(places.home, said, nobody, lambda text: None).guess(path)
+    Guesser(places.home, said, nobody, lambda text: None).guess([path])
     report = land(places, NOTHING_ELSE)
     assert report.n_runs == 12 and report.n_ignored == 0
     odd = [r for r in rows(places.home, "runs") if r["source"] == "odd"]
@@ -170,9 +170,9 @@ def test_land__nothing_but_a_table_with_an_open_question__says_so(places):
 
 def test_problems_of__guesses__are_told_for_each_of_their_files():
     guesses = [
-        Guess("a", ("1", "2"), "why"),
-        Guess("b", ("3",)),
-        Guess("c", ("4",), "other"),
+        Guess("a", ("1", "2"), (), "why"),
+        Guess("b", ("3",), ()),
+        Guess("c", ("4",), (), "other"),
     ]
     assert problems_of(guesses) == {"1": "why", "2": "why", "4": "other"}
     assert problems_of([]) == {} and nobody([]) == []

@@ -447,4 +447,6 @@ def test_propose__folder_of_tables__is_one_table(tmp_path):
             json_lines(rows[9 * i : 9 * i + 9]),
         )
     found = propose(tmp_path / "logs")
-    assert found.n_land == 27 and found.mapping.files == ("*.ndjson",)
+    assert found.n_land == 27 and found.mapping.source == "logs"
+    parts = ("part0.ndjson", "part1.ndjson", "part2.ndjson")
+    assert found.mapping.files == parts
