@@ -11,9 +11,14 @@ and B solved in closed form. The units of inference are experiments, never rows:
 noise is their lack of fit, its variance has a weak prior, and the forecast is a mixture
 of Student t; leaving experiments out must not move it by more. E, the irreducible loss,
 cannot be learnt far from it, so it has a prior (of the evaluation set where one is
-known: floors.py), and the forecast is shown at three values of it. Source: J. Hoffmann
-et al., "Training compute-optimal large language models" (2022), section 3.3; conjugate
-regression as in A. Gelman et al., "Bayesian data analysis" (2013), chapter 14.
+known: floors.py), and the forecast is shown at three values of it.
+
+A law is no law of nature. How far it misses what lies ahead is learnt from hidden
+experiments (MISS_SD, MISS_FREEDOM) and from one's own levels, each forecast from the
+cheaper ones; the sum of both variances has Satterthwaite's degrees of freedom. Source:
+J. Hoffmann et al., "Training compute-optimal large language models" (2022), section
+3.3; conjugate regression as in A. Gelman et al., "Bayesian data analysis" (2013),
+chapters 3.2 and 14.
 
 Invariant: fewer than three levels, or no loss that falls, give no forecast.
 """
@@ -39,13 +44,13 @@ FLOOR_SHARE = (0.65, 0.2)
 between 2.4 and 1.94 nats."""
 LACK_SHARE, LACK_FREEDOM = 0.004, 2
 """Prior of the lack of fit: this share of the loss, worth that many experiments."""
-DISCREPANCY = (0.05, 0.08)
-"""Sd that is added, as a share of what is reducible at the target: at once, and per
-octave of compute beyond the evidence. A law is no law of nature: over seven sources the
-forecast of a hidden experiment missed by .02 (Step Law) to .2 (the lab's tiny models)
-of the reducible part an octave (docs/experiments.md)."""
-RECORD_WORTH = 3
-"""Hidden levels that the library's discrepancy is worth against one's own record."""
+MISS_SD, MISS_FREEDOM, AT_ONCE = 0.27, 1.8, 0.4
+"""Of a miss over sqrt(lack of fit x loss) x (AT_ONCE + octaves of compute beyond the
+evidence): its sd, what that is worth in hidden levels of one's own, and the octaves that
+the next level counts as (`python -m research.loss_law_misses`)."""
+CAUTION = 1.25
+"""By which that sd is larger: the smallest factor (of 1, 1.25, 1.5 ...) with which 90 %
+intervals held 90 % on sources that were left out."""
 MOST_HIDDEN = 8
 N_DRAWS = 2000
 LEAST_LEVELS = 3
@@ -86,8 +91,9 @@ class LossLaw:
         at_floors: three values of E -> forecast mean under it.
         slope: d loss / d log2 compute at the target along the evidence's main axis,
             negative; lack_of_fit: sd of experiments around the law.
-        is_bound: the forecast rests on minima that were not bracketed. record: misses
-            on one's own hidden levels over those that the library expects.
+        is_bound: the forecast rests on minima that were not bracketed. record: sd of
+            misses as one's own hidden levels have it, over what others' say alone;
+            unit_of_miss: loss units in which misses at the target are told.
         names: of the axes; draws: laws of the form `sum`, None of the others.
     """
 
@@ -100,6 +106,7 @@ class LossLaw:
     n_levels: int
     is_bound: bool = False
     record: float = 1.0
+    unit_of_miss: float = 0.0
     names: tuple[str, ...] = ()
     draws: Draws | None = None
 
@@ -136,23 +143,23 @@ def fit_loss_law(
     if not data.can_tell:
         return None
     alone = np.arange(len(levels)) if clusters is None else clusters
-    record = _record(data, ladder.names)
-    form = _form(ladder.names, len(data.y))
-    posterior = _Posterior(form, data)
+    posterior = _Posterior(_form(ladder.names, len(data.y)), data)
+    miss = _own_miss(data, ladder.names)
     left_out = _left_out(data, alone[used], ladder.names)
-    forecast = posterior.forecast(record * data.discrepancy, left_out)
+    unit = posterior.unit_of_miss(data.beyond)
     return LossLaw(
-        form,
+        posterior.form,
         posterior.parameters(ladder.names),
-        forecast,
+        _widened(posterior.forecast(), miss, unit, left_out),
         posterior.at_floors(),
         posterior.slope(data.octaves),
         posterior.lack_of_fit,
         len(data.y),
         not bool(bracketed[used].all()),
-        record,
+        miss.sd / (CAUTION * MISS_SD),
+        unit,
         ladder.names,
-        posterior.draws() if form == "sum" else None,
+        posterior.draws() if posterior.form == "sum" else None,
     )
 
 
@@ -199,10 +206,9 @@ class _Levels:
         return bool(np.corrcoef(total, self.y)[0, 1] < 0)
 
     @property
-    def discrepancy(self) -> float:
-        """Library's sd of the forecast, as a share of what is reducible."""
-        beyond = max(-float(self.octaves.max()), 0.0)
-        return DISCREPANCY[0] + DISCREPANCY[1] * beyond
+    def beyond(self) -> float:
+        """Octaves of compute between the most expensive level and the target."""
+        return max(-float(self.octaves.max()), 0.0)
 
     def before(self, hidden: int) -> _Levels:
         """The cheaper levels, relative to level `hidden`."""
@@ -216,23 +222,43 @@ class _Levels:
         )
 
 
-def _record(data: _Levels, names: Sequence[str]) -> float:
-    """How large the law's misses on one's own hidden levels are, over the library's:
-    the most expensive levels that have three cheaper ones, each forecast from those;
-    shrunk to 1 as if RECORD_WORTH more had missed as the library expects.
+@dataclass(frozen=True)
+class _Miss:
+    """Of forecasts, in their `unit_of_miss`: sd, degrees of freedom."""
+
+    sd: float
+    df: float
+
+
+def _own_miss(data: _Levels, names: Sequence[str]) -> _Miss:
+    """The library's, and what the most expensive levels that have three cheaper ones
+    show of it, each forecast from those.
     """
     squares = []
     for hidden in np.argsort(-data.octaves)[:MOST_HIDDEN]:
         cheaper = data.before(int(hidden))
         if cheaper.can_tell:
-            form = _form(names, len(cheaper.y))
-            posterior = _Posterior(form, cheaper)
-            told = posterior.forecast(0.0)
-            miss = (data.y[hidden] - told.mean) ** 2 - told.sd**2
-            sd = cheaper.discrepancy * posterior.reducible
-            squares.append(max(float(miss), 0.0) / max(sd, 1e-12) ** 2)
-    total = RECORD_WORTH + sum(squares)
-    return float(np.sqrt(total / (RECORD_WORTH + len(squares))))
+            posterior = _Posterior(_form(names, len(cheaper.y)), cheaper)
+            told = posterior.forecast()
+            square = (data.y[hidden] - told.mean) ** 2 - told.sd**2
+            unit = posterior.unit_of_miss(cheaper.beyond)
+            squares.append(max(float(square), 0.0) / unit**2)
+    df = MISS_FREEDOM + len(squares)
+    prior = MISS_FREEDOM * (CAUTION * MISS_SD) ** 2
+    return _Miss(float(np.sqrt((prior + sum(squares)) / df)), df)
+
+
+def _widened(
+    told: Forecast, miss: _Miss, unit: float, left_out: float
+) -> Forecast:
+    """A forecast with misses ahead; its own variance is at least `left_out`, that of its
+    mean between fits without some experiments.
+    """
+    own = max(told.sd**2, left_out)
+    ahead = (miss.sd * unit) ** 2
+    total = own + ahead
+    df = total**2 / (own**2 / told.df + ahead**2 / miss.df)
+    return Forecast(told.mean, float(np.sqrt(total)), float(df))
 
 
 def _left_out(
@@ -246,7 +272,7 @@ def _left_out(
         fewer = data.without(clusters == cluster)
         if fewer.can_tell:
             form = _form(names, len(fewer.y))
-            means.append(_Posterior(form, fewer).forecast(0.0).mean)
+            means.append(_Posterior(form, fewer).forecast().mean)
     n = len(means)
     if n < LEAST_LEVELS + 1:
         return 0.0
@@ -263,7 +289,7 @@ class _Posterior:
     """Grid over exponents [g, n_axes]; for each a Gaussian over (E, A ...)."""
 
     def __init__(self, form: str, data: _Levels):
-        self._form = form
+        self.form = form
         self._axes = data.axes
         self._y = y = data.y
         self._floor = data.floor_prior
@@ -315,11 +341,21 @@ class _Posterior:
         self._best = int(np.argmax(self.weights))
         self.residuals = residual[self._best]
         n_free = max(len(y) - n_coefficients, 1)
-        self.lack_of_fit = float(np.sqrt(np.sum(self.residuals**2) / n_free))
+        squares_left = float(np.sum(self.residuals**2))
+        self.lack_of_fit = float(np.sqrt(squares_left / n_free))
+        squares_left += LACK_FREEDOM * (LACK_SHARE * y.min()) ** 2
+        lack = float(np.sqrt(squares_left / (n_free + LACK_FREEDOM)))
+        self._unit_of_miss = float(np.sqrt(lack * y.min()))
+
+    def unit_of_miss(self, octaves_beyond: float) -> float:
+        """Loss units that misses are told in: they grow with the lack of fit, as the
+        levels and its prior have it, and with distance.
+        """
+        return self._unit_of_miss * (AT_ONCE + octaves_beyond)
 
     def _basis(self) -> np.ndarray:
         """1 and the law's terms at every level, for every grid point, [g, n, p]."""
-        if self._form == "sum":
+        if self.form == "sum":
             terms = 2.0 ** (-self._axes[None] * self._grid[:, None])
         else:
             terms = 2.0 ** -(self._axes @ self._grid.T).T[:, :, None]
@@ -330,26 +366,15 @@ class _Posterior:
         """Forecast mean of every grid point: the basis at the target is all ones."""
         return self._betas.sum(axis=1)
 
-    @property
-    def reducible(self) -> float:
-        """Forecast above E."""
-        return float(self.weights @ self._betas[:, 1:].sum(axis=1))
-
-    def forecast(
-        self, discrepancy_share: float, left_out: float = 0.0
-    ) -> Forecast:
-        """Mixture over the grid; `discrepancy_share`: sd over what is reducible;
-        `left_out`: variance of the mean between fits without some experiments, which
-        counts where it is larger than the mixture's own.
-        """
+    def forecast(self) -> Forecast:
+        """Mixture over the grid."""
         means = self._at_target
         mean = float(self.weights @ means)
         within = self._covariances.sum(axis=(1, 2)) * self._variances
-        lack = self._variances  # the target is one more experiment
         of_mean = float(self.weights @ (within + (means - mean) ** 2))
-        variance = max(of_mean, left_out) + float(self.weights @ lack)
-        variance += (discrepancy_share * self.reducible) ** 2
-        return Forecast(mean, float(np.sqrt(variance)), float(self.df))
+        lack = float(self.weights @ self._variances)
+        # the target is one more experiment
+        return Forecast(mean, float(np.sqrt(of_mean + lack)), float(self.df))
 
     def at_floors(self) -> dict[float, float]:
         """E at its posterior's 10, 50 and 90 %, and the forecast under each."""
@@ -375,7 +400,7 @@ class _Posterior:
             / (centred @ centred)
         )
         reducible = self._betas[:, 1:]
-        if self._form == "sum":
+        if self.form == "sum":
             per_octave = -np.log(2) * np.sum(
                 reducible * self._grid * path, axis=1
             )

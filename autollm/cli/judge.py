@@ -205,7 +205,7 @@ def _plan(
     from autollm.advisor.judged.spending import spent_all
     from autollm.advisor.judged.summaries import spending
 
-    each = spending(spent_all(questions, records))
+    each = spending(spent_all(questions, records, seeds))
     return spending_lines(each), {f"{one.share:g}": one.runs for one in each}
 
 

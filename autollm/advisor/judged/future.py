@@ -81,7 +81,7 @@ def forecasts_of(
 @lru_cache(maxsize=64)
 def responses_of(table: Table) -> Response:
     """The responses of all experiments of a table, fitted together."""
-    return _response(table, range(len(table.whole.table.experiments)))
+    return response_through(table, range(len(table.whole.table.experiments)))
 
 
 def ahead(table: Table) -> list[FutureForecast]:
@@ -95,17 +95,18 @@ def ahead(table: Table) -> list[FutureForecast]:
     found = []
     for n_seen in range(LEAST_SEEN, n):
         most = experiments[n_seen - 1].compute_flops
-        seen = _response(table, range(n_seen))
+        seen = response_through(table, range(n_seen))
         for target in range(n_seen, n):
             if experiments[target].compute_flops >= CHEAPER * most:
                 found.append(_forecast(table, seen, n_seen, target))
     return [one for one in found if one is not None]
 
 
-def _response(
+def response_through(
     table: Table,
     levels: range,
 ) -> Response:
+    """The responses of some experiments, fitted without the others."""
     rows = [rows_of(table.whole, e) for e in levels]
     return fit_response(table.whole.table.experiments[0].space, rows)
 

@@ -98,6 +98,25 @@ def test_fit_loss_law__history_that_the_law_misses__wider_than_one_it_meets():
     assert met.record < 0.8 < missed.record
 
 
+def test_fit_loss_law__steep_fall_then_a_plateau__interval_holds_the_plateau():
+    places = [(1e8, 2e9), (1e8, 8e9), (2e8, 6e9), (4e8, 4e9)]
+    law = law_of(places, [3.4, 2.4, 2.1, 2.1], (8e8, 1.2e10))
+    low, high = law.forecast.interval()
+    assert law.forecast.mean < 2.0  # the law believes in the fall
+    assert low < 2.1 < high
+
+
+def test_fit_loss_law__own_levels_as_foretold__narrower_by_half():
+    places = [(1e8 * 2**i, 2e9 * 4**i / 2**i) for i in range(10)]
+    losses = [best_loss(*p) for p in places]
+    target = 2e12, 3e13  # about 8 times the last level's compute
+    few = law_of(places[-4:], losses[-4:], target).forecast
+    many = law_of(places, losses, target).forecast
+    low, high = many.interval()
+    assert 2 * (high - low) < few.interval()[1] - few.interval()[0]
+    assert many.df > few.df
+
+
 def with_options(losses, target=(7e9, 1.4e11), **options):
     z = np.log2(np.array(LEVELS))
     target_z = np.log2(np.array(target))
