@@ -106,17 +106,6 @@ def test_fit_loss_law__steep_fall_then_a_plateau__interval_holds_the_plateau():
     assert low < 2.1 < high
 
 
-def test_fit_loss_law__own_levels_as_foretold__narrower_by_half():
-    places = [(1e8 * 2**i, 2e9 * 4**i / 2**i) for i in range(10)]
-    losses = [best_loss(*p) for p in places]
-    target = 2e12, 3e13  # about 8 times the last level's compute
-    few = law_of(places[-4:], losses[-4:], target).forecast
-    many = law_of(places, losses, target).forecast
-    low, high = many.interval()
-    assert 2 * (high - low) < few.interval()[1] - few.interval()[0]
-    assert many.df > few.df
-
-
 def with_options(losses, target=(7e9, 1.4e11), **options):
     z = np.log2(np.array(LEVELS))
     target_z = np.log2(np.array(target))
