@@ -148,7 +148,8 @@ def _split(
         else:
             raise QuestionError(
                 f"--target: the evidence has no coordinate {name!r}. It has: "
-                f"{', '.join(dict.fromkeys(spelled))}."
+                f"{', '.join(dict.fromkeys(spelled))}. Fix: leave {name} out of --target, "
+                f"or, where a column counts it: --fidelity {name}=COLUMN."
             )
     return given, ratios
 

@@ -124,6 +124,8 @@ def _run_key(
         *roles.named("knob", "simplex", "context", "seed"),
         *ladder.columns,
     }
+    sources = {k: p.column for p in roles.table.name_parts for k in p.words}
+    names = {sources.get(name, name) for name in names}
     columns = [c for n, c in roles.table.columns.items() if n in names]
     columns = [c for c in columns if not c.is_partial]  # a key names every row
     if not columns:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from autollm.core.mapping_entries import NameParts
 from autollm.core.name_parts import REST, parts_reader
+from autollm.core.values import parse_number
 from autollm.logs.proposals.columns import Column, Table, columns_of
 from autollm.logs.proposals.names import Name, metric_of, read_name, tables
 from autollm.logs.proposals.notes import Notebook
@@ -85,7 +86,7 @@ def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     """The words that stand in the names, by the column that each becomes; empty where
     these are no names of settings.
     """
-    meanings: dict[str, Sequence[str]] = dict(tables()["run_names"])
+    meanings = _meanings(column)
     read = parts_reader(meanings)
     for level in column.levels:
         for word in _SAID.findall(level):
@@ -105,12 +106,34 @@ def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     for key, count in counted.items():
         if count >= max(LEAST_NAMES, RARE * n_names):
             words[_free(key, taken)] = tuple(meanings[key])
-    sizes = parts_reader({**words, "params": ()})
-    n_sizes = sum("params" in sizes(level) for level in column.levels)
-    if "params" not in words and n_sizes >= USUAL * n_names:
-        words[_free("params", taken)] = ()
+    alone = [key for key in ("params", "tokens") if key not in words]
+    sizes = parts_reader({**words, **dict.fromkeys(alone, ())})
+    counted = _counted(column, sizes)
+    for key in alone:
+        if counted[key] >= USUAL * n_names:
+            words[_free(key, taken)] = ()
     words[_free("rest_of_name", taken)] = (REST,)
     return words
+
+
+def _meanings(column: Column) -> dict[str, Sequence[str]]:
+    """The words that are known, with the letters that these names' numbers explain."""
+    known: dict[str, Sequence[str]] = dict(tables()["run_names"])
+    letters = tables()["run_letters"]
+    single = [w for words in known.values() for w in words if len(w) == 1]
+    read = parts_reader({letter: (letter,) for letter in (*letters, *single)})
+    parts = [read(level) for level in column.levels]
+    for letter, meanings in letters.items():
+        texts = [part.get(letter) for part in parts]
+        numbers = [parse_number(text) for text in texts if text]
+        largest = max((n for n in numbers if n is not None), default=None)
+        if largest is None:
+            continue
+        for key, most in meanings.items():
+            if largest <= most:
+                known[key] = [*known[key], letter]
+                break
+    return known
 
 
 def _counted(
@@ -154,9 +177,11 @@ def _columns_of(
         if REST in words[key]:
             if _tells_variants(part, column):
                 found[key] = part
-        elif not part.is_constant and not _is_told(part, known, table):
+        elif not _is_told(part, known, table):
             found[key] = part
-    is_rest_alone = all(REST in words[key] for key in found)
+    # what stands in every name tells nothing alone, but a depth beside a width does
+    telling = [key for key, part in found.items() if not part.is_constant]
+    is_rest_alone = all(REST in words[key] for key in telling)
     return {} if is_rest_alone else found
 
 

@@ -22,6 +22,8 @@ from autollm.logs.proposals.structure import (
 LEAST_PARAMS = 1e4
 """Smaller numbers under a name such as `size` count something else."""
 _SIZE_TEXT = re.compile(r"\d+(?:[.,]\d+)?\s?[MB]", re.IGNORECASE)
+COUNTS = ("tokens", "steps", "epochs", "samples")
+"""What a column may count that is called so, and is then no count of parameters."""
 NO_SIZES = ("measured", "throughput", "tokens_per_param")
 
 
@@ -70,7 +72,8 @@ class Sizes:
             texts = [str(cell) for cell in column.present]
             is_size = bool(texts) and all(map(_SIZE_TEXT.fullmatch, texts))
             is_size = is_size and column.is_numeric and not column.unit
-            if is_size and not _is_knob(column):
+            is_known = any(column.name.is_a(entry) for entry in COUNTS)
+            if is_size and not is_known and not _is_knob(column):
                 found.append(column)
         return sorted(found, key=lambda c: float(np.median(c.finite)))
 

@@ -94,6 +94,84 @@ def test_propose__size_and_tokens_in_names__make_the_cost(tmp_path):
     assert found.summary.n_experiments == 4
 
 
+BY_SIZE = {"125M": ("2.5B", 768, 12), "350M": ("7B", 1024, 24)}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "lr{lr}_n{size}_tok{tokens}",
+        "N{size}_D{tokens}_LR{lr}",
+        "n-{size}_d-{tokens}_lr-{lr}",
+        "{size}-{tokens}T_lr{lr}",
+        "{size}_{tokens}_lr{lr}",
+        "{size}x{tokens}_lr{lr}_seed1",
+        "llama_{size}_{tokens}tok_lr{lr}_bs512",
+        "{tokens}tok-{size}-lr{lr}-wd0.1",
+        "{size}param-{tokens}token-lr{lr}",
+        "model_{size}_data_{tokens}_lr_{lr}",
+        "size{size}_ntokens{tokens}_lr{lr}",
+        "lr{lr}.bs256.n{size}.t{tokens}",
+        "pythia-{size}-{tokens}-tokens-lr{lr}",
+    ],
+)
+def test_propose__sizes_in_names__are_parameters_and_tokens(tmp_path, pattern):
+    rows = []
+    for size, (tokens, *_) in BY_SIZE.items():
+        plain = pattern.replace("{tokens}", tokens).replace("{size}", size)
+        rows += named(plain, lr=RATES)
+    found = proposed(tmp_path, rows)
+    sizes = [entry["fidelity"] for entry in found.summary.ladder]
+    assert sizes == [
+        {"params": 1.25e8, "tokens": 2.5e9},
+        {"params": 3.5e8, "tokens": 7e9},
+    ]
+    assert knobs(found).keys() == {"lr"}
+    assert found.mapping.cost.flops.text == "6 * params * tokens"
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "L{layers}H{width}_lr{lr}",
+        "d_model-{width}_n_layer-{layers}_lr-{lr}",
+        "lr{lr}_w{width}_d{layers}",
+        "dim{width}-depth{layers}-heads8-lr{lr}",
+        "lr{lr}_h{width}_l{layers}",
+    ],
+)
+def test_propose__shapes_in_names__make_the_parameters(tmp_path, pattern):
+    rows = []
+    for _, width, layers in BY_SIZE.values():
+        plain = pattern.replace("{width}", str(width))
+        rows += named(plain.replace("{layers}", str(layers)), lr=RATES)
+    found = proposed(tmp_path, rows)
+    sizes = [entry["fidelity"]["params"] for entry in found.summary.ladder]
+    expected = [12 * 12 * 768**2, 12 * 24 * 1024**2]
+    assert sizes == pytest.approx(expected, rel=1e-5)
+    assert knobs(found).keys() == {"lr"}
+
+
+def test_propose__names_that_come_again__are_replicas(tmp_path):
+    rows = named("{size}_lr{lr}", size=("125M", "350M"), lr=RATES)
+    again = [{**row, "val_loss": row["val_loss"] + 0.001} for row in rows]
+    found = proposed(tmp_path, rows + again)
+    assert found.n_land == 12 and found.mapping.has_replicas
+
+
+def test_propose__tokens_written_as_sizes__are_no_parameters(tmp_path):
+    rows = []
+    for width, tokens in ((256, "0.5B"), (512, "1.2B"), (1024, "2.5B")):
+        for rate in RATES:
+            row = {"d_model": width, "n_layer": 12, "tokens": tokens}
+            rows.append(
+                row | {"lr": rate, "val_loss": loss(width**2, float(rate))}
+            )
+    found = proposed(tmp_path, rows)
+    columns = {q.name: q.column for q in found.mapping.fidelity}
+    assert columns == {"params": "params_of_run", "tokens": "tokens"}
+
+
 def test_propose__variants_in_names__are_a_knob(tmp_path):
     rows = named("{v}_lr{lr}", v=("baseline", "rope", "swiglu"), lr=RATES)
     found = proposed(tmp_path, rows)
