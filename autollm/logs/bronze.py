@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,25 +28,14 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from autollm.core.errors import RecordError
-from autollm.core.files import filesystem_of
+from autollm.core.files import filesystem_of, scratch_folder
 from autollm.core.locks import hold
 from autollm.core.records import content_hash
-from autollm.logs.bronze_tables import (
-    QUARANTINE,
-    SCHEMA,
-    SCHEMAS,
-    Batch,
-    codes_of,
-    constant,
-)
+from autollm.logs.bronze_tables import SCHEMA, SCHEMAS, Batch
 from autollm.logs.bronze_versions import migrated, version_of
 
 WAIT_S = 120.0
 """An ingest of a night's logs takes seconds; who waits longer wants to know."""
-_LEVEL = 1
-"""Of zstd. 3, the default, takes twice the time here for 4 % fewer bytes."""
-_VALUES = 2**16
-"""Encoded at a time. With 2^10, the default, a table of runs takes a tenth longer."""
 Change = Callable[[str, pa.Table], pa.Table]
 
 
@@ -145,7 +135,10 @@ class Bronze:
             self._settle_journal()
             self._clear_leftovers()
             self._migrate()
-            yield
+            try:
+                yield
+            finally:
+                self._remove([self._temporary])
 
     def _settle_journal(self) -> None:
         """Finish a replacement whose new batches are all there; take another one back."""
@@ -163,25 +156,25 @@ class Bronze:
 
     def _drop(self, batch_ids: Iterable[str]) -> None:
         for batch_id in batch_ids:
-            paths = f"{self.batches}/{batch_id}", self._quarantined(batch_id)
-            for path in paths:
-                if self.fs.exists(path):
-                    self.fs.rm(path, recursive=True)
+            self._remove([f"{self.batches}/{batch_id}"])
+            self._remove([self._quarantined(batch_id)])
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if self.fs.exists(path):
+                self.fs.rm(path, recursive=True)
 
     def _quarantined(self, batch_id: str) -> str:
         return f"{self._quarantine}/{batch_id}.parquet"
 
     def _clear_leftovers(self) -> None:
         whole = set(self.batch_ids())
-        leftovers = [self._temporary] if self.fs.exists(self._temporary) else []
-        leftovers += [
-            p for p in self._children(self.batches) if _last(p) not in whole
-        ]
-        for path in self._children(self._quarantine):
-            if _last(path).removesuffix(".parquet") not in whole:
-                leftovers.append(path)
-        for path in leftovers:
-            self.fs.rm(path, recursive=True)
+        leftovers = [self._temporary]
+        for folder in (self.batches, self._quarantine):
+            for path in self._children(folder):
+                if _last(path).removesuffix(".parquet") not in whole:
+                    leftovers.append(path)
+        self._remove(leftovers)
 
     def _children(self, folder: str) -> list[str]:
         """What lies directly in a folder; its name is never taken for a pattern."""
@@ -190,25 +183,48 @@ class Bronze:
         paths = (p.rstrip("/") for p in self.fs.ls(folder, detail=False))
         return [p for p in paths if not _last(p).startswith(".")]
 
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """An empty batch, in a folder from which it can appear by one rename where the
+        lake is a local folder.
+        """
+        if not self.is_local:
+            with (
+                scratch_folder("landing") as folder,
+                Batch(str(folder)) as batch,
+            ):
+                yield batch
+            return
+        os.makedirs(self._temporary, exist_ok=True)
+        with Batch(tempfile.mkdtemp(dir=self._temporary)) as batch:
+            yield batch
+
     def write(
         self, batch_id: str | None, batch: Batch, dropping: Collection[str] = ()
     ) -> None:
-        """Write a batch, and replace those that hold sources of `dropping` by batches
-        without them; all of it or nothing.
+        """Let a batch appear, and replace those that hold sources of `dropping` by
+        batches without them; all of it or nothing.
         """
-        self.fs.makedirs(self._temporary, exist_ok=True)
-        new = []
-        if batch_id is not None:
-            self._prepare(batch_id, batch)
-            new.append(batch_id)
+        new = {} if batch_id is None else {batch_id: batch}
         old = self.holding(dropping)
-        for other in old:
-            without = content_hash(f"{other} without {sorted(dropping)}")
-            if self._copy(
-                other, without, lambda _, rows: _without(rows, dropping)
-            ):
-                new.append(without)
-        self._commit(new, old)
+        names = {
+            o: content_hash(f"{o} without {sorted(dropping)}") for o in old
+        }
+        self._replace(new, names, lambda _, rows: _without(rows, dropping))
+
+    def _replace(
+        self, new: dict[str, Batch], names: dict[str, str], change: Change
+    ) -> None:
+        """Let batches appear, and changed copies instead of those in `names`."""
+        with contextlib.ExitStack() as stack:
+            for old, name in names.items():
+                copy = stack.enter_context(self.batch())
+                self._copy(old, copy, change)
+                if len(copy.tables["files"]):
+                    new[name] = copy
+            for name, batch in new.items():
+                batch.finish(name)
+            self._commit(new, list(names))
 
     def holding(self, sources: Collection[str]) -> list[str]:
         """Batches that hold files of these sources."""
@@ -224,49 +240,16 @@ class Bronze:
                 found.append(batch_id)
         return found
 
-    def _prepare(self, batch_id: str, batch: Batch) -> None:
-        """Write a batch's files under a temporary name."""
-        folder = f"{self._temporary}/{batch_id}"
-        self.fs.makedirs(folder, exist_ok=True)
-        files = batch.rows(SCHEMAS["files"])
-        files.add_rows(batch.files)
-        for name, rows in {**batch.tables, "files": files}.items():
-            self._write_table(
-                f"{folder}/{name}.parquet",
-                batch_id,
-                rows.tables(),
-                SCHEMAS[name],
-            )
-        if len(batch.quarantine):
-            target = f"{folder}.quarantine"
-            self._write_table(
-                target, batch_id, batch.quarantine.tables(), QUARANTINE
-            )
-
-    def _copy(self, batch_id: str, new_id: str, change: Change) -> bool:
-        """A changed copy of a batch under a temporary name; False where no file of it
-        is left.
-        """
-        folder = f"{self._temporary}/{new_id}"
-        self.fs.makedirs(folder, exist_ok=True)
-        n_files = 0
-        for name, schema in SCHEMAS.items():
+    def _copy(self, batch_id: str, batch: Batch, change: Change) -> None:
+        """The changed rows of a batch in another one."""
+        for name, table in batch.tables.items():
             source = f"{self.batches}/{batch_id}/{name}.parquet"
-            changed = self._changed(source, name, change)
-            n_rows = self._write_table(
-                f"{folder}/{name}.parquet", new_id, changed, schema
-            )
-            n_files = n_rows if name == "files" else n_files
-        if not n_files:
-            self.fs.rm(folder, recursive=True)
-            return False
-        if self.fs.exists(self._quarantined(batch_id)):
-            source = self._quarantined(batch_id)
-            changed = self._changed(source, "quarantine", change)
-            self._write_table(
-                f"{folder}.quarantine", new_id, changed, QUARANTINE
-            )
-        return True
+            for rows in self._changed(source, name, change):
+                table.add(rows)
+        source = self._quarantined(batch_id)
+        if self.fs.exists(source):
+            for rows in self._changed(source, "quarantine", change):
+                batch.quarantine.add(rows)
 
     def _changed(
         self, path: str, name: str, change: Change
@@ -276,80 +259,41 @@ class Bronze:
                 rows = migrated(name, pa.Table.from_batches([piece]))
                 yield change(name, rows).drop_columns(["batch_id"])
 
-    def _commit(self, new: list[str], old: list[str]) -> None:
-        """Let the prepared batches appear and the old ones go."""
+    def _commit(self, new: dict[str, Batch], old: list[str]) -> None:
+        """Let whole batches appear and the old ones go."""
         self.fs.makedirs(self.batches, exist_ok=True)
         if old:
-            journal = json.dumps({"new": new, "old": old}).encode()
+            journal = json.dumps({"new": list(new), "old": old}).encode()
             self.fs.pipe_file(self._journal, journal)
-        for batch_id in new:
-            folder = f"{self._temporary}/{batch_id}"
-            if self.fs.exists(f"{folder}.quarantine"):
-                self.fs.makedirs(self._quarantine, exist_ok=True)
-                self.fs.mv(f"{folder}.quarantine", self._quarantined(batch_id))
-            self._appear(folder, f"{self.batches}/{batch_id}")
+        for batch_id, batch in new.items():
+            self._appear(batch, batch_id)
         if old:
             self._drop(set(old) - set(new))
             self.fs.rm(self._journal)
-        self.fs.rm(self._temporary, recursive=True)
 
-    def _appear(self, folder: str, target: str) -> None:
+    def _appear(self, batch: Batch, batch_id: str) -> None:
+        move = os.rename if self.is_local else self.fs.put_file
+        if len(batch.quarantine):
+            self.fs.makedirs(self._quarantine, exist_ok=True)
+            move(batch.quarantine.path, self._quarantined(batch_id))
+        target = f"{self.batches}/{batch_id}"
         if self.is_local:
-            os.rename(folder, target)
+            os.rename(f"{batch.folder}/tables", target)
             return
         self.fs.makedirs(target, exist_ok=True)
         for name in sorted(SCHEMAS, key=lambda n: n == "files"):
-            self.fs.mv(f"{folder}/{name}.parquet", f"{target}/{name}.parquet")
-
-    def _write_table(
-        self,
-        path: str,
-        batch_id: str,
-        tables: Iterable[pa.Table],
-        schema: pa.Schema,
-    ) -> int:
-        """Write rows and return how many."""
-        n_rows = 0
-        with self.fs.open(path, "wb") as stream:
-            # without Arrow's own schema codes are read as the text that they stand for
-            options = {
-                "compression": "zstd",
-                "compression_level": _LEVEL,
-                "store_schema": False,
-                "use_dictionary": [*codes_of(schema), "file_version"],
-                "write_statistics": ["source"],
-                "write_batch_size": _VALUES,
-            }
-            with pq.ParquetWriter(stream, schema, **options) as writer:
-                writer.add_key_value_metadata(schema.metadata)
-                for table in tables:
-                    ids = constant(batch_id, table.num_rows)
-                    writer.write_table(
-                        table.add_column(0, "batch_id", ids).cast(schema)
-                    )
-                    n_rows += table.num_rows
-            if self.is_local:
-                stream.flush()
-                os.fsync(stream.fileno())
-        return n_rows
+            move(batch.tables[name].path, f"{target}/{name}.parquet")
 
     def _migrate(self) -> None:
         """Bring batches of an older version to this one."""
-        old = []
+        old = {}
         for batch_id in self.batch_ids():
             path = f"{self.batches}/{batch_id}/files.parquet"
             with self._parquet(path) as file:
                 if version_of(file.schema_arrow.metadata, path) != SCHEMA:
-                    old.append(batch_id)
-        if not old:
-            return
-        self.fs.makedirs(self._temporary, exist_ok=True)
-        new = []
-        for batch_id in old:
-            new_id = content_hash(f"{batch_id} as {SCHEMA}")
-            if self._copy(batch_id, new_id, lambda _, rows: rows):
-                new.append(new_id)
-        self._commit(new, old)
+                    old[batch_id] = content_hash(f"{batch_id} as {SCHEMA}")
+        if old:
+            self._replace({}, old, lambda _, rows: rows)
 
     def has_runs(self) -> bool:
         """Whether anything has landed that tables can be built from."""

@@ -1,19 +1,23 @@
-"""The tables of bronze (`autollm.bronze/2`): their columns, and rows on their way there.
+"""The tables of bronze (`autollm.bronze/2`): their columns, and their Parquet files.
 
 No clock and no path of this machine enters a table: `path_id` tells paths apart and
 nothing else.
+
+Invariant: the rows of a file come in the order in which they were added.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-from autollm.core.files import scratch_folder
+import pyarrow.parquet as pq
 
 SCHEMA = "autollm.bronze/2"
 _KINDS = {
@@ -66,11 +70,13 @@ RUN_METRICS = _schema("""
     real  tokens value wall_time_s
 """)
 SPACES = _schema("""
-    text  batch_id source group family space_id space_json ladder_id
+    code  batch_id
+    text  source group family space_id space_json ladder_id
     text  ladder_json
 """)
 FILES = _schema("""
-    text  batch_id source file raw_sha256 sha256 path_id
+    code  batch_id
+    text  source file raw_sha256 sha256 path_id
     count file_version
     text  kind
     count bytes
@@ -78,7 +84,8 @@ FILES = _schema("""
     count n_lines n_lines_read n_lines_quarantined n_runs
 """)
 QUARANTINE = _schema("""
-    text  batch_id source file sha256
+    code  batch_id
+    text  source file sha256
     count line n_lines
     text  reason text
 """)
@@ -89,12 +96,18 @@ SCHEMAS = {
     "files": FILES,
 }
 """Tables of a batch; the quarantine lies beside them."""
-SPILL_BYTES = 384 * 2**20
-"""Of a table's rows that wait in memory; more of them wait in files of a temporary
-folder.
-"""
 GROUP_ROWS = 100_000
-"""A table of so many rows becomes a row group as it is; smaller ones are put together."""
+"""Rows that are written as one row group, or more of them."""
+GROUP_BYTES = 64 * 2**20
+"""Of rows that are wider than most."""
+_AHEAD = 2
+"""Row groups that may wait for the one that is being written."""
+_LEVEL = 1
+"""Of zstd. 3, the default, takes twice the time here for 4 % fewer bytes."""
+_VALUES = 2**16
+"""Encoded at a time. With 2^10, the default, a table of runs takes a tenth longer."""
+_PENDING = "batch-id-pending"
+"""Stands where a batch's id will stand: a text of the same length."""
 
 
 def codes_of(schema: pa.Schema) -> list[str]:
@@ -108,107 +121,137 @@ def constant(text: str, n_rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
 
 
-class Rows:
-    """Rows of one table, without their batch_id, in the order of arrival."""
+class TableFile:
+    """The Parquet file of one table, written in a thread while rows still come.
 
-    def __init__(self, schema: pa.Schema, folder: str):
+    Whose batch they are is known last: its id hangs on all files of the landing. Each
+    row group keeps a place for it.
+    """
+
+    def __init__(self, schema: pa.Schema, path: str, pool: ThreadPoolExecutor):
+        self.path, self._schema, self._pool = path, schema, pool
         fields = [field for field in schema if field.name != "batch_id"]
-        self.schema = pa.schema(fields, metadata=schema.metadata)
-        self._folder = folder
-        self._waiting: list[pa.Table] = []
-        self._n_bytes = self._n_rows = 0
-        self._earlier: list[Callable[[], Iterator[pa.Table]]] = []
+        self._given = pa.schema(fields)
+        self._waiting: list[Callable[[], pa.Table]] = []
+        self._n_waiting = self._n_bytes = self._n_rows = 0
+        self._written: deque[Future[None]] = deque()
+        self._writer: pq.ParquetWriter | None = None
 
     def __len__(self) -> int:
         return self._n_rows
 
-    def add(self, table: pa.Table) -> None:
-        """Append a table; its columns are brought into order."""
+    def add(
+        self,
+        table: pa.Table,
+        completed: Callable[[pa.Table], pa.Table] = lambda table: table,
+        n_bytes: int = 0,
+    ) -> None:
+        """Append rows without their batch_id. `completed` adds, in the thread, the
+        columns that take time; it holds `n_bytes` until then.
+        """
         if not table.num_rows:
             return
-        ordered = self._ordered(table)
-        self._waiting.append(ordered)
-        self._n_bytes += ordered.nbytes
-        self._n_rows += ordered.num_rows
-        if self._n_bytes > SPILL_BYTES:
-            self._spill()
+        self._waiting.append(lambda: self._ordered(completed(table)))
+        self._n_rows += table.num_rows
+        self._n_waiting += table.num_rows
+        self._n_bytes += table.nbytes + n_bytes
+        if self._n_waiting >= GROUP_ROWS or self._n_bytes >= GROUP_BYTES:
+            self._send()
 
     def add_rows(self, rows: list[dict[str, Any]]) -> None:
         """Append rows."""
-        if rows:
-            self.add(pa.Table.from_pylist(rows, schema=self.schema))
-
-    def add_later(
-        self, make: Callable[[], Iterator[pa.Table]], n_rows: int
-    ) -> None:
-        """Append the `n_rows` rows of tables that are made when they are asked for."""
-        waiting, self._waiting, self._n_bytes = self._waiting, [], 0
-        self._earlier.append(lambda: _together(waiting))
-        self._earlier.append(lambda: map(self._ordered, make()))
-        self._n_rows += n_rows
+        self.add(pa.Table.from_pylist(rows, schema=self._given))
 
     def _ordered(self, table: pa.Table) -> pa.Table:
-        return table.select(self.schema.names).cast(self.schema)
+        return table.select(self._given.names).cast(self._given)
 
-    def _spill(self) -> None:
-        path = f"{self._folder}/{id(self)}-{len(self._earlier)}.arrow"
-        table = pa.concat_tables(self._waiting).unify_dictionaries()
-        with (
-            pa.OSFile(path, "wb") as out,
-            pa.ipc.new_file(out, self.schema) as writer,
-        ):
-            writer.write_table(table)
-        self._earlier.append(lambda: _spilled(path))
-        self._waiting, self._n_bytes = [], 0
+    def _send(self) -> None:
+        """Let the thread write what waits."""
+        waiting, self._waiting = self._waiting, []
+        self._n_waiting = self._n_bytes = 0
+        if len(self._written) >= _AHEAD:
+            self._written.popleft().result()
+        self._written.append(self._pool.submit(self._write, waiting))
 
-    def tables(self) -> Iterator[pa.Table]:
-        """All rows, in pieces."""
-        for tables in self._earlier:
-            yield from tables()
-        yield from _together(self._waiting)
+    def _write(self, waiting: list[Callable[[], pa.Table]]) -> None:
+        tables = [make() for make in waiting]
+        table = tables[0]
+        if len(tables) > 1:
+            table = pa.concat_tables(tables).combine_chunks()
+        ids = constant(_PENDING, table.num_rows)
+        table = table.add_column(0, "batch_id", ids)
+        self._opened().write_table(table.cast(self._schema))
 
+    def _opened(self) -> pq.ParquetWriter:
+        if self._writer is None:
+            others = [n for n in self._schema.names if n != "batch_id"]
+            # without Arrow's own schema codes are read as the text that they stand for
+            self._writer = pq.ParquetWriter(
+                self.path,
+                self._schema,
+                compression={"batch_id": "none"}
+                | dict.fromkeys(others, "zstd"),
+                compression_level=dict.fromkeys(others, _LEVEL),
+                store_schema=False,
+                use_dictionary=[*codes_of(self._schema), "file_version"],
+                write_statistics=["source"],
+                write_batch_size=_VALUES,
+            )
+            self._writer.add_key_value_metadata(self._schema.metadata)
+        return self._writer
 
-def _spilled(path: str) -> Iterator[pa.Table]:
-    with pa.memory_map(path) as source:
-        reader = pa.ipc.open_file(source)
-        for index in range(reader.num_record_batches):
-            yield pa.Table.from_batches([reader.get_batch(index)])
+    def finish(self, batch_id: str) -> None:
+        """Write what is left, and whose batch it is."""
+        if self._waiting:
+            self._send()
+        while self._written:
+            self._written.popleft().result()
+        self._opened().close()
+        groups = pq.read_metadata(self.path)
+        with open(self.path, "r+b") as file:
+            for index in range(groups.num_row_groups):
+                column = groups.row_group(index).column(0)
+                start = column.dictionary_page_offset
+                file.seek(start)
+                # nothing but this text is in the dictionary, plain: see _opened
+                page = file.read(column.data_page_offset - start)
+                file.seek(start + page.index(_PENDING.encode()))
+                file.write(batch_id.encode())
+            file.flush()
+            os.fsync(file.fileno())
 
-
-def _together(tables: list[pa.Table]) -> Iterator[pa.Table]:
-    """Tables put together to GROUP_ROWS rows or more."""
-    together: list[pa.Table] = []
-    for table in tables:
-        together.append(table)
-        if sum(part.num_rows for part in together) >= GROUP_ROWS:
-            yield _one(together)
-            together = []
-    if together:
-        yield _one(together)
-
-
-def _one(tables: list[pa.Table]) -> pa.Table:
-    if len(tables) == 1:
-        return tables[0]
-    return pa.concat_tables(tables).combine_chunks()
+    def close(self) -> None:
+        """Leave the file as it is."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 class Batch:
-    """Rows of one landing. As a context manager it removes its temporary folder."""
+    """The tables of one landing in a folder of their own: `tables/NAME.parquet`, and the
+    quarantine beside it. A context manager: the thread that writes ends with it.
+    """
 
-    def __init__(self) -> None:
-        self._scratch = contextlib.ExitStack()
-        self._folder = self._scratch.enter_context(scratch_folder("landing"))
-        self.tables = {n: self.rows(schema) for n, schema in SCHEMAS.items()}
-        self.quarantine = self.rows(QUARANTINE)
-        self.files: list[dict[str, Any]] = []
+    def __init__(self, folder: str):
+        self.folder = folder
+        self._pool = ThreadPoolExecutor(1, "writing")
+        os.makedirs(f"{folder}/tables")
+        self.tables = {}
+        for name, schema in SCHEMAS.items():
+            path = f"{folder}/tables/{name}.parquet"
+            self.tables[name] = TableFile(schema, path, self._pool)
+        path = f"{folder}/quarantine.parquet"
+        self.quarantine = TableFile(QUARANTINE, path, self._pool)
 
-    def rows(self, schema: pa.Schema) -> Rows:
-        """A new table that waits in this batch's folder."""
-        return Rows(schema, str(self._folder))
+    def finish(self, batch_id: str) -> None:
+        """All files whole on the disk."""
+        for table in (*self.tables.values(), self.quarantine):
+            table.finish(batch_id)
 
     def __enter__(self) -> Batch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._scratch.close()
+        with contextlib.ExitStack() as closing:
+            for table in (*self.tables.values(), self.quarantine):
+                closing.callback(table.close)
+            closing.callback(self._pool.shutdown, cancel_futures=True)

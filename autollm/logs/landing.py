@@ -22,7 +22,6 @@ import pyarrow as pa
 from autollm.core.errors import UnknownNameError
 from autollm.core.mapping import Mapping
 from autollm.logs.bronze import Bronze, require_bronze
-from autollm.logs.bronze_tables import Batch
 from autollm.logs.catalog import MappingChoice, own_mappings
 from autollm.logs.formats import readers_of
 from autollm.logs.ingest_report import IngestReport
@@ -60,7 +59,7 @@ def ingest(
     readers = readers_of(lake)
     if mapping is not None:
         readers.named(mapping.format)
-    with _system_memory(), bronze.writing(), Batch() as batch:
+    with _system_memory(), bronze.writing(), bronze.batch() as batch:
         _check_landed(bronze, again)
         session = Session(
             bronze, choice, readers, batch, say, again, reasons or {}
@@ -100,7 +99,7 @@ def remove_source(lake: str, source: str) -> None:
         BusyError: an ingest is writing to this lake.
     """
     bronze = Bronze(lake)
-    with bronze.writing(), Batch() as batch:
+    with bronze.writing(), bronze.batch() as batch:
         _check_landed(bronze, [source])
         bronze.write(None, batch, (source,))
 

@@ -78,6 +78,15 @@ class Judged:
     n_repeated: int = 0
     example: str = ""
 
+    def refused(self, runs: pa.Table) -> pa.Table:
+        """Those of a chunk's `runs` that do not land, with their `reason`."""
+        places = pa.array([at for at, _ in self.set_aside], pa.int64())
+        reasons = pa.array(
+            [reason for _, reason in self.set_aside], pa.string()
+        )
+        rows = runs.select(["row_", "line", "n_lines"]).take(places)
+        return rows.append_column("reason", reasons)
+
 
 class Ledger:
     """The runs of the lake, in tables of an in-memory DuckDB."""

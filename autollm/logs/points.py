@@ -15,18 +15,63 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.logs.bronze_tables import constant
+from autollm.logs.relation import CODED_POINTS
 
 if TYPE_CHECKING:
     from autollm.logs.readings import Reading
 
+SPILL_BYTES = 384 * 2**20
+"""Of a reading's points that wait in memory; more of them wait in files."""
 _SUMMARY = (
     "SELECT run_key, count(*) AS n, bit_xor(hash(metric, step, tokens, value, line)) AS "
     "digest, max(wall_time_s) AS wall FROM points GROUP BY run_key"
 )
-NAMES = ["at_reading", "key", "source", "group", "run_id", "file_version"]
-"""What points need of the runs that land."""
 _TOGETHER_ROWS = 2_000_000
 """Points of small readings that are joined in one query."""
+
+
+class WaitingPoints:
+    """The points of one reading in the order of their arrival."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._files: list[str] = []
+        self._waiting: list[pa.Table] = []
+        self._n_bytes = self._n_rows = 0
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def add(self, points: pa.Table) -> None:
+        """Append points; the columns are brought into order."""
+        if not points.num_rows:
+            return
+        points = points.select(CODED_POINTS.names).cast(CODED_POINTS)
+        self._waiting.append(points)
+        self._n_rows += points.num_rows
+        self._n_bytes += points.nbytes
+        if self._n_bytes > SPILL_BYTES:
+            self._spill()
+
+    def _spill(self) -> None:
+        path = f"{self._folder}/{id(self)}-{len(self._files)}.arrow"
+        table = pa.concat_tables(self._waiting).unify_dictionaries()
+        with (
+            pa.OSFile(path, "wb") as out,
+            pa.ipc.new_file(out, CODED_POINTS) as writer,
+        ):
+            writer.write_table(table)
+        self._files.append(path)
+        self._waiting, self._n_bytes = [], 0
+
+    def tables(self) -> Iterator[pa.Table]:
+        """All points, in pieces."""
+        for path in self._files:
+            with pa.memory_map(path) as source:
+                reader = pa.ipc.open_file(source)
+                for index in range(reader.num_record_batches):
+                    yield pa.Table.from_batches([reader.get_batch(index)])
+        yield from self._waiting
 
 
 class PointsOf:

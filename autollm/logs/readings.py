@@ -24,19 +24,18 @@ from autollm.logs.bronze_tables import (
     RUNS,
     SCHEMA,
     Batch,
-    Rows,
     constant,
 )
 from autollm.logs.ingest_report import SHOWN, Quarantined
 from autollm.logs.ledger import Changed, Judged, Ledger
-from autollm.logs.mapped.mapper import MappedRuns, Mapper
-from autollm.logs.points import NAMES, PointsOf, bronze_points
-from autollm.logs.reading import quote
-from autollm.logs.relation import (
-    LINE_COLUMN,
-    BadLines,
-    Relation,
+from autollm.logs.mapped.mapper import Mapper, refused
+from autollm.logs.points import (
+    PointsOf,
+    WaitingPoints,
+    bronze_points,
 )
+from autollm.logs.reading import MAX_TEXT, quote
+from autollm.logs.relation import BadLines, Relation
 from autollm.logs.source_checks import SourceChecks
 from autollm.logs.tables.columns import stack
 
@@ -65,7 +64,7 @@ class Reading:
     source: str = ""
     prefix: str = ""
     styles: dict[str, Style] = field(default_factory=dict)
-    points: Rows | None = None
+    points: WaitingPoints | None = None
     is_checked: bool = False
     n_lines: int = 0
     n_bad: int = 0
@@ -174,92 +173,71 @@ class Landing:
         mapping = queue[0][0].mapping
         readings = [reading for reading, _ in queue]
         relation = _stacked(queue)
+        raw = relation.runs
         try:
             mapped = self._mapper.map(relation, mapping, readings[0].styles)
         except MappingError as error:
-            self._refuse_all(relation.runs, readings, str(error))
+            self._set_aside_rows(refused(raw, str(error)), raw, readings)
             return
-        at_reading = relation.runs[READING_COLUMN].to_numpy()
-        self._refuse(mapped, readings, at_reading)
+        self._set_aside_rows(mapped.bad, raw, readings)
         points = PointsOf(self._mapper.connection, readings)
-        runs = _canonical(mapped, relation.runs, mapping, readings, points)
+        runs = _canonical(mapped.runs, raw, mapping, readings, points)
         judged = self._ledger.judge(runs, mapping)
-        self._account(judged, runs, readings)
-        self._land(judged.runs, mapping, readings, points)
+        self._account(judged, readings)
+        self._set_aside_rows(judged.refused(runs), raw, readings)
+        self._land(judged.runs, raw, mapping)
+        self._land_points(judged.runs, points)
         self._check(judged, mapping)
 
-    def _refuse(
-        self,
-        mapped: MappedRuns,
-        readings: list[Reading],
-        at_reading: np.ndarray,
+    def _set_aside_rows(
+        self, rows: pa.Table, raw: pa.Table, readings: list[Reading]
     ) -> None:
+        """Rows of the relation `raw` that are no runs."""
+        if not rows.num_rows:
+            return
+        chosen = raw.take(rows["row_"])
+        texts = self._mapper.raw_json(chosen).cast(pa.string())
+        cells = [rows[n].to_pylist() for n in ("line", "n_lines", "reason")]
         by_reading: dict[int, list[BadLines]] = {}
-        for row in mapped.bad.to_pylist():
-            index = int(at_reading[row["row_"]])
-            bad = BadLines(
-                row["line"], row["n_lines"], row["reason"], quote(row["text"])
-            )
-            by_reading.setdefault(index, []).append(bad)
+        for reading, text, *said in zip(
+            chosen[READING_COLUMN].to_pylist(),
+            pc.utf8_slice_codeunits(texts, 0, MAX_TEXT).to_pylist(),
+            *cells,
+            strict=True,
+        ):
+            bad = BadLines(*said, quote(text))
+            by_reading.setdefault(reading, []).append(bad)
         for index, bad in by_reading.items():
             self.set_aside(readings[index], bad)
 
-    def _refuse_all(
-        self, runs: pa.Table, readings: list[Reading], reason: str
-    ) -> None:
-        lines = runs[LINE_COLUMN].to_pylist()
-        by_reading: dict[int, list[BadLines]] = {}
-        for index, line in zip(
-            runs[READING_COLUMN].to_pylist(), lines, strict=True
-        ):
-            bad = BadLines(line or 0, 1, reason, "")
-            by_reading.setdefault(index, []).append(bad)
-        for index, all_bad in by_reading.items():
-            self.set_aside(readings[index], all_bad)
-
-    def _account(
-        self, judged: Judged, runs: pa.Table, readings: list[Reading]
-    ) -> None:
+    def _account(self, judged: Judged, readings: list[Reading]) -> None:
         totals = self.totals
         totals.n_seen += judged.n_seen
         totals.n_changed += judged.n_changed
         totals.changed += judged.changed[: SHOWN - len(totals.changed)]
-        if judged.set_aside:
-            index = pa.array([at for at, _ in judged.set_aside], pa.int64())
-            rows = runs.take(index)
-            columns = ("at_reading", "line", "n_lines", "header_json")
-            cells = [rows[name].to_pylist() for name in columns]
-            by_reading: dict[int, list[BadLines]] = {}
-            for (_, reason), reading, line, n_lines, text in zip(
-                judged.set_aside, *cells, strict=True
-            ):
-                bad = BadLines(line, n_lines, reason, quote(text or ""))
-                by_reading.setdefault(reading, []).append(bad)
-            for reading, bad in by_reading.items():
-                self.set_aside(readings[reading], bad)
         counts = np.bincount(judged.runs["at_reading"].to_numpy(), minlength=1)
         for index, n_runs in enumerate(counts):
             readings[index].n_runs += int(n_runs)
 
-    def _land(
-        self,
-        runs: pa.Table,
-        mapping: Mapping,
-        readings: list[Reading],
-        points: PointsOf,
-    ) -> None:
+    def _land(self, runs: pa.Table, raw: pa.Table, mapping: Mapping) -> None:
         if not runs.num_rows:
             return
-        names = [name for name in RUNS.names if name != "batch_id"]
-        self._batch.tables["runs"].add(runs.select(names))
-        n_points = pc.sum(runs["n_points"]).as_py()
-        if n_points:
-            named = runs.select(NAMES)
-            self._batch.tables["run_metrics"].add_later(
-                lambda: bronze_points(named, points), n_points
-            )
+        here = [name for name in RUNS.names if name in runs.column_names]
+        is_all = runs.num_rows == raw.num_rows
+
+        def completed(table: pa.Table) -> pa.Table:
+            cells = raw if is_all else raw.take(runs["row_"])
+            texts = self._mapper.raw_json(cells)
+            return table.append_column("header_json", texts)
+
+        self._batch.tables["runs"].add(runs.select(here), completed, raw.nbytes)
         for group in pc.unique(runs["group"]).to_pylist():
             self._add_space(mapping, group)
+
+    def _land_points(self, runs: pa.Table, points: PointsOf) -> None:
+        if pc.any(pc.greater(runs["n_points"], 0)).as_py():
+            for piece in bronze_points(runs, points):
+                self._batch.tables["run_metrics"].add(piece)
 
     def _add_space(self, mapping: Mapping, group: str) -> None:
         key = (mapping.source, group, mapping.space_id, mapping.ladder_id)
@@ -312,14 +290,13 @@ def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
 
 
 def _canonical(
-    mapped: MappedRuns,
+    runs: pa.Table,
     raw: pa.Table,
     mapping: Mapping,
     readings: list[Reading],
     points: PointsOf,
 ) -> pa.Table:
     """Rows as bronze has them, with `reading`, `at_reading`, `key` and `place`."""
-    runs = mapped.runs
     n_rows = runs.num_rows
     at_reading = raw[READING_COLUMN].take(runs["row_"]).to_numpy()
     keys = raw[KEY_COLUMN].take(runs["row_"])

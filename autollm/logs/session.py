@@ -403,13 +403,14 @@ class Session:
     def commit(self) -> IngestReport:
         """Write the batch, if there is anything in it."""
         self._landing.flush()
+        files = []
         for reading in self._finished:
             version = self._known.next_version(reading.path_id)
-            self._batch.files.append(reading.file_row(version))
-        files = self._batch.files
+            files.append(reading.file_row(version))
         batch_id = self._bronze.new_batch_id(files, bool(self._known.again))
         if batch_id is None:
             files = []
+        self._batch.tables["files"].add_rows(files)
         if batch_id is not None or self._known.again:
             self._bronze.write(batch_id, self._batch, self._known.again)
         return self._report(batch_id, files)

@@ -21,10 +21,10 @@ from autollm.logs.catalog import MappingChoice, short_name
 from autollm.logs.ingest_report import SHOWN
 from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.opened import plain_name
+from autollm.logs.points import WaitingPoints
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
-    CODED_POINTS,
     BadLines,
     FolderReader,
     OpenedFolder,
@@ -78,7 +78,7 @@ class Taking:
         if points["value"].null_count:  # a point without a value is none
             points = points.filter(pc.is_valid(points["value"]))
         if reading.points is None:
-            reading.points = self._batch.rows(CODED_POINTS)
+            reading.points = WaitingPoints(self._batch.folder)
         reading.points.add(points)
 
     def _checked(self, reading: Reading, relation: Relation) -> Relation:

@@ -5,7 +5,6 @@ Invariant: every row of the relation comes out once, as a run or set aside.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 
 import duckdb
@@ -17,17 +16,12 @@ from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.bronze_tables import constant
+from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
-from autollm.logs.mapped.sheet import Sheet, cleaned, one_piece, per_cell
-from autollm.logs.relation import (
-    FILE_COLUMN,
-    LINE_COLUMN,
-    OWN_COLUMNS,
-    Relation,
-)
-from autollm.logs.tables.columns import text_of
-from autollm.logs.tables.run_log import N_LINES_COLUMN, RAW_COLUMN
+from autollm.logs.mapped.sheet import Sheet, cleaned, one_piece
+from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, Relation
+from autollm.logs.tables.run_log import N_LINES_COLUMN
 
 _MOST_CODES = 2**40
 """Beyond, codes of several columns together are numbered anew: int64 ends at 2^63, and
@@ -37,8 +31,8 @@ a column has fewer than 2^23 distinct cells in one chunk.
 
 @dataclass
 class MappedRuns:
-    """Canonical runs, and rows that are none. Both have `n_lines`, the physical lines
-    they stand on; `bad` has file, line, n_lines, reason, text.
+    """Canonical runs, and rows that are none, with their `reason`. Both have `row_`, the
+    place in the relation, and `line` and `n_lines`, the physical lines they stand on.
     """
 
     runs: pa.Table
@@ -59,12 +53,12 @@ class Mapper:
     def map(
         self, relation: Relation, mapping: Mapping, styles: dict[str, Style]
     ) -> MappedRuns:
-        """The runs of a relation. `row_` is a row's place in it.
+        """The runs of a relation.
 
         Raises:
             MappingError: the mapping is beyond what can be computed.
         """
-        raw, runs = relation.runs, cleaned(relation.runs)
+        runs = cleaned(relation.runs)
         at_kind, first = distinct_rows(runs, setting_columns(mapping, runs))
         kinds = Sheet(mapping, runs.take(first), styles, runs)
         sheet = Sheet(mapping, runs, styles)
@@ -78,14 +72,12 @@ class Mapper:
         found = found.append_column("raw_file", _files(runs))
         found = found.append_column("line", _lines(runs))
         found = _with_settings(found, settings, at_kind, mapping)
-        found = found.append_column("header_json", self._raw_json(raw))
         found = found.append_column("n_lines", _n_lines(runs))
         is_bad = pc.is_valid(found["reason"])
-        good = found
-        if pc.any(is_bad).as_py():
-            good = found.filter(pc.invert(is_bad))
-        bad = _bad(found.filter(is_bad))
-        return MappedRuns(good.drop_columns(["reason"]), bad)
+        bad = found.filter(is_bad)
+        if bad.num_rows:
+            found = found.filter(pc.invert(is_bad))
+        return MappedRuns(found.drop_columns(["reason"]), bad)
 
     def _select(self, select: str, sheet: Sheet) -> pa.Table:
         self.connection.register("sheet", sheet.table())
@@ -99,74 +91,22 @@ class Mapper:
         finally:
             self.connection.unregister("sheet")
 
-    def _raw_json(self, runs: pa.Table) -> pa.Array | pa.ChunkedArray:
-        """Each row as it was logged, as a JSON object with sorted keys."""
-        if RAW_COLUMN in runs.column_names:
-            return runs[RAW_COLUMN]
-        parts: list[str | pa.Array] = []
-        before = "{"
-        for name in sorted(
-            n for n in runs.column_names if n not in OWN_COLUMNS
-        ):
-            cells = one_piece(runs[name])
-            mark = '"' if _is_plain(cells) else ""
-            if not mark:
-                cells = self._json_cells(cells)
-            key = json.dumps(name, ensure_ascii=False)
-            parts += [f"{before}{key}:{mark}", cells]
-            before = f"{mark},"
-        if not parts:
-            return constant("{}", runs.num_rows)
-        end = before.removesuffix(",") + "}"
-        return pc.binary_join_element_wise(*parts, end, "")
-
-    def _json_cells(self, cells: pa.Array) -> pa.Array:
-        """Cells as JSON writes them."""
-        kind = cells.type
-        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-            texts = cells.cast(pa.string())
-        elif pa.types.is_floating(kind):
-            is_finite = pc.is_finite(cells)
-            self.connection.register(
-                "floats", pa.table({"c": pc.if_else(is_finite, cells, None)})
-            )
-            found = self.connection.sql(
-                "SELECT to_json(c)::VARCHAR AS j FROM floats"
-            )
-            odd = pc.if_else(is_finite, None, cells)
-            texts = pc.coalesce(
-                one_piece(found.to_arrow_table()["j"]), _spelled(odd)
-            )
-            self.connection.unregister("floats")
-        else:
-            texts = _spelled(cells)
-        return pc.fill_null(texts, "null")
+    def raw_json(self, raw: pa.Table) -> pa.Array | pa.ChunkedArray:
+        """The rows of a relation as they were logged; may be asked in any thread."""
+        return raw_json(raw, self.connection.cursor())
 
 
-def _is_plain(cells: pa.Array) -> bool:
-    """Whether cells are texts, all there, that JSON writes as they are."""
-    if not pa.types.is_string(cells.type) or cells.null_count:
-        return False
-    if not len(cells):
-        return True
-    _, offsets, data = cells.buffers()
-    ends = np.frombuffer(offsets, np.int32)[cells.offset :]
-    codes = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[len(cells)]]
-    is_odd = codes.min(initial=255) < ord(" ") or (codes == ord('"')).any()
-    return not (is_odd or (codes == ord("\\")).any())
-
-
-def _spelled(cells: pa.Array) -> pa.Array:
-    """Cells as JSON texts, each distinct one written once; what is no finite number is
-    a text there.
-    """
-    return per_cell(
-        cells, lambda cell: json.dumps(_text(cell), ensure_ascii=False)
-    )[0]
-
-
-def _text(cell: object) -> object:
-    return text_of(cell) if isinstance(cell, float) else cell
+def refused(runs: pa.Table, reason: str) -> pa.Table:
+    """All rows of a relation as rows that are none, for one reason."""
+    n_rows = runs.num_rows
+    return pa.table(
+        {
+            "line": _lines(runs),
+            "n_lines": _n_lines(runs),
+            "reason": constant(reason, n_rows),
+            "row_": np.arange(n_rows),
+        }
+    )
 
 
 def _files(runs: pa.Table) -> pa.Array:
@@ -266,19 +206,3 @@ def _n_lines(runs: pa.Table) -> pa.Array | pa.ChunkedArray:
     if N_LINES_COLUMN in runs.column_names:
         return runs[N_LINES_COLUMN].cast(pa.int64())
     return pa.array(np.ones(runs.num_rows, np.int64))
-
-
-def _bad(rows: pa.Table) -> pa.Table:
-    texts = pc.utf8_slice_codeunits(
-        rows["header_json"].cast(pa.string()), 0, 500
-    )
-    return pa.table(
-        {
-            "file": rows["raw_file"],
-            "line": rows["line"],
-            "n_lines": rows["n_lines"],
-            "reason": rows["reason"],
-            "text": texts,
-            "row_": rows["row_"],
-        }
-    )

@@ -290,7 +290,8 @@ def _may_nest(runs: pa.Table, name: str) -> bool:
         runs.schema.field(name).type
     ):
         return False
-    first = next((text for text in runs[name].to_pylist() if text), "")
+    texts = (cell.as_py() for cell in runs[name])
+    first = next((text for text in texts if text), "")
     return first.lstrip().startswith("{")
 
 
