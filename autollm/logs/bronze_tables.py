@@ -121,6 +121,16 @@ def constant(text: str, n_rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
 
 
+def coded(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """The column in which each code stands for the text at its place. Equal texts get
+    one code: a dictionary that holds a text twice is written cell by cell.
+    """
+    met = texts.dictionary_encode()
+    if len(met.dictionary) < len(texts):
+        codes = met.indices.take(codes)
+    return pa.DictionaryArray.from_arrays(codes, met.dictionary)
+
+
 class TableFile:
     """The Parquet file of one table, written in a thread while rows still come.
 

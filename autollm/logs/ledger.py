@@ -43,8 +43,8 @@ _DIGEST = (
     "n_points, points_digest)"
 )
 """What a run says. Cells of the table that the mapping does not read are not in it."""
-_RUN = f"hash({_ORIGIN}, run_id)"
-_CELL = f"hash({_ORIGIN}, fidelity_json, context_json, config_id, seed)"
+_RUN = 'hash(source, "group", run_id)'
+_CELL = 'hash(source, "group", fidelity_json, context_json, config_id, seed)'
 _JUDGED = (
     "place, reading, run_id, path_id, status, n_points, raw_file, line, config_json, "
     "fidelity_label, objective_name, objective_value"

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autollm.logs.bronze_tables import constant
+from autollm.logs.bronze_tables import coded, constant
 from autollm.logs.relation import CODED_POINTS
 
 if TYPE_CHECKING:
@@ -163,8 +163,7 @@ def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
         codes = pa.array(at, pa.int32())
         named = piece.drop_columns(["at_reading", "run_key"])
         for name, texts in names.items():
-            column = pa.DictionaryArray.from_arrays(codes, texts)
-            named = named.append_column(name, column)
+            named = named.append_column(name, coded(codes, texts))
         version = runs["file_version"].combine_chunks().take(codes)
         yield named.append_column("file_version", version)
 

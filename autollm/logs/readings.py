@@ -24,6 +24,7 @@ from autollm.logs.bronze_tables import (
     RUNS,
     SCHEMA,
     Batch,
+    coded,
     constant,
 )
 from autollm.logs.ingest_report import SHOWN, Quarantined
@@ -285,7 +286,10 @@ def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
         tables.append(runs.append_column(KEY_COLUMN, keys))
     first = queue[0][1]
     return Relation(
-        first.format, stack(tables), key=first.key, roles=first.roles
+        first.format,
+        stack(tables).combine_chunks(),
+        key=first.key,
+        roles=first.roles,
     )
 
 
@@ -315,8 +319,7 @@ def _canonical(
     codes = pa.array(at_reading, pa.int32())
     for name in ("raw_sha256", "path_id"):
         texts = pa.array([getattr(r, name) for r in readings], pa.string())
-        column = pa.DictionaryArray.from_arrays(codes, texts)
-        runs = runs.append_column(name, column)
+        runs = runs.append_column(name, coded(codes, texts))
     numbers = np.array([reading.number for reading in readings], np.int64)
     runs = runs.append_column("reading", pa.array(numbers[at_reading]))
     runs = runs.append_column("at_reading", pa.array(at_reading))

@@ -176,7 +176,7 @@ def test_reader__another_formats_bytes__never_become_runs(file_format, sample):
 
 KILLED = """
 import os, signal, sys
-from autollm.logs import bronze, landing, opened, readings
+from autollm.logs import bronze, bronze_tables, landing, opened, readings
 n_left = int(sys.argv[3])
 def die_at(function):
     def wrapped(*args, **kwargs):
@@ -186,7 +186,7 @@ def die_at(function):
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
     return wrapped
-bronze.Bronze._write_table = die_at(bronze.Bronze._write_table)
+bronze_tables.TableFile.finish = die_at(bronze_tables.TableFile.finish)
 bronze.Bronze._commit = die_at(bronze.Bronze._commit)
 opened.RawFile.keep = die_at(opened.RawFile.keep)
 readings.Landing.add = die_at(readings.Landing.add)

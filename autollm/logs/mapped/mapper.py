@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
-from autollm.logs.bronze_tables import constant
+from autollm.logs.bronze_tables import coded, constant
 from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
@@ -130,7 +130,7 @@ def _with_settings(
     levels = settings["level_id"].to_pylist()
     if mapping.group is None:
         ids = pa.array([f"{mapping.source}:{level}" for level in levels])
-        experiment = pa.DictionaryArray.from_arrays(codes, ids)
+        experiment = coded(codes, ids)
     else:
         group = found["group"].cast(pa.string())
         parts = (mapping.source + "/", group, ":")
@@ -140,8 +140,7 @@ def _with_settings(
     for name in settings.column_names:
         if name not in ("level_id", "reason", "row_"):
             cells = settings[name].combine_chunks()
-            column = pa.DictionaryArray.from_arrays(codes, cells)
-            found = found.append_column(name, column)
+            found = found.append_column(name, coded(codes, cells))
     reasons = settings["reason"].combine_chunks()
     if reasons.null_count == len(reasons):
         return found

@@ -223,12 +223,17 @@ def cleaned(runs: pa.Table) -> pa.Table:
         cells = one_piece(column)
         if pa.types.is_null(cells.type):
             cells = cells.cast(pa.string())
-        elif pa.types.is_string(cells.type):
-            is_empty = pc.equal(cells, "")
-            if pc.any(is_empty).as_py():
-                cells = pc.if_else(is_empty, None, cells)
+        elif pa.types.is_string(cells.type) and _may_hold_empty(cells):
+            cells = pc.if_else(pc.equal(cells, ""), None, cells)
         columns.append(cells)
     return pa.table(columns, names=runs.column_names)
+
+
+def _may_hold_empty(texts: pa.Array) -> bool:
+    """Whether a text ends where it begins, as null and empty ones do."""
+    offsets = np.frombuffer(texts.buffers()[1] or b"", np.int32)
+    here = offsets[texts.offset : texts.offset + len(texts) + 1]
+    return bool((here[1:] == here[:-1]).any())
 
 
 def one_piece(column: pa.ChunkedArray) -> pa.Array:

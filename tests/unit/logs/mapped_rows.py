@@ -95,10 +95,11 @@ def read(
             check_columns(mapping, relation, relation.runs.column_names)
         mapped = _MAPPER.map(relation, mapping, styles)
         found.runs += mapped.runs.to_pylist()
-        for row in mapped.bad.to_pylist():
-            bad = BadLines(
-                row["line"], row["n_lines"], row["reason"], row["text"]
-            )
+        logged = _MAPPER.raw_json(relation.runs.take(mapped.bad["row_"]))
+        for row, text in zip(
+            mapped.bad.to_pylist(), logged.to_pylist(), strict=True
+        ):
+            bad = BadLines(row["line"], row["n_lines"], row["reason"], text)
             found.bad.append(bad)
     found.bad.sort(key=lambda part: part.line)
     return found

@@ -13,6 +13,7 @@ import pytest
 
 from autollm.core.errors import BusyError, RecordError
 from autollm.logs.bronze import Bronze
+from autollm.logs.bronze_tables import TableFile
 from autollm.logs.catalog import builtin_mappings, load_mapping
 from autollm.logs.landing import ingest, require_bronze
 from tests.unit.logs.raw_logs import (
@@ -305,14 +306,14 @@ def test_ingest__full_disk_in_the_middle__leaves_the_lake_as_it_was(
     before = {
         p: data for p, data in all_files(lake).items() if "/landing/" not in p
     }
-    write_table = Bronze._write_table
+    write_rows = TableFile._write
 
-    def full(self, path, *args):
-        if path.endswith("spaces.parquet"):
+    def full(self, *args):
+        if self.path.endswith("spaces.parquet"):
             raise OSError(28, "No space left on device")
-        write_table(self, path, *args)
+        write_rows(self, *args)
 
-    monkeypatch.setattr(Bronze, "_write_table", full)
+    monkeypatch.setattr(TableFile, "_write", full)
     path = write(tmp_path, "b.jsonl", run_bytes("b"))
     with pytest.raises(OSError, match="No space left"):
         ingest([path], lake)
@@ -349,11 +350,11 @@ def test_ingest__commit_interrupted__shows_no_part_of_a_batch(
         write(tmp_path, "a.jsonl", run_bytes("a")),
         fsspec.core.url_to_fs(lake)[0],
     )
-    move = fs.mv
+    move = fs.put_file
     monkeypatch.setattr("os.rename", interrupted)
     monkeypatch.setattr(
         fs,
-        "mv",
+        "put_file",
         lambda a, b: (
             interrupted() if b.endswith("spaces.parquet") else move(a, b)
         ),

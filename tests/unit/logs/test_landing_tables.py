@@ -423,7 +423,7 @@ def test_ingest__duplicate_cells_forbidden__keeps_the_first_of_each_seed_over_ba
     )
 
 
-def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(
+def test_ingest__rows_in_many_row_groups__are_the_same_batch(
     tmp_path, lake, monkeypatch
 ):
     path = write(
@@ -439,7 +439,7 @@ def test_ingest__more_rows_than_wait_in_memory__are_the_same_batch(
         "sweep.toml",
         sweep_mapping("csv", ["sweep*.csv"]).encode(),
     )
-    monkeypatch.setattr(bronze_tables, "SPILL_BYTES", 500)
+    monkeypatch.setattr(bronze_tables, "GROUP_ROWS", 4)
     monkeypatch.setattr(readings, "QUERY_ROWS", 3)
     monkeypatch.setattr("autollm.logs.tables.blocks.BLOCK_BYTES", 40)
     monkeypatch.setattr("autollm.logs.taking.SAY_EVERY_S", 0.0)

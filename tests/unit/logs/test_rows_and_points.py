@@ -1,35 +1,51 @@
 """Rows on their way to bronze, and histories that wait for the runs they belong to."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.mapping import parse_mapping
 from autollm.logs import bronze_tables, points
-from autollm.logs.bronze_tables import RUN_METRICS, Batch, Rows, codes_of
+from autollm.logs.bronze_tables import (
+    RUN_METRICS,
+    TableFile,
+    coded,
+    codes_of,
+)
 from autollm.logs.landing import ingest
-from autollm.logs.points import PointsOf, bronze_points
+from autollm.logs.points import PointsOf, WaitingPoints, bronze_points
 from autollm.logs.readings import Reading
 from autollm.logs.relation import CODED_POINTS, POINTS_SCHEMA
 from tests.unit.logs.landed import rows
 from tests.unit.logs.raw_logs import csv_bytes, run_bytes, sweep_mapping, write
 
 SCHEMA = pa.schema(
-    [("batch_id", pa.string()), ("name", pa.dictionary(pa.int32(), pa.string())),
-     ("n", pa.int64())]
+    [("batch_id", pa.dictionary(pa.int32(), pa.string())),
+     ("name", pa.dictionary(pa.int32(), pa.string())), ("n", pa.int64())],
+    metadata={"schema": "test/1"},
 )  # fmt: skip
+BATCH_ID = "0123456789abcdef"
 
 
 def _table(*numbers):
-    return pa.table({"n": list(numbers), "name": [f"x{n}" for n in numbers]})
+    return pa.table(
+        {
+            "n": pa.array(numbers, pa.int64()),
+            "name": pa.array([f"x{n}" for n in numbers], pa.string()),
+        }
+    )
 
 
-def _numbers(rows_):
-    return [n for table in rows_.tables() for n in table["n"].to_pylist()]
+@pytest.fixture(scope="module")
+def pool():
+    with ThreadPoolExecutor(1) as pool_:
+        yield pool_
 
 
 @given(
@@ -37,61 +53,100 @@ def _numbers(rows_):
         st.tuples(st.booleans(), st.lists(st.integers(0, 99), max_size=4)),
         max_size=6,
     ),
-    spill_bytes=st.sampled_from([1, 60, 10**9]),
+    group_rows=st.sampled_from([1, 3, 10**9]),
+    group_bytes=st.sampled_from([1, 10**9]),
 )
 @settings(deadline=None)
-def test_rows__now_later_and_spilled__come_in_the_order_of_their_arrival(
-    tmp_path_factory, parts, spill_bytes
+def test_table_file__parts_of_any_size__come_in_the_order_of_their_arrival(
+    tmp_path_factory, pool, parts, group_rows, group_bytes
 ):
-    before, bronze_tables.SPILL_BYTES = bronze_tables.SPILL_BYTES, spill_bytes
+    before = bronze_tables.GROUP_ROWS, bronze_tables.GROUP_BYTES
+    bronze_tables.GROUP_ROWS, bronze_tables.GROUP_BYTES = (
+        group_rows,
+        group_bytes,
+    )
+    path = str(tmp_path_factory.mktemp("table") / "t.parquet")
     try:
-        found = Rows(SCHEMA, str(tmp_path_factory.mktemp("rows")))
-        for is_later, numbers in parts:
-            table = (
-                _table(*numbers)
-                if numbers
-                else _table().cast(
-                    pa.schema([("n", pa.int64()), ("name", pa.string())])
-                )
-            )
-            if is_later:
-                found.add_later(lambda table=table: iter([table]), len(numbers))
+        found = TableFile(SCHEMA, path, pool)
+        for is_completed, numbers in parts:
+            table = _table(*numbers)
+            if is_completed:
+                found.add(table.select(["n"]), _with_names)
             else:
                 found.add(table)
+        found.finish(BATCH_ID)
     finally:
-        bronze_tables.SPILL_BYTES = before
+        bronze_tables.GROUP_ROWS, bronze_tables.GROUP_BYTES = before
     expected = [n for _, numbers in parts for n in numbers]
-    assert _numbers(found) == expected == _numbers(found)
+    written = pq.read_table(path)
+    assert written.schema.names == SCHEMA.names
+    assert written.schema.metadata[b"schema"] == b"test/1"
+    assert written["n"].to_pylist() == expected
+    assert written["name"].to_pylist() == [f"x{n}" for n in expected]
+    assert written["batch_id"].to_pylist() == [BATCH_ID] * len(expected)
     assert len(found) == len(expected)
-    names = [c for t in found.tables() for c in t["name"].to_pylist()]
-    assert names == [f"x{n}" for n in expected]
-    assert all(t.schema.names == ["name", "n"] for t in found.tables())
 
 
-def test_rows__later_tables__are_made_when_they_are_asked_for(tmp_path):
-    made = []
-
-    def make():
-        made.append(1)
-        yield _table(2, 3)
-
-    found = Rows(SCHEMA, str(tmp_path))
-    found.add(_table(1))
-    found.add_later(make, 2)
-    found.add_rows([{"name": "x4", "n": 4}])
-    assert len(found) == 4 and not made
-    assert _numbers(found) == [1, 2, 3, 4] and made == [1]
+def _with_names(table):
+    names = pa.array([f"x{n}" for n in table["n"].to_pylist()], pa.string())
+    return table.append_column("name", names)
 
 
-def test_rows__small_tables__are_put_together_and_none_is_lost(
-    tmp_path, monkeypatch
+def test_table_file__batch_id__is_put_into_every_row_group_and_nothing_else(
+    tmp_path, pool, monkeypatch
 ):
-    monkeypatch.setattr(bronze_tables, "GROUP_ROWS", 4)
-    found = Rows(SCHEMA, str(tmp_path))
-    for n in range(10):
-        found.add(_table(n))
-    assert [table.num_rows for table in found.tables()] == [4, 4, 2]
-    assert _numbers(found) == list(range(10))
+    monkeypatch.setattr(bronze_tables, "GROUP_ROWS", 2)
+    path = str(tmp_path / "t.parquet")
+    found = TableFile(SCHEMA, path, pool)
+    texts = ["batch-id-pending", "a", "batch-id-pending", "b", "c"]
+    for n, text in enumerate(texts):
+        found.add_rows([{"name": text, "n": n}])
+    found.finish(BATCH_ID)
+    metadata = pq.read_metadata(path)
+    sizes = [metadata.row_group(i).num_rows for i in range(3)]
+    assert metadata.num_row_groups == 3 and sizes == [2, 2, 1]
+    written = pq.read_table(path)
+    assert written["name"].to_pylist() == texts
+    assert written["batch_id"].to_pylist() == [BATCH_ID] * 5
+
+
+def test_table_file__completing_fails__raises_when_the_file_is_finished(
+    tmp_path, pool
+):
+    found = TableFile(SCHEMA, str(tmp_path / "t.parquet"), pool)
+    found.add(_table(1), lambda table: table.select(["no such column"]))
+    with pytest.raises(KeyError, match="no such column"):
+        found.finish(BATCH_ID)
+    found.close()
+
+
+def test_coded__texts_that_stand_twice__become_one_code():
+    codes = pa.array([0, 1, 2, 3, 2], pa.int32())
+    texts = pa.array(["a", "b", "a", None])
+    column = coded(codes, texts)
+    assert column.to_pylist() == ["a", "b", "a", None, "a"]
+    assert column.dictionary.to_pylist() == ["a", "b"]
+    assert coded(codes, pa.array(list("abcd"))).indices.equals(codes)
+
+
+@pytest.mark.parametrize("spill_bytes", [1, 60, 10**9])
+def test_waiting_points__in_memory_and_in_files__come_in_their_order(
+    tmp_path, monkeypatch, spill_bytes
+):
+    monkeypatch.setattr(points, "SPILL_BYTES", spill_bytes)
+    found = WaitingPoints(str(tmp_path))
+    for number in range(5):
+        found.add(_points((f"r{number}", number, 0.5), ("r", number, 1.5)))
+        found.add(_points())
+    assert len(found) == 10
+    assert bool(list(tmp_path.iterdir())) == (spill_bytes < 10**9)
+    for _ in range(2):
+        told = pa.concat_tables(found.tables()).to_pylist()
+        steps = [(point["run_key"], point["step"]) for point in told]
+        expected = []
+        for number in range(5):
+            expected += [(f"r{number}", number), ("r", number)]
+        assert steps == expected
 
 
 def test_codes_of__bronze__are_the_columns_of_few_texts():
@@ -120,10 +175,10 @@ def _points(*pairs, schema=CODED_POINTS):
     return table.cast(schema)
 
 
-def _reading(number, batch, *tables):
+def _reading(number, folder, *tables):
     reading = Reading(number, f"f{number}", "s", "r", "p", "file", 1)
     if tables:
-        reading.points = batch.rows(CODED_POINTS)
+        reading.points = WaitingPoints(str(folder))
         for table in tables:
             reading.points.add(table)
     return reading
@@ -145,24 +200,18 @@ def _runs(*keys):
     )
 
 
-@pytest.fixture
-def batch():
-    with Batch() as batch_:
-        yield batch_
-
-
-def _of(batch, *tables):
-    readings = [_reading(i, batch, *part) for i, part in enumerate(tables)]
+def _of(folder, *tables):
+    readings = [_reading(i, folder, *part) for i, part in enumerate(tables)]
     return PointsOf(duckdb.connect(), readings)
 
 
 @pytest.mark.parametrize("spill_bytes", [1, 10**9])
 def test_bronze_points__runs_that_land__give_their_names_and_others_are_left(
-    batch, monkeypatch, spill_bytes
+    tmp_path, monkeypatch, spill_bytes
 ):
-    monkeypatch.setattr(bronze_tables, "SPILL_BYTES", spill_bytes)
+    monkeypatch.setattr(points, "SPILL_BYTES", spill_bytes)
     found = _of(
-        batch,
+        tmp_path,
         [_points(("a", 1, 3.0), ("b", 1, 4.0)), _points(("a", 2, 2.0))],
         [],
         [_points(("a", 1, 9.0), ("c", 5, 8.0))],
@@ -181,16 +230,16 @@ def test_bronze_points__runs_that_land__give_their_names_and_others_are_left(
     assert {p["source"] for p in pieces} == {"sweep"}
 
 
-def test_bronze_points__no_points_or_no_runs__give_none(batch):
-    assert list(bronze_points(_runs((0, "a")), _of(batch, []))) == []
-    found = _of(batch, [_points(("a", 1, 3.0))])
+def test_bronze_points__no_points_or_no_runs__give_none(tmp_path):
+    assert list(bronze_points(_runs((0, "a")), _of(tmp_path, []))) == []
+    found = _of(tmp_path, [_points(("a", 1, 3.0))])
     pieces = list(bronze_points(_runs((0, "other")), found))
     assert sum(piece.num_rows for piece in pieces) == 0
 
 
-def test_summarized__points__are_counted_and_tell_the_last_wall_time(batch):
+def test_summarized__points__are_counted_and_tell_the_last_wall_time(tmp_path):
     found = _of(
-        batch,
+        tmp_path,
         [_points(("a", 1, 3.0), ("a", 8, 2.0), ("b", 4, 1.0))],
         [_points(("a", 2, 5.0))],
     )
@@ -204,27 +253,27 @@ def test_summarized__points__are_counted_and_tell_the_last_wall_time(batch):
 
 @pytest.mark.parametrize("together", [1, 2, 10**6])
 def test_summarized__codes_texts_order_and_pieces__do_not_change_the_digest(
-    batch, monkeypatch, together
+    tmp_path, monkeypatch, together
 ):
     monkeypatch.setattr(points, "_TOGETHER_ROWS", together)
     pairs = [("a", 1, 3.0), ("a", 2, math.inf), ("a", 3, -1.5)]
     plain = _points(*pairs, schema=POINTS_SCHEMA)
     coded = [plain.slice(0, 1), plain.slice(1, 2).cast(CODED_POINTS)]
     found = [
-        _of(batch, tables)
+        _of(tmp_path, tables)
         .summarized(_runs((0, "a")))["points_digest"][0]
         .as_py()
         for tables in ([plain], coded, [_points(*pairs)])
     ]
     assert len({*found}) == 1 and found[0]
-    other = _of(batch, [_points(*pairs[:2])]).summarized(_runs((0, "a")))
+    other = _of(tmp_path, [_points(*pairs[:2])]).summarized(_runs((0, "a")))
     assert other["points_digest"][0].as_py() != found[0]
 
 
 def test_ingest__long_and_short_logs__keep_every_point_in_its_order(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(bronze_tables, "SPILL_BYTES", 2000)
+    monkeypatch.setattr(points, "SPILL_BYTES", 2000)
     monkeypatch.setattr("autollm.logs.tables.blocks.BLOCK_BYTES", 500)
     monkeypatch.setattr("autollm.logs.tables.blocks.LEAF_BYTES", 100)
     monkeypatch.setattr("autollm.logs.tables.run_log.LEAF_BYTES", 100)

@@ -407,7 +407,7 @@ import resource, sys
 from autollm.logs.landing import ingest
 from autollm.logs import bronze_tables, readings
 from autollm.logs.tables import blocks
-bronze_tables.SPILL_BYTES, readings.QUERY_ROWS, blocks.BLOCK_BYTES = 2**20, 500, 2**18
+bronze_tables.GROUP_BYTES, readings.QUERY_ROWS, blocks.BLOCK_BYTES = 2**20, 500, 2**18
 from autollm.logs.catalog import load_mapping
 report = ingest([sys.argv[1]], sys.argv[2], load_mapping(sys.argv[3]))
 print(report.n_runs, report.n_lines_quarantined, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
@@ -417,7 +417,7 @@ print(report.n_runs, report.n_lines_quarantined, resource.getrusage(resource.RUS
 def test_ingest__table_of_three_times_the_rows__takes_about_the_same_memory(
     tmp_path,
 ):
-    """Rows wait in files; 75 bytes each are kept to recognize repeated runs. Here 20,000
+    """Rows are written while others come; 75 bytes each are kept to recognize repeated runs. Here 20,000
     rows, of which all buffers are full, against 60,000, a bad one in each hundred.
     """
     (tmp_path / "m.toml").write_text(sweep_mapping("csv", ["*.csv"]))
