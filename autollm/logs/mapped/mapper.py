@@ -74,7 +74,8 @@ class Mapper:
         found = _with_settings(found, settings, at_kind, mapping)
         found = found.append_column("n_lines", _n_lines(runs))
         is_bad = pc.is_valid(found["reason"])
-        bad = found.filter(is_bad)
+        bad = found.select(["row_", "line", "n_lines", "reason"])
+        bad = bad.filter(is_bad)
         if bad.num_rows:
             found = found.filter(pc.invert(is_bad))
         return MappedRuns(found.drop_columns(["reason"]), bad)
