@@ -94,7 +94,9 @@ def read(
         if not found.runs:
             check_columns(mapping, relation, relation.runs.column_names)
         mapped = _MAPPER.map(relation, mapping, styles)
-        found.runs += mapped.runs.to_pylist()
+        logged = _MAPPER.raw_json(relation.runs.take(mapped.runs["row_"]))
+        runs = mapped.runs.append_column("header_json", logged)
+        found.runs += runs.to_pylist()
         logged = _MAPPER.raw_json(relation.runs.take(mapped.bad["row_"]))
         for row, text in zip(
             mapped.bad.to_pylist(), logged.to_pylist(), strict=True
