@@ -47,7 +47,11 @@ from autollm.core.errors import (
 from autollm.core.files import is_local, local_path, scratch_folder
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
-from autollm.logs.catalog import builtin_mappings, load_mapping, own_mappings
+from autollm.logs.choosing.catalog import (
+    builtin_mappings,
+    load_mapping,
+    own_mappings,
+)
 
 PARAMETRIZATION = re.compile(r"param(etri[sz]ation|eteri[sz]ation|_type)")
 MUP = re.compile(r"(use_?)?(u_?)?mup")

@@ -22,8 +22,8 @@ from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import local_path
 from autollm.core.ids import source_name
 from autollm.logs import proposals
-from autollm.logs.catalog import load_mapping, own_mappings
-from autollm.logs.guesses import Guess, Guesser
+from autollm.logs.choosing.catalog import load_mapping, own_mappings
+from autollm.logs.choosing.guesses import Guess, Guesser
 from autollm.logs.landing import ingest
 
 Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]

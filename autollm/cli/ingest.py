@@ -13,7 +13,7 @@ from autollm.cli.options import ChosenKnobs, Fidelity, Home, Json, Objective
 
 if TYPE_CHECKING:
     from autollm.core.mapping import Mapping
-    from autollm.logs.guesses import Guess
+    from autollm.logs.choosing.guesses import Guess
     from autollm.logs.ingest_report import IngestReport
     from autollm.logs.proposals import Said
 
@@ -50,7 +50,7 @@ def ingest(
     tables from what landed.
     """
     from autollm.core.places import resolve
-    from autollm.logs.guesses import problems_of
+    from autollm.logs.choosing.guesses import problems_of
     from autollm.logs.landing import ingest as land
     from autollm.logs.proposals import Said
     from autollm.logs.readers.addresses import local_path
@@ -92,7 +92,11 @@ def _say(text: str) -> None:
 def _named(name: str, home: str) -> Mapping:
     """The mapping that was named; a file of one is kept, so that later ingests agree."""
     from autollm.core.errors import MappingError
-    from autollm.logs.catalog import add_mapping, load_mapping, own_mappings
+    from autollm.logs.choosing.catalog import (
+        add_mapping,
+        load_mapping,
+        own_mappings,
+    )
 
     mapping = load_mapping(name, home)
     if name.endswith(".toml") and mapping.source not in own_mappings(home):
@@ -113,7 +117,7 @@ def _guessed(
     a question is open, or a path holds nothing that can be read.
     """
     from autollm.cli.sources import ask_person
-    from autollm.logs.guesses import Guesser
+    from autollm.logs.choosing.guesses import Guesser
 
     guesser = Guesser(home, said, ask_person, _say)
     guesses = guesser.guess(paths)

@@ -73,7 +73,7 @@ def source_rows(home: str | None) -> list[dict[str, Any]]:
 def own_rows(home: str | None) -> list[dict[str, Any]]:
     """One dict a mapping that was added to the home."""
     from autollm.core.places import resolve
-    from autollm.logs.catalog import own_mappings
+    from autollm.logs.choosing.catalog import own_mappings
 
     found = own_mappings(resolve(home).home)
     return [
@@ -164,7 +164,7 @@ def inspect(
     correct; what is doubtful, and a summary, on stderr.
     """
     from autollm.core.places import resolve
-    from autollm.logs.catalog import load_mapping
+    from autollm.logs.choosing.catalog import load_mapping
     from autollm.logs.proposals import Said, propose
     from autollm.logs.readers.addresses import local_path
 
@@ -232,7 +232,7 @@ def add(
 ) -> None:
     """Keep a mapping in the home, so that `autollm ingest` finds it by file name."""
     from autollm.core.places import resolve
-    from autollm.logs.catalog import add_mapping
+    from autollm.logs.choosing.catalog import add_mapping
 
     mapping, path = add_mapping(resolve(home).prepare().home, file, replace)
     print(

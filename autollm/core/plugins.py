@@ -1,7 +1,7 @@
 """Parts of other people's packages, found by entry points.
 
     autollm.policies    policy id -> class, as autollm/policies/base.py has it
-    autollm.readers     format -> reader, as autollm/logs/formats.py has it
+    autollm.readers     format -> reader, as autollm/logs/choosing/formats.py has it
     autollm.suites      any name -> package whose folder holds suites (*.toml)
 
 Invariant: nothing of a package is imported before it is asked for by name, and a broken

@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from autollm.logs.ledger import Changed
+from autollm.logs.lake.ledger import Changed
 
 SHOWN = 20
 """Quarantined entries, changes and ignored files that a report lists; the tables hold

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from autollm.core.errors import UnknownNameError
 from autollm.core.mapping import Mapping
-from autollm.logs.bronze import Bronze, require_bronze
-from autollm.logs.catalog import MappingChoice, own_mappings
-from autollm.logs.formats import readers_of
+from autollm.logs.choosing.catalog import MappingChoice, own_mappings
+from autollm.logs.choosing.formats import readers_of
 from autollm.logs.ingest_report import IngestReport
+from autollm.logs.lake.bronze import Bronze, require_bronze
 from autollm.logs.session import Session
 
 __all__ = ["ingest", "landed_sources", "remove_source", "require_bronze"]

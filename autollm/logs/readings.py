@@ -20,25 +20,19 @@ from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.core.values import Style
-from autollm.logs.bronze_tables import (
-    RUNS,
-    SCHEMA,
-    Batch,
-    coded,
-    constant,
-)
 from autollm.logs.ingest_report import SHOWN, Quarantined
-from autollm.logs.ledger import Changed, Judged, Ledger
-from autollm.logs.mapped.mapper import Mapper, refused
-from autollm.logs.points import (
+from autollm.logs.lake.bronze_tables import RUNS, SCHEMA, Batch
+from autollm.logs.lake.ledger import Changed, Judged, Ledger
+from autollm.logs.lake.points import (
     PointsOf,
     WaitingPoints,
     bronze_points,
 )
+from autollm.logs.mapped.mapper import Mapper, refused
 from autollm.logs.reading import MAX_TEXT, quote
 from autollm.logs.relation import BadLines, Relation
 from autollm.logs.source_checks import SourceChecks
-from autollm.logs.tables.columns import stack
+from autollm.logs.tables.columns import coded, constant, stack
 
 QUERY_ROWS = 150_000
 """Rows that one query maps: about 100 MB with all that it makes of them."""

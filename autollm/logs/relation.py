@@ -147,7 +147,7 @@ class OpenedFolder:
 
 
 class FileReader(Protocol):
-    """Reads one file. Registered by its `format` in `autollm.logs.formats`."""
+    """Reads one file. Registered by its `format` in `autollm.logs.choosing.formats`."""
 
     format: str
 

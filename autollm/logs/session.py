@@ -19,19 +19,20 @@ from typing import Any
 
 from autollm.core.errors import MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
-from autollm.logs import archives
-from autollm.logs.bronze import Bronze
-from autollm.logs.bronze_tables import Batch
-from autollm.logs.catalog import MappingChoice, short_name
-from autollm.logs.formats import Readers
-from autollm.logs.found import Found, find_files
+from autollm.logs.choosing.catalog import MappingChoice, short_name
+from autollm.logs.choosing.formats import Readers
 from autollm.logs.ingest_report import SHOWN, Ignored, IngestReport
-from autollm.logs.known_files import KnownFiles
-from autollm.logs.ledger import Ledger
+from autollm.logs.lake.bronze import Bronze
+from autollm.logs.lake.bronze_tables import Batch
+from autollm.logs.lake.known_files import KnownFiles
+from autollm.logs.lake.ledger import Ledger
+from autollm.logs.lake.raw_copies import raw_copies
 from autollm.logs.mapped.mapper import Mapper
-from autollm.logs.opened import Opened, RawFile, head_of, plain_name
+from autollm.logs.opening import archives
+from autollm.logs.opening.found import Found, find_files
+from autollm.logs.opening.opened import Opened, RawFile, head_of, plain_name
+from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.pairs import Held, JoinedRows, Waiting
-from autollm.logs.raw_copies import raw_copies
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
     BadLines,
@@ -40,7 +41,6 @@ from autollm.logs.relation import (
     OpenedFolder,
     Relation,
 )
-from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.source_checks import source_warnings
 from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
 from autollm.logs.taking import Taking, folder_relations, relations_of

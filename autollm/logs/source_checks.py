@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.mapping import Mapping, Quantity
-from autollm.logs.ledger import Judged
+from autollm.logs.lake.ledger import Judged
 
 LOWER = re.compile(r"loss|nll|perplex|\bppl|error|\bbpb|bits", re.IGNORECASE)
 HIGHER = re.compile(

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG
 from autollm.core.mapping_checks import TABLES
-from autollm.logs.bronze_tables import Batch
-from autollm.logs.catalog import MappingChoice, short_name
+from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.ingest_report import SHOWN
+from autollm.logs.lake.bronze_tables import Batch
+from autollm.logs.lake.points import WaitingPoints
 from autollm.logs.mapped.header_check import check_columns
-from autollm.logs.opened import plain_name
-from autollm.logs.points import WaitingPoints
+from autollm.logs.opening.opened import plain_name
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (

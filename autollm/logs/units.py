@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from autollm.core.mapping import Mapping
 from autollm.core.records import content_hash
-from autollm.logs.opened import Opened, RawFile
+from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.readings import Reading
 from autollm.logs.relation import FileReader
 

@@ -17,9 +17,9 @@ from autollm.core.files import exists, join, read_bytes, write_atomic
 from autollm.core.locks import hold
 from autollm.core.places import Places, embedded_archives
 from autollm.core.records import canonical_json, content_hash
-from autollm.logs.bronze import Bronze
-from autollm.logs.guesses import Guess, Guesser, nobody, problems_of
+from autollm.logs.choosing.guesses import Guess, Guesser, nobody, problems_of
 from autollm.logs.ingest_report import IngestReport
+from autollm.logs.lake.bronze import Bronze
 from autollm.logs.landing import ingest, require_bronze
 from autollm.logs.proposals import Said
 from autollm.logs.sources import public_tables, tables_below

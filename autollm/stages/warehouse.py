@@ -19,7 +19,7 @@ from autollm.core.errors import BusyError
 from autollm.core.files import scratch_folder
 from autollm.core.locks import POLL_S, hold
 from autollm.core.places import Places
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 
 WAIT_S = 180.0
 """Three builds of a large warehouse."""

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from autollm.cli.main import app
 from autollm.core.mapping import Mapping, parse_mapping
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 from autollm.logs.proposals.names import direction_of
 
 LOWEST_AUTORESEARCH = 0.896775

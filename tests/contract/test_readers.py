@@ -14,7 +14,7 @@ import pytest
 
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping, parse_mapping
-from autollm.logs.catalog import load_mapping
+from autollm.logs.choosing.catalog import load_mapping
 from autollm.logs.landing import ingest
 from autollm.logs.reading import split_lines
 from autollm.logs.relation import BadLines
@@ -176,7 +176,9 @@ def test_reader__another_formats_bytes__never_become_runs(file_format, sample):
 
 KILLED = """
 import os, signal, sys
-from autollm.logs import bronze, bronze_tables, landing, opened, readings
+from autollm.logs import landing, readings
+from autollm.logs.lake import bronze, bronze_tables
+from autollm.logs.opening import opened
 n_left = int(sys.argv[3])
 def die_at(function):
     def wrapped(*args, **kwargs):

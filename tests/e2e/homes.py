@@ -31,7 +31,7 @@ from autollm.evaluation.protocol import task_digest
 from autollm.gym.tables.snapshot import open_snapshot, published_id
 from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.lab.archive import read_runs, shipped
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 from autollm.snapshots.building import MARTS
 from autollm.stages.settings import Settings
 

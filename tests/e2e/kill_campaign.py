@@ -29,7 +29,7 @@ from autollm.core.errors import AutoLLMError
 from autollm.core.places import resolve
 from autollm.evaluation.leaderboard import latest_id, load
 from autollm.gym.tables.snapshot import check_snapshot, published_id
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 from autollm.stages.cleaning import LITTER_S
 from tests.e2e.homes import Ended, Facts, Kill, drop_logs, litter, look, run_job
 

@@ -20,7 +20,7 @@ from autollm.core.places import Places, resolve
 from autollm.evaluation import leaderboard
 from autollm.gym.tables import snapshot
 from autollm.gym.tasks.suites import load_suite
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 from autollm.snapshots import building
 from autollm.stages.agents import config_of
 from autollm.stages.evaluation_request import EvaluationRequest

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
-from autollm.logs.bronze_tables import coded, constant
 from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
 from autollm.logs.mapped.sheet import Sheet, cleaned, one_piece
 from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, Relation
+from autollm.logs.tables.columns import coded, constant
 from autollm.logs.tables.run_log import N_LINES_COLUMN
 
 _MOST_CODES = 2**40

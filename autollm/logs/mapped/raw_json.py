@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autollm.logs.bronze_tables import constant
 from autollm.logs.mapped.sheet import one_piece, per_cell
 from autollm.logs.relation import OWN_COLUMNS
-from autollm.logs.tables.columns import text_of
+from autollm.logs.tables.columns import constant, text_of
 from autollm.logs.tables.run_log import RAW_COLUMN
 
 

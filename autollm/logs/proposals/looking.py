@@ -11,17 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
-from autollm.logs.archives import is_archive
-from autollm.logs.catalog import MappingChoice, short_name
-from autollm.logs.formats import Readers, readers_of
-from autollm.logs.found import Found, clean_place, find_files
-from autollm.logs.opened import Opened, RawFile, head_of
+from autollm.logs.choosing.catalog import MappingChoice, short_name
+from autollm.logs.choosing.formats import Readers, readers_of
+from autollm.logs.opening.archives import is_archive
+from autollm.logs.opening.found import Found, clean_place, find_files
+from autollm.logs.opening.opened import Opened, RawFile, head_of
+from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.proposals.columns import Sampler
 from autollm.logs.proposals.sweeps import sweeps_of
 from autollm.logs.proposals.table_names import Unit, common_name, names_of
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.relation import FileReader, OpenedFolder, Relation
-from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.tables.blocks import HEAD_BYTES
 
 KNOWN_FORMATS = (

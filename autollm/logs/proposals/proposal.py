@@ -21,7 +21,7 @@ import pyarrow as pa
 from autollm.core.errors import MappingError
 from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
 from autollm.core.statuses import status_of
-from autollm.logs.catalog import MappingChoice, builtin_mappings
+from autollm.logs.choosing.catalog import MappingChoice, builtin_mappings
 from autollm.logs.proposals.choices import choose
 from autollm.logs.proposals.columns import Table, table_of
 from autollm.logs.proposals.draft import write_draft

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from autollm.core.errors import AutoLLMError
+from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.relation import Relation
-from autollm.logs.run_folders import RunFolder
 
 LOOKED_AT = 6
 """Runs of a folder whose settings are looked at: what is swept varies among so many."""

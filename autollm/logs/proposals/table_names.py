@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from autollm.logs.archives import SUFFIXES
-from autollm.logs.found import Found, clean_place
-from autollm.logs.opened import Opened, plain_name
-from autollm.logs.run_folders import RunFolder
+from autollm.logs.opening.archives import SUFFIXES
+from autollm.logs.opening.found import Found, clean_place
+from autollm.logs.opening.opened import Opened, plain_name
+from autollm.logs.opening.run_folders import RunFolder
 
 Unit = RunFolder | Found | Opened
 """What is read as one: a run folder, a file, a member of an archive."""

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from autollm.logs.relation import LINE_COLUMN
@@ -32,6 +33,21 @@ def table_of(rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> pa.Table:
 def repeated(text: str, n_rows: int) -> pa.Array:
     """A column of one text."""
     return pa.repeat(pa.scalar(text), n_rows)
+
+
+def constant(text: str, n_rows: int) -> pa.DictionaryArray:
+    """A column of one text, as codes."""
+    return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
+
+
+def coded(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """The column in which each code stands for the text at its place. Equal texts get
+    one code: a dictionary that holds a text twice is written cell by cell.
+    """
+    met = texts.dictionary_encode()
+    if len(met.dictionary) < len(texts):
+        codes = met.indices.take(codes)
+    return pa.DictionaryArray.from_arrays(codes, met.dictionary)
 
 
 def column_of(cells: list[Any]) -> pa.Array:

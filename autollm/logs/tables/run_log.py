@@ -31,7 +31,6 @@ from autollm.core.records import (
     canonical_json,
     parse_record,
 )
-from autollm.logs.bronze_tables import constant
 from autollm.logs.reading import decode_line, split_lines, too_long
 from autollm.logs.relation import (
     CODED_POINTS,
@@ -50,7 +49,7 @@ from autollm.logs.tables.blocks import (
     blocks_of,
     parsed,
 )
-from autollm.logs.tables.columns import column_of
+from autollm.logs.tables.columns import column_of, constant
 from autollm.logs.tables.json_table import (
     check_depth,
     check_objects,

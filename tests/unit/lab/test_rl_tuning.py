@@ -12,7 +12,7 @@ from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.lab import start_models, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING
 from autollm.lab.spec import Level, Run
-from autollm.logs.catalog import load_mapping
+from autollm.logs.choosing.catalog import load_mapping
 from tests.unit.logs.mapped_rows import read
 
 LEVEL = Level(

@@ -7,7 +7,7 @@ import pytest
 
 from autollm.core.ids import config_id
 from autollm.core.mapping import KnobRule, Mapping, When
-from autollm.logs.catalog import load_mapping
+from autollm.logs.choosing.catalog import load_mapping
 from tests.unit.logs.mapped_rows import map_row
 
 STEPLAW = load_mapping("steplaw")

@@ -9,9 +9,9 @@ import tarfile
 import pyarrow as pa
 import pytest
 
-from autollm.logs import archives, opened
-from autollm.logs.found import clean_name, find_files
-from autollm.logs.opened import Opened, RawFile
+from autollm.logs.opening import archives, opened
+from autollm.logs.opening.found import clean_name, find_files
+from autollm.logs.opening.opened import Opened, RawFile
 from tests.unit.logs.raw_logs import run_bytes, tar_bytes, write
 
 

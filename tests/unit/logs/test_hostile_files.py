@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
-from autollm.logs import archives
-from autollm.logs.archives import members_of
 from autollm.logs.landing import ingest
+from autollm.logs.opening import archives
+from autollm.logs.opening.archives import members_of
 from tests.unit.logs.landed import land_bytes, rows
 from tests.unit.logs.raw_logs import (
     run_bytes,

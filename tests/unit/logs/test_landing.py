@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import BusyError, RecordError
-from autollm.logs.bronze import Bronze
-from autollm.logs.bronze_tables import TableFile
-from autollm.logs.catalog import builtin_mappings, load_mapping
+from autollm.logs.choosing.catalog import builtin_mappings, load_mapping
+from autollm.logs.lake.bronze import Bronze
+from autollm.logs.lake.bronze_tables import TableFile
 from autollm.logs.landing import ingest, require_bronze
 from tests.unit.logs.raw_logs import (
     run_bytes,
@@ -370,7 +370,7 @@ def test_ingest__commit_interrupted__shows_no_part_of_a_batch(
 
 def test_ingest__another_process_at_it__says_who(tmp_path):
     lake = str(tmp_path / "lake")
-    code = f"from autollm.logs.bronze import Bronze\nwith Bronze({lake!r}).writing():\n    print('in', flush=True)\n    input()\n"
+    code = f"from autollm.logs.lake.bronze import Bronze\nwith Bronze({lake!r}).writing():\n    print('in', flush=True)\n    input()\n"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import MappingError, UnknownNameError
-from autollm.logs import bronze_tables, opened, readings
-from autollm.logs.catalog import load_mapping, own_mappings
+from autollm.logs import readings
+from autollm.logs.choosing.catalog import load_mapping, own_mappings
+from autollm.logs.lake import bronze_tables
 from autollm.logs.landing import ingest
+from autollm.logs.opening import opened
 from tests.unit.logs.raw_logs import (
     csv_bytes,
     json_lines,

@@ -5,7 +5,11 @@ import pytest
 from autollm.core.errors import MappingError, UnknownNameError
 from autollm.core.mapping import parse_mapping
 from autollm.lab.families import FAMILIES
-from autollm.logs.catalog import MappingChoice, builtin_mappings, load_mapping
+from autollm.logs.choosing.catalog import (
+    MappingChoice,
+    builtin_mappings,
+    load_mapping,
+)
 from tests.unit.core.test_mapping import MINIMAL
 
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from autollm.core.errors import MappingError, RecordError
-from autollm.logs.archives import members_of
-from autollm.logs.guesses import Guesser
+from autollm.logs.choosing.guesses import Guesser
 from autollm.logs.landing import ingest
+from autollm.logs.opening.archives import members_of
 from autollm.logs.proposals import Said, propose
 from autollm.logs.readers.markdown import MarkdownReader
 from autollm.logs.tables.dialect import dialect_of

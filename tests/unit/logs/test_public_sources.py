@@ -8,7 +8,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.logs.catalog import builtin_mappings
+from autollm.logs.choosing.catalog import builtin_mappings
 from autollm.logs.landing import ingest
 from tests.public_tables import public_table
 from tests.unit.logs.landed import land_bytes

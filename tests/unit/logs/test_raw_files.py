@@ -8,10 +8,10 @@ import fsspec
 import pytest
 
 from autollm.core.mapping import parse_mapping
-from autollm.logs import opened
-from autollm.logs.found import Found, find_files
 from autollm.logs.landing import ingest, remove_source
-from autollm.logs.opened import RawFile
+from autollm.logs.opening import opened
+from autollm.logs.opening.found import Found, find_files
+from autollm.logs.opening.opened import RawFile
 from tests.unit.logs.landed import rows
 from tests.unit.logs.raw_logs import csv_bytes, run_bytes, sweep_mapping, write
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autollm.core.mapping import RUN_LOG
 from autollm.core.records import RunEnd, RunStep, to_line
-from autollm.logs.catalog import load_mapping
+from autollm.logs.choosing.catalog import load_mapping
 from autollm.logs.reading import MAX_TEXT, quote, split_lines
 from tests.unit.logs.landed import Landed, land_bytes
 from tests.unit.logs.mapped_rows import Found, read

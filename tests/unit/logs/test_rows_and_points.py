@@ -11,17 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.mapping import parse_mapping
-from autollm.logs import bronze_tables, points
-from autollm.logs.bronze_tables import (
-    RUN_METRICS,
-    TableFile,
-    coded,
-    codes_of,
-)
+from autollm.logs.lake import bronze_tables, points
+from autollm.logs.lake.bronze_tables import RUN_METRICS, TableFile, codes_of
+from autollm.logs.lake.points import PointsOf, WaitingPoints, bronze_points
 from autollm.logs.landing import ingest
-from autollm.logs.points import PointsOf, WaitingPoints, bronze_points
 from autollm.logs.readings import Reading
 from autollm.logs.relation import CODED_POINTS, POINTS_SCHEMA
+from autollm.logs.tables.columns import coded
 from tests.unit.logs.landed import rows
 from tests.unit.logs.raw_logs import csv_bytes, run_bytes, sweep_mapping, write
 

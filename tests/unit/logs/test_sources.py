@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from autollm.core.errors import SourceError, UnknownNameError
-from autollm.logs.catalog import MappingChoice, builtin_mappings
+from autollm.logs.choosing.catalog import MappingChoice, builtin_mappings
 from autollm.logs.fetch import fetch, sha256_of
 from autollm.logs.markdown_tables import tables_to_csv
 from autollm.logs.sources import (

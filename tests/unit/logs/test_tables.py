@@ -405,10 +405,11 @@ def test_table_reader__compressed_file__is_read_as_the_plain_one(
 MEMORY = """
 import resource, sys
 from autollm.logs.landing import ingest
-from autollm.logs import bronze_tables, readings
+from autollm.logs import readings
+from autollm.logs.lake import bronze_tables
 from autollm.logs.tables import blocks
 bronze_tables.GROUP_BYTES, readings.QUERY_ROWS, blocks.BLOCK_BYTES = 2**20, 500, 2**18
-from autollm.logs.catalog import load_mapping
+from autollm.logs.choosing.catalog import load_mapping
 report = ingest([sys.argv[1]], sys.argv[2], load_mapping(sys.argv[3]))
 print(report.n_runs, report.n_lines_quarantined, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -6,8 +6,8 @@ import pytest
 
 from autollm.core.errors import RecordError
 from autollm.core.places import resolve
-from autollm.logs.bronze import Bronze
-from autollm.logs.guesses import Guess, nobody, problems_of
+from autollm.logs.choosing.guesses import Guess, nobody, problems_of
+from autollm.logs.lake.bronze import Bronze
 from autollm.stages.landing import land
 from autollm.stages.settings import Settings
 from tests.unit.logs.landed import rows
@@ -90,7 +90,7 @@ def test_land__question_that_nobody_answers__is_the_reason_and_stops_nothing(
 
 
 def test_land__answer_given_later__lands_what_waited(places):
-    from autollm.logs.guesses import Guesser
+    from autollm.logs.choosing.guesses import Guesser
     from autollm.logs.proposals import Said
 
     path = write(places.inbox, "odd.csv", sweep_csv(outcome="zeta"))

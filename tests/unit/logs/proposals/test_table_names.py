@@ -5,10 +5,10 @@ from itertools import islice
 import pytest
 
 from autollm.core.mapping import parse_mapping
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.found import Found
+from autollm.logs.choosing.catalog import MappingChoice
+from autollm.logs.opening.found import Found
+from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.proposals.table_names import names_of
-from autollm.logs.run_folders import RunFolder
 from tests.unit.logs.raw_logs import sweep_mapping
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from autollm.core.errors import MappingError, UnknownNameError
 from autollm.core.files import filesystem_of
 from autollm.core.mapping import RUN_LOG, Mapping, parse_mapping
-from autollm.logs.opened import plain_name
+from autollm.logs.opening.opened import plain_name
 
 DECLARED = ("autollm.lab.mapping:lab_mappings",)
 """Functions of other parts of the project that make mappings of what they declare; as

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from autollm.logs.tables.columns import constant
 
 SCHEMA = "autollm.bronze/2"
 _KINDS = {
@@ -114,21 +115,6 @@ def codes_of(schema: pa.Schema) -> list[str]:
     """The columns of a table that are written as codes."""
     fields = (field for field in schema if field.type == _KINDS["code"])
     return [field.name for field in fields]
-
-
-def constant(text: str, n_rows: int) -> pa.DictionaryArray:
-    """A column of one text, as codes."""
-    return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
-
-
-def coded(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
-    """The column in which each code stands for the text at its place. Equal texts get
-    one code: a dictionary that holds a text twice is written cell by cell.
-    """
-    met = texts.dictionary_encode()
-    if len(met.dictionary) < len(texts):
-        codes = met.indices.take(codes)
-    return pa.DictionaryArray.from_arrays(codes, met.dictionary)
 
 
 class TableFile:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from autollm.core.errors import RecordError
-from autollm.logs.found import clean_name
+from autollm.logs.opening.found import clean_name
 
 SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILE_BYTES = 256 * 2**20

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autollm.core.mapping import Mapping
-from autollm.logs.bronze import Bronze
-from autollm.logs.catalog import MappingChoice
-from autollm.logs.opened import Opened
+from autollm.logs.choosing.catalog import MappingChoice
+from autollm.logs.lake.bronze import Bronze
+from autollm.logs.opening.opened import Opened
 from autollm.logs.readings import Reading
 
 _COLUMNS = [

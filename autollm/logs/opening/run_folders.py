@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autollm.core.records import content_hash
-from autollm.logs.found import Found, clean_place
-from autollm.logs.opened import RawFile
+from autollm.logs.opening.found import Found, clean_place
+from autollm.logs.opening.opened import RawFile
 from autollm.logs.relation import FolderReader
 from autollm.logs.tables.blocks import HEAD_BYTES
 

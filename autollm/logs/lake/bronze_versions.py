@@ -16,7 +16,7 @@ import pyarrow as pa
 from autollm.core.errors import RecordError
 from autollm.core.records import content_hash
 from autollm.core.statuses import OUTCOMES
-from autollm.logs.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS
+from autollm.logs.lake.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS
 
 _FIRST = "autollm.bronze/1"
 _NO_END = "no end record"

@@ -24,8 +24,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from autollm.core.errors import RecordError
 from autollm.core.files import filesystem_of, is_local
-from autollm.logs import archives
-from autollm.logs.found import Found
+from autollm.logs.opening import archives
+from autollm.logs.opening.found import Found
 
 SMALL_BYTES = 32 * 2**20
 """A file up to here is held in memory: one read for hash, raw copy and rows."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from autollm.logs.bronze import Bronze
-from autollm.logs.found import Found, clean_name
-from autollm.logs.run_folders import RunFolder
+from autollm.logs.lake.bronze import Bronze
+from autollm.logs.opening.found import Found, clean_name
+from autollm.logs.opening.run_folders import RunFolder
 
 
 def raw_copies(

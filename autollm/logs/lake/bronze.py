@@ -31,8 +31,8 @@ from autollm.core.errors import RecordError
 from autollm.core.files import filesystem_of, scratch_folder
 from autollm.core.locks import hold
 from autollm.core.records import content_hash
-from autollm.logs.bronze_tables import SCHEMA, SCHEMAS, Batch
-from autollm.logs.bronze_versions import migrated, version_of
+from autollm.logs.lake.bronze_tables import SCHEMA, SCHEMAS, Batch
+from autollm.logs.lake.bronze_versions import migrated, version_of
 
 WAIT_S = 120.0
 """An ingest of a night's logs takes seconds; who waits longer wants to know."""

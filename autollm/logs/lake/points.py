@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autollm.logs.bronze_tables import coded, constant
 from autollm.logs.relation import CODED_POINTS
+from autollm.logs.tables.columns import coded, constant
 
 if TYPE_CHECKING:
     from autollm.logs.readings import Reading

@@ -16,18 +16,19 @@ from typing import Any
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.core.mapping_checks import TABLES
-from autollm.logs import archives
-from autollm.logs.catalog import (
+from autollm.logs.choosing.catalog import (
     MappingChoice,
     builtin_mappings,
     keep_mapping,
     kept_text,
     own_mappings,
 )
-from autollm.logs.claims import Claims, is_guess, marked
-from autollm.logs.formats import readers_of
-from autollm.logs.found import Found, find_files
-from autollm.logs.opened import Opened, RawFile, head_of
+from autollm.logs.choosing.claims import Claims, is_guess, marked
+from autollm.logs.choosing.formats import readers_of
+from autollm.logs.opening import archives
+from autollm.logs.opening.found import Found, find_files
+from autollm.logs.opening.opened import Opened, RawFile, head_of
+from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
     look_at_units,
@@ -40,7 +41,6 @@ from autollm.logs.proposals.looking import (
 from autollm.logs.proposals.table_names import Unit, names_of
 from autollm.logs.proposals.toml_text import toml_value
 from autollm.logs.relation import OWN_COLUMNS
-from autollm.logs.run_folders import RunFolder, claimed_folders
 from autollm.logs.tables.blocks import HEAD_BYTES
 from autollm.logs.units import member_path_id
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.mapping import Mapping
-from autollm.logs.bronze import Bronze
+from autollm.logs.lake.bronze import Bronze
 
 _KNOWN = """
     origin VARCHAR, run_id VARCHAR, reading BIGINT, path_id VARCHAR, digest UBIGINT,

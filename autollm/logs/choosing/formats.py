@@ -14,8 +14,8 @@ from pathlib import Path
 
 from autollm.core.errors import RecordError, SetupError, UnknownNameError
 from autollm.core.files import is_local, local_path
-from autollm.logs.catalog import MappingChoice, short_name
-from autollm.logs.opened import plain_name
+from autollm.logs.choosing.catalog import MappingChoice, short_name
+from autollm.logs.opening.opened import plain_name
 from autollm.logs.readers import file_readers, folder_readers, home_formats
 from autollm.logs.relation import FileReader, FolderReader
 from autollm.logs.tables.csv_table import CsvTable

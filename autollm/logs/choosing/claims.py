@@ -18,15 +18,15 @@ from functools import cached_property
 from autollm.core.errors import AutoLLMError, MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.records import content_hash
-from autollm.logs.bronze import Bronze
-from autollm.logs.catalog import kept_text
-from autollm.logs.formats import Readers
-from autollm.logs.opened import Opened, RawFile
+from autollm.logs.choosing.catalog import kept_text
+from autollm.logs.choosing.formats import Readers
+from autollm.logs.lake.bronze import Bronze
+from autollm.logs.opening.opened import Opened, RawFile
+from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.proposals import Said, propose
 from autollm.logs.proposals.looking import Looked, look_at_units
 from autollm.logs.proposals.summary import LEAST_SHARE, Trial, try_mapping
 from autollm.logs.proposals.table_names import Unit
-from autollm.logs.run_folders import RunFolder
 
 MARK = "# Guessed by `autollm ingest` as "
 """Begins a mapping that a guess keeps; the hash of what follows comes next, so that one
