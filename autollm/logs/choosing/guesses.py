@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autollm.core.errors import AutoLLMError, MappingError, RecordError
+from autollm.core.errors import AutoLLMError, MappingError
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.logs.choosing.catalog import (
@@ -27,21 +27,20 @@ from autollm.logs.choosing.claims import Claims, is_guess, marked
 from autollm.logs.choosing.formats import readers_of
 from autollm.logs.opening import archives
 from autollm.logs.opening.found import Found, find_files
-from autollm.logs.opening.opened import Opened, RawFile, head_of
+from autollm.logs.opening.opened import Opened
 from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
     look_at_units,
     members_of,
-    read_file,
-    read_member,
+    read_unit,
+    reader_of,
     shown_name,
     tables_of_runs,
 )
 from autollm.logs.proposals.table_names import Unit, names_of
 from autollm.logs.proposals.toml_text import toml_value
 from autollm.logs.relation import OWN_COLUMNS
-from autollm.logs.tables.blocks import HEAD_BYTES
 from autollm.logs.units import member_path_id
 
 Claimed = tuple[Mapping | None, list[Unit], str]
@@ -262,19 +261,10 @@ class Guesser:
         """What the file shares with others of its table, and the mapping of the home that
         claims it; None where it is read without one, or can be by nobody.
         """
-        try:
-            is_member = isinstance(file, Opened)
-            head = (
-                head_of(file, HEAD_BYTES)
-                if is_member
-                else RawFile(file).head(HEAD_BYTES)
-            )
-        except (OSError, RecordError):
-            return None
-        place = file.name if is_member else file.place
-        reader = self._readers.for_file(place, head, choice)
+        reader = reader_of(file, self._readers, choice)
         if reader is None:
             return None
+        place = file.name if isinstance(file, Opened) else file.place
         mapping = choice.for_file(place, reader.format)
         is_kept = mapping is not None and mapping in choice.own
         is_claimed = choice.claims(place, reader.format) and not is_kept
@@ -283,9 +273,8 @@ class Guesser:
             return None
         if reader.format not in TABLES:
             return (reader.format,), mapping
-        read = read_member if is_member else read_file
         try:
-            first = next(iter(read(file, self._readers)), None)
+            first = next(read_unit(file, self._readers), None)
         except MappingError:
             return (reader.format, file.name), mapping
         columns = first.runs.column_names if first else ()

@@ -6,7 +6,6 @@ folder is one run, so that many of them make one table. Invariant: nothing is wr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -68,27 +67,28 @@ def look_at(path: str, home: str = "") -> Looked:
     """
     readers = readers_of(home)
     files, is_folder = find_files(path)
-    if not is_folder and not is_archive(files[0].name):
+    rest: Sequence[Found | Opened] = files
+    root, folders = path, []
+    if not is_folder and is_archive(files[0].name):
+        root, rest = files[0].name, _members(files[0])
+    elif not is_folder:
         return look_at_units(files, readers, files[0].path)
-    if not is_folder:
-        return _look_into(files[0], readers)
-    root = files[0].path.removesuffix(files[0].inside) if files else path
-    folders = claimed_folders(files, readers.folders)
-    claimed = set().union(*(folder.claimed for folder in folders))
-    rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
+    elif files:
+        root = files[0].path.removesuffix(files[0].inside)
+        folders = claimed_folders(files, readers.folders)
+        claimed = set().union(*(folder.claimed for folder in folders))
+        rest = [f for f in files if f.inside not in claimed and not f.is_hidden]
     units: Sequence[Unit] = _of_one_format(rest, readers)
-    others: list[RunFolder] = []
     if folders:
         tables = tables_of_runs(folders, root, readers)
         units, root = max(tables, key=lambda table: len(table[0]))
-        others = [f for f in folders if f not in units]
     if not units:
         raise MappingError(
             f"{path} holds no log that can be read. Expected {KNOWN_FORMATS}."
         )
     looked = look_at_units(units, readers, root)
     names = {id(unit) for unit in units}
-    looked.others = [f.name for f in (*others, *rest) if id(f) not in names]
+    looked.others = [f.name for f in (*folders, *rest) if id(f) not in names]
     return looked
 
 
@@ -152,54 +152,43 @@ def members_of(found: Found) -> Iterator[Opened]:
             yield member
 
 
-def _look_into(found: Found, readers: Readers) -> Looked:
-    """The members of an archive that are of its commonest format."""
+def _members(archive: Found) -> list[Opened]:
     try:
-        members = list(members_of(found))
+        return list(members_of(archive))
     except OSError as error:
-        raise MappingError(f"{found.name}: {error}") from None
-    formats = {}
-    for member in members:
-        reader = reader_of_member(member, readers)
-        if reader is not None:
-            formats[member.name] = reader.format
-    if not formats:
-        raise MappingError(
-            f"{found.name} holds no log that can be read. Expected {KNOWN_FORMATS}."
-        )
-    commonest = _commonest(formats.values())
-    units = [m for m in members if formats.get(m.name) == commonest]
-    looked = look_at_units(units, readers, found.name)
-    looked.others = [n for n, kind in formats.items() if kind != commonest]
-    return looked
+        raise MappingError(f"{archive.name}: {error}") from None
 
 
-def reader_of_member(member: Opened, readers: Readers) -> FileReader | None:
-    """The reader of an archive's member, None where nobody knows it."""
+def reader_of(
+    file: Found | Opened, readers: Readers, choice: MappingChoice
+) -> FileReader | None:
+    """The reader of a file or of an archive's member, None where nobody knows it."""
     try:
-        head = head_of(member, HEAD_BYTES)
-    except RecordError:
+        return None if file.problem else _reader_of(file, readers, choice)
+    except (OSError, RecordError):
         return None
-    return readers.for_file(short_name(member.name), head, MappingChoice())
 
 
-def _of_one_format(files: list[Found], readers: Readers) -> list[Found]:
-    """The files of the commonest format."""
-    formats = {}
-    for found in files:
-        reader = _reader_of(found, readers)
+def _reader_of(
+    file: Found | Opened, readers: Readers, choice: MappingChoice
+) -> FileReader | None:
+    if isinstance(file, Opened):
+        head = head_of(file, HEAD_BYTES)
+        return readers.for_file(file.name, head, choice)
+    head = RawFile(file).head(HEAD_BYTES)
+    return readers.for_file(file.place, head, choice)
+
+
+def _of_one_format(
+    files: Sequence[Found | Opened], readers: Readers
+) -> list[Found | Opened]:
+    """The files of the commonest format; of equally common ones the first."""
+    by_format: dict[str, list[Found | Opened]] = {}
+    for file in files:
+        reader = reader_of(file, readers, MappingChoice())
         if reader is not None:
-            formats[found.inside] = reader.format
-    if not formats:
-        return []
-    commonest = _commonest(formats.values())
-    return [f for f in files if formats.get(f.inside) == commonest]
-
-
-def _commonest(formats: Iterable[str]) -> str:
-    """Of equally common ones the first."""
-    ((format_, _),) = Counter(formats).most_common(1)
-    return format_
+            by_format.setdefault(reader.format, []).append(file)
+    return max(by_format.values(), key=len, default=[])
 
 
 def shown_name(units: Sequence[Unit], folder: str) -> str:
@@ -214,72 +203,40 @@ def shown_name(units: Sequence[Unit], folder: str) -> str:
     return f"{clean_place(folder).rpartition('/')[2]}/{common_name(names)}"
 
 
-def _reader_of(found: Found, readers: Readers) -> FileReader | None:
-    if found.problem:
-        return None
-    try:
-        head = RawFile(found).head(HEAD_BYTES)
-    except OSError:
-        return None
-    return readers.for_file(found.name, head, MappingChoice())
-
-
 def read_unit(unit: Unit, readers: Readers) -> Iterator[Relation]:
     """The relations of what is read as one.
 
     Raises:
         MappingError: it cannot be read.
     """
-    if isinstance(unit, Found):
-        yield from read_file(unit, readers)
-        return
-    if isinstance(unit, Opened):
-        yield from read_member(unit, readers)
-        return
-    files = {}
-    for inside, found in unit.files.items():
-        files[inside] = replace(RawFile(found).opened(), name=inside)
-    reader = readers.named(unit.format)
+    is_folder = isinstance(unit, RunFolder)
+    read = _read_folder if is_folder else _read_file
     try:
-        yield from reader.read(OpenedFolder(unit.name, files))
-    except AutoLLMError as error:
+        yield from read(unit, readers)
+    except (AutoLLMError, OSError) as error:
         raise MappingError(f"{unit.name}: {error}") from None
 
 
-def read_member(member: Opened, readers: Readers) -> Iterator[Relation]:
-    """The relations of an archive's member.
+def _read_folder(folder: RunFolder, readers: Readers) -> Iterator[Relation]:
+    files = {}
+    for inside, found in folder.files.items():
+        files[inside] = replace(RawFile(found).opened(), name=inside)
+    reader = readers.named(folder.format)
+    yield from reader.read(OpenedFolder(folder.name, files))
 
-    Raises:
-        MappingError: it cannot be read.
-    """
-    reader = reader_of_member(member, readers)
+
+def _read_file(file: Found | Opened, readers: Readers) -> Iterator[Relation]:
+    if file.problem:
+        raise RecordError(file.problem)
+    reader = _reader_of(file, readers, MappingChoice())
     if reader is None:
-        raise MappingError(f"cannot tell the format of {member.name}.")
-    try:
-        for relation in reader.read(member):
-            yield replace(recognized(relation), format=relation.format)
-    except (RecordError, OSError) as error:
-        raise MappingError(f"{member.name}: {error}") from None
-
-
-def read_file(found: Found, readers: Readers) -> Iterator[Relation]:
-    if found.problem:
-        raise MappingError(f"{found.name}: {found.problem}")
-    try:
-        raw = RawFile(found)
-        reader = readers.for_file(
-            found.name, raw.head(HEAD_BYTES), MappingChoice()
+        raise RecordError(
+            f"cannot tell its format. Expected {KNOWN_FORMATS}, plain or compressed "
+            "(.gz, .zst)."
         )
-        if reader is None:
-            raise MappingError(
-                f"cannot tell the format of {found.name}. Expected {KNOWN_FORMATS}, "
-                "plain or compressed (.gz, .zst)."
-            )
-        opened = raw.opened()
-        if opened.problem:
-            raise MappingError(f"{found.name}: {opened.problem}")
-        for relation in reader.read(opened):
-            # the tool's table keeps the format of its file: that is what is mapped
-            yield replace(recognized(relation), format=relation.format)
-    except (RecordError, OSError) as error:
-        raise MappingError(f"{found.name}: {error}") from None
+    opened = file if isinstance(file, Opened) else RawFile(file).opened()
+    if opened.problem:
+        raise RecordError(opened.problem)
+    for relation in reader.read(opened):
+        # the tool's table keeps the format of its file: that is what is mapped
+        yield replace(recognized(relation), format=relation.format)

@@ -254,7 +254,7 @@ def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
         (b"junk", "t.parquet", "not a readable Parquet file"),
         (b"junk\n", "t.ndjson", "First problem, line 1: not a JSON line"),
         (b"junk", "t.csv.gz", "not a whole gzip file"),
-        (b"junk", "t.xlsx", "cannot tell the format of t.xlsx. Expected .csv"),
+        (b"junk", "t.xlsx", "t.xlsx: cannot tell its format. Expected .csv"),
     ],
 )
 def test_propose__no_table__is_a_clear_error(tmp_path, data, name, words):
