@@ -182,12 +182,19 @@ class RowsSql(ValuesSql):
 
     def _status(self, objective: str) -> dict[str, str]:
         """The recorded status, made worse where the objective or a rule says so; never
-        better.
+        better. A tool calls a run crashed that its script ended at a loss of NaN: it
+        diverged. Our own logs tell the two apart.
         """
         recorded, said = self._recorded()
-        is_set_aside = [f"WHEN {recorded} <> 'finished' THEN {recorded}"]
-        reasons = [f"WHEN {recorded} <> 'finished' THEN {said}"]
         goal = self._mapping.objective
+        not_finite = joined(text(f"{goal.name} is "), f"{objective}::VARCHAR")
+        is_blown_up = f"{objective} IS NOT NULL AND NOT isfinite({objective})"
+        if self._mapping.format == RUN_LOG:
+            is_blown_up += f" AND {recorded} = 'finished'"
+        is_set_aside = [f"WHEN {is_blown_up} THEN 'diverged'"]
+        reasons = [f"WHEN {is_blown_up} THEN {not_finite}"]
+        is_set_aside.append(f"WHEN {recorded} <> 'finished' THEN {recorded}")
+        reasons.append(f"WHEN {recorded} <> 'finished' THEN {said}")
         ended = self._ended(goal.column)
         is_set_aside.append(f"WHEN {ended} IS NOT NULL THEN {ended}")
         told = joined(text(f"{goal.column}: "), self._sheet.text(goal.column))
@@ -196,9 +203,6 @@ class RowsSql(ValuesSql):
         reasons.append(
             f"WHEN {objective} IS NULL THEN {text(f'no objective {goal.column!r}')}"
         )
-        is_set_aside.append(f"WHEN NOT isfinite({objective}) THEN 'diverged'")
-        not_finite = joined(text(f"{goal.name} is "), f"{objective}::VARCHAR")
-        reasons.append(f"WHEN NOT isfinite({objective}) THEN {not_finite}")
         for rule in self._mapping.status:
             value = self._evaluate(rule.when)
             holds = f"{value.number} <> 0"

@@ -6,8 +6,10 @@ left out, and then nothing lands.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from autollm.core.mapping import SCHEMA
@@ -19,7 +21,7 @@ from autollm.logs.proposals.ladder import Coordinate, Ladder
 from autollm.logs.proposals.names import metric_of, plain
 from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sentinels import sentinel_rules
-from autollm.logs.proposals.states import WHOLE, rule_of
+from autollm.logs.proposals.states import WHOLE, StateReading, rule_of
 from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import MARK, Draft
 
@@ -276,7 +278,7 @@ def _states(
     objective: str,
     objective_name: str,
 ) -> None:
-    states = roles.states
+    states = _with_divergences(roles, objective)
     rules = []
     if states.column:
         draft.raw["state"] = {"column": states.column}
@@ -315,15 +317,32 @@ def _states(
         shown = ", ".join(
             f"{n} {status}" for status, n in counted.most_common()
         )
+        told = "they have no outcome"
+        if counted["diverged"]:
+            told = "those that diverged count as the worst outcome"
+        if 0 < counted["diverged"] < n_unfinished:
+            told += ", the others have none"
         roles.book.say(
             "not-finished",
-            f"{n_unfinished} runs did not finish ({shown}): they land with that status, "
-            "and those that did not diverge are no outcomes.",
+            f"{n_unfinished} runs did not finish ({shown}): they land with that status; "
+            f"{told}.",
             *states.columns,
         )
     rules += sentinel_rules(draft, roles, objective, objective_name, len(rules))
     draft.raw["status"] = rules
     _schedule(draft, roles, naming)
+
+
+def _with_divergences(roles: Roles, objective: str) -> StateReading:
+    """How runs ended, as the landing will say: whatever ended with an objective that is
+    not finite diverged.
+    """
+    statuses = list(roles.states.statuses)
+    for row, number in enumerate(roles.table.columns[objective].numbers):
+        is_blown_up = number is not None and not math.isfinite(number)
+        if statuses and is_blown_up:
+            statuses[row] = "diverged"
+    return replace(roles.states, statuses=tuple(statuses))
 
 
 def _ended_silently(roles: Roles, objective: str) -> bool:
