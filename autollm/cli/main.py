@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from autollm import __version__
+from autollm.cli.options import Home
 from autollm.core.errors import AutoLLMError
 from autollm.core.extras import naming_extra
 from autollm.core.places import silence_telemetry
@@ -34,6 +35,7 @@ def about(
             help="Say which it is.",
         ),
     ] = False,
+    home: Home = None,
 ) -> None:
     """Turn logs of cheap training runs into a gym, and a research agent that configures
     expensive ones.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,16 +34,22 @@ def list_sources(home: Home = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"sources": rows, "mappings": own}))
         return
+    lines = [("source", "family", "rows", "where", "licence")]
     for row in rows:
-        print(
-            f"{row['name']:12} {row['family']:13} {row['rows']:9} {row['state']:28} "
-            f"{row['licence']}\n    {row['about']} ({row['citation']})"
-        )
+        cells = ("name", "family", "rows", "state", "licence")
+        lines.append(tuple(row[name] for name in cells))
     for row in own:
-        print(
-            f"{row['name']:12} {row['family']:13} {'own':9} reads "
-            f"{', '.join(row['files'])}"
-        )
+        lines.append((row["name"], row["family"], "own", _landed(row), ""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    told = ["", *(f"    {row['about']} ({row['citation']})" for row in rows)]
+    told += [f"    reads {', '.join(row['files'])}" for row in own]
+    for line, more in zip(lines, told, strict=True):
+        cells = [c.ljust(width) for c, width in zip(line, widths, strict=True)]
+        print("  ".join(cells).rstrip(), *([more] if more else []), sep="\n")
+
+
+def _landed(row: dict[str, Any]) -> str:
+    return f"{row['n_runs']} runs landed" if row["n_runs"] else "nothing landed"
 
 
 def source_rows(home: str | None) -> list[dict[str, Any]]:
@@ -74,17 +81,16 @@ def own_rows(home: str | None) -> list[dict[str, Any]]:
     """One dict a mapping that was added to the home."""
     from autollm.core.places import resolve
     from autollm.logs.choosing.catalog import own_mappings
+    from autollm.logs.lake.bronze import Bronze
 
-    found = own_mappings(resolve(home).home)
-    return [
-        {
-            "name": m.source,
-            "family": m.family,
-            "format": m.format,
-            "files": list(m.files),
-        }
-        for m in found.values()
-    ]
+    lake = resolve(home).home
+    landed = Counter(name for (name,) in Bronze(lake).read("runs", ["source"]))
+    rows = []
+    for mapping in own_mappings(lake).values():
+        row = {"name": mapping.source, "family": mapping.family}
+        row |= {"format": mapping.format, "files": list(mapping.files)}
+        rows.append(row | {"n_runs": landed[mapping.source]})
+    return rows
 
 
 @app.command()

@@ -241,6 +241,18 @@ class Mapping(Entry):
         return frozenset([*derived, *self.lookup_of, *parts, *constants])
 
     @property
+    def own_names(self) -> dict[str, str]:
+        """Canonical name -> the user's own column, for knobs and outcomes: what
+        people are told. Columns that the mapping makes have no name of theirs.
+        """
+        named = (*self.knobs, self.objective, *self.secondary)
+        return {
+            entry.name: entry.column
+            for entry in named
+            if entry.column and entry.column not in self.made_columns
+        }
+
+    @property
     def has_replicas(self) -> bool:
         """Whether the mapping says that a cell may hold several runs on purpose."""
         return bool(self.replica.column) or self.run_key.repeated == "number"

@@ -41,7 +41,9 @@ class Ignored:
 class IngestReport:
     """What one call did. `batch_id` is None when everything had landed before.
 
-    `n_runs_seen` are rows that say what is known already, `changed` runs of which a
+    Lines are those of whole files: headers, settings and points are lines, too.
+    `n_files_again` are files that were read anew from their raw copies, `n_runs_seen`
+    are rows that say what is known already, `changed` runs of which a
     later reading says something else. `ignored` are files that no reader or mapping
     claims. `warnings` are what looks wrong about a whole source, `notes` what readers
     say of files. `again` are sources that were read anew from the raw files, since
@@ -50,6 +52,7 @@ class IngestReport:
 
     batch_id: str | None
     n_files_new: int
+    n_files_again: int
     n_files_skipped: int
     n_runs: int
     n_runs_seen: int
@@ -71,7 +74,10 @@ class IngestReport:
     def has_read_nothing(self) -> bool:
         """Whether nothing of what was named could be read, now or before."""
         n_good = self.n_runs + self.n_runs_seen + self.n_files_skipped
-        return n_good == 0 and (self.n_files_new + self.n_ignored) > 0
+        return (
+            n_good == 0
+            and (self.n_files_new + self.n_files_again + self.n_ignored) > 0
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON and for metadata."""

@@ -64,6 +64,10 @@ class Reading:
     n_lines: int = 0
     n_bad: int = 0
     n_runs: int = 0
+    is_again: bool = False
+    """Whether it is read from the raw files, since its source is read anew."""
+    shown: list[Quarantined] = field(default_factory=list)
+    """The first lines that were set aside."""
 
     @property
     def source_name(self) -> str:
@@ -98,7 +102,6 @@ class Totals:
     n_seen: int = 0
     n_changed: int = 0
     changed: list[Changed] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
 
 
 class Landing:
@@ -153,9 +156,9 @@ class Landing:
             }
             row["source"] = reading.mapping.source if reading.mapping else ""
             rows.append(row)
-            if len(self.totals.quarantined) < SHOWN:
+            if len(reading.shown) < SHOWN:
                 entry = Quarantined(name, part.line, part.n_lines, part.reason)
-                self.totals.quarantined.append(entry)
+                reading.shown.append(entry)
         reading.n_bad += sum(part.n_lines for part in bad)
         self._batch.quarantine.add_rows(rows)
 
@@ -207,9 +210,10 @@ class Landing:
 
     def _account(self, judged: Judged, readings: list[Reading]) -> None:
         totals = self.totals
-        totals.n_seen += judged.n_seen
-        totals.n_changed += judged.n_changed
-        totals.changed += judged.changed[: SHOWN - len(totals.changed)]
+        if not readings[0].is_again:  # how raw files differ was told before
+            totals.n_seen += judged.n_seen
+            totals.n_changed += judged.n_changed
+            totals.changed += judged.changed[: SHOWN - len(totals.changed)]
         counts = np.bincount(judged.runs["at_reading"].to_numpy(), minlength=1)
         for index, n_runs in enumerate(counts):
             readings[index].n_runs += int(n_runs)

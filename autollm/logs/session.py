@@ -14,14 +14,12 @@ import hashlib
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
-from operator import attrgetter, itemgetter
-from typing import Any
 
 from autollm.core.errors import MappingError, RecordError
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers
-from autollm.logs.ingest_report import SHOWN, Ignored, IngestReport
+from autollm.logs.ingest_report import Ignored, IngestReport
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.lake.bronze_tables import Batch
 from autollm.logs.lake.known_files import KnownFiles
@@ -41,13 +39,11 @@ from autollm.logs.relation import (
     OpenedFolder,
     Relation,
 )
-from autollm.logs.source_checks import source_warnings
+from autollm.logs.reporting import report_of
 from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
 from autollm.logs.taking import Taking, folder_relations, relations_of
 from autollm.logs.units import Unit, member_path_id
 
-_COUNTED = ("file", "member", "folder")
-"""Kinds of files that a report counts: an archive and a folder's parts come with them."""
 NO_READER = "no reader knows its format"
 
 
@@ -90,6 +86,7 @@ class Session:
                 self._land_found(found, in_folder=True)
             for folder in folders:
                 self._land_folder(folder, self._readers.folders)
+        self._landing.flush()
         self._landed_as = ""
 
     def land(self, path: str) -> None:
@@ -259,7 +256,8 @@ class Session:
 
     def _reading(self, unit: Unit, mapping: Mapping | None = None) -> Reading:
         self._n_readings += 1
-        return unit.reading(self._n_readings, mapping)
+        is_again = bool(self._landed_as)
+        return unit.reading(self._n_readings, mapping, is_again)
 
     def _has_come(self, opened: Opened) -> bool:
         """Whether a file of a pair came before, with its partner or without."""
@@ -413,36 +411,15 @@ class Session:
         self._batch.tables["files"].add_rows(files)
         if batch_id is not None or self._known.again:
             self._bronze.write(batch_id, self._batch, self._known.again)
-        return self._report(batch_id, files)
-
-    def _report(
-        self, batch_id: str | None, files: list[dict[str, Any]]
-    ) -> IngestReport:
-        names = ("n_lines", "n_lines_read", "n_lines_quarantined")
-        counts = {name: sum(map(itemgetter(name), files)) for name in names}
-        totals, tables = self._landing.totals, self._batch.tables
-        return IngestReport(
-            batch_id=batch_id,
-            n_files_new=sum(row["kind"] in _COUNTED for row in files),
-            n_files_skipped=self._n_skipped,
-            n_runs=len(tables["runs"]) if files else 0,
-            n_runs_seen=totals.n_seen,
-            n_runs_changed=totals.n_changed,
-            n_metric_points=len(tables["run_metrics"]) if files else 0,
-            **counts,
-            quarantined=tuple(totals.quarantined) if files else (),
-            changed=tuple(totals.changed),
-            n_ignored=len(self._ignored),
-            ignored=tuple(map(attrgetter("file"), self._ignored[:SHOWN])),
-            ignored_reasons=tuple(
-                map(attrgetter("reason"), self._ignored[:SHOWN])
-            ),
-            again=self._known.again,
-            warnings=(
-                *source_warnings(self._landing.checks),
-                *self._known.fewer_runs(self._finished),
-            ),
-            notes=tuple(self._taking.notes),
+        return report_of(
+            batch_id,
+            self._finished,
+            self._landing,
+            self._batch,
+            self._known,
+            self._n_skipped,
+            self._ignored,
+            self._taking.notes,
         )
 
 

@@ -47,7 +47,9 @@ class Unit:
             return member_path_id(self.path_id, self.opened.name)
         return self.path_id
 
-    def reading(self, number: int, mapping: Mapping | None) -> Reading:
+    def reading(
+        self, number: int, mapping: Mapping | None, is_again: bool = False
+    ) -> Reading:
         """The `number`-th reading of an ingest, of this unit."""
         return Reading(
             number,
@@ -59,4 +61,5 @@ class Unit:
             self.opened.n_bytes,
             self.reader.format if self.reader else "",
             mapping,
+            is_again=is_again,
         )

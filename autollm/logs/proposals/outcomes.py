@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from autollm.core.errors import MappingError
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.names import Name, has_split, metric_of, words_of
@@ -22,6 +24,10 @@ from autollm.logs.proposals.structure import looks_chosen
 
 _AT_STEP = re.compile(r"(?:@|_at_)(\d{3,})$")
 """Of outcomes at several steps, the last one counts: `val_loss@10000`."""
+_SAYS_LITTLE = re.compile(
+    r"((mean|avg|average|median|final|best|last|total|overall|val|valid|test|eval)_)*scores?"
+)
+"""Names under which some keep what should fall: a loss, a distance, a rank."""
 _BITS = frozenset({2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0})
 """Of a column `precision` or `bits`: those of a number format, no outcome."""
 
@@ -100,18 +106,44 @@ def _direction(roles: Roles, objective: str) -> tuple[str, str]:
     if told:
         return told, "its tool says so"
     metric = metric_of(roles.table.columns[objective].name)
+    doubt = "Its name does not say, and values never tell."
     if metric and metric.direction:
-        return metric.direction, _metric_reason(roles, objective).partition(
-            ", "
-        )[2]
+        reason = _metric_reason(roles, objective).partition(", ")[2]
+        if not _is_doubtful(roles, objective, metric.direction):
+            return metric.direction, reason
+        doubt = (
+            f"By its name {reason}, but the larger runs have the worse ones."
+        )
     text = (
-        f"is a lower or a higher {objective!r} better? Its name does not say, and "
-        'values never tell. Fix: write direction = "min" or "max" under '
+        f"is a lower or a higher {objective!r} better? {doubt} Fix: write "
+        'direction = "min" or "max" under '
         f"[objective], or say --objective {objective}:min (or :max)."
     )
     question = Question("direction-unknown", objective, text, ("min", "max"))
     roles.book.questions.append(question)
     return "", "which direction is better must be said"
+
+
+def _is_doubtful(roles: Roles, objective: str, direction: str) -> bool:
+    """Whether a name says little (`score`), and the outcome is worse at each larger size
+    than it would have it. Nothing is concluded from that: a person is asked.
+    """
+    columns = roles.table.columns
+    goal = columns[objective]
+    if not _SAYS_LITTLE.fullmatch(goal.name.core):
+        return False
+    for column in columns.values():
+        if not (column.name.is_a("params") or column.name.is_a("tokens")):
+            continue
+        levels: dict[float, list[float]] = {}
+        for size, value in zip(column.numbers, goal.numbers, strict=True):
+            if size is not None and value is not None:
+                levels.setdefault(size, []).append(value)
+        means = [float(np.mean(levels[size])) for size in sorted(levels)]
+        steps = np.diff(means) * (1 if direction == "max" else -1)
+        if len(means) > 1 and bool(np.all(steps < 0)):
+            return True
+    return False
 
 
 def _no_outcome(roles: Roles) -> str:

@@ -213,28 +213,29 @@ def _say_thin(
 def _with_text(
     summary: Summary, mapping: Mapping, source: str, is_decided: bool
 ) -> Summary:
+    objective, own = mapping.objective, mapping.own_names
+    knobs = {own.get(k, k): values for k, values in summary.knobs.items()}
     lines = [
         f"{source}: {summary.n_runs} runs land, {summary.n_set_aside} lines are set aside; "
         f"{_counted(summary.statuses)}",
         f"{summary.n_experiments} experiments on the ladder "
         f"{', '.join(q.name for q in mapping.fidelity)}: {_rungs(summary.ladder)}",
-        "knobs: " + ("; ".join(_knob_words(summary.knobs)) or "none varies"),
+        "knobs: " + ("; ".join(_knob_words(knobs)) or "none varies"),
     ]
-    objective = mapping.objective
+    goal = own.get(objective.name, objective.name)
     direction = objective.direction if is_decided else "direction not said"
     if summary.best and is_decided:
-        config = ", ".join(
-            f"{k}={v}" for k, v in summary.best["configuration"].items()
-        )
+        chosen = summary.best["configuration"].items()
+        config = ", ".join(f"{own.get(k, k)}={v}" for k, v in chosen)
         of = f"of run {summary.best['run']}" + (
             f" ({config:.200})" if config else ""
         )
         lines.append(
-            f"best {objective.name} ({direction}) at the largest size: "
+            f"best {goal} ({direction}) at the largest size: "
             f"{summary.best['value']:g} {of}"
         )
     else:
-        lines.append(f"objective: {objective.name} ({direction})")
+        lines.append(f"objective: {goal} ({direction})")
     doubts = summary.n_doubts
     lines.append(
         f"doubtful: {doubts} notes above" if doubts else "nothing is doubtful"

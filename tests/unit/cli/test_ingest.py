@@ -186,3 +186,42 @@ def test_ingest__json__holds_what_was_guessed(home, tmp_path):
     (guess,) = found["guesses"]
     assert guess["source"] == "t" and guess["problem"] == ""
     assert guess["summary"]["n_runs"] == 27
+
+
+def test_ingest__cell_mended_while_the_mapping_changed__tells_of_today_alone(
+    home, tmp_path
+):
+    rows = sweep()
+    broken = [{**rows[0], "val_loss": "abc"}, *rows[1:]]
+    path = write(tmp_path, "t.csv", csv_bytes(broken))
+    assert "1 quarantined" in call(path).stdout
+    kept = home / "mappings" / "t.toml"
+    text = kept.read_text()
+    kept.write_text(text.replace('family = "pretraining"', 'family = "own"'))
+    write(tmp_path, "t.csv", csv_bytes(rows))
+    done = call(path)
+    assert "1 new files" in done.stdout and "28 of 28 lines" in done.stdout
+    assert "quarantined t.csv" not in done.stderr
+    assert len(runs_of(home)) == 27
+    again = call("--again", "t")
+    assert "0 new files, 1 read anew" in again.stdout
+    assert "quarantined t.csv" not in again.stderr
+
+
+def test_ingest__names_of_columns__are_the_users_own(home, tmp_path):
+    rows = []
+    for row in sweep():
+        named = {"config.lr": row["lr"], "summary.val_loss": row["val_loss"]}
+        rows.append(
+            {"run": row["run"], "config.n_params": row["params"], **named}
+        )
+    told = call(write(tmp_path, "t.csv", csv_bytes(rows))).stderr
+    assert "knobs: config.lr 0.0003" in told
+    assert "best summary.val_loss (min)" in told and "(config.lr=" in told
+
+
+def test_autollm__home_before_the_command__is_the_commands(tmp_path):
+    path = write(tmp_path, "t.csv", csv_bytes(sweep()))
+    home = tmp_path / "elsewhere"
+    done = CliRunner().invoke(app, ["--home", str(home), "ingest", path])
+    assert done.exit_code == 0 and len(runs_of(home)) == 27

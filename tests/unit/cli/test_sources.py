@@ -80,6 +80,7 @@ def test_sources_list__json__says_where_tables_are_and_which_mappings_were_added
             "family": "pretraining",
             "format": "csv",
             "files": ["sweep.csv"],
+            "n_runs": 0,
         }
     ]
     assert all(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autollm.logs.guesses import Guesser
+from autollm.logs.choosing.guesses import Guesser
 from autollm.logs.landing import ingest
 from autollm.logs.proposals import Said
 from tests.unit.logs.landed import rows as rows_of

@@ -450,3 +450,21 @@ def test_propose__folder_of_tables__is_one_table(tmp_path):
     assert found.n_land == 27 and found.mapping.source == "logs"
     parts = ("part0.ndjson", "part1.ndjson", "part2.ndjson")
     assert found.mapping.files == parts
+
+
+def scores(sign):
+    rows = []
+    for row in sweep():
+        score = 10 + sign * row.pop("val_loss")
+        rows.append({**row, "eval/score": score})
+    return rows
+
+
+def test_propose__score_that_falls_with_size__asks_what_is_better(tmp_path):
+    found = proposed(tmp_path, scores(sign=1))
+    (question,) = found.questions
+    assert question.column == "eval/score" and found.mapping is None
+    assert "By its name higher is better, but" in question.text
+    assert not proposed(tmp_path, scores(sign=-1)).questions
+    said = proposed(tmp_path, scores(sign=1), objective="eval/score:min")
+    assert said.mapping.objective.direction == "min"
