@@ -18,6 +18,10 @@ from autollm.logs.proposals.columns import Column
 
 SIMPLEX_TOLERANCE = 0.02
 """Of a sum of weights: published mixtures are printed with three decimals."""
+MOST_PARTS = 64
+"""Of a mixture whose parts share no beginning: published ones have up to 22."""
+ROUNDING = 1e-9
+"""Of a sum of weights in double precision."""
 MOST_LEVELS_OF_A_SWITCH = 12
 """Of a setting under which another one exists."""
 FEW_LEVELS = 12
@@ -141,29 +145,72 @@ def simplex_groups(
     columns: dict[str, Column], tolerance: float = SIMPLEX_TOLERANCE
 ) -> list[Simplex]:
     """Groups of weights that sum to 1 or 100, at least two of which move by more than the
-    tolerance: a rate of .001 beside a seed of 1 sums to 1, too.
+    tolerance: a rate of .001 beside a seed of 1 sums to 1, too. Weights of one group
+    share the beginning of their names, or stand side by side.
     """
     found: list[Simplex] = []
     used: set[str] = set()
     for total in (1.0, 100.0):
         weights = [c for c in columns.values() if _is_weight(c, total)]
-        prefixes = sorted(set(_prefixes(weights)), key=lambda p: (-len(p), p))
-        for prefix in [*prefixes, ""]:
-            group = _unused(weights, prefix, used)
-            spans = [c.levels[-1] - c.levels[0] for c in group]
-            if sum(span > tolerance * total for span in spans) < 2:
-                continue
-            rows = zip(*(c.finite for c in group), strict=True)
-            worst = max(abs(math.fsum(row) / total - 1) for row in rows)
-            if worst <= tolerance:
-                found.append(Simplex(prefix, group, worst, total))
-                used |= {c.name.raw for c in group}
+        for prefix in sorted(
+            set(_prefixes(weights)), key=lambda p: (-len(p), p)
+        ):
+            named = [c for c in weights if c.name.raw.startswith(prefix)]
+            group = _summed(_unused(named, used), prefix, total, tolerance)
+            if group is not None:
+                found.append(group)
+                used |= {c.name.raw for c in group.columns}
+        while group := _side_by_side(_unused(weights, used), total, tolerance):
+            found.append(group)
+            used |= {c.name.raw for c in group.columns}
     return found
 
 
-def _unused(weights: list[Column], prefix: str, used: set[str]) -> list[Column]:
-    named = [c for c in weights if c.name.raw.startswith(prefix)]
-    return [c for c in named if c.name.raw not in used]
+def _summed(
+    group: list[Column], prefix: str, total: float, tolerance: float
+) -> Simplex | None:
+    """The columns as one mixture, where they are one."""
+    spans = [c.levels[-1] - c.levels[0] for c in group]
+    if sum(span > tolerance * total for span in spans) < 2:
+        return None
+    sums = np.sum([c.finite for c in group], axis=0)
+    worst = float(np.abs(sums / total - 1).max())
+    return Simplex(prefix, group, worst, total) if worst <= tolerance else None
+
+
+def _side_by_side(
+    weights: list[Column], total: float, tolerance: float
+) -> Simplex | None:
+    """The neighbouring columns whose sums are nearest to the total, of those the most:
+    a part of nothing belongs to its mixture.
+    """
+    if len(weights) < 2:
+        return None
+    sums = np.cumsum(
+        [np.zeros(len(weights[0].finite))] + [c.finite for c in weights], 0
+    )
+    best: Simplex | None = None
+    for first in range(len(weights) - 1):
+        ends = sums[first + 2 : first + 1 + MOST_PARTS] - sums[first]
+        worst = np.abs(ends / total - 1).max(axis=1)
+        for at in np.flatnonzero(worst <= tolerance):
+            group = weights[first : first + 2 + at]
+            mixture = _summed(group, "", total, tolerance)
+            if mixture is not None and (
+                best is None or _is_nearer(mixture, best)
+            ):
+                best = mixture
+    return best
+
+
+def _is_nearer(group: Simplex, best: Simplex) -> bool:
+    if abs(group.worst - best.worst) > ROUNDING:
+        return group.worst < best.worst
+    return len(group.columns) > len(best.columns)
+
+
+def _unused(weights: list[Column], used: set[str]) -> list[Column]:
+    return [c for c in weights if c.name.raw not in used]
 
 
 def _is_weight(column: Column, total: float) -> bool:
