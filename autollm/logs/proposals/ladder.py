@@ -120,7 +120,11 @@ class _Search:
         """Parameters: of several columns the one that goes with the compute."""
         found = self._sizes.named("params")
         found = found or self._sizes.written_as_sizes()[:1]
-        ladders = [c for c in found if self._sizes.is_ladder(c)]
+        ladders = []
+        for column in found:
+            is_free = not self._sizes.is_made_of_shapes(column)
+            if is_free and self._sizes.is_ladder(column):
+                ladders.append(column)
         if ladders:
             self._take("params", self._sizes.best(ladders), "by its name")
         elif not found and (

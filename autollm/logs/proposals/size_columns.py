@@ -84,13 +84,11 @@ class Sizes:
         levels = levels_of(values)
         if levels.n_levels < 2 or max(values) / min(values) < LEAST_SPAN:
             return False
-        if self._is_made_of_shapes(column):
-            return False
         return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(
             column
         )
 
-    def _is_made_of_shapes(self, size: Column) -> bool:
+    def is_made_of_shapes(self, size: Column) -> bool:
         """Whether widths, depths ... were swept freely, so that a count of parameters
         only follows from them: of two of them most combinations occur, as in no ladder.
         """

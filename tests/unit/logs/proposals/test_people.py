@@ -489,3 +489,55 @@ def test_propose__episode_reward_beside_diagnostics__is_the_objective(
     found = proposed(tmp_path, rows)
     assert found.mapping.objective.column == "ep_rew_mean"
     assert found.mapping.objective.direction == "max"
+
+
+def test_propose__shapes_of_about_one_size_at_each_of_three_lengths__tokens_are_the_ladder(
+    tmp_path,
+):
+    rows = []
+    for tokens, scale in ((6 * 10**8, 1.0), (2 * 10**9, 1.8), (6 * 10**9, 3.2)):
+        for depth, width in ((4, 768), (8, 576), (12, 448), (16, 384)):
+            width = int(64 * round(width * scale / 64))
+            for ratio in (2, 4):
+                params = int(12 * depth * width**2 * (0.5 + ratio / 8))
+                rows.append(
+                    {
+                        "n_layer": depth,
+                        "d_model": width,
+                        "ffn_mult": ratio,
+                        "params": params,
+                        "train_tokens": tokens,
+                        "val_bpb": loss(params, 1e-3) + 0.01 * depth,
+                    }
+                )
+    found = proposed(tmp_path, rows)
+    assert fidelity(found) == {"tokens": "train_tokens"}
+    assert {knob.column for knob in found.mapping.knobs} == {
+        "n_layer",
+        "d_model",
+        "ffn_mult",
+    }
+
+
+def test_propose__shares_in_percent_beside_other_numbers__are_one_mixture(
+    tmp_path,
+):
+    draw = random.Random(0)
+    rows = []
+    for size, tokens in (("60M", "1.2"), ("150M", "3.0"), ("300M", "6.0")):
+        for i in range(12):
+            web = draw.uniform(20, 70)
+            code = draw.uniform(5, 30)
+            row = {"name": f"mix{i}-{size}", "model": size}
+            row |= {"web %": f"{web:.1f}", "code %": f"{code:.1f}"}
+            row |= {"books %": f"{100 - web - code:.1f}"}
+            row |= {
+                "tokens (B)": tokens,
+                "val loss": 3 + web / 1e3,
+                "seed": i % 2,
+            }
+            rows.append(row)
+    found = proposed(tmp_path, rows)
+    (mixture,) = found.mapping.knobs
+    assert mixture.scale == "simplex"
+    assert list(mixture.columns) == ["web %", "code %", "books %"]
