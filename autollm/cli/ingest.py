@@ -147,8 +147,8 @@ def _tell(report: IngestReport, guesses: Sequence[Guess]) -> None:
     print(
         f"{report.n_files_new} new files, {again}{report.n_files_skipped} seen before, "
         f"{report.n_ignored} ignored: {report.n_runs} runs, "
-        f"{report.n_lines_read} of {report.n_lines} lines read (headers, settings and "
-        f"points are lines, too), {report.n_lines_quarantined} quarantined"
+        f"{report.n_lines_read} of {report.n_lines} lines of these files read, "
+        f"{report.n_lines_quarantined} quarantined"
     )
     if report.n_runs_seen or report.n_runs_changed:
         print(

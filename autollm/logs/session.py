@@ -27,6 +27,7 @@ from autollm.logs.lake.ledger import Ledger
 from autollm.logs.lake.raw_copies import raw_copies
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opening import archives
+from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.found import Found, find_files
 from autollm.logs.opening.opened import Opened, RawFile, head_of, plain_name
 from autollm.logs.opening.run_folders import RunFolder, claimed_folders
@@ -182,7 +183,11 @@ class Session:
 
     def _land_archive(self, raw: RawFile) -> None:
         found, n_new = raw.found, 0
-        for opened in raw.members():
+        readers = self._folder_readers()
+        for opened in units_of_archive(raw, readers):
+            if isinstance(opened, RunFolder):
+                self._land_folder(opened, readers)
+                continue
             if not opened.problem:
                 own_id = member_path_id(found.path_id, opened.name)
                 reader = self._member_reader(opened, own_id)

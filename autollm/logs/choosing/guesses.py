@@ -31,8 +31,8 @@ from autollm.logs.opening.opened import Opened
 from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
+    held_units,
     look_at_units,
-    members_of,
     read_unit,
     reader_of,
     shown_name,
@@ -206,7 +206,10 @@ class Guesser:
                 files = [f for f in files if not f.is_hidden]
                 folders += here
                 roots += [root] * bool(here)
-            self._add_files(tables, files, root, choice)
+            packed = self._add_files(tables, files, root, choice)
+            self._path_of |= {folder.path_id: path for folder in packed}
+            folders += packed
+            roots += [files[0].path if len(files) == 1 else root] * bool(packed)
         root = roots[0] if len(roots) == 1 else ""
         yield from self._tables_of_runs(folders, root, choice)
         yield from tables.values()
@@ -217,17 +220,24 @@ class Guesser:
         files: Sequence[Found],
         root: str,
         choice: MappingChoice,
-    ) -> None:
-        """The files below `root`, and members of archives, to those of their table."""
+    ) -> list[RunFolder]:
+        """The files below `root`, and members of archives, to those of their table; gives
+        the run folders that lie in archives.
+        """
+        folders = []
         for file in files:
             where = file.name if archives.is_archive(file.name) else root
             for unit in () if file.problem else self._units_of(file):
+                if isinstance(unit, RunFolder):
+                    folders.append(unit)
+                    continue
                 found = self._table_of(unit, choice)
                 if found is None:
                     continue
                 key, mapping = found
                 key = (where, mapping.source if mapping else "", *key)
                 tables.setdefault(key, (mapping, [], where))[1].append(unit)
+        return folders
 
     def _tables_of_runs(
         self, folders: Sequence[RunFolder], root: str, choice: MappingChoice
@@ -244,14 +254,14 @@ class Guesser:
             for table, where in tables_of_runs(runs, root, self._readers):
                 yield mapping, list(table), where
 
-    def _units_of(self, file: Found) -> Iterator[Found | Opened]:
-        """The file, or the members of an archive."""
+    def _units_of(self, file: Found) -> Iterator[Unit]:
+        """The file, or what an archive holds."""
         if not archives.is_archive(file.name):
             yield file
             return
         self._archives[file.name] = file
         try:
-            yield from members_of(file)
+            yield from held_units(file, self._readers)
         except OSError:
             return
 

@@ -16,11 +16,11 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from autollm.core.errors import RecordError
-from autollm.logs.opening.found import clean_name
+from autollm.logs.opening.found import clean_place
 
 SUFFIXES = (".tar.xz", ".tar.gz", ".tgz", ".tar", ".zip")
 MAX_FILE_BYTES = 256 * 2**20
@@ -46,11 +46,14 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Member:
-    """One regular member, or why it is not read."""
+    """One regular member, or why it is not read. `inside` is its path as it is spelt,
+    without parts that lead elsewhere.
+    """
 
     name: str
     data: bytes
     problem: str = ""
+    inside: str = ""
 
 
 def is_archive(name: str) -> bool:
@@ -81,9 +84,10 @@ def _zip_members(stream: IO[bytes], archive: str) -> Iterator[Member]:
     n_left = MAX_ARCHIVE_BYTES
     with zipfile.ZipFile(stream) as packed:
         for entry in packed.infolist():
-            name = f"{archive}!{_inner_name(entry.filename)}"
+            inside = _inside(entry.filename)
+            name = f"{archive}!{clean_place(inside)}"
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
-            if entry.is_dir() or is_link or _is_hidden(entry.filename):
+            if entry.is_dir() or is_link or _is_litter(inside):
                 continue
             with packed.open(entry) as member:
                 data = member.read(min(MAX_FILE_BYTES, n_left) + 1)
@@ -94,9 +98,9 @@ def _zip_members(stream: IO[bytes], archive: str) -> Iterator[Member]:
                 )
             if len(data) > MAX_FILE_BYTES:
                 problem = f"more than {MAX_FILE_BYTES} bytes. Fix: split it."
-                yield Member(name, b"", problem)
+                yield Member(name, b"", problem, inside)
             else:
-                yield Member(name, data)
+                yield Member(name, data, inside=inside)
 
 
 def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:
@@ -130,8 +134,8 @@ class _Tar:
                     if "size" in found:
                         raise RecordError("a member of more than 8 GiB")
                 continue
-            inner = long_name or _short_name(block)
-            name = f"{self._archive}!{_inner_name(inner)}"
+            inside = _inside(long_name or _short_name(block))
+            name = f"{self._archive}!{clean_place(inside)}"
             is_regular = kind in (b"0", b"\0", b"7")
             if kind == b"S":
                 self._skip_sparse_map(block)
@@ -140,8 +144,8 @@ class _Tar:
                 yield Member(
                     name, b"", "a sparse member: not read. Fix: unpack it."
                 )
-            elif is_regular and not _is_hidden(inner):
-                yield self._read(name, size)
+            elif is_regular and not _is_litter(inside):
+                yield replace(self._read(name, size), inside=inside)
             elif is_regular or kind not in b"123456":
                 self._skip(size)
             long_name, sparse = "", False
@@ -258,12 +262,14 @@ def _pax(data: bytes) -> dict[str, str]:
     return found
 
 
-def _is_hidden(name: str) -> bool:
-    """Whether a member is one that folders hide, too: `.DS_Store`, what macOS adds."""
-    parts = [part for part in name.split("/") if part not in (".", "..")]
-    return any(p.startswith(".") or p == "__MACOSX" for p in parts)
+def _is_litter(inside: str) -> bool:
+    """Whether a member is what macOS adds to archives."""
+    name = inside.rpartition("/")[2]
+    return inside.startswith("__MACOSX/") or name.startswith(
+        ("._", ".DS_Store")
+    )
 
 
-def _inner_name(name: str) -> str:
-    parts = [p for p in name.split("/") if p not in ("", ".", "..")]
-    return "/".join(clean_name(part) for part in parts)
+def _inside(name: str) -> str:
+    parts = name.replace("\0", "").split("/")
+    return "/".join(p for p in parts if p not in ("", ".", ".."))

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autollm.core.files import filesystem_of, is_local, local_path
 from autollm.core.records import content_hash
@@ -29,7 +29,8 @@ class Found:
 
     `inside` is the path below the folder that was asked for, as it is spelt there.
     `path_id` names the path without telling it: 8 hex digits of the folder, 8 of the
-    name; a raw copy in the lake has that of the file it was copied from.
+    name; a raw copy in the lake has that of the file it was copied from. `data` are the
+    bytes of a member of an archive, which lie nowhere else.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Found:
     name: str
     problem: str = ""
     said_path_id: str = ""
+    data: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def folder_id(self) -> str:

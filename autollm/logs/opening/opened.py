@@ -14,7 +14,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any
 
@@ -37,8 +37,9 @@ _CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Opened:
-    """One log or table. `name` is `file` or `archive!member`; `problem` says why it is
-    not read. `data` holds its bytes, or `fs` and `path` say where they lie.
+    """One log or table. `name` is `file` or `archive!member`, `inside` a member's path as
+    it is spelt; `problem` says why it is not read. `data` holds its bytes, or `fs` and
+    `path` say where they lie.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Opened:
     path: str = ""
     codec: str | None = None
     problem: str = ""
+    inside: str = ""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -89,9 +91,12 @@ class RawFile:
 
     def __init__(self, found: Found):
         self.found = found
+        self._data: bytes | None = found.data
+        if found.data is not None:
+            self._fs, self._path, self.n_bytes = None, "", len(found.data)
+            return
         self._fs, self._path = _filesystem(found.path)
         self.n_bytes = _size(self._fs, self._path)
-        self._data: bytes | None = None
         with self._open() as stream:
             if self.n_bytes <= SMALL_BYTES:
                 self._data = stream.read(self.n_bytes)
@@ -197,7 +202,7 @@ class RawFile:
             else:
                 stream = stack.enter_context(self._fs.open(self._path, "rb"))
             for member in archives.members_of(stream, self.found.name):
-                yield _member(member)
+                yield replace(_member(member), inside=member.inside)
 
 
 def _member(member: archives.Member) -> Opened:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers, readers_of
+from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.archives import is_archive
 from autollm.logs.opening.found import Found, clean_place, find_files
 from autollm.logs.opening.opened import Opened, RawFile, head_of
@@ -28,6 +29,7 @@ KNOWN_FORMATS = (
 )
 MOST_UNITS = 2_000
 """Files or run folders of one folder that are looked at."""
+MOST_MEMBERS = 20_000
 MOST_MEMBER_BYTES = 256 * 2**20
 """Of an archive's members, which are held in memory."""
 
@@ -70,7 +72,10 @@ def look_at(path: str, home: str = "") -> Looked:
     rest: Sequence[Found | Opened] = files
     root, folders = path, []
     if not is_folder and is_archive(files[0].name):
-        root, rest = files[0].name, _members(files[0])
+        root = files[0].path
+        held = _held(files[0], readers)
+        folders = [unit for unit in held if isinstance(unit, RunFolder)]
+        rest = [unit for unit in held if isinstance(unit, Opened)]
     elif not is_folder:
         return look_at_units(files, readers, files[0].path)
     elif files:
@@ -136,25 +141,31 @@ def look_at_units(
     return looked
 
 
-def members_of(found: Found) -> Iterator[Opened]:
-    """The members of an archive that can be read, as many as are looked at, and no more
-    than MOST_MEMBER_BYTES of them.
+def held_units(
+    archive: Found, readers: Readers
+) -> Iterator[RunFolder | Opened]:
+    """The run folders and members of an archive that can be read, as many as are looked
+    at, and no more than MOST_MEMBER_BYTES of them.
 
     Raises:
         OSError: the archive cannot be opened.
     """
-    n_bytes = 0
-    for number, member in enumerate(RawFile(found).members(), start=1):
-        n_bytes += member.n_bytes
-        if number > MOST_UNITS or n_bytes > MOST_MEMBER_BYTES:
+    n_bytes = n_members = 0
+    for unit in units_of_archive(RawFile(archive), readers.folders):
+        if isinstance(unit, RunFolder):
+            sizes = [len(file.data or b"") for file in unit.files.values()]
+        else:
+            sizes = [unit.n_bytes]
+        n_bytes, n_members = n_bytes + sum(sizes), n_members + len(sizes)
+        if n_members > MOST_MEMBERS or n_bytes > MOST_MEMBER_BYTES:
             return
-        if not member.problem:
-            yield member
+        if isinstance(unit, RunFolder) or not unit.problem:
+            yield unit
 
 
-def _members(archive: Found) -> list[Opened]:
+def _held(archive: Found, readers: Readers) -> list[RunFolder | Opened]:
     try:
-        return list(members_of(archive))
+        return list(held_units(archive, readers))
     except OSError as error:
         raise MappingError(f"{archive.name}: {error}") from None
 
