@@ -7,7 +7,7 @@ every row is used or set aside.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -177,14 +177,7 @@ class JoinedRows:
         partner_rows = self._rows.take(pa.array(partners, pa.int64()))
         for name in taken:
             found = found.append_column(name, partner_rows[name])
-        return Relation(
-            relation.format,
-            found,
-            roles=relation.roles,
-            bad=tuple(bad),
-            n_lines=relation.n_lines,
-            notes=relation.notes,
-        )
+        return replace(relation, runs=found, bad=tuple(bad))
 
     def finish(self, main: str) -> Relation:
         """The account of this file's lines, once `main` has been read: a row that

@@ -34,15 +34,19 @@ from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.pairs import Held, JoinedRows, Waiting
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
-    BadLines,
     FileReader,
     FolderReader,
     OpenedFolder,
     Relation,
 )
 from autollm.logs.reporting import report_of
-from autollm.logs.tables.blocks import HEAD_BYTES, whole_file
-from autollm.logs.taking import Taking, folder_relations, relations_of
+from autollm.logs.tables.blocks import HEAD_BYTES
+from autollm.logs.taking import (
+    Taking,
+    folder_relations,
+    refused_whole,
+    relations_of,
+)
 from autollm.logs.units import Unit, member_path_id
 
 NO_READER = "no reader knows its format"
@@ -279,14 +283,8 @@ class Session:
         reading = self._reading(unit, mapping)
         if unit.kind == "file" and unit.raw is not None:
             unit.raw.keep(self._bronze.fs, self._bronze.root)
-        bad = (BadLines(0, 0, reason, ""),)
-        is_text = reading.format in ("csv", "jsonl", RUN_LOG)
-        if is_text and not unit.opened.problem and unit.opened.n_bytes:
-            with unit.opened.open() as stream:
-                account = whole_file(stream, reason)
-            bad = tuple(account.bad)
-            reading.n_lines = account.n_lines
-        self._landing.set_aside(reading, list(bad))
+        refused = refused_whole(unit.opened, reading.format, reason)
+        self._landing.add(reading, refused)
         self._finish(reading)
 
     def _hold(

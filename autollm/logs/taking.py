@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from autollm.logs.ingest_report import SHOWN
 from autollm.logs.lake.bronze_tables import Batch
 from autollm.logs.lake.points import WaitingPoints
 from autollm.logs.mapped.header_check import check_columns
-from autollm.logs.opening.opened import plain_name
+from autollm.logs.opening.opened import Opened, plain_name
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
@@ -30,8 +31,11 @@ from autollm.logs.relation import (
     OpenedFolder,
     Relation,
 )
+from autollm.logs.tables.blocks import whole_file
 from autollm.logs.units import Unit
 
+TEXTS = ("csv", "jsonl", RUN_LOG)
+"""Formats of which every line is accounted for."""
 SAY_EVERY_S = 10.0
 """How often a long file says how far it is."""
 
@@ -132,25 +136,33 @@ def _with_constants(relation: Relation, constants: dict[str, Any]) -> Relation:
         rows = rows.append_column(
             name, pa.repeat(pa.scalar(value), rows.num_rows)
         )
-    return Relation(
-        relation.format,
-        rows,
-        relation.points,
-        relation.key,
-        relation.roles,
-        relation.bad,
-        relation.n_lines,
-    )
+    return replace(relation, runs=rows)
 
 
 def relations_of(unit: Unit) -> Iterator[Relation]:
     """What a file's reader makes of it; a file that it refuses is one bad entry."""
+    n_lines = 0
     try:
         for relation in unit.reader.read(unit.opened):
+            n_lines += relation.n_lines
             is_table = relation.format in TABLES
             yield recognized(relation) if is_table else relation
     except (RecordError, OSError, pa.ArrowException) as error:
-        yield _refused(unit.reader.format, error)
+        file_format = unit.reader.format
+        if n_lines:
+            yield _refused(file_format, error)
+        else:
+            yield refused_whole(unit.opened, file_format, str(error))
+
+
+def refused_whole(opened: Opened, file_format: str, reason: str) -> Relation:
+    """A file of which nothing is read: the lines of a text as one bad entry."""
+    if opened.problem or not opened.n_bytes or file_format not in TEXTS:
+        return _refused(file_format, reason)
+    with opened.open() as stream:
+        account = whole_file(stream, reason)
+    bad = tuple(account.bad)
+    return Relation(file_format, pa.table({}), bad=bad, n_lines=account.n_lines)
 
 
 def folder_relations(
@@ -163,6 +175,6 @@ def folder_relations(
         yield _refused(reader.format, error)
 
 
-def _refused(file_format: str, error: Exception) -> Relation:
+def _refused(file_format: str, error: object) -> Relation:
     bad = (BadLines(0, 0, str(error), ""),)
     return Relation(file_format, pa.table({}), bad=bad)

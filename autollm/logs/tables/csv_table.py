@@ -32,7 +32,6 @@ from autollm.logs.tables.blocks import (
     binary_problem,
     blocks_of,
     parsed,
-    whole_file,
 )
 from autollm.logs.tables.columns import repeated
 from autollm.logs.tables.dialect import (
@@ -58,21 +57,10 @@ class CsvTable:
         return name.endswith(SUFFIXES)
 
     def read(self, opened: OpenedFile) -> Iterator[Relation]:
-        """See `FileReader.read`. A file that has no usable header is one bad entry."""
+        """See `FileReader.read`."""
         with opened.open() as stream:
             head = stream.read(HEAD_BYTES)
-        try:
-            dialect = self._dialect(head)
-        except RecordError as error:
-            with opened.open() as stream:
-                account = whole_file(stream, str(error))
-            yield Relation(
-                self.format,
-                _empty(),
-                bad=tuple(account.bad),
-                n_lines=account.n_lines,
-            )
-            return
+        dialect = self._dialect(head)
         if dialect is None:
             yield Relation(self.format, _empty(), n_lines=head.count(b"\n"))
             return
@@ -237,7 +225,7 @@ class _Rows:
                 first = self._pending[0][0]
                 self._pending = []
                 return [(first, joined)]
-            alone = self._alone(line)
+            alone = self._right(line)
             if alone is None and len(self._pending) < MAX_CELL_LINES:
                 self._pending.append((number, line))
                 return []
@@ -298,9 +286,6 @@ class _Rows:
             return None
         text = b"\n".join([*(part for _, part in self._pending), line])
         return self._right(text)
-
-    def _alone(self, line: bytes) -> list[str] | None:
-        return self._right(line)
 
     def _right(self, data: bytes) -> list[str] | None:
         """The cells where there are as many as in the header."""

@@ -32,7 +32,6 @@ from autollm.logs.tables.blocks import (
     binary_problem,
     blocks_of,
     parsed,
-    whole_file,
 )
 from autollm.logs.tables.columns import repeated, stack, table_of
 
@@ -58,11 +57,9 @@ class JsonTable:
             problem = binary_problem(
                 stream.read(HEAD_BYTES), "a table of JSON lines"
             )
+        if problem:
+            raise RecordError(problem)
         with opened.open() as stream:
-            if problem:
-                account = whole_file(stream, problem)
-                yield _relation([], account, opened.name)
-                return
             for block, parts in ahead(blocks_of(stream), _parts):
                 account = Account(block.n_lines)
                 tables = []
@@ -173,20 +170,9 @@ def depth_of(data: bytes) -> int:
 
 def _with_texts(data: bytes, table: pa.Table) -> pa.Table:
     """The table anew with texts kept as texts where Arrow took them for times."""
-    if not any(_holds_time(field.type) for field in table.schema):
-        return table
     fields = [pa.field(f.name, _as_text(f.type)) for f in table.schema]
-    return read_block(data, pa.schema(fields))
-
-
-def _holds_time(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(
-            _holds_time(kind.field(i).type) for i in range(kind.num_fields)
-        )
-    if pa.types.is_list(kind):
-        return _holds_time(kind.value_type)
-    return pa.types.is_temporal(kind)
+    schema = pa.schema(fields)
+    return table if schema == table.schema else read_block(data, schema)
 
 
 def _as_text(kind: pa.DataType) -> pa.DataType:

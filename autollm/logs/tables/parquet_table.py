@@ -49,13 +49,11 @@ class ParquetTable:
             try:
                 file = pq.ParquetFile(_seekable(stream, opened.n_bytes))
                 columns = _checked(file)
+            except RecordError:
+                raise
             except _BROKEN as error:
-                reason = str(error)
-                if not isinstance(error, RecordError):
-                    reason = f"not a readable Parquet file: {error}"
-                bad = (BadLines(0, 0, reason, ""),)
-                yield Relation(self.format, pa.table({}), bad=bad)
-                return
+                reason = f"not a readable Parquet file: {error}"
+                raise RecordError(reason) from None
             yield from _groups(file, columns, opened.name)
 
 

@@ -63,6 +63,7 @@ N_LINES_COLUMN = "_n_lines"
 NO_END = (
     "no end record: the run is in flight, was killed, or its log was cut short"
 )
+_NO_HEADER = "no header line of schema autollm.run/1."
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NULL_METRIC = re.compile(rb'"metrics":\s*\{[^{}]*:\s*null')
 _MAX_INT64 = 2**63
@@ -113,21 +114,21 @@ class _Log:
         self._account = Account()
         self._n_lines = self._n_bad = 0
         self._points: list[pa.Table] = []
-        self._first = b""
-        self._problem = ""
 
     def take(self, block: Block, parts: Parts) -> Relation | None:
         """Read a block; a relation of what came before, where it is worth a chunk.
         `parts` are its steps as tables, and what is to be cut line by line.
+
+        Raises:
+            RecordError: the first block holds no header.
         """
         chunk = self._chunk() if self._points else None
-        self._first = self._first or block.data[:2000]
         self._account.n_lines += block.n_lines
         if not self._n_lines:
-            self._problem = binary_problem(block.data, "a raw log")
+            problem = binary_problem(block.data, "a raw log")
+            if problem:
+                raise RecordError(problem)
         self._n_lines += block.n_lines
-        if self._problem:
-            return chunk
         for part, steps in parts:
             is_open = self._header is not None and self._end is None
             if steps is None or not is_open:
@@ -141,7 +142,7 @@ class _Log:
                 if self._account.bad
                 else "blank lines"
             )
-            self._problem = f"no header line of schema autollm.run/1. First problem: {first}"
+            raise RecordError(f"{_NO_HEADER} First problem: {first}")
         return chunk
 
     def _chunk(self) -> Relation:
@@ -159,22 +160,13 @@ class _Log:
         )
 
     def finish(self) -> Relation:
-        """What is left, with the run."""
+        """What is left, with the run.
+
+        Raises:
+            RecordError: there is no header.
+        """
         if self._header is None:
-            reason = self._problem or (
-                "no header line of schema autollm.run/1. First problem: the file is "
-                "empty"
-            )
-            quoted = Account()
-            quoted.set_aside(
-                min(1, self._n_lines), reason, self._first, self._n_lines
-            )
-            return Relation(
-                RUN_LOG,
-                pa.table({}),
-                bad=tuple(quoted.bad),
-                n_lines=self._n_lines,
-            )
+            raise RecordError(f"{_NO_HEADER} First problem: the file is empty")
         points = pa.concat_tables([*self._points, CODED_POINTS.empty_table()])
         bad: tuple[BadLines, ...] = tuple(self._account.bad)
         row = self._row()

@@ -13,11 +13,14 @@ import pyarrow as pa
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.mapped.mapper import Mapper
+from autollm.logs.opening.opened import Opened
 from autollm.logs.relation import BadLines, Relation
 from autollm.logs.tables.csv_table import CsvTable
 from autollm.logs.tables.json_table import JsonTable
 from autollm.logs.tables.parquet_table import ParquetTable
 from autollm.logs.tables.run_log import RunLog
+from autollm.logs.taking import relations_of
+from autollm.logs.units import Unit
 
 TABLES = {
     "csv": CsvTable(),
@@ -66,7 +69,9 @@ def relations(
     file_format: str, data: bytes, name: str = "t.csv"
 ) -> list[Relation]:
     """What the reader of a format makes of bytes."""
-    return list(TABLES[file_format].read(Bytes(name, data)))
+    opened = Opened(name, "", len(data), data)
+    unit = Unit(opened, None, "file", "", "", TABLES[file_format])
+    return list(relations_of(unit))
 
 
 def read(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.values import numbers_of, style_of
-from autollm.logs.tables.csv_table import CsvTable
+from tests.unit.logs.mapped_rows import relations
 from tests.unit.logs.readers.opened import Opened
 
 ROWS = [
@@ -25,7 +25,7 @@ def cells_of(data, name="t.csv"):
     rows = []
     bad = []
     n_lines = 0
-    for relation in CsvTable().read(Opened(name, data)):
+    for relation in relations("csv", data, name):
         rows += relation.runs.to_pylist()
         bad += relation.bad
         n_lines += relation.n_lines
