@@ -29,6 +29,7 @@ from autollm.logs.lake.points import (
     bronze_points,
 )
 from autollm.logs.mapped.mapper import Mapper, refused
+from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.reading import MAX_TEXT, quote
 from autollm.logs.relation import BadLines, Relation
 from autollm.logs.source_checks import SourceChecks
@@ -109,6 +110,7 @@ class Landing:
 
     def __init__(self, batch: Batch, mapper: Mapper, ledger: Ledger):
         self._batch, self._mapper, self._ledger = batch, mapper, ledger
+        self._beside = mapper.connection.cursor()  # of the thread that writes
         self._queue: list[tuple[Reading, Relation]] = []
         self._n_waiting = self._n_bytes = 0
         self._spaces: set[tuple[str, str, str, str]] = set()
@@ -194,7 +196,7 @@ class Landing:
         if not rows.num_rows:
             return
         chosen = raw.take(rows["row_"])
-        texts = self._mapper.raw_json(chosen).cast(pa.string())
+        texts = raw_json(chosen, self._mapper.connection).cast(pa.string())
         cells = [rows[n].to_pylist() for n in ("line", "n_lines", "reason")]
         by_reading: dict[int, list[BadLines]] = {}
         for reading, text, *said in zip(
@@ -226,7 +228,7 @@ class Landing:
 
         def completed(table: pa.Table) -> pa.Table:
             cells = raw if is_all else raw.take(runs["row_"])
-            texts = self._mapper.raw_json(cells)
+            texts = raw_json(cells, self._beside)
             return table.append_column("header_json", texts)
 
         self._batch.tables["runs"].add(runs.select(here), completed, raw.nbytes)

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
-from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part
 from autollm.logs.mapped.sheet import Sheet, cleaned, one_piece
@@ -91,10 +90,6 @@ class Mapper:
             ) from None
         finally:
             self.connection.unregister("sheet")
-
-    def raw_json(self, raw: pa.Table) -> pa.Array | pa.ChunkedArray:
-        """The rows of a relation as they were logged; may be asked in any thread."""
-        return raw_json(raw, self.connection.cursor())
 
 
 def refused(runs: pa.Table, reason: str) -> pa.Table:

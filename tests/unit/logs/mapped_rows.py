@@ -13,6 +13,7 @@ import pyarrow as pa
 from autollm.core.mapping import RUN_LOG, Mapping
 from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.mapped.mapper import Mapper
+from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.opening.opened import Opened
 from autollm.logs.relation import BadLines, Relation
 from autollm.logs.tables.csv_table import CsvTable
@@ -99,10 +100,10 @@ def read(
         if not found.runs:
             check_columns(mapping, relation, relation.runs.column_names)
         mapped = _MAPPER.map(relation, mapping, styles)
-        logged = _MAPPER.raw_json(relation.runs.take(mapped.runs["row_"]))
+        logged = _raw(relation.runs, mapped.runs)
         runs = mapped.runs.append_column("header_json", logged)
         found.runs += runs.to_pylist()
-        logged = _MAPPER.raw_json(relation.runs.take(mapped.bad["row_"]))
+        logged = _raw(relation.runs, mapped.bad)
         for row, text in zip(
             mapped.bad.to_pylist(), logged.to_pylist(), strict=True
         ):
@@ -110,6 +111,10 @@ def read(
             found.bad.append(bad)
     found.bad.sort(key=lambda part: part.line)
     return found
+
+
+def _raw(runs: pa.Table, rows: pa.Table) -> pa.ChunkedArray:
+    return raw_json(runs.take(rows["row_"]), _MAPPER.connection)
 
 
 def map_row(mapping: Mapping, values: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from autollm.core.mapping import parse_mapping
 from autollm.logs.mapped.mapper import Mapper
+from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.sheet import cleaned, one_piece
 from autollm.logs.relation import Relation
 from tests.unit.logs.landed import land_bytes
@@ -27,13 +28,13 @@ TEXTS = st.one_of(
 )
 
 
-def raw_json(columns):
+def raw_rows(columns):
     """The rows of a table as they were logged, parsed."""
     table = pa.table(columns)
     n_rows = table.num_rows
     table = table.append_column("_line", pa.array(range(n_rows), pa.int64()))
     table = table.append_column("_file", pa.repeat(pa.scalar("t"), n_rows))
-    texts = MAPPER.raw_json(table).to_pylist()
+    texts = raw_json(table, MAPPER.connection).to_pylist()
     for text in texts:
         assert list(json.loads(text)) == sorted(json.loads(text))
     return [json.loads(text) for text in texts]
@@ -46,7 +47,7 @@ def raw_json(columns):
     other=st.lists(TEXTS, min_size=2, max_size=2),
 )
 def test_header_json__any_texts__come_back_as_they_were_logged(cells, other):
-    found = raw_json(
+    found = raw_rows(
         {
             "note": pa.array(cells, pa.string()),
             "host": pa.array(other, pa.string()),
@@ -63,7 +64,7 @@ def test_header_json__any_texts__come_back_as_they_were_logged(cells, other):
 def test_header_json__any_floats__stay_numbers_and_what_is_not_finite_is_text(
     cells,
 ):
-    found = raw_json({"x": pa.array(cells, pa.float64())})
+    found = raw_rows({"x": pa.array(cells, pa.float64())})
     for row, cell in zip(found, cells, strict=True):
         if cell is None or math.isfinite(cell):
             assert row["x"] == cell
@@ -82,28 +83,28 @@ def test_header_json__any_floats__stay_numbers_and_what_is_not_finite_is_text(
     ],
 )
 def test_header_json__other_kinds__keep_their_type(cells, kind):
-    found = raw_json({"x": pa.array(cells, kind)})
+    found = raw_rows({"x": pa.array(cells, kind)})
     assert [row["x"] for row in found] == cells
     assert [type(row["x"]) for row in found] == [type(cell) for cell in cells]
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "ä", "a\tb", "a'b", "{}", " "])
 def test_header_json__odd_column_name__is_its_key(name):
-    (row,) = raw_json({name: pa.array(["x"])})
+    (row,) = raw_rows({name: pa.array(["x"])})
     assert row[name] == "x"
 
 
 def test_header_json__column_in_pieces_and_a_part_of_a_table__is_one_text_a_row():
     whole = pa.chunked_array([["a", "b"], ["c"], [], ["d", "é"]], pa.string())
-    found = raw_json({"x": whole.slice(1, 4)})
+    found = raw_rows({"x": whole.slice(1, 4)})
     assert [row["x"] for row in found] == ["b", "c", "d", "é"]
     one = pa.chunked_array([pa.array(["a", 'q"', "c", "d"]).slice(2, 2)])
-    assert [row["x"] for row in raw_json({"x": one})] == ["c", "d"]
+    assert [row["x"] for row in raw_rows({"x": one})] == ["c", "d"]
 
 
 def test_header_json__thousand_columns__hold_every_cell():
     columns = {f"c{i}": pa.array([f"{i}", None]) for i in range(1000)}
-    first, second = raw_json(columns)
+    first, second = raw_rows(columns)
     assert first["c999"] == "999" and second["c999"] is None
     assert len(first) == 1000
 
