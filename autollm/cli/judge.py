@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 QUICK_QUESTIONS = 2
 """Questions of a source: enough to see that everything works."""
 PARTS = ("decision", "future", "reading", "plan")
+BY_NAME = ("trained",)
+"""Parts that run where they are named alone: hours, where the others take minutes."""
 SOURCES_HELP = (
     "Sources to judge on, NAME or NAME=PATH; repeat it. By default the lab's recorded "
     "ladders, and the public tables of AUTOLLM_DATA_DIR."
@@ -43,7 +45,10 @@ def judge(
     ] = 10,
     parts: Annotated[
         str,
-        typer.Option(help=f"Of the table, with commas: {', '.join(PARTS)}."),
+        typer.Option(
+            help=f"Of the table, with commas: {', '.join(PARTS)}; and "
+            f"{BY_NAME[0]}: picks of the lab's questions are trained."
+        ),
     ] = ",".join(PARTS),
     quick: Annotated[
         bool,
@@ -89,8 +94,8 @@ def _parts(text: str) -> list[str]:
 
     wanted = split(text)
     for part in wanted:
-        if part not in PARTS:
-            raise UnknownNameError("part of the judge", part, PARTS)
+        if part not in RUN:
+            raise UnknownNameError("part of the judge", part, RUN)
     return wanted
 
 
@@ -209,9 +214,41 @@ def _plan(
     return spending_lines(each), {f"{one.share:g}": one.runs for one in each}
 
 
+def _trained(
+    questions: list[HiddenExperiment],
+    policies: list[str],
+    seeds: int,
+    records: Records,
+) -> tuple[list[str], dict[str, Any]]:
+    from autollm.advisor.judged.answers import answer_all
+    from autollm.advisor.judged.results import (
+        best_others,
+        comparison,
+        decision,
+    )
+    from autollm.advisor.judged.results_markdown import trained_lines
+    from autollm.core.places import resolve
+    from autollm.lab.live import LiveLab
+    from autollm.stages.trained_picks import trained_answers
+
+    answers = answer_all(questions, policies, seeds, records)
+    measured = [a for a in answers if not a["surrogate"]]
+    names = best_others(decision(measured))
+    places = resolve(records.home)
+    logs = places.local / "reports" / "advice_judge" / "trained"
+    lab = LiveLab(logs, places.lab, places.locks / "live")
+    told = trained_answers(measured, questions, names, lab)
+    if not told:
+        return ["Every pick of the lab's questions was recorded."], {}
+    by_row = comparison(told, names, "latent_regret")
+    trained = comparison(told, names, "trained_regret")
+    return trained_lines(told, by_row, trained), _means(trained)
+
+
 RUN = {
     "decision": _decision,
     "future": _future,
     "reading": _reading,
     "plan": _plan,
+    "trained": _trained,
 }

@@ -165,7 +165,7 @@ def _facts(
     hidden = drawn.hidden
     loss = drawn.losses
     knobs = [asdict(optimum) for optimum in optima(drawn, found)]
-    laws = [asdict(law) for law in exponents(found)]
+    laws = [asdict(law) for law in exponents(drawn, found)]
     facts: dict[str, Any] = {
         "source": hidden.table.source,
         "table": hidden.table.name,

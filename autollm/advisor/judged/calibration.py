@@ -10,6 +10,7 @@ Invariant: a source's own outcomes set no width that it is scored with.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -162,10 +163,12 @@ class Class:
     came: float
 
 
-def reliability(chances: Sequence[Chance]) -> list[Class]:
-    """By class of EDGES; empty classes are left out."""
+def reliability(
+    chances: Sequence[Chance], edges: Sequence[float] = EDGES
+) -> list[Class]:
+    """By class between `edges`; empty classes are left out."""
     found = []
-    for low, high in zip((0.0, *EDGES), (*EDGES, 1.0), strict=True):
+    for low, high in itertools.pairwise((0.0, *edges, 1.0)):
         here = [
             c for c in chances if low <= c.told < high or c.told == high == 1
         ]

@@ -20,7 +20,7 @@ import numpy as np
 from autollm.advisor.judged.questions import CHEAPER
 from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.sources import Table
-from autollm.advisor.laws import ladder_of
+from autollm.advisor.laws import Ladder, Law, knob_laws, ladder_of
 from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.response import Response, fit_response
 from autollm.advisor.study import rows_of
@@ -82,6 +82,23 @@ def forecasts_of(
 def responses_of(table: Table) -> Response:
     """The responses of all experiments of a table, fitted together."""
     return response_through(table, range(len(table.whole.table.experiments)))
+
+
+@lru_cache(maxsize=64)
+def laws_of(
+    table: Table, target: int, axes: tuple[str, ...]
+) -> tuple[Law, ...]:
+    """The laws of knobs through all experiments of a table, along the axes that a
+    ladder has told apart, relative to one of them.
+    """
+    experiments = table.whole.table.experiments
+    names = list(experiments[target].fidelity)
+    away = np.array([e.z for e in experiments]) - experiments[target].z
+    flops = np.array([e.compute_flops for e in experiments])
+    columns = {name: away[:, j] for j, name in enumerate(names)}
+    columns["compute"] = np.log2(flops / flops[target])
+    together = np.column_stack([columns[name] for name in axes])
+    return knob_laws(responses_of(table), Ladder(axes, together))[0]
 
 
 def ahead(table: Table) -> list[FutureForecast]:

@@ -18,7 +18,7 @@ import numpy as np
 from autollm.advisor.answer import Interval
 from autollm.advisor.decide import chance_of_best
 from autollm.advisor.judged.questions import DrawnQuestion
-from autollm.advisor.laws import Law, Trend, ladder_of
+from autollm.advisor.laws import Trend, ladder_of
 from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.recommend import explore
 from autollm.advisor.response import Rows, fit_response
@@ -215,9 +215,45 @@ def _optimum(
     )
 
 
-def exponents(found: Study) -> list[Law]:
-    """The laws that carry a number."""
-    return [law for law in found.laws if law.exponent is not None]
+@dataclass(frozen=True)
+class Exponent:
+    """A knob's law as the evidence has it, and as all levels have it, the hidden ones
+    too: natural units per octave of `per`, with 90 % intervals and verdicts.
+    """
+
+    knob: str
+    per: str
+    exponent: float
+    low: float
+    high: float
+    verdict: str
+    fitted: float
+    fitted_low: float
+    fitted_high: float
+    fitted_verdict: str
+
+
+def exponents(drawn: DrawnQuestion, found: Study) -> list[Exponent]:
+    """Laws that carry a number both times."""
+    from autollm.advisor.judged.future import laws_of
+
+    hidden = drawn.hidden
+    axes = found.ladder.names
+    every = laws_of(hidden.table, hidden.target, axes) if axes else ()
+    whole = {(law.knob, law.per): law for law in every}
+    listed = []
+    for law in found.laws:
+        fitted = whole.get((law.knob, law.per))
+        if fitted is not None and None not in (law.exponent, fitted.exponent):
+            here = law.exponent, law.low, law.high, law.verdict
+            there = (
+                fitted.exponent,
+                fitted.low,
+                fitted.high,
+                fitted.verdict,
+            )
+            listed.append(Exponent(law.knob, law.per, *here, *there))
+    return listed
 
 
 N_RESAMPLES = 20

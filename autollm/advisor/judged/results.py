@@ -69,8 +69,8 @@ def decision(answers: Answers) -> Decision:
     """
     every = everywhere(answers)
     names = [ADVISOR, *sorted(every - {ADVISOR})]
-    latent = compare(_scores(answers, names, "latent_regret"), names, ADVISOR)
-    realised = compare(_scores(answers, names, "regret"), names, ADVISOR)
+    latent = comparison(answers, names, "latent_regret")
+    realised = comparison(answers, names, "regret")
     questions: dict[str, set[str]] = {}
     nearer: set[str] = set()
     played: dict[str, set[str]] = {}
@@ -102,6 +102,24 @@ def decision(answers: Answers) -> Decision:
         failures,
         len(seeds),
     )
+
+
+def comparison(
+    answers: Answers, names: Sequence[str], field: str
+) -> Comparison:
+    """The advice against the others by one field of their picks."""
+    return compare(_scores(answers, names, field), names, ADVISOR)
+
+
+BEST = 3
+"""Policies beside which the advice's picks are trained."""
+
+
+def best_others(found: Decision) -> list[str]:
+    """The advice, and the BEST policies of a decision."""
+    means = found.latent.means
+    others = [name for name in found.latent.names if name != ADVISOR]
+    return [ADVISOR, *sorted(others, key=lambda n: means[n].mean)[:BEST]]
 
 
 def everywhere(answers: Answers) -> set[str]:
@@ -153,10 +171,21 @@ class Intervals:
 
 
 @dataclass(frozen=True)
+class Chances:
+    """Probabilities of one kind: by class at all picks, and together at the picks of
+    each contender, with the Brier skill over the base rate.
+    """
+
+    classes: list[Class]
+    by_contender: dict[str, tuple[Class, float | None]]
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Intervals and probabilities. at_picks: contender -> intervals of the outcome and
     of the regret. constant, bootstrap: the same questions with other widths, and the
-    difference in score, ours - theirs. by_distance: (from, to) -> coverage.
+    difference in score, ours - theirs. by_distance: (from, to) -> coverage. verdicts:
+    (told, of all levels) -> how many laws.
     """
 
     outcome: dict[str, Intervals]
@@ -164,9 +193,11 @@ class Calibration:
     constant: tuple[Intervals, Estimate] | None
     bootstrap: tuple[Intervals, Estimate, Intervals] | None
     by_distance: dict[tuple[float, float], Intervals]
-    p_diverge: tuple[list[Class], float | None]
-    p_best: tuple[list[Class], float | None]
+    p_diverge: Chances
+    p_best: Chances
     optimum: Intervals | None
+    exponent: Intervals | None
+    verdicts: dict[tuple[str, str], int]
 
 
 def calibration(
@@ -180,18 +211,17 @@ def calibration(
         outcome |= _kind(name, outcomes(answers, name))
         regret |= _kind(name, regrets(answers, name))
     ours = outcomes(answers, ADVISOR)
-    every = [pick for name in names for pick in chances(answers, name)]
-    diverge = [c for kind, c in every if kind == "p_diverge"]
-    best = [c for kind, c in every if kind == "p_best"]
     return Calibration(
         outcome,
         regret,
         _against_constant(ours),
         _against_bootstrap(answers, bootstraps),
         _by_distance(answers),
-        (reliability(diverge), brier_skill(diverge)),
-        (reliability(best), brier_skill(best)),
+        chances_of(answers, names, "p_diverge", "diverged"),
+        chances_of(answers, names, "p_best", "is_best"),
         _intervals(optimum_forecasts(answers)),
+        _intervals(exponent_forecasts(answers)),
+        verdicts(answers),
     )
 
 
@@ -261,20 +291,60 @@ def regrets(
     return found
 
 
+def chances_of(
+    answers: Answers, names: Sequence[str], told: str, happened: str
+) -> Chances:
+    """Probabilities `told` at all contenders' picks, against what `happened`."""
+    every: list[Chance] = []
+    by_contender = {}
+    for name in names:
+        mine = chances(answers, name, told, happened)
+        every += mine
+        if mine:
+            (whole,) = reliability(mine, edges=())
+            by_contender[name] = whole, brier_skill(mine)
+    return Chances(reliability(every), by_contender)
+
+
 def chances(
-    answers: Iterable[Answer],
-    name: str,
-) -> list[tuple[str, Chance]]:
-    """Probabilities at a contender's picks, by kind."""
+    answers: Iterable[Answer], name: str, told: str, happened: str
+) -> list[Chance]:
+    """Probabilities `told` at a contender's picks, and whether they `happened`."""
     found = []
     for answer in answers:
         pick = answer["picks"][name]
-        where = answer["source"], answer["question"]
-        came = {"p_diverge": pick["diverged"], "p_best": pick["is_best"]}
-        for kind, happened in came.items():
-            if pick[kind] is not None and not pick["error"]:
-                chance = Chance(*where, pick[kind], happened)
-                found.append((kind, chance))
+        if pick[told] is not None and not pick["error"]:
+            where = answer["source"], answer["question"]
+            found.append(Chance(*where, pick[told], pick[happened]))
+    return found
+
+
+def exponent_forecasts(answers: Iterable[Answer]) -> list[Prediction]:
+    """Exponents by the evidence against those by all levels, which have an error of
+    their own.
+    """
+    found = []
+    for answer in answers:
+        for e in answer["exponents"]:
+            half = np.hypot(
+                e["high"] - e["low"], e["fitted_high"] - e["fitted_low"]
+            )
+            mean = e["exponent"]
+            law = f"{answer['question']} {e['knob']} per {e['per']}"
+            bounds = mean, mean - half / 2, mean + half / 2
+            found.append(
+                Prediction(answer["source"], law, *bounds, e["fitted"])
+            )
+    return found
+
+
+def verdicts(answers: Iterable[Answer]) -> dict[tuple[str, str], int]:
+    """How often each verdict on a law was told, by what all levels say."""
+    found: dict[tuple[str, str], int] = {}
+    for answer in answers:
+        for e in answer["exponents"]:
+            both = e["verdict"], e["fitted_verdict"]
+            found[both] = found.get(both, 0) + 1
     return found
 
 

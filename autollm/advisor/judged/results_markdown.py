@@ -6,13 +6,23 @@ Invariant: equal results give equal text; every table names how many sources it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from autollm.advisor.judged.calibration import LEAST_COVERED, Class
-from autollm.advisor.judged.inference import LEVEL, RESOLVED, Estimate
+from autollm.advisor.judged.inference import (
+    LEVEL,
+    RESOLVED,
+    Comparison,
+    Estimate,
+)
 from autollm.advisor.judged.one_question import ADVISOR
 from autollm.advisor.judged.results import (
     LEAST_SOURCES,
+    Answers,
     Calibration,
+    Chances,
     Decision,
     Intervals,
 )
@@ -86,6 +96,33 @@ def decision_lines(found: Decision) -> list[str]:
     return lines
 
 
+def trained_lines(
+    answers: Answers, by_row: Comparison, trained: Comparison
+) -> list[str]:
+    """The lab's questions whose picks were trained, by contender and question."""
+    asked: dict[str, list[Any]] = {}
+    for answer in answers:
+        asked.setdefault(answer["question"], []).append(answer["picks"])
+    sources = {answer["source"] for answer in answers}
+    lines = [
+        f"{len(asked)} hidden experiments of {len(sources)} sources of the lab, of which "
+        "some pick was not recorded. Regret by the nearest recorded row, and of the pick "
+        "trained: over the best recorded configuration under the same seed.",
+        "",
+    ]
+    rows = []
+    for name in trained.names:
+        cells = [name, number(by_row.means[name].mean)]
+        cells.append(estimated(trained.means[name]))
+        cells.append(estimated(trained.differences.get(name)))
+        for picks in asked.values():
+            regrets = [pick[name]["trained_regret"] for pick in picks]
+            cells.append(number(float(np.mean(regrets))))
+        rows.append(cells)
+    header = ["who", "nearest row", "trained", "advice - it", *asked]
+    return [*lines, *table(header, rows)]
+
+
 def _verdict(found: Decision) -> str:
     latent = found.latent
     others = {n: e.mean for n, e in latent.means.items() if n != ADVISOR}
@@ -125,15 +162,26 @@ def calibration_lines(found: Calibration) -> list[str]:
     if found.optimum is not None:
         cells = _interval_cells(found.optimum)
         rows.append(["laws of knobs", "optimum at the target", *cells])
+    if found.exponent is not None:
+        cells = _interval_cells(found.exponent)
+        rows.append(["laws of knobs", "exponent", *cells])
     lines += [*table(header, rows), ""]
     lines += _widths(found)
     lines += _distances(found)
-    for what, (classes, skill) in (
-        ("a divergence", found.p_diverge),
-        ("being the best row", found.p_best),
-    ):
-        lines += _chances(what, classes, skill)
+    lines += _verdict_lines(found)
+    lines += chance_lines("a divergence", found.p_diverge)
+    lines += chance_lines("being the best row", found.p_best)
     return lines
+
+
+def _verdict_lines(found: Calibration) -> Iterable[str]:
+    if not found.verdicts:
+        return []
+    rows = []
+    for (told, whole), n in sorted(found.verdicts.items()):
+        rows.append([told, whole, str(n)])
+    header = ["a knob, told", "by all levels", "laws"]
+    return [*table(header, rows), ""]
 
 
 def _interval_cells(found: Intervals) -> list[str]:
@@ -177,7 +225,7 @@ def _distances(found: Calibration) -> list[str]:
     rows = []
     for (low, high), told in found.by_distance.items():
         enough = told.n_sources >= LEAST_SOURCES
-        shown = estimated(told.covered) if enough else "not verified"
+        shown = estimated(told.covered) if enough else NOT_VERIFIED
         span = (
             f"{low:g} to {high:g}" if high < float("inf") else f"from {low:g}"
         )
@@ -186,23 +234,31 @@ def _distances(found: Calibration) -> list[str]:
     return [*table(header, rows), ""] if rows else []
 
 
-def _chances(
-    what: str, classes: Sequence[Class], skill: float | None
-) -> Iterable[str]:
-    if not classes:
+def chance_lines(what: str, found: Chances) -> Iterable[str]:
+    """Probabilities by class, and at each contender's picks."""
+    if not found.classes:
         return [f"No probability of {what} was told.", ""]
     rows = []
-    for c in classes:
-        span = f"{c.low:g} to {c.high:g}"
-        cells = [str(c.n), str(c.n_sources), number(c.told), number(c.came)]
-        rows.append([span, *cells])
-    header = [f"p of {what}", "n", "sources", "told", "came"]
-    return [
-        *table(header, rows),
-        "",
-        f"Brier skill over the base rate: {number(skill)}.",
-        "",
-    ]
+    for c in found.classes:
+        rows.append([f"{c.low:g} to {c.high:g}", *_class_cells(c)])
+    lines = table([f"p of {what}", *CLASS_CELLS], rows)
+    rows = []
+    for name, (whole, skill) in found.by_contender.items():
+        enough = whole.n_sources >= LEAST_SOURCES
+        shown = number(skill) if enough else NOT_VERIFIED
+        rows.append([name, *_class_cells(whole), shown])
+    header = [f"p of {what}, picks of", *CLASS_CELLS, "Brier skill"]
+    return [*lines, "", *table(header, rows), ""]
+
+
+CLASS_CELLS = ("n", "sources", "told", "came")
+NOT_VERIFIED = "not verified"
+
+
+def _class_cells(c: Class) -> list[str]:
+    enough = c.n_sources >= LEAST_SOURCES
+    came = number(c.came) if enough else NOT_VERIFIED
+    return [str(c.n), str(c.n_sources), number(c.told), came]
 
 
 def apart_lines(found: Decision) -> list[str]:

@@ -9,12 +9,21 @@ import pytest
 from autollm.advisor.judged import answers as module
 from autollm.advisor.judged.answers import answer, answer_all, view_digest
 from autollm.advisor.judged.future import ahead, forecasts_of
-from autollm.advisor.judged.one_question import ask_advisor, scored
+from autollm.advisor.judged.one_question import (
+    ask_advisor,
+    exponents,
+    scored,
+)
 from autollm.advisor.judged.questions import draw, hidden_experiments
 from autollm.advisor.judged.records import Records
-from autollm.advisor.judged.results import calibration, decision
+from autollm.advisor.judged.results import (
+    calibration,
+    chances_of,
+    decision,
+)
 from autollm.advisor.judged.results_markdown import (
     calibration_lines,
+    chance_lines,
     decision_lines,
 )
 from autollm.advisor.judged.summaries import forecast_summaries
@@ -119,6 +128,37 @@ def test_decision__answers_of_two_sources__are_told_with_their_numbers(
     assert "**not resolved**" in text or "**below .05**" in text
     lines = "\n".join(calibration_lines(calibration(answers, {})))
     assert "| recommend | outcome |" in lines
+    assert "| laws of knobs | exponent |" in lines
+
+
+def test_exponents__law_of_the_evidence__stands_beside_that_of_all_levels(
+    table,
+):
+    drawn = draw(hidden_experiments(table)[-1], 0)
+    study, _ = ask_advisor(drawn)
+    found = exponents(drawn, study)
+    told = {(law.knob, law.per): law.exponent for law in study.laws}
+    assert found and all(told[e.knob, e.per] == e.exponent for e in found)
+    for e in found:  # all levels are more of them, so they tell better
+        assert e.fitted_high - e.fitted_low < e.high - e.low
+        assert e.low < e.fitted < e.high
+
+
+def _told(source: str, p: float, came: bool) -> dict:
+    pick = {"p_best": p, "is_best": came, "error": ""}
+    return {"source": source, "question": "q", "picks": {"recommend": pick}}
+
+
+def test_chances__few_sources__are_not_verified():
+    few = [_told(f"s{i}", 0.1, i == 0) for i in range(4)]
+    many = [_told(f"s{i}", 0.1, i == 0) for i in range(5)]
+    for answers, shown in ((few, "not verified"), (many, ".200")):
+        found = chances_of(answers, ["recommend"], "p_best", "is_best")
+        text = "\n".join(chance_lines("being the best row", found))
+        wanted = (
+            f"| recommend | {len(answers)} | {len(answers)} | .100 | {shown} |"
+        )
+        assert wanted in text
 
 
 def test_decision__policy_that_missed_a_question__stands_apart(table, tmp_path):
