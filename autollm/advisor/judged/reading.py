@@ -80,7 +80,9 @@ def read_all(
 def few_of_each(
     questions: Sequence[HiddenExperiment],
 ) -> list[HiddenExperiment]:
-    """MOST_QUESTIONS of a source: of different groups before more of one group."""
+    """MOST_QUESTIONS of a source, of different groups before more of one group: the first
+    of every source, then the second ones.
+    """
     by_source: dict[str, list[tuple[int, int, HiddenExperiment]]] = {}
     groups: dict[str, int] = {}
     for i, hidden in enumerate(questions):
@@ -90,11 +92,12 @@ def few_of_each(
         groups[group] = groups.get(group, 0) + 1
         mine = by_source.setdefault(hidden.table.source, [])
         mine.append((groups[group], i, hidden))
-    found = []
+    rounds: list[list[HiddenExperiment]] = [[] for _ in range(MOST_QUESTIONS)]
     for mine in by_source.values():
         mine.sort(key=lambda entry: entry[:2])
-        found += [hidden for _, _, hidden in mine[:MOST_QUESTIONS]]
-    return found
+        for asked, (_, _, hidden) in zip(rounds, mine, strict=False):
+            asked.append(hidden)
+    return [hidden for asked in rounds for hidden in asked]
 
 
 def _has_list(hidden: HiddenExperiment) -> bool:

@@ -77,7 +77,7 @@ def runs_of(evidence_runs: Sequence[Mapping[str, Any]]) -> list[Run]:
             Run(name, settings, outcome, "finished", begun, seconds, measured)
         )
         if i % UNFINISHED == 0:
-            found.append(_unfinished(found[-1], i, rng))
+            found.append(_unfinished(found[-1], i, row["objective_direction"]))
     return found
 
 
@@ -99,16 +99,12 @@ def _measured(
     }
 
 
-def _unfinished(
-    run: Run,
-    i: int,
-    rng: np.random.Generator,
-) -> Run:
-    """A run that stands at a part of its schedule, where its metric is better or worse
-    than any finished one's by a quarter: whoever counts it goes wrong.
+def _unfinished(run: Run, i: int, direction: str) -> Run:
+    """A run that stands at a part of its schedule, where its metric is worse than at its
+    end by a quarter: whoever counts it goes wrong.
     """
-    sign = 1 if rng.random() < 0.5 else -1
-    outcome = None if run.outcome is None else run.outcome * (1 + 0.25 * sign)
+    worse = 0.75 if direction == "max" else 1.25
+    outcome = None if run.outcome is None else run.outcome * worse
     return Run(
         f"{run.name}-again",
         run.settings,

@@ -14,6 +14,7 @@ the prior.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -254,13 +255,7 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
     for j, knob in enumerate(view.space.knobs):
         if knob.role in GENERIC_SLOPE:
             name, slope = GENERIC_SLOPE[knob.role]
-            fallback = 0 if knob.role == "rate" else f - 1
-            slopes[
-                j,
-                view.fidelity_names.index(name)
-                if name in view.fidelity_names
-                else fallback,
-            ] = slope
+            slopes[j, _coordinate(view.fidelity_names, name)] = slope
     good = np.empty(0, dtype=bool)
     if len(rows.u):
         whole = ~np.isin(rows.c, rows.few)
@@ -280,6 +275,18 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
         slopes,
         np.zeros(d),
     )
+
+
+def _coordinate(names: Sequence[str], name: str) -> int:
+    """The place of a coordinate, or of what stands for it: the first for the model's
+    size, for the data's the last (completions, steps ...), but for `params`.
+    """
+    if name in names:
+        return names.index(name)
+    if name == "params":
+        return 0
+    lengths = [i for i, other in enumerate(names) if other != "params"]
+    return lengths[-1] if lengths else len(names) - 1
 
 
 def fit(

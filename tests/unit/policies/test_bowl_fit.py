@@ -214,3 +214,18 @@ def test_fit__one_bad_run_of_a_near_experiment__hardly_moves_the_optimum():
         rows = gather_rows(here, np.random.default_rng(0))
         optima.append(fit(rows, prior_bowl(here, rows)).c0)
     assert np.abs(optima[1] - optima[0]).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "names", [("params", "completions"), ("completions", "params")]
+)
+def test_prior_bowl__data_under_another_name__in_any_order_it_moves_batches(
+    names,
+):
+    view = replace(view_of(), fidelity_names=names)
+    rows = gather_rows(view, np.random.default_rng(0))
+    slopes = prior_bowl(view, rows).slopes
+    roles = [knob.role for knob in view.space.knobs]
+    assert slopes[roles.index("rate"), names.index("params")] == -0.5
+    assert slopes[roles.index("size"), names.index("completions")] == 0.5
+    assert np.count_nonzero(slopes) == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 
 import pytest
@@ -31,6 +32,9 @@ def test_runs_of__unfinished_ones__are_added_and_change_no_outcome(drawn):
     assert finished == [r["objective_value"] for r in drawn.evidence.runs]
     states = {r.state for r in runs} - {"finished"}
     assert states == {"running", "killed", "crashed"}
+    for finished_run, run in itertools.pairwise(runs):
+        if run.state != "finished":  # a loss stands above its end
+            assert run.outcome == 1.25 * finished_run.outcome
 
 
 def test_formats__every_one__holds_every_outcome(drawn, tmp_path):
