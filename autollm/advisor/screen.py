@@ -70,11 +70,21 @@ def show(advice: Advice, console: Console) -> None:
     console.print(_footer(advice))
 
 
+JUDGED = (
+    "What to expect: on 26 tables with hidden experiments such a plan was not told apart "
+    "from a plain ladder (regret .245 and .261 for a tenth of the target's cost, .280 "
+    "without a run), with 2 runs where the ladder made 58. It says when cheap runs do "
+    "not pay; that its order is the best is not shown."
+)
+"""`autollm advice judge --parts plan --seeds 4` (docs/results.md)."""
+
+
 def show_plan(advice: Advice, console: Console) -> None:
     """Print which cheap runs come first."""
     console.print(_heading(advice))
     console.print(_title("Cheap runs, in this order"))
     console.print(_planned(advice.plan))
+    console.print(Text(JUDGED, style="dim"))
     _warn(advice, console)
 
 

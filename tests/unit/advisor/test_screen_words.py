@@ -229,7 +229,8 @@ def test_show_plan__runs_of_one_step__share_what_they_lower():
 def test_show_plan__spend_nothing__is_said_without_a_run():
     nothing = planned(0, 0.5, experiment=None, configuration=None, why="no run")
     text = screen(show_plan, plan=(nothing,))
-    assert "no run" in text and "regret" not in text
+    assert "no run" in text and "regret 0.5" not in text
+    assert "not told apart from a plain ladder" in " ".join(text.split())
 
 
 def test_show_plan__run_without_a_size__tells_no_place():
