@@ -32,6 +32,7 @@ Role = Literal[
     "seed",
     "measured",  # neither chosen nor wanted: system metrics, the last step reached
     "trunk",  # key of the run that this one was forked or resumed from
+    "group",  # the search that a run belongs to, of several in one log
 ]
 FILE_COLUMN = "_file"
 LINE_COLUMN = "_line"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from autollm.core.mapping import SCHEMA
-from autollm.logs.proposals.columns import Table
+from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.costs import Costs, find_costs
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.knobs import Knobs, say_missing
@@ -23,7 +23,7 @@ from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sentinels import sentinel_rules
 from autollm.logs.proposals.states import WHOLE, StateReading, rule_of
 from autollm.logs.proposals.summary import RECIPE
-from autollm.logs.proposals.toml_text import MARK, Draft
+from autollm.logs.proposals.toml_text import MARK, Draft, toml_value
 
 FAMILIES = {
     "rl_tuning": r"(^|_)(kl|grpo|ppo|dpo|reward|rollouts?|group_size|generations)($|_)",
@@ -58,6 +58,7 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
         draft.raw["replica"] = {"column": roles.named("seed")[0]}
     if roles.named("trunk"):
         draft.raw["trunk"] = {"column": roles.named("trunk")[0]}
+    _group(draft, roles, ladder)
     draft.raw["columns"] = {}
     _name_parts(draft, roles)
     _computed(draft, ladder, naming)
@@ -90,6 +91,37 @@ def write_draft(roles: Roles, ladder: Ladder, naming: Naming) -> Draft:
         if not draft.raw.get(section):
             draft.raw.pop(section, None)
     return draft
+
+
+def _group(draft: Draft, roles: Roles, ladder: Ladder) -> None:
+    """Searches that stand in one log are sources of their own, unless each of them was
+    run at one size of the ladder.
+    """
+    for raw in roles.named("group"):
+        column = roles.finished[raw]
+        n_groups = column.n_distinct
+        if any(_is_one_each(c.levels, column) for c in ladder.coordinates):
+            told = "each is one size: they are one ladder. If that is wrong, write "
+            fix = f"[group] column = {toml_value(raw)}."
+        else:
+            draft.raw["group"] = {"column": raw}
+            told = f"each is a source of its own, SOURCE/{column.levels[0]} ... with a "
+            fix = "ladder of its own. Delete [group] if their outcomes may be compared."
+        roles.book.say(
+            "groups", f"{raw}: {n_groups} of them in one log; {told}{fix}", raw
+        )
+
+
+def _is_one_each(size: Column | None, group: Column) -> bool:
+    """Whether a size that varies has one value in each group."""
+    if (
+        size is None
+        or size.n_distinct < 2
+        or len(size.cells) != len(group.cells)
+    ):
+        return False
+    pairs = set(zip(size.codes, group.codes, strict=True))
+    return len(pairs) == group.n_distinct
 
 
 def _head(draft: Draft, table: Table, roles: Roles) -> None:

@@ -26,6 +26,7 @@ READER_ROLES = {
     "seed": "seed",
     "measured": "measured",
     "trunk": "trunk",
+    "group": "group",
     "status": "status",
 }
 """Facts that a reader knows of its tool's columns; `setting`, `result` and `cost` need a

@@ -19,6 +19,7 @@ CODES = frozenset(
         "curve",
         "decimal-guessed",
         "direction-unknown",
+        "groups",
         "label-as-knob",
         "measured-or-chosen",
         "missing-values",

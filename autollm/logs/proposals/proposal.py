@@ -185,7 +185,7 @@ def _say_reading(book: Notebook, looked: Looked, table: Table) -> None:
 
 def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
     for name, column in table.columns.items():
-        if roles.of[name].role in ("key", "label", "ignored", "trunk"):
+        if roles.of[name].role in ("key", "label", "ignored", "trunk", "group"):
             continue
         odd = [r for r in column.odd_rows if not status_of(column.cells[r])]
         if odd:

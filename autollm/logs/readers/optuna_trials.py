@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from autollm.core.errors import RecordError
+from autollm.logs.opening.found import clean_name
 from autollm.logs.readers.documents import parse_json, parse_object
 from autollm.logs.readers.rows import (
     RelationBuilder,
@@ -66,6 +67,8 @@ class Study:
 
     name: str
     directions: dict[int, Any] = field(default_factory=dict)
+    suffixes: dict[int, str] = field(default_factory=dict)
+    """What tells an outcome apart from that of a study with another direction."""
 
 
 class Tables(Protocol):
@@ -110,30 +113,52 @@ def add_trials(
     trials: Iterable[Trial],
     file: str,
 ) -> None:
+    trials = list(trials)
+    tried = {trial.study for trial in trials}
+    studies = {number: studies[number] for number in studies if number in tried}
     several = len(studies) > 1
     builder.key = "trial" if several else "number"
     if several:
-        builder.roles["number"] = "label"
-    for study in studies.values():
-        _note_directions(builder, study)
+        builder.roles |= {"number": "label", "study": "group"}
+    _tell_directions_apart(builder, studies.values())
     for trial in trials:
         study = studies.get(trial.study)
         if study is not None:
             _add_trial(builder, study, trial, several, file)
 
 
-def _note_directions(builder: RelationBuilder, study: Study) -> None:
-    for objective, direction in study.directions.items():
-        word = _DIRECTIONS.get(direction)
-        if word is None:
-            continue
-        column = _value_name(objective, study)
-        if builder.directions.setdefault(column, word) != word:
-            builder.note(f"the studies disagree on the direction of {column}")
+def _tell_directions_apart(
+    builder: RelationBuilder, studies: Iterable[Study]
+) -> None:
+    """Which direction each outcome has; of studies that disagree each has a column by
+    its direction, since outcomes that are better in other directions are other outcomes.
+    """
+    wanted: dict[str, list[Study]] = {}
+    for study in studies:
+        for objective, direction in study.directions.items():
+            if direction in _DIRECTIONS:
+                wanted.setdefault(_value_name(objective, study), []).append(
+                    study
+                )
+    for column, found in wanted.items():
+        at = int(column.rpartition("_")[2]) if "_" in column else 0
+        words = {_DIRECTIONS[study.directions[at]] for study in found}
+        for study in found if len(words) > 1 else ():
+            study.suffixes[at] = f"_{_DIRECTIONS[study.directions[at]]}"
+        for word in words:
+            name = f"{column}_{word}" if len(words) > 1 else column
+            builder.directions[name] = word
+        if len(words) > 1:
+            builder.note(
+                f"the studies disagree on the direction of {column}: {column}_min and "
+                f"{column}_max. Fix: land the others with --objective {column}_max into "
+                "a home of their own."
+            )
 
 
 def _value_name(objective: int, study: Study) -> str:
-    return "value" if len(study.directions) <= 1 else f"values_{objective}"
+    name = "value" if len(study.directions) <= 1 else f"values_{objective}"
+    return name + study.suffixes.get(objective, "")
 
 
 def _add_trial(
@@ -146,7 +171,7 @@ def _add_trial(
     cells: dict[str, Any] = {}
     if several:
         cells["trial"] = f"{study.name}/{trial.number}"
-        cells["study"] = study.name
+        cells["study"] = clean_name(study.name).lstrip("-_+=,@") or "study"
     cells["number"] = trial.number
     for objective, value in sorted(trial.values.items()):
         column = _value_name(objective, study)
