@@ -148,7 +148,11 @@ class OpenedFolder:
 
 
 class FileReader(Protocol):
-    """Reads one file. Registered by its `format` in `autollm.logs.choosing.formats`."""
+    """Reads one file. Registered by its `format` in `autollm.logs.choosing.formats`.
+
+    A reader may have a method `parts(opened)`: names of tables in one file that are read
+    one by one, as `opened.part` says; none where the file is one table.
+    """
 
     format: str
 

@@ -11,7 +11,7 @@ aside with its reason and never stops another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ from autollm.logs.taking import (
     refused_whole,
     relations_of,
 )
-from autollm.logs.units import Unit, member_path_id
+from autollm.logs.units import Unit, member_path_id, parts_of
 
 NO_READER = "no reader knows its format"
 
@@ -142,8 +142,12 @@ class Session:
             if reader is None:
                 self._ignore(found.name, NO_READER)
                 return
+            parts = parts_of(raw.opened(), reader)
+            if parts:
+                self._land_parts(raw, parts, reader)
+                return
             if in_folder and not self._is_wanted(
-                found.place, reader, found.path_id
+                found.place, reader, found.path_id, self._landed_as
             ):
                 return
             if raw.is_large and not self._known.has_size(raw.n_bytes):
@@ -155,11 +159,27 @@ class Session:
         unit = Unit(opened, raw, "file", found.path_id, found.folder_id, reader)
         self._land_unit(unit)
 
-    def _is_wanted(self, place: str, reader: FileReader, path_id: str) -> bool:
+    def _land_parts(
+        self, raw: RawFile, parts: Sequence[Opened], reader: FileReader
+    ) -> None:
+        """The tables of one file, as members of it."""
+        whole = raw.found.path_id
+        for part in parts:
+            own_id = member_path_id(whole, part.name)
+            if self._is_wanted(part.name, reader, own_id):
+                self._land_unit(Unit(part, raw, "member", whole, "", reader))
+
+    def _is_wanted(
+        self,
+        place: str,
+        reader: FileReader,
+        path_id: str,
+        landed_as: str = "",
+    ) -> bool:
         """Whether a file of a folder is read: what a mapping claims, and run logs."""
         if reader.format == RUN_LOG and self._choice.named is None:
             return True
-        is_claimed = self._choice.claims(place, reader.format, self._landed_as)
+        is_claimed = self._choice.claims(place, reader.format, landed_as)
         if is_claimed and path_id not in self._reasons:
             return True
         name = short_name(place)
@@ -261,7 +281,9 @@ class Session:
             return named if named.format == file_format else None
         if unit.own_path_id in self._reasons:
             return None
-        return self._choice.for_file(unit.place, file_format, self._landed_as)
+        # an archive holds members of other sources, too
+        landed_as = self._landed_as if unit.kind == "file" else ""
+        return self._choice.for_file(unit.place, file_format, landed_as)
 
     def _reading(self, unit: Unit, mapping: Mapping | None = None) -> Reading:
         self._n_readings += 1
@@ -360,12 +382,10 @@ class Session:
             found = next(iter(folder.files.values()))
             self._land_problem(found, f"cannot be read: {_plain(error)}")
             return
-        sha256 = hashlib.sha256(
-            "\n".join(parts).encode("utf-8", "replace")
-        ).hexdigest()
-        opened = Opened(
-            folder.name, sha256, sum(r.n_bytes for r in raws.values()), b""
-        )
+        text = "\n".join(parts).encode("utf-8", "replace")
+        n_bytes = sum(raw.n_bytes for raw in raws.values())
+        sha256 = hashlib.sha256(text).hexdigest()
+        opened = Opened(folder.name, sha256, n_bytes, b"")
         if self._known.has_landed(opened, mapping):
             self._n_skipped += 1
             return
@@ -383,9 +403,8 @@ class Session:
         files = {}
         for inside, raw in raws.items():
             files[inside] = replace(raw.opened(), name=inside)
-        self._read(
-            reading, folder_relations(reader, OpenedFolder(folder.name, files))
-        )
+        whole = OpenedFolder(folder.name, files)
+        self._read(reading, folder_relations(reader, whole))
 
     def _folder_mapping(self, folder: RunFolder) -> Mapping | None:
         named = self._choice.named

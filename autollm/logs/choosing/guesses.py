@@ -33,6 +33,7 @@ from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
     held_units,
     look_at_units,
+    parts_of_file,
     read_unit,
     reader_of,
     shown_name,
@@ -257,7 +258,10 @@ class Guesser:
     def _units_of(self, file: Found) -> Iterator[Unit]:
         """The file, or what an archive holds."""
         if not archives.is_archive(file.name):
-            yield file
+            parts = parts_of_file(file, self._readers)
+            if parts:
+                self._archives[file.name] = file
+            yield from parts or [file]
             return
         self._archives[file.name] = file
         try:
@@ -282,7 +286,8 @@ class Guesser:
             self.known.add(self._path_of[self._outer(file)])
             return None
         if reader.format not in TABLES:
-            return (reader.format,), mapping
+            part = file.part if isinstance(file, Opened) else ""
+            return (reader.format, part), mapping
         try:
             first = next(read_unit(file, self._readers), None)
         except MappingError:

@@ -38,8 +38,8 @@ _CHUNK_BYTES = 2**20
 @dataclass(frozen=True)
 class Opened:
     """One log or table. `name` is `file` or `archive!member`, `inside` a member's path as
-    it is spelt; `problem` says why it is not read. `data` holds its bytes, or `fs` and
-    `path` say where they lie.
+    it is spelt, `part` the table that is meant of several in one file; `problem` says why
+    it is not read. `data` holds its bytes, or `fs` and `path` say where they lie.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Opened:
     codec: str | None = None
     problem: str = ""
     inside: str = ""
+    part: str = ""
 
     @contextlib.contextmanager
     def open(self) -> Iterator[IO[bytes]]:

@@ -24,6 +24,7 @@ from autollm.logs.proposals.table_names import Unit, common_name, names_of
 from autollm.logs.readers.tool_tables import recognized
 from autollm.logs.relation import FileReader, OpenedFolder, Relation
 from autollm.logs.tables.blocks import HEAD_BYTES
+from autollm.logs.units import parts_of
 
 KNOWN_FORMATS = (
     ".csv, .tsv, .jsonl, .ndjson, .parquet, .pq or a log of a known tool"
@@ -78,7 +79,10 @@ def look_at(path: str, home: str = "") -> Looked:
         folders = [unit for unit in held if isinstance(unit, RunFolder)]
         rest = [unit for unit in held if isinstance(unit, Opened)]
     elif not is_folder:
-        return look_at_units(files, readers, files[0].path)
+        parts = parts_of_file(files[0], readers)
+        looked = look_at_units(parts[:1] or files, readers, files[0].path)
+        looked.others = [part.name for part in parts[1:]]
+        return looked
     elif files:
         root = files[0].path.removesuffix(files[0].inside)
         folders = claimed_folders(files, readers.folders)
@@ -169,6 +173,14 @@ def _held(archive: Found, readers: Readers) -> list[RunFolder | Opened]:
         return list(held_units(archive, readers))
     except OSError as error:
         raise MappingError(f"{archive.name}: {error}") from None
+
+
+def parts_of_file(file: Found, readers: Readers) -> list[Opened]:
+    """The tables of a file that holds several."""
+    reader = reader_of(file, readers, MappingChoice())
+    if reader is None or not hasattr(reader, "parts"):
+        return []
+    return parts_of(RawFile(file).opened(), reader)
 
 
 def reader_of(

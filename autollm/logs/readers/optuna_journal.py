@@ -19,6 +19,7 @@ from autollm.logs.readers.optuna_trials import (
     Trial,
     add_trials,
     param_value,
+    parts_of,
     text_of,
 )
 from autollm.logs.readers.rows import RelationBuilder, number, whole_number
@@ -42,6 +43,18 @@ class OptunaJournalReader:
         """See `FileReader.read`."""
         builder = RelationBuilder(self.format)
         builder.roles.update(ROLES)
+        journal = self._applied(builder, opened)
+        part = getattr(opened, "part", "")
+        add_trials(builder, journal.studies, journal.trials, opened.name, part)
+        return [builder.relation()]
+
+    def parts(self, opened: OpenedFile) -> tuple[str, ...]:
+        """See `FileReader`."""
+        journal = self._applied(RelationBuilder(self.format), opened)
+        return parts_of(journal.studies, journal.trials)
+
+    @staticmethod
+    def _applied(builder: RelationBuilder, opened: OpenedFile) -> _Journal:
         journal = _Journal()
         is_sure = True
         with opened.open() as stream:
@@ -56,8 +69,7 @@ class OptunaJournalReader:
                 except RecordError as error:
                     builder.add_bad(builder.n_lines, str(error), line)
                     is_sure = False
-        add_trials(builder, journal.studies, journal.trials, opened.name)
-        return [builder.relation()]
+        return journal
 
 
 class _Journal:

@@ -112,10 +112,14 @@ def add_trials(
     studies: Mapping[int, Study],
     trials: Iterable[Trial],
     file: str,
+    part: str = "",
 ) -> None:
     trials = list(trials)
-    tried = {trial.study for trial in trials}
-    studies = {number: studies[number] for number in studies if number in tried}
+    parts = parts_of(studies, trials)
+    if part and part != parts[:1][0]:  # lines count once: with the first part
+        builder.n_lines = 0
+        builder.drop_bad("")
+    studies = _of_part(studies, trials, part)
     several = len(studies) > 1
     builder.key = "trial" if several else "number"
     if several:
@@ -154,6 +158,43 @@ def _tell_directions_apart(
                 f"{column}_max. Fix: land the others with --objective {column}_max into "
                 "a home of their own."
             )
+
+
+def parts_of(
+    studies: Mapping[int, Study], trials: Iterable[Trial]
+) -> tuple[str, ...]:
+    """The first study of each search space, by a clean name; none where all studies
+    searched the same settings. Trials of other settings are other tables.
+    """
+    by_space = _by_space(studies, trials)
+    first = [clean_name(studies[found[0]].name) for found in by_space]
+    return tuple(first) if len(first) > 1 else ()
+
+
+def _by_space(
+    studies: Mapping[int, Study], trials: Iterable[Trial]
+) -> list[list[int]]:
+    """Studies with trials, those together that searched the same settings."""
+    searched: dict[int, set[str]] = {}
+    for trial in trials:
+        if trial.study in studies:
+            searched.setdefault(trial.study, set()).update(trial.params)
+    spaces: dict[frozenset[str], list[int]] = {}
+    for study, names in searched.items():
+        spaces.setdefault(frozenset(names), []).append(study)
+    return list(spaces.values())
+
+
+def _of_part(
+    studies: Mapping[int, Study], trials: list[Trial], part: str
+) -> Mapping[int, Study]:
+    """The studies that are read: all, or those of a part."""
+    by_space = _by_space(studies, trials)
+    chosen = [study for found in by_space for study in found]
+    for found in by_space if part else ():
+        if clean_name(studies[found[0]].name) == part:
+            chosen = found
+    return {study: studies[study] for study in chosen}
 
 
 def _value_name(objective: int, study: Study) -> str:
@@ -205,7 +246,11 @@ def _duration_s(trial: Trial) -> float | None:
 
 
 def read_optuna_tables(
-    tables: Tables, file: str, notes: Sequence[str], file_format: str
+    tables: Tables,
+    file: str,
+    notes: Sequence[str],
+    file_format: str,
+    part: str = "",
 ) -> Relation:
     """The tables of Optuna's RDB storage.
 
@@ -227,8 +272,19 @@ def read_optuna_tables(
                 take(trial, row)
             except RecordError as error:
                 builder.add_bad(builder.n_lines, f"{table}: {error}", repr(row))
-    add_trials(builder, studies, trials.values(), file)
+    add_trials(builder, studies, trials.values(), file, part)
     return builder.relation()
+
+
+def parts_of_tables(tables: Tables) -> tuple[str, ...]:
+    """See `parts_of`."""
+    builder = RelationBuilder("")
+    studies, trials = _studies(tables, builder), _trials(tables, builder)
+    for row in tables.rows("trial_params"):
+        trial = trials.get(row.get("trial_id"))
+        if trial is not None:
+            trial.params[str(row.get("param_name"))] = None
+    return parts_of(studies, trials.values())
 
 
 def _studies(tables: Tables, builder: RelationBuilder) -> dict[int, Study]:

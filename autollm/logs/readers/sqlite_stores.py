@@ -16,7 +16,10 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.mlflow_runs import read_mlflow_tables
-from autollm.logs.readers.optuna_trials import read_optuna_tables
+from autollm.logs.readers.optuna_trials import (
+    parts_of_tables,
+    read_optuna_tables,
+)
 from autollm.logs.readers.rows import read_whole
 from autollm.logs.relation import OpenedFile, Relation
 
@@ -56,12 +59,23 @@ class SqliteStoreReader:
         was_wal = data[_LOCK_BYTES] == b"\x02\x02"
         if was_wal:
             data[_LOCK_BYTES] = b"\x01\x01"
+        part = getattr(opened, "part", "")
         with _opened(bytes(data)) as database:
-            relation = _read_tables(database, opened.name, was_wal)
+            relation = _read_tables(database, opened.name, was_wal, part)
         return [relation]
 
+    def parts(self, opened: OpenedFile) -> tuple[str, ...]:
+        """See `FileReader`."""
+        data = bytearray(read_whole(opened, MAX_DATABASE_BYTES))
+        if data[_LOCK_BYTES] == b"\x02\x02":
+            data[_LOCK_BYTES] = b"\x01\x01"
+        with _opened(bytes(data)) as database:
+            return parts_of_tables(database)
 
-def _read_tables(database: Database, name: str, was_wal: bool) -> Relation:
+
+def _read_tables(
+    database: Database, name: str, was_wal: bool, part: str
+) -> Relation:
     notes = []
     if was_wal:
         notes.append(
@@ -70,7 +84,7 @@ def _read_tables(database: Database, name: str, was_wal: bool) -> Relation:
     if {"runs", "metrics", "params", "tags"} <= database.tables:
         return read_mlflow_tables(database, name, notes, "sqlite")
     if {"studies", "trials", "trial_params"} <= database.tables:
-        return read_optuna_tables(database, name, notes, "sqlite")
+        return read_optuna_tables(database, name, notes, "sqlite", part)
     found = ", ".join(sorted(database.tables)[:8]) or "none"
     raise RecordError(
         f"a SQLite database with the tables {found}. Expected MLflow's (runs, metrics, "

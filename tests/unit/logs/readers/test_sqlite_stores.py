@@ -139,9 +139,13 @@ def test_optuna__two_studies__are_told_apart_by_name():
         b'{"op_code":0,"worker_id":"w","study_name":"b","directions":[2]}',
         b'{"op_code":4,"worker_id":"w","study_id":1,"datetime_start":null}',
         b'{"op_code":6,"worker_id":"w","trial_id":0,"state":1,"values":[0.5]}',
+        b'{"op_code":4,"worker_id":"w","study_id":0,"datetime_start":null}',
+        b'{"op_code":6,"worker_id":"w","trial_id":1,"state":1,"values":[2.5]}',
     ]
     (study,) = OptunaJournalReader().read(Opened("j.log", b"\n".join(lines)))
-    assert list(runs_of(study)) == ["b/0"]
+    runs = runs_of(study)
+    assert list(runs) == ["b/0", "a/0"]
+    assert (runs["b/0"]["value_max"], runs["a/0"]["value_min"]) == (0.5, 2.5)
     assert any("disagree on the direction" in note for note in study.notes)
 
 
