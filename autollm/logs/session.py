@@ -79,8 +79,7 @@ class Session:
         self._finished: list[Reading] = []
         self._n_readings = self._n_skipped = 0
         self._ignored: list[Ignored] = []
-        self._landed_as = ""
-        """The source that is read anew, while it is."""
+        self._landed_as = ""  # the source that is read anew, while it is
 
     def land_again(self) -> None:
         """Read the raw files of the sources that are read anew."""
