@@ -171,16 +171,16 @@ class Landing:
         if not queue:
             return
         mapping = queue[0][0].mapping
-        readings = [reading for reading, _ in queue]
+        readings = {reading.number: reading for reading, _ in queue}
         relation = _stacked(queue)
         raw = relation.runs
         try:
-            mapped = self._mapper.map(relation, mapping, readings[0].styles)
+            mapped = self._mapper.map(relation, mapping, queue[0][0].styles)
         except MappingError as error:
             self._set_aside_rows(refused(raw, str(error)), raw, readings)
             return
         self._set_aside_rows(mapped.bad, raw, readings)
-        points = PointsOf(self._mapper.connection, readings)
+        points = PointsOf(self._mapper.connection, readings.values())
         runs = _canonical(mapped.runs, raw, mapping, readings, points)
         judged = self._ledger.judge(runs, mapping)
         self._account(judged, readings)
@@ -190,7 +190,7 @@ class Landing:
         self._check(judged, mapping)
 
     def _set_aside_rows(
-        self, rows: pa.Table, raw: pa.Table, readings: list[Reading]
+        self, rows: pa.Table, raw: pa.Table, readings: dict[int, Reading]
     ) -> None:
         """Rows of the relation `raw` that are no runs."""
         if not rows.num_rows:
@@ -199,26 +199,26 @@ class Landing:
         texts = raw_json(chosen, self._mapper.connection).cast(pa.string())
         cells = [rows[n].to_pylist() for n in ("line", "n_lines", "reason")]
         by_reading: dict[int, list[BadLines]] = {}
-        for reading, text, *said in zip(
+        for number, text, *said in zip(
             chosen[READING_COLUMN].to_pylist(),
             pc.utf8_slice_codeunits(texts, 0, MAX_TEXT).to_pylist(),
             *cells,
             strict=True,
         ):
             bad = BadLines(*said, quote(text))
-            by_reading.setdefault(reading, []).append(bad)
-        for index, bad in by_reading.items():
-            self.set_aside(readings[index], bad)
+            by_reading.setdefault(number, []).append(bad)
+        for number, bad in by_reading.items():
+            self.set_aside(readings[number], bad)
 
-    def _account(self, judged: Judged, readings: list[Reading]) -> None:
+    def _account(self, judged: Judged, readings: dict[int, Reading]) -> None:
         totals = self.totals
-        if not readings[0].is_again:  # how raw files differ was told before
+        is_again = any(reading.is_again for reading in readings.values())
+        if not is_again:  # how raw files differ was told before
             totals.n_seen += judged.n_seen
             totals.n_changed += judged.n_changed
             totals.changed += judged.changed[: SHOWN - len(totals.changed)]
-        counts = np.bincount(judged.runs["at_reading"].to_numpy(), minlength=1)
-        for index, n_runs in enumerate(counts):
-            readings[index].n_runs += int(n_runs)
+        for count in pc.value_counts(judged.runs["reading"]).to_pylist():
+            readings[count["values"]].n_runs += count["counts"]
 
     def _land(self, runs: pa.Table, raw: pa.Table, mapping: Mapping) -> None:
         if not runs.num_rows:
@@ -272,14 +272,14 @@ class Landing:
 
 
 def _stacked(queue: list[tuple[Reading, Relation]]) -> Relation:
-    """All relations as one, with the place of each row's reading in the queue, and the
-    key by which points name its run.
+    """All relations as one, with the number of each row's reading, and the key by which
+    points name its run.
     """
     tables = []
-    for index, (_, relation) in enumerate(queue):
+    for reading, relation in queue:
         runs = relation.runs
-        number = pa.array(np.full(runs.num_rows, index, np.int64))
-        runs = runs.append_column(READING_COLUMN, number)
+        numbers = np.full(runs.num_rows, reading.number, np.int64)
+        runs = runs.append_column(READING_COLUMN, pa.array(numbers))
         keys = pa.nulls(runs.num_rows, pa.string())
         if relation.key in runs.column_names:
             keys = runs[relation.key].cast(pa.string())
@@ -297,12 +297,12 @@ def _canonical(
     runs: pa.Table,
     raw: pa.Table,
     mapping: Mapping,
-    readings: list[Reading],
+    readings: dict[int, Reading],
     points: PointsOf,
 ) -> pa.Table:
-    """Rows as bronze has them, with `reading`, `at_reading`, `key` and `place`."""
+    """Rows as bronze has them, with `reading`, `key` and `place`."""
     n_rows = runs.num_rows
-    at_reading = raw[READING_COLUMN].take(runs["row_"]).to_numpy()
+    numbers = raw[READING_COLUMN].take(runs["row_"]).combine_chunks()
     keys = raw[KEY_COLUMN].take(runs["row_"])
     constants = {
         "schema": SCHEMA,
@@ -316,20 +316,18 @@ def _canonical(
     }
     for name, value in constants.items():
         runs = runs.append_column(name, constant(value, n_rows))
-    codes = pa.array(at_reading, pa.int32())
+    met = numbers.dictionary_encode()
+    here = [readings[number] for number in met.dictionary.to_pylist()]
     for name in ("raw_sha256", "path_id"):
-        texts = pa.array([getattr(r, name) for r in readings], pa.string())
-        runs = runs.append_column(name, coded(codes, texts))
-    numbers = np.array([reading.number for reading in readings], np.int64)
-    runs = runs.append_column("reading", pa.array(numbers[at_reading]))
-    runs = runs.append_column("at_reading", pa.array(at_reading))
+        texts = pa.array([getattr(r, name) for r in here], pa.string())
+        runs = runs.append_column(name, coded(met.indices, texts))
+    runs = runs.append_column("reading", numbers)
     runs = runs.append_column("key", keys)
     runs = runs.append_column("place", pa.array(np.arange(n_rows)))
-    prefixes = pa.array([reading.prefix for reading in readings], pa.string())
-    if any(reading.prefix for reading in readings):
-        prefix = prefixes.take(pa.array(at_reading))
+    if any(reading.prefix for reading in here):
+        prefixes = pa.array([reading.prefix for reading in here], pa.string())
         files = pc.binary_join_element_wise(
-            prefix, runs["raw_file"].cast(pa.string()), ""
+            prefixes.take(met.indices), runs["raw_file"].cast(pa.string()), ""
         )
         index = runs.schema.get_field_index("raw_file")
         runs = runs.set_column(index, "raw_file", files)

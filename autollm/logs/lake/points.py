@@ -6,7 +6,7 @@ kept raw only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -78,21 +78,21 @@ class PointsOf:
     """The points of several readings."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, readings: list[Reading]
+        self, connection: duckdb.DuckDBPyConnection, readings: Iterable[Reading]
     ):
         self._connection = connection
         self.with_points = []
-        for index, reading in enumerate(readings):
+        for reading in readings:
             if reading.points is not None and len(reading.points):
-                self.with_points.append((index, reading.points))
+                self.with_points.append((reading.number, reading.points))
 
     def pieces(self) -> Iterator[pa.Table]:
-        """All points with `at_reading`, those of small readings in one piece."""
+        """All points with `reading`, those of small readings in one piece."""
         waiting, n_waiting = [], 0
-        for index, rows in self.with_points:
+        for number, rows in self.with_points:
             for table in rows.tables():
-                at = pa.array(np.full(table.num_rows, index))
-                waiting.append(table.append_column("at_reading", at))
+                numbers = pa.array(np.full(table.num_rows, number))
+                waiting.append(table.append_column("reading", numbers))
                 n_waiting += table.num_rows
                 if n_waiting >= _TOGETHER_ROWS:
                     yield pa.concat_tables(waiting)
@@ -113,7 +113,7 @@ class PointsOf:
             runs = runs.append_column("n_points", none)
             return runs.append_column("points_digest", constant("", n_rows))
         counts, digests, walls = [], [], []
-        keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
+        keys = runs["reading"].to_pylist(), runs["key"].to_pylist()
         for key in zip(*keys, strict=True):
             n_points, digest, wall = sums.get(key, (0, 0, None))
             counts.append(n_points)
@@ -135,7 +135,7 @@ class PointsOf:
         sums: dict[tuple[int, str], tuple[int, int, float | None]],
     ) -> None:
         self._connection.register("points", piece)
-        sql = _SUMMARY.replace("run_key", "at_reading, run_key")
+        sql = _SUMMARY.replace("run_key", "reading, run_key")
         for at, key, n, digest, wall in self._connection.execute(
             sql
         ).fetchall():
@@ -149,7 +149,7 @@ class PointsOf:
 def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
     """The points of runs that land, with the names of their runs."""
     places: dict[tuple[int, str], int] = {}
-    keys = runs["at_reading"].to_pylist(), runs["key"].to_pylist()
+    keys = runs["reading"].to_pylist(), runs["key"].to_pylist()
     for place, key in enumerate(zip(*keys, strict=True)):
         places[key] = place
     names = {}
@@ -161,7 +161,7 @@ def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
             piece = piece.filter(pa.array(at >= 0))
             at = at[at >= 0]
         codes = pa.array(at, pa.int32())
-        named = piece.drop_columns(["at_reading", "run_key"])
+        named = piece.drop_columns(["reading", "run_key"])
         for name, texts in names.items():
             named = named.append_column(name, coded(codes, texts))
         version = runs["file_version"].combine_chunks().take(codes)
@@ -172,7 +172,7 @@ def _places(piece: pa.Table, places: dict[tuple[int, str], int]) -> np.ndarray:
     """The place of each point's run among those that land; -1 where it does not."""
     keys = piece["run_key"].combine_chunks()
     n_keys = max(len(keys.dictionary), 1)
-    combined = piece["at_reading"].to_numpy() * n_keys
+    combined = piece["reading"].to_numpy() * n_keys
     combined = pa.array(combined + keys.indices.to_numpy())
     met = combined.dictionary_encode()
     texts = keys.dictionary.to_pylist()

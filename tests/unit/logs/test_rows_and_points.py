@@ -185,7 +185,7 @@ def _runs(*keys):
     n_rows = len(keys)
     return pa.table(
         {
-            "at_reading": pa.array([at for at, _ in keys], pa.int64()),
+            "reading": pa.array([at for at, _ in keys], pa.int64()),
             "key": pa.array([key for _, key in keys], pa.string()),
             "source": pa.repeat(pa.scalar("sweep"), n_rows),
             "group": pa.repeat(pa.scalar(""), n_rows),
