@@ -173,12 +173,14 @@ def raw_cells(bronze: str) -> Cells:
 
 
 def columns_of(mapping: Any) -> dict[str, str]:
-    """Canonical name -> column of the user's; derived columns have no name of theirs."""
+    """Canonical name -> column of the user's; derived columns have no name of theirs, but
+    what stands in the names of runs has: its word there.
+    """
     if mapping is None:
         return {}
     quantities = (*mapping.knobs, *mapping.fidelity, mapping.objective)
     derived = {getattr(entry, "name", entry) for entry in mapping.derived}
-    made = {*derived, *mapping.lookup_of, *mapping.name_parts_of}
+    made = {*derived, *mapping.lookup_of}
     found = {
         q.name: q.column
         for q in quantities

@@ -44,7 +44,17 @@ _WORDS: dict[Status, tuple[str, ...]] = {
         "closed",  # clearml
         "published",
     ),
-    "diverged": ("diverged", "divergence", "exploded", "blew_up", "unstable"),
+    "diverged": (
+        "diverged",
+        "diverges",
+        "divergence",
+        "div",
+        "exploded",
+        "blew_up",
+        "unstable",
+        "did_not_converge",
+        "not_converged",
+    ),
     "failed": (
         "failed",  # wandb, mlflow (FAILED)
         "fail",  # optuna (FAIL)

@@ -52,6 +52,8 @@ _NUMBER = re.compile(
 )
 _POWER_OF = re.compile(r"(\d+)\s*(?:\^|\*\*)\s*([+-]?\d+)")
 _SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*[\d.,]+(?:[eE][+-]?\d+)?")
+_EMPHASIS = re.compile(r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.])[*_`†‡§]+$")
+"""Marks around a number: the best is bold or starred, a footnote hangs on another."""
 _CLOCK = re.compile(
     r"(?:(?P<days>\d+)\s*(?:days?|d)?[,\s]\s*)?(?P<h>\d+):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d(?:\.\d+)?)"
 )
@@ -129,7 +131,8 @@ def parse_value(cell: Any, style: Style = PLAIN) -> Value | None:
         return Value(cell)
     if not isinstance(cell, str) or not 0 < len(cell) <= _MOST_DIGITS:
         return None
-    return _parse_text(cell.translate(_MINUS).strip(), style)
+    text = cell.translate(_MINUS).strip()
+    return _parse_text(_EMPHASIS.sub("", text).strip(), style)
 
 
 def parse_number(cell: Any, style: Style = PLAIN) -> int | float | None:

@@ -142,7 +142,7 @@ def _file(roles: Roles, size: list[Column]) -> None:
     if FILE_COLUMN not in roles.free:
         return
     others = [roles.finished[n] for n in roles.free if n != FILE_COLUMN]
-    others = [c for c in others if looks_chosen(c) or c.kind == "text"]
+    others = [c for c in others if not c.is_numeric or looks_chosen(c)]
     others += [*size, *(roles.finished[n] for n in roles.named("seed"))]
     column = roles.finished[FILE_COLUMN]
     n_both = n_groups([*others, column])

@@ -28,10 +28,14 @@ from autollm.logs.proposals.sizes import (
 )
 from autollm.logs.readers.rows import TOKEN_METRICS
 
+RANK = "size_rank"
+"""The coordinate of sizes that are only named: small is 1, medium 2; no number of
+parameters can be asked for beside it."""
 COMPUTE_SPREAD = 0.15
 """Octaves that compute may differ from parameters times tokens: it is printed rounded."""
-LENGTHS = ("steps", "epochs", "samples", "data_fraction")
-"""Coordinates that stand in where tokens are unknown, the finest first."""
+LENGTHS = ("steps", "samples", "data_fraction", "epochs")
+"""Coordinates that stand in where tokens are unknown, the finest first; how often the data
+are seen is a choice where their amount varies."""
 
 
 @dataclass
@@ -345,14 +349,15 @@ class _Search:
             )
             if sizes is None or column.is_partial:
                 continue
-            coordinate = Coordinate(
-                "params", raw, "", "", sizes, column.n_distinct
-            )
+            are_ranks = len(sizes.guessed) == len(sizes.sizes)
+            name = RANK if are_ranks else "params"
+            coordinate = Coordinate(name, raw, "", "", sizes, column.n_distinct)
             coordinate.levels = column
             self.ladder.coordinates.append(coordinate)
             why = f"by its name; {column.n_distinct} levels, as text"
             self._roles.give(raw, "fidelity", why)
-            self.ladder.known["params"] = "params"
+            if not are_ranks:
+                self.ladder.known["params"] = "params"
             if sizes.guessed:
                 self._roles.book.say(
                     "size-words",

@@ -191,7 +191,7 @@ def _is_told(part: Column, known: dict[str, Column], table: Table) -> bool:
         if table.roles.get(column.name.raw) in ("measured", "result"):
             continue  # what was logged of a rate while it decayed
         is_namesake = column.name.core == part.name.core
-        if is_namesake and column.present:
+        if is_namesake and column.present and not column.is_constant:
             return True
         if part.finite and _are_alike(part, column):
             return True

@@ -31,19 +31,22 @@ _SIZE_INSIDE = re.compile(r"(\d+(?:\.\d+)?)([KMBT])(?![a-zA-Z])", re.IGNORECASE)
 _FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 _KNOWN = {
     "gpt2": 124e6,
-    "gpt2_small": 124e6,
-    "gpt2_medium": 355e6,
-    "gpt2_large": 774e6,
-    "gpt2_xl": 1558e6,
-    "bert_base": 110e6,
-    "bert_large": 340e6,
-    "roberta_base": 125e6,
-    "roberta_large": 355e6,
-    "t5_small": 60e6,
-    "t5_base": 220e6,
-    "t5_large": 770e6,
+    "gpt2small": 124e6,
+    "gpt2medium": 355e6,
+    "gpt2large": 774e6,
+    "gpt2xl": 1558e6,
+    "distilgpt2": 82e6,
+    "bertbase": 110e6,
+    "bertlarge": 340e6,
+    "distilbertbase": 66e6,
+    "robertabase": 125e6,
+    "robertalarge": 355e6,
+    "t5small": 60e6,
+    "t5base": 220e6,
+    "t5large": 770e6,
 }
-"""Parameters as their authors published them."""
+"""Parameters as their authors published them, by names without separators."""
+_CASING = re.compile(r"(multilingual)?(un)?cased$")
 
 
 def size_of(text: str) -> float | None:
@@ -53,7 +56,8 @@ def size_of(text: str) -> float | None:
     match = _SIZE.search(text) or _SIZE_INSIDE.search(text)
     if match:
         return float(match[1]) * _FACTORS[match[2].upper()]
-    return _KNOWN.get(plain(text.rsplit("/", 1)[-1]))
+    name = plain(text.rsplit("/", 1)[-1]).replace("_", "")
+    return _KNOWN.get(_CASING.sub("", name))
 
 
 @cache

@@ -19,7 +19,7 @@ from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.json_records import JsonRecordsReader
 from autollm.logs.readers.lightning import LightningFolderReader
-from autollm.logs.readers.markdown import MarkdownReader
+from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
 from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
@@ -58,7 +58,7 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         WandbFolderReader(),
         TrainerFolderReader(),
         RayTuneReader(),
-        HydraJobReader(),
+        HydraJobReader(own),
         LightningFolderReader(),
         TensorboardFolderReader(),
         PlainFolderReader(),
@@ -82,6 +82,7 @@ def file_readers(own: Sequence[TextFormat] = ()) -> tuple[FileReader, ...]:
         JsonRecordsReader(),
         MarkdownReader(),
         TextLogReader(own),
+        TextTableReader(),
     )
 
 

@@ -6,6 +6,7 @@ Rules
 - A second header in mid-file (a logger that was restarted, or that learnt a new metric)
   holds from its line on, and is named in a note.
 - A line with another number of fields than the header above it is set aside.
+- Columns called by one setting (`step,lr=1e-4,lr=3e-4`) are runs beside each other.
 - A chart's `__MIN` and `__MAX` columns are the spread of what W&B averaged: they are left
   out, and a note says that the values are averages.
 
@@ -35,6 +36,7 @@ from autollm.logs.readers.rows import (
     number,
     whole_number,
 )
+from autollm.logs.readers.wide_tables import OUTCOME, one_setting
 from autollm.logs.reading import decode_line, iter_lines
 from autollm.logs.relation import OpenedFile, Relation
 
@@ -43,6 +45,10 @@ MAX_SNIFFED = 200  # rows that decide whether a file is a curve
 _SPREADS = ("__MIN", "__MAX")
 _BOARD_HEADER = ["wall time", "step", "value"]
 _BOARD_NAME = re.compile(r"(?:run-)?(?P<run>.+?)-tag-(?P<tag>.+)\.csv$")
+_AVERAGED = (
+    "a chart's download: W&B averages it to at most some hundred points a run; the full "
+    "history is in the run files and behind wandb:ENTITY/PROJECT"
+)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -124,12 +130,20 @@ def _sniffed_rows(
 
 def is_chart(header: Sequence[str]) -> bool:
     """Whether the columns are those of a W&B chart download."""
+    if header[0].lower() in STEP_NAMES and _are_runs(header[1:]):
+        return True
     n_named = sum(" - " in name for name in header[1:])
     n_spread = sum(name.endswith(_SPREADS) for name in header[1:])
     if n_named == 0 or n_named < len(header) - 1:
         return False
     axis = header[0].lower()
     return n_spread * 3 == 2 * n_named or axis in STEP_NAMES or "time" in axis
+
+
+def _are_runs(names: Sequence[str]) -> bool:
+    """Whether columns are called by a setting of their runs: `lr=1e-4`, `lr=3e-4`."""
+    found = one_setting(names)
+    return found is not None and bool(found[0])
 
 
 def is_board(header: Sequence[str]) -> bool:
@@ -284,6 +298,8 @@ def _read_chart(
     builder: RelationBuilder, table: _Rows, lines: Iterable[bytes], name: str
 ) -> None:
     axis = table.header[0]
+    stem = plain_stem(name)
+    unnamed = stem if OUTCOME.search(stem) else "value"
     builder.roles.update({"run": "key"})
     results: dict[str, dict[str, float]] = {}
     first_line: dict[str, int] = {}
@@ -296,6 +312,7 @@ def _read_chart(
             if column == axis or column.endswith(_SPREADS) or value is None:
                 continue
             run, _, metric = column.rpartition(" - ")
+            run, metric = (run, metric) if run else (column, unnamed)
             first_line.setdefault(run, line)
             results.setdefault(run, {})
             if metric == "_step":
@@ -313,10 +330,8 @@ def _read_chart(
             )
     for run, values in results.items():
         _add_curve_run(builder, run, values, name, first_line[run])
-    builder.note(
-        "a chart's download: W&B averages it to at most some hundred points a run; the "
-        "full history is in the run files and behind wandb:ENTITY/PROJECT"
-    )
+    if any(" - " in column for column in table.header):
+        builder.note(_AVERAGED)
 
 
 def _read_board(

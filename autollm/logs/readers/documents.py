@@ -78,7 +78,7 @@ def parse_yaml(text: bytes, what: str) -> dict[str, Any]:
     Raises:
         RecordError: it is not, is too large, or refers to itself.
     """
-    value = _parse_yaml(text, what)
+    value = parse_any_yaml(text, what)
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -90,7 +90,7 @@ def parse_yaml(text: bytes, what: str) -> dict[str, Any]:
 
 def parse_yaml_list(text: bytes, what: str) -> list[Any]:
     """A YAML document that is a list; an empty one is empty. Raises: see `parse_yaml`."""
-    value = _parse_yaml(text, what)
+    value = parse_any_yaml(text, what)
     if value is None:
         return []
     if not isinstance(value, list):
@@ -100,7 +100,8 @@ def parse_yaml_list(text: bytes, what: str) -> list[Any]:
     return value
 
 
-def _parse_yaml(text: bytes, what: str) -> Any:
+def parse_any_yaml(text: bytes, what: str) -> Any:
+    """A YAML document, whatever it holds. Raises: see `parse_yaml`."""
     if len(text) > MAX_YAML_BYTES:
         raise RecordError(
             f"{what} holds {len(text)} bytes, expected at most {MAX_YAML_BYTES}"

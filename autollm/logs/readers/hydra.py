@@ -7,7 +7,8 @@ and what the job itself wrote beside them.
 Rules
 - Hydra logs no metrics: a file below the job's folder counts when it is called metrics,
   results, history, log, progress, eval or summary, and ends in .csv, .jsonl or .json.
-- Of several histories the first by name is the run's; the others are set aside.
+- Of several histories the first by name is the run's; the others are set aside. Without
+  any, the job's own text log is.
 - `${...}` stands as written: resolving it would need the job's code.
 - Hydra says nothing of how a job ended.
 
@@ -31,19 +32,25 @@ from autollm.logs.readers.run_folders import (
     add_settings,
     read_config,
 )
+from autollm.logs.readers.text_log import read_text
+from autollm.logs.readers.text_patterns import TextFormat, shipped_formats
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _CONFIG = ".hydra/config.yaml"
 _OVERRIDES = ".hydra/overrides.yaml"
-_WORDS = r"(metrics?|results?|history|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
+_WORDS = r"(metrics?|((all|eval|test|train|final)[-_])?results?|history|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
 HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
-RESULT = re.compile(rf"(^|/){_WORDS}\.json$")
+RESULT = re.compile(rf"(^|/){_WORDS}([-_.][\dT:._-]+)?\.json$")
+_LOG = re.compile(r"[^/]+\.log")
 
 
 class HydraJobReader:
     """A job's folder."""
 
     format = "hydra"
+
+    def __init__(self, own: Sequence[TextFormat] = ()) -> None:
+        self._formats = (*own, *shipped_formats())
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
@@ -53,6 +60,8 @@ class HydraJobReader:
         for path in listing:
             if HISTORY.search(path) or RESULT.search(path):
                 claimed.append(path)
+        if not any(HISTORY.search(path) for path in claimed):
+            claimed += [path for path in listing if _LOG.fullmatch(path)]
         return tuple(claimed)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
@@ -64,7 +73,7 @@ class HydraJobReader:
         if _OVERRIDES in opened.files:
             cells["overrides"] = _overrides(builder, opened.files[_OVERRIDES])
         run = run_of_folder(opened.name)
-        add_metrics(builder, opened.files, run, cells)
+        add_metrics(builder, opened.files, run, cells, self._formats)
         return [builder.relation()]
 
 
@@ -89,12 +98,13 @@ def add_metrics(
     files: Mapping[str, OpenedFile],
     run: str,
     cells: dict[str, Any],
+    formats: Sequence[TextFormat] = (),
 ) -> None:
     """A run's row, history and results from the files of its folder that hold them."""
     results: dict[str, Any] = {}
     histories = []
     for path, opened in sorted(files.items()):
-        if HISTORY.search(path):
+        if HISTORY.search(path) or _LOG.fullmatch(path):
             histories.append(opened)
         elif RESULT.search(path):
             add_results(builder, results, read_config(builder, opened))
@@ -106,7 +116,11 @@ def add_metrics(
             )
             _set_aside(builder, opened)
         else:
-            has_history = add_curve(builder, opened, run, cells) is not None
+            has_history = (
+                read_text(builder, opened, formats, run, cells)
+                if _LOG.fullmatch(opened.name)
+                else add_curve(builder, opened, run, cells) is not None
+            )
     if not has_history:
         builder.add_run({"run": run, **cells}, next(iter(files), ""))
     builder.amend_run(results)

@@ -1,6 +1,6 @@
-"""A JSON document of runs: a list of objects, such a list under one key, an object of
-objects by run name, or pandas' columns (`DataFrame.to_json()`); JSON lines under the
-name .json too. Lists of one length under names (`{"loss": [..], "val_loss": [..]}`) are
+"""A JSON or YAML document of runs: a list of objects, such a list under one key, an object
+of objects by run name, or what pandas writes (`DataFrame.to_json()`, its columns or
+`orient="split"`); JSON lines under the name .json too. Lists of one length under names (`{"loss": [..], "val_loss": [..]}`) are
 one run's curve where all of them were measured, as Keras keeps its history, else columns.
 
 Invariant: an object is one run; a document that holds no two is none of ours.
@@ -20,7 +20,7 @@ from autollm.logs.readers.curves import (
     find_layout,
     named_layout,
 )
-from autollm.logs.readers.documents import parse_json
+from autollm.logs.readers.documents import parse_any_yaml, parse_json
 from autollm.logs.readers.rows import (
     RelationBuilder,
     count_lines,
@@ -30,6 +30,8 @@ from autollm.logs.readers.rows import (
 from autollm.logs.relation import OpenedFile, Relation
 
 LEAST_ROWS = 3
+_YAML = (".yaml", ".yml")
+_BEGINNINGS = (b"[{", b'{"runs":[{', b'{"trials":[{', b'{"columns":[')
 _MEASURED = re.compile(
     r"(^|[/_. ])(loss|acc(uracy)?|ppl|perplexity|auc|mse|mae|f1|lr|learning_rate|error)$",
     re.IGNORECASE,
@@ -39,8 +41,13 @@ RUN = "run"
 """Names a run of an object of objects."""
 
 
+_YAML_RUN = re.compile(
+    rb"\A(#.*\n|---.*\n|\s*\n)*(\w+:[ \t]*\n)?\s*- ?\s*[\w.]+:"
+)
+
+
 class JsonRecordsReader:
-    """A `.json` file whose objects are runs."""
+    """A `.json` or `.yaml` file whose objects are runs."""
 
     format = "json"
 
@@ -48,13 +55,18 @@ class JsonRecordsReader:
         """See `FileReader.matches`. A document longer than the head is taken by its
         beginning.
         """
+        if name.endswith(_YAML):
+            try:
+                return len(_found_in(parse_any_yaml(head, name))) > 1
+            except RecordError:
+                return _YAML_RUN.match(head) is not None
         if not name.endswith(".json"):
             return False
         try:
             return len(records_of(head)) > 1
         except RecordError:
             start = b"".join(head[:4096].split())
-            return start.startswith((b"[{", b'{"runs":[{', b'{"trials":[{'))
+            return start.startswith(_BEGINNINGS)
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`.
@@ -63,10 +75,13 @@ class JsonRecordsReader:
             RecordError: no document of runs.
         """
         data = read_whole(opened)
-        history = _history_of(data)
-        if history:
-            return [_curve(history, opened.name, count_lines(data))]
-        records = records_of(data)
+        if opened.name.endswith(_YAML):
+            records = _found_in(parse_any_yaml(data, opened.name))
+        else:
+            history = _history_of(data)
+            if history:
+                return [_curve(history, opened.name, count_lines(data))]
+            records = records_of(data)
         if not records:
             raise RecordError(
                 f"{opened.name} holds no list of objects. Expected one object a run. "
@@ -135,6 +150,17 @@ def records_of(data: bytes) -> list[Mapping[str, Any]]:
         if len(lines) < 2 or not lines[0].startswith(b"{"):
             raise
         document = [parse_json(line) for line in lines]
+    return _found_in(document)
+
+
+def _found_in(document: Any) -> list[Mapping[str, Any]]:
+    """The runs of a document that was read."""
+    if isinstance(document, dict) and len(document) == 1:
+        (inner,) = document.values()
+        if isinstance(inner, dict) and _of_object(inner):
+            return _of_object(inner)  # `runs: {a: {...}, b: {...}}`
+    if isinstance(document, dict) and {"columns", "data"} <= document.keys():
+        return _of_split(document["columns"], document["data"])
     if isinstance(document, dict):
         rows = _of_lists(document)
         if rows:
@@ -144,6 +170,16 @@ def records_of(data: bytes) -> list[Mapping[str, Any]]:
             return lists[0]
         return _of_object(document)
     return document if _is_list_of_objects(document) else []
+
+
+def _of_split(names: Any, rows: Any) -> list[Mapping[str, Any]]:
+    """Rows of lists, and the names of what stands in them."""
+    if not isinstance(names, list) or not isinstance(rows, list):
+        return []
+    n = len(names)
+    if not all(isinstance(row, list) and len(row) == n for row in rows):
+        return []
+    return [dict(zip(map(str, names), row, strict=True)) for row in rows]
 
 
 def _is_list_of_objects(value: Any) -> bool:

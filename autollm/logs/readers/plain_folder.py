@@ -1,12 +1,13 @@
-"""Run folders of no tool's: one configuration file, and the metrics that the job wrote
-beside it.
+"""Run folders of no tool's: configuration files, and the metrics that the job wrote
+beside them.
 
     config.yaml, args.json, params.toml ... -> config.*
     metrics.csv, history.jsonl ...          -> the history
     results.json, summary.json ...          -> metrics.*
 
 A folder whose only log is a curve of a name that any run has (`metrics.csv`) is a run of
-the folder's name, too.
+the folder's name, too; where the curve stands deeper (`logs/version_0/metrics.csv`), a
+configuration elsewhere in the folder makes it one (litgpt).
 
 The rules are those of Hydra's job folders (autollm.logs.readers.hydra), but that the files
 stand in the folder itself, and that one of them must hold metrics.
@@ -38,17 +39,28 @@ _CURVE = re.compile(
 """No results.csv: beside a configuration that is a sweep's table of runs often."""
 
 
+_OF_TRAINER = re.compile(r"(all|eval|train)_results\.json")
+"""Written into a run's folder by the Trainer's scripts: needs no configuration beside."""
+
+
+def _is_config(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    is_adapter = name == "adapter_config.json"
+    return is_adapter or CONFIG_NAME.fullmatch(name) is not None
+
+
 class PlainFolderReader:
-    """A folder with one configuration file and metrics."""
+    """A folder with a configuration and metrics."""
 
     format = "run-folder"
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
         here = [path for path in listing if "/" not in path]
-        configs = [path for path in here if CONFIG_NAME.fullmatch(path)]
+        configs = [path for path in here if _is_config(path)]
         metrics = [p for p in here if _CURVE.fullmatch(p) or RESULT.search(p)]
-        if len(configs) != 1 or not metrics:
+        is_trainers = any(map(_OF_TRAINER.fullmatch, metrics))
+        if not metrics or not (configs or is_trainers):
             return ()
         return (*configs, *metrics)
 
@@ -58,7 +70,7 @@ class PlainFolderReader:
         builder.roles["run"] = "key"
         cells: dict[str, Any] = {}
         for path, file in opened.files.items():
-            if CONFIG_NAME.fullmatch(path):
+            if _is_config(path):
                 add_settings(builder, cells, file, "config.")
         add_metrics(builder, opened.files, run_of_folder(opened.name), cells)
         return [builder.relation()]
@@ -81,18 +93,32 @@ class BareCurveReader:
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
         logs = [path for path in listing if _ANY_LOG.search(path)]
-        is_one = len(logs) == 1 and _OF_ANY_RUN.fullmatch(logs[0]) is not None
-        return (logs[0],) if is_one else ()
+        folder, _, name = logs[0].rpartition("/") if logs else ("", "", "")
+        if len(logs) != 1 or not _OF_ANY_RUN.fullmatch(name):
+            return ()
+        if not folder:
+            return (logs[0],)
+        configs = [path for path in listing if _is_config(path)]
+        is_beside = any(p.rpartition("/")[0] == folder for p in configs)
+        if is_beside or not configs:
+            return ()  # the inner folder is the run
+        return (logs[0], min(configs, key=lambda p: (p.count("/"), p)))
 
     def confirms(self, heads: Mapping[str, bytes]) -> bool:
         """Whether the file is one run's curve; by its name it may be a table of runs."""
-        ((name, head),) = heads.items()
+        name, head = next((n, h) for n, h in heads.items() if not _is_config(n))
         curves = (CurveCsvReader(), CurveJsonlReader())
         return any(reader.matches(name, head) for reader in curves)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
         builder = RelationBuilder(self.format, "run")
-        ((_, file),) = opened.files.items()
-        add_curve(builder, file, run_of_folder(opened.name), {})
+        cells: dict[str, Any] = {}
+        for path, file in sorted(
+            opened.files.items(), key=lambda pair: not _is_config(pair[0])
+        ):
+            if _is_config(path):
+                add_settings(builder, cells, file, "config.")
+            else:
+                add_curve(builder, file, run_of_folder(opened.name), cells)
         return [builder.relation()]

@@ -9,7 +9,8 @@ A line is a point where it names a count (step, iteration, epoch) and a metric; 
 on a line of its own holds until the next. Settings are what stands in a `Namespace(...)`,
 behind `--name`, or in a dictionary before the first point.
 
-Invariant: a log is taken for one only where LEAST_POINTS lines of its head are points.
+Invariant: a log is taken for one only where LEAST_POINTS lines of its head are points, or
+one is and the run broke.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from autollm.core.errors import RecordError
 from autollm.logs.readers.curves import STEP_NAMES
 from autollm.logs.readers.documents import parse_mapping_text
 from autollm.logs.readers.rows import flat_cells
-from autollm.logs.readers.text_patterns import MAX_LINE
+from autollm.logs.readers.log_ends import ending_of
+from autollm.logs.readers.text_patterns import COLOUR, MAX_LINE
 
 LEAST_POINTS = 3
 SUFFIXES = (".log", ".txt", ".out")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)\b"
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?|\b(?:INFO|DEBUG|WARN(?:ING)?)\b"
 )
@@ -61,6 +62,8 @@ _METRIC = re.compile(
 _SEPARATOR = re.compile(r"[,|;]\s|\s-\s|\s{2,}|\t")
 _NAMESPACE = re.compile(r"\bNamespace\((.*)\)")
 _OPTION = re.compile(r"(?<!\S)--([A-Za-z][\w.-]*)[= ]([^\s-]\S*)")
+_ONLY = re.compile(r"^[\[(]([^\[\](),]*),?[\])]$")
+"""A list of one: fairseq's learning rate."""
 _ASSIGNED = re.compile(r"(?<!\w)(\w+)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,]+)")
 
 
@@ -70,9 +73,11 @@ def is_printed_log(name: str, head: bytes) -> bool:
         return False
     printed = Printed()
     n_points = 0
+    has_broken = False
     for line in head.decode("utf-8", "replace").split("\n"):
         n_points += printed.point(line) is not None
-        if n_points >= LEAST_POINTS:
+        has_broken = has_broken or ending_of(line) is not None
+        if n_points >= (1 if has_broken else LEAST_POINTS):
             return True
     return False
 
@@ -112,7 +117,7 @@ class Printed:
         namespace = _NAMESPACE.search(plain)
         if namespace:
             for name, value in _ASSIGNED.findall(namespace[1]):
-                found[name] = value.strip().strip("'\"")
+                found[name] = _ONLY.sub(r"\1", value.strip()).strip("'\"")
         for name, value in _OPTION.findall(plain):
             found[name.replace("-", "_")] = value
         brace = plain.find("{")
@@ -127,7 +132,7 @@ class Printed:
 def _plain(line: str) -> str:
     """A line without colours and moments; of a progress bar what it showed last."""
     last = line.rstrip("\r\n").rpartition("\r")[2][:MAX_LINE]
-    return _NOISE.sub("  ", _COLOUR.sub("", last))
+    return _NOISE.sub("  ", COLOUR.sub("", last))
 
 
 def _counts(line: str) -> Iterator[tuple[str, float]]:

@@ -35,7 +35,8 @@ from autollm.logs.reading import iter_lines
 from autollm.logs.relation import OpenedFile, Role
 
 CONFIG_NAME = re.compile(
-    r"(config|args|params|hparams|train_config|run_config)\.(json|ya?ml|toml|py)"
+    r"((train|run|training|experiment)_?)?(config|cfg|args|params|hparams|hyper_?parameters"
+    r"|settings|options|opts|flags)\.(json|ya?ml|toml|py)"
 )
 """What people call the configuration file of a run."""
 MAX_CONFIG_BYTES = 16 * 2**20
@@ -99,12 +100,29 @@ def _parse_assignments(data: bytes, name: str) -> dict[str, Any]:
     return out
 
 
+_OF_CARD = re.compile(r"^[-*] (\w+): (.+)$")
+
+
+def _parse_card(data: bytes, name: str) -> dict[str, Any]:
+    """The hyperparameters that the Trainer writes into a model's card, a line each."""
+    found: dict[str, Any] = {}
+    is_inside = False
+    for line in data.decode("utf-8", "replace").splitlines():
+        if line.startswith("#"):
+            is_inside = "hyperparameters" in line.lower()
+        match = _OF_CARD.match(line) if is_inside else None
+        if match:
+            found[match[1]] = match[2].strip()
+    return found
+
+
 _PARSERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "json": parse_object,
     "yaml": parse_yaml,
     "yml": parse_yaml,
     "toml": _parse_toml,
     "py": _parse_assignments,
+    "md": _parse_card,
 }
 
 
@@ -159,6 +177,9 @@ def add_results(
     """Numbers that a run ended with, as `metrics.<name>`, and the word for how it ended,
     as `state`: a results file is written by many jobs as they go on.
     """
+    measured = values.get("results")  # lm-eval: beside it its own settings
+    if isinstance(measured, Mapping) and measured:
+        values = measured
     for name, value in flat_cells(values).items():
         if name in STATES and isinstance(value, str):
             cells["state"] = value

@@ -18,6 +18,7 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
+from autollm.logs.readers.log_ends import LogEnd
 from autollm.logs.readers.printed_log import (
     Printed,
     is_printed_log,
@@ -30,6 +31,7 @@ from autollm.logs.readers.rows import (
 )
 from autollm.logs.readers.run_folders import CONFIG_NAME, add_settings
 from autollm.logs.readers.text_patterns import (
+    COLOUR,
     MAX_LINE,
     Pairs,
     TextFormat,
@@ -99,6 +101,7 @@ class TextLogFolderReader:
         configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
         logs = [path for path in listing if _LOG_NAME.fullmatch(path)]
         is_alone = not any(_OTHER_LOGS.search(path) for path in listing)
+        is_alone = is_alone and not configs
         if len(logs) == 1 and _LOG_OF_A_RUN.fullmatch(logs[0]) and is_alone:
             return (*logs,)
         if len(configs) != 1 or not logs:
@@ -167,6 +170,7 @@ class _PrintedText:
         self._builder, self._file = builder, file
         self._collector = CurveCollector(builder, CurveLayout(step), run)
         self._printed = Printed()
+        self._end = LogEnd()
         self._ranks = _FirstRank()
         self._cells: dict[str, Any] = {}
         builder.note(
@@ -179,6 +183,7 @@ class _PrintedText:
         if self._ranks.is_other(line):
             return
         row = self._printed.point(line)
+        self._end.see(line, is_point=row is not None)
         if row is not None:
             self._collector.add(row, line_number)
         elif self._collector.is_empty and len(self._cells) < _MAX_SETTINGS:
@@ -191,6 +196,8 @@ class _PrintedText:
             return False
         for column in self._cells:
             self._builder.roles[column] = "setting"
+        self._builder.roles["state"] = "status"
+        self._cells["state"] = self._end.state()
         self._collector.finish(self._file, {**known, **self._cells})
         return True
 
@@ -229,6 +236,8 @@ class _Text:
         self._points = [(compile_line(p.line), p) for p in chosen.points]
         self._results = [compile_line(result.line) for result in chosen.results]
         self._inside: set[tuple[str, str]] = set()
+        self._end = LogEnd()
+        self._step: Any = None
         self._ranks = _FirstRank()
         self._cells: dict[str, Any] = {}
         self._found: dict[str, Any] = {}
@@ -238,10 +247,12 @@ class _Text:
         """One line."""
         if len(raw) > MAX_LINE:
             return  # longer than any line that a pattern means
-        line = raw.decode("utf-8", "replace")
+        line = COLOUR.sub("", raw.decode("utf-8", "replace"))
         if self._ranks.is_other(line):
             return
-        if not self._take_point(line, line_number):
+        is_point = self._take_point(line, line_number)
+        self._end.see(line, is_point)
+        if not is_point:
             self._take_setting(line)
             self._take_result(line)
 
@@ -257,7 +268,10 @@ class _Text:
             if said.pairs is not None:
                 row |= _pairs(rest, said.pairs)
             row = _prefixed(row, said.prefix)
+            if self._step is not None:
+                row.setdefault("step", self._step)
             if "step" in row and len(row) > 1:
+                self._step = row["step"]
                 self._collector.add(row, line_number)
                 return True
         return False
@@ -307,6 +321,8 @@ class _Text:
             )  # Megatron's --load
         for column in self._found:
             self._builder.roles[column] = "result"
+        self._builder.roles["state"] = "status"
+        self._found["state"] = self._end.state()
         self._collector.finish(
             self._file, {**known, **self._cells, **self._found}
         )

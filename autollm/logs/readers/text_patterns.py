@@ -16,6 +16,9 @@ A format is a TOML file, shipped (`text_formats/`) or a user's own
     pairs = { separator = "|", assign = ":" }                   # optional: `name: value` after
     prefix = "validation "                                      # optional, before each name
 
+    [[points]]                        # without {step}: at the step of the line before
+    line = "val loss {val_loss}"
+
     [[results]]                       # lines that give a result of the run
     line = "peak memory: {peak_mib}MiB"
 
@@ -45,6 +48,7 @@ from autollm.core.errors import RecordError
 
 MAX_LINE = 8_192
 """Characters of a line that are searched; Megatron's take some 500."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HEAD_LINES = 2_000  # of the first 64 KiB, searched for what tells the format
 _NUMBER = (
     r"[-+]?+(?:(?:\d++(?:,\d{3})*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d++)?+"
@@ -187,7 +191,7 @@ def format_of(head: bytes, formats: Sequence[TextFormat]) -> TextFormat | None:
     """The format whose marks stand in these first bytes; the first one that fits."""
     if b"\x00" in head:
         return None
-    text = head.decode("utf-8", "replace")
+    text = COLOUR.sub("", head.decode("utf-8", "replace"))
     lines = [line[:MAX_LINE] for line in text.splitlines()[:_HEAD_LINES]]
     for candidate in formats:
         patterns = [compile_line(mark) for mark in candidate.recognize]

@@ -17,6 +17,7 @@ Invariant: rows in, less rows set aside, are the rows out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +26,9 @@ import pyarrow as pa
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_mapping_text
+from autollm.logs.readers.merged_cells import filled_down
 from autollm.logs.readers.rows import column_of, flat_cells, metric_role
+from autollm.logs.readers.wide_tables import unpivoted
 from autollm.logs.reading import quote
 from autollm.logs.relation import LINE_COLUMN, BadLines, Relation, Role
 
@@ -199,7 +202,8 @@ def recognized(relation: Relation) -> Relation:
     """The table with what its tool says of its columns; unchanged where no tool is
     known by them.
     """
-    relation = _unnested(relation)
+    relation = without_envelopes(_unnested(filled_down(relation)))
+    relation = unpivoted(relation)
     names = relation.runs.column_names
     shape = next((shape for shape in SHAPES if shape.fits(names)), None)
     if shape is None:
@@ -309,6 +313,41 @@ def _without_wrappers(values: Mapping[str, Any]) -> dict[str, Any]:
             value.get("value") if is_wrapped and "value" in value else value
         )
     return out
+
+
+_ENVELOPE = re.compile(r"(?P<name>.+)\.(?P<part>value|desc)")
+_OF_WANDB = re.compile(r"(.*\.)?_wandb\..*")
+
+
+def without_envelopes(relation: Relation) -> Relation:
+    """Columns of such wrappers, `config.lr.value` beside `config.lr.desc`, by the name of
+    what is wrapped; what W&B keeps of itself is left out.
+    """
+    found = {}
+    for name in relation.runs.column_names:
+        match = _ENVELOPE.fullmatch(name)
+        if match and not _OF_WANDB.fullmatch(name):
+            found[name] = match
+    wrapped = {m["name"] for m in found.values() if m["part"] == "value"}
+    described = {m["name"] for m in found.values() if m["part"] == "desc"}
+    heads = {name.partition(".")[0] for name in described}
+    if not wrapped & described:
+        return relation
+    columns = {}
+    for name in relation.runs.column_names:
+        match = found.get(name)
+        if match is None:
+            is_own = _OF_WANDB.fullmatch(name) and name.endswith("_version")
+            if not is_own:
+                columns[name] = name
+        elif match["part"] == "value" and name.partition(".")[0] in heads:
+            columns[name] = match["name"]
+        elif match["part"] == "value":
+            columns[name] = name
+    if len(set(columns.values())) < len(columns):
+        return relation
+    runs = relation.runs.select(list(columns))
+    return replace(relation, runs=runs.rename_columns(list(columns.values())))
 
 
 def _without_rows(relation: Relation, bad: Mapping[int, str]) -> Relation:

@@ -2,7 +2,8 @@
 `checkpoint-<step>/`, and the configuration files beside it. Pickles
 (`training_args.bin`, `optimizer.pt`) are never opened.
 
-    config.json -> config.*      training_args.json|yaml -> args.*      log_history -> points
+    config.json -> config.*      args.yaml ... -> args.*      log_history -> points
+    README.md, the card's list of hyperparameters -> args.*
 
 Rules
 - Of several states the one that got furthest counts; the earlier ones are its beginning.
@@ -40,6 +41,7 @@ from autollm.logs.readers.rows import (
     whole_number,
 )
 from autollm.logs.readers.run_folders import (
+    CONFIG_NAME,
     add_results,
     add_settings,
     read_config,
@@ -55,6 +57,7 @@ _CONFIGS = {
     "training_args.yaml": "args.",
     "training_args.yml": "args.",
     "adapter_config.json": "adapter.",
+    "README.md": "args.",
 }
 _RESULTS = "all_results.json"
 PEAK_RATE = "peak_learning_rate"
@@ -73,7 +76,7 @@ class TrainerFolderReader:
         states = [p for p in listing if p == _STATE or _CHECKPOINT.fullmatch(p)]
         if not states:
             return ()
-        beside = [p for p in listing if p in _CONFIGS or p == _RESULTS]
+        beside = [p for p in listing if _prefix_of(p) or p == _RESULTS]
         beside += [p for p in listing if _EVENTS.fullmatch(p)]
         if "config.json" not in beside:
             last = max(states, key=_checkpoint_step).rpartition("/")[0]
@@ -103,7 +106,7 @@ class TrainerFolderReader:
             elif name == _RESULTS:
                 add_results(builder, said, read_config(builder, file))
             else:
-                add_settings(builder, cells, file, _CONFIGS[name])
+                add_settings(builder, cells, file, _prefix_of(name))
         if not states:
             raise RecordError(
                 f"{opened.name}: no trainer_state.json can be read"
@@ -136,6 +139,14 @@ class TrainerStateReader:
             raise RecordError(f"{opened.name} has no list log_history")
         add_state(builder, state, {}, plain_stem(opened.name), opened.name)
         return [builder.relation()]
+
+
+def _prefix_of(name: str) -> str:
+    """What its settings are called, empty for no configuration file: the model's own
+    apart from the training's, whatever the script that wrote them called them.
+    """
+    is_config = name in _CONFIGS or CONFIG_NAME.fullmatch(name)
+    return _CONFIGS.get(name, "args.") if is_config else ""
 
 
 def plain_name(path: str) -> str:

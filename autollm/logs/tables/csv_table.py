@@ -40,11 +40,14 @@ from autollm.logs.tables.dialect import (
     as_utf8,
     cells_of,
     dialect_of,
+    holds_table,
 )
 
 MAX_CELL_LINES = 2000
 """Lines that a quoted cell may go on over; beyond, its quote counts as not closed."""
 SUFFIXES = (".csv", ".tsv")
+TEXTS = (".txt", ".text", ".dat", ".tab", ".asc", ".data")
+"""What tables are called that were saved as text."""
 
 
 class CsvTable:
@@ -53,8 +56,9 @@ class CsvTable:
     format = "csv"
 
     def matches(self, name: str, head: bytes) -> bool:
-        """By its name alone: any text may be CSV."""
-        return name.endswith(SUFFIXES)
+        """By its name alone, as any text may be CSV; a text of another name by its look."""
+        is_text = name.lower().endswith(TEXTS)
+        return name.endswith(SUFFIXES) or (is_text and holds_table(head))
 
     def read(self, opened: OpenedFile) -> Iterator[Relation]:
         """See `FileReader.read`."""

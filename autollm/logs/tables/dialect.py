@@ -7,7 +7,9 @@ One decision for everybody who reads such a file. It is taken from the first byt
     lines before the header that begin with # or // are comments
     the separator is the one of , tab ; | that cuts the first lines into equally many
     fields, most of them; a mark inside quotes does not count
-    an unnamed first column is the index of whoever wrote the table: `_index`
+    lines of one cell above the header (a sheet's title) are none of it
+    an unnamed first column is the index of whoever wrote the table: `_index`; others are
+    called as pandas calls them, `Unnamed: 6`
     a second line of units (`(s)`, `[tokens]`) stands behind the names, one of names below
     repeated or empty ones (as pandas writes groups of columns) is joined to them by `/`
 
@@ -44,6 +46,8 @@ SEPARATORS = (",", "\t", ";", "|")
 MAX_COLUMNS = 10_000
 """More is no table of runs (the widest public one has 60), and each costs memory."""
 SAMPLE_LINES = 20
+LEAST_COLUMNS = 3
+"""Of a table that nothing but its look tells from other text."""
 INDEX = "_index"
 NO_UNIT = ("", "-", "–", "1", "()", "[]", "(-)", "[-]", "(1)")
 UNITS = frozenset({*SECONDS, *NOUNS, *POWERS, *_MORE_UNITS})
@@ -102,6 +106,7 @@ def dialect_of(head: bytes) -> Dialect | None:
     header = header or rows[0]
     if header and not header[0]:
         header[0] = INDEX
+    header = [cell or f"Unnamed: {n}" for n, cell in enumerate(header)]
     _check_header(header, n_before + 1)
     return Dialect(
         encoding, separator, n_before, tuple(header), lines[0], n_names
@@ -176,8 +181,8 @@ def _first_lines(head: bytes, encoding: str) -> list[str]:
 
 
 def _is_preamble(lines: list[str]) -> bool:
-    """Whether the first line is a `sep=` line or a comment before the header."""
-    if _SEPARATOR_LINE.fullmatch(lines[0].strip()):
+    """Whether the first line is a `sep=` line, a comment or a title before the header."""
+    if _SEPARATOR_LINE.fullmatch(lines[0].strip()) or _is_title(lines):
         return True
     if not _COMMENT.match(lines[0]) or len(lines) < 2:
         return False
@@ -187,6 +192,39 @@ def _is_preamble(lines: list[str]) -> bool:
         [line for line in lines if not _COMMENT.match(line)]
     )
     return len(cells_of(lines[0], separator)) != len(cells_of(after, separator))
+
+
+def _is_title(lines: list[str]) -> bool:
+    """Whether the first line holds one cell at most, above a table of several columns."""
+    below = lines[1:SAMPLE_LINES]
+    separator = separator_of(below)
+    n_filled = []
+    for line in (lines[0], *below):
+        cells = cells_of(line, separator)
+        n_filled.append(sum(bool(cell.strip()) for cell in cells))
+    usual = sorted(n_filled[1:])[len(below) // 2] if below else 0
+    return n_filled[0] <= 1 and usual >= LEAST_COLUMNS
+
+
+def holds_table(head: bytes) -> bool:
+    """Whether a text begins as a table: names, and lines below that are cut into as many
+    cells, numbers among them.
+    """
+    try:
+        found = dialect_of(head)
+        lines = _first_lines(head, found.encoding) if found else []
+    except RecordError:
+        return False
+    if found is None or len(found.header) < LEAST_COLUMNS:
+        return False
+    rows = []
+    for line in lines[found.first_row - 1 :]:
+        rows.append([c.strip() for c in cells_of(line, found.separator)])
+    rows = [row for row in rows if any(row)]
+    right = [row for row in rows if len(row) == len(found.header)]
+    n_numbers = sum(bool(_NUMBER.fullmatch(c)) for row in right for c in row)
+    is_even = len(right) >= max(LEAST_COLUMNS, 0.9 * len(rows))
+    return is_even and 3 * n_numbers >= len(right) * len(found.header)
 
 
 def separator_of(lines: list[str]) -> str:

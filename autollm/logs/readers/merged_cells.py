@@ -1,0 +1,95 @@
+"""Merged cells of a sheet: a group's name stands in its first row only, and the cells below
+are empty.
+
+    Model,LR,Loss          125M,1e-3,3.1
+    125M,1e-3,3.1     ->   125M,3e-3,3.2
+    ,3e-3,3.2              350M,1e-3,2.8
+    350M,1e-3,2.8
+
+Only the leading columns can be such groups, where no value comes twice in a group and no
+two rows after another are filled: an empty cell of any other column says "not used".
+
+Invariant: a cell that is filled stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autollm.logs.relation import LINE_COLUMN, OWN_COLUMNS, Relation
+
+MOST_BYTES = 2**20
+"""Of a sheet that a person merged cells in; a block of a larger table is far larger."""
+FIRST_LINES = 40
+"""Its first row stands within these."""
+LEAST_EMPTY = 0.4
+"""Share of the rows that are empty in the first such column."""
+LEAST_ROWS = 4
+
+
+def filled_down(relation: Relation) -> Relation:
+    """The relation with the cells of merged groups filled, and a note that says so."""
+    runs = relation.runs
+    if runs.num_rows < LEAST_ROWS or runs.nbytes > MOST_BYTES:
+        return relation
+    is_text = LINE_COLUMN in runs.column_names
+    if not is_text or (pc.min(runs[LINE_COLUMN]).as_py() or 0) > FIRST_LINES:
+        return relation
+    names = _merged(runs)
+    if not names:
+        return relation
+    for name in names:
+        at = runs.column_names.index(name)
+        cells = runs[name].combine_chunks()
+        runs = runs.set_column(at, name, pc.fill_null_forward(cells))
+    note = (
+        f"empty cells of {', '.join(names)} continue the cell above them: the sheet's "
+        "cells were merged"
+    )
+    return replace(relation, runs=runs, notes=(*relation.notes, note))
+
+
+def _merged(runs: pa.Table) -> list[str]:
+    """The leading columns whose cells were merged."""
+    found: list[str] = []
+    starts = [False] * runs.num_rows
+    n_full = 0
+    for name in runs.column_names:
+        if name in OWN_COLUMNS:
+            continue
+        cells = runs[name].to_pylist()
+        if None not in cells:
+            n_full += 1
+            continue
+        is_leading = not n_full and len(found) < 2
+        if is_leading and _are_groups(cells, starts, found):
+            found.append(name)
+            starts = [cell is not None for cell in cells]
+    return found if n_full >= len(found) else []
+
+
+def _are_groups(
+    cells: Sequence[Any], outer: Sequence[bool], found: Sequence[str]
+) -> bool:
+    """Whether a column's filled cells begin groups, within those of the column before."""
+    filled = [cell is not None for cell in cells]
+    share = 1 - sum(filled) / len(filled)
+    if not filled[0] or sum(filled) < 2 or (not found and share < LEAST_EMPTY):
+        return False
+    if any(is_outer and not here for is_outer, here in zip(outer, filled)):
+        return False
+    pairs = zip(filled, filled[1:])
+    if any(here and after for here, after in pairs):
+        return False
+    seen: set[Any] = set()
+    for cell, is_outer in zip(cells, outer, strict=True):
+        seen = set() if is_outer else seen
+        if cell in seen:
+            return False
+        seen |= {cell} - {None}
+    return True
