@@ -19,7 +19,6 @@ from autollm.logs.readers.curve_jsonl import CurveJsonlReader
 from autollm.logs.readers.hydra import HydraJobReader
 from autollm.logs.readers.json_records import JsonRecordsReader
 from autollm.logs.readers.lightning import LightningFolderReader
-from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
 from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
@@ -37,6 +36,7 @@ from autollm.logs.readers.tensorboard import (
 )
 from autollm.logs.readers.text_log import TextLogFolderReader, TextLogReader
 from autollm.logs.readers.text_patterns import TextFormat, own_formats
+from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
 from autollm.logs.readers.trainer_state import (
     TrainerFolderReader,
     TrainerStateReader,

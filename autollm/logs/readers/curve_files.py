@@ -143,7 +143,7 @@ def is_chart(header: Sequence[str]) -> bool:
 def _are_runs(names: Sequence[str]) -> bool:
     """Whether columns are called by a setting of their runs: `lr=1e-4`, `lr=3e-4`."""
     found = one_setting(names)
-    return found is not None and bool(found[0])
+    return found is not None and bool(found[0]) and not OUTCOME.search(found[0])
 
 
 def is_board(header: Sequence[str]) -> bool:

@@ -38,7 +38,10 @@ from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _CONFIG = ".hydra/config.yaml"
 _OVERRIDES = ".hydra/overrides.yaml"
-_WORDS = r"(metrics?|((all|eval|test|train|final)[-_])?results?|history|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
+_WORDS = (
+    r"(metrics?|((all|eval|test|train|final)[-_])?results?|history"
+    r"|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
+)
 HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
 RESULT = re.compile(rf"(^|/){_WORDS}([-_.][\dT:._-]+)?\.json$")
 _LOG = re.compile(r"[^/]+\.log")

@@ -1,7 +1,8 @@
 """A JSON or YAML document of runs: a list of objects, such a list under one key, an object
 of objects by run name, or what pandas writes (`DataFrame.to_json()`, its columns or
-`orient="split"`); JSON lines under the name .json too. Lists of one length under names (`{"loss": [..], "val_loss": [..]}`) are
-one run's curve where all of them were measured, as Keras keeps its history, else columns.
+`orient="split"`); JSON lines under the name .json too. Lists of one length under names
+(`{"loss": [..], "val_loss": [..]}`) are one run's curve where all of them were measured, as
+Keras keeps its history, else columns.
 
 Invariant: an object is one run; a document that holds no two is none of ours.
 """

@@ -14,6 +14,7 @@ Invariant: a cell that is filled stays as it is.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -81,10 +82,10 @@ def _are_groups(
     share = 1 - sum(filled) / len(filled)
     if not filled[0] or sum(filled) < 2 or (not found and share < LEAST_EMPTY):
         return False
-    if any(is_outer and not here for is_outer, here in zip(outer, filled)):
+    pairs = zip(outer, filled, strict=True)
+    if any(is_outer and not here for is_outer, here in pairs):
         return False
-    pairs = zip(filled, filled[1:])
-    if any(here and after for here, after in pairs):
+    if any(here and after for here, after in itertools.pairwise(filled)):
         return False
     seen: set[Any] = set()
     for cell, is_outer in zip(cells, outer, strict=True):

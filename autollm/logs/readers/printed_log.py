@@ -22,8 +22,8 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curves import STEP_NAMES
 from autollm.logs.readers.documents import parse_mapping_text
-from autollm.logs.readers.rows import flat_cells
 from autollm.logs.readers.log_ends import ending_of
+from autollm.logs.readers.rows import flat_cells
 from autollm.logs.readers.text_patterns import COLOUR, MAX_LINE
 
 LEAST_POINTS = 3

@@ -26,6 +26,15 @@ from autollm.logs.relation import OWN_COLUMNS, Relation
 MOST_ROWS = 1_000
 """A table that somebody laid out in two directions is read by eye."""
 _SETTING = re.compile(r"\s*([A-Za-z][\w .-]*?)\s*[=:]\s*(\S+)\s*")
+_SPOKEN = re.compile(
+    r"(lr|learning[ _]rate|bs|batch[ _]size|wd|width|depth|seed|n|d|params|tokens|steps)"
+    r"[ _]?(\d\S*)",
+    re.IGNORECASE,
+)
+"""Words of settings that need no sign before their value."""
+_OF_SIZE = re.compile(
+    r"(.*?)[\s_@(,/-]*(\d+(?:\.\d+)?\s?[MB])\)?", re.IGNORECASE
+)
 _CORNER = re.compile(r"\s*(?:\\|/|\||×|\bvs\.?\s|\s[x↓→]\s)\s*")
 _SIZE = re.compile(r"\d+(?:\.\d+)?\s?[MB]", re.IGNORECASE)
 OUTCOME = re.compile(
@@ -37,16 +46,17 @@ OUTCOME = re.compile(
 
 
 def one_setting(names: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The setting whose values these names are, and the values as they stand; an empty
-    word where they are numbers alone. None where they are none.
+    """The word and the values that these names are made of: `lr=1e-4`, `lr=3e-4`; an
+    outcome beside sizes, `loss 50M`, `loss 125M`; an empty word where they are numbers
+    alone. None where they are none.
     """
-    if len(names) < 2:
+    if len(names) < 2 or len(set(names)) < len(names):
         return None
-    found = [_SETTING.fullmatch(name) for name in names]
-    words = {match[1].lower() for match in found if match}
-    if None not in found and len(words) == 1:
-        values = [match[2] for match in found if match]
-        return (found[0] or [""] * 2)[1], values
+    for pattern in (_SETTING, _SPOKEN, _OF_SIZE):
+        found = [match for name in names if (match := pattern.fullmatch(name))]
+        words = {match[1].lower() for match in found}
+        if len(found) == len(names) and len(words) == 1:
+            return found[0][1], [match[2] for match in found]
     if all(parse_number(name) is not None for name in names):
         return "", list(names)
     return None
@@ -89,7 +99,7 @@ def _hold_numbers(cells: pa.Table) -> bool:
         for cell in column.to_pylist():
             n_filled += not is_nothing(cell)
             n_numbers += parse_number(cell) is not None
-    return 0 < n_filled and n_numbers >= 0.8 * n_filled
+    return n_filled > 0 and n_numbers >= 0.8 * n_filled
 
 
 def _names(
@@ -98,7 +108,9 @@ def _names(
     """What rows, columns and cells are called."""
     row_name, *second = _CORNER.split(corner, maxsplit=1)
     value_name = "value"
-    if OUTCOME.search(row_name) and not second:
+    if OUTCOME.search(word):
+        value_name, word = word, ""
+    elif OUTCOME.search(row_name) and not second:
         value_name, row_name = row_name, "row"
     file = runs["_file"][0].as_py() if "_file" in runs.column_names else ""
     stem = (file or "").rsplit("/", 1)[-1].split(".")[0]

@@ -21,6 +21,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 from dataclasses import dataclass
 from typing import IO
@@ -46,6 +47,8 @@ SEPARATORS = (",", "\t", ";", "|")
 MAX_COLUMNS = 10_000
 """More is no table of runs (the widest public one has 60), and each costs memory."""
 SAMPLE_LINES = 20
+_WIDEST_STEP = 10
+"""Between neighbouring values of a sweep: a decade."""
 LEAST_COLUMNS = 3
 """Of a table that nothing but its look tells from other text."""
 INDEX = "_index"
@@ -266,11 +269,29 @@ def _check_header(header: list[str], line: int) -> None:
         )
     filled = [cell for cell in header if cell]
     n_numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in filled)
-    if len(filled) > 1 and 2 * n_numbers >= len(filled):
+    if (
+        len(filled) > 1
+        and 2 * n_numbers >= len(filled)
+        and not _is_axis(header)
+    ):
         raise RecordError(
             f"no header: line {line} holds values ({', '.join(filled[:3])} ...). "
             "Fix: write the columns' names above it."
         )
+
+
+def _is_axis(header: list[str]) -> bool:
+    """Whether the names are the values of one setting behind a word: a sweep's, which
+    rise by one step after another.
+    """
+    if _NUMBER.fullmatch(header[0]) or len(header) <= LEAST_COLUMNS:
+        return False
+    if not all(map(_NUMBER.fullmatch, header[1:])):
+        return False
+    values = [float(cell) for cell in header[1:]]
+    pairs = list(itertools.pairwise(values))
+    are_near = all(0 < low < high <= _WIDEST_STEP * low for low, high in pairs)
+    return are_near or all(high == low + 1 for low, high in pairs)
 
 
 class TextStream:
