@@ -97,5 +97,9 @@ NOUNS = {
     "examples": "samples",
     "sequences": "samples",
     "seqs": "samples",
+    "nats": "nats",
+    "nat": "nats",
+    "bits": "bits",
+    "ppl": "ppl",
 }
 """What is counted, by its spellings."""

@@ -51,7 +51,9 @@ _NUMBER = re.compile(
     r"\s*(?P<tail>[^\d\s].*)?"
 )
 _POWER_OF = re.compile(r"(\d+)\s*(?:\^|\*\*)\s*([+-]?\d+)")
-_SPREAD = re.compile(r"\s*(?:±|\+/-|\+-)\s*[\d.,]+(?:[eE][+-]?\d+)?")
+_SPREAD = re.compile(
+    r"\s*(?:±|\+/-|\+-)\s*[\d.,]+(?:[eE][+-]?\d+)?|\s*\(\s*[\d.,]+\s*%?\s*\)$"
+)
 _EMPHASIS = re.compile(r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.])[*_`†‡§]+$")
 """Marks around a number: the best is bold or starred, a footnote hangs on another."""
 _CLOCK = re.compile(

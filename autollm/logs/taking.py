@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
 from autollm.core.mapping import RUN_LOG
-from autollm.core.mapping_checks import TABLES
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.ingest_report import SHOWN
 from autollm.logs.lake.bronze_tables import Batch
@@ -145,8 +144,7 @@ def relations_of(unit: Unit) -> Iterator[Relation]:
     try:
         for relation in unit.reader.read(unit.opened):
             n_lines += relation.n_lines
-            is_table = relation.format in TABLES
-            yield recognized(relation) if is_table else relation
+            yield replace(recognized(relation), format=relation.format)
     except (RecordError, OSError, pa.ArrowException) as error:
         file_format = unit.reader.format
         if n_lines:

@@ -158,7 +158,7 @@ def _named(roles: Roles) -> None:
     for name, column in list(roles.free.items()):
         if name in roles.said.columns or name == FILE_COLUMN:
             continue
-        if column.name.is_a("seed") and column.kind in ("integer", "number"):
+        if column.name.is_a("seed") and _are_whole(column):
             roles.give(name, "seed", "by its name")
             continue
         if column.kind == "instant":
@@ -173,6 +173,10 @@ def _named(roles: Roles) -> None:
             roles.give(name, "ignored", "written by the tracker itself")
             continue
         _by_word(roles, name, column)
+
+
+def _are_whole(column: Column) -> bool:
+    return column.is_numeric and all(x.is_integer() for x in column.finite)
 
 
 def _by_word(roles: Roles, name: str, column: Column) -> None:

@@ -30,11 +30,12 @@ _RATIO = re.compile(
     r"|cost|usd|gpu[ _]?h(ours?)?)/[^/]+"
 )
 _FACTOR = re.compile(
-    r"(?:[_\s(\[-](?:in[_\s])?)(?P<letter>k|m|mm|mn|b|bn|t|thousands?|millions?|billions?|"
-    r"trillions?)[)\]]?$",
+    r"(?:[_\s(\[-](?:in[_\s])?)(?P<letter>k|m|mm|mn|mio|b|bn|mrd|t|thousands?|millions?"
+    r"|billions?|trillions?)\.?[)\]]?$",
     re.IGNORECASE,
 )
 _LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "thousand": 1e3}
+_LETTERS |= {"mio": 1e6, "mrd": 1e9}
 _LETTERS |= {"mm": 1e6, "mn": 1e6, "bn": 1e9, "million": 1e6, "billion": 1e9}
 _LETTERS |= {"trillion": 1e12}
 
@@ -208,10 +209,19 @@ def _whole_metric(name: Name) -> tuple[str, str, str] | None:
     for direction in ("min", "max"):
         for word in tables()["metrics"][direction]:
             if word.startswith("^") and re.fullmatch(
-                word.strip("^$"), name.core
+                word.strip("^$"), _unmodified(name)
             ):
                 return direction, "", ""
     return None
+
+
+def _unmodified(name: Name) -> str:
+    """The core without words such as `final` and `best` before it."""
+    words = name.core.split("_")
+    modifiers = words_of("metrics", "modifiers")
+    while len(words) > 1 and modifiers.fullmatch(words[0]):
+        words = words[1:]
+    return "_".join(words)
 
 
 def _is_setting_head(after: str) -> bool:

@@ -34,6 +34,8 @@ MOST_CHARACTERS = 300
 """Of a name; longer texts are notes."""
 ALIKE = 0.05
 """Share by which a rounded number in a name may differ from the column's."""
+TEXTS = ("optimizer", "schedule")
+"""Settings whose values are names, never numbers."""
 MOST_RESTS = 12
 """Variants that are told by what is left of a name; more are labels."""
 _SAID = re.compile(
@@ -104,6 +106,8 @@ def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     counted = _counted(column, read)
     words: dict[str, tuple[str, ...]] = {}
     for key, count in counted.items():
+        if key in TEXTS and _holds_numbers(column, read, key):
+            continue  # `opt-125m` is a model
         if count >= max(LEAST_NAMES, RARE * n_names):
             words[_free(key, taken)] = tuple(meanings[key])
     alone = [key for key in ("params", "tokens") if key not in words]
@@ -134,6 +138,13 @@ def _meanings(column: Column) -> dict[str, Sequence[str]]:
                 known[key] = [*known[key], letter]
                 break
     return known
+
+
+def _holds_numbers(
+    column: Column, read: Callable[[str], dict[str, str]], key: str
+) -> bool:
+    texts = [read(level).get(key) for level in column.levels]
+    return any(parse_number(text) is not None for text in texts if text)
 
 
 def _counted(

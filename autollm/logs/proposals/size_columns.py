@@ -43,6 +43,8 @@ class Sizes:
             is_unit = column.unit == entry and not _is_knob(column)
             is_named = column.name.is_a(entry) or is_unit
             is_named = is_named or (entry == "params" and _is_size(column))
+            if entry == "data_fraction" and column.unit == "share":
+                is_named = is_named or column.name.is_a("data", "contexts")
             if (
                 not is_named
                 or not column.is_numeric

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autollm.core.errors import RecordError
@@ -21,7 +22,7 @@ from autollm.logs.readers.curve_files import (
 )
 from autollm.logs.readers.curves import CurveCollector, CurveLayout, find_layout
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.rows import RelationBuilder, flat_cells
+from autollm.logs.readers.rows import RelationBuilder, cell, flat_cells
 from autollm.logs.reading import decode_line, iter_lines
 from autollm.logs.relation import OpenedFile, Relation
 
@@ -49,7 +50,7 @@ class CurveJsonlReader:
             return False
         if "training_iteration" in rows[0]:
             return True
-        return find_layout(list(rows[0]), rows) is not None
+        return find_layout(_names_of(rows), rows) is not None
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`."""
@@ -57,6 +58,14 @@ class CurveJsonlReader:
         with opened.open() as stream:
             read_jsonl_curve(builder, iter_lines(stream), opened.name)
         return [builder.relation()]
+
+
+def _names_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All names, in the order in which they first stand."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return [*names]
 
 
 def flat_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,10 +106,27 @@ def read_jsonl_curve(
     collector = CurveCollector(
         builder, layout, run or plain_stem(name), is_one_run=bool(run)
     )
+    said = dict(settings or {})
     for line, row in itertools.chain(first_rows, rows):
-        collector.add(row, line)
-    collector.finish(file or name, settings)
+        if collector.is_empty and row.get(layout.step) is None:
+            said |= _said_before(builder, row, layout)
+        else:
+            collector.add(row, line)
+    collector.finish(file or name, said)
     return reading.last
+
+
+def _said_before(
+    builder: RelationBuilder, row: Mapping[str, Any], layout: CurveLayout
+) -> dict[str, Any]:
+    """The settings that a line without a step says, before the first one that has one."""
+    found = {}
+    for name, value in row.items():
+        if layout.is_metric(name):
+            column = "config." + name.replace("/", ".").removeprefix("config.")
+            found[column] = cell(value)
+            builder.roles[column] = "setting"
+    return found
 
 
 class _JsonRows:
@@ -144,11 +170,8 @@ class _JsonRows:
 def _json_layout(
     rows: Sequence[Mapping[str, Any]], is_named: bool
 ) -> CurveLayout:
-    names: dict[str, None] = {}
-    for row in rows:
-        names.update(dict.fromkeys(row))
-    layout = layout_of([*names], rows)
+    names = _names_of(rows)
+    layout = layout_of(names, rows)
     if is_named:
-        return CurveLayout(layout.step, "", layout.time)
-    run = "trial_id" if "trial_id" in names else layout.run
-    return CurveLayout(layout.step, run, layout.time)
+        return replace(layout, run="")
+    return replace(layout, run="trial_id") if "trial_id" in names else layout

@@ -45,11 +45,13 @@ STEP_NAMES = (
     "num_updates",
     "training_iteration",
     "iteration",
+    "iterations",
     "iter",
     "iters",
     "n_iter",
     "update",
     "timestep",
+    "total_timesteps",
     "episode",
     "batch",
     "epoch",
@@ -115,7 +117,9 @@ falls once or twice, a search jumps at every run.
 _MAX_RESTARTS_TOLD = 3
 _LEAST_STILL = 3
 """Rows through which a value that stood still is a setting."""
-_PHASES = frozenset({"split", "phase", "mode", "stage", "subset"})
+_PHASES = frozenset(
+    {"split", "phase", "mode", "stage", "subset", "event", "event_type", "type"}
+)
 """Columns of text that say of which data a row speaks."""
 _MIN_ROWS = 3
 _MIN_GROWING = 0.8
@@ -124,15 +128,20 @@ _MIN_GROWING = 0.8
 
 @dataclass(frozen=True)
 class CurveLayout:
-    """Which column is what. `run` and `time` are "" where there is none."""
+    """Which column is what. `run`, `time` and `phase` (of which data a row speaks) are ""
+    where there is none.
+    """
 
     step: str
     run: str = ""
     time: str = ""
+    phase: str = ""
+    shared: frozenset[str] = frozenset()
+    """Metrics of one name in several phases: they are told apart by them."""
 
     def is_metric(self, name: str) -> bool:
         """Whether the column may hold values of a metric."""
-        taken = (self.step, self.run, self.time)
+        taken = (self.step, self.run, self.time, self.phase)
         if name in taken or name.startswith(_SETTING_PREFIXES):
             return False
         return name.lower() not in _PASSED_OVER
@@ -148,11 +157,23 @@ def named_layout(
         rows: The first rows, numbers as numbers: they tell whether a column names runs.
     """
     by_name = {name.strip().lower(): name for name in reversed(names)}
+    by_end = {n.rpartition("/")[2]: name for n, name in by_name.items()}
+    by_name = by_end | by_name  # `time/iterations` counts, too
     step = next((by_name[n] for n in STEP_NAMES if n in by_name), None)
     if step is None:
         return None
     time = next((by_name[n] for n in sorted(_TIME_NAMES) if n in by_name), "")
-    return CurveLayout(step, _run_column(by_name, rows), time)
+    phase = next((by_name[n] for n in sorted(_PHASES & by_name.keys())), "")
+    phases: dict[str, set[str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if number(value) is not None:
+                phases.setdefault(name, set()).add(str(row.get(phase)))
+    shared = frozenset(n for n, found in phases.items() if len(found) > 1)
+    if len({str(row.get(phase)) for row in rows if row.get(phase)}) < 2:
+        phase, shared = "", frozenset()
+    run = _run_column(by_name, rows)
+    return CurveLayout(step, run, time, phase, shared - {step})
 
 
 def find_layout(
@@ -363,6 +384,8 @@ class CurveCollector:
             as_number = number(value)
             if as_number is None:
                 curve.cells[name] = cell(value)
+            elif name in self._layout.shared and row.get(self._layout.phase):
+                metrics[f"{row[self._layout.phase]}/{name}"] = as_number
             else:
                 metrics[name] = as_number
         curve.results.update(metrics)

@@ -43,7 +43,7 @@ _WORDS = (
     r"|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
 )
 HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
-RESULT = re.compile(rf"(^|/){_WORDS}([-_.][\dT:._-]+)?\.json$")
+RESULT = re.compile(rf"(^|/){_WORDS}([-_.][\dT:._-]+)?\.(json|ya?ml)$")
 _LOG = re.compile(r"[^/]+\.log")
 
 

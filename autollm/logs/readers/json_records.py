@@ -28,6 +28,7 @@ from autollm.logs.readers.rows import (
     flat_cells,
     read_whole,
 )
+from autollm.logs.readers.wide_tables import OUTCOME
 from autollm.logs.relation import OpenedFile, Relation
 
 LEAST_ROWS = 3
@@ -58,13 +59,14 @@ class JsonRecordsReader:
         """
         if name.endswith(_YAML):
             try:
-                return len(_found_in(parse_any_yaml(head, name))) > 1
+                document = parse_any_yaml(head, name)
+                return len(_found_in(document)) > 1 or _is_run(document)
             except RecordError:
                 return _YAML_RUN.match(head) is not None
         if not name.endswith(".json"):
             return False
         try:
-            return len(records_of(head)) > 1
+            return len(records_of(head)) > 1 or _is_run(parse_json(head))
         except RecordError:
             start = b"".join(head[:4096].split())
             return start.startswith(_BEGINNINGS)
@@ -76,13 +78,18 @@ class JsonRecordsReader:
             RecordError: no document of runs.
         """
         data = read_whole(opened)
-        if opened.name.endswith(_YAML):
-            records = _found_in(parse_any_yaml(data, opened.name))
+        is_yaml = opened.name.endswith(_YAML)
+        if is_yaml:
+            document = parse_any_yaml(data, opened.name)
+            records = _found_in(document)
         else:
             history = _history_of(data)
             if history:
                 return [_curve(history, opened.name, count_lines(data))]
             records = records_of(data)
+        if len(records) < 2:  # JSON lines are more than one document
+            whole = document if is_yaml else _document(data)
+            records = [whole] if _is_run(whole) else records
         if not records:
             raise RecordError(
                 f"{opened.name} holds no list of objects. Expected one object a run. "
@@ -171,6 +178,28 @@ def _found_in(document: Any) -> list[Mapping[str, Any]]:
             return lists[0]
         return _of_object(document)
     return document if _is_list_of_objects(document) else []
+
+
+def _document(data: bytes) -> Any:
+    """The document; None where it is more than one, or none."""
+    try:
+        return parse_json(data)
+    except RecordError:
+        return None
+
+
+def _is_run(document: Any) -> bool:
+    """Whether a document is one run's settings and results: some of its numbers are
+    called as outcomes are.
+    """
+    if not isinstance(document, dict) or len(document) < 2:
+        return False
+    try:
+        cells = flat_cells(document)
+    except RecordError:
+        return False
+    numbers = [n for n, v in cells.items() if isinstance(v, (int, float))]
+    return any(OUTCOME.search(name.rpartition(".")[2]) for name in numbers)
 
 
 def _of_split(names: Any, rows: Any) -> list[Mapping[str, Any]]:

@@ -38,6 +38,7 @@ _LATEX_SIGNS = (
     (r"\downarrow", "↓"),
     (r"\uparrow", "↑"),
     (r"\%", "%"),
+    ("_{", " "),
     (r"\_", "_"),
     (r"\#", "#"),
     (r"\,", ""),
@@ -47,6 +48,9 @@ _LATEX_SIGNS = (
     ("$", ""),
     ("{", ""),
     ("}", ""),
+)
+_GREEK = re.compile(
+    r"\\(alpha|beta|gamma|delta|epsilon|eta|lambda|mu|sigma|tau|rho|omega)(?![a-zA-Z])"
 )
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"\*\*|__|`|~~|^\*|\*$|<br\s*/?>")
@@ -194,6 +198,7 @@ def _without_commands(cell: str) -> str:
         text, n_wrapped = _WRAPPED.subn(r"\1", text)
     for command, sign in _LATEX_SIGNS:
         text = text.replace(command, sign)
+    text = _GREEK.sub(r"\1", text)
     return re.sub(r"\\[a-zA-Z]+\s?", "", text).strip()
 
 

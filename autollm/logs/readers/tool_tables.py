@@ -28,7 +28,7 @@ from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_mapping_text
 from autollm.logs.readers.merged_cells import filled_down
 from autollm.logs.readers.rows import column_of, flat_cells, metric_role
-from autollm.logs.readers.wide_tables import unpivoted
+from autollm.logs.readers.wide_tables import unpivoted, with_repeats
 from autollm.logs.reading import quote
 from autollm.logs.relation import LINE_COLUMN, BadLines, Relation, Role
 
@@ -202,8 +202,10 @@ def recognized(relation: Relation) -> Relation:
     """The table with what its tool says of its columns; unchanged where no tool is
     known by them.
     """
+    if relation.points is not None:  # its reader is a tool's
+        return relation
     relation = without_envelopes(_unnested(filled_down(relation)))
-    relation = unpivoted(relation)
+    relation = unpivoted(with_repeats(relation))
     names = relation.runs.column_names
     shape = next((shape for shape in SHAPES if shape.fits(names)), None)
     if shape is None:

@@ -9,6 +9,8 @@ The columns' setting is known by their names: `lr=1e-4,lr=3e-4`, or numbers alon
 word then stands in the corner. The cells are called `value`, or as the file is, where
 that is an outcome's name.
 
+Columns that are repeats, `seed 1,seed 2,seed 3`, become rows as well, beside any others.
+
 Invariant: every cell of such a table becomes a row of its line.
 """
 
@@ -62,6 +64,66 @@ def one_setting(names: Sequence[str]) -> tuple[str, list[str]] | None:
     return None
 
 
+_REPEAT = re.compile(
+    r"(?:(.*?)[ _/(-]*)?\b(seed|run|rep(?:lica|eat)?|trial|fold)[ _#=]*(\d+)\)?",
+    re.I,
+)
+
+
+def _repeats(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Columns of one outcome in several repeats: (outcome, word, number) by name."""
+    spelled = {n: _REPEAT.fullmatch(n.replace("_", " ").strip()) for n in names}
+    found = {n: match for n, match in spelled.items() if match}
+    heads = {(m[1] or "", m[2].lower()) for m in found.values()}
+    if len(found) < 2 or len(heads) != 1:
+        return {}
+    return {n: (m[1] or "", m[2].lower(), m[3]) for n, m in found.items()}
+
+
+def with_repeats(relation: Relation) -> Relation:
+    """The relation with one row a repeat, where columns hold an outcome's repeats."""
+    runs = relation.runs
+    names = [name for name in runs.column_names if name not in OWN_COLUMNS]
+    found = _repeats(names)
+    is_small = 2 <= runs.num_rows <= MOST_ROWS
+    if relation.points is not None or not is_small or not found:
+        return relation
+    cells = runs.select(list(found))
+    if not _hold_numbers(cells) or not _hold_fractions(cells):
+        return relation
+    outcome, word, _ = next(iter(found.values()))
+    value_name = outcome.strip().replace(" ", "_") or _value_of(runs)
+    column = "seed" if word == "seed" else "replica"
+    if {value_name, column} & set(names):
+        return relation
+    parts = []
+    for name, (_, _, number) in found.items():
+        part = runs.drop_columns([n for n in found if n != name])
+        part = part.rename_columns({name: value_name})
+        repeat = pa.array([int(number)] * part.num_rows, pa.int64())
+        parts.append(part.append_column(column, repeat))
+    note = f"{', '.join(found)} are repeats of {value_name}: a row each"
+    long = pa.concat_tables(parts, promote_options="permissive")
+    return replace(relation, runs=long, notes=(*relation.notes, note))
+
+
+def _hold_fractions(cells: pa.Table) -> bool:
+    """Whether there are numbers that are not whole: seeds are."""
+    for column in cells.columns:
+        for cell in column.to_pylist():
+            number = parse_number(cell)
+            if number is not None and number != int(number or 0):
+                return True
+    return False
+
+
+def _value_of(runs: pa.Table) -> str:
+    """What cells without a name of their own are called."""
+    file = runs["_file"][0].as_py() if "_file" in runs.column_names else ""
+    stem = (file or "").rsplit("/", 1)[-1].split(".")[0]
+    return stem if OUTCOME.search(stem) else "value"
+
+
 def unpivoted(relation: Relation) -> Relation:
     """The relation with one row a cell, where it is such a table."""
     runs = relation.runs
@@ -112,10 +174,8 @@ def _names(
         value_name, word = word, ""
     elif OUTCOME.search(row_name) and not second:
         value_name, row_name = row_name, "row"
-    file = runs["_file"][0].as_py() if "_file" in runs.column_names else ""
-    stem = (file or "").rsplit("/", 1)[-1].split(".")[0]
-    if value_name == "value" and OUTCOME.search(stem):
-        value_name = stem
+    if value_name == "value":
+        value_name = _value_of(runs)
     are_sizes = all(_SIZE.fullmatch(value.strip()) for value in values)
     column_name = (
         word or "".join(second) or ("params" if are_sizes else "across")

@@ -2,7 +2,8 @@
 
 One decision for everybody who reads such a file. It is taken from the first bytes:
 
-    byte-order marks of UTF-8 and UTF-16; UTF-16 without one by its NUL bytes
+    byte-order marks of UTF-8 and UTF-16; UTF-16 without one by its NUL bytes; Windows-1252
+    where no character is UTF-8's and all others are letters and signs of Western Europe
     a first line `sep=;` (Excel) names the separator and is no header
     lines before the header that begin with # or // are comments
     the separator is the one of , tab ; | that cuts the first lines into equally many
@@ -47,6 +48,10 @@ SEPARATORS = (",", "\t", ";", "|")
 MAX_COLUMNS = 10_000
 """More is no table of runs (the widest public one has 60), and each costs memory."""
 SAMPLE_LINES = 20
+ANSI = "cp1252"
+_OF_ANSI = frozenset(
+    "äöüßÄÖÜéèêëàâáçñóòôíìîïúùûœæøåÉÈÀÇØÅ±°²³µ×½€–—’“”\xa0".encode(ANSI)
+)
 _WIDEST_STEP = 10
 """Between neighbouring values of a sweep: a decade."""
 LEAST_COLUMNS = 3
@@ -148,7 +153,7 @@ def _is_unit(cell: str) -> bool:
 
 
 def encoding_of(head: bytes) -> str:
-    """utf-8, utf-8-sig, utf-16, utf-16-le or utf-16-be."""
+    """utf-8, utf-8-sig, utf-16, utf-16-le, utf-16-be or cp1252."""
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -159,7 +164,15 @@ def encoding_of(head: bytes) -> str:
             return "utf-16-be"
         if not any(sample[1::2]):
             return "utf-16-le"
-    return "utf-8"
+    return ANSI if _is_ansi(head) else "utf-8"
+
+
+def _is_ansi(head: bytes) -> bool:
+    """Whether these bytes are no UTF-8 and what Excel saves in Western Europe."""
+    strange = {byte for byte in head if byte >= 0x80}
+    if not strange or not strange <= _OF_ANSI:
+        return False
+    return head.decode("utf-8", "ignore").isascii()
 
 
 def _first_lines(head: bytes, encoding: str) -> list[str]:
@@ -168,7 +181,7 @@ def _first_lines(head: bytes, encoding: str) -> list[str]:
     Raises:
         RecordError: the header's line is not of that encoding.
     """
-    if encoding.startswith("utf-16"):
+    if encoding.startswith("utf-16") or encoding == ANSI:
         text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
     else:
         data = head.removeprefix(codecs.BOM_UTF8)
@@ -295,7 +308,7 @@ def _is_axis(header: list[str]) -> bool:
 
 
 class TextStream:
-    """A UTF-16 stream as UTF-8 bytes."""
+    """A stream of another encoding as UTF-8 bytes."""
 
     def __init__(self, stream: IO[bytes], encoding: str):
         self._stream = stream
@@ -312,7 +325,7 @@ class TextStream:
 
 def as_utf8(stream: IO[bytes], encoding: str) -> IO[bytes]:
     """The stream without its byte-order mark, in UTF-8."""
-    if encoding.startswith("utf-16"):
+    if encoding.startswith("utf-16") or encoding == ANSI:
         return io.BufferedReader(
             _Raw(TextStream(stream, encoding)), BLOCK_BYTES
         )

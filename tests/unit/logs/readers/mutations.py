@@ -216,12 +216,20 @@ def text_files():
     rows = "".join(
         f"| r{i} | {i / 9:.3f} | **{3 - i / 9:.3f}** |\n" for i in range(9)
     )
+    latex = "".join(
+        f"{i} & $10^{{-{i}}}$ & \\textbf{{3.{i}}} \\\\\n" for i in range(1, 9)
+    )
+    aligned = "".join(f"{i}M      {i}e-3  3.{i}\n" for i in range(1, 9))
+    listed = "".join(f"- lr: {i}e-3\n  loss: 3.{i}\n" for i in range(1, 9))
     lines = "".join(
         f"step={i} loss={3 - i / 9:.3f} lr=1e-3\n" for i in range(9)
     )
     history = {"loss": [3, 2.5, 2.25], "val_loss": [3.1, 2.6, 2.4]}
     return {
         "results.md": f"# T\n\n| run | lr | loss |\n|---|---|---|\n{rows}",
+        "table.tex": f"a & lr & loss \\\\ \\hline\n{latex}",
+        "aligned.txt": f"params  lr  loss\n{aligned}",
+        "runs.yaml": f"runs:\n{listed}",
         "printed.log": f"Namespace(lr=0.001, bs=8)\n{lines}",
         "history.json": json.dumps(history),
     }
