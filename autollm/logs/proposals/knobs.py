@@ -29,6 +29,10 @@ MOST_ORDERED = 24
 """Values of a number that may also be none: they are listed one by one."""
 MOST_DECLARED = 20
 """Values of a category that are declared; of more, any value may come."""
+WIDE_BESIDE_ZERO = 4.0
+"""Largest over smallest value beside 0 from which they rise by factors."""
+EVEN = 0.1
+"""Spread of the steps, as a share of their mean, up to which values are evenly spaced."""
 WIDE = 8.0
 """Largest over smallest value from which a scale is logarithmic."""
 Entry = dict[str, Any]
@@ -234,7 +238,11 @@ class Knobs:
         step = None
         is_size = column.name.is_a("size", "knobs")
         is_octaves = (is_rate or is_size) and column.spans >= LEAST_SPAN
-        if column.spans >= WIDE or is_octaves or column.is_geometric:
+        is_whole = self._roles.table.n_rows == self._roles.table.n_looked_at
+        if _is_off_or_geometric(column) and is_whole:
+            entry |= {"scale": "ordinal", "values": _declared(column)}
+            comments["values"] = "0 is off; the others rise by factors"
+        elif column.spans >= WIDE or is_octaves or column.is_geometric:
             entry["scale"] = "log"
             step = column.octave_step()
         elif column.kind == "integer":
@@ -253,6 +261,23 @@ class Knobs:
         elif is_size:
             entry["role"] = "size"
         return entry, comments
+
+
+def _is_off_or_geometric(column: Column) -> bool:
+    """Whether 0 turns a setting off, and its other values rise by factors: on a linear
+    scale 0, .001 and .01 beside .1 are one value, on a logarithmic one 0 is none.
+    """
+    zero, *others = column.levels[: MOST_DECLARED + 1] or (1.0,)
+    if zero != 0 or not 2 <= len(others) < MOST_DECLARED:
+        return False
+    gaps = np.diff(column.levels)
+    is_even = bool(np.ptp(gaps) <= EVEN * gaps.mean())
+    return others[-1] >= WIDE_BESIDE_ZERO * others[0] and not is_even
+
+
+def _declared(column: Column) -> list[int | float]:
+    """Its values as landing reads them, in order."""
+    return [int(x) if x.is_integer() else x for x in column.levels]
 
 
 def _is_rate_of_optimizer(column: Column) -> bool:

@@ -87,8 +87,6 @@ def find_ladder(
         search.take_params()
         search.take_tokens()
         search.leave_compute()
-        if not search.ladder.known:
-            search.take_width()
         if not any(c.name == "tokens" for c in search.ladder.coordinates):
             search.take_lengths()
         search.take_beside()
@@ -132,7 +130,9 @@ class _Search:
         if ladders:
             self._take("params", self._sizes.best(ladders), "by its name")
         elif not found and (
-            self._take_texts() or self._take_computed("params")
+            self._take_texts()
+            or self.take_width()
+            or self._take_computed("params")
         ):
             return
         elif found:
@@ -146,9 +146,9 @@ class _Search:
         if found and "params" not in self.ladder.known:
             self.ladder.known["params"] = self._expression(found[0])
 
-    def take_width(self) -> None:
+    def take_width(self) -> bool:
         """The width of a model, where it is all of its shape that varies and the same
-        rates were tried at each: without depth there is no count of parameters.
+        rates were tried at each: who counts no parameters asks for a width.
         """
         widths = [c for c in self._sizes.varying("width") if c.n_distinct > 2]
         rates = self._sizes.varying("rate", "knobs")
@@ -158,9 +158,14 @@ class _Search:
             and self._sizes.varying("shape") == widths
             and is_grid
         ):
+            computed = self._formulas.computed("params", None)
             self._take(
                 "width", widths[0], "all that varies of the model's shape"
             )
+            if computed is not None:
+                self.ladder.known["params"] = f"({computed.formula})"
+            return True
+        return False
 
     def leave_compute(self) -> None:
         """What is parameters times tokens was no choice beside them."""

@@ -184,6 +184,7 @@ def _say_reading(book: Notebook, looked: Looked, table: Table) -> None:
 
 
 def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
+    percent = []
     for name, column in table.columns.items():
         if roles.of[name].role in ("key", "label", "ignored", "trunk", "group"):
             continue
@@ -213,11 +214,13 @@ def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
         if column.unit == "share" and any(
             "%" in str(c) for c in column.present
         ):
-            book.say(
-                "percent",
-                f"{name}: percent are read as shares: 12.5 % is 0.125",
-                name,
-            )
+            percent.append(name)
+    if percent:
+        book.say(
+            "percent",
+            f"{listed(percent)}: percent are read as shares: 12.5 % is 0.125",
+            *percent,
+        )
 
 
 def _curves(relations: Sequence[Relation], table: Table) -> list[str]:

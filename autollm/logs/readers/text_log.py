@@ -174,7 +174,7 @@ class _PrintedText:
         self._ranks = _FirstRank()
         self._cells: dict[str, Any] = {}
         builder.note(
-            f"{run}: read as lines of names and numbers, which count by {step}"
+            f"read as lines of names and numbers, which count by {step}"
         )
 
     def take(self, raw: bytes, line_number: int) -> None:
@@ -241,7 +241,7 @@ class _Text:
         self._ranks = _FirstRank()
         self._cells: dict[str, Any] = {}
         self._found: dict[str, Any] = {}
-        builder.note(f"{run}: read as {chosen.format}")
+        builder.note(f"read as what {chosen.format} prints")
 
     def take(self, raw: bytes, line_number: int) -> None:
         """One line."""

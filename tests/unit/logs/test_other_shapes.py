@@ -17,7 +17,7 @@ from autollm.logs.choosing.guesses import Guesser
 from autollm.logs.landing import ingest
 from autollm.logs.opening.archives import members_of
 from autollm.logs.proposals import Said, propose
-from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
+from autollm.logs.readers.text_tables import MarkdownReader
 from autollm.logs.tables.dialect import dialect_of
 from tests.unit.logs.landed import rows as rows_of
 from tests.unit.logs.proposals.tables import sweep

@@ -222,3 +222,83 @@ def test_propose__sizes_of_published_models__are_their_parameters(tmp_path):
     found = propose(write(tmp_path, "t.csv", "\n".join(lines).encode()))
     sizes = [level["fidelity"]["params"] for level in found.summary.ladder]
     assert sizes == [124e6, 355e6, 774e6]
+
+
+@pytest.mark.parametrize(
+    "place", ["sweep/{}/result.json", "results/{}.json", "runs/{}/out.yaml"]
+)
+def test_propose__one_document_a_run__is_the_sweep(tmp_path, place):
+    for number, row in enumerate(sweep()):
+        config = {k: row[k] for k in ("params", "tokens", "lr", "batch_size")}
+        told = {"config": config, "final": {"val_loss": row["val_loss"]}}
+        write(tmp_path, place.format(number), json.dumps(told).encode())
+    found = propose(tmp_path)
+    assert found.n_land == 27
+    assert settings(found) == {"config.lr", "config.batch_size"}
+    assert {f.name for f in found.mapping.fidelity} == {"params", "tokens"}
+
+
+def test_propose__configuration_and_results_in_yaml__are_runs(tmp_path):
+    for number, rate in enumerate((1e-4, 2e-4, 4e-4)):
+        write(tmp_path, f"{number}/config.yaml", f"lr: {rate}".encode())
+        loss = f"val_loss: {3 + number / 8}".encode()
+        write(tmp_path, f"{number}/results.yaml", loss)
+    found = propose(tmp_path)
+    assert found.n_land == 3 and settings(found) == {"config.lr"}
+
+
+def test_propose__events_in_json_lines__are_histories_of_their_settings(
+    tmp_path,
+):
+    for number, rate in enumerate((1e-4, 2e-4, 4e-4)):
+        lines = [{"event": "config", "lr": rate, "layers": 8}]
+        for step in (10, 20, 30):
+            loss = 4 - step / 20 + number / 8
+            lines.append({"event": "train", "step": step, "loss": loss})
+            lines.append({"event": "eval", "step": step, "loss": loss + 0.5})
+        text = "\n".join(map(json.dumps, lines)).encode()
+        write(tmp_path, f"run{number}.jsonl", text)
+    found = propose(tmp_path)
+    assert found.n_land == 3 and settings(found) == {"config.lr"}
+    assert found.mapping.objective.column == "metrics.eval/loss"
+    assert found.summary.best["value"] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("names", "outcome"),
+    [
+        (("seed 1", "seed 2", "seed 3"), "val_loss"),
+        (("val_loss_seed0", "val_loss_seed1", "val_loss_seed2"), "val_loss"),
+        (("loss (run 1)", "loss (run 2)", "loss (run 3)"), "loss"),
+    ],
+)
+def test_propose__repeats_as_columns__are_rows(tmp_path, names, outcome):
+    lines = [",".join(["lr", "batch_size", "params", "tokens", *names])]
+    for row in sweep():
+        cells = [row[n] for n in ("lr", "batch_size", "params", "tokens")]
+        cells += [round(row["val_loss"] + s / 100, 4) for s in range(3)]
+        lines.append(",".join(map(str, cells)))
+    path = write(tmp_path, "val_loss.csv", "\n".join(lines).encode())
+    found = propose(path)
+    assert found.n_land == 81 and set(knobs(found)) == {"lr", "batch_size"}
+    assert found.mapping.objective.name == outcome
+
+
+def test_propose__several_seeds_of_a_run__are_no_repeats(tmp_path):
+    lines = ["run,lr,data seed,init seed,val_loss"]
+    for number, row in enumerate(sweep()):
+        cells = (row["run"], row["lr"], number, number + 7, row["val_loss"])
+        lines.append(",".join(map(str, cells)))
+    found = propose(write(tmp_path, "t.csv", "\n".join(lines).encode()))
+    assert found.n_land == 27 and set(knobs(found)) == {"lr"}
+
+
+def test_propose__sheet_of_western_europe__is_read(tmp_path):
+    lines = ["Modell;Größe;Lernrate;val_loss"]
+    for row in sweep():
+        cells = (row["run"], row["params"], row["lr"], row["val_loss"])
+        lines.append(";".join(map(str, cells)).replace(".", ","))
+    data = "\n".join(lines).encode("cp1252")
+    found = propose(write(tmp_path, "t.csv", data))
+    assert found.n_land == 27 and set(knobs(found)) == {"lernrate"}
+    assert found.summary.ladder[-1]["fidelity"] == {"params": 350e6}
