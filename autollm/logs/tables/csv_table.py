@@ -35,6 +35,7 @@ from autollm.logs.tables.blocks import (
 )
 from autollm.logs.tables.columns import repeated
 from autollm.logs.tables.dialect import (
+    ANSI,
     INDEX,
     Dialect,
     as_utf8,
@@ -100,6 +101,8 @@ class _Rows:
         self._header_lines = [h.encode() for h in (dialect.printed, *joined)]
         self._pending: list[tuple[int, bytes]] = []
         self._notes: list[str] = []
+        if dialect.encoding == ANSI:
+            self._notes.append("no UTF-8: read as Windows-1252")
 
     def read(self, stream: io.BufferedIOBase) -> Iterator[Relation]:
         account = Account(self._dialect.first_row - 1)

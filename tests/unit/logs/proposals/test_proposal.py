@@ -242,9 +242,9 @@ def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
         (b"", "t.csv", "t.csv has no row that can be read"),
         (b"id,lr\n1,2\n2,3\n", "t.csv", "no column looks like an outcome"),
         (
-            b"id,l\xf6ss\n1,2\n",
+            b"id,l\x81ss\n1,2\n",
             "t.csv",
-            "not UTF-8: byte 0xf6 at column 5",
+            "not UTF-8: byte 0x81 at column 5",
         ),
         (
             b"id,id\n1,2\n",
@@ -294,7 +294,7 @@ def test_propose__lines_that_cannot_be_read__are_counted_and_named(tmp_path):
     data = (
         csv_bytes(sweep())
         + b"too,few\n"
-        + csv_bytes(sweep()[:1]).split(b"\n")[1].replace(b"run 0", b"run \xe9")
+        + csv_bytes(sweep()[:1]).split(b"\n")[1].replace(b"run 0", b"run \x81")
         + b"\n"
     )
     found = proposal(tmp_path, data)
