@@ -67,6 +67,11 @@ _WORDS: dict[Status, tuple[str, ...]] = {
         "boot_fail",  # slurm
         "out_of_memory",  # slurm
         "oom",
+        "cuda_oom",
+        "gpu_oom",
+        "oom_killed",
+        "oom_error",
+        "cuda_out_of_memory",
         "broken",
         "aborted",
     ),

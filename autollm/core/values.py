@@ -54,7 +54,10 @@ _POWER_OF = re.compile(r"(\d+)\s*(?:\^|\*\*)\s*([+-]?\d+)")
 _SPREAD = re.compile(
     r"\s*(?:±|\+/-|\+-)\s*[\d.,]+(?:[eE][+-]?\d+)?|\s*\(\s*[\d.,]+\s*%?\s*\)$"
 )
-_EMPHASIS = re.compile(r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.])[*_`†‡§]+$")
+_EMPHASIS = re.compile(
+    r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.*_`)])\s*(?:[*_`†‡§¶★☆✓✔✅←⭐\ufe0f\U0001f300-\U0001faff]"
+    r"\s*)+(?:best)?$|(?<=\d)\s*\(best\)$"
+)
 """Marks around a number: the best is bold or starred, a footnote hangs on another."""
 _CLOCK = re.compile(
     r"(?:(?P<days>\d+)\s*(?:days?|d)?[,\s]\s*)?(?P<h>\d+):(?P<m>[0-5]?\d):(?P<s>[0-5]?\d(?:\.\d+)?)"

@@ -34,6 +34,8 @@ closer look.
 """
 
 
+NO_WEIGHTS = ("key", "label", "seed", "steps", "epochs", "duration")
+"""Of names: a number of a run between 0 and 100 is no share of a mixture."""
 USUALLY = 0.9
 """Share of the rows in which a column is filled that every run has."""
 LEAST_FINISHED = 4
@@ -123,6 +125,8 @@ def _weights(roles: Roles) -> None:
         if roles.is_result(name) or name in roles.said.columns:
             continue
         column = roles.finished[name]
+        if any(column.name.is_a(entry) for entry in NO_WEIGHTS):
+            continue
         (metrics if metric_of(column.name) else candidates)[name] = column
     roles.groups = simplex_groups(candidates)
     used = {c.name.raw for group in roles.groups for c in group.columns}

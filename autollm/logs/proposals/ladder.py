@@ -87,6 +87,8 @@ def find_ladder(
         search.take_params()
         search.take_tokens()
         search.leave_compute()
+        if not search.ladder.known:
+            search.take_width()
         if not any(c.name == "tokens" for c in search.ladder.coordinates):
             search.take_lengths()
         search.take_beside()
@@ -131,7 +133,7 @@ class _Search:
             self._take("params", self._sizes.best(ladders), "by its name")
         elif not found and (
             self._take_texts()
-            or self.take_width()
+            or (self._says_width() and self.take_width())
             or self._take_computed("params")
         ):
             return
@@ -146,9 +148,19 @@ class _Search:
         if found and "params" not in self.ladder.known:
             self.ladder.known["params"] = self._expression(found[0])
 
+    def _says_width(self) -> bool:
+        """Whether the table speaks of a parametrization by width, as of muP: then a run
+        is asked for by its width.
+        """
+        names = [c.name for c in self._roles.table.columns.values()]
+        return any(
+            n.is_a("base_width") or n.is_a("parametrization", "contexts")
+            for n in names
+        )
+
     def take_width(self) -> bool:
         """The width of a model, where it is all of its shape that varies and the same
-        rates were tried at each: who counts no parameters asks for a width.
+        rates were tried at each; without depth there is no count of parameters.
         """
         widths = [c for c in self._sizes.varying("width") if c.n_distinct > 2]
         rates = self._sizes.varying("rate", "knobs")

@@ -21,6 +21,8 @@ from autollm.logs.proposals.structure import (
 
 LEAST_PARAMS = 1e4
 """Smaller numbers under a name such as `size` count something else."""
+LEAST_BUDGET = 1e8
+"""No run takes as many steps."""
 _SIZE_TEXT = re.compile(r"\d+(?:[.,]\d+)?\s?[MB]", re.IGNORECASE)
 COUNTS = ("tokens", "steps", "epochs", "samples")
 """What a column may count that is called so, and is then no count of parameters."""
@@ -41,7 +43,7 @@ class Sizes:
         for raw in names:
             column = roles.finished[raw]
             is_unit = column.unit == entry and not _is_knob(column)
-            is_named = column.name.is_a(entry) or is_unit
+            is_named = column.name.is_a(_meant(column, entry)) or is_unit
             is_named = is_named or (entry == "params" and _is_size(column))
             if entry == "data_fraction" and column.unit == "share":
                 is_named = is_named or column.name.is_a("data", "contexts")
@@ -142,6 +144,18 @@ class Sizes:
         parameters follow from the number of experts, the active ones do not.
         """
         return sum(determines([size], c) for c in self.varying("size", "knobs"))
+
+
+def _meant(column: Column, entry: str) -> str:
+    """The words that a column of this entry is called by: a budget of hundreds of
+    millions counts tokens, no steps.
+    """
+    is_huge = (
+        column.is_numeric and min(column.finite, default=0) >= LEAST_BUDGET
+    )
+    if is_huge and entry in ("tokens", "steps") and column.name.is_a("steps"):
+        return "steps" if entry == "tokens" else "tokens"
+    return entry
 
 
 def _is_knob(column: Column) -> bool:

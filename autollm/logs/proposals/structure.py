@@ -22,6 +22,8 @@ MOST_PARTS = 64
 """Of a mixture whose parts share no beginning: published ones have up to 22."""
 ROUNDING = 1e-9
 """Of a sum of weights in double precision."""
+LOOSE = {1.0: SIMPLEX_TOLERANCE, 100.0: 0.05}
+"""By the total of the weights: whole percents of ten parts are up to 5 off."""
 MOST_LEVELS_OF_A_SWITCH = 12
 """Of a setting under which another one exists."""
 FEW_LEVELS = 12
@@ -175,7 +177,14 @@ def _summed(
         return None
     sums = np.sum([c.finite for c in group], axis=0)
     worst = float(np.abs(sums / total - 1).max())
-    return Simplex(prefix, group, worst, total) if worst <= tolerance else None
+    is_one = worst <= max(tolerance, _rounding(group) / total)
+    return Simplex(prefix, group, worst, total) if is_one else None
+
+
+def _rounding(group: list[Column]) -> float:
+    """How far the sum of whole percents may be from 100."""
+    are_whole = all(x.is_integer() for c in group for x in c.levels)
+    return (len(group) + 1) / 2 if are_whole else 0.0
 
 
 def _side_by_side(
@@ -193,7 +202,7 @@ def _side_by_side(
     for first in range(len(weights) - 1):
         ends = sums[first + 2 : first + 1 + MOST_PARTS] - sums[first]
         worst = np.abs(ends / total - 1).max(axis=1)
-        for at in np.flatnonzero(worst <= tolerance):
+        for at in np.flatnonzero(worst <= max(tolerance, LOOSE[total])):
             group = weights[first : first + 2 + at]
             mixture = _summed(group, "", total, tolerance)
             if mixture is not None and (

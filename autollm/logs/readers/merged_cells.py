@@ -58,6 +58,7 @@ def filled_down(relation: Relation) -> Relation:
 def _merged(runs: pa.Table) -> list[str]:
     """The leading columns whose cells were merged."""
     found: list[str] = []
+    runs = runs.filter(pa.array(_whole_rows(runs)))
     starts = [False] * runs.num_rows
     n_full = 0
     for name in runs.column_names:
@@ -72,6 +73,19 @@ def _merged(runs: pa.Table) -> list[str]:
             found.append(name)
             starts = [cell is not None for cell in cells]
     return found if n_full >= len(found) else []
+
+
+def _whole_rows(runs: pa.Table) -> list[bool]:
+    """Of each row, whether it is no line of averages below the table: most of its cells
+    are filled, or as many as usual.
+    """
+    names = [name for name in runs.column_names if name not in OWN_COLUMNS]
+    filled = [0] * runs.num_rows
+    for name in names:
+        for row, cell in enumerate(runs[name].to_pylist()):
+            filled[row] += cell is not None
+    usual = sorted(filled)[len(filled) // 2]
+    return [n >= min(usual, len(names) / 2) for n in filled]
 
 
 def _are_groups(

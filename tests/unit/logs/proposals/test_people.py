@@ -541,3 +541,64 @@ def test_propose__shares_in_percent_beside_other_numbers__are_one_mixture(
     (mixture,) = found.mapping.knobs
     assert mixture.scale == "simplex"
     assert list(mixture.columns) == ["web %", "code %", "books %"]
+
+
+def test_propose__widths_of_a_parametrization__are_the_ladder(tmp_path):
+    rows = []
+    for width in (128, 256, 512):
+        for rate in RATES:
+            row = {"width": width, "mup_base": 128, "depth": 6, "lr": rate}
+            rows.append(row | {"val_loss": loss(width**2, rate)})
+    found = proposed(tmp_path, rows)
+    assert fidelity(found) == {"width": "width"}
+    assert set(knobs(found)) == {"lr"}
+
+
+def test_propose__zero_beside_factors__is_an_ordered_level(tmp_path):
+    found = proposed(
+        tmp_path, sweep(kl_coef=lambda i: (0, 0.001, 0.1)[(i + i // 3) % 3])
+    )
+    knob = knobs(found)["kl_coef"]
+    assert knob.scale == "ordinal" and list(knob.values) == [0, 0.001, 0.1]
+
+
+def test_propose__zero_beside_even_steps__is_a_number(tmp_path):
+    found = proposed(
+        tmp_path, sweep(dropout=lambda i: (0, 0.1, 0.2)[(i + i // 3) % 3])
+    )
+    assert knobs(found)["dropout"].scale == "linear"
+
+
+def test_propose__names_of_mixes__are_labels(tmp_path):
+    found = proposed(tmp_path, sweep(mix_id=lambda i: f"m{i % 5}"))
+    assert roles(found)["mix_id"] == "label"
+
+
+def test_propose__mixture_in_whole_percent_beside_ids__is_one_knob(tmp_path):
+    rng = random.Random(3)
+    rows = []
+    for number in range(24):
+        shares = [rng.gammavariate(2, 1) for _ in range(4)]
+        total = sum(shares) / 100
+        row = {"config_id": number}
+        names = ("wiki", "code", "web", "papers")
+        row |= {n: round(s / total) for n, s in zip(names, shares, strict=True)}
+        rows.append(row | {"val_loss": round(3 + row["web"] / 999, 4)})
+    found = proposed(tmp_path, rows)
+    assert [k.scale for k in found.mapping.knobs] == ["simplex"]
+
+
+@pytest.mark.parametrize("name", ["Budget", "Steps"])
+def test_propose__budget_of_billions__is_tokens(tmp_path, name):
+    found = proposed(tmp_path, renamed(sweep(), tokens=name))
+    assert fidelity(found) == {"params": "params", "tokens": name}
+
+
+def test_propose__eta_that_was_swept__is_a_rate(tmp_path):
+    found = proposed(tmp_path, renamed(sweep(), lr="eta"))
+    assert knobs(found)["eta"].role == "rate"
+
+
+def test_propose__eta_of_an_end__is_no_knob(tmp_path):
+    rows = sweep(eta=lambda i: f"{i % 5}:{i:02d}:11")
+    assert "eta" not in knobs(proposed(tmp_path, rows))
