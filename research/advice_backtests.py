@@ -20,7 +20,7 @@ import numpy as np
 from autollm.advisor import decide
 from autollm.advisor.decide import backtest, cheaper, choose, hidden_experiments
 from autollm.advisor.evidence import MARTS, Evidence, evidence_of_marts
-from autollm.advisor.marts import build_marts
+from autollm.advisor.marts import build_marts, origins_in
 from autollm.advisor.study import study
 from autollm.advisor.worth import worth
 from autollm.core.distances import nearest
@@ -47,9 +47,7 @@ def sources(folder: str) -> Iterator[Evidence]:
     with tempfile.TemporaryDirectory() as lake:
         ingest([folder], lake)
         marts = build_marts(f"{lake}/bronze", MARTS)
-    for source in sorted(
-        set(marts["mart_gym__outcomes"]["source"].to_pylist())
-    ):
+    for source in origins_in(marts["mart_gym__outcomes"]):
         try:
             yield evidence_of_marts(marts, source, {}, {})
         except AdviceError as error:

@@ -180,6 +180,17 @@ def comprehensions_in(statement: ast.stmt) -> int:
     return count
 
 
+def crowded_folders() -> list[tuple[float, str]]:
+    """Comprehensions per 1,000 lines of each folder of the package, most first."""
+    found = []
+    for folder in sorted((ROOT / "autollm").iterdir()):
+        if (folder / "__init__.py").exists():
+            here = measure(sorted(folder.rglob("*.py")))
+            share = 1000 * here.n_comprehensions / here.n_lines
+            found.append((share, f"autollm/{folder.name}"))
+    return sorted(found, reverse=True)
+
+
 def unreached(coverage_json: Path) -> tuple[float, list[str]]:
     """Share of source lines that a run did not reach, and the modules of which it
     reached none, with their lines.
@@ -315,6 +326,9 @@ def main() -> None:
         print(f"{name:46} {value:16} {goal}")
     if asked.where:
         here = measure(files_of(*SOURCE))
+        print("\ncomprehensions per 1,000 lines:")
+        for share, folder in crowded_folders():
+            print(f"  {share:3.0f} {folder}")
         print("\nnested ternaries:", *here.nested, sep="\n  ")
         print("more than one comprehension:", *here.crowded, sep="\n  ")
         print("long modules:", *here.long_modules, sep="\n  ")

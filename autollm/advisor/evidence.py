@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from autollm.advisor.contexts import choose_context
-from autollm.advisor.marts import build_marts
+from autollm.advisor.marts import build_marts, origins_in, rows_of
 from autollm.advisor.reading import (
     Cells,
     Said,
@@ -45,6 +44,7 @@ from autollm.core.errors import (
     UnknownNameError,
 )
 from autollm.core.files import is_local, local_path, scratch_folder
+from autollm.core.ids import Origin
 from autollm.core.records import content_hash
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.logs.choosing.catalog import (
@@ -152,16 +152,16 @@ def _landed(
     """
     bronze = f"{home}/bronze"
     marts = build_marts(bronze, MARTS)
-    source = _one_source(marts["mart_gym__outcomes"], said.source)
+    origin = _one_origin(marts["mart_gym__outcomes"], said.source)
     mapping = None
     if said.mapping:
         mapping = load_mapping(said.mapping, home)
     else:
         known = builtin_mappings() | own_mappings(home)
-        mapping = known.get(source.split("/")[0])
+        mapping = known.get(origin.source)
     found = evidence_of_marts(
         marts,
-        source,
+        origin.name,
         raw_cells(bronze),
         columns_of(mapping),
         notes,
@@ -179,20 +179,21 @@ def evidence_of_marts(
     notes: tuple[tuple[str, str], ...] = (),
     wanted: Mapping[str, str] | None = None,
 ) -> Evidence:
-    """Evidence from marts (MARTS) of any bronze. `wanted`: values of contexts.
+    """Evidence from marts (MARTS) of any bronze. `source`: the name of an origin; empty
+    where there is one alone. `wanted`: values of contexts.
 
     Raises:
         AdviceError: no run has an outcome, or several sources and none was named.
         QuestionError: no run has the wanted context.
     """
     outcomes = marts["mart_gym__outcomes"]
-    source = _one_source(outcomes, source)
-    mine = {name: _of_source(mart, source) for name, mart in marts.items()}
+    origin = _one_origin(outcomes, source)
+    mine = {name: _of_origin(mart, origin) for name, mart in marts.items()}
     mine, told, context = choose_context(mine, wanted or {})
     notes += told
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
     for run in runs:
-        key = run["source"], run["run_id"]
+        key = origin, run["run_id"]
         run["cells"], run["line"] = cells.get(key, ({}, 0))
     constants = _constants([r["cells"] for r in runs])
     context |= _declared(constants)
@@ -209,7 +210,7 @@ def evidence_of_marts(
     outcomes = _with_compute(outcomes)
     table = _outcome_table(outcomes, mine, context)
     return Evidence(
-        source,
+        origin.name,
         table,
         tuple(runs),
         columns,
@@ -264,35 +265,34 @@ def _sign_of(outcomes: pa.Table) -> float:
     return -1.0 if direction == "max" else 1.0
 
 
-def _one_source(outcomes: pa.Table, source: str) -> str:
-    counts = {
-        c["values"]: c["counts"]
-        for c in outcomes["source"].value_counts().to_pylist()
-    }
-    if not counts:
+def _one_origin(outcomes: pa.Table, source: str) -> Origin:
+    origins = origins_in(outcomes)
+    if not origins:
         raise AdviceError(
             "unreadable",
             "no run has an outcome.",
             "name the objective's column, --objective NAME:min, or correct the status "
             "rules of the mapping.",
         )
-    if source and source not in counts:
-        raise UnknownNameError("source", source, counts)
-    if len(counts) > 1 and not source:
-        listed = ", ".join(
-            f"{n} ({counts[n]} rows)" for n in sorted(counts)[:12]
-        )
+    if source and source not in origins:
+        raise UnknownNameError("source", source, origins)
+    if len(origins) > 1 and not source:
+        listed = []
+        for name in list(origins)[:12]:
+            n_rows = rows_of(outcomes, origins[name]).num_rows
+            listed.append(f"{name} ({n_rows} rows)")
         raise AdviceError(
             "several-sources",
-            f"{len(counts)} groups of runs whose outcomes may not be compared: {listed}.",
+            f"{len(origins)} groups of runs whose outcomes may not be compared: "
+            f"{', '.join(listed)}.",
             "--source NAME.",
         )
-    return source or next(iter(counts))
+    return origins[source or next(iter(origins))]
 
 
-def _of_source(mart: pa.Table, source: str) -> pa.Table:
-    """Rows of a source without what names the landing."""
-    kept = mart.filter(pa.compute.equal(mart["source"], source))
+def _of_origin(mart: pa.Table, origin: Origin) -> pa.Table:
+    """Rows of an origin without what names the landing."""
+    kept = rows_of(mart, origin)
     return (
         kept.drop_columns(["batch_id"])
         if "batch_id" in kept.column_names

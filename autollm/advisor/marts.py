@@ -8,13 +8,16 @@ those of `dbt build` over the same bronze (tests/dbt/test_marts_in_memory.py).
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import duckdb
 import jinja2
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from autollm.core.errors import SetupError
+from autollm.core.ids import Origin
 from autollm.core.places import DBT_PROJECT
 
 
@@ -43,6 +46,27 @@ def build_marts(bronze: str, wanted: tuple[str, ...]) -> dict[str, pa.Table]:
     found = {n: connection.sql(f"from {n}").to_arrow_table() for n in wanted}
     connection.close()
     return found
+
+
+def origins_in(mart: pa.Table) -> dict[str, Origin]:
+    """What a mart's rows may be compared within, by name."""
+    named = mart.select(["source", "source_group"]).group_by(
+        ["source", "source_group"]
+    )
+    found = {}
+    for row in named.aggregate([]).to_pylist():
+        origin = Origin(row["source"], row["source_group"])
+        found[origin.name] = origin
+    return dict(sorted(found.items()))
+
+
+def rows_of(mart: pa.Table, origin: Origin) -> pa.Table:
+    """Those of an origin."""
+    is_of = pc.and_(
+        pc.equal(mart["source"], origin.source),
+        pc.equal(mart["source_group"], origin.group),
+    )
+    return mart.filter(is_of)
 
 
 def _models(project: Path) -> dict[str, Path]:
@@ -85,5 +109,6 @@ class _Builder:
         return name
 
     def _source(self, _: str, table: str) -> str:
-        pattern = f"{self._bronze}/batches/*/{table}.parquet".replace("'", "''")
-        return f"read_parquet('{pattern}')"
+        pattern = f"{glob.escape(self._bronze)}/batches/*/{table}.parquet"
+        quoted = pattern.replace("'", "''")
+        return f"read_parquet('{quoted}')"

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 
 from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import local_path
-from autollm.core.ids import source_name
+from autollm.core.ids import Origin
 from autollm.logs import proposals
 from autollm.logs.choosing.catalog import load_mapping, own_mappings
 from autollm.logs.choosing.guesses import Guess, Guesser
 from autollm.logs.landing import ingest
 
-Cells = Mapping[tuple[str, str], tuple[dict[str, Any], int]]
-"""Raw cells and line of a run, by source and run."""
+Cells = Mapping[tuple[Origin, str], tuple[dict[str, Any], int]]
+"""Raw cells and line of a run, by origin and run."""
 OWN_PARTS = ("mappings", "readers")
 """Folders of a home that say how its logs are read."""
 INSPECT = "autollm sources inspect FILE, correct the mapping it proposes, then --as MAPPING."
@@ -158,7 +158,7 @@ def unreadable(error: AutoLLMError) -> AdviceError:
 
 def raw_cells(bronze: str) -> Cells:
     """Raw cells of every run and the line where it stands (0: no line, or not known),
-    by source and run.
+    by origin and run.
     """
     found = {}
     for path in sorted(Path(bronze).glob("batches/*/runs.parquet")):
@@ -166,9 +166,9 @@ def raw_cells(bronze: str) -> Cells:
         wanted = ("source", "group", "run_id", "header_json", "line")
         rows = pq.read_table(path, columns=[n for n in wanted if n in names])
         for row in rows.to_pylist():
-            source = source_name(row["source"], row.get("group") or "")
+            origin = Origin(row["source"], row.get("group") or "")
             cells = json.loads(row["header_json"] or "{}")
-            found[source, row["run_id"]] = cells, row.get("line") or 0
+            found[origin, row["run_id"]] = cells, row.get("line") or 0
     return found
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.records import canonical_json
 
 STOPPED = ("killed", "pruned", "running")
@@ -109,13 +109,13 @@ def _at_what_it_reached(run: dict[str, Any]) -> dict[str, Any] | None:
             fidelity[name] = float(f"{fidelity[name] * share:.3g}")
     text = canonical_json(fidelity)
     context = run["context_json"] if run["context_json"] != "{}" else ""
-    source = run["source"]
+    origin = Origin(run["source"], run["source_group"])
     label = ",".join(f"{n}={v:g}" for n, v in fidelity.items())
     flops = run["cost_flops"]
     return run | {
         "fidelity_json": text,
-        "experiment_id": experiment_id(source, fidelity, context),
-        "experiment_label": f"{source}/{label}",
+        "experiment_id": experiment_id(origin, fidelity, context),
+        "experiment_label": f"{origin.name}/{label}",
         "cost_flops": None if flops is None else flops * share,
     }
 

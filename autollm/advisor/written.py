@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autollm.core.errors import QuestionError, SetupError
+from autollm.core.errors import QuestionError
+from autollm.core.extras import naming_extra
 
 STYLES = ("yaml", "dotted", "sweep", "overrides", "json")
 PREFIX = re.compile(r"^(config|params|hparams)[./]")
@@ -176,12 +177,8 @@ def read_plan(path: str | Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str, path: str) -> Any:
-    try:
+    with naming_extra(f"{path}, written as YAML,"):
         import yaml
-    except ImportError:
-        raise SetupError(
-            f"{path} is YAML. Fix: pip install pyyaml, or give the plan as JSON."
-        ) from None
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

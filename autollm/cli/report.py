@@ -49,11 +49,13 @@ def show(home: str | None, evaluation_id: str | None) -> None:
     from autollm.core.files import join
     from autollm.core.places import resolve
     from autollm.evaluation.leaderboard import load
-    from autollm.evaluation.terminal import print_board
+    from autollm.evaluation.terminal import print_leaderboard
 
     places = resolve(home)
     board = load(places.home, evaluation_id)
-    print_board(board, Console(width=None if sys.stdout.isatty() else WIDTH))
+    print_leaderboard(
+        board, Console(width=None if sys.stdout.isatty() else WIDTH)
+    )
     print(
         f"snapshot {board.table_id}, commit {board.commit}; again: {board.command}"
     )

@@ -130,20 +130,14 @@ def make(
 
 
 def origin_of(source: str) -> dict[str, str] | None:
-    """Licence and kind of rows of a public source; groups of one (`name/group`) share
-    its entry. None for a source of the user's own.
-    """
+    """Licence and kind of rows of a public source. None for a source of the user's own."""
     from autollm.logs.sources import catalogue
 
-    known = catalogue().get(source.split("/")[0])
-    return (
-        {
-            name: getattr(known, name)
-            for name in ("rows", "licence", "citation", "address")
-        }
-        if known
-        else None
-    )
+    known = catalogue().get(source)
+    if known is None:
+        return None
+    names = ("rows", "licence", "citation", "address")
+    return {name: getattr(known, name) for name in names}
 
 
 def suite_rows(home: str | None) -> tuple[list[dict[str, Any]], list[str]]:

@@ -47,6 +47,7 @@ EXTRA_OF = {
     "vllm": "gpu",
     "wandb": "exports",
     "xgboost": "baselines",
+    "yaml": "yaml",
 }
 """Top-level module -> the smallest extra that brings it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from autollm.core.records import canonical_json, content_hash
 
@@ -14,25 +14,31 @@ def config_id(config: dict[str, Any]) -> str:
     return content_hash(canonical_json(config))
 
 
-def source_name(source: str, group: str) -> str:
-    """What outcomes may be compared within: a mapping's source, with the group where its
-    table holds several such sets.
+class Origin(NamedTuple):
+    """What outcomes may be compared within: a mapping's source, and the group where its
+    table holds several such sets (empty: it does not).
     """
-    return f"{source}/{group}" if group else source
+
+    source: str
+    group: str = ""
+
+    @property
+    def name(self) -> str:
+        """`source/group`, for people and for ids. It is never taken apart again."""
+        return f"{self.source}/{self.group}" if self.group else self.source
 
 
 def experiment_id(
-    source: str, fidelity: dict[str, float], context_json: str = ""
+    origin: Origin, fidelity: dict[str, float], context_json: str = ""
 ) -> str:
-    """`<source>:<8 hex>` of the canonical fidelity; `source` as `source_name` gives it.
+    """`<name of the origin>:<8 hex>` of the canonical fidelity.
 
     `context_json`, canonical JSON of what outcomes must share to be compared
     (optimizer, schedule, tokenizer ...), is appended before hashing; empty where nothing
     is known.
     """
-    return (
-        f"{source}:{content_hash(canonical_json(fidelity) + context_json, 8)}"
-    )
+    digest = content_hash(canonical_json(fidelity) + context_json, 8)
+    return f"{origin.name}:{digest}"
 
 
 def player_name(policy_id: str, training: int) -> str:

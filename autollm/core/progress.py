@@ -50,23 +50,23 @@ class Progress:
         self._out = out or sys.stderr
         self._every_s = every_s
         self._start_s = time.monotonic()
-        self._said_s = self._start_s
+        self._written_s = self._start_s
         self._bars: Bars | None = None
 
-    def reach(self, done: float, said: str = "") -> None:
-        """`done` units of all are done; `said` tells a person what that means."""
+    def reach(self, done: float, words: str = "") -> None:
+        """`done` units of all are done; `words` tell a person what that means."""
         if self._out.isatty():
-            self._draw(done, said)
+            self._draw(done, words)
             return
         now = time.monotonic()
-        if now - self._said_s >= self._every_s or self._is_last(done):
-            self._said_s = now
-            line = self.line(now - self._start_s, done, said)
+        if now - self._written_s >= self._every_s or self._is_last(done):
+            self._written_s = now
+            line = self.line(now - self._start_s, done, words)
             say(line, self._out)
 
-    def line(self, elapsed_s: float, done: float, said: str = "") -> str:
+    def line(self, elapsed_s: float, done: float, words: str = "") -> str:
         """`evaluate: 2/4 episodes, 3 s, 3 s left`."""
-        parts = [part for part in (said, f"{elapsed_s:.0f} s") if part]
+        parts = [part for part in (words, f"{elapsed_s:.0f} s") if part]
         if self.total:
             here = max(done - self._begun, 1e-9)
             left_s = elapsed_s / here * max(self.total - done, 0.0)
@@ -82,7 +82,7 @@ class Progress:
     def _is_last(self, done: float) -> bool:
         return bool(self.total) and done >= self.total
 
-    def _draw(self, done: float, said: str) -> None:
+    def _draw(self, done: float, words: str) -> None:
         if self._bars is None:
             self._bars = Bars(
                 TextColumn("{task.description}", markup=False),
@@ -95,7 +95,7 @@ class Progress:
             self._bars.add_task(self.what, total=self.total or None)
             atexit.register(self.close)
         task_id = self._bars.task_ids[0]
-        text = f"{self.what}: {said}" if said else self.what
+        text = f"{self.what}: {words}" if words else self.what
         self._bars.update(
             task_id, completed=done, description=text, refresh=True
         )

@@ -124,7 +124,7 @@ def _draw_optima(axes: Axes, knob: Knob, optima: _Optima, column: int) -> None:
         label="best recorded row",
     )
     label = "fitted optimum"
-    for which, size, mark, colour, said in (
+    for which, size, mark, colour, name in (
         (~optima.held_out, 26, "o", COLOURS[0], label),
         (optima.held_out, 42, "D", COLOURS[1], f"{label} of a held-out target"),
     ):
@@ -134,7 +134,7 @@ def _draw_optima(axes: Axes, knob: Knob, optima: _Optima, column: int) -> None:
             s=size,
             marker=mark,
             color=colour,
-            label=said,
+            label=name,
         )
     axes.set(title=_title(knob))
     _compute_axis(axes)

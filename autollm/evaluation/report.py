@@ -11,18 +11,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from autollm.core import files as storage
+from autollm.core.ids import Origin
 from autollm.evaluation import landscape_plots, leaderboard, plots
 from autollm.evaluation.bounds import bounds
 from autollm.evaluation.look_log import load_looks
 from autollm.evaluation.pages import page
 from autollm.evaluation.protocol import EpisodeResult
-from autollm.evaluation.results import results_by_policy, total
+from autollm.evaluation.results import T, having, results_by_policy, total
 from autollm.evaluation.scores import (
     GROUP,
     Leaderboard,
@@ -46,7 +48,6 @@ class Published:
     """Where an evaluation now stands."""
 
     leaderboard: Leaderboard
-    folder_url: str
     html_url: str
 
 
@@ -71,7 +72,7 @@ def publish(
         html_url, render(board, results, table, load_looks(home_url)).encode()
     )
     leaderboard.point_latest(home_url, board.evaluation_id)
-    return Published(board, folder, html_url)
+    return Published(board, html_url)
 
 
 def render(
@@ -123,10 +124,7 @@ def verdicts(pairs: Sequence[Pair]) -> list[str]:
     """The comparison with copy-nearest in sentences, one a suite, agent (at its last
     stage) and k; the sentence says where an interval holds zero.
     """
-    compared = []
-    for pair in pairs:
-        if pair.measure == "regret" and pair.baseline == "copy-nearest":
-            compared.append(pair)
+    compared = having(pairs, measure="regret", baseline="copy-nearest")
     names = {pair.policy for pair in compared}
     sentences = []
     for pair in compared:
@@ -167,13 +165,15 @@ def played_episode(results: Sequence[EpisodeResult]) -> dict[str, Any] | None:
     """A kept transcript of the latest agent stage: that of median regret after the last
     trial, so that it is not a lucky one.
     """
-    kept = [r for r in results if r.transcript_json]
-    if not kept:
+    of_stage: dict[int, list[EpisodeResult]] = {}
+    for r in results:
+        if r.transcript_json:
+            of_stage.setdefault(_stage_rank(r), []).append(r)
+    if not of_stage:
         return None
-    last = max(map(_stage_rank, kept))
-    of_stage = [r for r in kept if _stage_rank(r) == last]
-    of_stage.sort(key=lambda r: (r.regret[-1], r.task_id, r.seed))
-    chosen = of_stage[len(of_stage) // 2]
+    latest = of_stage[max(of_stage)]
+    latest.sort(key=lambda r: (r.regret[-1], r.task_id, r.seed))
+    chosen = latest[len(latest) // 2]
     return {"result": chosen, "messages": json.loads(chosen.transcript_json)}
 
 
@@ -205,12 +205,11 @@ def _group(
 ) -> dict[str, Any]:
     """What the page says of one suite under one protocol."""
     first = rows[0]
-    own = [r for r in results if _same(r, first)]
-    ks = sorted({row.k for row in rows})
+    protocol = dict(zip(GROUP, attrgetter(*GROUP)(first), strict=True))
+    own = having(results, **protocol)
+    ks = sorted(set(map(attrgetter("k"), rows)))
     tasks = _tasks(own)
-    here = _of_group(board, name)
-    pairs = [p for p in here.pairs if p.measure == "regret"]
-    standings = [s for s in here.standings if s.k in leaderboard.PAIR_KS]
+    standings = _shown(having(board.standings, group=name))
     return {
         "name": name,
         "first": first,
@@ -220,21 +219,20 @@ def _group(
         "bounds": bounds(tasks, table, ks),
         "objectives": _objectives(tasks, table),
         "flops": _mean_flops(own),
-        "pairs": pairs,
-        "trainings": here.trainings,
+        "pairs": having(board.pairs, group=name, measure="regret"),
+        "trainings": having(board.trainings, group=name),
         "standings": standings,
         "ranks": Markup(plots.ranks(standings, colours)),
         "svg": Markup(plots.regret_over_trials(own, colours)),
     }
 
 
-def _of_group(board: Leaderboard, name: str) -> Leaderboard:
-    """What a leaderboard says beside the scores of one group."""
-    own: dict[str, Any] = {}
-    for part in ("pairs", "trainings", "standings"):
-        entries = getattr(board, part)
-        own[part] = tuple(entry for entry in entries if entry.group == name)
-    return board.model_copy(update=own)
+def _shown(standings: Sequence[T]) -> list[T]:
+    """Standings after the numbers of trials that are compared in pairs."""
+    shown = []
+    for k in leaderboard.PAIR_KS:
+        shown += having(standings, k=k)
+    return shown
 
 
 def _objectives(tasks: Sequence[Task], table: OutcomeTable) -> list[str]:
@@ -270,10 +268,6 @@ def _tasks(results: Sequence[EpisodeResult]) -> list[Task]:
     return [played[task_id] for task_id in sorted(played)]
 
 
-def _same(result: EpisodeResult, row: Score) -> bool:
-    return all(getattr(result, name) == getattr(row, name) for name in GROUP)
-
-
 def _overall(
     board: Leaderboard, colours: dict[str, str]
 ) -> list[dict[str, Any]]:
@@ -286,7 +280,7 @@ def _overall(
         by_setting.setdefault(key, []).append(standing)
     out = []
     for own in by_setting.values():
-        drawn = [s for s in own if s.k in leaderboard.PAIR_KS]
+        drawn = _shown(own)
         rows = {s.k: _by_name(s) for s in own}
         out.append(
             {
@@ -312,20 +306,22 @@ def _scales(
     evaluated suites name; none for mixtures.
     """
     targets = {r.target for r in results}
-    experiments: dict[str, set[str]] = {}
+    experiments: dict[Origin, set[str]] = {}
     for target, suite in {(r.target, r.suite) for r in results}:
-        source = table.experiments[table.index(target)].source
-        own = experiments.setdefault(source, set())
+        origin = table.experiments[table.index(target)].origin
+        own = experiments.setdefault(origin, set())
         for e in {target} | _named_by(suite, table):
             of = table.experiments[table.index(e)] if e in table else None
-            if of is not None and of.source == source:
+            if of is not None and of.origin == origin:
                 own.add(e)
     out = []
-    for source, ids in sorted(experiments.items()):
+    for origin, ids in sorted(experiments.items()):
         shown = sorted(targets & ids)
         svg = landscape_plots.moving_optimum(table, sorted(ids), shown)
         if svg:
-            out.append({"source": source, "n": len(ids), "svg": Markup(svg)})
+            out.append(
+                {"source": origin.name, "n": len(ids), "svg": Markup(svg)}
+            )
     return out
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from autollm.evaluation.protocol import EpisodeResult
+
+T = TypeVar("T")
+
+
+def having(entries: Iterable[T], **values: Any) -> list[T]:
+    """Entries whose fields of these names have these values."""
+    found = []
+    for entry in entries:
+        if all(getattr(entry, n) == value for n, value in values.items()):
+            found.append(entry)
+    return found
 
 
 def results_by_policy(

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -159,7 +160,11 @@ def tasks_of(
         SealedError: a suite is sealed (Suite.opened opens it).
     """
     out = []
-    for suite in (suite.opened("") for suite in suites):
+    changes: dict[str, Any] = {"setting": setting, "target_rows": target_rows}
+    if trials:
+        changes["trials"] = trials
+    for suite in suites:
+        asked = suite.opened("").split(split)
         missing = suite.missing(table)
         if missing:
             raise SnapshotError(
@@ -168,18 +173,14 @@ def tasks_of(
                 f"snapshot {table.table_id} does not hold, such as {missing[0]}. "
                 "Fix: ingest that source, or leave the suite out."
             )
-        changes: dict[str, Any] = {
-            "setting": setting,
-            "target_rows": target_rows,
-        } | ({"trials": trials} if trials else {})
-        out += [task.with_(**changes) for task in suite.split(split)]
+        out += [task.with_(**changes) for task in asked]
+    if not objectives:
+        return out
     known = sorted({task.objective for task in out})
     for name in objectives:
         if name not in known:
             raise UnknownNameError("objective", name, known)
-    return [
-        task for task in out if not objectives or task.objective in objectives
-    ]
+    return [task for task in out if task.objective in objectives]
 
 
 def evaluation_id(results: Sequence[EpisodeResult]) -> str:
@@ -214,13 +215,13 @@ def _left(
     chunks = []
     for task in tasks:
         for contender in field:
-            missing = tuple(
-                s
-                for s in seeds
-                if key_of(task, table, contender.player, s) not in known
-            )
+            missing = []
+            for seed in seeds:
+                key = key_of(task, table, contender.player, seed)
+                if key not in known:
+                    missing.append(seed)
             if missing:
-                chunks.append(Chunk(contender, task, missing))
+                chunks.append(Chunk(contender, task, tuple(missing)))
     return chunks
 
 
@@ -242,12 +243,10 @@ def _play_policies(
             jobs, multiprocessing.get_context("spawn"), _begin_worker, (table,)
         )
         try:
-            futures: list[Future[list[EpisodeResult]]] = [
-                pool.submit(
-                    _play_in_worker, c.contender.player, c.task, c.seeds
-                )
-                for c in chunks
-            ]
+            futures: list[Future[list[EpisodeResult]]] = []
+            for chunk in chunks:
+                asked = chunk.contender.player, chunk.task, chunk.seeds
+                futures.append(pool.submit(_play_in_worker, *asked))
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
@@ -264,9 +263,8 @@ def _play_chunk(
     player: Player, task: Task, seeds: Sequence[int], table: OutcomeTable
 ) -> list[EpisodeResult]:
     policy = make_policy(player.policy_id)
-    with threadpool_limits(
-        1
-    ):  # matrices are small: on a busy machine a second thread made the GP ten times slower
+    # matrices are small: on a busy machine a second thread made the GP ten times slower
+    with threadpool_limits(1):
         return [play(policy, task, table, seed, player) for seed in seeds]
 
 
@@ -296,33 +294,26 @@ def _play_agent(
     if contender.make_agent is None or not chunks:
         return
     agent = contender.make_agent()
-    for suite, seeds in sorted({(c.task.suite_id, c.seeds) for c in chunks}):
-        tasks = [
-            c.task
-            for c in chunks
-            if (c.task.suite_id, c.seeds) == (suite, seeds)
-        ]
+    batches: dict[tuple[str, tuple[int, ...]], list[Task]] = {}
+    for chunk in chunks:
+        key = chunk.task.suite_id, chunk.seeds
+        batches.setdefault(key, []).append(chunk.task)
+    for (_, seeds), tasks in sorted(batches.items(), key=itemgetter(0)):
         at_once = contender.tasks_at_once or len(tasks)
         for begin in range(0, len(tasks), at_once):
-            plays = agent.play_many(
-                tasks[begin : begin + at_once], table, seeds
-            )
-            yield [
-                result_of(
-                    p.episode,
-                    contender.player,
-                    _calls(contender, p, keep=i % len(seeds) == 0),
-                )
-                for i, p in enumerate(plays)
-            ]
+            some = tasks[begin : begin + at_once]
+            played = []
+            for i, one in enumerate(agent.play_many(some, table, seeds)):
+                calls = _calls(contender, one, keep=i % len(seeds) == 0)
+                played.append(result_of(one.episode, contender.player, calls))
+            yield played
 
 
 def _calls(contender: Contender, one: Any, keep: bool) -> Calls:
-    traced, numbers = (
-        contender.traced_numbers(one.conversation)
-        if contender.traced_numbers
-        else (0, 0)
-    )
+    traced = 0
+    numbers = 0
+    if contender.traced_numbers:
+        traced, numbers = contender.traced_numbers(one.conversation)
     return Calls(
         one.n_calls,
         one.n_malformed,

@@ -16,6 +16,7 @@ suites.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -107,21 +108,20 @@ def overall(
     """
     posed: dict[tuple[Any, ...], list[EpisodeResult]] = {}
     for result in results:
-        key = tuple(getattr(result, name) for name in SAME)
-        posed.setdefault(key, []).append(result)
+        posed.setdefault(attrgetter(*SAME)(result), []).append(result)
     out: list[OverallStanding] = []
     for key in sorted(posed):
         own = posed[key]
-        suites = {r.suite for r in own}
-        by_policy = _played_all(own, suites)
+        suites = set(map(attrgetter("suite"), own))
+        by_policy, left_out = _played_all(own, suites)
         if len(suites) < 2 or not by_policy:
             continue
         head = {
             **dict(zip(SAME, key, strict=True)),
             "suites": tuple(sorted(suites)),
-            "left_out": tuple(sorted({r.player for r in own} - set(by_policy))),
+            "left_out": tuple(sorted(left_out)),
         }
-        trials = min(r.trials for r in own)
+        trials = min(map(attrgetter("trials"), own))
         for k in ks:
             fields = standing(by_policy, k) if k <= trials else {}
             if fields.get("rows"):
@@ -131,13 +131,16 @@ def overall(
 
 def _played_all(
     results: Sequence[EpisodeResult], suites: set[str]
-) -> dict[str, list[EpisodeResult]]:
-    """Results of the policies that played every suite."""
+) -> tuple[dict[str, list[EpisodeResult]], list[str]]:
+    """Results of the policies that played every suite, and who did not."""
     played = {}
+    left_out = []
     for policy, own in results_by_policy(results).items():
-        if {r.suite for r in own} == suites:
+        if set(map(attrgetter("suite"), own)) == suites:
             played[policy] = own
-    return played
+        else:
+            left_out.append(policy)
+    return played, left_out
 
 
 def _by_target(

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autollm.evaluation.results import having
 from autollm.evaluation.scores import Leaderboard, Pair, Score
 
 NOTE = (
@@ -18,16 +19,16 @@ NOTE = (
 )
 
 
-def print_board(board: Leaderboard, console: Console | None = None) -> None:
+def print_leaderboard(
+    board: Leaderboard, console: Console | None = None
+) -> None:
     """Print one table a suite, best policy first, with the paired differences of agents
     below it. Fits 80 columns.
     """
     console = console or Console()
     for name, rows in board.groups.items():
         console.print(_table(name, rows))
-        shown = [
-            p for p in board.pairs if p.group == name and p.measure == "regret"
-        ]
+        shown = having(board.pairs, group=name, measure="regret")
         if shown:
             console.print("", _pair_table(shown), sep="\n")
         console.print()
@@ -73,14 +74,17 @@ def _table(name: str, rows: Sequence[Score]) -> Table:
         bad = last.malformed + last.repeated + last.off_table
         table.add_row(
             escape(last.player),
-            *(_with_bounds(own[k]) if k in own else "" for k in ks),
+            *(_with_bounds(own.get(k)) for k in ks),
             f"{100 * bad:.0f}%",
             style="bold" if last.stage else None,
         )
     return table
 
 
-def _with_bounds(row: Score) -> str:
+def _with_bounds(row: Score | None) -> str:
+    """Empty where the policy played fewer trials."""
+    if row is None:
+        return ""
     mean = short(row.regret_mean)
     bounds = row.bounds
     if bounds.low is None:

@@ -35,7 +35,7 @@ import numpy as np
 
 from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError, EpisodeError, SetupError
-from autollm.core.ids import experiment_id, source_name
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.locks import hold
 from autollm.core.progress import say
 from autollm.core.records import Record, RunEnd, parse_record
@@ -323,12 +323,12 @@ def level_of(experiment: Experiment, task_id: str) -> tuple[Family, Level]:
     """
     for family in FAMILIES.values():
         for level in family.every_level:
-            source = source_name(family.source, family.group_of(level))
-            own_id = experiment_id(source, family.fidelity(level))
+            origin = Origin(family.source, family.group_of(level))
+            own_id = experiment_id(origin, family.fidelity(level))
             if own_id == experiment.experiment_id:
                 return family, level
     raise EpisodeError(
-        f"{task_id}: its target {experiment.label} (source {experiment.source}) cannot "
+        f"{task_id}: its target {experiment.label} (source {experiment.origin.name}) cannot "
         "be played live, it is no level of the lab's "
         f"families {', '.join(FAMILIES)}. Fix: leave --live out, or name a suite of "
         "the lab (autollm suites)."

@@ -11,7 +11,7 @@ from pathlib import Path
 from autollm.lab.families import load_family
 from autollm.lab.launchers import LocalLauncher
 from autollm.lab.runner import recorded_losses, train_runs
-from autollm.lab.spec import Family, Level, Run
+from autollm.lab.spec import Family, Level, Run, best_configs
 
 REPLICATED = 4
 """Cells that get a second seed."""
@@ -23,25 +23,18 @@ def pilot_runs(
     """Cells evenly out of the level's design with its first seed; when these are there,
     a second seed for the best few.
     """
-    cells, seed = family.design(level), level.seeds[0]
+    cells = family.design(level)
     step = max(1, len(cells) // n_cells)
-    first = [Run(family.name, level, c, seed) for c in cells[::step][:n_cells]]
-    if not all(r.run_id in losses for r in first):
-        return first
-    other = next(
-        s
-        for s in (
-            *level.seeds[1:],
-            *level.extra_seeds,
-            *level.best_third_seeds,
-            1,
-        )
-        if s != seed
-    )
-    best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[
-        :REPLICATED
-    ]
-    return first + [Run(family.name, level, r.config, other) for r in best]
+    first = family.runs_of(level, cells[::step][:n_cells], level.seeds[:1])
+    best = best_configs(first, losses)[:REPLICATED]
+    return first + family.runs_of(level, best, [_second_seed(level)])
+
+
+def _second_seed(level: Level) -> int:
+    """A seed of the level that is not its first, the declared ones before others."""
+    declared = *level.seeds[1:], *level.extra_seeds, *level.best_third_seeds, 1
+    others = filter(level.seeds[0].__ne__, declared)
+    return next(others)
 
 
 def run_pilot(
@@ -54,17 +47,15 @@ def run_pilot(
     """Train what is missing of a pilot in one process; returns how many runs are still
     missing.
     """
-    family, missing = load_family(family_name), []
+    family = load_family(family_name)
+    missing: list[Run] = []
     for _ in range(2):
         losses = recorded_losses(family, out_dir)
-        wanted = [
-            run
-            for name in levels
-            for run in pilot_runs(family, family.level(name), n_cells, losses)
-        ]
+        wanted = []
+        for name in levels:
+            wanted += pilot_runs(family, family.level(name), n_cells, losses)
         missing = [run for run in wanted if run.run_id not in losses]
         if missing:
             train_runs(family, missing, out_dir, budget_s, LocalLauncher(1))
-    return len(
-        [r for r in missing if r.run_id not in recorded_losses(family, out_dir)]
-    )
+    recorded = recorded_losses(family, out_dir)
+    return sum(run.run_id not in recorded for run in missing)

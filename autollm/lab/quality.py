@@ -53,16 +53,15 @@ def qualities(
     target there.
     """
     levels = {level.name: level for level in family.sweep_levels(sweep)}
-    kept = [
-        records for records in runs if level_name_of(family, records) in levels
-    ]
+    kept = []
+    for records in runs:
+        if level_name_of(family, records) in levels:
+            kept.append(records)
     out = []
     for target in targets(family):
-        summaries = summarize(family, kept, target)
-        out += [
-            _quality(family, levels[found.level], found, target)
-            for found in summaries
-        ]
+        for found in summarize(family, kept, target):
+            level = levels[found.level]
+            out.append(_quality(family, level, found, target))
     return sorted(out, key=lambda q: q.level)
 
 
@@ -101,14 +100,11 @@ def _quality(
 
 def _corners(config: Config) -> tuple[str, ...]:
     """Mixtures that are nearly one part alone."""
-    mixtures = {
-        name: value for name, value in config.items() if isinstance(value, dict)
-    }
-    return tuple(
-        name
-        for name, shares in mixtures.items()
-        if max(shares.values()) >= CORNER
-    )
+    corners = []
+    for name, value in config.items():
+        if isinstance(value, dict) and max(value.values()) >= CORNER:
+            corners.append(name)
+    return tuple(corners)
 
 
 def shown(qualities: Iterable[Quality]) -> str:

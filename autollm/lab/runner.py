@@ -185,22 +185,16 @@ def status(out_dir: str | Path) -> dict[str, dict[str, dict[str, int]]]:
     """Runs recorded in a folder: {"families": {name: {"runs": n, "declared": n,
     "finished": n, "diverged": n, "failed": n}}}.
     """
-    counts = {
-        name: {
-            "runs": 0,
-            "declared": declared(f),
-            "finished": 0,
-            "diverged": 0,
-            "failed": 0,
-        }
-        for name, f in FAMILIES.items()
-    }
+    counts: dict[str, dict[str, int]] = {}
+    for name, family in FAMILIES.items():
+        ends = dict.fromkeys(("finished", "diverged", "failed"), 0)
+        counts[name] = {"runs": 0, "declared": declared(family), **ends}
     for path in Path(out_dir).glob("*.jsonl"):
         header, end = _ends_of(path)
-        family = counts.get(header.family)
-        if family is not None and isinstance(end, RunEnd):
-            family["runs"] += 1
-            family[end.status] += 1
+        count = counts.get(header.family)
+        if count is not None and isinstance(end, RunEnd):
+            count["runs"] += 1
+            count[end.status] += 1
     return {"families": counts}
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
+from operator import itemgetter
 from types import ModuleType
 from typing import Any, Literal
 
@@ -165,9 +167,11 @@ class Family:
         """
         if sweep not in SWEEPS:
             raise UnknownNameError("sweep", sweep, SWEEPS)
-        return tuple(
-            level for level in self.every_level if level.sweep == sweep
-        )
+        found = []
+        for level in self.every_level:
+            if level.sweep == sweep:
+                found.append(level)
+        return tuple(found)
 
     def level(self, name: str) -> Level:
         """A level by name.
@@ -175,10 +179,19 @@ class Family:
         Raises:
             UnknownNameError: no such level.
         """
-        by_name = {level.name: level for level in self.every_level}
-        if name not in by_name:
-            raise UnknownNameError("level", name, by_name)
-        return by_name[name]
+        names = []
+        for level in self.every_level:
+            if level.name == name:
+                return level
+            names.append(level.name)
+        raise UnknownNameError("level", name, names)
+
+    def runs_of(
+        self, level: Level, configs: Iterable[Config], seeds: Iterable[int]
+    ) -> list[Run]:
+        """Each configuration with each seed."""
+        pairs = product(configs, seeds)
+        return [Run(self.name, level, config, seed) for config, seed in pairs]
 
     def runs(
         self, level: Level, losses: Mapping[str, float] | None = None
@@ -189,26 +202,13 @@ class Family:
         cells have one of the first seed, the replicas of the best third come last.
         """
         cells = self.design(level)
-        runs = [Run(self.name, level, c, s) for c in cells for s in level.seeds]
-        runs += [
-            Run(self.name, level, c, s)
-            for c in cells[EXTRA_EVERY - 1 :: EXTRA_EVERY]
-            for s in level.extra_seeds
-        ]
-        first = [Run(self.name, level, c, level.seeds[0]) for c in cells]
-        if (
-            level.best_third_seeds
-            and losses is not None
-            and all(r.run_id in losses for r in first)
-        ):
-            best = sorted(first, key=lambda r: (losses[r.run_id], r.run_id))[
-                : self.n_best(level)
-            ]
-            runs += [
-                Run(self.name, level, r.config, s)
-                for r in best
-                for s in level.best_third_seeds
-            ]
+        extra = cells[EXTRA_EVERY - 1 :: EXTRA_EVERY]
+        runs = self.runs_of(level, cells, level.seeds)
+        runs += self.runs_of(level, extra, level.extra_seeds)
+        if level.best_third_seeds and losses is not None:
+            first = self.runs_of(level, cells, level.seeds[:1])
+            best = best_configs(first, losses)[: self.n_best(level)]
+            runs += self.runs_of(level, best, level.best_third_seeds)
         return runs
 
     def n_best(self, level: Level) -> int:
@@ -232,14 +232,11 @@ class Family:
         """Every run that the sweep may train, by its id: replicas of the best third may
         be of any cell.
         """
-        levels = self.every_level
-        every = (
-            Run(self.name, level, config, seed)
-            for level in levels
-            for config in self.design(level)
-            for seed in (*level.seeds, *level.best_third_seeds)
-        )
-        declared = [run for lv in levels for run in self.runs(lv)]
+        declared, every = [], []
+        for level in self.every_level:
+            seeds = (*level.seeds, *level.best_third_seeds)
+            declared += self.runs(level)
+            every += self.runs_of(level, self.design(level), seeds)
         return {run.run_id: run for run in (*declared, *every)}
 
     def loss(self, final: Mapping[str, float]) -> float:
@@ -264,6 +261,18 @@ class Family:
             size = -(-len(group) // -(-len(group) // self.stack_size))
             out += [group[i : i + size] for i in range(0, len(group), size)]
         return out
+
+
+def best_configs(
+    runs: Iterable[Run], losses: Mapping[str, float]
+) -> list[Config]:
+    """Configurations of runs, lowest loss first; none where a run has no loss yet."""
+    ranked = []
+    for run in runs:
+        if run.run_id not in losses:
+            return []
+        ranked.append((losses[run.run_id], run.run_id, run))
+    return [run.config for _, _, run in sorted(ranked, key=itemgetter(0, 1))]
 
 
 def added_level(

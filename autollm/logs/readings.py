@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.errors import MappingError
+from autollm.core.ids import Origin
 from autollm.core.mapping import Mapping
 from autollm.core.mapping_checks import TABLES
 from autollm.core.values import Style
@@ -258,7 +259,7 @@ class Landing:
 
     def _check(self, judged: Judged, mapping: Mapping) -> None:
         for group in pc.unique(judged.runs["group"]).to_pylist():
-            origin = f"{mapping.source}/{group}" if group else mapping.source
+            origin = Origin(mapping.source, group)
             if origin not in self.checks:
                 is_new = mapping.source not in self._ledger.sources
                 self.checks[origin] = SourceChecks(mapping, origin, is_new)
@@ -266,7 +267,7 @@ class Landing:
             if mapping.group:
                 here = here.filter(pc.equal(here["group"], group))
             self.checks[origin].add(here)
-        mine = [o for o in self.checks if o.split("/")[0] == mapping.source]
+        mine = [o for o in self.checks if o.source == mapping.source]
         if judged.n_repeated and mine:
             self.checks[mine[0]].add_repeated(judged)
 

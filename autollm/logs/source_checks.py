@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from autollm.core.ids import Origin
 from autollm.core.mapping import Mapping, Quantity
 from autollm.logs.lake.ledger import Judged
 
@@ -28,7 +29,7 @@ _CONFIGURATIONS = 5000
 class SourceChecks:
     """The runs of one source (with its group) as they land in one ingest."""
 
-    def __init__(self, mapping: Mapping, origin: str, is_new: bool):
+    def __init__(self, mapping: Mapping, origin: Origin, is_new: bool):
         self._mapping, self._origin, self.is_new = mapping, origin, is_new
         self.n_runs = self._n_finite = self._n_repeated = 0
         self._first: dict[str, Any] = {}
@@ -87,16 +88,16 @@ class SourceChecks:
                     f"knob {name!r} is {self._first[name]!r:.60} in every run: nothing "
                     "to choose. Fix: leave it out of the mapping."
                 )
-        return [f"source {self._origin}: {text}" for text in found]
+        return [f"source {self._origin.name}: {text}" for text in found]
 
 
-def source_warnings(checks: dict[str, SourceChecks]) -> list[str]:
+def source_warnings(checks: dict[Origin, SourceChecks]) -> list[str]:
     """The warnings of all sources; fidelity is looked at over all groups of a source."""
     found = []
     for origin in sorted(checks):
         found += checks[origin].warnings()
-    for source in sorted({origin.split("/")[0] for origin in checks}):
-        groups = [c for o, c in checks.items() if o.split("/")[0] == source]
+    for source in sorted({origin.source for origin in checks}):
+        groups = [c for o, c in checks.items() if o.source == source]
         n_runs = sum(check.n_runs for check in groups)
         is_flat = all(
             check.is_new and len(check.levels) == 1 for check in groups

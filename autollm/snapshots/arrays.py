@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from autollm.core.errors import SnapshotError, SpaceError
+from autollm.core.ids import Origin
 from autollm.core.ladders import Ladder
 from autollm.core.metrics import Metric
 from autollm.core.space import Space
@@ -30,12 +31,13 @@ from autollm.gym.tables.outcome_table import (
 )
 from autollm.snapshots.curves import Cell, Runs, curve_of, runs_of
 from autollm.snapshots.smoothing import smooth
-from autollm.snapshots.spaces import build_spaces
+from autollm.snapshots.spaces import build_spaces, origin_of
 
 NEEDED = (
     "experiment_id",
     "experiment_label",
     "source",
+    "source_group",
     "family",
     "space_id",
     "fidelity_json",
@@ -65,8 +67,8 @@ def table_of_marts(
     contexts: Mapping[str, str] = NO_CONTEXTS,
 ) -> OutcomeTable:
     """The outcome mart frozen, and of the `logged` points those of the signals;
-    `contexts`: context_json by experiment. Experiments are ordered by source, compute
-    and id, rows by their points.
+    `contexts`: context_json by experiment. Experiments are ordered by source, group,
+    compute and id, rows by their points.
 
     Raises:
         SnapshotError: a configuration that does not belong to its declared space.
@@ -74,21 +76,20 @@ def table_of_marts(
     rows = outcomes.select(NEEDED).to_pylist()
     declared = build_spaces(spaces.to_pylist(), rows)
     ladders = _ladders(spaces.to_pylist())
-    signals = {
-        (source, ladder.signal.name)
-        for (source, _), ladder in ladders.items()
-        if ladder.signal
-    }
+    signals = set()
+    for (origin, _), ladder in ladders.items():
+        if ladder.signal:
+            signals.add((origin, ladder.signal.name))
     runs = runs_of(logged, signals)
-    grouped: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
+    grouped: dict[tuple[Origin, float, str], list[dict[str, Any]]] = {}
     for row in rows:
-        key = row["source"], row["compute_flops"], row["experiment_id"]
+        key = origin_of(row), row["compute_flops"], row["experiment_id"]
         grouped.setdefault(key, []).append(row)
     parts = []
     for key in sorted(grouped):
-        first = grouped[key][0]
-        space = declared[f"{first['source']}/{first['space_id']}"]
-        ladder = ladders.get((first["source"], first["ladder_id"]))
+        origin, first = key[0], grouped[key][0]
+        space = declared[origin, first["space_id"]]
+        ladder = ladders.get((origin, first["ladder_id"]))
         parts.append(_part(grouped[key], space, ladder, runs, contexts))
     return _joined(table_id, parts, with_curves=bool(runs))
 
@@ -138,6 +139,7 @@ def _part(
         _metrics(reported, ladder),
         signal,
         json.loads(contexts.get(first["experiment_id"]) or "{}"),
+        first["source_group"],
     )
     columns = _columns(cells, points, experiment)
     values, latents = _metric_blocks(experiment, reported, cells, points)
@@ -151,18 +153,19 @@ def _joined(
     for name, dtype in COLUMNS.items():
         column = np.concatenate([part.columns[name] for part in parts])
         columns[name] = column.astype(dtype)
-    curves = []
+    experiments, points, values, latents, curves = [], [], [], [], []
     for part in parts:
+        experiments.append(part.experiment)
+        points.append(part.points)
+        values.append(part.metric_values)
+        latents.append(part.metric_latents)
         curves += part.curves
-    points = tuple(part.points for part in parts)
-    values = [part.metric_values for part in parts]
-    latents = [part.metric_latents for part in parts]
     return OutcomeTable(
         table_id=table_id,
-        experiments=tuple(part.experiment for part in parts),
+        experiments=tuple(experiments),
         offsets=_offsets(map(len, points)),
         columns=columns,
-        points=points,
+        points=tuple(points),
         metric_values=np.concatenate(values),
         metric_latents=np.concatenate(latents),
         curve_offsets=_offsets(map(len, curves))
@@ -182,8 +185,13 @@ _NO_OFFSETS = np.empty(0, np.int64)
 
 def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     """A table as the files of a snapshot, by their names within its folder."""
-    spaces = {_space_key(e): e.space.to_json() for e in table.experiments}
-    experiments = [_entry(experiment) for experiment in table.experiments]
+    spaces: list[dict[str, Any]] = []
+    experiments = []
+    for experiment in table.experiments:
+        space = experiment.space.to_json()
+        if space not in spaces:
+            spaces.append(space)
+        experiments.append(_entry(experiment, spaces.index(space)))
     head = {
         "schema": SCHEMA,
         "table_id": table.table_id,
@@ -207,18 +215,21 @@ def files_of_table(table: OutcomeTable) -> dict[str, bytes]:
     return files
 
 
-def _entry(e: Experiment) -> dict[str, Any]:
-    """An experiment's facts as experiments.json holds them."""
+def _entry(e: Experiment, space: int) -> dict[str, Any]:
+    """An experiment's facts as experiments.json holds them; `space` is the place of its
+    space among all.
+    """
     return {
         "experiment_id": e.experiment_id,
         "label": e.label,
         "source": e.source,
+        "group": e.group,
         "family": e.family,
         "fidelity": e.fidelity,
         "compute_flops": e.compute_flops,
         "objective": e.objective,
         "direction": e.direction,
-        "space": _space_key(e),
+        "space": space,
         "metrics": [[m.name, m.direction] for m in e.metrics],
         "signal": [e.signal.name, e.signal.direction] if e.signal else None,
         "context": e.context,
@@ -236,24 +247,23 @@ def _encoded(space: Space, cell: dict[str, Any]) -> np.ndarray:
         ) from None
 
 
+def _column(cells: list[dict[str, Any]], name: str) -> np.ndarray:
+    """Numbers of the cells, NaN where there is none."""
+    return np.array([cell[name] for cell in cells], dtype=float)
+
+
 def _columns(
     cells: list[dict[str, Any]], points: np.ndarray, experiment: Experiment
 ) -> dict[str, np.ndarray]:
-    def column(name: str) -> np.ndarray:
-        return np.array(
-            [math.nan if c[name] is None else c[name] for c in cells],
-            dtype=float,
-        )
-
-    objective = column("objective_mean")
-    n_replicas = np.maximum(column("n_replicas"), 1)
+    objective = _column(cells, "objective_mean")
+    n_replicas = np.maximum(_column(cells, "n_replicas"), 1)
     return {
         "objective": objective,
-        "noise_sd": column("objective_sem"),
+        "noise_sd": _column(cells, "objective_sem"),
         "n_replicas": n_replicas,
         "diverged": np.array([c["status"] == "diverged" for c in cells]),
-        "cost_flops": column("cost_flops"),
-        "cost_device_hours": column("cost_device_hours"),
+        "cost_flops": _column(cells, "cost_flops"),
+        "cost_device_hours": _column(cells, "cost_device_hours"),
         "latent": smooth(
             points,
             oriented(objective, experiment.direction),
@@ -263,12 +273,12 @@ def _columns(
     }
 
 
-def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[str, str], Ladder]:
-    """What the mappings say of each ladder, by source and ladder."""
+def _ladders(spaces: list[dict[str, Any]]) -> dict[tuple[Origin, str], Ladder]:
+    """What the mappings say of each ladder, by origin and ladder_id."""
     ladders = {}
     for entry in spaces:
         ladder = Ladder.from_json(entry["ladder_json"])
-        ladders[entry["source"], entry["ladder_id"]] = ladder
+        ladders[origin_of(entry), entry["ladder_id"]] = ladder
     return ladders
 
 
@@ -278,13 +288,13 @@ def _metrics(
     """Metrics that an experiment's rows report: those with a direction first, in the
     mapping's order.
     """
-    names = {name for row in reported for name in row}
+    names = set().union(*reported)
     metrics = []
     for declared in ladder.metrics if ladder else ():
         if declared.name in names:
             metrics.append(Metric(declared.name, direction=declared.direction))
             names.remove(declared.name)
-    return (*metrics, *(Metric(name) for name in sorted(names)))
+    return (*metrics, *map(Metric, sorted(names)))
 
 
 def _metric_blocks(
@@ -298,9 +308,7 @@ def _metric_blocks(
     for k, metric in enumerate(experiment.metrics):
         values[k] = [row.get(metric.name, math.nan) for row in reported]
     latents = np.full_like(values, math.nan)
-    n_replicas = np.maximum(
-        np.array([c["n_replicas"] for c in cells], dtype=float), 1
-    )
+    n_replicas = np.maximum(_column(cells, "n_replicas"), 1)
     for k, metric in enumerate(experiment.metrics):
         if metric.direction:
             latents[k] = smooth(
@@ -310,7 +318,3 @@ def _metric_blocks(
                 experiment.space.gridded,
             )
     return values.ravel(), latents.ravel()
-
-
-def _space_key(experiment: Experiment) -> str:
-    return f"{experiment.source}/{experiment.space.space_id}"

@@ -25,9 +25,15 @@ MARTS = {
     "mart_gym__outcomes": ("experiment_id", "config_id"),
     "dim_experiments": ("experiment_id",),
     "dim_configs": ("space_id", "config_id"),
-    "dim_spaces": ("source", "space_id", "ladder_id"),
+    "dim_spaces": ("source", "source_group", "space_id", "ladder_id"),
     "fct_outcomes": ("experiment_id", "config_id"),
-    "fct_learning_curves": ("source", "run_id", "metric", "line"),
+    "fct_learning_curves": (
+        "source",
+        "source_group",
+        "run_id",
+        "metric",
+        "line",
+    ),
 }
 """Marts of a snapshot and the keys that they are sorted by."""
 
@@ -43,9 +49,9 @@ def build(marts_url: str, home_url: str) -> str:
         SnapshotError: a mart is missing or empty, a configuration is not of its space,
             or the snapshot could not be written (then the old one still stands).
     """
-    marts = {
-        name: _read_mart(marts_url, name, keys) for name, keys in MARTS.items()
-    }
+    marts = {}
+    for name, keys in MARTS.items():
+        marts[name] = _read_mart(marts_url, name, keys)
     if marts["mart_gym__outcomes"].num_rows == 0:
         raise SnapshotError(
             "mart_gym__outcomes has no rows: ingest logs first (autollm ingest PATH)."
@@ -54,10 +60,11 @@ def build(marts_url: str, home_url: str) -> str:
     folder = storage.join(home_url, "snapshots", table_id)
     if not check_snapshot(home_url, table_id):
         return table_id
-    files = {
-        f"marts/{name}.parquet": _parquet_bytes(mart)
-        for name, mart in marts.items()
-    }
+    files = {}
+    rows = {}
+    for name, mart in marts.items():
+        files[f"marts/{name}.parquet"] = _parquet_bytes(mart)
+        rows[name] = mart.num_rows
     table = table_of_marts(
         table_id,
         marts["mart_gym__outcomes"],
@@ -66,12 +73,7 @@ def build(marts_url: str, home_url: str) -> str:
         _contexts(marts["dim_experiments"]),
     )
     files |= files_of_table(table)
-    _write(
-        folder,
-        table_id,
-        files,
-        {name: mart.num_rows for name, mart in marts.items()},
-    )
+    _write(folder, table_id, files, rows)
     return table_id
 
 
@@ -119,17 +121,15 @@ def _write(
     folder: str, table_id: str, files: dict[str, bytes], rows: dict[str, int]
 ) -> None:
     """All files, the manifest last."""
+    entries = {}
+    for name, data in sorted(files.items()):
+        digest = hashlib.sha256(data).hexdigest()
+        entries[name] = {"sha256": digest, "bytes": len(data)}
     manifest = {
         "schema": SCHEMA,
         "table_id": table_id,
         "rows": rows,
-        "files": {
-            name: {
-                "sha256": hashlib.sha256(data).hexdigest(),
-                "bytes": len(data),
-            }
-            for name, data in sorted(files.items())
-        },
+        "files": entries,
     }
     try:
         for name, data in files.items():

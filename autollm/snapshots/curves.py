@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from autollm.core.ids import Origin
+
 POINT = ("experiment_id", "config_id", "run_id", "step", "value")
 """Columns of fct_learning_curves that curves are made of."""
 Cell = tuple[str, str]
@@ -26,27 +28,25 @@ Runs = dict[str, list[dict[str, Any]]]
 
 
 def runs_of(
-    logged: pa.Table, signals: set[tuple[str, str]]
+    logged: pa.Table, signals: set[tuple[Origin, str]]
 ) -> dict[Cell, Runs]:
-    """Logged points of the signals (source, metric), in the order of their steps, by
+    """Logged points of the signals (origin, metric), in the order of their steps, by
     cell.
     """
     out: dict[Cell, Runs] = {}
-    for source, metric in sorted(signals):
-        found = logged.filter(
-            pc.and_(
-                pc.equal(logged["source"], source),
-                pc.equal(logged["metric"], metric),
-            )
+    for origin, metric in sorted(signals):
+        is_of = pc.and_(
+            pc.equal(logged["source"], origin.source),
+            pc.equal(logged["source_group"], origin.group),
         )
-        for point in (
-            found.sort_by([("step", "ascending"), ("line", "ascending")])
-            .select(POINT)
-            .to_pylist()
-        ):
-            out.setdefault(
+        is_signal = pc.and_(is_of, pc.equal(logged["metric"], metric))
+        order = [("step", "ascending"), ("line", "ascending")]
+        found = logged.filter(is_signal).sort_by(order).select(POINT)
+        for point in found.to_pylist():
+            runs = out.setdefault(
                 (point["experiment_id"], point["config_id"]), {}
-            ).setdefault(point["run_id"], []).append(point)
+            )
+            runs.setdefault(point["run_id"], []).append(point)
     return out
 
 

@@ -5,29 +5,35 @@ occur.
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from autollm.core.ids import Origin
 from autollm.core.knobs import Knob
 from autollm.core.records import canonical_json
 from autollm.core.space import Limit, Space
 
 
+def origin_of(row: dict[str, Any]) -> Origin:
+    """What a row of a mart may be compared within."""
+    return Origin(row["source"], row["source_group"])
+
+
 def build_spaces(
     spaces: list[dict[str, Any]], rows: list[dict[str, Any]]
-) -> dict[str, Space]:
-    """Declared spaces by `<source>/<space_id>`. A knob's levels are those declared, the
+) -> dict[tuple[Origin, str], Space]:
+    """Declared spaces by origin and space_id. A knob's levels are those declared, the
     stated window in steps, else all that occur.
     """
-    texts: dict[tuple[str, str], set[str]] = {}
+    texts: dict[tuple[Origin, str], set[str]] = {}
     for row in rows:
-        texts.setdefault((row["source"], row["space_id"]), set()).add(
-            row["config_json"]
-        )
+        key = origin_of(row), row["space_id"]
+        texts.setdefault(key, set()).add(row["config_json"])
     out = {}
     for entry in spaces:
-        key = entry["source"], entry["space_id"]
+        key = origin_of(entry), entry["space_id"]
         configs = [json.loads(text) for text in sorted(texts.get(key, ()))]
         raw = json.loads(entry["space_json"])
         knobs = []
@@ -35,14 +41,12 @@ def build_spaces(
             name = declared["name"]
             values = [config[name] for config in configs if name in config]
             knobs.append(_knob(declared, values))
-        limits = tuple(
-            Limit(tuple(entry["weights"].items()), entry["most"])
-            for entry in raw.get("limits") or ()
-        )
+        limits = []
+        for limit in raw.get("limits") or ():
+            limits.append(Limit(tuple(limit["weights"].items()), limit["most"]))
         if configs:
-            out["/".join(key)] = Space(
-                tuple(k for k in knobs if k), entry["space_id"], limits
-            )
+            known = tuple(filter(None, knobs))
+            out[key] = Space(known, entry["space_id"], tuple(limits))
     return out
 
 
@@ -54,22 +58,14 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
     step = float(raw.get("step") or 0)
     window = raw.get("window")
     declared = raw.get("values")
-    items = (
-        [item for value in values for item in value]
-        if scale in ("list", "simplex")
-        else values
-    )
+    items = values
+    if scale in ("list", "simplex"):
+        items = list(chain.from_iterable(values))
     if window and scale == "log" and step:
-        low, high = np.log2(window)
-        levels = [
-            float(f"{2.0 ** (low + step * i):.9g}")
-            for i in range(round((high - low) / step) + 1)
-        ]
+        exponents = _steps(*np.log2(window), step)
+        levels = [float(f"{2.0**exponent:.9g}") for exponent in exponents]
     elif window and scale in ("linear", "integer") and step:
-        levels = [
-            float(f"{window[0] + step * i:.9g}")
-            for i in range(round((window[1] - window[0]) / step) + 1)
-        ]
+        levels = [float(f"{level:.9g}") for level in _steps(*window, step)]
     elif declared and scale != "simplex":
         levels = list(declared)
     else:
@@ -91,12 +87,15 @@ def _knob(raw: dict[str, Any], values: list[Any]) -> Knob | None:
     )
 
 
+def _steps(low: float, high: float, step: float) -> list[float]:
+    """From `low` to about `high`, both included."""
+    return [low + step * i for i in range(round((high - low) / step) + 1)]
+
+
 def _distinct(items: list[Any]) -> list[Any]:
     """Distinct values, ascending where all are numbers, else by their JSON text."""
     by_text = {canonical_json(item): item for item in items}
-    if all(
-        isinstance(v, (int, float)) and not isinstance(v, bool)
-        for v in by_text.values()
-    ):
+    kinds = set(map(type, by_text.values()))
+    if kinds <= {int, float}:
         return sorted(by_text.values())
     return [by_text[text] for text in sorted(by_text)]

@@ -16,12 +16,16 @@ from autollm.core.errors import SpaceError
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.evaluation.protocol import play as judged
-from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
+from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.episode import Episode, Trial, start
 from autollm.gym.tasks.view import EvidenceTable, TaskView
 from autollm.policies.base import Policy
-from autollm.snapshots.smoothing import smooth
-from autollm.testing.tables import make_table, make_task, with_curves
+from autollm.testing.tables import (
+    make_table,
+    make_task,
+    table_of_rows,
+    with_curves,
+)
 
 TABLE = make_table(noise=0.02)
 """Four experiments on a grid of 7 x 5, one diverged row in each."""
@@ -299,7 +303,7 @@ def bowl_task():
 
 def table_of(space: Space, n_experiments: int = 3) -> OutcomeTable:
     """A noise-free bowl over any space with a grid, whose optimum moves with scale."""
-    experiments, points, losses, latents = [], [], [], []
+    experiments, losses = [], []
     for i in range(n_experiments):
         centre = space.window.mean(axis=0) + 0.2 * i
         experiments.append(
@@ -316,14 +320,5 @@ def table_of(space: Space, n_experiments: int = 3) -> OutcomeTable:
             )
         )
         loss = 2.0 - 0.1 * i + ((space.grid - centre) ** 2).sum(axis=1)
-        points.append(space.grid)
         losses.append(loss)
-        latents.append(smooth(space.grid, loss, np.ones(len(loss))))
-    n_rows = sum(map(len, losses))
-    columns = {name: np.zeros(n_rows, dtype) for name, dtype in COLUMNS.items()}
-    columns["objective"] = np.concatenate(losses)
-    columns["latent"] = np.concatenate(latents)
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    return OutcomeTable(
-        "s", tuple(experiments), offsets, columns, tuple(points)
-    )
+    return table_of_rows(experiments, [space.grid] * n_experiments, losses)

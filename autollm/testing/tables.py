@@ -4,6 +4,7 @@ one table a family of spaces.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,35 @@ SPACE = Space(
         ),
     )
 )
+
+
+def table_of_rows(
+    experiments: Sequence[Experiment],
+    points: Sequence[np.ndarray],
+    objectives: Sequence[np.ndarray],
+) -> OutcomeTable:
+    """A table called as its source: rows at points [n, d] with objectives [n], of one
+    run each at a cost of one; NaN is diverged.
+    """
+    columns = {}
+    n_rows = sum(map(len, points))
+    for name, dtype in COLUMNS.items():
+        columns[name] = np.ones(n_rows, dtype)
+    columns["objective"] = np.concatenate(objectives)
+    columns["diverged"] = np.isnan(columns["objective"])
+    latents = []
+    for experiment, x, objective in zip(
+        experiments, points, objectives, strict=True
+    ):
+        loss = oriented(objective, experiment.direction)
+        gridded = experiment.space.gridded
+        latents.append(smooth(x, loss, np.ones(len(x)), gridded))
+    columns["latent"] = np.concatenate(latents)
+    offsets = np.cumsum([0, *map(len, points)])
+    name = experiments[0].source
+    return OutcomeTable(
+        name, tuple(experiments), offsets, columns, tuple(points)
+    )
 
 
 def make_table(
@@ -77,24 +107,7 @@ def make_table(
         )
         points.append(x)
         losses.append(loss if direction == "min" else -loss)
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    objective = np.concatenate(losses)
-    oriented = np.where(
-        np.isnan(objective), np.nanmax(np.abs(objective)), np.abs(objective)
-    )
-    columns = {
-        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
-    }
-    columns["objective"], columns["diverged"] = objective, np.isnan(objective)
-    columns["latent"] = np.concatenate(
-        [
-            smooth(p, oriented[offsets[i] : offsets[i + 1]], np.ones(len(p)))
-            for i, p in enumerate(points)
-        ]
-    )
-    return OutcomeTable(
-        "toy", tuple(experiments), offsets, columns, tuple(points)
-    )
+    return table_of_rows(experiments, points, losses)
 
 
 def make_task(table: OutcomeTable, **changes: object) -> Task:
@@ -155,7 +168,7 @@ def with_curves(table: OutcomeTable, direction: str = "min") -> OutcomeTable:
         replace(e, signal=Metric("train_loss", direction=direction))
         for e in table.experiments
     )
-    offsets = np.concatenate([[0], np.cumsum([len(c) for c in curves])])
+    offsets = np.cumsum([0, *map(len, curves)])
     return replace(
         table,
         experiments=experiments,
@@ -224,27 +237,7 @@ def make_mixed_table(
         )
         points.append(x)
         losses.append(3 - 0.2 * i + 0.1 * ((x - x[i]) ** 2).sum(axis=1))
-    objective = np.concatenate(losses)
-    columns = {
-        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
-    }
-    columns["objective"], columns["diverged"] = (
-        objective,
-        np.zeros(len(objective), bool),
-    )
-    columns["latent"] = np.concatenate(
-        [
-            smooth(p, v, np.ones(len(v)), MIXED.gridded)
-            for p, v in zip(points, losses, strict=True)
-        ]
-    )
-    return OutcomeTable(
-        "mixed",
-        tuple(experiments),
-        np.arange(n_experiments + 1) * n_rows,
-        columns,
-        tuple(points),
-    )
+    return table_of_rows(experiments, points, losses)
 
 
 FAMILIES = {
@@ -280,6 +273,17 @@ FAMILIES = {
 """A space of each family: with and without a finite grid, with every scale."""
 
 
+def _recorded(space: Space, rng: np.random.Generator) -> np.ndarray:
+    """Two thirds of a space's grid, or up to 40 random points."""
+    if space.grid is not None:
+        n = len(space.grid)
+        return space.grid[np.sort(rng.choice(n, 2 * n // 3, replace=False))]
+    points = []
+    for _ in range(40):
+        points.append(space.encode(space.decode(rng.uniform(*space.window))))
+    return np.unique(points, axis=0)
+
+
 def make_family_table(
     family: str, n_experiments: int = 3, seed: int = 0
 ) -> OutcomeTable:
@@ -289,22 +293,7 @@ def make_family_table(
     space, rng = FAMILIES[family], np.random.default_rng(seed)
     experiments, points, losses = [], [], []
     for i in range(n_experiments):
-        if space.grid is None:
-            x = np.unique(
-                [
-                    space.encode(space.decode(rng.uniform(*space.window)))
-                    for _ in range(40)
-                ],
-                axis=0,
-            )
-        else:
-            x = space.grid[
-                np.sort(
-                    rng.choice(
-                        len(space.grid), 2 * len(space.grid) // 3, replace=False
-                    )
-                )
-            ]
+        x = _recorded(space, rng)
         experiments.append(
             Experiment(
                 f"{family}:{i}",
@@ -322,21 +311,4 @@ def make_family_table(
         losses.append(
             3 + ((x - x[i]) ** 2).sum(axis=1) + 0.02 * rng.normal(size=len(x))
         )
-    objective = np.concatenate(losses)
-    columns = {
-        name: np.ones(len(objective), dtype) for name, dtype in COLUMNS.items()
-    }
-    columns["objective"], columns["diverged"] = (
-        objective,
-        np.zeros(len(objective), bool),
-    )
-    columns["latent"] = np.concatenate(
-        [
-            smooth(p, v, np.ones(len(v)), space.gridded)
-            for p, v in zip(points, losses, strict=True)
-        ]
-    )
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in points])])
-    return OutcomeTable(
-        family, tuple(experiments), offsets, columns, tuple(points)
-    )
+    return table_of_rows(experiments, points, losses)

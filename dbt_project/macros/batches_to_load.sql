@@ -16,7 +16,9 @@
 {% macro drop_vanished_runs(relation, landed) -%}
     {%- if execute and load_relation(relation) is not none and not flags.FULL_REFRESH -%}
         delete from {{ relation }}
-        where (source, run_id, batch_id) not in (select (source, run_id, batch_id) from {{ landed }})
+        where (source, source_group, run_id, batch_id) not in (
+            select (source, source_group, run_id, batch_id) from {{ landed }}
+        )
     {%- else -%}
         select 1
     {%- endif -%}

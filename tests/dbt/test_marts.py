@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from autollm.core.ids import Origin
 from autollm.core.records import RunEnd
 from autollm.logs.landing import ingest
 from autollm.logs.sources import tables_below
@@ -139,7 +140,7 @@ def test_build__tiny_lake__names_and_orders_experiments(built):
     for e in experiments.values():
         assert (
             e["experiment_id"]
-            == f"{e['source']}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
+            == f"{Origin(e['source'], e['source_group']).name}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
         )
     cheap, dear = (
         experiments[f"lab-pretraining/{x}"]
@@ -180,7 +181,13 @@ def test_build__marts__are_sorted_and_typed_as_their_contracts_say(built):
         and schema.field("n_replicas").type == pa.int64()
     )
     keys = [
-        (r["source"], r["fidelity_index"], r["experiment_id"], r["config_id"])
+        (
+            r["source"],
+            r["source_group"],
+            r["fidelity_index"],
+            r["experiment_id"],
+            r["config_id"],
+        )
         for r in built.mart("mart_gym__outcomes")
     ]
     assert keys == sorted(keys)
@@ -369,8 +376,7 @@ def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_m
     cells = home.mart("mart_gym__outcomes")
     count = {}
     for row in cells:
-        source = row["source"].split("/")[0]
-        count[source] = count.get(source, 0) + 1
+        count[row["source"]] = count.get(row["source"], 0) + 1
     assert count == {
         "steplaw": 1911,
         "admire": 460,
@@ -379,8 +385,7 @@ def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_m
         "hwgpt": 30_486,
     }
     metrics = {
-        row["source"].split("/")[0]: set(json.loads(row["secondary_json"]))
-        for row in cells
+        row["source"]: set(json.loads(row["secondary_json"])) for row in cells
     }
     assert {source: len(names) for source, names in metrics.items()} == {
         "steplaw": 1, "admire": 19, "regmix": 13, "tinker-sft": 1, "hwgpt": 2}  # fmt: skip
@@ -388,7 +393,7 @@ def test_build__all_public_tables_together__pass_every_test_and_keep_secondary_m
     assert len(experiments) == 17 + 3 + 3 + 35 + 3
     replicated = [e for e in experiments if e["n_replicated_configs"]]
     assert sum(e["n_replicated_configs"] for e in replicated) == 66 and {
-        e["source"].split("/")[0] for e in replicated
+        e["source"] for e in replicated
     } == {"tinker-sft"}
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from autollm.advisor.evidence import MARTS, Evidence, evidence_of_marts
-from autollm.advisor.marts import build_marts
+from autollm.advisor.marts import build_marts, origins_in, rows_of
 from autollm.advisor.reading import Said, land
 from autollm.core.errors import SealedError, UnknownNameError
 from autollm.core.files import scratch_folder
@@ -126,8 +126,8 @@ def tables(
     """
     marts = _landed(path)
     found = []
-    for group in sorted(set(marts["mart_gym__outcomes"]["source"].to_pylist())):
-        mine = {mart: _of_group(rows, group) for mart, rows in marts.items()}
+    for group, origin in origins_in(marts["mart_gym__outcomes"]).items():
+        mine = {mart: rows_of(rows, origin) for mart, rows in marts.items()}
         for objective in _objectives(name, mine):
             shown = f"{group}:{objective}" if objective else group
             chosen = _with_objective(mine, objective)
@@ -145,13 +145,6 @@ def _landed(path: Path) -> dict[str, pa.Table]:
         if report.n_runs == 0:
             land([str(path)], str(lake), Said(), str(lake))
         return build_marts(f"{lake}/bronze", MARTS)
-
-
-def _of_group(
-    rows: pa.Table,
-    group: str,
-) -> pa.Table:
-    return rows.filter(pa.compute.equal(rows["source"], group))
 
 
 def _objectives(

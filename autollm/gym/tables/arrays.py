@@ -20,9 +20,9 @@ from autollm.core.metrics import Metric
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 
-SCHEMA = 3
+SCHEMA = 4
 """2: secondary metrics as arrays; lists of several lengths by relative position. 3:
-learning curves.
+learning curves. 4: a source's group is a field; spaces are numbered.
 """
 
 
@@ -38,7 +38,7 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     raw = json.loads(
         storage.read_bytes(storage.join(folder, "experiments.json"))
     )
-    spaces = {key: Space.from_json(text) for key, text in raw["spaces"].items()}
+    spaces = [Space.from_json(text) for text in raw["spaces"]]
     experiments = tuple(
         _experiment(entry, spaces) for entry in raw["experiments"]
     )
@@ -64,7 +64,7 @@ def load_table(folder: str, table_id: str) -> OutcomeTable:
     )
 
 
-def _experiment(entry: dict[str, Any], spaces: dict[str, Space]) -> Experiment:
+def _experiment(entry: dict[str, Any], spaces: list[Space]) -> Experiment:
     signal = entry["signal"]
     read = {
         "space": spaces[entry["space"]],

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import SnapshotError, UnknownNameError
+from autollm.core.ids import Origin
 from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
 from autollm.core.space import Space
@@ -30,7 +31,8 @@ class Experiment:
     """One fidelity point of one source. `z` is log2 of the fidelity coordinates, in the
     ladder's order. `signal`: the logged metric whose curves are recorded, None where
     there are none. `context`: settings that outcomes must share to be compared
-    (parametrization, optimizer, tokenizer ...), as far as they are known.
+    (parametrization, optimizer, tokenizer ...), as far as they are known. `group`: of
+    the source, within which alone outcomes compare; empty where it has none.
     """
 
     experiment_id: str
@@ -45,6 +47,12 @@ class Experiment:
     metrics: tuple[Metric, ...] = ()
     signal: Metric | None = None
     context: dict[str, str] = field(default_factory=dict)
+    group: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """What its outcomes may be compared within."""
+        return Origin(self.source, self.group)
 
     @property
     def objectives(self) -> dict[str, str]:
@@ -244,7 +252,7 @@ class OutcomeTable:
             described = self.experiments[experiment]
             first = self.offsets[experiment]
             end = self.offsets[experiment + 1]
-            digest = hashlib.sha256(_said_of(described).encode())
+            digest = hashlib.sha256(_facts_of(described).encode())
             for name in sorted(self.columns):
                 digest.update(
                     np.ascontiguousarray(self.columns[name][first:end]).data
@@ -315,7 +323,7 @@ class OutcomeTable:
         return described.objectives[objective]
 
 
-def _said_of(experiment: Experiment) -> str:
+def _facts_of(experiment: Experiment) -> str:
     """All of an experiment but its rows, as text."""
     facts = {f.name: getattr(experiment, f.name) for f in fields(experiment)}
     facts["space"] = experiment.space.to_json()

@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -35,7 +36,12 @@ GROUP = "autollm.suites"
 HOME = "home"
 SHIPPED = "autollm"
 SUFFIX = ".toml"
+PLACE = ("source", "group", "id")
+"""Keys of an experiment that are no coordinates of its fidelity."""
 Split = Literal["train", "validation", "test"]
+
+Entry = dict[str, int | float | str]
+"""An experiment as a file names it."""
 
 
 class _Entry(BaseModel):
@@ -65,9 +71,9 @@ class SuiteText(_Entry):
     """What may stand in a suite file.
 
     Attributes:
-        experiments: name in this file -> fidelity coordinates, the experiment's own
-            `source` where the suite spans several, and `id` where two experiments of a
-            source share the coordinates.
+        experiments: name in this file -> fidelity coordinates; `group` where the source
+            has groups, the experiment's own `source` where the suite spans several, and
+            `id` where two experiments share the coordinates.
         trials: the budget; with charged experiments, in runs of the target.
         tolerance: distance in natural units beyond which a proposal is off the table.
         objectives: makes a task of each metric; none: the experiments' own objective.
@@ -79,7 +85,7 @@ class SuiteText(_Entry):
     family: str
     source: str
     description: str
-    experiments: dict[str, dict[str, int | float | str]] = Field(min_length=1)
+    experiments: dict[str, Entry] = Field(min_length=1)
     tasks: tuple[TaskEntry, ...] = Field(min_length=1)
     trials: int = Field(5, ge=1)
     tolerance: float = Field(1.0, gt=0)
@@ -87,6 +93,19 @@ class SuiteText(_Entry):
     sealed: bool = False
     objectives: tuple[str, ...] = ("",)
     constraint: ConstraintEntry | None = None
+
+    @field_validator("experiments", mode="after")
+    @classmethod
+    def _older(cls, experiments: dict[str, Entry]) -> dict[str, Entry]:
+        """Older files of a home say `source = "name/group"`; no source has a slash in
+        its name.
+        """
+        read = {}
+        for name, entry in experiments.items():
+            source, slash, group = str(entry.get("source", "")).partition("/")
+            parts = {"source": source, "group": group} if slash else {}
+            read[name] = entry | parts
+        return read
 
     @model_validator(mode="after")
     def _names_are_known(self) -> SuiteText:
@@ -104,7 +123,7 @@ class SuiteText(_Entry):
                 )
         for name, entry in self.experiments.items():
             for key, value in entry.items():
-                if isinstance(value, str) and key not in ("source", "id"):
+                if isinstance(value, str) and key not in PLACE:
                     raise ValueError(
                         f"experiments.{name}.{key} = {value!r}, expected a number"
                     )

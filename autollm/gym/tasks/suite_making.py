@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from autollm.core.errors import SuiteError, UnknownNameError
 from autollm.core.files import exists, join, read_bytes, write_atomic
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.suite_files import home_folder, suite_files
 
@@ -41,8 +41,9 @@ class Placed:
 def make_suite(
     table: OutcomeTable, source: str, home: str | None = None, gap: float = GAP
 ) -> tuple[str, str]:
-    """Write a suite over `source` into a home; returns its id and the file's URL. A
-    suite that would say what the newest version says is left as it is.
+    """Write a suite over `source`, or one group of it (`source/group`), into a home;
+    returns its id and the file's URL. A suite that would say what the newest version
+    says is left as it is.
 
     Raises:
         UnknownNameError: the snapshot holds no such source. SuiteError: its experiments
@@ -71,33 +72,31 @@ def make_suite(
 
 
 def experiments_of(table: OutcomeTable, source: str) -> list[Experiment]:
-    """Experiments of a source and of its groups (`source/group`).
+    """Experiments of a source in all of its groups, or of one group by its name.
 
     Raises:
         UnknownNameError: there is none.
     """
     chosen = []
+    known: set[str] = set()
     for experiment in table.experiments:
-        if experiment.source == source or experiment.source.startswith(
-            f"{source}/"
-        ):
+        names = {experiment.source, experiment.origin.name}
+        known |= names
+        if source in names:
             chosen.append(experiment)
     if not chosen:
-        known = {e.source for e in table.experiments}
-        raise UnknownNameError(
-            "source", source, known | {s.split("/")[0] for s in known}
-        )
+        raise UnknownNameError("source", source, known)
     return chosen
 
 
 def placed_tasks(experiments: Sequence[Experiment], gap: float) -> list[Placed]:
     """Tasks over all groups, cheapest target first within each."""
-    groups: dict[str, list[Experiment]] = {}
+    groups: dict[Origin, list[Experiment]] = {}
     for experiment in experiments:
-        groups.setdefault(experiment.source, []).append(experiment)
+        groups.setdefault(experiment.origin, []).append(experiment)
     out = []
-    for source in sorted(groups):
-        out += _of_group(sorted(groups[source], key=_cost), gap)
+    for origin in sorted(groups):
+        out += _of_group(sorted(groups[origin], key=_cost), gap)
     return out
 
 
@@ -142,13 +141,13 @@ def toml_of(
         f"suite_id = {_text(suite_id)}",
         f"version = {version}",
         f"family = {_text(first.family)}",
-        f"source = {_text(source)}",
+        f"source = {_text(first.source)}",
         f"description = {_text(f'The most expensive runs of {source}, from its cheaper ones.')}",
         "",
         "[experiments]",
     ]
     for experiment in sorted(named.values(), key=_cost):
-        entry = _entry(experiment, source, table)
+        entry = _entry(experiment, table)
         flops = f"{experiment.compute_flops:.3g} FLOPs"
         lines.append(
             f"{_text(names[experiment.experiment_id])} = {entry}  # {flops}"
@@ -178,19 +177,19 @@ def _names(experiments: Sequence[Experiment]) -> dict[str, str]:
     return names
 
 
-def _entry(experiment: Experiment, source: str, table: OutcomeTable) -> str:
-    """Its fidelity; its own source where it is of a group, and its id where the
-    coordinates do not tell it from another one.
+def _entry(experiment: Experiment, table: OutcomeTable) -> str:
+    """Its group where it has one, its fidelity, and its id where these do not tell it
+    from another one.
     """
     parts = []
-    if experiment.source != source:
-        parts.append(f"source = {_text(experiment.source)}")
+    if experiment.group:
+        parts.append(f"group = {_text(experiment.group)}")
     alike = [
         e
         for e in table.experiments
-        if e.source == experiment.source and e.fidelity == experiment.fidelity
+        if e.origin == experiment.origin and e.fidelity == experiment.fidelity
     ]
-    plain_id = experiment_id(experiment.source, experiment.fidelity)
+    plain_id = experiment_id(experiment.origin, experiment.fidelity)
     if len(alike) > 1 and plain_id != experiment.experiment_id:
         parts.append(f"id = {_text(experiment.experiment_id)}")
     for name, value in experiment.fidelity.items():

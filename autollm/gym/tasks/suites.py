@@ -18,10 +18,11 @@ from functools import lru_cache
 
 from autollm.core.errors import SealedError, SuiteError, UnknownNameError
 from autollm.core.files import is_local, local_path
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suite_files import (
     SHIPPED,
+    Entry,
     SuiteFile,
     SuiteText,
     TaskEntry,
@@ -36,7 +37,7 @@ MASKED = "-masked"
 class Place:
     """Where a suite looks for an experiment."""
 
-    source: str
+    origin: Origin
     fidelity: Mapping[str, float]
 
 
@@ -208,12 +209,12 @@ def _id_in(table: OutcomeTable, named: str, place: Place, suite: Suite) -> str:
     matching = [
         e.experiment_id
         for e in table.experiments
-        if e.source == place.source and e.fidelity == place.fidelity
+        if e.origin == place.origin and e.fidelity == place.fidelity
     ]
     if len(matching) > 1:
         raise SuiteError(
             f"suite {suite.suite_id}: the snapshot holds {len(matching)} experiments of "
-            f"{place.source} at {dict(place.fidelity)}, of different contexts: "
+            f"{place.origin.name} at {dict(place.fidelity)}, of different contexts: "
             f"{', '.join(matching)}. Fix: name one of them in the file (id = ...)."
         )
     return matching[0] if matching else named
@@ -233,7 +234,7 @@ def _load(file: SuiteFile, stamp: int) -> Suite:
         place = _place(text, entry)
         named = entry.get("id")
         ids[name] = str(
-            named or experiment_id(place.source, dict(place.fidelity))
+            named or experiment_id(place.origin, dict(place.fidelity))
         )
         if named is None:
             places[ids[name]] = place
@@ -253,10 +254,11 @@ def _load(file: SuiteFile, stamp: int) -> Suite:
     )
 
 
-def _place(text: SuiteText, entry: Mapping[str, int | float | str]) -> Place:
+def _place(text: SuiteText, entry: Entry) -> Place:
     """An experiment has its own source where the suite spans several."""
     fidelity = {n: v for n, v in entry.items() if not isinstance(v, str)}
-    return Place(str(entry.get("source", text.source)), fidelity)
+    source = str(entry.get("source", text.source))
+    return Place(Origin(source, str(entry.get("group", ""))), fidelity)
 
 
 def _task(

@@ -35,27 +35,22 @@ def design(level: Level) -> list[Config]:
     the full range, at a test level two more; `other`: the checkerboard's other colour,
     and two more.
     """
-    grid = [(i, j) for i in range(len(RATES)) for j in range(len(BATCHES))]
+    kept = []
+    for i, rate in enumerate(RATES):
+        for j, batch in enumerate(BATCHES):
+            if _is_tried(level, i, j):
+                kept.append({"learning_rate": rate, "batch_tokens": batch})
+    return kept
+
+
+def _is_tried(level: Level, i: int, j: int) -> bool:
+    """Whether a level has the cell of the i-th rate and the j-th batch."""
+    colour = (i + j) % 2
+    if level.part == "full":
+        return True
     if level.part == "other":
-        other = [
-            (i, j)
-            for i, j in grid
-            if (i + j) % 2 == 1 or (i, j) in MIDDLE_OF_OTHER
-        ]
-        return [
-            {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]}
-            for i, j in other
-        ]
-    kept = [
-        (i, j)
-        for i, j in grid
-        if level.part == "full"
-        or (i + j) % 2 == 0
-        or (level.split == "test" and (i, j) in MIDDLE)
-    ]
-    return [
-        {"learning_rate": RATES[i], "batch_tokens": BATCHES[j]} for i, j in kept
-    ]
+        return colour == 1 or (i, j) in MIDDLE_OF_OTHER
+    return colour == 0 or (level.split == "test" and (i, j) in MIDDLE)
 
 
 def _level(

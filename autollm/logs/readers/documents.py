@@ -17,6 +17,7 @@ import re
 from typing import Any, TypeGuard
 
 from autollm.core.errors import RecordError
+from autollm.core.extras import absent, absent_text
 
 MAX_YAML_BYTES = 256 * 2**10
 """Of a settings file: people's are a few kB, and parsing takes some 10 s a MB."""
@@ -108,6 +109,8 @@ def parse_any_yaml(text: bytes, what: str) -> Any:
         )
     if _bracket_depth(text) > MAX_YAML_DEPTH:
         raise RecordError(f"{what} nests more than {MAX_YAML_DEPTH} brackets")
+    if absent(["yaml"]):
+        raise RecordError(absent_text(["yaml"], what))
     import yaml
 
     try:

@@ -108,20 +108,28 @@ class Rows:
 
 @dataclass
 class Bowl:
-    """Parameters. a [n_experiments], g [f], shape [d, d] upper triangular with log
-    diagonal, c0 [d], slopes [d, f], k [d].
+    """Parameters, for d coordinates and f fidelities; in brackets the letter of the
+    formula above.
+
+    Attributes:
+        floors (a): [n_experiments], u of the optimum.
+        sharpness (g): [f], how the log of the curvature moves with fidelity.
+        shape (R): [d, d], upper triangular with a log diagonal.
+        optimum (c0): [d], at the target's fidelity.
+        slopes (S): [d, f], how the optimum moves with fidelity.
+        raw_skew (k): [d], before it is squashed into (-.9, .9).
     """
 
-    a: np.ndarray
-    g: np.ndarray
+    floors: np.ndarray
+    sharpness: np.ndarray
     shape: np.ndarray
-    c0: np.ndarray
+    optimum: np.ndarray
     slopes: np.ndarray
-    k: np.ndarray
+    raw_skew: np.ndarray
     upper: tuple[np.ndarray, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        d = len(self.c0)
+        d = len(self.optimum)
         self.upper = (
             np.triu_indices(d) if d <= FULL_SHAPE else np.diag_indices(d)
         )
@@ -135,11 +143,11 @@ class Bowl:
 
     @property
     def skew(self) -> np.ndarray:
-        return 0.9 * np.tanh(self.k)
+        return 0.9 * np.tanh(self.raw_skew)
 
     def centre(self, z: np.ndarray) -> np.ndarray:
         """Optimum at fidelity z [..., f] relative to the target: [..., d]."""
-        return self.c0 + z @ self.slopes.T
+        return self.optimum + z @ self.slopes.T
 
     def height(
         self, x: np.ndarray, centre: np.ndarray, z: np.ndarray | float = 0.0
@@ -147,7 +155,7 @@ class Bowl:
         """u above the floor at x [..., d] for optimum `centre` [..., d]."""
         y = (x - centre) @ self.root.T
         return np.exp(
-            z @ self.g if isinstance(z, np.ndarray) else 0.0
+            z @ self.sharpness if isinstance(z, np.ndarray) else 0.0
         ) * np.sum(y**2 + self.skew * _cubic(y), axis=-1)
 
     def heights(self, x: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -169,23 +177,24 @@ class Bowl:
     def pack(self) -> np.ndarray:
         return np.concatenate(
             [
-                self.a,
-                self.g,
+                self.floors,
+                self.sharpness,
                 self.shape[self.upper],
-                self.c0,
+                self.optimum,
                 self.slopes.ravel(),
-                self.k,
+                self.raw_skew,
             ]
         )
 
     def moved(self, theta: np.ndarray) -> Bowl:
         """The bowl of parameter vector `theta` (as `pack` orders them)."""
         d, f = self.slopes.shape
-        sizes = np.cumsum([len(self.a), f, len(self.upper[0]), d, d * f])
-        a, g, upper, c0, slopes, k = np.split(theta, sizes)
+        sizes = np.cumsum([len(self.floors), f, len(self.upper[0]), d, d * f])
+        floors, sharpness, upper, optimum, slopes, skew = np.split(theta, sizes)
         shape = np.zeros((d, d))
         shape[self.upper] = upper
-        return Bowl(a, g, shape, c0, slopes.reshape(d, f), k)
+        slopes = slopes.reshape(d, f)
+        return Bowl(floors, sharpness, shape, optimum, slopes, skew)
 
 
 def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
@@ -260,7 +269,7 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
     if len(rows.u):
         whole = ~np.isin(rows.c, rows.few)
         good = whole & (rows.u <= np.quantile(rows.u[whole], 0.1))
-    c0 = (
+    optimum = (
         (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
         if good.any()
         else view.space.window.mean(axis=0)
@@ -271,7 +280,7 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
         np.full(rows.n_experiments, 0.05),
         np.zeros(f),
         shape,
-        c0,
+        optimum,
         slopes,
         np.zeros(d),
     )
@@ -334,14 +343,14 @@ def own_centre(
     natural unit) to the joint optimum.
     """
     own = rows.only(experiment)
-    joint = bowl.centre(own.z[0]) if len(own.u) else bowl.c0
+    joint = bowl.centre(own.z[0]) if len(own.u) else bowl.optimum
     centre = joint.copy()
-    floor = float(bowl.a[experiment])
+    floor = float(bowl.floors[experiment])
     root = bowl.root
     skew = bowl.skew
     for _ in range(n_iterations if len(own.u) else 0):
         y = (own.x - centre) @ root.T
-        sharp = np.exp(own.z @ bowl.g)[:, None]
+        sharp = np.exp(own.z @ bowl.sharpness)[:, None]
         residual = (
             floor
             + sharp[:, 0] * np.sum(y**2 + skew * _cubic(y), axis=1)
@@ -385,7 +394,9 @@ def _weights(u: np.ndarray, residual: np.ndarray) -> np.ndarray:
 
 
 def _predict(rows: Rows, bowl: Bowl) -> np.ndarray:
-    return bowl.a[rows.c] + bowl.height(rows.x, bowl.centre(rows.z), rows.z)
+    return bowl.floors[rows.c] + bowl.height(
+        rows.x, bowl.centre(rows.z), rows.z
+    )
 
 
 def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
@@ -397,7 +408,7 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     skew = bowl.skew
     offset = rows.x - bowl.centre(rows.z)
     y = offset @ root.T
-    sharp = np.exp(rows.z @ bowl.g)
+    sharp = np.exp(rows.z @ bowl.sharpness)
     height = sharp * np.sum(y**2 + skew * _cubic(y), axis=1)
     slope = sharp[:, None] * (2 * y + skew * _cubic_slope(y))  # du/dy
     i, j = bowl.upper
@@ -408,8 +419,10 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
     by_slopes = (by_centre[:, :, None] * rows.z[:, None, :]).reshape(
         n, bowl.slopes.size
     )
-    by_skew = sharp[:, None] * _cubic(y) * 0.9 * (1 - np.tanh(bowl.k) ** 2)
-    by_floor = np.zeros((n, len(bowl.a)))
+    by_skew = (
+        sharp[:, None] * _cubic(y) * 0.9 * (1 - np.tanh(bowl.raw_skew) ** 2)
+    )
+    by_floor = np.zeros((n, len(bowl.floors)))
     by_floor[np.arange(n), rows.c] = 1.0
     jacobian = np.concatenate(
         [
@@ -422,7 +435,7 @@ def _residuals(rows: Rows, bowl: Bowl) -> tuple[np.ndarray, np.ndarray]:
         ],
         axis=1,
     )
-    return bowl.a[rows.c] + height - rows.u, jacobian
+    return bowl.floors[rows.c] + height - rows.u, jacobian
 
 
 def _precision(prior: Bowl, floor_sd: np.ndarray) -> np.ndarray:

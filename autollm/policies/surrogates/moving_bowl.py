@@ -71,7 +71,7 @@ class MovingBowl(RankingPolicy):
             [own_centre(self.rows, self.bowl, c) for c in range(n)]
         ).reshape(n, d)
         self.slopes = self.bowl.slopes
-        self.target_optimum = np.clip(self.bowl.c0, *view.space.window)
+        self.target_optimum = np.clip(self.bowl.optimum, *view.space.window)
         self.leave_one_out = self._leave_one_out()
         extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
         low = np.minimum(SHIFT_SD[0], extent / 10)

@@ -44,7 +44,7 @@ class MovingBowlGP(MovingBowl):
             return heights
         at_target = np.column_stack(
             [
-                points - self.bowl.c0,
+                points - self.bowl.optimum,
                 np.zeros((len(points), len(self.view.target_z))),
             ]
         )

@@ -2,6 +2,7 @@
 select distinct
     runs.experiment_id,
     runs.source,
+    runs.source_group,
     runs.ladder_id,
     runs.context_id,
     entry.key as coordinate,

@@ -7,11 +7,11 @@ with runs as (
 
 sources as (
 
-    select source_name from {{ ref('int_sources__checked') }}
+    select source from {{ ref('int_sources__checked') }}
     where fault is null
 
 )
 
 select runs.*
 from runs
-inner join sources on sources.source_name = runs.source_name
+inner join sources on sources.source = runs.source

@@ -3,7 +3,7 @@
 with experiments as (
 
     select
-        source_name,
+        source,
         experiment_id,
         count(distinct fidelity_json) > 1 or count(distinct context_json) > 1 as has_two_fidelities,
         count(distinct space_id) > 1 as has_two_spaces,
@@ -12,14 +12,14 @@ with experiments as (
         count(distinct data_sha256) > 1 as has_two_data_sets,
         count(cost_flops) = 0 and count(*) filter (is_outcome) > 0 as has_no_cost
     from {{ ref('stg_runs') }}
-    group by source_name, source_group, experiment_id
+    group by source, source_group, experiment_id
 
 ),
 
 judged as (
 
     select
-        source_name,
+        source,
         experiment_id,
         case
             when has_two_fidelities then 'two fidelities share the id'
@@ -34,7 +34,7 @@ judged as (
 )
 
 select
-    source_name,
+    source,
     min(fault || ' (experiment ' || experiment_id || ')') as fault
 from judged
-group by source_name
+group by source

@@ -18,6 +18,7 @@ described as (
         experiment_id,
         min(experiment_label) as experiment_label,
         min(source) as source,
+        min(source_group) as source_group,
         min(family) as family,
         min(space_id) as space_id,
         min(ladder_id) as ladder_id,
@@ -54,9 +55,9 @@ indexed as (
     select
         *,
         row_number() over ladder - 1 as fidelity_index,
-        count(*) over (partition by source, ladder_id, context_id) as n_levels
+        count(*) over (partition by source, source_group, ladder_id, context_id) as n_levels
     from described
-    window ladder as (partition by source, ladder_id, context_id order by compute_flops nulls last, fidelity_json)
+    window ladder as (partition by source, source_group, ladder_id, context_id order by compute_flops nulls last, fidelity_json)
 
 )
 
@@ -67,6 +68,7 @@ select
 
     -- what it is
     indexed.source,
+    indexed.source_group,
     indexed.family,
     indexed.space_id,
     indexed.ladder_id,

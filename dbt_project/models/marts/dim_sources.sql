@@ -15,13 +15,13 @@ checked as (
 counted as (
 
     select
-        source_name as source,
+        source,
         min(family) as family,
         count(*) as n_runs,
         count(*) filter (is_outcome) as n_outcomes,
         count(distinct experiment_id) as n_experiments
     from runs
-    group by source_name
+    group by source
 
 )
 
@@ -33,4 +33,4 @@ select
     counted.n_experiments,
     coalesce(checked.fault, '') as fault
 from counted
-left join checked on checked.source_name = counted.source
+left join checked using (source)

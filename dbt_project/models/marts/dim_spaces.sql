@@ -1,4 +1,4 @@
-{{ config(post_hook="{{ export_mart(this, ['source', 'space_id', 'ladder_id']) }}") }}
+{{ config(post_hook="{{ export_mart(this, ['source', 'source_group', 'space_id', 'ladder_id']) }}") }}
 
 with spaces as (
 
@@ -8,6 +8,7 @@ with spaces as (
 
 select
     source,
+    source_group,
     family,
     space_id,
     space_json,

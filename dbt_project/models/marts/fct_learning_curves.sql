@@ -4,7 +4,7 @@
         incremental_strategy='append',
         on_schema_change='fail',
         pre_hook="{{ drop_vanished_runs(this, ref('int_runs__accepted')) }}",
-        post_hook="{{ export_mart(this, ['source', 'run_id', 'metric', 'line']) }}"
+        post_hook="{{ export_mart(this, ['source', 'source_group', 'run_id', 'metric', 'line']) }}"
     )
 }}
 
@@ -19,13 +19,15 @@ with metrics as (
 
 runs as (
 
-    select source, run_id, batch_id, file_version, experiment_id, config_id from {{ ref('int_runs__accepted') }}
+    select source, source_group, run_id, batch_id, file_version, experiment_id, config_id
+    from {{ ref('int_runs__accepted') }}
 
 )
 
 select
     -- key
     metrics.source,
+    metrics.source_group,
     metrics.run_id,
     metrics.metric,
     metrics.line,
@@ -41,4 +43,4 @@ select
     metrics.value,
     metrics.wall_time_s
 from metrics
-inner join runs using (source, run_id, batch_id, file_version)
+inner join runs using (source, source_group, run_id, batch_id, file_version)

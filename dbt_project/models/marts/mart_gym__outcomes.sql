@@ -1,4 +1,4 @@
-{{ config(post_hook="{{ export_mart(this, ['source', 'fidelity_index', 'experiment_id', 'config_id']) }}") }}
+{{ config(post_hook="{{ export_mart(this, ['source', 'source_group', 'fidelity_index', 'experiment_id', 'config_id']) }}") }}
 
 with outcomes as (
 
@@ -26,6 +26,7 @@ select
 
     -- experiment
     experiments.source,
+    experiments.source_group,
     experiments.family,
     experiments.experiment_label,
     outcomes.space_id,

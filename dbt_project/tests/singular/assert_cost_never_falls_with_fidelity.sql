@@ -8,7 +8,8 @@ with pairs as (
         b.experiment_id as larger,
         bool_and(b.value >= a.value) and bool_or(b.value > a.value) as dominates
     from {{ ref('int_fidelity_coordinates__unpivoted') }} as a
-    inner join {{ ref('int_fidelity_coordinates__unpivoted') }} as b using (source, ladder_id, context_id, coordinate)
+    inner join {{ ref('int_fidelity_coordinates__unpivoted') }} as b
+        using (source, source_group, ladder_id, context_id, coordinate)
     where a.experiment_id != b.experiment_id
     group by a.experiment_id, b.experiment_id
 

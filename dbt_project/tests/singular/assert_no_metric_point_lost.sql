@@ -1,7 +1,7 @@
 -- Every logged point of a run that counts is in the curves, batch by batch.
 with runs as (
 
-    select source, run_id, batch_id, file_version from {{ ref('int_runs__accepted') }}
+    select source, source_group, run_id, batch_id, file_version from {{ ref('int_runs__accepted') }}
 
 ),
 
@@ -9,7 +9,7 @@ logged as (
 
     select batch_id, count(*) as n_points
     from {{ ref('stg_run_metrics') }}
-    inner join runs using (source, run_id, batch_id, file_version)
+    inner join runs using (source, source_group, run_id, batch_id, file_version)
     group by batch_id
 
 ),

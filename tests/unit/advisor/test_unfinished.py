@@ -24,6 +24,7 @@ def run_of(name, status, value, share=None, experiment="e", **config):
     return {
         "run_id": name,
         "source": "s",
+        "source_group": "",
         "experiment_id": experiment,
         "config_id": name,
         "config_json": json.dumps({"lr": 0.001} | config),

@@ -13,7 +13,7 @@ from autollm.agent.trajectories import (
     simulate_trajectories,
 )
 from autollm.core.errors import CheckpointError
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.gym.tasks.suite_files import FOLDER
 from autollm.gym.tasks.suites import held_out, load_suite
 from research.validation import far_tasks
@@ -33,7 +33,7 @@ def test_train_tasks__test_split_asked_for__is_refused(generated_table):
 def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_out_target():
     raw = tomllib.loads((FOLDER / "lab-pretraining-v3.toml").read_text())
     cost = {
-        experiment_id(raw["source"], f): 6.0 * f["params"] * f["tokens"]
+        experiment_id(Origin(raw["source"]), f): 6.0 * f["params"] * f["tokens"]
         for f in raw["experiments"].values()
     }
     names = list(cost)

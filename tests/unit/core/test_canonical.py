@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.core.ids import config_id, experiment_id
+from autollm.core.ids import Origin, config_id, experiment_id
 from autollm.core.records import canonical_json, content_hash, flat
 
 SCALARS = (
@@ -139,17 +139,21 @@ def test_experiment_id__is_source_and_eight_digits_of_the_fidelity():
     text = '{"params":1000000,"tokens":20000000}'
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     fidelity = {"tokens": 2e7, "params": 1e6}
-    assert experiment_id("mine", fidelity) == f"mine:{digest}"
-    assert experiment_id("mine/g", fidelity) == f"mine/g:{digest}"
+    assert experiment_id(Origin("mine"), fidelity) == f"mine:{digest}"
+    assert experiment_id(Origin("mine", "g"), fidelity) == f"mine/g:{digest}"
 
 
 def test_experiment_id__context__is_appended_before_hashing():
     fidelity = {"params": 1.0}
     context = '{"optimizer":"adam"}'
     digest = hashlib.sha256(f'{{"params":1}}{context}'.encode()).hexdigest()
-    assert experiment_id("s", fidelity, context) == f"s:{digest[:8]}"
-    assert experiment_id("s", fidelity, "") == experiment_id("s", fidelity)
-    assert experiment_id("s", fidelity, context) != experiment_id("s", fidelity)
+    assert experiment_id(Origin("s"), fidelity, context) == f"s:{digest[:8]}"
+    assert experiment_id(Origin("s"), fidelity, "") == experiment_id(
+        Origin("s"), fidelity
+    )
+    assert experiment_id(Origin("s"), fidelity, context) != experiment_id(
+        Origin("s"), fidelity
+    )
 
 
 @given(st.binary(max_size=50), st.integers(1, 64))

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from autollm.core.errors import SpaceError
-from autollm.core.ids import config_id, experiment_id
+from autollm.core.ids import Origin, config_id, experiment_id
 from autollm.core.knobs import Knob
 from autollm.core.ladders import Coordinate, Ladder
 from autollm.core.metrics import Metric
@@ -18,8 +18,15 @@ def test_experiment_id__no_context__is_that_of_the_fidelity_alone():
     said = '{"params":1000000,"tokens":2.5}'
     digest = hashlib.sha256(said.encode()).hexdigest()[:8]
     assert (
-        experiment_id("s/g", {"tokens": 2.5, "params": 1e6}) == f"s/g:{digest}"
+        experiment_id(Origin("s", "g"), {"tokens": 2.5, "params": 1e6})
+        == f"s/g:{digest}"
     )
+
+
+def test_origin__name__has_the_group_where_there_is_one():
+    assert Origin("s").name == "s"
+    assert Origin("s", "g").name == "s/g"
+    assert sorted([Origin("s-b"), Origin("s", "g")])[0] == Origin("s", "g")
 
 
 def test_experiment_id__context__is_appended_before_hashing():
@@ -27,7 +34,9 @@ def test_experiment_id__context__is_appended_before_hashing():
     digest = hashlib.sha256(('{"params":10}' + context).encode()).hexdigest()[
         :8
     ]
-    assert experiment_id("s", {"params": 10.0}, context) == f"s:{digest}"
+    assert (
+        experiment_id(Origin("s"), {"params": 10.0}, context) == f"s:{digest}"
+    )
 
 
 def test_config_id__six_digits__are_what_counts():

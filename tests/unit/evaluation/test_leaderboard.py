@@ -13,7 +13,7 @@ from autollm.core.errors import ComparisonError
 from autollm.evaluation import leaderboard
 from autollm.evaluation.look_log import load_looks, looks_url, record_look
 from autollm.evaluation.protocol import EpisodeResult, Player, play
-from autollm.evaluation.terminal import print_board, short
+from autollm.evaluation.terminal import print_leaderboard, short
 from autollm.gym.tasks.task import Task
 from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table, make_task
@@ -260,7 +260,7 @@ def test_load_looks__half_a_line__is_left_out(tmp_path) -> None:
     ]
 
 
-def test_print_board__eighty_columns__shows_every_policy_with_interval() -> (
+def test_print_leaderboard__eighty_columns__shows_every_policy_with_interval() -> (
     None
 ):
     board = leaderboard.build(
@@ -269,7 +269,7 @@ def test_print_board__eighty_columns__shows_every_policy_with_interval() -> (
         commit="",
     )
     console = Console(width=80, record=True, file=io.StringIO())
-    print_board(board, console)
+    print_leaderboard(board, console)
     text = console.export_text()
     assert all(
         name in text

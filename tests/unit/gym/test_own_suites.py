@@ -8,6 +8,7 @@ import pytest
 
 import autollm.gym  # noqa: F401
 from autollm.core.errors import EpisodeError, SuiteError, UnknownNameError
+from autollm.core.ids import Origin
 from autollm.core.places import SHIPPED_GYM
 from autollm.gym.tables.snapshot import open_snapshot
 from autollm.gym.tasks import suite_files, suites
@@ -71,6 +72,18 @@ def test_load_suite__table__resolves_fidelities_to_its_experiments(home):
     (task,) = suites.resolved(suite, table).tasks
     assert (task.target, task.evidence) == ("toy:1", ("toy:0",))
     assert suites.load_suite("mine-v1", table, home).tasks == (task,)
+
+
+def test_load_suite__group_within_the_source_of_an_older_file__is_a_field(
+    home, tmp_path
+):
+    text = OWN.replace("small = {", 'small = { source = "toy/easy",')
+    text = text.replace("large = {", 'large = { group = "easy",')
+    (tmp_path / "suites" / "mine-v1.toml").write_text(text)
+    suite = suites.load_suite("mine-v1", home=home)
+    origins = {place.origin for place in suite.places.values()}
+    assert origins == {Origin("toy", "easy")}
+    assert all(e.startswith("toy/easy:") for e in suite.places)
 
 
 def test_load_suite__two_contexts_at_one_fidelity__asks_for_the_id(home):

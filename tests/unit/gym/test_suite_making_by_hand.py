@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import UnknownNameError
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.gym.tasks.suite_making import (
     SELECT_FROM,
     TEST_SHARE,
@@ -22,12 +22,15 @@ from autollm.gym.tasks.suite_making import (
 FEW = settings(max_examples=60)
 
 
-def experiment(flops, source="mine", label="", **fidelity):
+def experiment(flops, source="mine", label="", group="", **fidelity):
     fidelity = fidelity or {"params": float(flops)}
+    origin = Origin(source, group)
     return SimpleNamespace(
-        experiment_id=experiment_id(source, fidelity),
-        label=label or f"{source}/{flops:g}",
+        experiment_id=experiment_id(origin, fidelity),
+        label=label or f"{origin.name}/{flops:g}",
         source=source,
+        group=group,
+        origin=origin,
         family="pretraining",
         fidelity=fidelity,
         compute_flops=float(flops),
@@ -92,23 +95,23 @@ def test_placed_tasks__any_ladder__keeps_test_above_what_is_trained_on(
 ):
     experiments = []
     for number, flops in enumerate(costs):
-        source = f"mine/{number % n_groups}"
-        experiments.append(experiment(flops, source, n=float(number)))
+        group = str(number % n_groups)
+        experiments.append(experiment(flops, group=group, n=float(number)))
     placed = placed_tasks(experiments, gap)
     for group in range(n_groups):
-        own = [t for t in placed if t.target.source == f"mine/{group}"]
+        own = [t for t in placed if t.target.group == str(group)]
         tested = [t.target.compute_flops for t in own if t.split == "test"]
         others = [t.target.compute_flops for t in own if t.split != "test"]
         assert not tested or not others or min(tested) > max(others)
         for task in own:
             for seen in task.evidence:
-                assert seen.source == task.target.source
+                assert seen.origin == task.target.origin
                 assert seen.compute_flops * gap <= task.target.compute_flops * (
                     1 + 1e-9
                 )
             n_cheap = 0
             for other in experiments:
-                is_own = other.source == task.target.source
+                is_own = other.origin == task.target.origin
                 limit = task.target.compute_flops / gap
                 n_cheap += is_own and other.compute_flops <= limit
             assert len(task.evidence) == n_cheap > 0
@@ -124,7 +127,7 @@ def test_placed_tasks__distinct_costs__share_of_tests_is_about_a_fifth(n):
 
 def test_experiments_of__source_and_its_groups__and_no_longer_name():
     table = table_of(
-        experiment(1, "a"), experiment(2, "a/x"), experiment(3, "ab")
+        experiment(1, "a"), experiment(2, "a", group="x"), experiment(3, "ab")
     )
     assert len(experiments_of(table, "a")) == 2
     assert len(experiments_of(table, "a/x")) == 1
@@ -153,11 +156,12 @@ def test_toml_of__ladder__names_fidelities_and_tasks():
     ]
 
 
-def test_toml_of__groups__say_their_own_source():
-    experiments = [experiment(4.0**i, "mine/a") for i in range(3)]
+def test_toml_of__groups__are_fields_of_the_entries():
+    experiments = [experiment(4.0**i, group="a") for i in range(3)]
     found, _ = parsed(experiments)
+    assert found["source"] == "mine"
     for entry in found["experiments"].values():
-        assert entry["source"] == "mine/a"
+        assert entry["group"] == "a" and "source" not in entry
 
 
 def test_toml_of__labels_that_are_alike__are_told_by_their_ids():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.metrics import Metric
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.tasks.suites import Suite
@@ -62,7 +62,7 @@ TINY = {
     f.name: dataclasses.replace(f, levels=(LEVELS[f.name],))
     for f in (PRETRAINING, OPTIMIZER, ARCHITECTURE, DATA_MIXTURE, RL_TUNING)
 }
-GROUPS = {"rl_tuning": "/sorting"}
+GROUPS = {"rl_tuning": "sorting"}
 N_CELLS = 8
 
 
@@ -93,12 +93,12 @@ def table_of(name):
     ][:: 3 if name == "pretraining" else 1][:N_CELLS]
     points = np.array([family.space.encode(c) for c in cells])
     losses = 3.0 + 0.1 * np.arange(len(cells))
-    source = f"lab-{name}{GROUPS.get(name, '')}"
+    origin = Origin(f"lab-{name}", GROUPS.get(name, ""))
     fidelity = family.fidelity(level)
     experiment = Experiment(
-        experiment_id(source, fidelity),
+        experiment_id(origin, fidelity),
         f"{name} t1",
-        source,
+        origin.source,
         name,
         fidelity,
         family.flops(level),
@@ -106,6 +106,7 @@ def table_of(name):
         family.objective.direction,
         family.space,
         tuple(Metric(m.name, direction=m.direction) for m in family.secondary),
+        group=origin.group,
     )
     columns = {c: np.ones(len(cells), dtype) for c, dtype in COLUMNS.items()}
     columns |= {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import RecordError, UnknownNameError
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.records import RunEnd, RunHeader, to_line
 from autollm.gym.tasks.suites import load_suite, suite_ids
 from autollm.lab import archive, families, runner
@@ -170,8 +170,8 @@ def test_suites__newest_versions__keep_every_task_of_those_before():
 
 
 def experiment_of(family, level):
-    group = f"/{level.settings['task']}" if "task" in level.settings else ""
-    return experiment_id(f"lab-{family.name}{group}", family.fidelity(level))
+    origin = Origin(f"lab-{family.name}", level.settings.get("task", ""))
+    return experiment_id(origin, family.fidelity(level))
 
 
 def test_added_levels__budgets_of_shapes__leave_those_of_the_ladder_alone():

@@ -11,7 +11,7 @@ import torch
 
 from autollm.agent.profiles import TRAIN_SUITES
 from autollm.core.errors import CorpusError
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.gym.tasks.suites import load_suite
 from autollm.lab import domains, summary
@@ -119,12 +119,7 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(
     )
     levels = {
         experiment_id(
-            "/".join(
-                [
-                    suite.source,
-                    *([lv.settings["task"]] if "task" in lv.settings else []),
-                ]
-            ),
+            Origin(suite.source, lv.settings.get("task", "")),
             family.fidelity(lv),
         ): lv
         for lv in family.levels

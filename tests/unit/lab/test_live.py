@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import BusyError, EpisodeError, SetupError
+from autollm.core.ids import Origin
 from autollm.core.places import PROJECT
 from autollm.core.records import RunEnd, RunHeader, parse_record
 from autollm.gym.environments.scalar import LLMConfigEnv
@@ -632,15 +633,15 @@ def test_live__target_that_is_no_lab_level__says_so(tmp_path):
 def test_level_of__every_declared_level__is_found_by_its_experiment(name):
     family = FAMILIES[name]
     for level in family.levels:
-        source = f"lab-{name}" + (
-            f"/{level.settings['task']}" if name == "rl_tuning" else ""
-        )
+        group = level.settings["task"] if name == "rl_tuning" else ""
+        origin = Origin(f"lab-{name}", group)
         found = dataclasses.replace(
             table_of(name).experiments[0],
-            source=source,
+            source=origin.source,
+            group=origin.group,
             fidelity=family.fidelity(level),
             experiment_id=live_tables.experiment_id(
-                source, family.fidelity(level)
+                origin, family.fidelity(level)
             ),
         )
         assert level_of(found, "t") == (family, level)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.core.ids import experiment_id
+from autollm.core.ids import Origin, experiment_id
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
@@ -60,7 +60,9 @@ def load_table(latent: bool = True) -> OutcomeTable:
         fidelity = {"params": float(params), "tokens": float(tokens)}
         experiments.append(
             Experiment(
-                experiment_id("steplaw", {"params": params, "tokens": tokens}),
+                experiment_id(
+                    Origin("steplaw"), {"params": params, "tokens": tokens}
+                ),
                 f"{params:.3g}/{tokens:.3g}",
                 "steplaw",
                 "pretraining",

@@ -35,7 +35,7 @@ def made_rows(
     true: Bowl, rng: np.random.Generator, noise: float = 0.0, n: int = 40
 ) -> Rows:
     """Rows drawn from a known bowl."""
-    n_experiments, (d, f) = len(true.a), true.slopes.shape
+    n_experiments, (d, f) = len(true.floors), true.slopes.shape
     z = -rng.uniform(1, 6, size=(n_experiments, f))
     c = np.repeat(np.arange(n_experiments), n)
     x = true.centre(z[c]) + rng.uniform(-2.5, 2.5, size=(len(c), d))
@@ -96,7 +96,7 @@ def test_fit__rows_of_a_known_bowl__finds_its_moving_centre() -> None:
         np.zeros(2),
     )
     found = fit(rows, prior)
-    assert found.c0 == pytest.approx(true.c0, abs=0.2)
+    assert found.optimum == pytest.approx(true.optimum, abs=0.2)
     assert found.slopes == pytest.approx(true.slopes, abs=0.06)
     assert own_centre(rows, found, 2) == pytest.approx(
         true.centre(rows.only(2).z[0]), abs=0.15
@@ -129,7 +129,9 @@ def test_fit__a_few_absurd_rows__barely_move_the_centre() -> None:
         np.array([[0.0]]),
         np.zeros(1),
     )
-    assert fit(spoilt, prior).c0 == pytest.approx(fit(rows, prior).c0, abs=0.15)
+    assert fit(spoilt, prior).optimum == pytest.approx(
+        fit(rows, prior).optimum, abs=0.15
+    )
 
 
 def test_fit__no_rows__is_the_prior() -> None:
@@ -137,7 +139,7 @@ def test_fit__no_rows__is_the_prior() -> None:
     rows = gather_rows(view, np.random.default_rng(0))
     prior = prior_bowl(view, rows)
     assert fit(rows, prior).pack() == pytest.approx(prior.pack())
-    assert prior.c0 == pytest.approx(view.space.window.mean(axis=0))
+    assert prior.optimum == pytest.approx(view.space.window.mean(axis=0))
 
 
 def test_fit__one_size_only__keeps_the_generic_slopes() -> None:
@@ -212,7 +214,7 @@ def test_fit__one_bad_run_of_a_near_experiment__hardly_moves_the_optimum():
     optima = []
     for here in (without, bought(view, 1, best=n // 2)):
         rows = gather_rows(here, np.random.default_rng(0))
-        optima.append(fit(rows, prior_bowl(here, rows)).c0)
+        optima.append(fit(rows, prior_bowl(here, rows)).optimum)
     assert np.abs(optima[1] - optima[0]).max() < 0.1
 
 

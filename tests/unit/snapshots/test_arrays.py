@@ -7,6 +7,7 @@ import pytest
 
 from autollm.core import files as storage
 from autollm.core.errors import SnapshotError
+from autollm.core.ids import Origin
 from autollm.core.knobs import Knob
 from autollm.core.records import canonical_json
 from autollm.gym.tables.arrays import load_table
@@ -19,14 +20,12 @@ def declared(*knobs, configs, **more):
     """The space that a mapping's knobs and the configurations that occur make."""
     raw = {
         "source": "s",
+        "source_group": "",
         "space_id": "i",
         "space_json": canonical_json({"knobs": list(knobs), **more}, digits=12),
     }
-    rows = [
-        {"source": "s", "space_id": "i", "config_json": canonical_json(c)}
-        for c in configs
-    ]
-    return spaces.build_spaces([raw], rows)["s/i"]
+    rows = [raw | {"config_json": canonical_json(c)} for c in configs]
+    return spaces.build_spaces([raw], rows)[Origin("s"), "i"]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ def write_marts(folder, shuffle=None, batch="b1"):
                     "experiment_id": experiment.experiment_id,
                     "config_id": config_id(config),
                     "source": "toy",
+                    "source_group": "",
                     "family": "pretraining",
                     "experiment_label": experiment.label,
                     "space_id": "s1",
@@ -105,6 +106,7 @@ def write_marts(folder, shuffle=None, batch="b1"):
         [
             {
                 "source": "toy",
+                "source_group": "",
                 "space_id": "s1",
                 "ladder_id": "l1",
                 "space_json": SPACE_JSON,
@@ -116,6 +118,7 @@ def write_marts(folder, shuffle=None, batch="b1"):
         [
             {
                 "source": "toy",
+                "source_group": "",
                 "run_id": "r",
                 "metric": "loss",
                 "line": 2,
@@ -212,6 +215,7 @@ def test_snapshot__signal_of_the_mapping__is_a_curve_of_the_longest_run_and_noth
     logged = [
         {
             "source": "toy",
+            "source_group": "",
             "run_id": run,
             "metric": metric,
             "line": i + 2,
@@ -289,7 +293,7 @@ def test_snapshot__made_before_curves__says_to_build_it_again(home, tmp_path):
     write_schema(url, 2)
     with pytest.raises(
         SnapshotError,
-        match=r"has schema 2, this version reads 3\. Fix: autollm run",
+        match=r"has schema 2, this version reads 4\. Fix: autollm run",
     ):
         snapshot.open_snapshot(home, table_id)
 
@@ -419,6 +423,7 @@ def test_snapshot__disk_full__old_one_still_stands(tmp_path, monkeypatch):
         [
             {
                 "source": "toy",
+                "source_group": "",
                 "run_id": "r",
                 "metric": "loss",
                 "line": 3,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autollm.core.ids import Origin
 from autollm.snapshots.curves import curve_of, runs_of
 
 
@@ -26,7 +27,8 @@ def logged(*points):
     )
     rows = []
     for line, point in enumerate(points):
-        rows.append(dict(zip(names, point, strict=True)) | {"line": line})
+        more = {"line": line, "source_group": ""}
+        rows.append(dict(zip(names, point, strict=True)) | more)
     return pa.Table.from_pylist(rows)
 
 
@@ -50,7 +52,7 @@ def test_runs_of__signal__is_by_cell_and_run_in_the_order_of_steps():
         ("s", "e", "c", "r1", "lr", 1, 0.1),
         ("t", "e", "c", "r1", "loss", 1, 9.0),
     )
-    found = runs_of(table, {("s", "loss")})
+    found = runs_of(table, {(Origin("s"), "loss")})
     assert set(found) == {("e", "c"), ("e", "d")}
     steps = [p["step"] for p in found["e", "c"]["r1"]]
     assert steps == [1, 5] and set(found["e", "c"]) == {"r1", "r2"}
@@ -62,13 +64,14 @@ def test_runs_of__one_step_logged_twice__stays_in_the_order_of_lines():
         ("s", "e", "c", "r", "loss", 1, 2.0),
     )
     values = [
-        p["value"] for p in runs_of(table, {("s", "loss")})["e", "c"]["r"]
+        p["value"]
+        for p in runs_of(table, {(Origin("s"), "loss")})["e", "c"]["r"]
     ]
     assert values == [3.0, 2.0]
 
 
 @pytest.mark.parametrize(
-    "signals", [set(), {("s", "accuracy")}, {("x", "loss")}]
+    "signals", [set(), {(Origin("s"), "accuracy")}, {(Origin("x"), "loss")}]
 )
 def test_runs_of__no_such_signal__is_nothing(signals):
     table = logged(("s", "e", "c", "r", "loss", 1, 3.0))

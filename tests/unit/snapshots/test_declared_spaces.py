@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from autollm.core.ids import Origin
 from autollm.snapshots.curves import curve_of, runs_of
 from autollm.snapshots.spaces import build_spaces
 
@@ -16,6 +17,7 @@ def spaces_of(knobs, configs, **more):
     """The one space of a source whose rows have these configurations."""
     entry = {
         "source": "s",
+        "source_group": "",
         "space_id": "1",
         "space_json": json.dumps({"knobs": knobs, **more}),
     }
@@ -24,6 +26,7 @@ def spaces_of(knobs, configs, **more):
         rows.append(
             {
                 "source": "s",
+                "source_group": "",
                 "space_id": "1",
                 "config_json": json.dumps(config),
             }
@@ -33,7 +36,7 @@ def spaces_of(knobs, configs, **more):
 
 def levels_of(knob, values):
     found = spaces_of([{"name": "k", **knob}], [{"k": v} for v in values])
-    return found["s/1"].knobs[0].levels
+    return found[Origin("s"), "1"].knobs[0].levels
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_build_spaces__lists__have_fewest_and_most_entries_that_occur():
         [{"name": "k", "scale": "list"}],
         [{"k": [4, 8]}, {"k": [4, 4, 16]}, {"k": [8, 8, 8, 8]}],
     )
-    knob = found["s/1"].knobs[0]
+    knob = found[Origin("s"), "1"].knobs[0]
     assert knob.positions == (2, 4) and knob.levels == (4, 8, 16)
 
 
@@ -93,7 +96,7 @@ def test_build_spaces__mixtures__have_every_part_that_occurs():
         [{"name": "k", "scale": "simplex"}],
         [{"k": {"web": 0.5, "code": 0.5}}],
     )
-    assert found["s/1"].knobs[0].levels == ("code", "web")
+    assert found[Origin("s"), "1"].knobs[0].levels == ("code", "web")
 
 
 def test_build_spaces__knob_that_never_occurs__is_left_out():
@@ -101,7 +104,7 @@ def test_build_spaces__knob_that_never_occurs__is_left_out():
         [{"name": "a", "scale": "log"}, {"name": "b", "scale": "log"}],
         [{"a": 1.0}, {"a": 2.0}],
     )
-    assert found["s/1"].names == ("a",)
+    assert found[Origin("s"), "1"].names == ("a",)
 
 
 def test_build_spaces__space_without_rows__is_none():
@@ -120,7 +123,7 @@ def test_build_spaces__conditions_and_limits__are_kept():
         ],
         [{"opt": "adam"}, {"opt": "sgd", "m": 0.9}, {"opt": "sgd", "m": 0.5}],
         limits=[{"weights": {"m": 1.0}, "most": 0.8}],
-    )["s/1"]
+    )[Origin("s"), "1"]
     assert found.knobs[1].when == ("opt", ("sgd",))
     assert [found.decode(p) for p in found.grid] == [
         {"opt": "adam"},
@@ -139,6 +142,7 @@ def test_build_spaces__rows_in_another_order__is_the_same_space():
 POINTS = pa.table(
     {
         "source": ["s"] * 7 + ["t"],
+        "source_group": [""] * 8,
         "metric": ["loss"] * 6 + ["rate", "loss"],
         "experiment_id": ["e"] * 8,
         "config_id": ["c", "c", "c", "c", "d", "c", "c", "c"],
@@ -151,7 +155,7 @@ POINTS = pa.table(
 
 
 def test_runs_of__logged_points__are_by_cell_and_run_in_the_order_of_steps():
-    found = runs_of(POINTS, {("s", "loss")})
+    found = runs_of(POINTS, {(Origin("s"), "loss")})
     assert set(found) == {("e", "c"), ("e", "d")}
     steps = {
         run: [p["step"] for p in points]
@@ -159,14 +163,14 @@ def test_runs_of__logged_points__are_by_cell_and_run_in_the_order_of_steps():
     }
     assert steps == {"r1": [10, 20, 30], "r2": [10, 20]}
     assert runs_of(POINTS, set()) == {}
-    assert runs_of(POINTS, {("s", "nope")}) == {}
+    assert runs_of(POINTS, {(Origin("s"), "nope")}) == {}
 
 
 CELL = {"status": "finished", "cost_flops": 1.0, "compute_flops": 2.0}
 
 
 def test_curve_of__several_runs__is_that_of_the_longest_as_recorded():
-    runs = runs_of(POINTS, {("s", "loss")})["e", "c"]
+    runs = runs_of(POINTS, {(Origin("s"), "loss")})["e", "c"]
     found = curve_of(CELL, runs)
     assert found[:, 0] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert found[:2, 1].tolist() == [3.0, 2.0] and np.isnan(found[2, 1])

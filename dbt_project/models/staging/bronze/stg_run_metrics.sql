@@ -6,7 +6,8 @@ with source as (
 )
 
 select
-    source || case when "group" = '' then '' else '/' || "group" end as source,
+    source,
+    "group" as source_group,
     run_id,
     batch_id,
     file_version,

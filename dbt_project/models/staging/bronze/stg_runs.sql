@@ -17,8 +17,7 @@ newest as (
 
 select
     -- keys
-    source || case when "group" = '' then '' else '/' || "group" end as source,
-    source as source_name,
+    source,
     "group" as source_group,
     run_id,
     batch_id,

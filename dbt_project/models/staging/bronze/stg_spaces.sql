@@ -5,7 +5,8 @@ with source as (
 )
 
 select distinct
-    source || case when "group" = '' then '' else '/' || "group" end as source,
+    source,
+    "group" as source_group,
     family,
     space_id,
     space_json,

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers import documents
 from autollm.logs.readers.documents import (
     parse_json,
     parse_literal,
@@ -89,3 +90,11 @@ def test_mapping_text__other_cells__are_none():
     assert parse_mapping_text('{"a": {"b": 1}}') == {"a": {"b": 1}}
     with pytest.raises(RecordError, match="cut off"):
         parse_mapping_text("{'a': 1, 'b': ")
+
+
+def test_parse_yaml__no_pyyaml__names_the_extra(monkeypatch):
+    monkeypatch.setattr(documents, "absent", list)
+    with pytest.raises(
+        RecordError, match=r"hparams needs yaml.*'autollm\[yaml\]'"
+    ):
+        parse_yaml(b"lr: 1\n", "hparams")
