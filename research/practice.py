@@ -22,15 +22,10 @@ from autollm.agent.practice import (
     offered,
 )
 from autollm.agent.transcript import (
-    Call,
     Message,
-    Turn,
-    assistant_message,
-    play_call,
+    play_turn,
     run_call,
     submit_call,
-    thought,
-    tool_message,
     user_message,
 )
 from autollm.gym.environments.text import LIMIT, QUARTERS, TextEnv
@@ -81,8 +76,8 @@ def play_example(landscape: Landscape, seed: int) -> Example:
             float(np.clip(sayable.mean() / 0.15, 0.5, 2.0))
             * (1.0 if env.episode.trials else FIRST_TRIAL)
         )
-        _play(env, messages, run_call(env, grid.cells[cell]))
-    _play(env, messages, submit_call(env))
+        play_turn(env, messages, run_call(env, grid.cells[cell]))
+    play_turn(env, messages, submit_call(env))
     return Example(messages, decisions, importance)
 
 
@@ -120,8 +115,3 @@ def value_targets(
         narrowed = np.where(np.abs(cells[:, j] - value) < 1e-6, kept, 0.0)
         kept = narrowed if narrowed.sum() > 1e-9 else kept
     return out
-
-
-def _play(env: TextEnv, messages: list[Message], call: Call) -> None:
-    messages.append(assistant_message(Turn(thought(env), call)))
-    messages.append(tool_message(call.name, play_call(env, call)))

@@ -30,15 +30,10 @@ from autollm.agent.practice import explore, exploring_width, offered
 from autollm.agent.profiles import TRAIN_SUITES, TrainConfig
 from autollm.agent.provenance import assert_no_held_out
 from autollm.agent.transcript import (
-    Call,
     Message,
-    Turn,
-    assistant_message,
-    play_call,
+    play_turn,
     run_call,
     submit_call,
-    thought,
-    tool_message,
     user_message,
 )
 from autollm.core.errors import CheckpointError
@@ -199,13 +194,13 @@ def _teacher(opener: Any, row: dict[str, Any]) -> dict[str, Any]:
     )
     while not env.episode.done:
         proposal = policy.ask()[0]
-        _play(
+        play_turn(
             env,
             messages,
             run_call(env, env.episode.drawn.view.space.encode(proposal)),
         )
         policy.tell(env.episode.trials[-1])
-    _play(env, messages, submit_call(env))
+    play_turn(env, messages, submit_call(env))
     return _row(env, messages, "teacher", row)
 
 
@@ -219,27 +214,20 @@ def _guided(
     messages = [user_message(env.reset(**row))]
     grid, width = Grid(env.episode), exploring_width(rng)
     for _ in range(int(rng.integers(0, row["trials"] + 1))):
-        _play(
+        play_turn(
             env,
             messages,
             run_call(env, grid.cells[explore(env, grid, rng, width)]),
             given=True,
         )
     if env.episode.done:
-        _play(env, messages, submit_call(env))
+        play_turn(env, messages, submit_call(env))
     else:
         cells, share = offered(env, grid, grid.weights())
-        _play(
+        play_turn(
             env, messages, run_call(env, grid.cells[rng.choice(cells, p=share)])
         )
     return _row(env, messages, kind, row)
-
-
-def _play(
-    env: TextEnv, messages: list[Message], call: Call, given: bool = False
-) -> None:
-    messages.append(assistant_message(Turn(thought(env), call), given))
-    messages.append(tool_message(call.name, play_call(env, call)))
 
 
 def _row(

@@ -144,6 +144,16 @@ def play_call(env: TextEnv, call: Call | None) -> str:
     return f"malformed left {env.episode.ledger.trials_left}"
 
 
+def play_turn(
+    env: TextEnv, messages: list[Message], call: Call, given: bool = False
+) -> None:
+    """Play a call with the thought that belongs to it, and append the turn and the tool's
+    answer; `given`: see `assistant_message`.
+    """
+    messages.append(assistant_message(Turn(thought(env), call), given))
+    messages.append(tool_message(call.name, play_call(env, call)))
+
+
 def run_call(env: TextEnv, point: np.ndarray) -> Call:
     """The call that runs a point [n_knobs] of the natural scale on the target."""
     return Call(

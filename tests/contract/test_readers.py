@@ -18,6 +18,7 @@ from autollm.logs.choosing.catalog import load_mapping
 from autollm.logs.landing import ingest
 from autollm.logs.reading import split_lines
 from autollm.logs.relation import BadLines
+from autollm.testing import readers as contract
 from tests.unit.logs.mapped_rows import TABLES as READERS
 from tests.unit.logs.mapped_rows import read
 from tests.unit.logs.raw_logs import (
@@ -51,19 +52,9 @@ SAMPLES = {
 """One good file per format, and the mapping that reads it: a built-in one, or `sweep`,
 which is added to the lake.
 """
-DAMAGES = {
+DAMAGES = contract.DAMAGES | {
     "whole": lambda data: data,
-    "cut": lambda data: data[:-20],
-    "cut in half": lambda data: data[: len(data) // 2],
     "no last newline": lambda data: data[:-1],
-    "windows": lambda data: data.replace(b"\n", b"\r\n"),
-    "blank lines": lambda data: data.replace(b"\n", b"\n\n"),
-    "junk in the middle": lambda data: data.replace(
-        b"\n", b"\n\xff{junk,\n", 2
-    ),
-    "twice": lambda data: data + data,
-    "binary": lambda data: data[:100] + b"\x00\x01\n" + data[100:],
-    "empty": lambda data: b"",
 }
 
 pytestmark = pytest.mark.parametrize("file_format", sorted(READERS))

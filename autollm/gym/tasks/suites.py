@@ -21,7 +21,6 @@ from autollm.core.files import is_local, local_path
 from autollm.core.ids import Origin, experiment_id
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.suite_files import (
-    SHIPPED,
     Entry,
     SuiteFile,
     SuiteText,
@@ -122,11 +121,6 @@ def suite_ids(home: str | None = None) -> list[str]:
     packages, and those of a home (default AUTOLLM_HOME, else ./var).
     """
     return list(suite_files(home))
-
-
-def shipped_suite_ids() -> list[str]:
-    """Ids of the suites that ship with autollm."""
-    return [s for s, file in suite_files().items() if file.origin == SHIPPED]
 
 
 def load_suite(

@@ -47,10 +47,7 @@ class SuccessiveHalving(Climber):
     def prepare(self) -> None:
         n = len(self.candidates)
         trials = self.view.trials
-        self.rungs = rungs_of(
-            self.view.evidence,
-            1 + int(math.log(max(n / trials, 1), ETA) + 1e-9),
-        )
+        self.rungs = rungs_of(self.view.evidence, most_rungs(n / trials))
         self.n_started = min(n, trials * ETA ** len(self.rungs))
         order = self.rng.permutation(n)
         alive, out = (
@@ -120,10 +117,7 @@ class Asha(Climber):
     def prepare(self) -> None:
         n = len(self.candidates)
         trials = self.view.trials
-        self.rungs = rungs_of(
-            self.view.evidence,
-            1 + int(math.log(max(n / trials, 1), ETA) + 1e-9),
-        )
+        self.rungs = rungs_of(self.view.evidence, most_rungs(n / trials))
         order = self.rng.permutation(n)
         self._seen = [
             interpolate(self.candidates, r.points, squash(r.loss))
@@ -198,6 +192,11 @@ class Asha(Climber):
             f"{self.n_started} random candidates, promoted as soon as they are among the "
             f"best third of a rung: {names}"
         )
+
+
+def most_rungs(candidates_a_trial: float) -> int:
+    """How many rungs thin the candidates out to the trials."""
+    return 1 + int(math.log(max(candidates_a_trial, 1), ETA) + 1e-9)
 
 
 def rungs_of(

@@ -128,13 +128,6 @@ class MovingBowl(RankingPolicy):
         """
         return self.weights @ self.particles
 
-    @property
-    def posterior_sd(self) -> np.ndarray:
-        """Sd of the particles' optima [d]."""
-        return np.sqrt(
-            self.weights @ (self.particles - self.posterior_optimum) ** 2
-        )
-
     def explain(self) -> str:
         space = self.view.space
         fastest = np.abs(self.slopes).max(initial=0.0)

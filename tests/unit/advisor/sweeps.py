@@ -23,6 +23,33 @@ BATCHES = (64, 128, 256, 512, 1024)
 FLOOR = 1.6
 
 
+def mapping_text(source: str, file: str, key: str, knob: str) -> str:
+    """A mapping of a table of params, tokens and val_loss; `key`: of its runs, `knob`:
+    the section of its one knob.
+    """
+    return f"""schema = "autollm.mapping/1"
+source = "{source}"
+family = "pretraining"
+format = "csv"
+files = ["{file}"]
+[run_key]
+{key}
+{knob}
+[[fidelity]]
+name = "params"
+column = "params"
+[[fidelity]]
+name = "tokens"
+column = "tokens"
+[objective]
+name = "val_loss"
+column = "val_loss"
+direction = "min"
+[cost]
+flops = "6 * params * tokens"
+"""
+
+
 def best_rate(params: float, tokens: float) -> float:
     """log2 of the best learning rate: falls with params^-.5, rises with tokens^.25."""
     return -9.5 - 0.5 * np.log2(params / 4e8) + 0.25 * np.log2(tokens / 1e10)

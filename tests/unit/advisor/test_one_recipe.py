@@ -12,37 +12,20 @@ import pytest
 from autollm.advisor.evidence import Said
 from autollm.advisor.recommend import recommend
 from autollm.advisor.worth import NO_CHOICE
-from tests.unit.advisor.sweeps import best_loss
+from tests.unit.advisor.sweeps import best_loss, mapping_text
 
-MAPPING = """
-schema = "autollm.mapping/1"
-source = "law"
-family = "pretraining"
-format = "csv"
-files = ["law.csv"]
-[run_key]
-columns = ["params", "tokens"]
-repeated = "quarantine"
-[[derived]]
+RECIPE = """[[derived]]
 name = "recipe"
 value = "1"
 [[knobs]]
 name = "recipe"
 column = "recipe"
 scale = "integer"
-[[fidelity]]
-name = "params"
-column = "params"
-[[fidelity]]
-name = "tokens"
-column = "tokens"
-[objective]
-name = "val_loss"
-column = "val_loss"
-direction = "min"
-[cost]
-flops = "6 * params * tokens"
 """
+KEY = """columns = ["params", "tokens"]
+repeated = "quarantine"
+"""
+MAPPING = mapping_text("law", "law.csv", KEY, RECIPE)
 SIZES = (5e7, 1e8, 2e8, 4e8)
 TOKENS = (1e9, 4e9, 1.6e10)
 TARGET = (1.6e9, 3.2e10)

@@ -11,7 +11,7 @@ import pytest
 from autollm.advisor.evidence import Said, read_evidence
 from autollm.advisor.recommend import recommend
 from autollm.core.errors import AdviceError
-from tests.unit.advisor.sweeps import rows_of, write_csv
+from tests.unit.advisor.sweeps import mapping_text, rows_of, write_csv
 
 TARGET = "params=1.6B,tokens=60B"
 SAID = Said(objective="val_loss:min")
@@ -57,32 +57,9 @@ def test_read_evidence__mapping_kept_in_the_home__reads_the_file(
     path = write_csv(tmp_path / "runs.csv", rows)
     kept = tmp_path / "home" / "mappings"
     kept.mkdir(parents=True)
-    (kept / "mine.toml").write_text(
-        """schema = "autollm.mapping/1"
-source = "mine"
-family = "pretraining"
-format = "csv"
-files = ["runs.csv"]
-[run_key]
-columns = ["run_id"]
-[[knobs]]
-name = "peak_rate"
-column = "lr"
-scale = "log"
-[[fidelity]]
-name = "params"
-column = "params"
-[[fidelity]]
-name = "tokens"
-column = "tokens"
-[objective]
-name = "val_loss"
-column = "val_loss"
-direction = "min"
-[cost]
-flops = "6 * params * tokens"
-"""
-    )
+    knob = '[[knobs]]\nname = "peak_rate"\ncolumn = "lr"\nscale = "log"'
+    text = mapping_text("mine", "runs.csv", 'columns = ["run_id"]', knob)
+    (kept / "mine.toml").write_text(text)
     found = read_evidence([path], Said(), str(tmp_path / "home"))
     assert found.source == "mine"
     assert found.table.experiments[0].space.names == ("peak_rate",)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,6 +19,7 @@ from autollm.logs.tables.parquet_table import ParquetTable
 from autollm.logs.tables.run_log import RunLog
 from autollm.logs.taking import relations_of
 from autollm.logs.units import Unit
+from autollm.testing.readers import Bytes
 
 TABLES = {
     "csv": CsvTable(),
@@ -30,22 +28,6 @@ TABLES = {
     RUN_LOG: RunLog(),
 }
 _MAPPER = Mapper()
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """Bytes as a reader takes them."""
-
-    name: str
-    data: bytes
-
-    @property
-    def n_bytes(self) -> int:
-        return len(self.data)
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
-        yield io.BytesIO(self.data)
 
 
 @dataclass
