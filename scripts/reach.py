@@ -51,7 +51,7 @@ PARTS = (
         "other people's logs: `logs/` `proposals/`, `readers/`, `guesses`, `fetch`, "
         "`markdown_tables`, CSV, JSON and Parquet tables and their dialects, joined "
         "files, run folders, raw copies, kept mappings, older bronze, formulas; `core/` "
-        "`values`, `value_words`, `expressions`",
+        "`values`, `value_words`, `expressions`, `computed`, `name_parts`",
         "`ingest` and `sources` on logs of one's own; the job lands the lab's",
         (
             "logs/proposals/*",
@@ -69,6 +69,8 @@ PARTS = (
             "logs/choosing/catalog.py",
             "logs/lake/bronze_versions.py",
             "logs/mapped/expression_sql.py",
+            "core/computed.py",
+            "core/name_parts.py",
             "core/values.py",
             "core/value_words.py",
             "core/expressions.py",

@@ -44,7 +44,7 @@ def test_far_tasks__lab_suite__have_evidence_that_is_much_cheaper_and_no_held_ou
         experiments = [
             SimpleNamespace(
                 experiment_id=name,
-                source=raw["source"],
+                origin=Origin(raw["source"]),
                 compute_flops=6.0 * place["params"] * place["tokens"],
                 fidelity=place,
             )

@@ -225,7 +225,7 @@ def test_commands__wrong_name__one_line_on_stderr_and_code_1(
     ("source", "rows"),
     [
         ("hwgpt", "surrogate"),
-        ("tinker-sft/llama-3", "measured"),
+        ("tinker-sft", "measured"),
         ("lab/pretraining", None),
     ],
 )
