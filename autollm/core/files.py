@@ -53,8 +53,19 @@ def join(url: str, *parts: str) -> str:
 
 
 def exists(url: str) -> bool:
+    """Whether something is there.
+
+    Raises:
+        PermissionError: this user may not know.
+    """
     if is_local(url):
-        return os.path.exists(local_path(url))
+        try:
+            os.stat(local_path(url))
+        except PermissionError:
+            raise
+        except (OSError, ValueError):
+            return False
+        return True
     fs, path = filesystem_of(url)
     return fs.exists(path)
 

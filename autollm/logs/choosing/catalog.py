@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from autollm.core.errors import MappingError, UnknownNameError
-from autollm.core.files import filesystem_of
+from autollm.core.files import filesystem_of, join, write_atomic
 from autollm.core.mapping import RUN_LOG, Mapping, parse_mapping
 from autollm.logs.opening.opened import plain_name
 
@@ -91,12 +91,9 @@ def keep_mapping(
     problem = _conflict(mapping, own_mappings(home), replace)
     if problem:
         raise MappingError(f"{where}: {problem}")
-    fs, folder = filesystem_of(mappings_folder(home))
-    target = f"{folder}/{mapping.source}.toml"
-    fs.makedirs(folder, exist_ok=True)
-    fs.pipe_file(f"{target}.part", text.encode())
-    fs.mv(f"{target}.part", target)
-    return mapping, target
+    url = join(mappings_folder(home), f"{mapping.source}.toml")
+    write_atomic(url, text.encode())
+    return mapping, filesystem_of(url)[1]
 
 
 def kept_text(home: str, source: str) -> str:

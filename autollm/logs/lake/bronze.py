@@ -174,6 +174,9 @@ class Bronze:
             for path in self._children(folder):
                 if _last(path).removesuffix(".parquet") not in whole:
                     leftovers.append(path)
+        for path in self._children(f"{self.root}/landing"):
+            if path.endswith(".part"):  # a raw copy that was cut off
+                leftovers.append(path)
         self._remove(leftovers)
 
     def _children(self, folder: str) -> list[str]:

@@ -21,7 +21,7 @@ def test_build_marts__unknown_model__names_the_known(tmp_path):
 
 
 def test_build_marts__folder_named_as_a_pattern__reads_its_own_lake(tmp_path):
-    lake = tmp_path / "it's [v2]*"
+    lake = tmp_path / "it's [v2]*\\n?"
     path = write(tmp_path / "raw", "a.jsonl", run_bytes("a"))
     ingest([path], str(lake))
     found = build_marts(str(lake / "bronze"), ("stg_runs",))

@@ -222,3 +222,18 @@ def test_write_atomic__many_at_once__leaves_one_whole_write(tmp_path):
         thread.join()
     assert files.read_bytes(path) in writes
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_exists__folder_that_may_not_be_read__is_no_absence(monkeypatch):
+    def refused(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(PermissionError):
+        files.exists("/closed/current.json")
+
+
+@pytest.mark.parametrize("name", ["nothing", "file/below", "x" * 300, "a\0b"])
+def test_exists__name_of_nothing__is_false(tmp_path, name):
+    (tmp_path / "file").touch()
+    assert not files.exists(f"{tmp_path}/{name}")

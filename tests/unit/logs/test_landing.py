@@ -382,3 +382,12 @@ def test_ingest__another_process_at_it__says_who(tmp_path):
             ingest([write(tmp_path, "a.jsonl", run_bytes())], lake)
         other.communicate("\n")
     assert ingest([tmp_path / "a.jsonl"], lake).n_runs == 1
+
+
+def test_ingest__raw_copy_that_a_killed_one_left__is_taken_away(tmp_path):
+    lake = tmp_path / "lake"
+    left = lake / "landing" / "123.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of a table")
+    report = ingest([write(tmp_path, "a.jsonl", run_bytes())], str(lake))
+    assert report.n_runs == 1 and not left.exists()
