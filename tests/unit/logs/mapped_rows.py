@@ -19,7 +19,6 @@ from autollm.logs.tables.parquet_table import ParquetTable
 from autollm.logs.tables.run_log import RunLog
 from autollm.logs.taking import relations_of
 from autollm.logs.units import Unit
-from autollm.testing.readers import Bytes
 
 TABLES = {
     "csv": CsvTable(),
