@@ -261,7 +261,8 @@ class _Search:
         tokens = [
             n for n in columns if n.removeprefix("metrics.") in TOKEN_METRICS
         ]
-        named = [*(("tokens", n) for n in tokens), ("steps", "last_step")]
+        named = [("tokens", name) for name in tokens]
+        named += [("steps", "last_step"), ("epochs", "last_epoch")]
         for name, raw in named:
             column = columns.get(raw)
             if column is None or positive_numbers(column) is None:

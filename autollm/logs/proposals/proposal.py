@@ -234,15 +234,16 @@ def _curves(relations: Sequence[Relation], table: Table) -> list[str]:
         if is_setting and not column.is_constant and table.n_rows > 1:
             return []
     parts = [r.points for r in relations if r.points is not None]
-    return _curve_lines(pa.concat_tables(parts))[:MOST_CURVES]
+    unit = "epochs" if "last_epoch" in table.columns else "steps"
+    return _curve_lines(pa.concat_tables(parts), unit)[:MOST_CURVES]
 
 
-def _curve_lines(points: pa.Table) -> list[str]:
+def _curve_lines(points: pa.Table, unit: str) -> list[str]:
     ends = [(name, end) for name in ("value", "step") for end in ("min", "max")]
     by_curve = points.unify_dictionaries().group_by(["run_key", "metric"])
     lines = []
     for row in by_curve.aggregate(ends).to_pylist():
-        steps = f"steps {row['step_min']} to {row['step_max']}"
+        steps = f"{unit} {row['step_min']} to {row['step_max']}"
         values = f"values {row['value_min']:g} to {row['value_max']:g}"
         lines.append(f"{row['run_key']}: {row['metric']}, {steps}, {values}")
     return lines

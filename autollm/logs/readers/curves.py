@@ -411,10 +411,12 @@ class CurveCollector:
                 cells[f"metrics.{name}"] = value
                 self._builder.roles[f"metrics.{name}"] = metric_role(name)
             whole_step = whole_number(curve.last_step)
-            cells["last_step"] = (
+            is_epoch = re.search(r"(^|[/_. ])epochs?$", self._layout.step, re.I)
+            reached = "last_epoch" if is_epoch else "last_step"
+            cells[reached] = (
                 curve.last_step if whole_step is None else whole_step
             )
-            self._builder.roles["last_step"] = "measured"
+            self._builder.roles[reached] = "measured"
             if curve.wall_time_s is not None:
                 cells["runtime_s"] = curve.wall_time_s
                 self._builder.roles["runtime_s"] = "cost"

@@ -335,7 +335,7 @@ def test_json__keras_history__is_one_curve_by_epochs():
         (3, 1.5),
     ]
     row = runs_of(relation)["history"]
-    assert (row["metrics.val_accuracy"], row["last_step"]) == (0.3, 3)
+    assert (row["metrics.val_accuracy"], row["last_epoch"]) == (0.3, 3)
 
 
 def test_json__lists_beside_a_step__are_a_curve_at_those_steps():

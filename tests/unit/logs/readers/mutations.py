@@ -7,6 +7,7 @@ logs are among them, with blocks so small that every way of reading is taken.
 """
 
 import argparse
+import io
 import itertools
 import json
 import random
@@ -14,10 +15,15 @@ import sqlite3
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autollm.core.errors import AutoLLMError
+from autollm.logs.opening.archive_units import units_of_archive
+from autollm.logs.opening.found import Found
+from autollm.logs.opening.opened import RawFile
+from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.readers import file_readers, folder_readers
 from autollm.logs.readers.mlflow_runs import MlflowRun
 from autollm.logs.reading import split_lines
@@ -30,6 +36,7 @@ from tests.unit.logs.raw_logs import (
     json_lines,
     parquet_bytes,
     run_bytes,
+    tar_bytes,
 )
 from tests.unit.logs.readers.opened import (
     FIXTURES,
@@ -103,6 +110,8 @@ class Subject:
         damaged = self._damaged(rng)
         n_lines = n_bad = 0
         try:
+            if hasattr(self.reader, "parts"):
+                self.reader.parts(damaged)
             for relation in self.reader.read(damaged):
                 check(relation)
                 assert relation.format == self.reader.format
@@ -126,6 +135,62 @@ class Subject:
         ):
             files[path] = Opened(path, mutated(files[path].data, rng))
         return OpenedFolder(self.opened.name, files)
+
+
+class PackedRuns:
+    """Reads an archive of run folders, which come out whole or not at all."""
+
+    format = "packed"
+
+    def read(self, opened):
+        found = Found(f"/x/{opened.name}", opened.name, opened.name)
+        raw = RawFile(replace(found, data=opened.data))
+        readers = {reader.format: reader for reader in folder_readers()}
+        for unit in units_of_archive(raw, tuple(readers.values())):
+            if not isinstance(unit, RunFolder):
+                continue
+            files = {}
+            for inside, file in unit.files.items():
+                files[inside] = Opened(inside, file.data)
+            folder = OpenedFolder(unit.name, files)
+            for relation in readers[unit.format].read(folder):
+                yield replace(relation, format=self.format)
+
+
+def packed_runs():
+    """Run folders in a tar and a zip."""
+    members = {}
+    for i in range(4):
+        members[f"sweep/{i}/.hydra/config.yaml"] = b"lr: 0.%d\n" % (i + 1)
+        members[f"sweep/{i}/metrics.csv"] = b"step,loss\n1,3\n2,2\n3,1\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    yield Subject("runs.zip", PackedRuns(), Opened("a.zip", packed.getvalue()))
+    data = tar_bytes(members, "w")
+    yield Subject("runs.tar", PackedRuns(), Opened("a.tar", data))
+
+
+def studies():
+    """A journal of two studies that searched other settings."""
+    lines = []
+    real = {"name": "FloatDistribution", "attributes": {"low": 0, "high": 1}}
+    for study, setting in enumerate(("lr", "wd")):
+        study_line = {"op_code": 0, "worker_id": "w", "study_name": setting}
+        lines.append(study_line | {"directions": [study + 1]})
+        for i in range(4):
+            trial = {"op_code": 4, "worker_id": "w", "study_id": study}
+            trial |= {"state": 1, "values": [i / 9], "params": {setting: i / 5}}
+            text = json.dumps(real)
+            lines.append(trial | {"distributions": {setting: text}})
+    data = b"".join(
+        json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        for line in lines
+    )
+    opened = Opened("studies.log", data)
+    reader = next(r for r in file_readers() if r.matches(opened.name, data))
+    return Subject("optuna/studies.log", reader, opened)
 
 
 LINES = ("csv", "jsonl", "autollm.run/1")
@@ -339,7 +404,7 @@ def subjects():
         r for r in file_readers() if r.matches("result.json", opened.data)
     )
     found.append(Subject("ray/result.json", reader, opened))
-    found += tables()
+    found += [*tables(), *packed_runs(), studies()]
     store = small_store()
     events = sorted((FIXTURES / "tensorboard/lr-0.01").glob("events.*"))
     for opened in (store, *map(opened_file, events)):

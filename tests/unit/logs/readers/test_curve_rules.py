@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import RecordError
+from autollm.logs.proposals import propose
 from autollm.logs.readers.curve_files import CurveCsvReader
 from autollm.logs.readers.curve_jsonl import CurveJsonlReader
+from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of
 
 
@@ -172,7 +174,7 @@ def test_curve__steps_that_are_no_whole_numbers__stay_open(kind):
     assert [s for s, _ in curve_of(relation, "run", "loss")] == [
         0, None, None, None, 1, None,
     ]  # fmt: skip
-    assert runs_of(relation)["run"]["last_step"] == 1.25
+    assert runs_of(relation)["run"]["last_epoch"] == 1.25
 
 
 @both
@@ -336,3 +338,23 @@ def test_curve__any_metrics__each_logged_value_is_one_point(logged, kind):
         for name, value in row.items():
             if name != "step":
                 assert (at, value) in curve_of(relation, "run", name)
+
+
+@pytest.mark.parametrize(
+    ("column", "reached"),
+    [
+        ("epoch", "last_epoch"),
+        ("Epoch", "last_epoch"),
+        ("step", "last_step"),
+        ("iteration", "last_step"),
+    ],
+)
+def test_curve__unit_of_its_count__is_kept_as_logged(tmp_path, column, reached):
+    rows = "".join(f"{i},{3 - i / 20}\n" for i in range(1, 11))
+    path = write(tmp_path, "metrics.csv", f"{column},val_loss\n{rows}".encode())
+    found = propose(path)
+    assert reached in [entry["name"] for entry in found.columns]
+    unit = reached.removeprefix("last_") + "s"
+    (coordinate,) = found.mapping.fidelity
+    assert (coordinate.name, coordinate.column) == (unit, reached)
+    assert f"{unit} 1 to 10" in found.toml

@@ -9,6 +9,7 @@ from autollm.logs.relation import OpenedFolder
 from tests.unit.logs.mapped_rows import TABLES
 from tests.unit.logs.readers import mutations
 from tests.unit.logs.readers.mutations import (
+    PackedRuns,
     first_bytes_match,
     small_blocks,
     small_store,
@@ -53,7 +54,7 @@ def test_readers__formats__all_have_an_input_of_their_own():
         reader.format
         for reader in (*file_readers(), *folder_readers(), *TABLES.values())
     }
-    assert tested == everybody
+    assert tested == everybody | {PackedRuns.format}
 
 
 def test_readers__formats__are_unique_among_files_and_among_folders():

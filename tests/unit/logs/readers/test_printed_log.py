@@ -96,7 +96,7 @@ def test_printed_log__trainer_prints_epochs__steps_stay_open():
         lines.append(" 12%|█▏ | 12/100 [00:01<00:07,  9.1it/s]")
     relation = read(Opened("t.log", "\n".join(lines).encode() + b"\n"))
     assert curve_of(relation, "t", "loss") == [(None, v) for v in LOSSES]
-    assert runs_of(relation)["t"]["last_step"] == 0.5
+    assert runs_of(relation)["t"]["last_epoch"] == 0.5
 
 
 def test_printed_log__splits_in_words_before_the_equals__are_two_metrics():
