@@ -47,11 +47,14 @@ class Warn:
 
 @dataclass(frozen=True)
 class Help:
-    """A cheap run that would change an answer, and what it costs."""
+    """A cheap run that would change an answer, and what it costs. `about`: coordinates
+    that no run has; the nearest size that can be built does.
+    """
 
     configuration: dict[str, Any]
     cost: dict[str, float | None]
     experiment: dict[str, float] = field(default_factory=dict)
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Checked:
-    """The same of a configuration of the user's own, and what it loses."""
+    """The same of a configuration of the user's own, and what it loses: `predicted` less
+    `advised_predicted`. `optimum`: by knob, where `distance_to_optimum` counts from;
+    `beyond`: by knob that lies outside of what was tried, the lowest and highest value
+    that were.
+    """
 
     configuration: dict[str, Any]
     predicted: Interval | None
@@ -98,6 +105,10 @@ class Checked:
     distance_to_optimum: dict[str, float | None]
     verdict: str
     missing: dict[str, str] = field(default_factory=dict)
+    advised: dict[str, Any] | None = None
+    advised_predicted: Interval | None = None
+    optimum: dict[str, Any] = field(default_factory=dict)
+    beyond: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class PlannedRun:
     """A cheap run to make before the target. experiment: its fidelity, and its
     configuration, in the user's own names; both None: spend nothing. step: runs of one
     step are made together, and lower the expected regret from `before` to `after`
-    together.
+    together. about: as of `Help`.
     """
 
     experiment: dict[str, float] | None
@@ -115,6 +126,7 @@ class PlannedRun:
     expected_regret_after: float
     step: int
     why: str
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Advice:
-    """The whole answer."""
+    """The whole answer. `categorical`: settings that are categories, of which
+    `acceptable` lists values; of all others it holds a range.
+    """
 
     source: str
     table_id: str
@@ -155,6 +169,7 @@ class Advice:
     plan: tuple[PlannedRun, ...] = ()
     opinions: tuple[dict[str, Any], ...] = ()
     calibration: dict[str, Any] | None = None
+    categorical: tuple[str, ...] = ()
 
     @property
     def advice_id(self) -> str:

@@ -8,22 +8,26 @@ because of what.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Answerable, Help
+from autollm.advisor.cheap_runs import beyond
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Law
 from autollm.advisor.question import further_level
+from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.advisor.target import NO_SIZE
 
 LOOSE_SPLIT = 4.0
 """High over low of the best size, from which the split is told in part only."""
 QUESTIONS = {"rate": "learning rate", "size": "batch size"}
+NO_OPTIMUM_SEEN = "settings without an order, of which the best is chosen"
+MOST_LAWS = 4
+"""Told in one row of the table."""
 LEAST_LEVELS = 3
 WIDE = 2.0
 """Half width of a forecast in median - best of the target, from which it does not tell
@@ -76,8 +80,9 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
     laws = [law for law in study.laws if law.knob in names]
     seen = [n for n in names if n in study.response.names]
     native = ", ".join(study.native(n) for n in names)
+    untold = [study.unseen_in_words(n) for n in names if study.is_unseen(n)]
     if not seen:
-        because = f"no experiment tried three values of {native}: its optimum is unseen"
+        because = "; ".join(untold) or f"{native}: {NO_OPTIMUM_SEEN}"
         return Answerable(
             question, "no", because, tuple(_more_values(study, names))
         )
@@ -90,10 +95,11 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
         )
     unknown = [law for law in laws if law.verdict == "unknown"]
     if unknown or len(seen) < len(names):
-        because = "; ".join(_said(study, law) for law in laws[:4])
+        told = [_said(study, law) for law in laws[:MOST_LAWS]]
+        because = "; ".join(told + untold)
         help_ = (*_beyond_edges(study, seen), *_another_level(study))
         return Answerable(question, "partly", because, help_[:3])
-    because = "; ".join(_said(study, law) for law in laws[:4])
+    because = "; ".join(_said(study, law) for law in laws[:MOST_LAWS])
     return Answerable(
         question, "yes", because, tuple(_beyond_edges(study, seen)[:2])
     )
@@ -234,12 +240,14 @@ def _help(
 ) -> Help:
     """A run at `point` at the fidelity of a level, some coordinates changed."""
     experiment = study.question.table.experiments[study.question.levels[level]]
-    fidelity = experiment.fidelity | changes
-    shown = {study.native(n): float(f"{v:.3g}") for n, v in fidelity.items()}
-    configuration = study.run_at(point)
+    fidelity, about = buildable(study, experiment.fidelity | changes)
+    shown = {study.native(n): v for n, v in fidelity.items()}
     z = np.log2(np.array(list(fidelity.values())))
     return Help(
-        configuration, shown_cost(study, cost_at(study, z, level)), shown
+        study.run_at(point),
+        shown_cost(study, cost_at(study, z, level)),
+        shown,
+        tuple(map(study.native, about)),
     )
 
 
@@ -281,14 +289,23 @@ def _another_level(study: Study) -> list[Help]:
 
 
 def _more_values(study: Study, names: list[str]) -> list[Help]:
-    """A run one step away from the cheapest level's best one in the first knob."""
-    knob = study.question.space.knobs[
-        study.question.space.names.index(names[0])
-    ]
-    if len(study.question.space.coordinates) != len(study.question.space.knobs):
+    """A run at the cheapest level with one more value of the first number of unseen
+    optimum: beyond the better of two values where a run can have that, else between.
+    """
+    unseen = [n for n in names if study.is_unseen(n)]
+    if not unseen:
+        return []
+    ends = study.ends_by_name[unseen[0]]
+    low, high = ends.knob.levels[0], ends.knob.levels[-1]
+    side = -1 if ends.value == low else 1
+    value = further_level(ends.knob, side)
+    if value is None:
+        middle = ends.knob.window.mean()
+        value = ends.knob.decode(float(middle))
+    if value in (low, high):
         return []
     point = _at_optimum(study, 0)
-    point[study.question.space.slices[knob.name]] += 1.0
+    point[study.question.space.slices[unseen[0]]] = ends.knob.encode(value)
     return [_help(study, point, 0)]
 
 
@@ -301,31 +318,12 @@ def _beyond_edges(study: Study, names: list[str] | None = None) -> list[Help]:
         for j, name in enumerate(study.response.names):
             if not fitted.edge[j] or (names is not None and name not in names):
                 continue
-            further = _beyond(study, level, j)
+            further = beyond(study, level, j)
             if further is not None:
-                found.append(further)
+                point = _at_optimum(study, level)
+                point[study.response.columns[j]] = further
+                found.append(_help(study, point, level))
     return found
-
-
-def _beyond(study: Study, level: int, j: int) -> Help | None:
-    """A level's best run with the fitted knob `j` one step beyond its rows; None where
-    no run can have that.
-    """
-    space = study.evidence.table.experiments[0].space
-    name = study.response.names[j]
-    column = study.response.columns[j]
-    side = int(study.response.levels[level].edge[j])
-    knob = space.knobs[space.names.index(name)]
-    tried = study.rows[level].points[:, column]
-    edge = float(tried.max() if side > 0 else tried.min())
-    reached = knob.decode(edge)
-    within = tuple(v for v in knob.levels if (reached - v) * side >= 0)
-    further = further_level(replace(knob, levels=within), side)
-    if further is None:
-        return None
-    point = _at_optimum(study, level)
-    point[column] = knob.encode(further)
-    return _help(study, point, level)
 
 
 def _off_the_ray(study: Study) -> list[Help]:

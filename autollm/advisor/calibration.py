@@ -104,9 +104,11 @@ def recalibrated(advice: Advice, record: Record) -> Advice:
 
 
 def _wider(answer: Answer, factor: float) -> Answer:
-    if answer.predicted is None:
-        return answer
-    old = answer.predicted
-    low = old.mean - factor * (old.mean - old.low)
-    high = old.mean + factor * (old.high - old.mean)
-    return replace(answer, predicted=Interval(old.mean, low, high, old.level))
+    wider = {}
+    for name in ("predicted", "advised_predicted"):
+        old = getattr(answer, name, None)
+        if old is not None:
+            low = old.mean - factor * (old.mean - old.low)
+            high = old.mean + factor * (old.high - old.mean)
+            wider[name] = Interval(old.mean, low, high, old.level)
+    return replace(answer, **wider)

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autollm.advisor.belief import Belief, Runs
 from autollm.advisor.cost import cost_at
+from autollm.advisor.question import further_level
+from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.core.knobs import Knob
 
@@ -44,7 +46,8 @@ N_DESIGNS = 12
 class Place:
     """A fidelity, log2 [f] and as numbers, with the cost of a run there. kind: `level`
     (runs stand there), `ray` (one coordinate moved), `ratio` (the target's ratio) or
-    `towards` (the target). level: the nearest level's number.
+    `towards` (the target). level: the nearest level's number. about: coordinates that no
+    run has.
     """
 
     kind: str
@@ -52,6 +55,7 @@ class Place:
     fidelity: dict[str, float]
     cost: dict[str, float | None]
     level: int
+    about: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,10 @@ def places_of(study: Study) -> list[Place]:
         found.append(_place(study, "level", fidelity, level))
     if question.compute_flops is not None:
         for kind, z in _new_places(study):
-            fidelity = {}
-            for name, value in zip(question.fidelity, 2.0**z, strict=True):
-                fidelity[name] = float(f"{value:.3g}")
-            found.append(_place(study, kind, fidelity))
+            fidelity = dict(zip(question.fidelity, 2.0**z, strict=True))
+            fidelity, about = buildable(study, fidelity)
+            place = _place(study, kind, fidelity)
+            found.append(replace(place, about=about))
     return _cheap(study, found)
 
 
@@ -153,7 +157,8 @@ def _at(study: Study, belief: Belief, place: Place) -> Iterator[Batch]:
     best = rows.points[int(np.argmin(rows.loss))]
     base = best.copy()
     columns = list(study.response.columns)
-    base[columns] = belief.centre(place.z)
+    low, high = study.question.space.window[:, columns]
+    base[columns] = np.clip(belief.centre(place.z), low, high)
     is_level = place.kind == "level"
     if is_level:
         yield Batch("repeat", place, best[None])
@@ -195,17 +200,31 @@ def _around(
 
 def _beyond(study: Study, place: Place, best: np.ndarray) -> Iterator[Batch]:
     """One step beyond the rows where the optimum of a knob lies there."""
-    rows = study.rows[place.level]
     level = study.response.levels[place.level]
     for j, column in enumerate(study.response.columns):
         side = int(level.edge[j])
-        if side:
+        further = beyond(study, place.level, j) if side else None
+        if further is not None:
             point = best.copy()
-            values = rows.points[:, column]
-            edge = values.max() if side > 0 else values.min()
-            point[column] = edge + side * max(_step(study, column), 1.0)
+            point[column] = further
             name = study.response.names[j]
             yield Batch("edge", place, _snapped(study, point[None]), name)
+
+
+def beyond(study: Study, level: int, j: int) -> float | None:
+    """Natural units one step beyond a level's rows in the fitted number `j`, on the side
+    where its optimum lies; None where no run can have that.
+    """
+    space = study.evidence.table.experiments[0].space
+    name = study.response.names[j]
+    side = int(study.response.levels[level].edge[j])
+    knob = space.knobs[space.names.index(name)]
+    tried = study.rows[level].points[:, study.response.columns[j]]
+    edge = float(tried.max() if side > 0 else tried.min())
+    reached = knob.decode(edge)
+    within = tuple(v for v in knob.levels if (reached - v) * side >= 0)
+    further = further_level(replace(knob, levels=within), side)
+    return None if further is None else float(knob.encode(further))
 
 
 def _designs(study: Study, belief: Belief) -> np.ndarray:

@@ -19,15 +19,23 @@ from autollm.advisor.study import Study
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
+    Worth,
     compute_factor,
     loses,
     no_regret,
+    unsquashed,
     worth,
 )
+from autollm.core.scales import ONE_COORDINATE
+
+SAME_VALUE = 1e-6
+"""Natural units: canonical values keep nine digits."""
 
 FINE, RISKY = 1.05, 0.2
 """A plan that wastes less than 5 % of its compute is fine; one that diverges with more
 than this probability is risky whatever else it is."""
+WIDE_GAP = 0.25
+"""Of median - best, that a plan may lose where no law says what loss costs."""
 
 
 def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
@@ -41,35 +49,29 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     configuration = study.names.read(planned)
     point = space.encode(configuration)
     weights = study.policy.weights
-    u = study.policy.sampled(point[None])[:, 0]
-    here = worth(study, u, weights)
+    u = study.sampled(point[None])[:, 0]
     p_all = study.divergence.probability(
         study.question.view.candidates, study.optimum
     )
     best = choose(study.policy, study.question.view, 1, p_all).points
-    advised = study.policy.sampled(best)[:, 0]
+    advised = study.sampled(best)[:, 0]
+    here = worth(study, u, weights)
+    there = worth(study, advised, weights)
+    untried = _untried(study, point)
+    unknown = untried or _too_far(study, float(weights @ u))
+    if unknown:
+        here = Worth(None, None, None)
     p = study.divergence.probability(point[None], study.optimum)
     lost = None
     if here.predicted is not None and here.expected_regret is not None:
         lost = loses(study, u, advised)
     factor = compute_factor(study, max(lost.mean, 0.0)) if lost else None
-    missing = {}
-    if here.expected_regret is None:
-        why = no_regret(study)
-        missing |= dict.fromkeys(
-            ("expected_regret", "loses", "compute_equivalent"), why
-        )
-    if here.predicted is None:
-        reason = NO_BENCHMARK if study.sign < 0 else NO_LAW
-        missing |= dict.fromkeys(
-            ("predicted", "loses", "compute_equivalent"), reason
-        )
-    if p is None:
-        missing["p_diverge"] = study.divergence.because
     p_here = float(p[0]) if p is not None else None
     verdict = _verdict(
         factor, float(weights @ (u - advised)), p_here, space.inside(point)
     )
+    if untried and verdict != "risky":
+        verdict = "outside"
     if not study.question.keeps(point[None])[0]:
         verdict = "infeasible"
     return Checked(
@@ -82,8 +84,56 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         _nearest_diverged(study, point),
         _distances(study, point),
         verdict,
-        missing,
+        _missing(study, unknown, p is None),
+        study.names.show(space.decode(best[0])),
+        there.predicted,
+        _optimum(study),
+        _beyond(study, point),
     )
+
+
+def _untried(study: Study, point: np.ndarray) -> str:
+    """That a number of unseen optimum has a value that nobody tried; empty where none
+    has.
+    """
+    for ends in study.ends:
+        at = float(point[study.question.space.slices[ends.knob.name].start])
+        tried = np.asarray(ends.knob.grid)
+        if ends.side or np.abs(tried - at).min() < SAME_VALUE:
+            continue
+        values = ", ".join(f"{v:g}" for v in ends.tried)
+        return (
+            f"{study.native(ends.knob.name)} was tried at {values} alone, which show "
+            "no optimum: nothing says what another value gives"
+        )
+    return ""
+
+
+def _too_far(study: Study, u: float) -> str:
+    """That a configuration does worse than every run did; empty where it does not."""
+    if u <= study.worst_seen:
+        return ""
+    worst = study.spread * unsquashed(study.worst_seen)
+    return (
+        "it lies farther from the optimum than any run of yours: it loses more than "
+        f"{worst:.2g}, and nothing says how much more"
+    )
+
+
+def _missing(study: Study, unknown: str, no_risk: bool) -> dict[str, str]:
+    """Field -> why it is null."""
+    numbers = ("loses", "compute_equivalent")
+    missing = {}
+    why = unknown or no_regret(study)
+    if why:
+        missing |= dict.fromkeys(("expected_regret", *numbers), why)
+    if study.loss_law is None:
+        why = NO_BENCHMARK if study.sign < 0 else NO_LAW
+    if unknown or study.loss_law is None:
+        missing |= dict.fromkeys(("predicted", *numbers), why)
+    if no_risk:
+        missing["p_diverge"] = study.divergence.because
+    return missing
 
 
 def _verdict(
@@ -94,10 +144,39 @@ def _verdict(
         return "risky"
     if not inside:
         return "outside"
-    wasteful = (
-        factor > FINE if factor is not None else gap > 0.25
-    )  # of median - best
+    wasteful = factor > FINE if factor is not None else gap > WIDE_GAP
     return "wasteful" if wasteful else "fine"
+
+
+def _beyond(study: Study, point: np.ndarray) -> dict[str, list[Any]]:
+    """By the column of each number that lies outside of what was tried anywhere: the
+    lowest and highest value tried.
+    """
+    declared = study.evidence.table.experiments[0].space
+    found = {}
+    for knob in declared.knobs:
+        if knob.scale not in ONE_COORDINATE:
+            continue
+        low, high = knob.window[:, 0]
+        at = point[study.question.space.slices[knob.name].start]
+        if at < low - SAME_VALUE or at > high + SAME_VALUE:
+            ends = [knob.levels[0], knob.levels[-1]]
+            column = study.names.spelling(knob.name).column
+            found[column] = [study.names.value(knob.name, v) for v in ends]
+    return found
+
+
+def _optimum(study: Study) -> dict[str, Any]:
+    """By column: the expected optimum at the target of each number that has one."""
+    found = {}
+    for name, place in zip(study.response.names, study.optimum, strict=True):
+        if name in study.question.space.names:
+            knob = study.question.space.knobs[
+                study.question.space.names.index(name)
+            ]
+            value = study.names.value(name, knob.decode(float(place)))
+            found[study.names.spelling(name).column] = value
+    return found
 
 
 def _distances(study: Study, point: np.ndarray) -> dict[str, float | None]:

@@ -83,6 +83,7 @@ def compose(
         _history(found),
         _allocation(found),
         _plan(found, options),
+        categorical=found.categorical,
     )
 
 
@@ -150,7 +151,7 @@ def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
     choice = choose(found.policy, view, trials, p, found.tried_points)
     listed = []
     for i, point in enumerate(choice.points):
-        u = found.policy.sampled(point[None])[:, 0]
+        u = found.sampled(point[None])[:, 0]
         here = worth(found, u, choice.weights)
         p_best = None
         if here.expected_regret is not None:
@@ -315,9 +316,11 @@ def _lawless(found: Study) -> tuple[dict[str, Any], ...]:
     for knob in found.question.space.knobs:
         if knob.name in told:
             continue
-        because = "no experiment tried three values of it"
-        if knob.scale in ("simplex", "list", "categorical"):
+        because = "it has one value in all runs"
+        if knob.scale in NO_OPTIMUM:
             because = NO_OPTIMUM[knob.scale]
+        elif found.is_unseen(knob.name):
+            because = found.unseen_in_words(knob.name)
         nothing = dict.fromkeys(("exponent", "low", "high", "within"))
         row = {
             "knob": found.native(knob.name),

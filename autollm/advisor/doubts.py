@@ -19,6 +19,8 @@ FEW_ROWS = 12
 """Runs of a level: a bowl of two knobs has six parameters, and noise needs as many."""
 FAR_ALONG, FAR_ACROSS = 4.0, 2.0
 """Standard deviations of the levels."""
+FAR_BELOW = 1.0
+"""Octaves below the cheapest experiment: half of its compute."""
 NOISY = 0.33
 """Noise over median - best: a third of the spread hides the order of good rows."""
 EFFORT = 0.7
@@ -77,7 +79,18 @@ def edge(study: Study) -> Iterator[Warn]:
             yield Warn(
                 "edge",
                 f"the optimum of {study.native(name)} lies {where} what was "
-                f"tried in {n} of {len(sides)} experiments: a bound, not a value.",
+                f"tried in {n} of {len(sides)} experiments: a bound, not a value, and "
+                "what is said of values beyond it is a guess.",
+            )
+    for ends in study.ends:
+        if ends.value is not None and ends.is_better:
+            name = ends.knob.name
+            where = "above" if ends.value == ends.tried[-1] else "below"
+            shown = study.names.value(name, ends.value)
+            yield Warn(
+                "edge",
+                f"{study.native(name)} = {shown} was the better of two values, and "
+                f"nothing {where} it was tried: a bound, not a value.",
             )
 
 
@@ -283,7 +296,14 @@ def direction(study: Study) -> Iterator[Warn]:
 def far(study: Study) -> Iterator[Warn]:
     along = study.distance.along
     across = study.distance.across
-    if along is not None and along > FAR_ALONG:
+    below = float(study.octaves.min())
+    if below > FAR_BELOW:
+        yield Warn(
+            "far-below",
+            f"the target costs {2.0**-below:.2g} of your cheapest experiment: a run so "
+            "cheap is tried, not foretold. Is a letter missing (B, M)?",
+        )
+    elif along is not None and along > FAR_ALONG:
         yield Warn(
             "far-along",
             f"the target lies {along:.1f} standard deviations beyond the middle of your "

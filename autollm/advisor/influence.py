@@ -75,18 +75,24 @@ def _without(
     p = less.divergence.probability(less.question.view.candidates, less.optimum)
     view = less.question.view
     choice = choose(less.policy, view, 1, p, less.tried_points)
-    u = less.policy.sampled(choice.points)[:, 0]
+    u = less.sampled(choice.points)[:, 0]
     here = worth(less, u, choice.weights)
     shown = found.names.show(less.question.space.decode(choice.points[0]))
     moved = _moved(found, choice.points[0], first)
-    leaves = [c for c in shown if not _within(shown[c], c, first.acceptable)]
+    allowed = first.acceptable or {}
+    categories = found.categorical
+    leaves = []
+    for column, value in shown.items():
+        bounds = allowed.get(column)
+        if bounds and not _within(value, bounds, column in categories):
+            leaves.append(column)
     return Influence(
         found.place(found.rows[i].label),
         len(found.rows[i].loss),
         shown,
         here.predicted,
         moved,
-        tuple(leaves) if first.acceptable else (),
+        tuple(leaves),
     )
 
 
@@ -105,14 +111,8 @@ def _moved(
     return moved
 
 
-def _within(
-    value: Any, column: str, acceptable: dict[str, list[Any]] | None
-) -> bool:
-    """True also where no range is known."""
-    bounds = (acceptable or {}).get(column)
-    if not bounds:
-        return True
-    if isinstance(value, (int, float)) and len(bounds) == 2:
-        low, high = sorted(bounds)
-        return bool(low <= value <= high)
-    return value in bounds
+def _within(value: Any, bounds: list[Any], is_category: bool) -> bool:
+    """Whether a value is one of these categories, or lies between two numbers."""
+    if is_category:
+        return value in bounds
+    return bool(min(bounds) <= value <= max(bounds))

@@ -276,8 +276,8 @@ class _Plan:
         return total
 
     def _nothing(self, gained: float, after_runs: bool) -> PlannedRun:
-        why = "spend nothing: no cheap run is expected to lower the regret at the target "
-        why += "by what it costs"
+        why = "spend nothing: no cheap run is expected to save as much compute at the "
+        why += "target as it costs"
         if after_runs:
             why = "stop here: no further run is expected to save what it costs"
         regret = max(self.regret - gained, 0.0)
@@ -308,6 +308,7 @@ class _Plan:
                     min(max(self.regret - after, 0.0), 1.0),
                     step,
                     why,
+                    tuple(map(study.native, batch.place.about)),
                 )
             )
         return told

@@ -17,6 +17,7 @@ import numpy as np
 
 from autollm.advisor.constraint import Constraints, nothing_keeps
 from autollm.advisor.parametrization import without_rate_rule
+from autollm.advisor.tried import Ends
 from autollm.core.errors import SpaceError
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
@@ -92,6 +93,7 @@ def make_question(
     constraints: Constraints | None = None,
     most_rows: int = MOST_ROWS,
     stopped: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
+    ends: Sequence[Ends] = (),
 ) -> Question:
     """The question at `fidelity` from the experiments `levels` of a table.
 
@@ -99,7 +101,8 @@ def make_question(
     they are known (a backtest lists the hidden experiment's rows). `constraints`: what
     candidates must keep. `most_rows`: of the view, all levels together. `stopped`: by
     level, runs that were stopped for doing badly, points [m, d] and what their ends are
-    expected to be: policies read them as rows.
+    expected to be: policies read them as rows. `ends`: numbers
+    that keep to some values in the candidates that are laid out here.
 
     Raises:
         AdviceError: no candidate keeps them.
@@ -127,6 +130,8 @@ def make_question(
             if gridded
             else designs(space, evidence, keeps)
         )
+        for one in ends:
+            candidates = _held(space, candidates, one, keeps)
     if keeps is not None and constraints is not None:
         kept = keeps(candidates)
         if not kept.any():
@@ -240,6 +245,26 @@ def _thinned(grid: np.ndarray, evidence: Sequence[EvidenceTable]) -> np.ndarray:
     return np.unique(points, axis=0)
 
 
+def _held(
+    space: Space,
+    candidates: np.ndarray,
+    ends: Ends,
+    keeps: Callable[[np.ndarray], np.ndarray] | None,
+) -> np.ndarray:
+    """The candidates moved to what may be proposed of a number; as they are, where none
+    of these may be run.
+    """
+    where = space.slices[ends.knob.name]
+    moved = candidates.copy()
+    moved[:, where] = np.clip(moved[:, where], ends.low, ends.high)
+    moved = np.unique(moved, axis=0)
+    if space.limits:
+        moved = _existing(space, moved)
+    if keeps is not None and len(moved):
+        moved = moved[keeps(moved)]
+    return moved if len(moved) else candidates
+
+
 def _in_span(rows: np.ndarray, direction: np.ndarray) -> bool:
     """Whether a direction [f] lies in the row space of rows [n, f]."""
     fitted = np.linalg.lstsq(rows.T, direction, rcond=1e-9)[0]
@@ -324,15 +349,16 @@ def widened(space: Space, outward: np.ndarray) -> Space:
     return replace(space, knobs=tuple(knobs))
 
 
-def refined(space: Space) -> Space:
-    """The space with values between the levels of coarse numbers: the run to come need
-    not repeat what a grid of factors of three happened to hold. Whole numbers, such as
-    batches and widths, stay as they were chosen.
+def refined(space: Space, names: Sequence[str]) -> Space:
+    """The space with values between the levels of coarse numbers of these `names`: the
+    run to come need not repeat what a grid of factors of three happened to hold. Whole
+    numbers, such as batches and widths, stay as they were chosen.
     """
     knobs = []
     for knob in space.knobs:
         is_whole = all(float(v).is_integer() for v in _numbers(knob))
-        if is_whole or len(knob.levels) > MOST_COARSE:
+        is_fine = is_whole or len(knob.levels) > MOST_COARSE
+        if is_fine or knob.name not in names:
             knobs.append(knob)
             continue
         levels = [*knob.levels[:1]]

@@ -1,6 +1,6 @@
 """How far a configuration's regret may lie from what the policy expects of it.
 
-    regret = | expected + e |, at most 1     e ~ sd(gap) * Student t(df)
+    regret = expected + | e |, at most 1     e ~ sd(gap) * Student t(df)
     sd(gap) = sd * (1 + GROWTH * octaves of compute between evidence and target)
 
 What the policy's draws leave open is the least of it: that its form is wrong, or that
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.stats import t as student
@@ -52,13 +53,20 @@ class RegretError:
         """Of the interval around what is expected."""
         return self.cautious_sd * float(student.ppf(0.5 + LEVEL / 2, self.df))
 
+    @cached_property
+    def miss(self) -> float:
+        """What the best candidate is expected to lose, u: nobody knows on which side of
+        it the optimum lies, so that every configuration loses it beside its own.
+        """
+        shares = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
+        errors = self.sd * np.abs(student.ppf(shares, self.df))
+        return float(np.mean(np.minimum(errors, 1.0)))
+
     def regret(self, expected: float) -> Interval:
         """Of a configuration that is expected to lose `expected` more than the best
         candidate, u.
         """
-        shares = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
-        errors = self.sd * student.ppf(shares, self.df)
-        mean = float(np.mean(np.minimum(np.abs(expected + errors), 1.0)))
+        mean = min(expected + self.miss, 1.0)
         low = min(max(expected - self.half_width, 0.0), mean)
         high = min(expected + self.half_width, 1.0)
         return Interval(mean, low, max(high, mean), LEVEL)

@@ -34,6 +34,17 @@ NO_NUMBER = math.inf
 MOST_SETTINGS = 8
 """Of a configuration; of more the largest are shown, and the rest counted."""
 COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
+FIELDS = {
+    "predicted": "outcome",
+    "expected_regret": "regret",
+    "p_diverge": "probability of divergence",
+    "probability_best": "probability of being the best",
+    "compute_equivalent": "compute",
+    "acceptable": "acceptable range",
+    "loses": "loss against the advice",
+}
+LEAST_WASTE, AT_OPTIMUM = 0.005, 0.005
+"""Of compute, and of a setting: less is not told apart in two digits."""
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -47,22 +58,25 @@ def show(advice: Advice, console: Console) -> None:
     """Print an advice."""
     console.print(_heading(advice))
     if advice.checked is not None:
-        console.print(_checked(advice.checked))
-    console.print(
-        _title("What to run (in brackets: what costs at most 1 % more compute)")
-    )
+        console.print(_checked(advice))
+    console.print(_title("What to run"))
     for entry in advice.recommendations:
-        console.print(_recommendation(entry, advice.objective["name"]))
+        console.print(_recommendation(advice, entry))
+    console.print(_reasons(advice.recommendations))
     if advice.allocation is not None:
         console.print(_split(advice))
     helpful = _helpful(advice)
     console.print(_title("What your logs can answer"))
     console.print(_answers(advice, helpful))
     if helpful:
-        console.print(_title("Cheap runs that would tell more"))
+        console.print(
+            _title("What would turn these answers to yes, whatever it is worth")
+        )
         console.print(_runs(helpful))
     if advice.plan:
-        console.print(_title("Cheap runs to make before it"))
+        console.print(
+            _title("Worth running first, by what it saves at the target")
+        )
         console.print(_planned(advice.plan))
     for opinion in advice.opinions:
         console.print(_opinion(opinion))
@@ -77,6 +91,16 @@ JUDGED = (
     "not pay; that its order is the best is not shown."
 )
 """`autollm advice judge --parts plan --seeds 4` (docs/results.md)."""
+
+
+def show_check(advice: Advice, console: Console) -> None:
+    """Print how a configuration of the user's own does, beside the advice."""
+    console.print(_heading(advice))
+    console.print(_checked(advice))
+    console.print(_title("The advice there"))
+    for entry in advice.recommendations[:1]:
+        console.print(_recommendation(advice, entry))
+    _warn(advice, console)
 
 
 def show_plan(advice: Advice, console: Console) -> None:
@@ -105,7 +129,7 @@ def _planned(plan: Sequence[PlannedRun]) -> Table:
             continue
         lines = []
         for run in steps:
-            place = _place(run.experiment or {})
+            place = _place(run.experiment or {}, run.about)
             lines.append(
                 f"{_few(run.configuration or {})}{place}{_price(run.cost)}"
             )
@@ -117,11 +141,15 @@ def _planned(plan: Sequence[PlannedRun]) -> Table:
     return table
 
 
-def _place(fidelity: Mapping[str, float]) -> str:
+def _place(fidelity: Mapping[str, float], about: Sequence[str] = ()) -> str:
     """` at params 1.3B`; nothing where no run tells its size."""
     if list(fidelity) == [NO_SIZE]:
         return ""
-    return " at " + ", ".join(f"{n} {_count(v)}" for n, v in fidelity.items())
+    told = []
+    for name, value in fidelity.items():
+        near = "about " if name in about else ""
+        told.append(f"{name} {near}{_count(value)}")
+    return " at " + ", ".join(told)
 
 
 def _few(configuration: dict[str, Any]) -> str:
@@ -194,18 +222,40 @@ def _title(text: str) -> Text:
     return Text(f"\n{text}", style="bold")
 
 
-def _recommendation(entry: Proposal, objective: str) -> Table:
+def _recommendation(advice: Advice, entry: Proposal) -> Table:
     """The settings, a line each with what is as good, and below what they promise."""
     lines = []
-    allowed = _ranges(entry)
+    allowed = _ranges(entry, advice.categorical)
     for name, value in _settings(entry.configuration).items():
         setting = f"{name} = {value}" if value else name
         as_good = allowed.get(name)
         lines.append(f"{setting}  ({as_good})" if as_good else setting)
-    lines.append(_promise(entry, objective))
+    lines.append(_promise(entry, advice.objective["name"]))
     table = Table.grid(padding=(0, 1))
     table.add_row(Text(f" {entry.rank}"), _text("\n".join(lines)))
     return table
+
+
+def _reasons(entries: Sequence[Proposal]) -> Text:
+    """What the brackets are, and why numbers are missing."""
+    lines = []
+    if any(_ranges(entry, ()) for entry in entries):
+        lines.append(
+            "In brackets: what costs at most 1 % more compute than this proposal, its "
+            "other settings held."
+        )
+    for entry in entries[:1]:
+        for reason, fields in _by_reason(entry.missing).items():
+            lines.append(f"No {fields}: {reason}.")
+    return _text("\n".join(lines))
+
+
+def _by_reason(missing: Mapping[str, str]) -> dict[str, str]:
+    """Reason -> the fields that are null for it, in words."""
+    found: dict[str, list[str]] = {}
+    for field, reason in missing.items():
+        found.setdefault(reason, []).append(FIELDS.get(field, field))
+    return {reason: ", ".join(fields) for reason, fields in found.items()}
 
 
 def _promise(entry: Proposal, objective: str) -> str:
@@ -227,16 +277,16 @@ def _settings(configuration: dict[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _ranges(entry: Proposal) -> dict[str, str]:
+def _ranges(entry: Proposal, categories: Sequence[str]) -> dict[str, str]:
     """Knob -> what costs at most 1 % more compute."""
     if entry.acceptable is None or len(entry.acceptable) > MOST_SETTINGS:
         return {}
     told = {}
     for name, allowed in entry.acceptable.items():
         ends = [_short(v) for v in allowed]
-        is_range = len(allowed) == 2 and is_number(allowed[0])
+        is_range = name not in categories and is_number(allowed[0])
         if len(set(ends)) == 1:
-            told[name] = "no other"
+            told[name] = "no other that was tried"
         elif is_range:
             told[name] = f"{ends[0]} to {ends[1]}"
         else:
@@ -244,31 +294,73 @@ def _ranges(entry: Proposal) -> dict[str, str]:
     return told
 
 
-def _checked(checked: Checked) -> Panel:
-    settings = _settings(checked.configuration)
-    lines = [_text("\n".join(f"{n} = {v}" for n, v in settings.items()))]
+def _checked(advice: Advice) -> Panel:
+    """The plan, what it gives, and where its settings stand."""
+    checked = advice.checked
+    assert checked is not None
+    lines = [f"{n} = {v}" for n, v in _settings(checked.configuration).items()]
+    name = advice.objective["name"]
     if checked.predicted is not None:
-        lines.append(_text(f"expected {_interval(checked.predicted)}"))
+        expected = f"expected {name} {_interval(checked.predicted)}"
+        if checked.advised_predicted is not None:
+            expected += f"; of the advice {checked.advised_predicted.mean:.4g}"
+        lines.append(expected)
     if checked.loses is not None and checked.compute_equivalent is not None:
-        waste = checked.compute_equivalent - 1
-        lines.append(
-            _text(
-                f"loses {checked.loses.mean:.3g} ({checked.loses.low:.3g} to "
-                f"{checked.loses.high:.3g}) against the advice: {waste:.0%} of compute"
-            )
-        )
+        lines.append(_lost(checked))
+    for reason, fields in _by_reason(checked.missing).items():
+        lines.append(f"no {fields}: {reason}")
     if checked.p_diverge is not None:
+        lines.append(f"diverges with probability {checked.p_diverge:.1%}")
+    if checked.nearest_diverged is not None:
+        lines.append(_nearest(checked.nearest_diverged))
+    for column, optimum in checked.optimum.items():
+        lines.append(_away(column, checked.configuration[column], optimum))
+    for column, (low, high) in checked.beyond.items():
         lines.append(
-            _text(f"diverges with probability {checked.p_diverge:.1%}")
+            f"{column} = {_short(checked.configuration[column])} lies outside of what "
+            f"was tried ({_short(low)} to {_short(high)}): what is said of it is a guess"
         )
-    for knob, distance in checked.distance_to_optimum.items():
-        if distance is not None:
-            lines.append(
-                _text(f"{knob}: {distance:+.2f} steps from its optimum")
-            )
     style = VERDICTS[checked.verdict]
     title = f"Your plan is {checked.verdict}"
-    return Panel(Group(*lines), title=title, border_style=style, expand=False)
+    return Panel(
+        _text("\n".join(lines)),
+        title=title,
+        border_style=style,
+        expand=False,
+    )
+
+
+def _lost(checked: Checked) -> str:
+    """What a plan loses, as loss and as compute."""
+    lost = checked.loses
+    factor = checked.compute_equivalent
+    assert lost is not None and factor is not None
+    if factor < 1 + LEAST_WASTE:
+        return (
+            "loses nothing that can be told against the advice (90 %: "
+            f"{lost.low:.2g} to {lost.high:.2g})"
+        )
+    share = 1 / factor
+    compute = f"{share:.0%}" if share >= 0.01 else "less than 1 %"
+    return (
+        f"loses {lost.mean:.2g} ({lost.low:.2g} to {lost.high:.2g}) against the advice, "
+        f"which gives the same with {compute} of the compute"
+    )
+
+
+def _nearest(diverged: Mapping[str, Any]) -> str:
+    run = f" {diverged['run_id']}" if diverged["run_id"] else ""
+    return f"nearest run that diverged:{run} {_few(diverged['configuration'])}"
+
+
+def _away(column: str, value: float, optimum: float) -> str:
+    """Where a setting stands to its optimum."""
+    if value * optimum <= 0:
+        return f"{column}: its optimum there is {_short(optimum)}"
+    times = value / optimum
+    if abs(times - 1) < AT_OPTIMUM:
+        return f"{column} is at its optimum there"
+    return f"{column} is {times:.2g} times its optimum there, {_short(optimum)}"
 
 
 def _helpful(advice: Advice) -> dict[str, str]:
@@ -301,7 +393,8 @@ def _runs(helpful: dict[str, str]) -> Table:
 
 def _help(run: Help) -> str:
     return (
-        f"{_few(run.configuration)}{_place(run.experiment)}{_price(run.cost)}"
+        f"{_few(run.configuration)}{_place(run.experiment, run.about)}"
+        f"{_price(run.cost)}"
     )
 
 

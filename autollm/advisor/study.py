@@ -36,8 +36,10 @@ from autollm.advisor.question import (
 )
 from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
+from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
 from autollm.core.errors import SpaceError
+from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
 
@@ -91,6 +93,7 @@ class Study:
     distance: Distance
     backtests: tuple[Backtest, ...]
     policy: Any
+    ends: tuple[Ends, ...] = ()
     tried: tuple[Tried, ...] = ()
 
     @property
@@ -115,6 +118,13 @@ class Study:
             return self.names.spelling(name).column
         return self.evidence.native(name)
 
+    @cached_property
+    def categorical(self) -> tuple[str, ...]:
+        """Columns of settings that are categories: two acceptable ones are no range."""
+        kinds = ("categorical", "list")
+        knobs = [k for k in self.question.space.knobs if k.scale in kinds]
+        return tuple(self.names.spelling(k.name).column for k in knobs)
+
     def place(self, label: str) -> str:
         """An experiment's label without the source, which is the same in all."""
         return label.removeprefix(f"{self.evidence.source}/")
@@ -124,6 +134,32 @@ class Study:
         """[n_tried, d]."""
         points = [t.point for t in self.tried]
         return np.array(points).reshape(-1, len(self.question.space))
+
+    def sampled(self, points: np.ndarray) -> np.ndarray:
+        """u of points [n, d] under every draw of the policy, [n_draws, n]; of a number
+        that has two values their difference is that of the runs.
+        """
+        moved, added = compared(
+            self.ends, self.question.space, points, self.spread
+        )
+        u = self.policy.sampled(moved)
+        return with_share(u, added) if added.any() else u
+
+    @cached_property
+    def ends_by_name(self) -> dict[str, Ends]:
+        return {one.knob.name: one for one in self.ends}
+
+    def is_unseen(self, knob: str) -> bool:
+        """Whether a number has several values, and an optimum that no run shows."""
+        ends = self.ends_by_name.get(knob)
+        return ends is not None and not ends.side
+
+    def unseen_in_words(self, knob: str) -> str:
+        """What is known of a number whose optimum no run shows."""
+        ends = self.ends_by_name[knob]
+        return ends.in_words(
+            self.native(knob), lambda value: self.names.value(knob, value)
+        )
 
     @cached_property
     def spread(self) -> float:
@@ -156,6 +192,12 @@ class Study:
         """u that the policy expects of its best candidate."""
         u = self.policy.sampled(self.question.view.candidates)
         return float(np.min(self.policy.weights @ u))
+
+    @cached_property
+    def worst_seen(self) -> float:
+        """u of the worst run of any experiment: beyond it a bowl is a guess."""
+        losses = [e.loss for e in self.question.view.evidence]
+        return max(float(squash(loss).max()) for loss in losses)
 
     @property
     def sign(self) -> float:
@@ -209,7 +251,11 @@ def study(
     ladder = ladder_of(tuple(fidelity), z, question.target_z, octaves)
     laws, trends = knob_laws(response, ladder)
     outward = _outward(question, response, trends)
-    space = refined(widened(question.space, outward))
+    by_cost = [rows[i] for i in np.argsort(octaves, kind="stable")]
+    sides = dict(zip(question.space.names, outward.tolist(), strict=True))
+    unbracketed = {n: s for n, s in sides.items() if n not in trends}
+    ends = ends_of(question.space, by_cost, response, unbracketed)
+    space = refined(widened(question.space, outward), response.names)
     question = make_question(
         table,
         levels,
@@ -219,6 +265,7 @@ def study(
         pool,
         constraints,
         stopped=_stopped(levels, response),
+        ends=ends,
     )
     return Study(
         evidence,
@@ -237,6 +284,7 @@ def study(
         distance_of(z, question.target_z),
         _backtests(question, octaves) if with_backtests else (),
         ready(DECIDER, question.view),
+        ends,
     )
 
 
@@ -275,7 +323,7 @@ def _corrected(found: Study, forecast: Forecast, run: Tried) -> Forecast:
     """The forecast of the best, by what a run shows of it: its loss less what its
     configuration is expected to lose (two normals multiplied).
     """
-    u = found.policy.sampled(run.point[None])[:, 0]
+    u = found.sampled(run.point[None])[:, 0]
     mean_u = float(found.policy.weights @ u)
     sd_u = float(np.sqrt(max(found.policy.weights @ (u - mean_u) ** 2, 0.0)))
     noise = found.noise.sd or 0.1 * found.spread

@@ -8,19 +8,39 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from autollm.advisor.answer import Assumption
 from autollm.core.errors import QuestionError
-from autollm.core.values import parse_number
+from autollm.core.values import parse_value
 from autollm.gym.tables.outcome_table import Experiment
 
 RATIO = re.compile(r"(\w+?)s?(?:_per_|/)(\w+)")
 """`tokens_per_param`, `D/N`: the first coordinate is that many times the second."""
 NO_SIZE = "one"
 """The coordinate of evidence in which nothing says how large a run was, 1 everywhere."""
+COUNTED = ("tokens", "params", "steps", "epochs", "samples")
+"""Units that coordinates have."""
+MEASURED = {
+    "bytes": re.compile("byte"),
+    "s": re.compile("time|hour|second|minute|wall"),
+    "rate": re.compile("rate|throughput"),
+    "flops": re.compile("flop|compute"),
+    "share": re.compile("share|frac|percent|ratio"),
+}
+"""Units that only coordinates of such a name have."""
+LEAST = {"params": 1e3, "tokens": 1e3}
+MOST = {"params": 1e14, "tokens": 1e17}
+"""Between them lie all models and data sets there are; beyond them a letter was
+forgotten or is too many, unless the evidence lies there, too."""
+BELOW, ABOVE = 1e6, 1e9
+"""Times below and above all of the evidence at which nobody asks."""
+LARGER = 4.0
+"""Times the evidence that a target usually is, at least."""
+LETTERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 SAME = 1e-6
 """Relative difference below which a coordinate counts as constant: canonical JSON
 keeps six digits."""
@@ -52,15 +72,31 @@ def size_of(written: Any, told: str) -> float:
     Raises:
         QuestionError: no positive number.
     """
-    number = parse_number(written)
     if isinstance(written, Real) and not isinstance(written, (bool, int)):
-        number = float(written)
-    if number is None or not 0 < number < math.inf:
+        written = float(written)
+    value = parse_value(written)
+    if value is None or not 0 < value.number < math.inf:
         raise QuestionError(
             f"--target: {told!r} is no coordinate. Expected NAME=NUMBER, such as "
             "params=7e9,tokens=140B."
         )
-    return float(number)
+    name = told.partition("=")[0].lower()
+    if not _counts(name, value.unit):
+        raise QuestionError(
+            f"--target: {told!r} is in another unit ({value.unit}). Fix: a plain number, "
+            "or K, M, B, T behind it: params=7B."
+        )
+    return float(value.number)
+
+
+def _counts(name: str, unit: str) -> bool:
+    """Whether a coordinate of that name can have the unit; a name that speaks of none
+    can have those that are counted.
+    """
+    if unit in MEASURED:
+        return MEASURED[unit].search(name) is not None
+    named = [known for known in COUNTED if known.rstrip("s") in name]
+    return not unit or unit in (named or COUNTED)
 
 
 def resolve_target(
@@ -113,13 +149,60 @@ def resolve_target(
         Assumption("target", f"{columns.get(n, n)} = {v:g}", "said")
         for n, v in given.items()
     ]
+    for name, value in given.items():
+        _check_plausible(name, value, experiments, columns)
+    lacking = [n for n in names if n not in given and _varies(n, experiments)]
+    if lacking:
+        raise _lacks(lacking, said, experiments, columns)
     target = {}
     for name in names:
         if name not in given:
-            given[name], assumption = _constant(name, experiments, columns)
-            assumptions.append(assumption)
+            given[name] = experiments[0].fidelity[name]
+            shown = columns.get(name, name)
+            text = f"{shown} = {given[name]:g}, as in every run"
+            assumptions.append(Assumption("target-constant", text, "guessed"))
         target[name] = given[name]
     return target, assumptions
+
+
+def _check_plausible(
+    name: str,
+    value: float,
+    experiments: Sequence[Experiment],
+    columns: Mapping[str, str],
+) -> None:
+    """A number far from all runs is one of which a letter was forgotten.
+
+    Raises:
+        QuestionError: no run is of such a size.
+    """
+    low, high = _range(name, experiments)
+    word = next((w for w in LEAST if w in name), "")
+    least = low / BELOW
+    most = high * ABOVE
+    if word:
+        least = max(least, min(LEAST[word], low))
+        most = min(most, max(MOST[word], high))
+    if least <= value <= most:
+        return
+    shown = columns.get(name, name)
+    meant = f"{shown}={_meant(value, high)}"
+    raise QuestionError(
+        f"--target {shown}={value:g} is no size of a run like yours, which have "
+        f"{low:g} to {high:g}. Did you mean {meant}? Fix: --target "
+        f"{shlex.quote(f'...,{meant}')}."
+    )
+
+
+def _meant(value: float, near: float) -> str:
+    """The number with the letter that brings it nearest to the evidence."""
+    options = {}
+    for letter, factor in LETTERS.items():
+        options[f"{value:g}{letter}"] = value * factor
+        options[f"{value / factor:g}"] = value / factor
+    return min(
+        options, key=lambda text: abs(math.log(options[text] / near / LARGER))
+    )
 
 
 def _split(
@@ -170,15 +253,36 @@ def _coordinate(word: str, spelled: Mapping[str, str]) -> str:
     return spelled.get(word.lower()) or spelled.get(f"{word.lower()}s") or ""
 
 
-def _constant(
-    name: str, experiments: list[Experiment], columns: Mapping[str, str]
-) -> tuple[float, Assumption]:
+def _range(
+    name: str, experiments: Sequence[Experiment]
+) -> tuple[float, float]:
     values = [e.fidelity[name] for e in experiments]
-    shown = columns.get(name, name)
-    if max(values) - min(values) > SAME * max(values):
-        raise QuestionError(
-            f"--target lacks {shown}, which varies in the evidence ({min(values):g} to "
-            f"{max(values):g}). Fix: --target ...,{shown}=VALUE."
-        )
-    text = f"{shown} = {values[0]:g}, as in every run"
-    return values[0], Assumption("target-constant", text, "guessed")
+    return min(values), max(values)
+
+
+def _varies(name: str, experiments: Sequence[Experiment]) -> bool:
+    low, high = _range(name, experiments)
+    return high - low > SAME * high
+
+
+def _lacks(
+    names: Sequence[str],
+    said: Mapping[str, float],
+    experiments: Sequence[Experiment],
+    columns: Mapping[str, str],
+) -> QuestionError:
+    """All coordinates that vary and were not said. A name that a list of NAME=NUMBER
+    cannot hold is told as the canonical one.
+    """
+    told = []
+    words = [f"{name}={value:g}" for name, value in said.items()]
+    for name in names:
+        column = columns.get(name, name)
+        low, high = _range(name, experiments)
+        told.append(f"{column} ({low:g} to {high:g})")
+        words.append(f"{name if set(column) & set(',=') else column}=NUMBER")
+    verb = "varies" if len(told) == 1 else "vary"
+    return QuestionError(
+        f"--target lacks {' and '.join(told)}, which {verb} in the evidence. Fix: "
+        f"--target {shlex.quote(','.join(words))}."
+    )

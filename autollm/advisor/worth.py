@@ -56,10 +56,10 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
     excess_sd = 0.0
     error = study.regret_error
     if error is not None:
-        above = max(float(weights @ u) - study.lowest_expected, 0.0)
-        regret = error.regret(above)
+        above = float(weights @ u) - study.lowest_expected
+        regret = error.regret(max(above, 0.0))
         # a regret ends at 1; what a hopeless run gives does not
-        excess = study.spread * unsquashed(max(regret.mean, above))
+        excess = study.spread * unsquashed(error.miss + above)
         excess_sd = study.spread * error.sd
     law = study.loss_law
     if law is None:
@@ -83,18 +83,24 @@ def no_regret(study: Study) -> str:
 
 def loses(study: Study, u: np.ndarray, best: np.ndarray) -> Interval:
     """What a configuration loses against another one, loss units, from the draws of both
-    [n_samples]. Their errors go together as far as their draws do: equal ones lose
-    nothing for certain.
+    [n_samples]: the difference of what `worth` expects of them. Their errors go
+    together as far as their draws do: equal ones lose nothing for certain.
     """
     weights = study.policy.weights
-    gap = float(weights @ (u - best))
-    error = study.regret_error
+    there = float(weights @ best) - study.lowest_expected
+    here = there + float(weights @ (u - best))
     half = 0.0
+    error = study.regret_error
     if error is not None:
         apart = math.sqrt(2 * (1 - _correlation(u, best, weights)))
         half = error.half_width * apart
-    bounds = study.spread * (gap - half), study.spread * (gap + half)
-    return Interval(study.spread * gap, *bounds, LEVEL)
+        there += error.miss
+        here += error.miss
+    told = []
+    for at in (here, here - half, here + half):
+        lost = unsquashed(at) - unsquashed(there)
+        told.append(study.spread * lost)
+    return Interval(*told, LEVEL)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
@@ -145,7 +151,7 @@ def acceptable(
     to the expected u, the other knobs held; categories for those that have no order.
     """
     found: dict[str, list] = {}
-    base = float(study.policy.weights @ study.policy.sampled(point[None])[:, 0])
+    base = float(_expected(study, point[None])[0])
     for knob, where in study.question.space.slices.items():
         entry = study.question.space.knobs[
             study.question.space.names.index(knob)
@@ -166,7 +172,7 @@ def acceptable(
 
 
 def _expected(study: Study, points: np.ndarray) -> np.ndarray:
-    return study.policy.weights @ study.policy.sampled(points)
+    return study.policy.weights @ study.sampled(points)
 
 
 def _allowed(study: Study, points: np.ndarray, most: float) -> np.ndarray:
@@ -180,11 +186,14 @@ def _range(
 ) -> list:
     low, high = knob.window[:, 0]
     at = np.unique(np.append(np.linspace(low, high, N_STEPS), point[j]))
-    if knob.scale in ("integer", "ordinal"):
+    ends = study.ends_by_name.get(knob.name)
+    if study.is_unseen(knob.name) or knob.scale in ("integer", "ordinal"):
         at = np.unique(np.append(knob.grid, point[j]))
     points = np.tile(point, (len(at), 1))
     points[:, j] = at
     allowed = _allowed(study, points, most)
+    if ends is not None and ends.is_better:
+        allowed &= ends.holds(at)
     here = int(np.argmin(np.abs(at - point[j])))
     first = here
     last = here

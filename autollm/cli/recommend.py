@@ -142,7 +142,14 @@ def check(
     _, advice = Ending(as_json)(
         lambda question: explored(question, 1, plan, home), asked
     )
-    _print(advice, as_json)
+    if as_json:
+        print(json.dumps(advice.to_json()))
+        return
+    from rich.console import Console
+
+    from autollm.advisor.screen import show_check
+
+    show_check(advice, Console())
 
 
 def plan(

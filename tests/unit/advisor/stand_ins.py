@@ -71,14 +71,20 @@ def study_of(
         "regret_error": RegretError(1e-9, 1e-9, 5.0, 0),
         "lowest_expected": 0.0,
         "has_choice": True,
+        "worst_seen": np.inf,
+        "ends": (),
+        "ends_by_name": {},
+        "is_unseen": lambda knob: False,
     }
 
     def all_kept(points: np.ndarray) -> np.ndarray:
         return np.ones(len(points), dtype=bool)
 
+    policy = KnownPolicy(formula, shifts)
     return SimpleNamespace(
+        sampled=policy.sampled,
         question=SimpleNamespace(space=space, keeps=keeps or all_kept),
-        policy=KnownPolicy(formula, shifts),
+        policy=policy,
         names=names_of(space, columns or {}, runs),
         spread=spread,
         loss_law=law,

@@ -49,7 +49,9 @@ def study(knobs=(RATE,), often=0.0, law=None, **more):
     found.question.view = SimpleNamespace(candidates=space.grid)
     found.response = SimpleNamespace(names=("lr",), columns=(0,))
     found.optimum = np.array([-8.0])
-    found.evidence = SimpleNamespace(experiment_runs={})
+    declared = SimpleNamespace(experiments=[SimpleNamespace(space=space)])
+    found.evidence = SimpleNamespace(experiment_runs={}, table=declared)
+    found.native = lambda name: name
     return found
 
 
@@ -68,7 +70,7 @@ def test_check_configuration__so_many_octaves_off__loses_by_the_formula(
     given = {"lr": 2.0 ** (-8 + octaves)}
     found = check_configuration(study(), given)
     u = 0.25 * octaves**2
-    lost = 0.4 * u
+    lost = 0.4 * (u if u <= 1 else np.exp(u - 1))
     assert found.loses.mean == pytest.approx(lost, rel=1e-6)
     assert found.expected_regret.mean == pytest.approx(min(u, 1.0), rel=1e-6)
     assert found.distance_to_optimum["lr"] == pytest.approx(octaves, abs=1e-6)
@@ -192,3 +194,27 @@ def test_check_configuration__diverged_place_without_its_run__still_told():
     near = found.nearest_diverged
     assert near["run_id"] is None and near["file"] is None
     assert near["configuration"] == {"lr": 0.0625}
+
+
+def test_check_configuration__worse_than_any_run__no_number_and_the_reason():
+    found = check_configuration(study(worst_seen=3.0), {"lr": 2.0**-4})
+    assert found.predicted is None and found.loses is None
+    assert found.compute_equivalent is None
+    for name in ("predicted", "loses", "compute_equivalent"):
+        assert "it loses more than 3" in found.missing[name]  # .4 e^2
+    nearer = check_configuration(study(worst_seen=3.0), {"lr": 2.0**-6})
+    assert nearer.loses.mean == pytest.approx(0.4)
+
+
+def test_check_configuration__plan_and_advice__three_numbers_are_one():
+    found = check_configuration(study(), {"lr": 2.0**-6})
+    gap = found.predicted.mean - found.advised_predicted.mean
+    assert found.loses.mean == pytest.approx(gap)
+    assert found.advised == {"lr": 0.003906}
+    assert found.optimum == {"lr": 0.003906}
+
+
+def test_check_configuration__value_beyond_what_was_tried__says_the_ends():
+    found = check_configuration(study(), {"lr": 2.0**-13})
+    assert found.beyond == {"lr": [pytest.approx(2.0**-12, rel=1e-3), 0.0625]}
+    assert check_configuration(study(), {"lr": 2.0**-8}).beyond == {}

@@ -71,11 +71,11 @@ def test_resolve_target__whole_number_beyond_any_size__is_refused():
 
 def test_resolve_target__numbers_of_numpy__are_plain_in_the_answer():
     found, assumptions = resolve_target(
-        {"params": np.float32(7e9), "tokens": np.int64(2)},
+        {"params": np.float32(7e9), "tokens": np.int64(2e9)},
         experiments_of(*LEVELS),
         {},
     )
-    assert found["tokens"] == 2.0
+    assert found["tokens"] == 2e9
     assert type(found["params"]) is float and type(found["tokens"]) is float
     assert {a.origin for a in assumptions} == {"said"}
 

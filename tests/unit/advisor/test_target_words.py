@@ -146,9 +146,64 @@ def test_resolve_target__varying_coordinate_left_out__says_range_and_remedy():
     with pytest.raises(QuestionError) as refused:
         resolve("params=7B")
     said = str(refused.value)
-    assert "lacks train.tokens, which varies" in said
-    assert "(2e+09 to 8e+09)" in said
-    assert "Fix: --target ...,train.tokens=VALUE." in said
+    assert "lacks train.tokens (2e+09 to 8e+09), which varies" in said
+    assert "Fix: --target params=7e+09,train.tokens=NUMBER." in said
+
+
+def test_resolve_target__several_left_out__are_named_at_once_and_quoted():
+    names = {"params": "Model Size", "tokens": "a,b"}
+    with pytest.raises(QuestionError) as refused:
+        resolve("", columns=names)
+    said = str(refused.value)
+    assert "lacks Model Size (1e+08 to 2e+08) and a,b" in said
+    assert "Fix: --target 'Model Size=NUMBER,tokens=NUMBER'." in said
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("params=0.5,tokens=2e9", "N=0.5B"),
+        ("params=350,tokens=2e9", "N=350M"),
+        ("params=7e18,tokens=2e9", "N=7e+09"),
+        ("params=1e8,tokens=20", "train.tokens=20B"),
+        ("N=0.0001,tokens=2e9", "N=0.0001T"),
+    ],
+)
+def test_resolve_target__letter_forgotten__asks_what_was_meant(text, meant):
+    with pytest.raises(QuestionError) as refused:
+        resolve(text)
+    assert f"Did you mean {meant}?" in str(refused.value)
+
+
+def test_resolve_target__evidence_in_billions__small_numbers_are_meant():
+    billions = (experiment(params=0.1), experiment(params=0.4))
+    target, _ = resolve("params=7", billions)
+    assert target == {"params": 7.0}
+    with pytest.raises(QuestionError, match="Did you mean N=7?"):
+        resolve("params=7e12", billions)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("params=1Bn", 1e9),
+        ("params=7b params", 7e9),
+        ("tokens=140B tokens", 1.4e11),
+        ("data_fraction=50%", 0.5),
+        ("train_hours=2h", 7200.0),
+    ],
+)
+def test_parse_target__unit_of_the_coordinate__is_read(text, number):
+    assert list(parse_target(text).values()) == [number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["params=7BB", "params=7b tokens", "params=1h", "tokens=50%", "N=3it/s"],
+)
+def test_parse_target__unit_of_something_else__is_refused(text):
+    with pytest.raises(QuestionError, match="in another unit"):
+        parse_target(text)
 
 
 def test_resolve_target__nothing_said_and_nothing_varies__is_the_evidence_s():

@@ -81,10 +81,20 @@ def test_loses__the_advice_itself__loses_nothing_for_certain():
 
 def test_loses__draws_that_go_together__are_surer_than_those_that_do_not():
     best = np.array([0.0, 0.1, 0.2, 0.3])
-    together = loses(study_of(), best + 0.5, best)
-    apart = loses(study_of(), np.array([0.5, 0.8, 0.8, 0.5]), best)
-    assert together.mean == pytest.approx(0.4 * 0.5)
+    together = loses(study_of(), best + 0.2, best)
+    apart = loses(study_of(), np.array([0.2, 0.5, 0.5, 0.2]), best)
+    assert together.mean == pytest.approx(0.4 * 0.2)
     assert together.high == pytest.approx(together.mean)
-    assert apart.mean == pytest.approx(0.4 * 0.5)
+    assert apart.mean == pytest.approx(0.4 * 0.2)
     half = 0.4 * ERROR.half_width * np.sqrt(2)
     assert apart.high - apart.mean == pytest.approx(half)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.2, 0.9, 2.5])
+def test_loses__any_plan__is_the_difference_of_what_is_expected(off):
+    best = np.array([0.3, 0.4, 0.5, 0.4])
+    lost = loses(study_of(), best + off, best)
+    plan = worth(study_of(), best + off, EVEN).predicted.mean
+    advised = worth(study_of(), best, EVEN).predicted.mean
+    assert lost.mean == pytest.approx(plan - advised)
+    assert lost.low <= lost.mean <= lost.high
