@@ -185,7 +185,7 @@ class Advice:
         checked = self.checked.configuration if self.checked else None
         asked += [len(self.recommendations), checked, self.history]
         for assumption in self.assumptions:
-            if assumption.code == "constraint":
+            if assumption.code in ("constraint", "plan-budget"):
                 asked.append(assumption.text)
         return content_hash(repr(asked))
 

@@ -8,6 +8,7 @@ because of what.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,18 @@ from autollm.advisor.question import further_level
 from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.advisor.target import NO_SIZE
+from autollm.advisor.tried import Ends
 
 LOOSE_SPLIT = 4.0
 """High over low of the best size, from which the split is told in part only."""
 QUESTIONS = {"rate": "learning rate", "size": "batch size"}
+NAMES = {
+    "rate": re.compile(r"(^|[^a-z])(lr|learning[^a-z]?rate|eta)($|[^a-z])"),
+    "size": re.compile(r"batch|(^|[^a-z])[mg]?bs($|[^a-z])"),
+}
 NO_OPTIMUM_SEEN = "settings without an order, of which the best is chosen"
+SAME_PLACE = 1e-6
+"""Natural units: canonical values keep nine digits."""
 MOST_LAWS = 4
 """Told in one row of the table."""
 LEAST_LEVELS = 3
@@ -60,11 +68,10 @@ def _varied(study: Study) -> list[Any]:
 
 
 def _is(knob: Any, role: str) -> bool:
-    """Whether a knob is the learning rate, or the batch: by role, and by its name where
-    several knobs have the role.
+    """Whether a number is the learning rate, or the batch, by its name: mappings gave
+    the role to others, too.
     """
-    word = {"rate": ("lr", "learning", "rate"), "size": ("batch", "bs")}[role]
-    return any(w in knob.name.lower() for w in word) and knob.role in ("", role)
+    return NAMES[role].search(knob.name.lower()) is not None
 
 
 def _other_rows(study: Study) -> list[Answerable]:
@@ -290,23 +297,35 @@ def _another_level(study: Study) -> list[Help]:
 
 def _more_values(study: Study, names: list[str]) -> list[Help]:
     """A run at the cheapest level with one more value of the first number of unseen
-    optimum: beyond the better of two values where a run can have that, else between.
+    optimum.
     """
     unseen = [n for n in names if study.is_unseen(n)]
     if not unseen:
         return []
     ends = study.ends_by_name[unseen[0]]
-    low, high = ends.knob.levels[0], ends.knob.levels[-1]
-    side = -1 if ends.value == low else 1
+    at = study.question.space.slices[unseen[0]].start
+    point = _at_optimum(study, 0)
+    places = [ends.knob.encode(value) for value in _untried(ends)]
+    tried = study.rows[0].points[:, at]
+    new = [p for p in places if np.abs(tried - p).min() > SAME_PLACE]
+    if not new:
+        return []
+    # of two as near, the larger one
+    point[at] = min(new, key=lambda place: (abs(place - point[at]), -place))
+    return [_help(study, point, 0)]
+
+
+def _untried(ends: Ends) -> list[float]:
+    """Values that one more run of a number could have: those of other experiments; of two
+    values one beyond the proposed one where a run can have that, else between.
+    """
+    if ends.value is None:
+        return list(ends.tried)
+    side = -1 if ends.value == ends.tried[0] else 1
     value = further_level(ends.knob, side)
     if value is None:
-        middle = ends.knob.window.mean()
-        value = ends.knob.decode(float(middle))
-    if value in (low, high):
-        return []
-    point = _at_optimum(study, 0)
-    point[study.question.space.slices[unseen[0]]] = ends.knob.encode(value)
-    return [_help(study, point, 0)]
+        value = ends.knob.decode(float(ends.knob.window.mean()))
+    return [value]
 
 
 def _beyond_edges(study: Study, names: list[str] | None = None) -> list[Help]:

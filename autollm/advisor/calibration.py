@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from autollm.advisor.answer import Advice, Checked, Interval, Proposal
-from autollm.advisor.ledger import STOPPED, Entry, ReportedRun, entries
+from autollm.advisor.ledger import STOPPED, Entry, entries, scored
 
 Answer = TypeVar("Answer", Proposal, Checked)
 LEVEL = 0.9
@@ -47,25 +47,11 @@ def record(saved: Iterable[Entry]) -> Record:
     n_censored = 0
     for entry in saved:
         n_censored += sum(1 for run in entry.told if run.status in STOPPED)
-        for run, bounds in _scored(entry):
+        for run, bounds in scored(entry):
             shown = half_widths(run.outcome, bounds)
             n_inside += shown <= 1
             misses.append(shown * _factor_of(entry))
     return Record(len(misses), n_inside, n_censored, _quantile(misses))
-
-
-def _scored(entry: Entry) -> list[tuple[ReportedRun, dict[str, float]]]:
-    """The first finished run of each recommendation, with its interval."""
-    predicted = {}
-    for proposal in entry.answer["recommendations"]:
-        predicted[proposal["rank"]] = proposal["predicted"]
-    found = {}
-    for run in entry.told:
-        known = run.status == "finished" and run.outcome is not None
-        bounds = predicted.get(run.rank)
-        if known and bounds and run.rank not in found:
-            found[run.rank] = run, bounds
-    return list(found.values())
 
 
 def half_widths(outcome: float, bounds: dict[str, float]) -> float:

@@ -24,7 +24,6 @@ from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED, choose
 from autollm.advisor.doubts import doubts
-from autollm.advisor.evidence import Said
 from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
 from autollm.advisor.parametrization import should_stay
@@ -69,7 +68,7 @@ def compose(
             "unit": "",
         },
         _target(found),
-        (*assumptions, *_assumptions(found, options.said)),
+        (*assumptions, *_assumptions(found, options)),
         _constants(found),
         can_answer(found),
         _proposals(found, options.trials),
@@ -119,8 +118,9 @@ def _target(found: Study) -> Target:
     )
 
 
-def _assumptions(found: Study, said: Said) -> list[Assumption]:
+def _assumptions(found: Study, options: Options) -> list[Assumption]:
     evidence = found.evidence
+    said = options.said
     view = found.question.view
     name = f"{evidence.native(view.objective)}, {view.direction} is better"
     knobs = ", ".join(found.native(k) for k in found.question.space.names)
@@ -136,6 +136,9 @@ def _assumptions(found: Study, said: Said) -> list[Assumption]:
     if found.question.constraints is not None:
         for expression in found.question.constraints.expressions:
             made.append(Assumption("constraint", expression.text, "said"))
+    if options.plan_budget:
+        text = f"cheap runs may cost {options.plan_budget}"
+        made.append(Assumption("plan-budget", text, "said"))
     return made + [
         Assumption(code, text, "guessed") for code, text in evidence.notes
     ]

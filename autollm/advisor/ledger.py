@@ -12,7 +12,7 @@ saving the same advice again changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -34,6 +34,8 @@ from autollm.core.locks import hold
 from autollm.core.sealed import read_sealed, write_sealed
 
 STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
+ENDED = ("finished", "diverged", "failed")
+"""Statuses that a run keeps."""
 STOPPED = ("killed", "pruned", "running")
 """Statuses of runs whose outcome at full length nobody knows: censored."""
 SCHEMA = "autollm.ledger/1"
@@ -65,6 +67,18 @@ class ReportedRun:
                 f"the outcome {self.outcome} is no finite number. Fix: leave it out, "
                 "with status diverged."
             )
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What makes it this run: its name, or without one its settings."""
+        if self.run:
+            return (self.run,)
+        shown = [(key, _shown(v)) for key, v in self.configuration.items()]
+        return tuple(sorted(shown, key=repr))
+
+    def __str__(self) -> str:
+        outcome = "" if self.outcome is None else f" with {self.outcome:.5g}"
+        return f"{self.status}{outcome}"
 
 
 @dataclass(frozen=True)
@@ -127,19 +141,85 @@ def advice_ids(home: str) -> list[str]:
     return sorted(n for n in names if exists(join(root, n, "advice.json")))
 
 
-def tell(home: str, advice_id: str, told: ReportedRun) -> Entry:
-    """Note what a run at the target gave; returns the entry with it.
+def tell(
+    home: str, advice_id: str, told: ReportedRun
+) -> tuple[Entry, ReportedRun | None]:
+    """Note what a run at the target gave. Returns the entry with it, and what had been
+    told of the same run before, which it replaces.
 
     Raises:
-        UnknownNameError: no such advice.
+        UnknownNameError: no such advice. QuestionError: it contradicts what was told.
     """
+
+    def change(entry: Entry) -> tuple[list[ReportedRun], ReportedRun | None]:
+        before = _same_run(entry, told)
+        if before is not None:
+            _check_goes_on(entry, before, told)
+        kept = [run for run in entry.told if run is not before]
+        return [*kept, told], before
+
+    return _changed(home, advice_id, change)
+
+
+def forget(home: str, advice_id: str, run: ReportedRun) -> Entry:
+    """Take back what was told of a run.
+
+    Raises:
+        UnknownNameError: no such advice. QuestionError: nothing was told of it.
+    """
+
+    def change(entry: Entry) -> tuple[list[ReportedRun], ReportedRun | None]:
+        before = _same_run(entry, run)
+        if before is None:
+            raise QuestionError(
+                f"nothing was told of that run. Told: autollm advice show "
+                f"{entry.advice_id}."
+            )
+        return [told for told in entry.told if told is not before], before
+
+    return _changed(home, advice_id, change)[0]
+
+
+Change = Callable[[Entry], tuple[list[ReportedRun], ReportedRun | None]]
+
+
+def _changed(
+    home: str, advice_id: str, change: Change
+) -> tuple[Entry, ReportedRun | None]:
     folder = _folder(home, load(home, advice_id).advice_id)
     with _alone(folder):
         entry = load(home, advice_id)
-        listed = [asdict(t) for t in (*entry.told, told)]
+        listed, before = change(entry)
         url = join(folder, "told.json")
-        write_sealed(url, {"schema": SCHEMA, "told": listed})
-    return load(home, entry.advice_id)
+        plain = [asdict(run) for run in listed]
+        write_sealed(url, {"schema": SCHEMA, "told": plain})
+    return load(home, entry.advice_id), before
+
+
+def _same_run(entry: Entry, told: ReportedRun) -> ReportedRun | None:
+    for run in entry.told:
+        if run.identity == told.identity:
+            return run
+    return None
+
+
+def _check_goes_on(
+    entry: Entry, before: ReportedRun, told: ReportedRun
+) -> None:
+    """A run that ended stays ended, as it did; its number may be corrected.
+
+    Raises:
+        QuestionError: it does not.
+    """
+    ended = before.status in ENDED and told.status != before.status
+    if ended or not _same(before.configuration, told.configuration):
+        was = f"as {before}" if ended else f"with {before.configuration}"
+        now = f"{told}" if ended else f"{told.configuration}"
+        raise QuestionError(
+            f"that run was told {was}, and now is {now}: one of them is wrong. Fix: "
+            f"autollm tell {entry.advice_id} --run ... --forget takes back what was "
+            "told; or --name NAME, if this is another run."
+        )
 
 
 @contextmanager
@@ -194,9 +274,9 @@ def followed(entry: Entry, configuration: Mapping[str, Any]) -> int:
 
 
 def score(entry: Entry) -> dict[str, Any]:
-    """What came of an advice: runs told of, the best outcome, and how many finished
-    runs of followed recommendations lay within their interval. Stopped runs are
-    censored: they are counted and not scored.
+    """What came of an advice: runs told of, the best outcome, and how many of the
+    recommendations that were followed gave what lies within their interval. Stopped
+    runs are censored: they are counted and not scored.
     """
     direction = entry.answer["objective"]["direction"]
     finished = [
@@ -207,15 +287,8 @@ def score(entry: Entry) -> dict[str, Any]:
     outcomes = [t.outcome for t in finished]
     better = min if direction == "min" else max
     best = better(outcomes) if outcomes else None
-    predicted = {
-        p["rank"]: p["predicted"] for p in entry.answer["recommendations"]
-    }
-    scored = [t for t in finished if predicted.get(t.rank)]
-    inside = [
-        t
-        for t in scored
-        if predicted[t.rank]["low"] <= t.outcome <= predicted[t.rank]["high"]
-    ]
+    known = scored(entry)
+    inside = [t for t, at in known if at["low"] <= t.outcome <= at["high"]]
     statuses = [told.status for told in entry.told]
     return {
         "n_told": len(statuses),
@@ -223,9 +296,25 @@ def score(entry: Entry) -> dict[str, Any]:
         "n_diverged": statuses.count("diverged"),
         "n_censored": sum(map(statuses.count, STATUSES[3:])),
         "best_outcome": best,
-        "n_scored": len(scored),
+        "n_scored": len(known),
         "n_inside": len(inside),
     }
+
+
+def scored(entry: Entry) -> list[tuple[ReportedRun, dict[str, float]]]:
+    """The first finished run of each recommendation, with the interval that was given
+    for it: repeats of it are no further proof.
+    """
+    predicted = {}
+    for proposal in entry.answer["recommendations"]:
+        predicted[proposal["rank"]] = proposal["predicted"]
+    found = {}
+    for run in entry.told:
+        known = run.status == "finished" and run.outcome is not None
+        bounds = predicted.get(run.rank)
+        if known and bounds and run.rank not in found:
+            found[run.rank] = run, bounds
+    return list(found.values())
 
 
 def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -246,7 +335,9 @@ def _told(folder: str) -> tuple[ReportedRun, ...]:
         return ()
     raw = read_sealed(url, SetupError, REMEDY)
     try:
-        return tuple(ReportedRun(**entry) for entry in raw["told"])
+        runs = [ReportedRun(**entry) for entry in raw["told"]]
+        last = {run.identity: run for run in runs}  # older homes repeat a run
+        return tuple(last.values())
     except (KeyError, TypeError, QuestionError) as error:
         raise SetupError(
             f"{url} holds no runs: {error}. Fix: {REMEDY}"

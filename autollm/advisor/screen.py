@@ -131,7 +131,7 @@ def _planned(plan: Sequence[PlannedRun]) -> Table:
         for run in steps:
             place = _place(run.experiment or {}, run.about)
             lines.append(
-                f"{_few(run.configuration or {})}{place}{_price(run.cost)}"
+                f"{settings(run.configuration or {})}{place}{_price(run.cost)}"
             )
         lines.append(
             f"regret {first.expected_regret_before:.3f} to "
@@ -148,11 +148,11 @@ def _place(fidelity: Mapping[str, float], about: Sequence[str] = ()) -> str:
     told = []
     for name, value in fidelity.items():
         near = "about " if name in about else ""
-        told.append(f"{name} {near}{_count(value)}")
+        told.append(f"{name} {near}{count(value)}")
     return " at " + ", ".join(told)
 
 
-def _few(configuration: dict[str, Any]) -> str:
+def settings(configuration: dict[str, Any]) -> str:
     """Settings in a line."""
     kept = _heaviest(configuration)
     told = ", ".join(f"{n} = {_short(v)}" for n, v in kept.items())
@@ -191,7 +191,7 @@ def _opinion(opinion: dict[str, Any]) -> Text:
 def _heading(advice: Advice) -> Group:
     target = advice.target
     coordinates = ", ".join(
-        f"{n} {_count(v)}" for n, v in target.fidelity.items()
+        f"{n} {count(v)}" for n, v in target.fidelity.items()
     )
     if list(target.fidelity) == [NO_SIZE]:
         coordinates = "the size of your runs, which they do not tell"
@@ -350,7 +350,9 @@ def _lost(checked: Checked) -> str:
 
 def _nearest(diverged: Mapping[str, Any]) -> str:
     run = f" {diverged['run_id']}" if diverged["run_id"] else ""
-    return f"nearest run that diverged:{run} {_few(diverged['configuration'])}"
+    return (
+        f"nearest run that diverged:{run} {settings(diverged['configuration'])}"
+    )
 
 
 def _away(column: str, value: float, optimum: float) -> str:
@@ -393,7 +395,7 @@ def _runs(helpful: dict[str, str]) -> Table:
 
 def _help(run: Help) -> str:
     return (
-        f"{_few(run.configuration)}{_place(run.experiment, run.about)}"
+        f"{settings(run.configuration)}{_place(run.experiment, run.about)}"
         f"{_price(run.cost)}"
     )
 
@@ -418,7 +420,7 @@ def _split(advice: Advice) -> Text:
     allocation = dict(advice.allocation or {})
     flat = allocation.pop("flat_within")
     told = [
-        f"{n} {_count(v.mean)} ({_count(v.low)} to {_count(v.high)})"
+        f"{n} {count(v.mean)} ({count(v.low)} to {count(v.high)})"
         for n, v in allocation.items()
     ]
     return _text(
@@ -450,7 +452,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
     """A size as people write it: 7B, 62.5M, 250000, 0.25."""
     for factor, letter in COUNTS:
         if abs(value) >= factor:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from autollm.advisor.parametrization import DATA
 from autollm.advisor.study import Study
 
-NEAR = 2.0
-"""Factor within which a size of the evidence stands for another: half of the lever that
-a run off the line of the levels has (cheap_runs.AWAY)."""
+NEAR = 1.5
+"""Factor within which a size of the evidence stands for another: well below the factor
+of two between sizes of a common ladder."""
 
 
 def is_data(coordinate: str) -> bool:

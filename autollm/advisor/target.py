@@ -253,9 +253,7 @@ def _coordinate(word: str, spelled: Mapping[str, str]) -> str:
     return spelled.get(word.lower()) or spelled.get(f"{word.lower()}s") or ""
 
 
-def _range(
-    name: str, experiments: Sequence[Experiment]
-) -> tuple[float, float]:
+def _range(name: str, experiments: Sequence[Experiment]) -> tuple[float, float]:
     values = [e.fidelity[name] for e in experiments]
     return min(values), max(values)
 

@@ -77,16 +77,12 @@ class Ends:
     def in_words(self, column: str, shown: Callable[[Any], Any]) -> str:
         """What is known of an unseen optimum. `shown`: a value as the user writes it."""
         if self.value is None:
-            return (
-                f"no experiment tried three values of {column}: its optimum is unseen"
-            )
+            return f"no experiment tried three values of {column}: its optimum is unseen"
         low, high = map(shown, self.tried)
         text = f"{column} was tried at {low} and {high} alone, which show no optimum: "
         value = shown(self.value)
         if self.is_better:
-            return (
-                f"{text}{value} was better, by {self.gap:.2g} over {self.n} experiments"
-            )
+            return f"{text}{value} was better, by {self.gap:.2g} over {self.n} experiments"
         return (
             f"{text}they are not told apart, and the best run of the most expensive "
             f"experiment had {value}"
@@ -138,7 +134,9 @@ def compared(
             continue
         where = space.slices[one.knob.name]
         for other in one.others:
-            same = np.abs(points[:, where.start] - one.knob.encode(other)) < 1e-6
+            same = (
+                np.abs(points[:, where.start] - one.knob.encode(other)) < 1e-6
+            )
             moved[same, where] = one.low
             if one.is_better and one.gap is not None:
                 added[same] += one.gap / spread
@@ -220,9 +218,7 @@ def _bent(others: np.ndarray) -> np.ndarray:
     return np.column_stack([np.ones(len(off)), off, off**2])
 
 
-def _slope(
-    x: np.ndarray, loss: np.ndarray, rest: np.ndarray
-) -> Effect | None:
+def _slope(x: np.ndarray, loss: np.ndarray, rest: np.ndarray) -> Effect | None:
     """Least squares of loss [n] on x [n] and a design of the rest [n, p]."""
     left = _residual(rest, x)
     size = float(left @ left)

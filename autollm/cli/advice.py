@@ -40,6 +40,7 @@ def list_advice(home: Home = None, as_json: Json = False) -> None:
 def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
     """One saved advice as it was given, and the runs that were told of since."""
     from autollm.advisor import ledger
+    from autollm.advisor.screen import settings
     from autollm.core.places import resolve
 
     home_url = resolve(home).home
@@ -54,9 +55,10 @@ def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
         return
     print(_line(ledger.summary(entry)))
     for proposal in entry.answer["recommendations"]:
-        print(f"  {proposal['rank']}. {proposal['configuration']}")
+        print(f"  {proposal['rank']}. {settings(proposal['configuration'])}")
     for run in entry.told:
-        print(f"  told: {run.configuration} gave {run.outcome} ({run.status})")
+        name = f"{run.run}: " if run.run else ""
+        print(f"  told: {name}{settings(run.configuration)}: {run}")
     page = ledger.page_url(home_url, entry.advice_id)
     if page:
         print(f"  page: {page}")
@@ -69,9 +71,10 @@ def tell(
         typer.Option(
             "--run",
             help="What was run: your settings and the outcome, lr=0.001,bs=512,"
-            "val_loss=1.95, or a YAML or JSON file of them.",
+            "val_loss=1.95, or a YAML or JSON file of them. The same run told again "
+            "replaces what was told.",
         ),
-    ],
+    ] = "",
     status: Annotated[
         str,
         typer.Option(
@@ -79,8 +82,16 @@ def tell(
         ),
     ] = "finished",
     name: Annotated[
-        str, typer.Option("--name", help="Your name of the run.")
+        str,
+        typer.Option(
+            "--name",
+            help="Your name of the run; a repeat of the same settings needs one.",
+        ),
     ] = "",
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Take back what was told of the run."),
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -91,19 +102,33 @@ def tell(
     from autollm.stages.advice_runs import mirror
 
     home_url = resolve(home).home
+    before = None
     try:
         entry = ledger.load(home_url, advice)
-        told = _told(entry, _values(run), status, name)
-        entry = ledger.tell(home_url, entry.advice_id, told)
+        if forget:
+            told = _named(name) or _told(entry, _values(run), "running", name)
+            entry = ledger.forget(home_url, entry.advice_id, told)
+        else:
+            told = _told(entry, _values(run), status, name)
+            entry, before = ledger.tell(home_url, entry.advice_id, told)
         mirror(resolve(home), [entry.advice_id])
     except QuestionError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
+    if before is not None:
+        typer.echo(f"replaced what was told of that run: {before}", err=True)
     if as_json:
         print(json.dumps(ledger.summary(entry)))
         return
     print(_line(ledger.summary(entry)))
     print(f"next: autollm recommend --continue {entry.advice_id} --trials 3")
+
+
+def _named(name: str) -> Any:
+    """A run by its name alone; None without one."""
+    from autollm.advisor import ledger
+
+    return ledger.ReportedRun({}, None, "running", 0, name) if name else None
 
 
 def _values(run: str) -> dict[str, Any]:
@@ -112,6 +137,11 @@ def _values(run: str) -> dict[str, Any]:
     from autollm.core.errors import QuestionError
     from autollm.core.values import parse_number
 
+    if not run:
+        raise QuestionError(
+            "nothing says what was run. Fix: --run lr=0.001,...,val_loss=1.95, or a "
+            "YAML or JSON file."
+        )
     if "=" not in run or Path(run).exists():
         return read_plan(run)
     values: dict[str, Any] = {}
@@ -138,9 +168,8 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
             f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}."
         )
     outcome = parse_number(_said(objective, (objective,), values))
-    is_number = outcome is not None and math.isfinite(outcome)
-    if status == "diverged" and not is_number:  # what was logged last
-        outcome = None
+    if status == "diverged":
+        outcome = _logged_last(entry, outcome)
     if outcome is None and status == "finished":
         raise QuestionError(
             f"--run lacks the outcome {objective}. Fix: --run ...,{objective}=VALUE, or "
@@ -149,6 +178,31 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
     return ledger.ReportedRun(configuration, number, status, rank, name)
+
+
+def _logged_last(entry: Any, outcome: float | None) -> None:
+    """What a diverged run logged last is no outcome.
+
+    Raises:
+        QuestionError: it is as good as the run was expected to be.
+    """
+    from autollm.core.errors import QuestionError
+
+    proposals = entry.answer["recommendations"]
+    predicted = proposals[0]["predicted"] if proposals else None
+    if predicted is None or outcome is None or not math.isfinite(outcome):
+        return
+    is_low = entry.answer["objective"]["direction"] == "min"
+    as_good = outcome >= predicted["low"]
+    if is_low:
+        as_good = outcome <= predicted["high"]
+    if as_good:
+        name = entry.answer["objective"]["name"]
+        raise QuestionError(
+            f"--status diverged, but {name} = {outcome:g} is as good as was expected "
+            f"({predicted['low']:.4g} to {predicted['high']:.4g}). Fix: --status "
+            f"finished, or leave {name} out."
+        )
 
 
 def _keys(entry: Any) -> list[str]:
@@ -185,8 +239,11 @@ def _last(name: str) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    target = ", ".join(f"{n} {v:.3g}" for n, v in row["target"].items())
-    worth = f"{row['n_told']} runs told"
+    from autollm.advisor.screen import count
+
+    target = ", ".join(f"{n} {count(v)}" for n, v in row["target"].items())
+    n_told = row["n_told"]
+    worth = f"{n_told} run{'' if n_told == 1 else 's'} told"
     if row["best_outcome"] is not None:
         worth += f", best {row['best_outcome']:.4g}"
     if row["n_scored"]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from autollm.core.knobs import Knob, is_number
 from autollm.core.scales import ONE_COORDINATE
 from autollm.core.space import Space
+from autollm.evaluation.pages import power
 from autollm.evaluation.plots import COLOURS, MARKS, STYLE, svg_text
 from autollm.gym.environments.summary import fit_optimum
 from autollm.gym.tables.outcome_table import OutcomeTable
@@ -328,14 +329,14 @@ def _regret(losses: np.ndarray) -> np.ndarray:
 
 
 def _headed(x: Landscape) -> str:
-    flops = f"{x.compute_flops:.1e}".replace("e+", "e")
+    flops = power(x.compute_flops)
     return f"{x.label}, {flops} FLOPs{', held out' if x.held_out else ''}"
 
 
 def _compute_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="compute of a run (FLOPs)")
     axes.xaxis.set_major_formatter(
-        lambda value, _: f"{value:.0e}".replace("e+", "e")
+        lambda value, _: power(value).replace(".0e", "e")
     )
     axes.xaxis.set_minor_formatter("")
 

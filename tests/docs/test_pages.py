@@ -62,9 +62,9 @@ def test_readme__first_screen__is_what_the_command_answers(monkeypatch):
     command = re.search(r"autollm (recommend examples/.*)", readme)[1]
     done = CliRunner().invoke(app, command.split())
     assert done.exit_code == 0, done.output
-    written = readme.split("more compute)\n", 1)[1].split("    !", 1)[0]
-    answer = done.stdout.split("more compute)\n", 1)[1]
-    answer = answer.split("This compute", 1)[0]
+    written = readme.split("What to run\n", 1)[1].split("    In brackets", 1)[0]
+    answer = done.stdout.split("What to run\n", 1)[1]
+    answer = answer.split("In brackets", 1)[0]
     words, numbers = told(answer)
     assert told(written)[0] == words, answer
     assert told(written)[1] == pytest.approx(numbers, rel=0.1, abs=0.03), answer

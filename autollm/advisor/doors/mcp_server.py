@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,6 +208,13 @@ class Consultant:
         status: Annotated[
             str, Field(description=f"One of {', '.join(ledger.STATUSES)}.")
         ] = "finished",
+        name: Annotated[
+            str,
+            Field(
+                description="Of the run; a repeat of the same settings needs one.",
+                max_length=200,
+            ),
+        ] = "",
     ) -> str:
         """Note what a run at the target of a saved advice gave, so that the advice is
         scored and the next one knows it.
@@ -217,10 +225,12 @@ class Consultant:
             )
         entry = ledger.load(self._home(), advice_id)
         rank = ledger.followed(entry, configuration)
-        told = ledger.ReportedRun(configuration, outcome, status, rank)
-        entry = ledger.tell(self._home(), entry.advice_id, told)
+        told = ledger.ReportedRun(configuration, outcome, status, rank, name)
+        entry, before = ledger.tell(self._home(), entry.advice_id, told)
         noise = entry.answer["evidence"]["noise"]
-        return _bounded(ledger.summary(entry) | {"noise": noise})
+        replaced = None if before is None else asdict(before)
+        extra = {"noise": noise, "replaced": replaced}
+        return _bounded(ledger.summary(entry) | extra)
 
     def check(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import glob
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ EVEN = 0.1
 WIDE = 8.0
 """Largest over smallest value from which a scale is logarithmic."""
 Entry = dict[str, Any]
+RATE = re.compile(r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate)")
+BATCH = re.compile(
+    r"([a-z0-9]+_)*(bs|mbs|gbs|batch|batch_?(size|tokens|seqs|sequences))"
+)
+"""Names of learning rates and of batches, whose roles say how their optima move with
+scale; no other number has such a role."""
 
 
 class Knobs:
@@ -256,9 +263,9 @@ class Knobs:
             comments["step"] = (
                 f"octaves: {column.n_distinct} spellings of {n_steps} steps"
             )
-        if is_rate:
+        if RATE.fullmatch(column.name.core):
             entry["role"] = "rate"
-        elif is_size:
+        elif BATCH.fullmatch(column.name.core):
             entry["role"] = "size"
         return entry, comments
 

@@ -16,6 +16,7 @@ from autollm.advisor.loss_law import Draws, Forecast, LossLaw
 from autollm.advisor.native import names_of
 from autollm.advisor.study import Noise
 from autollm.advisor.target import NO_SIZE
+from autollm.advisor.tried import Ends
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 
@@ -104,7 +105,16 @@ def study_of(knobs=(RATE,), sizes=((1e8, 2e9), (4e8, 8e9)), **changes):
             has_flops=True, table=SimpleNamespace(experiments=experiments)
         ),
     } | changes
-    return SimpleNamespace(**fields)
+    found = SimpleNamespace(**fields)
+    found.question.fidelity = dict(found.question.fidelity)
+    found.ends_by_name = {k.name: Ends(k, k.levels) for k in numbers}
+    found.is_unseen = lambda name: (
+        name in found.ends_by_name and name not in found.response.names
+    )
+    found.unseen_in_words = lambda name: found.ends_by_name[name].in_words(
+        found.native(name), lambda value: value
+    )
+    return found
 
 
 def row(study, question):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from autollm.advisor import ledger
 from autollm.advisor.answer import Interval
 from autollm.advisor.ledger import ReportedRun
 from autollm.core.errors import QuestionError, SetupError, UnknownNameError
+from autollm.core.sealed import write_sealed
 from tests.unit.advisor.test_ledger import advice
 
 ASKED = {"runs": ["runs.csv"], "target": "params=1e9"}
@@ -87,7 +88,7 @@ def test_load__home_without_advice__says_none(home):
 def test_tell__several_runs__stand_in_order(home):
     one = ledger.save(home, advice(), ASKED)
     for number in range(3):
-        entry = ledger.tell(
+        entry, _ = ledger.tell(
             home, one, ReportedRun({"lr": number}, 2.0 + number)
         )
     assert [told.outcome for told in entry.told] == [2.0, 3.0, 4.0]
@@ -149,17 +150,18 @@ def test_score__runs_of_all_kinds__are_counted_once(home):
     one = ledger.save(home, several(), ASKED)
     for told in (
         ReportedRun({"lr": 1}, 3.1, rank=1),
-        ReportedRun({"lr": 1}, 9.0, rank=2),
-        ReportedRun({"lr": 1}, 2.9, rank=0),
-        ReportedRun({"lr": 1}, None, "diverged", rank=3),
-        ReportedRun({"lr": 1}, 1.0, "killed", rank=1),
-        ReportedRun({"lr": 1}, 1.0, "running"),
-        ReportedRun({"lr": 1}, None, "failed"),
+        ReportedRun({"lr": 2}, 9.0, rank=2),
+        ReportedRun({"lr": 2}, 9.0, rank=2, run="again"),
+        ReportedRun({"lr": 3}, 2.9, rank=0),
+        ReportedRun({"lr": 4}, None, "diverged", rank=3),
+        ReportedRun({"lr": 5}, 1.0, "killed", rank=1),
+        ReportedRun({"lr": 6}, 1.0, "running"),
+        ReportedRun({"lr": 7}, None, "failed"),
     ):
-        entry = ledger.tell(home, one, told)
+        entry, _ = ledger.tell(home, one, told)
     assert ledger.score(entry) == {
-        "n_told": 7,
-        "n_followed": 4,
+        "n_told": 8,
+        "n_followed": 5,
         "n_diverged": 1,
         "n_censored": 2,
         "best_outcome": 2.9,
@@ -168,18 +170,70 @@ def test_score__runs_of_all_kinds__are_counted_once(home):
     }
 
 
+def test_tell__same_run_again__replaces_what_was_told(home):
+    one = ledger.save(home, several(), ASKED)
+    first = ReportedRun({"lr": 0.001}, None, "running", rank=1)
+    ledger.tell(home, one, first)
+    for outcome in (3.1, 3.2):
+        entry, before = ledger.tell(
+            home, one, ReportedRun({"lr": 0.0010000004}, outcome, rank=1)
+        )
+        assert [run.outcome for run in entry.told] == [outcome]
+        assert before == first
+        first = entry.told[0]
+    assert ledger.score(entry)["n_scored"] == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (ReportedRun({"lr": 1}, None, "diverged"), "told as finished with 3.1"),
+        (ReportedRun({"lr": 1}, 3.0, "running"), "now is running with 3"),
+        (ReportedRun({"lr": 2}, 3.1, run="a"), "told with {'lr': 1}"),
+    ],
+)
+def test_tell__what_contradicts_itself__is_refused_with_the_remedy(
+    home, told, words
+):
+    one = ledger.save(home, several(), ASKED)
+    ledger.tell(home, one, ReportedRun({"lr": 1}, 3.1))
+    ledger.tell(home, one, ReportedRun({"lr": 1}, 3.1, run="a"))
+    with pytest.raises(QuestionError) as refused:
+        ledger.tell(home, one, told)
+    assert words in str(refused.value) and "--forget" in str(refused.value)
+    assert len(ledger.load(home, one).told) == 2
+
+
+def test_forget__run_that_was_told__is_gone(home):
+    one = ledger.save(home, several(), ASKED)
+    ledger.tell(home, one, ReportedRun({"lr": 1}, 3.1))
+    ledger.tell(home, one, ReportedRun({"lr": 1}, 3.2, run="a"))
+    entry = ledger.forget(home, one, ReportedRun({}, None, "running", run="a"))
+    assert [run.outcome for run in entry.told] == [3.1]
+    with pytest.raises(QuestionError, match="nothing was told"):
+        ledger.forget(home, one, ReportedRun({"lr": 9}, None, "running"))
+
+
+def test_load__home_that_repeats_a_run__counts_it_once(home):
+    one = ledger.save(home, several(), ASKED)
+    twice = [asdict(ReportedRun({"lr": 1}, v, rank=1)) for v in (3.0, 3.1)]
+    url = f"{home}/advice/{one}/told.json"
+    write_sealed(url, {"schema": ledger.SCHEMA, "told": twice})
+    assert [run.outcome for run in ledger.load(home, one).told] == [3.1]
+
+
 def test_score__more_is_better__best_is_the_highest(home):
     up = advice(objective={"name": "acc", "direction": "max", "unit": ""})
     one = ledger.save(home, up, ASKED)
-    for outcome in (0.5, 0.7, 0.6):
-        entry = ledger.tell(home, one, ReportedRun({"lr": 1}, outcome))
+    for lr, outcome in enumerate((0.5, 0.7, 0.6)):
+        entry, _ = ledger.tell(home, one, ReportedRun({"lr": lr}, outcome))
     assert ledger.score(entry)["best_outcome"] == 0.7
 
 
 def test_score__nothing_predicted__is_counted_and_not_scored(home):
     bare = replace(advice().recommendations[0], predicted=None)
     one = ledger.save(home, advice(recommendations=(bare,)), ASKED)
-    entry = ledger.tell(home, one, ReportedRun({"lr": 0.001}, 2.0, rank=1))
+    entry, _ = ledger.tell(home, one, ReportedRun({"lr": 0.001}, 2.0, rank=1))
     found = ledger.score(entry)
     assert (found["n_followed"], found["n_scored"], found["n_inside"]) == (
         1,

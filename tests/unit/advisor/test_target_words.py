@@ -179,7 +179,7 @@ def test_resolve_target__evidence_in_billions__small_numbers_are_meant():
     billions = (experiment(params=0.1), experiment(params=0.4))
     target, _ = resolve("params=7", billions)
     assert target == {"params": 7.0}
-    with pytest.raises(QuestionError, match="Did you mean N=7?"):
+    with pytest.raises(QuestionError, match=r"Did you mean N=7\?"):
         resolve("params=7e12", billions)
 
 

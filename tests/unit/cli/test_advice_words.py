@@ -61,7 +61,7 @@ def test_tell__beginning_of_an_id_and_a_name__is_enough(home):
     advice_id = saved(home, {"lr": 0.001})
     done = tell(home, advice_id[:6], "lr=0.002,val_loss=2", "--name", "night 7")
     assert done.code == 0, done.err
-    assert advice_id in done.out and "1 runs told, best 2" in done.out
+    assert advice_id in done.out and "1 run told, best 2" in done.out
     (told,) = ledger.load(str(home), advice_id).told
     assert told.run == "night 7" and told.rank == 0
 
@@ -86,7 +86,8 @@ def test_tell__outcome_under_a_trackers_prefix__is_found(home):
     ):
         done = tell(home, advice_id, words, "--json")
         assert done.code == 0, done.err
-        assert json.loads(done.out)["n_told"] == number
+        assert json.loads(done.out)["n_told"] == 1
+        assert ("replaced" in done.err) == (number == 2)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,27 @@ def test_tell__diverged_with_what_was_logged_last__has_no_outcome(
     assert ledger.load(str(home), advice_id).told[0].outcome is None
 
 
+def test_tell__contradiction_then_forget__can_be_told_anew(home):
+    advice_id = saved(home, {"lr": 0.001})
+    assert tell(home, advice_id, "lr=0.001,val_loss=2.05").code == 0
+    done = tell(home, advice_id, "lr=0.001", "--status", "diverged")
+    assert done.code == 2 and "--forget" in done.err
+    done = tell(home, advice_id, "lr=0.001", "--forget", "--json")
+    assert done.code == 0 and json.loads(done.out)["n_told"] == 0
+    done = tell(home, advice_id, "lr=0.001", "--status", "diverged", "--json")
+    assert done.code == 0 and json.loads(done.out)["n_diverged"] == 1
+
+
+def test_tell__diverged_with_an_outcome_as_good_as_expected__is_refused(home):
+    advice_id = saved(home, {"lr": 0.001})
+    run = "lr=0.001,val_loss=2.05"
+    done = tell(home, advice_id, run, "--status", "diverged")
+    assert done.code == 2 and "is as good as was expected" in done.err
+    done = tell(home, advice_id, "lr=0.001,val_loss=9", "--status", "diverged")
+    assert done.code == 0
+    assert ledger.load(str(home), advice_id).told[0].outcome is None
+
+
 def test_tell__status_nobody_knows__names_the_known(home):
     done = tell(
         home,
@@ -157,9 +179,9 @@ def test_advice_show__saved_and_told__lists_proposals_and_runs(home):
     tell(home, advice_id, "lr=0.002", "--status", "killed")
     done = call("advice", "show", advice_id, "--home", home)
     assert done.code == 0, done.err
-    assert "1. {'lr': 0.001}" in done.out
-    assert "told: {'lr': 0.001} gave 2.05 (finished)" in done.out
-    assert "told: {'lr': 0.002} gave None (killed)" in done.out
+    assert "1. lr = 0.001\n" in done.out
+    assert "told: lr = 0.001: finished with 2.05" in done.out
+    assert "told: lr = 0.002: killed" in done.out
     assert "page:" not in done.out
 
 

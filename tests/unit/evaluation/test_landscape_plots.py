@@ -109,7 +109,7 @@ def test_landscape_pictures__two_numbers__are_planes_cheapest_first_and_held_out
     svg = landscape_pictures(SPACE, drawn)
     titles = re.findall(r">(e\d, [^<]*)<", svg)
     assert titles == [
-        "e0, 6.0e09 FLOPs",
+        "e0, 6.0e9 FLOPs",
         "e1, 9.6e10 FLOPs",
         "e3, 2.5e13 FLOPs, held out",
     ]
