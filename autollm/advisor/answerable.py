@@ -187,6 +187,7 @@ def _size_row(study: Study) -> Answerable:
         because = f"{n} levels; parameters and tokens each need a term, from 6 levels on"
         if study.question.view.direction == "max":
             because = "the objective is a benchmark, no loss"
+            return Answerable(question, "no", because)
         return Answerable(question, "no", because, tuple(_another_level(study)))
     split = split_of(study.question, law)
     if split is None:

@@ -185,7 +185,10 @@ def _around(
         extent = float(np.ptp(study.question.space.window[:, column]))
         wide = min(math.sqrt(RISE / height), extent / 2)
         off[column] = max(wide, _step(study, column))
-        pair = _snapped(study, np.array([base - off, base + off]))
+        around = np.array([base - off, base + off])
+        low, high = _legal(study, column)
+        around[:, column] = np.clip(around[:, column], low, high)
+        pair = _snapped(study, around)
         pairs.append(pair)
         name = study.response.names[j]
         yield Batch(place.kind, place, pair, name)
@@ -196,6 +199,18 @@ def _around(
         yield Batch(place.kind, place, np.concatenate(pairs))
     if is_level:
         yield Batch(place.kind, place, _snapped(study, base[None]))
+
+
+def _legal(study: Study, column: int) -> tuple[float, float]:
+    """Natural units of a number that a run can have: its window, and one step beyond
+    where there is one."""
+    knob = _knob(study, column)
+    ends = list(knob.window[:, 0])
+    for number, side in enumerate((-1, 1)):
+        further = further_level(knob, side)
+        if further is not None:
+            ends[number] = float(knob.encode(further))
+    return ends[0], ends[1]
 
 
 def _beyond(study: Study, place: Place, best: np.ndarray) -> Iterator[Batch]:

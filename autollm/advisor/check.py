@@ -15,6 +15,7 @@ import numpy as np
 
 from autollm.advisor.answer import Checked
 from autollm.advisor.decide import choose
+from autollm.advisor.resting import at_rest, chosen
 from autollm.advisor.study import Study
 from autollm.advisor.worth import (
     NO_BENCHMARK,
@@ -82,12 +83,12 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         factor,
         p_here,
         _nearest_diverged(study, point),
-        _distances(study, point),
+        _distances(study, configuration, point),
         verdict,
         _missing(study, unknown, p is None),
         study.names.show(space.decode(best[0])),
         there.predicted,
-        _optimum(study),
+        _optimum(study, configuration),
         _beyond(study, point),
     )
 
@@ -97,6 +98,9 @@ def _untried(study: Study, point: np.ndarray) -> str:
     has.
     """
     for ends in study.ends:
+        name = ends.knob.name
+        if not chosen(study.question.space, point[None], name)[0]:
+            continue
         at = float(point[study.question.space.slices[ends.knob.name].start])
         tried = np.asarray(ends.knob.grid)
         if ends.side or np.abs(tried - at).min() < SAME_VALUE:
@@ -155,7 +159,8 @@ def _beyond(study: Study, point: np.ndarray) -> dict[str, list[Any]]:
     declared = study.evidence.table.experiments[0].space
     found = {}
     for knob in declared.knobs:
-        if knob.scale not in ONE_COORDINATE:
+        is_chosen = chosen(study.question.space, point[None], knob.name)[0]
+        if knob.scale not in ONE_COORDINATE or not is_chosen:
             continue
         low, high = knob.window[:, 0]
         at = point[study.question.space.slices[knob.name].start]
@@ -166,11 +171,13 @@ def _beyond(study: Study, point: np.ndarray) -> dict[str, list[Any]]:
     return found
 
 
-def _optimum(study: Study) -> dict[str, Any]:
-    """By column: the expected optimum at the target of each number that has one."""
+def _optimum(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """By column: the expected optimum at the target of each number of a configuration
+    that has one.
+    """
     found = {}
     for name, place in zip(study.response.names, study.optimum, strict=True):
-        if name in study.question.space.names:
+        if name in configuration:
             knob = study.question.space.knobs[
                 study.question.space.names.index(name)
             ]
@@ -179,13 +186,17 @@ def _optimum(study: Study) -> dict[str, Any]:
     return found
 
 
-def _distances(study: Study, point: np.ndarray) -> dict[str, float | None]:
+def _distances(
+    study: Study, configuration: Mapping[str, Any], point: np.ndarray
+) -> dict[str, float | None]:
     """Natural units (octaves of a log knob) from each knob's optimum at the target;
     None where it has none.
     """
     found: dict[str, float | None] = {}
     places = dict(zip(study.response.names, study.optimum, strict=True))
     for knob, where in study.question.space.slices.items():
+        if knob not in configuration:
+            continue
         column = study.names.spelling(knob).column
         known = knob in places
         found[column] = (
@@ -219,5 +230,7 @@ def _nearest_diverged(study: Study, point: np.ndarray) -> dict[str, Any] | None:
 
 
 def _same(study: Study, run: dict[str, Any], point: np.ndarray) -> bool:
-    encoded = study.question.space.encode(json.loads(run["config_json"]))
-    return bool(np.allclose(encoded, point, atol=1e-6))
+    space = study.question.space
+    encoded = space.encode(json.loads(run["config_json"]))
+    encoded = at_rest(space, encoded[None], point)[0]
+    return bool(np.allclose(encoded, point, atol=SAME_VALUE))

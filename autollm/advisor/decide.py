@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autollm.advisor.question import Question, make_question
+from autollm.advisor.resting import at_rest, chosen
 from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError
 from autollm.gym.tables.outcome_table import OutcomeTable
@@ -108,6 +109,9 @@ def choose(
     again, and what comes next has to be better than them.
     """
     candidates = view.candidates
+    optimum = getattr(policy, "target_optimum", None)
+    if optimum is not None:
+        candidates = at_rest(view.space, candidates, optimum)
     u = policy.sampled(candidates)
     if p_diverge is not None:
         u = u + p_diverge * (
@@ -211,6 +215,7 @@ def backtest(
     except AutoLLMError:
         return None
     point, predicted = _first(policy, question.view)
+    point = _in_table(table, hidden, point)
     row, _ = nearest(table.points[hidden], point)
     latent = table.column("latent", hidden)
     loss = table.losses(hidden)
@@ -225,6 +230,21 @@ def backtest(
         predicted,
         float((latent[row] - latent.min()) / spread) if spread > 0 else 0.0,
     )
+
+
+def _in_table(
+    table: OutcomeTable, hidden: int, point: np.ndarray
+) -> np.ndarray:
+    """A point [d] as the hidden experiment's rows are written: at their rest."""
+    space = table.experiments[hidden].space
+    rows = table.points[hidden]
+    places = np.full(len(space), np.nan)
+    for knob in space.knobs:
+        idle = ~chosen(space, rows, knob.name)
+        if knob.when is not None and idle.any():
+            where = space.slices[knob.name]
+            places[where] = rows[idle][0, where]
+    return at_rest(space, point[None], places)[0]
 
 
 def _first(policy, view: TaskView) -> tuple[np.ndarray, float]:

@@ -60,7 +60,7 @@ def one_scale(study: Study) -> Iterator[Warn]:
 
 
 def few_rows(study: Study) -> Iterator[Warn]:
-    few = [r.label for r in study.rows if len(r.loss) < FEW_ROWS]
+    few = [study.place(r.label) for r in study.rows if len(r.loss) < FEW_ROWS]
     if few and study.has_choice:
         yield Warn(
             "few-rows",
@@ -269,6 +269,7 @@ NOTED = {
     "changed-together": "together",
     "confounded-context": "confounded",
     "context-left-out": "context",
+    "set-aside": "set-aside",
 }
 """Codes of what was noticed while reading, and the warnings that they are."""
 

@@ -30,7 +30,9 @@ from autollm.advisor.reading import (
     raw_cells,
     unreadable,
 )
+from autollm.advisor.resting import rested
 from autollm.advisor.seeds import without_seed_shifts
+from autollm.advisor.steps import with_steps
 from autollm.advisor.unfinished import (
     Bounds,
     bounds_of,
@@ -349,10 +351,10 @@ def _outcome_table(
         json.dumps(outcomes.to_pylist(), sort_keys=True, default=str)
     )
     try:
-        return table_of_marts(
+        table = table_of_marts(
             table_id,
             _without_metrics(outcomes),
-            marts["dim_spaces"],
+            with_steps(marts["dim_spaces"], outcomes),
             marts["fct_learning_curves"],
             contexts=dict.fromkeys(
                 outcomes["experiment_id"].to_pylist(), json.dumps(dict(context))
@@ -360,6 +362,7 @@ def _outcome_table(
         )
     except AutoLLMError as error:
         raise unreadable(error) from error
+    return rested(table)
 
 
 def _constants(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from autollm.advisor.answer import Interval, Proposal
 from autollm.advisor.decide import choose
+from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study, after, study
 from autollm.advisor.worth import worth
 from autollm.core.errors import AutoLLMError
@@ -102,8 +103,11 @@ def _moved(
     """Numeric knobs alone: places of categories and parts are no distances."""
     space = found.question.space
     advised = space.encode(found.names.read(first.configuration))
+    both = np.array([point, advised])
     moved = {}
     for knob in space.knobs:
+        if not chosen(space, both, knob.name).all():
+            continue
         if knob.scale in ("log", "linear", "integer"):
             at = space.slices[knob.name].start
             column = found.names.spelling(knob.name).column

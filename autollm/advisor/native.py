@@ -53,24 +53,32 @@ class Names:
                     spelling = self.spelling(f"{name}.{part}")
                     shown[spelling.column] = _round(weight / spelling.factor)
             else:
-                spelling = self.spelling(name)
-                shown[spelling.column] = _native(value, spelling)
+                shown[self.spelling(name).column] = self.value(name, value)
         return shown
 
     def value(self, knob: str, value: Any) -> Any:
-        """One canonical value in the user's unit."""
+        """One canonical value in the user's unit; levels of a list that was declared
+        stay what they are.
+        """
+        for known in self.space.knobs:
+            if known.name == knob and known.scale not in NUMERIC:
+                return value
         return _native(value, self.spelling(knob))
 
     def read(self, written: Mapping[str, Any]) -> dict[str, Any]:
         """The configuration that a flat object of the user's columns (or canonical
-        names) says; other keys are ignored.
+        names) says; other keys are ignored, those of knobs that are not chosen beside
+        the others' values among them.
 
         Raises:
             QuestionError: a knob is missing, or its value is of another kind.
         """
-        return {
-            knob.name: self._read(knob, written) for knob in self.space.knobs
-        }
+        found: dict[str, Any] = {}
+        for knob in self.space.knobs:
+            parent, values = knob.when or ("", ())
+            if not parent or found.get(parent) in values:
+                found[knob.name] = self._read(knob, written)
+        return found
 
     def _read(self, knob: Knob, written: Mapping[str, Any]) -> Any:
         if knob.scale == "simplex":

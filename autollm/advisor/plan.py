@@ -157,7 +157,7 @@ class _Plan:
         mean = sum(o.weight * o.mean for o in self._outlooks)
         self._choice = int(np.argmin(mean[: self._n]))
         self._noise = self._noise_of_runs(belief, len(runs))
-        self.regret = self._regret()
+        self.regret = min(self._regret(), 1.0)
 
     def _noise_of_runs(self, belief: Belief, n: int) -> np.ndarray:
         """sd of every run's u [n]; it lies about RISE above its floor, or less."""
@@ -304,8 +304,8 @@ class _Plan:
                     shown,
                     configuration,
                     cost,
-                    min(max(self.regret - before, 0.0), 1.0),
-                    min(max(self.regret - after, 0.0), 1.0),
+                    max(self.regret - before, 0.0),
+                    max(self.regret - after, 0.0),
                     step,
                     why,
                     tuple(map(study.native, batch.place.about)),

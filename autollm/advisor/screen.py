@@ -57,8 +57,6 @@ VERDICTS = {
 def show(advice: Advice, console: Console) -> None:
     """Print an advice."""
     console.print(_heading(advice))
-    if advice.checked is not None:
-        console.print(_checked(advice))
     console.print(_title("What to run"))
     for entry in advice.recommendations:
         console.print(_recommendation(advice, entry))
@@ -134,7 +132,7 @@ def _planned(plan: Sequence[PlannedRun]) -> Table:
                 f"{settings(run.configuration or {})}{place}{_price(run.cost)}"
             )
         lines.append(
-            f"regret {first.expected_regret_before:.3f} to "
+            f"regret by the fit alone {first.expected_regret_before:.3f} to "
             f"{steps[-1].expected_regret_after:.3f}: {first.why}"
         )
         table.add_row(f" {step}", _text("\n".join(lines)))
@@ -284,9 +282,10 @@ def _ranges(entry: Proposal, categories: Sequence[str]) -> dict[str, str]:
     told = {}
     for name, allowed in entry.acceptable.items():
         ends = [_short(v) for v in allowed]
-        is_range = name not in categories and is_number(allowed[0])
+        is_range = name not in categories and len(allowed) == 2
+        is_range = is_range and is_number(allowed[0])
         if len(set(ends)) == 1:
-            told[name] = "no other that was tried"
+            told[name] = "no other tried"
         elif is_range:
             told[name] = f"{ends[0]} to {ends[1]}"
         else:

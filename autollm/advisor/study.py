@@ -36,6 +36,7 @@ from autollm.advisor.question import (
 )
 from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
+from autollm.advisor.resting import at_rest
 from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
 from autollm.core.errors import SpaceError
@@ -113,10 +114,17 @@ class Study:
         return self.names.show(as_typed(space, space.decode(point)))
 
     def native(self, name: str) -> str:
-        """The user's own word for a knob, fidelity or objective."""
-        if name in self.names.spellings:
-            return self.names.spelling(name).column
-        return self.evidence.native(name)
+        """The user's own word for a knob, fidelity or objective; of a knob that is chosen
+        beside some values of another alone, with these.
+        """
+        if name not in self.names.spellings:
+            return self.evidence.native(name)
+        column = self.names.spelling(name).column
+        for knob in self.question.space.knobs:
+            if knob.name == name and knob.when:
+                values = " or ".join(map(str, knob.when[1]))
+                return f"{column} of {values}"
+        return column
 
     @cached_property
     def categorical(self) -> tuple[str, ...]:
@@ -142,6 +150,9 @@ class Study:
         moved, added = compared(
             self.ends, self.question.space, points, self.spread
         )
+        optimum = getattr(self.policy, "target_optimum", None)
+        if optimum is not None:
+            moved = at_rest(self.question.space, moved, optimum)
         u = self.policy.sampled(moved)
         return with_share(u, added) if added.any() else u
 
@@ -190,7 +201,7 @@ class Study:
     @cached_property
     def lowest_expected(self) -> float:
         """u that the policy expects of its best candidate."""
-        u = self.policy.sampled(self.question.view.candidates)
+        u = self.sampled(self.question.view.candidates)
         return float(np.min(self.policy.weights @ u))
 
     @cached_property

@@ -21,6 +21,7 @@ import numpy as np
 from autollm.advisor.answer import Interval
 from autollm.advisor.loss_law import Forecast
 from autollm.advisor.regret_error import LEVEL
+from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.core.knobs import Knob
 
@@ -156,6 +157,8 @@ def acceptable(
         entry = study.question.space.knobs[
             study.question.space.names.index(knob)
         ]
+        if not chosen(study.question.space, point[None], knob)[0]:
+            continue
         if entry.scale == "simplex":
             found |= _parts(study, entry, point, where, base + u_allowed)
         elif entry.scale in ("log", "linear", "integer", "ordinal"):

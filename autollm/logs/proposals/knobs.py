@@ -194,7 +194,10 @@ class Knobs:
             return entry, {}
         if column.is_numeric and not is_open:
             return self._number(entry, column)
-        if column.is_numeric and column.n_distinct > MOST_ORDERED:
+        core = column.name.core
+        is_needed = RATE.fullmatch(core) or BATCH.fullmatch(core)
+        is_long = column.n_distinct > MOST_ORDERED
+        if column.is_numeric and (is_needed or is_long):
             n_rows = len(column.cells) - len(column.present)
             self._roles.book.say(
                 "missing-values",

@@ -24,7 +24,13 @@ SPACE = Space(
 
 def told(rule, **parts):
     """Warnings of one rule for a study with these parts."""
-    known = {"native": lambda name: f"my-{name}", "has_choice": True}
+    known = {
+        "native": lambda name: f"my-{name}",
+        "place": lambda label: label,
+        "has_choice": True,
+        "octaves": np.array([-3.0, -1.0]),
+        "ends": (),
+    }
     return list(rule(SimpleNamespace(**(known | parts))))
 
 
@@ -328,6 +334,18 @@ def test_direction__worse_with_scale__is_suspected(medians, said):
 )
 def test_far__beyond_the_bound__each_side_is_said(along, across, codes):
     found = told(doubts.far, distance=Distance(along, across))
+    assert [w.code for w in found] == codes
+
+
+@pytest.mark.parametrize(
+    ("octaves", "codes"), [(0.9, []), (1.1, ["far-below"]), (20, ["far-below"])]
+)
+def test_far__cheaper_than_every_level__is_said(octaves, codes):
+    found = told(
+        doubts.far,
+        distance=Distance(3.0, 0.0),
+        octaves=np.array([octaves + 3, octaves]),
+    )
     assert [w.code for w in found] == codes
 
 

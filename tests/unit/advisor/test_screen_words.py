@@ -18,7 +18,7 @@ from autollm.advisor.answer import (
     PlannedRun,
     Warn,
 )
-from autollm.advisor.screen import show, show_plan
+from autollm.advisor.screen import show, show_check, show_plan
 from autollm.advisor.target import NO_SIZE, parse_target
 from tests.unit.advisor.test_ledger import advice
 
@@ -119,8 +119,8 @@ def test_show__whole_and_small_numbers__are_as_a_file_has_them():
     ("value", "allowed", "shown"),
     [
         (0.001, [0.0005, 0.002], "0.0005 to 0.002"),
-        (64, [64, 64], "no other"),
-        ("adamw", ["adamw"], "no other"),
+        (64, [64, 64], "no other tried"),
+        ("adamw", ["adamw"], "no other tried"),
         ("adamw", ["adamw", "lion"], "adamw, lion"),
         (64, [32, 64, 128], "32, 64, 128"),
         (True, [True, False], "True, False"),
@@ -133,6 +133,15 @@ def test_show__what_is_as_good__stands_beside_the_setting(
         configuration={"knob": value}, acceptable={"knob": allowed}
     )
     assert f"knob = {value}  ({shown})" in screen(recommendations=(entry,))
+
+
+def test_show__two_numbers_that_are_categories__are_no_range():
+    entry = proposal(configuration={"heads": 4}, acceptable={"heads": [4, 8]})
+    entries = (entry,)
+    assert "heads = 4  (4, 8)" in screen(
+        recommendations=entries, categorical=("heads",)
+    )
+    assert "heads = 4  (4 to 8)" in screen(recommendations=entries)
 
 
 def test_show__mixture_of_many_parts__the_largest_and_a_count():
@@ -271,21 +280,68 @@ def judged(**changes):
         "nearest_diverged": None,
         "distance_to_optimum": {"lr": 1.5, "opt": None},
         "verdict": "risky",
+        "advised_predicted": Interval(1.95, 1.8, 2.1),
+        "optimum": {"lr": 0.0035},
+        "beyond": {"lr": [0.001, 0.005]},
     }
     return Checked(**(fields | changes))
 
 
 def test_show__plan_of_ones_own__verdict_loss_risk_and_distance():
-    text = screen(checked=judged())
+    text = screen(show_check, checked=judged())
     for words in (
         "Your plan is risky",
-        "expected 2 (1.9 to 2.1)",
-        "loses 0.05 (0.01 to 0.09) against the advice: 25% of compute",
+        "expected val_loss 2 (1.9 to 2.1); of the advice 1.95",
+        "loses 0.05 (0.01 to 0.09) against the advice, which gives the same with 80% of "
+        "the compute",
         "diverges with probability 30.0%",
-        "lr: +1.50 steps from its optimum",
+        "lr is 2.9 times its optimum there, 0.0035",
+        "lr = 0.01 lies outside of what was tried (0.001 to 0.005)",
     ):
         assert words in text
-    assert "opt:" not in text
+    assert "opt:" not in text and "What your logs" not in text
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1.0, "loses nothing that can be told against the advice"),
+        (1.0049, "loses nothing that can be told"),
+        (2.0, "with 50% of the compute"),
+        (2.0**60, "with less than 1 % of the compute"),
+    ],
+)
+def test_show_check__factor_of_compute__is_a_share_of_it(factor, words):
+    assert words in screen(
+        show_check, checked=judged(compute_equivalent=factor)
+    )
+
+
+def test_show_check__number_that_is_missing__has_its_reason():
+    missing = {"predicted": "no law", "loses": "no law", "p_diverge": "0 of 9"}
+    plan = judged(predicted=None, loses=None, p_diverge=None, missing=missing)
+    text = screen(show_check, checked=plan)
+    assert "no outcome, loss against the advice: no law" in text
+    assert "no probability of divergence: 0 of 9" in text
+
+
+@pytest.mark.parametrize(
+    ("optimum", "words"),
+    [
+        (0.01, "lr is at its optimum there"),
+        (0.0, "lr: its optimum there is 0"),
+        (0.02, "lr is 0.5 times its optimum there, 0.02"),
+    ],
+)
+def test_show_check__optimum__is_told_as_a_multiple(optimum, words):
+    assert words in screen(show_check, checked=judged(optimum={"lr": optimum}))
+
+
+def test_show__numbers_missing_of_all__are_told_once():
+    missing = {"p_diverge": "0 of 9 diverged", "predicted": "no law"}
+    text = screen(recommendations=(proposal(missing=missing),) * 2)
+    assert text.count("No probability of divergence: 0 of 9 diverged.") == 1
+    assert text.count("No outcome: no law.") == 1
 
 
 @pytest.mark.parametrize(
@@ -293,12 +349,13 @@ def test_show__plan_of_ones_own__verdict_loss_risk_and_distance():
 )
 def test_show__any_verdict__is_told(verdict):
     text = screen(
+        show_check,
         checked=judged(
             verdict=verdict, predicted=None, loses=None, p_diverge=None
-        )
+        ),
     )
     assert f"Your plan is {verdict}" in text
-    assert "expected" not in text.split("What to run")[0]
+    assert "expected" not in text.split("The advice there")[0]
 
 
 @pytest.mark.parametrize(
