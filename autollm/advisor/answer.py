@@ -92,7 +92,8 @@ class Checked:
     """The same of a configuration of the user's own, and what it loses: `predicted` less
     `advised_predicted`. `optimum`: by knob, where `distance_to_optimum` counts from;
     `beyond`: by knob that lies outside of what was tried, the lowest and highest value
-    that were.
+    that were. `taken_as`: by knob that is known by rank alone, the nearest value that
+    was tried, which stands for the planned one.
     """
 
     configuration: dict[str, Any]
@@ -109,6 +110,7 @@ class Checked:
     advised_predicted: Interval | None = None
     optimum: dict[str, Any] = field(default_factory=dict)
     beyond: dict[str, list[Any]] = field(default_factory=dict)
+    taken_as: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

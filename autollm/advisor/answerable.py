@@ -23,6 +23,7 @@ from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.advisor.target import NO_SIZE
 from autollm.advisor.tried import Ends
+from autollm.advisor.words import count, several
 
 LOOSE_SPLIT = 4.0
 """High over low of the best size, from which the split is told in part only."""
@@ -31,7 +32,6 @@ NAMES = {
     "rate": re.compile(r"(^|[^a-z])(lr|learning[^a-z]?rate|eta)($|[^a-z])"),
     "size": re.compile(r"batch|(^|[^a-z])[mg]?bs($|[^a-z])"),
 }
-NO_OPTIMUM_SEEN = "settings without an order, of which the best is chosen"
 SAME_PLACE = 1e-6
 """Natural units: canonical values keep nine digits."""
 MOST_LAWS = 4
@@ -82,16 +82,47 @@ def _other_rows(study: Study) -> list[Answerable]:
     return [_of_knobs(study, "other knobs", others)] if others else []
 
 
+def _best_categories(study: Study, names: list[str]) -> tuple[list[str], bool]:
+    """A sentence a category, and whether the same value of each is best everywhere."""
+    told = []
+    is_sure = True
+    for knob in study.question.space.knobs:
+        if knob.scale != "categorical" or knob.name not in names:
+            continue
+        where = study.question.space.slices[knob.name]
+        best = [
+            rows.points[int(np.argmin(rows.loss)), where] for rows in study.rows
+        ]
+        winners = [knob.decode(point) for point in best]
+        value = max(knob.levels, key=winners.count)
+        n = winners.count(value)
+        told.append(
+            f"{study.native(knob.name)} = {value} has the best run in {n} of "
+            f"{several(len(winners), 'experiment')}"
+        )
+        is_sure &= n == len(winners) >= LEAST_LEVELS
+    return told, is_sure
+
+
 def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
     """Yes where every law is told, partly where some optimum is seen, else no."""
     laws = [law for law in study.laws if law.knob in names]
+    categories, is_sure = _best_categories(study, names)
+    names = [
+        n for n in names if n in study.response.names or study.is_unseen(n)
+    ]
+    if categories and not names:
+        return Answerable(
+            question, "yes" if is_sure else "partly", "; ".join(categories)
+        )
     seen = [n for n in names if n in study.response.names]
     native = ", ".join(study.native(n) for n in names)
     untold = [study.unseen_in_words(n) for n in names if study.is_unseen(n)]
     if not seen:
-        because = "; ".join(untold) or f"{native}: {NO_OPTIMUM_SEEN}"
+        answer = "partly" if categories else "no"
+        because = "; ".join(categories + untold) or f"{native} has no order"
         return Answerable(
-            question, "no", because, tuple(_more_values(study, names))
+            question, answer, because, tuple(_more_values(study, names))
         )
     if study.is_prior:
         because = (
@@ -101,12 +132,15 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
             question, "partly", because, tuple(_another_level(study))
         )
     unknown = [law for law in laws if law.verdict == "unknown"]
-    if unknown or len(seen) < len(names):
+    sure = is_sure or not categories
+    if unknown or len(seen) < len(names) or not sure:
         told = [_said(study, law) for law in laws[:MOST_LAWS]]
-        because = "; ".join(told + untold)
+        because = "; ".join(told + categories + untold)
         help_ = (*_beyond_edges(study, seen), *_another_level(study))
         return Answerable(question, "partly", because, help_[:3])
-    because = "; ".join(_said(study, law) for law in laws[:MOST_LAWS])
+    because = "; ".join(
+        [_said(study, law) for law in laws[:MOST_LAWS]] + categories
+    )
     return Answerable(
         question, "yes", because, tuple(_beyond_edges(study, seen)[:2])
     )
@@ -184,7 +218,8 @@ def _size_row(study: Study) -> Answerable:
         return Answerable(question, "no", because, tuple(_off_the_ray(study)))
     if law is None or law.form != "sum":
         n = len(study.question.levels)
-        because = f"{n} levels; parameters and tokens each need a term, from 6 levels on"
+        because = f"{several(n, 'level')}; parameters and tokens each need a term, from 6 "
+        because += "levels on"
         if study.question.view.direction == "max":
             because = "the objective is a benchmark, no loss"
             return Answerable(question, "no", because)
@@ -195,12 +230,17 @@ def _size_row(study: Study) -> Answerable:
         return Answerable(question, "no", because)
     params, low, high = split.params
     because = (
-        f"this compute is best spent on {params:.2g} parameters ({low:.2g} to "
+        f"this compute is best spent on {count(_round(params))} parameters "
+        f"({count(_round(low))} to {count(_round(high))}); "
     )
-    because += f"{high:.2g}); within a factor of {split.flat_within:.2g} it hardly matters"
+    because += f"within a factor of {split.flat_within:.2g} it hardly matters"
     told = high / low <= LOOSE_SPLIT
     help_ = () if told else tuple(_another_level(study))
     return Answerable(question, "yes" if told else "partly", because, help_)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def _outcome_row(study: Study) -> Answerable:
@@ -211,7 +251,7 @@ def _outcome_row(study: Study) -> Answerable:
         return Answerable(question, "no", because)
     if law is None:
         n = len(study.question.levels)
-        because = f"{n} levels; a law of loss needs {LEAST_LEVELS} that fall with scale"
+        because = f"{several(n, 'level')}; a law of loss needs {LEAST_LEVELS} that fall with scale"
         return Answerable(question, "no", because, tuple(_another_level(study)))
     low, high = law.forecast.interval()
     because = f"{law.n_levels} levels give {law.forecast.mean:.4g} ({low:.4g} to {high:.4g})"

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from autollm.advisor.answer import Advice
 from autollm.advisor.influence import Influence
 from autollm.advisor.study import Study
+from autollm.advisor.words import count
 
 MOST_CONSTANTS = 6
 STATES = ("status", "state", "State", "Status")
@@ -80,8 +81,11 @@ def _runs(advice: Advice) -> list[str]:
     for row in advice.can_answer:
         for helping in row.would_help[:1]:
             words = _words(helping.configuration) or "another configuration"
-            place = _words(helping.experiment)
-            run = f"{words} at {place}" if place else words
+            place = []
+            for name, value in helping.experiment.items():
+                near = "about " if name in helping.about else ""
+                place.append(f"{name} {near}{count(value)}")
+            run = f"{words} at {', '.join(place)}" if place else words
             helped.setdefault(run, []).append(row.question)
     sentences = []
     for run, questions in helped.items():

@@ -20,7 +20,7 @@ import numpy as np
 
 from autollm.advisor.belief import Belief, Runs
 from autollm.advisor.cost import cost_at
-from autollm.advisor.question import further_level
+from autollm.advisor.question import level_beyond
 from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.core.knobs import Knob
@@ -207,7 +207,7 @@ def _legal(study: Study, column: int) -> tuple[float, float]:
     knob = _knob(study, column)
     ends = list(knob.window[:, 0])
     for number, side in enumerate((-1, 1)):
-        further = further_level(knob, side)
+        further = level_beyond(knob, side)
         if further is not None:
             ends[number] = float(knob.encode(further))
     return ends[0], ends[1]
@@ -238,7 +238,7 @@ def beyond(study: Study, level: int, j: int) -> float | None:
     edge = float(tried.max() if side > 0 else tried.min())
     reached = knob.decode(edge)
     within = tuple(v for v in knob.levels if (reached - v) * side >= 0)
-    further = further_level(replace(knob, levels=within), side)
+    further = level_beyond(replace(knob, levels=within), side)
     return None if further is None else float(knob.encode(further))
 
 

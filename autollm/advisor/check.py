@@ -8,6 +8,7 @@ advice loses nothing beyond it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from autollm.advisor.worth import (
     unsquashed,
     worth,
 )
+from autollm.core.knobs import is_number
 from autollm.core.scales import ONE_COORDINATE
 
 SAME_VALUE = 1e-6
@@ -90,6 +92,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         there.predicted,
         _optimum(study, configuration),
         _beyond(study, point),
+        _taken_as(study, configuration),
     )
 
 
@@ -168,6 +171,21 @@ def _beyond(study: Study, point: np.ndarray) -> dict[str, list[Any]]:
             ends = [knob.levels[0], knob.levels[-1]]
             column = study.names.spelling(knob.name).column
             found[column] = [study.names.value(knob.name, v) for v in ends]
+    return found
+
+
+def _taken_as(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """By column of a number that is known by rank, and was not tried as planned: the
+    nearest value that was.
+    """
+    found = {}
+    for knob in study.question.space.knobs:
+        value = configuration.get(knob.name)
+        if knob.scale == "ordinal" and is_number(value):
+            level = knob.decode(knob.encode(value))
+            if not math.isclose(level, float(value), rel_tol=SAME_VALUE):
+                column = study.names.spelling(knob.name).column
+                found[column] = study.names.value(knob.name, level)
     return found
 
 

@@ -28,7 +28,9 @@ from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
 from autollm.advisor.parametrization import should_stay
 from autollm.advisor.plan import budget_of, plan_of
+from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
+from autollm.advisor.words import several, short
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
@@ -188,15 +190,35 @@ def _proposal(
         here.compute_equivalent,
         float(p[0]) if p is not None else None,
         p_best,
-        _why(found, i),
+        _why(found, i, point),
         missing,
     )
 
 
-def _why(found: Study, i: int) -> str:
+def _why(found: Study, i: int, point: np.ndarray) -> str:
+    """Why a proposal: of the first what the fit says of each of its numbers."""
     if i:
         return "lowers the expected best of all proposals most, should those before fail"
-    return found.policy.explain()
+    space = found.question.space
+    told = []
+    for name, place in zip(found.response.names, found.optimum, strict=True):
+        if name in space.names and chosen(space, point[None], name)[0]:
+            knob = space.knobs[space.names.index(name)]
+            value = found.names.value(name, knob.decode(float(place)))
+            told.append(
+                f"the best {found.native(name)} there at {short(value)}"
+            )
+    n = len(found.question.levels)
+    text = (
+        f"lowest expected loss of {len(found.question.view.candidates)} candidates, by "
+        f"one fit to {several(n, 'experiment')}"
+    )
+    if found.tried:
+        text += f" and {several(len(found.tried), 'run')} at the target"
+    if told:
+        text += f", which puts {', '.join(told)}"
+    unseen = [k for k in space.names if found.is_unseen(k)]
+    return "; ".join([text, *map(found.unseen_in_words, unseen)])
 
 
 def _decided_by(found: Study) -> dict[str, Any]:

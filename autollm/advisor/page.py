@@ -18,7 +18,9 @@ from autollm.advisor.changes import what_would_change
 from autollm.advisor.hindsight import hindcasts, regret_by_policy, saved
 from autollm.advisor.influence import influences
 from autollm.advisor.pictures import pictures
+from autollm.advisor.screen import FIELDS, plan_lines
 from autollm.advisor.study import Study
+from autollm.advisor.words import count
 from autollm.advisor.written import render
 from autollm.core.redaction import redact, redacted
 from autollm.evaluation.pages import page
@@ -58,7 +60,16 @@ def advice_page(
         influences=redacted(list(map(asdict, moved))),
         changes=redacted(changes),
         earlier=redacted(list(map(dict, earlier))),
+        plan_lines=redacted(_plan_lines(advice)),
+        count=count,
+        field_words=FIELDS,
     )
+
+
+def _plan_lines(advice: Advice) -> list[str]:
+    """What the terminal says of a plan of the user's own."""
+    checked = advice.checked
+    return [] if checked is None else plan_lines(advice, checked)
 
 
 def _figures(found: Study, advice: Advice) -> dict[str, dict[str, Any]]:

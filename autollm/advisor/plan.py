@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,9 @@ from autollm.advisor.belief import Belief, Outlook, Runs
 from autollm.advisor.cheap_runs import RISE, Batch, batches_of
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.noise_test import pooled_noise
+from autollm.advisor.question import level_beyond
 from autollm.advisor.study import Study
+from autollm.advisor.tried import Ends
 from autollm.core.errors import QuestionError
 from autollm.core.values import parse_value
 
@@ -42,6 +44,10 @@ MOST_STEPS = 8
 """Of a plan: what comes later is another question once the first runs are known."""
 N_CANDIDATES = 300
 """Configurations at the target between which the belief chooses."""
+FURTHER = (1.0, 2.0)
+"""Natural units beyond the window that a run beyond an edge may make worth a try."""
+SAME_PLACE = 1e-6
+"""Natural units: canonical values keep nine digits."""
 DEFAULT_SHARE = 0.1
 """Of the target's cost, that a plan without a budget may spend."""
 EXPLAINED = 0.5
@@ -351,10 +357,30 @@ def _normal(dimensions: int, n: int = N_OUTCOMES) -> np.ndarray:
     return norm.ppf(shuffled)
 
 
+def _beyond(
+    study: Study, ends: Ends, points: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The outermost candidates further out, where an optimum lies there: what a run
+    beyond an edge shows opens the window of the next question."""
+    name = ends.knob.name
+    knob = study.question.space.knobs[study.question.space.names.index(name)]
+    if not ends.side or level_beyond(knob, ends.side) is None:
+        return
+    at = study.question.space.slices[name].start
+    outermost = (ends.side * points[:, at]).max()
+    outer = points[ends.side * points[:, at] > outermost - SAME_PLACE]
+    for step in FURTHER:
+        moved = outer.copy()
+        moved[:, at] += ends.side * step
+        yield moved
+
+
 def _candidates(study: Study, belief: Belief) -> np.ndarray:
     """At most N_CANDIDATES of the target's candidates: the best as expected, and a
     seeded share of the rest."""
     points = study.question.view.candidates
+    for ends in study.ends:
+        points = np.concatenate([points, *_beyond(study, ends, points)])
     if len(points) <= N_CANDIDATES:
         return points
     centre = belief.centre(study.question.target_z)

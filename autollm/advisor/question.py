@@ -393,7 +393,8 @@ def _between(knob: Knob, low: float, high: float) -> list[float]:
 
 def as_typed(space: Space, configuration: dict[str, Any]) -> dict[str, Any]:
     """A configuration with its numbers as a person would type them: a level where it
-    is one, else two digits; a power of two where all levels are.
+    is one, else two digits; a power of two where all levels are, a multiple of what
+    divides all whole ones (widths in steps of 128).
     """
     typed = dict(configuration)
     for knob in space.knobs:
@@ -408,6 +409,9 @@ def _typed(knob: Knob, value: float) -> float:
         return nearest
     if all(v > 0 and math.log2(v).is_integer() for v in knob.levels):
         return 2.0 ** round(math.log2(value))
+    if all(float(v).is_integer() for v in knob.levels):
+        unit = math.gcd(*map(int, knob.levels)) or 1
+        return float(unit * max(round(value / unit), 1 if value > 0 else 0))
     return float(f"{value:.2g}")
 
 
@@ -440,3 +444,22 @@ def further_level(knob: Knob, side: int) -> float | None:
     if changes_sign or (is_share and further > 1):
         return None
     return float(f"{further:.9g}")
+
+
+def level_beyond(knob: Knob, side: int) -> float | None:
+    """The first of further levels that lies one natural unit beyond a knob's window, or
+    the last one that a run can have; None without any.
+    """
+    reached = None
+    if knob.scale not in ("log", "linear", "integer"):
+        return reached
+    edge = float(knob.grid[-1 if side > 0 else 0])
+    while (further := further_level(knob, side)) is not None:
+        reached = further
+        if abs(float(knob.encode(reached)) - edge) >= 1 - SAME:
+            break
+        longer = (
+            [*knob.levels, reached] if side > 0 else [reached, *knob.levels]
+        )
+        knob = replace(knob, levels=tuple(longer))
+    return reached

@@ -26,6 +26,7 @@ from autollm.advisor.answer import (
     Proposal,
 )
 from autollm.advisor.target import NO_SIZE
+from autollm.advisor.words import count, several, short
 from autollm.core.knobs import is_number
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -33,7 +34,6 @@ MARK = {"yes": "green", "partly": "yellow", "no": "red"}
 NO_NUMBER = math.inf
 MOST_SETTINGS = 8
 """Of a configuration; of more the largest are shown, and the rest counted."""
-COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 FIELDS = {
     "predicted": "outcome",
     "expected_regret": "regret",
@@ -43,8 +43,8 @@ FIELDS = {
     "acceptable": "acceptable range",
     "loses": "loss against the advice",
 }
-LEAST_WASTE, AT_OPTIMUM = 0.005, 0.005
-"""Of compute, and of a setting: less is not told apart in two digits."""
+LEAST_WASTE, AT_OPTIMUM = 0.005, 0.05
+"""Of compute, that is not told apart in two digits; of a setting, that nobody tells."""
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -153,7 +153,7 @@ def _place(fidelity: Mapping[str, float], about: Sequence[str] = ()) -> str:
 def settings(configuration: dict[str, Any]) -> str:
     """Settings in a line."""
     kept = _heaviest(configuration)
-    told = ", ".join(f"{n} = {_short(v)}" for n, v in kept.items())
+    told = ", ".join(f"{n} = {short(v)}" for n, v in kept.items())
     return told if len(kept) == len(configuration) else f"{told}, ... (--json)"
 
 
@@ -206,8 +206,9 @@ def _heading(advice: Advice) -> Group:
     evidence = advice.evidence
     better = "lower" if advice.objective["direction"] == "min" else "higher"
     read = (
-        f"{evidence['n_runs']} runs in {evidence['n_experiments']} experiments of "
-        f"{advice.source}; {advice.objective['name']}, {better} is better"
+        f"{several(evidence['n_runs'], 'run')} in "
+        f"{several(evidence['n_experiments'], 'experiment')} of {advice.source}; "
+        f"{advice.objective['name']}, {better} is better"
     )
     if advice.basis == "prior":
         read += (
@@ -268,7 +269,7 @@ def _promise(entry: Proposal, objective: str) -> str:
 def _settings(configuration: dict[str, Any]) -> dict[str, str]:
     """Name -> value; how many more there are stands last."""
     kept = _heaviest(configuration)
-    shown = {n: _short(v) for n, v in kept.items()}
+    shown = {n: short(v) for n, v in kept.items()}
     n_more = len(configuration) - len(kept)
     if n_more:
         shown[f"... {n_more} more (--json, --write)"] = ""
@@ -281,7 +282,7 @@ def _ranges(entry: Proposal, categories: Sequence[str]) -> dict[str, str]:
         return {}
     told = {}
     for name, allowed in entry.acceptable.items():
-        ends = [_short(v) for v in allowed]
+        ends = [short(v) for v in allowed]
         is_range = name not in categories and len(allowed) == 2
         is_range = is_range and is_number(allowed[0])
         if len(set(ends)) == 1:
@@ -297,6 +298,16 @@ def _checked(advice: Advice) -> Panel:
     """The plan, what it gives, and where its settings stand."""
     checked = advice.checked
     assert checked is not None
+    return Panel(
+        _text("\n".join(plan_lines(advice, checked))),
+        title=f"Your plan is {checked.verdict}",
+        border_style=VERDICTS[checked.verdict],
+        expand=False,
+    )
+
+
+def plan_lines(advice: Advice, checked: Checked) -> list[str]:
+    """All that is said of a plan of the user's own."""
     lines = [f"{n} = {v}" for n, v in _settings(checked.configuration).items()]
     name = advice.objective["name"]
     if checked.predicted is not None:
@@ -313,20 +324,20 @@ def _checked(advice: Advice) -> Panel:
     if checked.nearest_diverged is not None:
         lines.append(_nearest(checked.nearest_diverged))
     for column, optimum in checked.optimum.items():
+        if column in checked.taken_as:
+            continue
         lines.append(_away(column, checked.configuration[column], optimum))
+    for column, level in checked.taken_as.items():
+        lines.append(
+            f"{column} = {short(checked.configuration[column])} was not tried: it is "
+            f"judged as {short(level)}, the nearest that was"
+        )
     for column, (low, high) in checked.beyond.items():
         lines.append(
-            f"{column} = {_short(checked.configuration[column])} lies outside of what "
-            f"was tried ({_short(low)} to {_short(high)}): what is said of it is a guess"
+            f"{column} = {short(checked.configuration[column])} lies outside of what "
+            f"was tried ({short(low)} to {short(high)}): what is said of it is a guess"
         )
-    style = VERDICTS[checked.verdict]
-    title = f"Your plan is {checked.verdict}"
-    return Panel(
-        _text("\n".join(lines)),
-        title=title,
-        border_style=style,
-        expand=False,
-    )
+    return lines
 
 
 def _lost(checked: Checked) -> str:
@@ -357,11 +368,11 @@ def _nearest(diverged: Mapping[str, Any]) -> str:
 def _away(column: str, value: float, optimum: float) -> str:
     """Where a setting stands to its optimum."""
     if value * optimum <= 0:
-        return f"{column}: its optimum there is {_short(optimum)}"
+        return f"{column}: its optimum there is {short(optimum)}"
     times = value / optimum
     if abs(times - 1) < AT_OPTIMUM:
         return f"{column} is at its optimum there"
-    return f"{column} is {times:.2g} times its optimum there, {_short(optimum)}"
+    return f"{column} is {times:.2g} times its optimum there, {short(optimum)}"
 
 
 def _helpful(advice: Advice) -> dict[str, str]:
@@ -406,8 +417,8 @@ def _footer(advice: Advice) -> Text:
     if own:
         mean = sum(t["regret"] for t in own) / len(own)
         text += (
-            f"; on {len(own)} hidden experiments of yours its first pick lost {mean:.1%} "
-            "of median - best"
+            f"; on {several(len(own), 'hidden experiment')} of yours its first pick lost "
+            f"{mean:.1%} of median - best"
         )
     else:
         text += "; too few scales to try it on your own history"
@@ -442,21 +453,6 @@ def _share(interval: Interval | None) -> str:
 
 def _size(value: Any) -> float:
     return abs(value) if is_number(value) else NO_NUMBER
-
-
-def _short(value: Any) -> str:
-    """A setting as a configuration file would have it: 524288, 0.0003, adamw."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e12:
-        return str(int(value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def count(value: float) -> str:
-    """A size as people write it: 7B, 62.5M, 250000, 0.25."""
-    for factor, letter in COUNTS:
-        if abs(value) >= factor:
-            return f"{value / factor:.4g}{letter}"
-    return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _text(text: str) -> Text:

@@ -11,6 +11,7 @@ Invariant: stated steps, windows and values stay as they are.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -42,8 +43,8 @@ def with_steps(spaces: pa.Table, outcomes: pa.Table) -> pa.Table:
         for text in texts.get((row["source"], row["space_id"]), ()):
             configs.append(json.loads(text))
         for knob in raw["knobs"]:
-            values = {c[knob["name"]] for c in configs if knob["name"] in c}
-            knob |= _step(knob, sorted(filter(is_number, values)))
+            values = [config.get(knob["name"]) for config in configs]
+            knob |= _step(knob, sorted(set(filter(is_number, values))))
         row["space_json"] = json.dumps(raw)
     return pa.Table.from_pylist(rows, schema=spaces.schema)
 
@@ -55,7 +56,7 @@ def _step(knob: dict[str, Any], values: Sequence[float]) -> dict[str, Any]:
         return {}
     if len(values) < 2:
         return {}
-    gaps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(values)]
     if len(values) > 2 and values[0] == 0 and max(gaps) > FACTORS * min(gaps):
         return {"scale": "ordinal", "values": list(values)}
     extent = values[-1] - values[0]

@@ -467,7 +467,8 @@ def _loss_law(
 def _noise(evidence: Evidence, response: Response) -> Noise:
     if evidence.sd_replicas is not None and evidence.sd_replicas > 0:
         return Noise(evidence.sd_replicas, "replicas")
-    if response.scatter_sd > 0 and response.columns:
+    has_fit = bool(response.columns) or response.explained > 0
+    if response.scatter_sd > 0 and has_fit:
         return Noise(response.scatter_sd, "residual")
     return Noise(None, "none")
 

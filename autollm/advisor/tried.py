@@ -3,8 +3,8 @@ advice then takes.
 
 A number that no experiment tried at three values: of two values the better one, where
 it is told apart; else that of the best run of the most expensive experiment. A number
-whose optimum lies beyond what was tried: nothing inside of its outermost value, where
-that is told better than its neighbour. The effect of a number is estimated within each
+whose optimum lies beyond what was tried, and is not expected to move with scale: nothing
+inside of its outermost value, where that is told better than its neighbour. The effect of a number is estimated within each
 experiment (from rows that are alike in all else where there are such, else by least
 squares on the rest; rows on the cliff are left out) and averaged over experiments, whose
 contradictions count as error.
@@ -29,6 +29,9 @@ from autollm.gym.tables.squashing import squash
 
 LEVEL = 0.95
 """Of the interval of a difference: nearer ones are not told apart."""
+MOVES = ("rate", "size")
+"""Roles of numbers whose optimum is expected to move with scale: what is best at the edge
+of cheap experiments may lie inside at the target."""
 MOST_U = 50.0
 """Beyond it exp(u) tells nothing but hopeless (gym.tables.squashing.unsquash)."""
 
@@ -108,7 +111,7 @@ def ends_of(
             continue
         column = space.slices[knob.name].start
         if knob.name in response.names:
-            side = outward.get(knob.name, 0)
+            side = 0 if knob.role in MOVES else outward.get(knob.name, 0)
             found += _beyond(knob, column, side, rows) if side else []
         elif len(knob.levels) > 2 or knob.when is not None:
             found.append(Ends(knob, knob.levels))

@@ -239,11 +239,10 @@ def _last(name: str) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    from autollm.advisor.screen import count
+    from autollm.advisor.words import count, several
 
     target = ", ".join(f"{n} {count(v)}" for n, v in row["target"].items())
-    n_told = row["n_told"]
-    worth = f"{n_told} run{'' if n_told == 1 else 's'} told"
+    worth = f"{several(row['n_told'], 'run')} told"
     if row["best_outcome"] is not None:
         worth += f", best {row['best_outcome']:.4g}"
     if row["n_scored"]:

@@ -1,7 +1,7 @@
 """`autollm recommend`, `autollm check` and `autollm plan`: from logs to the next run.
 
-Invariant: with --json only JSON goes to stdout, also where there is no answer; without
---save nothing is written but the file of --write.
+Invariant: with --json only JSON goes to stdout, also where there is no answer. Advice
+from files is kept with --save alone, advice from what landed in the home always.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def recommend(
     ] = "",
     save: Annotated[
         bool,
-        typer.Option("--save", help="Keep the advice in the home's ledger."),
+        typer.Option(
+            "--save",
+            help="Keep the advice in the home's ledger, as advice from what landed "
+            "there is.",
+        ),
     ] = False,
     page: Annotated[
         Path | None,
@@ -108,7 +112,7 @@ def recommend(
         advice = with_end(lambda: _with_opinions(study, advice, policy, home))
     if page:
         with_end(lambda: _write_page(study, advice, page, home))
-    if save or goes_on:
+    if save or goes_on or not asked.runs:
         with_end(lambda: _save(study, advice, asked, home))
     if write:
         with_end(lambda: _write(advice, write, style))

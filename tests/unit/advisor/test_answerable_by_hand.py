@@ -319,7 +319,7 @@ def loss_law(form="sum", mean=2.0, sd=0.05, **changes):
 
 def test_size_and_tokens__law_with_a_term_each__is_the_best_split():
     found = row(study_of(loss_law=loss_law()), "size and tokens")
-    assert found.answer == "yes" and "best spent on 4e+08 params" in (
+    assert found.answer == "yes" and "best spent on 400M params" in (
         found.because.replace("parameters", "params")
     )
 

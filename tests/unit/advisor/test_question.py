@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.question import as_typed, further_level, refined
+from autollm.advisor.question import (
+    as_typed,
+    further_level,
+    level_beyond,
+    refined,
+)
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 
@@ -50,13 +55,13 @@ def test_refined__coarse_numbers__have_candidates_between_their_levels(
     scale, levels, expected
 ):
     knob = Knob("k", scale, levels)
-    (found,) = refined(Space((knob,))).knobs
+    (found,) = refined(Space((knob,)), [knob.name]).knobs
     assert found.levels == pytest.approx(expected) or found.levels == expected
 
 
 def test_refined__candidates__lie_at_most_half_an_octave_apart():
     levels = tuple(1e-5 * 10.0**i for i in range(4))
-    (found,) = refined(Space((Knob("lr", "log", levels),))).knobs
+    (found,) = refined(Space((Knob("lr", "log", levels),)), ["lr"]).knobs
     octaves = np.diff(np.log2(found.levels))
     assert octaves.max() <= 0.6
     assert octaves.min() >= 0.4
@@ -75,7 +80,9 @@ def test_refined__candidates__lie_at_most_half_an_octave_apart():
         ),  # a level, but for the fit's digits
         ("log", (64.0, 128.0, 256.0), 138.3, 128.0),
         ("log", (64.0, 128.0, 256.0), 700.0, 512.0),
-        ("log", (96.0, 200.0), 138.3, 140.0),
+        ("log", (96.0, 200.0), 138.3, 136.0),
+        ("log", (256.0, 384.0, 512.0, 768.0), 540.0, 512.0),
+        ("log", (256.0, 384.0, 512.0, 768.0), 1700.0, 1664.0),
         ("linear", (0.0, 0.1), 0.0344, 0.034),
         ("categorical", ("adamw", "muon"), "muon", "muon"),
     ],
@@ -85,3 +92,25 @@ def test_as_typed__number_of_a_fit__is_what_a_person_would_type(
 ):
     space = Space((Knob("k", scale, levels),))
     assert as_typed(space, {"k": value}) == {"k": expected}
+
+
+def test_refined__number_of_unseen_optimum__keeps_its_values():
+    knob = Knob("lr", "log", (1e-4, 1e-3))
+    assert refined(Space((knob,)), []).knobs == (knob,)
+
+
+@pytest.mark.parametrize(
+    ("scale", "levels", "side", "expected"),
+    [
+        ("log", (1.0, 2.0**0.5), 1, 2.0**1.5),  # two half octaves
+        ("log", (1.0, 4.0), -1, 0.25),
+        ("linear", (0.9, 0.95, 0.99), 1, None),  # no share beyond 1
+        ("categorical", ("a", "b"), 1, None),
+    ],
+)
+def test_level_beyond__window__is_a_natural_unit_further(
+    scale, levels, side, expected
+):
+    found = level_beyond(Knob("k", scale, levels), side)
+    wanted = None if expected is None else pytest.approx(expected, rel=1e-6)
+    assert found == wanted

@@ -230,8 +230,8 @@ def test_show_plan__runs_of_one_step__share_what_they_lower():
         planned(2, 0.2),
     )
     text = screen(show_plan, plan=plan)
-    assert text.count("regret 0.500 to 0.300: why") == 1
-    assert text.count("regret 0.500 to 0.200: why") == 1
+    assert text.count("regret by the fit alone 0.500 to 0.300: why") == 1
+    assert text.count("regret by the fit alone 0.500 to 0.200: why") == 1
     assert line_of(text, "lr = 0.7 at params 100M: 1e+18 FLOPs")
 
 

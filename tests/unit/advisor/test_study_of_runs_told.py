@@ -48,6 +48,7 @@ def study(law=None, noise_sd=0.05, shifts=(0.0,), direction="min", **changes):
         "loss_law": law or law_of(mean=2.0, sd=0.1),
         "noise": Noise(noise_sd, "replicas"),
         "backtests": (),
+        "ends": (),
         "tried": (),
     }
     found = Study(**(fields | changes))

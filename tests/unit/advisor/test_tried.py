@@ -5,6 +5,7 @@ advised.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,8 @@ def test_ends_of__optimum_beyond__inner_values_are_not_proposed():
     for one in rows:
         one.loss[:] = -0.1 * one.points[:, 0]
     (rate,) = [e for e in ends_of(SPACE, rows, Seen, {"lr": 1}) if e.side]
+    moving = Space((replace(RATE, role="rate"), WARMUP))
+    assert not [e for e in ends_of(moving, rows, Seen, {"lr": 1}) if e.side]
     assert rate.low == RATE.encode(2.0**-4) and rate.high == np.inf
     assert rate.holds(np.array([-6.0, -4.0, -3.0])).tolist() == [
         False,

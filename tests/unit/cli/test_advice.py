@@ -36,6 +36,10 @@ def saved(home, *more) -> dict:
     return json.loads(done.stdout)
 
 
+def listed() -> list[dict]:
+    return json.loads(call("advice", "list", "--json").stdout)
+
+
 def test_tell__saved_advice__is_scored_and_goes_on_without_repeats(home):
     advice = saved(home)
     first = advice["recommendations"][0]
@@ -121,6 +125,8 @@ def test_recommend__landed_source__answers_from_the_home(home):
     landed = json.loads(done.stdout)
     first = [d["recommendations"][0]["configuration"] for d in (direct, landed)]
     assert list(first[0].values()) == list(first[1].values())
+    kept = [row["advice_id"] for row in listed()]
+    assert kept == [landed["advice_id"]]  # of what landed, not of files
 
 
 def test_recommend__nothing_landed__exit_3(home):
