@@ -4,10 +4,10 @@ advice then takes.
 A number that no experiment tried at three values: of two values the better one, where
 it is told apart; else that of the best run of the most expensive experiment. A number
 whose optimum lies beyond what was tried, and is not expected to move with scale: nothing
-inside of its outermost value, where that is told better than its neighbour. The effect of a number is estimated within each
-experiment (from rows that are alike in all else where there are such, else by least
-squares on the rest; rows on the cliff are left out) and averaged over experiments, whose
-contradictions count as error.
+inside of its outermost value, where that is told better than its neighbour. The effect
+of a number is estimated within each experiment (from rows that are alike in all else
+where there are such, else by least squares on the rest; rows on the cliff are left out)
+and averaged over experiments, whose contradictions count as error.
 
 Invariant: of a number of unseen optimum only values that were tried are proposed.
 """
