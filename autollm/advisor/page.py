@@ -31,8 +31,9 @@ CAPTIONS = {
     "advice.",
     "outcome": "What each experiment could have reached, with one standard error, beside "
     "its best recorded run; the law through them, and the forecast at the target.",
-    "landscape": "Expected regret at the target (0: best, 1: median); white points were "
-    "tried somewhere, rings are the levels' optima, numbers mark the proposals.",
+    "landscape": "Expected regret at the target (0: the best candidate, 1: the median). Of "
+    "two settings: white points were tried somewhere, rings are the levels' optima, numbers "
+    "mark the proposals.",
     "foretold": "The same law asked about experiments that you have, each from cheaper "
     "ones alone.",
 }

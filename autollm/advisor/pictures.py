@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from autollm.advisor.hindsight import Hindcast
 from autollm.advisor.loss_law import LossLaw
+from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.evaluation.plots import COLOURS, STYLE, svg_text
 
@@ -56,11 +57,27 @@ def optima(found: Study, advised: np.ndarray) -> str:
         for j, axes in enumerate(panels):
             _optimum(axes, found, j)
             point = advised[0][found.response.columns[j]]
-            axes.plot([AT_TARGET], [point], "D", color=ADVICE, label="advice")
+            if j in _chosen(found, advised[0]):
+                axes.plot(
+                    [AT_TARGET], [point], "D", color=ADVICE, label="advice"
+                )
             _native_axis(axes, found, names[j])
             _compute_axis(axes)
         _legend(panels[0])
         return svg_text(figure)
+
+
+def _chosen(found: Study, point: np.ndarray) -> list[int]:
+    """Numbers of the response's coordinates that a point [d] has a choice of: the rate of
+    another optimizer is none.
+    """
+    space = found.question.space
+    kept = []
+    for j, name in enumerate(found.response.names):
+        is_knob = name in space.names
+        if not is_knob or chosen(space, point[None], name)[0]:
+            kept.append(j)
+    return kept
 
 
 def _optimum(axes: Axes, found: Study, j: int) -> None:
@@ -186,7 +203,8 @@ def landscape(found: Study, advised: np.ndarray) -> str:
     the other knobs at the first proposal's values; the evidence's rows and the levels'
     optima over it.
     """
-    columns = list(found.response.columns[:2])
+    numbers = _chosen(found, advised[0])[:2]
+    columns = [found.response.columns[j] for j in numbers]
     if not columns:
         return ""
     candidates = found.question.view.candidates
@@ -195,13 +213,25 @@ def landscape(found: Study, advised: np.ndarray) -> str:
         axis=1, initial=0
     )
     shown = candidates[near < 0.5]
-    u = found.policy.weights @ found.policy.sampled(shown)
-    names = found.response.names[:2]
+    u = found.policy.weights @ found.sampled(shown) - found.lowest_expected
+    names = [found.response.names[j] for j in numbers]
     with rc_context(STYLE):
         figure, (axes,) = _panels(1, wide=True)
         if len(columns) == 1:
             order = np.argsort(shown[:, columns[0]])
             axes.plot(shown[order, columns[0]], u[order], ".-", color=LEVEL)
+            at = advised[:, columns[0]]
+            own = found.policy.weights @ found.sampled(advised)
+            axes.plot(
+                at,
+                own - found.lowest_expected,
+                "o",
+                color=ADVICE,
+                markersize=8,
+                fillstyle="none",
+                label="proposals",
+            )
+            _legend(axes)
             axes.set_ylabel("expected regret")
         else:
             cells = axes.scatter(
@@ -213,7 +243,7 @@ def landscape(found: Study, advised: np.ndarray) -> str:
                 cmap="viridis_r",
             )
             figure.colorbar(cells, ax=axes, label="expected regret")
-            _evidence(axes, found, columns)
+            _evidence(axes, found, numbers)
             for rank, point in enumerate(advised, 1):
                 place = (point[columns[0]], point[columns[1]])
                 axes.plot(
@@ -232,8 +262,11 @@ def landscape(found: Study, advised: np.ndarray) -> str:
         return svg_text(figure)
 
 
-def _evidence(axes: Axes, found: Study, columns: Sequence[int]) -> None:
-    """What was tried anywhere, and the levels' optima, larger where compute is."""
+def _evidence(axes: Axes, found: Study, numbers: Sequence[int]) -> None:
+    """What was tried anywhere, and the levels' optima, larger where compute is.
+    `numbers`: of the response's coordinates.
+    """
+    columns = [found.response.columns[j] for j in numbers]
     tried = np.concatenate([rows.points for rows in found.rows])
     tried = np.unique(np.round(tried[:, columns], 6), axis=0)
     axes.plot(
@@ -249,7 +282,7 @@ def _evidence(axes: Axes, found: Study, columns: Sequence[int]) -> None:
     order = np.argsort(np.argsort(found.octaves))
     sizes = 10 + 50 * order / max(len(order) - 1, 1)
     axes.scatter(
-        *optima[:, :2].T,
+        *optima[:, list(numbers)].T,
         s=sizes,
         facecolors="none",
         edgecolors=TARGET,
