@@ -85,7 +85,7 @@ def _without(
     leaves = []
     for column, value in shown.items():
         bounds = allowed.get(column)
-        if bounds and not _within(value, bounds, column in categories):
+        if bounds and not within(value, bounds, column in categories):
             leaves.append(column)
     return Influence(
         found.place(found.rows[i].label),
@@ -115,7 +115,7 @@ def _moved(
     return moved
 
 
-def _within(value: Any, bounds: list[Any], is_category: bool) -> bool:
+def within(value: Any, bounds: list[Any], is_category: bool) -> bool:
     """Whether a value is one of these categories, or lies between two numbers."""
     if is_category:
         return value in bounds

@@ -107,7 +107,8 @@ def study_of(knobs=(RATE,), sizes=((1e8, 2e9), (4e8, 8e9)), **changes):
     } | changes
     found = SimpleNamespace(**fields)
     found.question.fidelity = dict(found.question.fidelity)
-    found.ends_by_name = {k.name: Ends(k, k.levels) for k in numbers}
+    plain = [k for k in numbers if k.scale != "categorical"]
+    found.ends_by_name = {k.name: Ends(k, k.levels) for k in plain}
     found.is_unseen = lambda name: (
         name in found.ends_by_name and name not in found.response.names
     )
@@ -388,3 +389,30 @@ def test_shown_cost__logs_without_flops__show_none():
     assert shown_cost(study, cost) == cost
     study.evidence.has_flops = False
     assert shown_cost(study, cost) == {"flops": None, "device_hours": 2.0}
+
+
+def won(*winners):
+    """One experiment a winner: the category of its best run."""
+    optimizer = Knob("opt", "categorical", ("adamw", "muon"))
+    sizes = tuple((1e8 * 2**n, 2e9) for n in range(len(winners)))
+    study = study_of((optimizer,), sizes=sizes, laws=())
+    none = tuple(level_at([]) for _ in winners)
+    study.response = SimpleNamespace(names=(), columns=(), levels=none)
+    for here, winner in zip(study.rows, winners, strict=True):
+        losses = [0.0 if level == winner else 1.0 for level in optimizer.levels]
+        here.points = np.array([optimizer.encode(v) for v in optimizer.levels])
+        here.loss = np.array(losses)
+    return row(study, "other knobs")
+
+
+@pytest.mark.parametrize(
+    ("winners", "answer", "words"),
+    [
+        (("muon",) * 3, "yes", "opt = muon has the best run in 3 of 3"),
+        (("muon",) * 2, "partly", "opt = muon has the best run in 2 of 2"),
+        (("muon", "adamw", "muon"), "partly", "in 2 of 3 experiments"),
+    ],
+)
+def test_other_knobs__category__is_answered_by_who_won(winners, answer, words):
+    found = won(*winners)
+    assert found.answer == answer and words in found.because

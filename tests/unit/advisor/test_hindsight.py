@@ -10,7 +10,7 @@ from autollm.advisor.hindsight import (
     regret_by_policy,
     saved,
 )
-from autollm.advisor.influence import influences
+from autollm.advisor.influence import influences, within
 from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.pictures import law_along
 from autollm.advisor.recommend import explore
@@ -121,3 +121,21 @@ def test_influences__constraint_and_told_run__hold_there_too(tmp_path):
     for row in rows:
         assert row.configuration["batch_size"] <= 256
         assert row.configuration != first.configuration
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "is_category", "inside"),
+    [
+        (0.002, [0.001, 0.004], False, True),
+        (0.005, [0.001, 0.004], False, False),
+        (6, [4, 8], False, True),
+        (6, [4, 8], True, False),  # two categories are no range
+        (8, [4, 8], True, True),
+        ("muon", ["adamw", "muon"], True, True),
+        ("lion", ["adamw", "muon"], True, False),
+    ],
+)
+def test_within__range_or_categories__by_what_the_setting_is(
+    value, bounds, is_category, inside
+):
+    assert within(value, bounds, is_category) == inside

@@ -88,3 +88,25 @@ def test_read__beginning_of_a_tracker_left_out__is_the_same_column():
     assert names.read(both) == {"lr": 0.002}
     with pytest.raises(QuestionError, match=r"lacks config\.optim\.lr"):
         names.read({"sched.optim_lr": 0.002})
+
+
+def test_read__number_of_another_category__is_not_asked_for():
+    space = Space(
+        (
+            Knob("opt", "categorical", ("adam", "muon")),
+            Knob("lr_adam", "log", (1e-4, 1e-3), when=("opt", ("adam",))),
+            Knob("lr_muon", "log", (1e-3, 1e-2), when=("opt", ("muon",))),
+        )
+    )
+    columns = {"lr_adam": "lr", "lr_muon": "lr"}
+    names = names_of(space, columns, [])
+    written = {"opt": "muon", "lr": 0.005}
+    assert names.read(written) == {"opt": "muon", "lr_muon": 0.005}
+    assert names.show(names.read(written)) == written
+
+
+def test_show__level_of_many_digits__stays_one_that_can_be_read():
+    space = Space((Knob("lr", "ordinal", ("none", 0.00048828)),))
+    names = names_of(space, {}, [])
+    shown = names.show({"lr": 0.00048828})
+    assert names.read(shown) == {"lr": 0.00048828}

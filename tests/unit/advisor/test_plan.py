@@ -164,6 +164,8 @@ def test_plan__in_python__whole_plan_within_the_budget(tmp_path):
     budget = 0.01 * whole.target.compute_flops
     assert sum(run.cost["flops"] for run in whole.plan) <= budget
     assert {run.step for run in first.plan} <= {0, 1} and first.plan
+    more = autollm.plan(path, target, "2%", objective="val_loss:min")
+    assert len({a.advice_id for a in (whole, more, first)}) == 3
     assert "plan" in first.to_json()
 
 

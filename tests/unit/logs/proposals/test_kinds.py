@@ -1,6 +1,7 @@
 """Kinds of tables that people have, one small one each: what a proposal makes of it."""
 
 import itertools
+import tomllib
 
 import pytest
 
@@ -468,3 +469,46 @@ def test_propose__score_that_falls_with_size__asks_what_is_better(tmp_path):
     assert not proposed(tmp_path, scores(sign=-1)).questions
     said = proposed(tmp_path, scores(sign=1), objective="eval/score:min")
     assert said.mapping.objective.direction == "min"
+
+
+def knobs_of(found):
+    return {knob["name"]: knob for knob in tomllib.loads(found.toml)["knobs"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("lr", "rate"),
+        ("optim.max_lr", "rate"),
+        ("muon_lr", "rate"),
+        ("global_batch_size", "size"),
+        ("weight_decay", None),
+        ("warmup_frac", None),
+        ("beta2", None),
+        ("dropout_rate", None),
+        ("lora_rank", None),
+        ("min_lr_ratio", None),
+    ],
+)
+def test_propose__role__is_of_learning_rates_and_batches_alone(
+    tmp_path, name, role
+):
+    """Roles say how an optimum moves with scale: a dropout falls with no size."""
+    rows = [
+        {"params": p, "tokens": 20 * p, name: v, "val_loss": 3 + v / 10}
+        for p in (10**8, 4 * 10**8)
+        for v in (0.1, 0.2, 0.4)
+    ]
+    (knob,) = knobs_of(proposed(tmp_path, rows)).values()
+    assert knob.get("role") == role
+
+
+def test_propose__one_empty_rate__sets_its_row_aside_and_stays_a_number(
+    tmp_path,
+):
+    rows = sweep()
+    rows[4]["lr"] = ""
+    found = proposed(tmp_path, rows)
+    lr = knobs_of(found)["lr"]
+    assert lr["scale"] == "log" and "missing" not in lr
+    assert "missing-values" in codes(found)
