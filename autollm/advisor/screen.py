@@ -45,6 +45,13 @@ FIELDS = {
 }
 LEAST_WASTE, AT_OPTIMUM = 0.005, 0.05
 """Of compute, that is not told apart in two digits; of a setting, that nobody tells."""
+JUDGED = (
+    "What to expect: on 26 tables with hidden experiments such a plan was not told apart "
+    "from a plain ladder (regret .245 and .261 for a tenth of the target's cost, .280 "
+    "without a run), with 2 runs where the ladder made 58. It says when cheap runs do "
+    "not pay; that its order is the best is not shown."
+)
+"""`autollm advice judge --parts plan --seeds 4` (docs/results.md)."""
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -80,15 +87,6 @@ def show(advice: Advice, console: Console) -> None:
         console.print(_opinion(opinion))
     _warn(advice, console)
     console.print(_footer(advice))
-
-
-JUDGED = (
-    "What to expect: on 26 tables with hidden experiments such a plan was not told apart "
-    "from a plain ladder (regret .245 and .261 for a tenth of the target's cost, .280 "
-    "without a run), with 2 runs where the ladder made 58. It says when cheap runs do "
-    "not pay; that its order is the best is not shown."
-)
-"""`autollm advice judge --parts plan --seeds 4` (docs/results.md)."""
 
 
 def show_check(advice: Advice, console: Console) -> None:
