@@ -2,16 +2,13 @@
 
 Distances of an octave, a step and another category are about 1 everywhere (core/knobs.py),
 and priors count on it: a KL coefficient between 0 and .01 is not one unit wide, nor a
-warm-up of 100 to 2,000 steps 1,900. A number that was tried at 0 and then by factors
-(0, .001, .01) has no even step at all: it is taken by rank, and nothing between its
-values is proposed.
+warm-up of 100 to 2,000 steps 1,900.
 
 Invariant: stated steps, windows and values stay as they are.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -22,9 +19,6 @@ from autollm.core.knobs import is_number
 
 MOST_STEPS = 4
 """Steps of a window at most: many values drawn at random are no fine grid."""
-FACTORS = 4.0
-"""Largest gap over the smallest, from which values with a 0 among them were chosen by
-factors."""
 
 
 def with_steps(spaces: pa.Table, outcomes: pa.Table) -> pa.Table:
@@ -56,8 +50,5 @@ def _step(knob: dict[str, Any], values: Sequence[float]) -> dict[str, Any]:
         return {}
     if len(values) < 2:
         return {}
-    gaps = [b - a for a, b in itertools.pairwise(values)]
-    if len(values) > 2 and values[0] == 0 and max(gaps) > FACTORS * min(gaps):
-        return {"scale": "ordinal", "values": list(values)}
     extent = values[-1] - values[0]
-    return {"step": extent / min(len(gaps), MOST_STEPS)}
+    return {"step": extent / min(len(values) - 1, MOST_STEPS)}

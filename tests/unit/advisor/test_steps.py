@@ -39,11 +39,6 @@ def test_with_steps__linear_number__has_one_of_its_window(values, step):
     assert knob_of(values)["step"] == pytest.approx(step)
 
 
-def test_with_steps__zero_and_factors__are_ranks():
-    found = knob_of((0.0, 0.001, 0.01))
-    assert (found["scale"], found["values"]) == ("ordinal", [0.0, 0.001, 0.01])
-
-
 @pytest.mark.parametrize(
     "stated", [{"step": 0.5}, {"window": [0, 1]}, {"scale": "log"}]
 )
