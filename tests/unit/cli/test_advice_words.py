@@ -257,6 +257,7 @@ def answered(monkeypatch):
         return None, found
 
     monkeypatch.setattr("autollm.cli.recommend.explored", explored)
+    monkeypatch.setattr("autollm.cli.recommend._save", lambda *_: None)
     return found
 
 
@@ -386,6 +387,7 @@ def test_recommend__nothing_left_to_write__is_no_answer_with_its_reason(
         decided_by={"policy": "known", "backtest": []},
         evidence={"n_runs": 3, "n_experiments": 1, "noise": {"sd": None}},
     )
+    monkeypatch.setattr("autollm.cli.recommend._save", lambda *_: None)
     monkeypatch.setattr(
         "autollm.cli.recommend.explored", lambda *_, **__: (None, empty)
     )
