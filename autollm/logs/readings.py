@@ -124,9 +124,8 @@ class Landing:
         self.set_aside(reading, list(relation.bad))
         if not relation.runs.num_rows:
             return
-        if self._queue and self._key(*self._queue[0]) != self._key(
-            reading, relation
-        ):
+        key = self._key(reading, relation)
+        if self._queue and self._key(*self._queue[0]) != key:
             self.flush()
         self._queue.append((reading, relation))
         self._n_waiting += relation.runs.num_rows
@@ -197,7 +196,8 @@ class Landing:
         if not rows.num_rows:
             return
         chosen = raw.take(rows["row_"])
-        texts = raw_json(chosen, self._mapper.connection).cast(pa.string())
+        texts = raw_json(chosen, self._mapper.connection)
+        texts = texts.cast(pa.string())
         cells = [rows[n].to_pylist() for n in ("line", "n_lines", "reason")]
         by_reading: dict[int, list[BadLines]] = {}
         for number, text, *said in zip(

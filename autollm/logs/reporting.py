@@ -7,6 +7,7 @@ newer version of the file) the last reading is told.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from autollm.logs.ingest_report import SHOWN, Ignored, IngestReport, Quarantined
 from autollm.logs.lake.bronze_tables import Batch
@@ -30,8 +31,9 @@ def report_of(
 ) -> IngestReport:
     """The report of an ingest; without a batch nothing of its readings is new."""
     last = {reading.path_id: reading for reading in readings}
-    told = [r for r in readings if last[r.path_id] is r] if batch_id else []
+    told = [r for r in readings if last[r.path_id] is r and batch_id]
     files = [reading for reading in told if reading.kind in _COUNTED]
+    n_again = sum(map(attrgetter("is_again"), files))
     quarantined: list[Quarantined] = []
     for reading in told:
         quarantined += reading.shown[: SHOWN - len(quarantined)]
@@ -40,8 +42,8 @@ def report_of(
     tables, totals = batch.tables, landing.totals
     return IngestReport(
         batch_id=batch_id,
-        n_files_new=sum(not reading.is_again for reading in files),
-        n_files_again=sum(reading.is_again for reading in files),
+        n_files_new=len(files) - n_again,
+        n_files_again=n_again,
         n_files_skipped=n_skipped,
         n_runs=len(tables["runs"]) if batch_id else 0,
         n_runs_seen=totals.n_seen,
@@ -53,8 +55,8 @@ def report_of(
         quarantined=tuple(quarantined),
         changed=tuple(totals.changed),
         n_ignored=len(ignored),
-        ignored=tuple(entry.file for entry in ignored[:SHOWN]),
-        ignored_reasons=tuple(entry.reason for entry in ignored[:SHOWN]),
+        ignored=tuple(map(attrgetter("file"), ignored[:SHOWN])),
+        ignored_reasons=tuple(map(attrgetter("reason"), ignored[:SHOWN])),
         again=known.again,
         warnings=(
             *source_warnings(landing.checks),

@@ -125,7 +125,8 @@ class Taking:
     def _unusable(relation: Relation, reason: str) -> Relation:
         """All lines of a relation as one bad entry."""
         n_lines = relation.n_lines
-        bad = (BadLines(min(1, n_lines), n_lines, reason, ""),)
+        line = min(1, n_lines)
+        bad = (BadLines(line, n_lines, reason, ""),)
         return Relation(relation.format, pa.table({}), bad=bad, n_lines=n_lines)
 
 

@@ -53,7 +53,8 @@ class Block:
 
 def count_lines(data: bytes) -> int:
     """Lines; a last line without an end counts, an empty rest does not."""
-    n_ends = np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    codes = np.frombuffer(data, np.uint8)
+    n_ends = np.count_nonzero(codes == ord("\n"))
     return int(n_ends) + bool(data and not data.endswith(b"\n"))
 
 
@@ -113,13 +114,15 @@ def halved(block: Block) -> tuple[Block, Block] | None:
     """Two blocks of about half the size, None where it is small or one line."""
     if len(block.data) <= LEAF_BYTES:
         return None
-    middle = block.data.find(b"\n", len(block.data) // 2) + 1
+    half = len(block.data) // 2
+    middle = block.data.find(b"\n", half) + 1
     if not 0 < middle < len(block.data):
-        middle = block.data.rfind(b"\n", 0, len(block.data) // 2) + 1
+        middle = block.data.rfind(b"\n", 0, half) + 1
     if not 0 < middle < len(block.data):
         return None
     first = block.data[:middle]
-    second = Block(block.line + first.count(b"\n"), block.data[middle:])
+    line = block.line + first.count(b"\n")
+    second = Block(line, block.data[middle:])
     return Block(block.line, first), second
 
 

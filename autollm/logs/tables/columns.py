@@ -25,9 +25,23 @@ def table_of(rows: Sequence[dict[str, Any]], lines: Sequence[int]) -> pa.Table:
         names.update(dict.fromkeys(row))
     columns = {}
     for name in names:
-        columns[name] = column_of([row.get(name) for row in rows])
+        cells = [row.get(name) for row in rows]
+        columns[name] = column_of(cells)
     columns[LINE_COLUMN] = pa.array(lines, pa.int64())
     return pa.table(columns)
+
+
+def numbered(table: pa.Table, line: int) -> pa.Table:
+    """Rows with the numbers of their lines, from `line` on."""
+    lines = np.arange(line, line + table.num_rows)
+    return table.append_column(LINE_COLUMN, pa.array(lines))
+
+
+def unnested(table: pa.Table) -> pa.Table:
+    """Fields of structs as columns of their own, with dotted names."""
+    while any(map(pa.types.is_struct, table.schema.types)):
+        table = table.flatten()
+    return table
 
 
 def repeated(text: str, n_rows: int) -> pa.Array:
@@ -37,7 +51,8 @@ def repeated(text: str, n_rows: int) -> pa.Array:
 
 def constant(text: str, n_rows: int) -> pa.DictionaryArray:
     """A column of one text, as codes."""
-    return pa.DictionaryArray.from_arrays(np.zeros(n_rows, np.int32), [text])
+    codes = np.zeros(n_rows, np.int32)
+    return pa.DictionaryArray.from_arrays(codes, [text])
 
 
 def coded(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
@@ -62,7 +77,7 @@ def column_of(cells: list[Any]) -> pa.Array:
             return pa.array(cells, pa.bool_())
     except (OverflowError, pa.ArrowException):
         pass
-    return pa.array([text_of(cell) for cell in cells], pa.string())
+    return pa.array(map(text_of, cells), pa.string())
 
 
 def _fits(cell: Any) -> bool:

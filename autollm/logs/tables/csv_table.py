@@ -16,7 +16,6 @@ import csv
 import io
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -33,7 +32,7 @@ from autollm.logs.tables.blocks import (
     blocks_of,
     parsed,
 )
-from autollm.logs.tables.columns import repeated
+from autollm.logs.tables.columns import numbered, repeated
 from autollm.logs.tables.dialect import (
     ANSI,
     INDEX,
@@ -189,8 +188,7 @@ class _Rows:
             return None
         if self._has_spaces(block.data):
             table = _stripped(table)
-        lines = pa.array(np.arange(block.line, block.line + table.num_rows))
-        return table.append_column(LINE_COLUMN, lines)
+        return numbered(table, block.line)
 
     def _has_blank_lines(self, data: bytes) -> bool:
         if data[:1] in b"\r\n" or b"\n\n" in data:
@@ -278,12 +276,14 @@ class _Rows:
         """
         mark = self._dialect.separator
         try:
-            return next(csv.reader([text], delimiter=mark, strict=True), [])
+            reader = csv.reader([text], delimiter=mark, strict=True)
+            return next(reader, [])
         except csv.Error as error:
             if "end of data" in str(error):
                 return None
         try:
-            return next(csv.reader([text], delimiter=mark), [])
+            reader = csv.reader([text], delimiter=mark)
+            return next(reader, [])
         except csv.Error as error:
             raise RecordError(f"not a CSV record: {error}") from None
 
@@ -291,8 +291,8 @@ class _Rows:
         """The row that the open lines and this one make."""
         if b'"' not in line:
             return None
-        text = b"\n".join([*(part for _, part in self._pending), line])
-        return self._right(text)
+        parts = [part for _, part in self._pending]
+        return self._right(b"\n".join([*parts, line]))
 
     def _right(self, data: bytes) -> list[str] | None:
         """The cells where there are as many as in the header."""
@@ -347,5 +347,6 @@ def _stripped(table: pa.Table) -> pa.Table:
     columns = []
     for column in table.columns:
         cells = pc.utf8_trim_whitespace(column)
-        columns.append(pc.if_else(pc.equal(cells, ""), None, cells))
+        is_empty = pc.equal(cells, "")
+        columns.append(pc.if_else(is_empty, None, cells))
     return pa.table(columns, names=table.column_names)

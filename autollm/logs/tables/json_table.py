@@ -23,7 +23,7 @@ import pyarrow.json as pa_json
 from autollm.core.errors import RecordError
 from autollm.core.records import object_of
 from autollm.logs.reading import decode_line, split_lines, too_long
-from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, OpenedFile, Relation
+from autollm.logs.relation import FILE_COLUMN, OpenedFile, Relation
 from autollm.logs.tables.blocks import (
     HEAD_BYTES,
     Account,
@@ -33,7 +33,13 @@ from autollm.logs.tables.blocks import (
     blocks_of,
     parsed,
 )
-from autollm.logs.tables.columns import repeated, stack, table_of
+from autollm.logs.tables.columns import (
+    numbered,
+    repeated,
+    stack,
+    table_of,
+    unnested,
+)
 
 MAX_DEPTH = 64
 """Of nesting. No configuration that a tool wrote is deeper than about ten."""
@@ -99,8 +105,7 @@ def _whole(block: Block) -> pa.Table | None:
     is_large = any(_is_large(column) for column in flat.columns)
     if is_large and _LONG_DIGITS.search(block.data):
         return None
-    lines = pa.array(np.arange(block.line, block.line + flat.num_rows))
-    return flat.append_column(LINE_COLUMN, lines)
+    return numbered(flat, block.line)
 
 
 def read_block(data: bytes, schema: pa.Schema | None = None) -> pa.Table:
@@ -130,7 +135,8 @@ def check_objects(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     last = codes[ends - 1]
     is_return = last == ord("\r")
     last[is_return] = codes[ends[is_return] - 2]
-    if (codes[starts] != ord("{")).any() or (last != ord("}")).any():
+    is_odd = codes[starts] != ord("{")
+    if is_odd.any() or (last != ord("}")).any():
         raise RecordError("a line that is no JSON object")
     if b"[" in data:
         raise RecordError("a list")
@@ -185,8 +191,7 @@ def _as_text(kind: pa.DataType) -> pa.DataType:
 
 
 def _flattened(table: pa.Table) -> pa.Table:
-    while any(pa.types.is_struct(field.type) for field in table.schema):
-        table = table.flatten()
+    table = unnested(table)
     names = table.column_names
     if not names:  # a table without columns would have lost its rows
         raise RecordError("objects without a single cell")
@@ -207,7 +212,8 @@ def _is_large(column: pa.ChunkedArray) -> bool:
     """Whether whole numbers in a column of floats may have lost digits."""
     if not pa.types.is_floating(column.type):
         return False
-    return bool(pc.any(pc.greater_equal(pc.abs(column), _EXACT)).as_py())
+    is_large = pc.greater_equal(pc.abs(column), _EXACT)
+    return bool(pc.any(is_large).as_py())
 
 
 def _cut(block: Block, account: Account) -> pa.Table:

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autollm.core.errors import RecordError
 from autollm.logs.relation import (
     FILE_COLUMN,
-    LINE_COLUMN,
     BadLines,
     OpenedFile,
     Relation,
 )
-from autollm.logs.tables.columns import repeated, text_of
+from autollm.logs.tables.columns import numbered, repeated, text_of, unnested
 from autollm.logs.tables.dialect import MAX_COLUMNS
 
 MAX_ROWS = 100_000_000
@@ -156,12 +154,10 @@ def _rows(
         ArrowException: text that is no UTF-8.
     """
     table.validate(full=True)  # damaged bytes must not be followed as offsets
-    while any(pa.types.is_struct(field.type) for field in table.schema):
-        table = table.flatten()
+    table = unnested(table)
     plain = [_plain(column) for column in table.columns]
     plain.append(repeated(name, table.num_rows))
-    plain.append(pa.array(np.arange(line, line + table.num_rows)))
-    return pa.table(plain, names=[*columns, FILE_COLUMN, LINE_COLUMN])
+    return numbered(pa.table(plain, names=[*columns, FILE_COLUMN]), line)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
@@ -179,7 +175,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
     if pa.types.is_unsigned_integer(kind) and kind.bit_width < 64:
         return column.cast(pa.int64())
     cells = column.to_pylist()
-    return pa.array([_spelled(cell) for cell in cells], pa.string())
+    return pa.array(map(_spelled, cells), pa.string())
 
 
 def _spelled(cell: object) -> str | None:

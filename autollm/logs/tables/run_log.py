@@ -295,10 +295,12 @@ def _are_flat(data: bytes) -> bool:
         starts, ends = check_objects(data)
     except (RecordError, UnicodeDecodeError):
         return False
-    opened = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("{"))
+    codes = np.frombuffer(data, np.uint8)
+    opened = np.flatnonzero(codes == ord("{"))
     if len(opened) != 2 * len(starts):
         return False
-    return bool(np.all(opened[0::2] == starts) and np.all(opened[1::2] < ends))
+    is_first = np.all(opened[0::2] == starts)
+    return bool(is_first and np.all(opened[1::2] < ends))
 
 
 def _read_steps(block: Block) -> pa.Table | None:

@@ -3,6 +3,7 @@ bounded memory.
 """
 
 import gzip
+import io
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from autollm.logs import reading
 from autollm.logs.reading import CutLine, iter_lines, split_lines
 from autollm.logs.tables import blocks
 from tests.unit.logs.landed import land_bytes
-from tests.unit.logs.mapped_rows import Bytes, Found
+from tests.unit.logs.mapped_rows import Found
 from tests.unit.logs.mapped_rows import read as read_rows
 from tests.unit.logs.raw_logs import (
     csv_bytes,
@@ -365,8 +366,7 @@ def test_iter_lines__any_cut_of_the_stream__equals_split_lines(monkeypatch):
     data = b"a\r\nbb\n\n\r\nccc\rd\n" + b"x" * 50 + b"\nlast\r"
     for size in range(1, 20):
         monkeypatch.setattr(reading, "_CHUNK_BYTES", size)
-        with Bytes("x", data).open() as stream:
-            assert list(iter_lines(stream)) == split_lines(data)
+        assert list(iter_lines(io.BytesIO(data))) == split_lines(data)
 
 
 def test_iter_lines__line_beyond_the_limit__is_cut_and_set_aside(monkeypatch):
@@ -376,8 +376,8 @@ def test_iter_lines__line_beyond_the_limit__is_cut_and_set_aside(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 30)
     rest = csv_bytes(ROWS[2:]).split(b"\n", 1)[1]
     data = csv_bytes(ROWS[:2]) + b"z" * 1000 + b"\n" + rest
-    with Bytes("x", data).open() as stream:
-        are_cut = [type(line) is CutLine for line in iter_lines(stream)]
+    lines = iter_lines(io.BytesIO(data))
+    are_cut = [type(line) is CutLine for line in lines]
     assert are_cut == [False, False, False, True, False, False]
     found = read("csv", data)
     assert (
