@@ -55,7 +55,8 @@ _SPREAD = re.compile(
     r"\s*(?:±|\+/-|\+-)\s*[\d.,]+(?:[eE][+-]?\d+)?|\s*\(\s*[\d.,]+\s*%?\s*\)$"
 )
 _EMPHASIS = re.compile(
-    r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.*_`)])\s*(?:[*_`†‡§¶★☆✓✔✅←⭐\ufe0f\U0001f300-\U0001faff]"
+    r"^(?:\*\*|__|\*|`)(?=\S)|(?<=[\d%a-zA-Z.*_`)])\s*"
+    r"(?:[*_`†‡§¶★☆✓✔✅←⭐\ufe0f\U0001f300-\U0001faff]"
     r"\s*)+(?:best)?$|(?<=\d)\s*\(best\)$"
 )
 """Marks around a number: the best is bold or starred, a footnote hangs on another."""

@@ -23,7 +23,12 @@ from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sentinels import sentinel_rules
 from autollm.logs.proposals.states import WHOLE, StateReading, rule_of
 from autollm.logs.proposals.summary import RECIPE
-from autollm.logs.proposals.toml_text import MARK, Draft, toml_value
+from autollm.logs.proposals.toml_text import (
+    MARK,
+    Draft,
+    toml_value,
+    with_labels,
+)
 
 FAMILIES = {
     "rl_tuning": r"(^|_)(kl|grpo|ppo|dpo|reward|rollouts?|group_size|generations)($|_)",
@@ -439,17 +444,4 @@ def _left_out(draft: Draft, roles: Roles) -> None:
             draft.foot.append(f"left out: {name!r}, {roles.of[name].why}")
     labels = [n for n in roles.named("label") if n not in used]
     if labels:
-        draft.raw = _with_labels(draft.raw, labels)
-
-
-def _with_labels(raw: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    """The labels before the first table: TOML wants plain keys first."""
-    found: dict[str, Any] = {}
-    for key, value in raw.items():
-        is_table = isinstance(value, dict) or (
-            isinstance(value, list) and value and isinstance(value[0], dict)
-        )
-        if is_table and "labels" not in found:
-            found["labels"] = labels
-        found[key] = value
-    return found
+        draft.raw = with_labels(draft.raw, labels)

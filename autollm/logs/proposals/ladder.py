@@ -20,7 +20,9 @@ from autollm.logs.proposals.size_columns import Sizes, logs
 from autollm.logs.proposals.sizes import (
     Levels,
     TextSizes,
+    level_column,
     levels_of,
+    on_levels,
     positive_numbers,
     size_of,
     sizes_of,
@@ -302,10 +304,10 @@ class _Search:
             own = f"{own} * {factor:g}" if factor != 1.0 else own
             formula = own if factor != 1.0 else ""
         if levels.step and why != "named by you":
-            formula = _on_levels(own, levels, factor)
+            formula = on_levels(own, levels, factor)
             self._say_near(raw, column, levels)
         coordinate = Coordinate(name, raw, formula, "", None, levels.n_levels)
-        coordinate.levels = _level_column(column, levels)
+        coordinate.levels = level_column(column, levels)
         self.ladder.coordinates.append(coordinate)
         self._roles.give(raw, "fidelity", f"{why}; {levels.n_levels} levels")
         reserved = self._naming.reserve(raw, name)
@@ -422,7 +424,7 @@ class _Search:
             return False
         shown = computed.formula
         if levels.step:
-            shown = _on_levels(shown, levels, 1.0)
+            shown = on_levels(shown, levels, 1.0)
         comment = f"computed: {computed.words}"
         coordinate = Coordinate(name, "", shown, comment, None, levels.n_levels)
         coordinate.levels = Column(read_name(name), tuple(levels.of))
@@ -435,27 +437,3 @@ class _Search:
             *computed.columns,
         )
         return True
-
-
-def _level_column(column: Column, levels: Levels) -> Column:
-    """The column with values near each other made one."""
-    if not levels.step:
-        return column
-    cells = []
-    for number in column.numbers:
-        is_fine = number is not None and number > 0
-        octaves = (
-            np.log2(number / levels.centre) / levels.step if is_fine else None
-        )
-        cells.append(None if octaves is None else int(np.rint(octaves)))
-    return Column(column.name, tuple(cells))
-
-
-def _on_levels(base: str, levels: Levels, factor: float) -> str:
-    """The formula that makes values near each other one level."""
-    centre = f"{levels.centre * factor:.10g}"
-    inside = f"round(log2({base} / {centre}) / {levels.step:g})"
-    if levels.step == 1.0:
-        inside = f"round(log2({base} / {centre}))"
-        return f"{centre} * 2 ** {inside}"
-    return f"{centre} * 2 ** ({levels.step:g} * {inside})"

@@ -152,3 +152,27 @@ def positive_numbers(column: Column, factor: float = 1.0) -> np.ndarray | None:
     if not len(found) or is_fine.mean() < 0.9:
         return None
     return found[is_fine]
+
+
+def level_column(column: Column, levels: Levels) -> Column:
+    """The column with values near each other made one."""
+    if not levels.step:
+        return column
+    cells = []
+    for number in column.numbers:
+        is_fine = number is not None and number > 0
+        octaves = (
+            np.log2(number / levels.centre) / levels.step if is_fine else None
+        )
+        cells.append(None if octaves is None else int(np.rint(octaves)))
+    return Column(column.name, tuple(cells))
+
+
+def on_levels(base: str, levels: Levels, factor: float) -> str:
+    """The formula that makes values near each other one level."""
+    centre = f"{levels.centre * factor:.10g}"
+    inside = f"round(log2({base} / {centre}) / {levels.step:g})"
+    if levels.step == 1.0:
+        inside = f"round(log2({base} / {centre}))"
+        return f"{centre} * 2 ** {inside}"
+    return f"{centre} * 2 ** ({levels.step:g} * {inside})"

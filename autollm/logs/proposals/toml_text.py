@@ -113,3 +113,16 @@ def _key(key: str) -> str:
 def _one_line(text: str) -> str:
     """Text as a comment may hold it: no control characters."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+
+
+def with_labels(raw: dict[str, Any], labels: list[str]) -> dict[str, Any]:
+    """The labels before the first table: TOML wants plain keys first."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        is_table = isinstance(value, dict) or (
+            isinstance(value, list) and value and isinstance(value[0], dict)
+        )
+        if is_table and "labels" not in found:
+            found["labels"] = labels
+        found[key] = value
+    return found

@@ -26,12 +26,12 @@ from autollm.logs.readers.curves import (
     STEP_NAMES,
     CurveCollector,
     CurveLayout,
-    as_numbers,
     find_layout,
     named_layout,
 )
 from autollm.logs.readers.rows import (
     RelationBuilder,
+    as_numbers,
     metric_role,
     number,
     whole_number,

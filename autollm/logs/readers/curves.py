@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -447,21 +447,3 @@ class CurveCollector:
 def _counts(name: str) -> bool:
     lowered = name.strip().lower()
     return lowered in STEP_NAMES or lowered in _PHASES
-
-
-def as_numbers(cells: Iterable[str]) -> list[Any]:
-    """Cells of a text table: what reads as a number is one, the rest stays text."""
-    out: list[Any] = []
-    for text in cells:
-        stripped = text.strip()
-        out.append(_as_number(stripped))
-    return out
-
-
-def _as_number(text: str) -> Any:
-    if "_" in text:  # Python reads the trial 36656_00000 as a number
-        return text
-    try:
-        return int(text) if text.lstrip("+-").isdecimal() else float(text)
-    except ValueError:
-        return text

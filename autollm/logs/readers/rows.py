@@ -406,3 +406,21 @@ def _read_upto(stream: IO[bytes], limit: int) -> bytes:
 def count_lines(data: bytes) -> int:
     """Physical lines; a last one without an end counts."""
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
+
+
+def as_numbers(cells: Iterable[str]) -> list[Any]:
+    """Cells of a text table: what reads as a number is one, the rest stays text."""
+    out: list[Any] = []
+    for text in cells:
+        stripped = text.strip()
+        out.append(_as_number(stripped))
+    return out
+
+
+def _as_number(text: str) -> Any:
+    if "_" in text:  # Python reads the trial 36656_00000 as a number
+        return text
+    try:
+        return int(text) if text.lstrip("+-").isdecimal() else float(text)
+    except ValueError:
+        return text
