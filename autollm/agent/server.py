@@ -170,6 +170,13 @@ class OpenAIGenerator:
                 problem = f"HTTP {answer.status}: {self._quoted(answer.body)}"
                 asked_s = retry_after_s(answer.headers)
                 continue
+            if 300 <= answer.status < 400:
+                place = self._quoted(answer.headers.get("location", ""))
+                raise GenerationError(
+                    f"{self.url} sends on to {place!r} (HTTP {answer.status}), which "
+                    "is not followed: the key goes to the named host alone. Fix: name "
+                    "the address that serves."
+                )
             if answer.status >= 400:
                 raise GenerationError(
                     f"{self.url} refused the request: HTTP {answer.status}: "

@@ -239,9 +239,8 @@ def test_generator__rate_limit__waits_as_long_as_it_is_told():
         (500, {}, '{"error": "out of memory"}'),
         (429, {}, '{"error": "slow down"}'),
         (200, {}, '{"choices": [{"mes'),
-        (302, {"location": "http://127.0.0.1:1/"}, ""),
     ],
-    ids=["500", "429", "cut off", "moved"],
+    ids=["500", "429", "cut off"],
 )
 def test_generator__failure_that_stays__is_an_error_after_its_attempts(answer):
     with endpoint(answer) as (url, seen):
@@ -249,6 +248,18 @@ def test_generator__failure_that_stays__is_an_error_after_its_attempts(answer):
         with pytest.raises(GenerationError, match=r"failed 3 times.*Fix"):
             generator.generate([[user_message("go")]])
     assert len(seen) == 3 and len(pauses) == 2
+
+
+def test_generator__sent_on_to_another_host__is_not_followed_and_said_at_once():
+    moved = (302, {"location": "http://127.0.0.1:1/"}, "")
+    with endpoint(moved) as (url, seen):
+        generator, _ = asked(url, api_key=KEY)
+        with pytest.raises(
+            GenerationError,
+            match=r"sends on to 'http://127.0.0.1:1/'.*302.*Fix",
+        ):
+            generator.generate([[user_message("go")]])
+    assert len(seen) == 1
 
 
 def test_generator__silent_server__is_given_up_after_the_time_out():
