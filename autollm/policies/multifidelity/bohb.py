@@ -1,8 +1,8 @@
 """BOHB in its asynchronous form: ASHA whose new candidates come from a tree-structured
 Parzen estimator over what the rungs gave.
 
-The estimator is Optuna's, on the highest rung with enough outcomes; one candidate in
-three stays random, as published. Where nothing is charged and no run can be paused this
+The estimator is Optuna's, on the highest rung that has enough outcomes; one candidate
+in three is random, as published. Where nothing is charged and no run can be paused this
 is `asha`.
 
 Sources: S. Falkner, A. Klein, F. Hutter, "BOHB: robust and efficient hyperparameter

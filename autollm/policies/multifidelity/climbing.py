@@ -7,8 +7,8 @@ target's runs where these may be paused, below them charged experiments, each at
 ETA times as expensive as the one below. On a task that has neither it is random search,
 or what scores() say.
 
-Invariant: before what is left would finish no run of the target, the best that the
-highest rungs saw is finished there.
+Invariant: while the budget still pays for a run of the target, one is kept for the best
+candidate of the highest rungs.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class Climber(RandomPolicy):
         return out
 
     def price(self, r: int, candidate: int) -> float:
-        """What a candidate costs on rung r, less what was paid on lower rungs of the
-        same runs, as far as can be known.
+        """What a candidate costs on rung r, less what its run has cost on lower rungs,
+        as far as that can be known.
         """
         rung = self.ladder[r]
         point = rung.candidates[candidate]
@@ -148,8 +148,8 @@ class Climber(RandomPolicy):
         return rung.cost - paid
 
     def _affords(self, move: Move, last: Move | None, left: float) -> bool:
-        """Whether `left` pays for a move and, where it finishes no run of the target,
-        after it still for the last one.
+        """Whether `left` pays for a move and, if that finishes no run of the target,
+        for one such run after it.
         """
         if move[0] == len(self.ladder) - 1:
             return self._pays(left, move)
@@ -235,9 +235,9 @@ class Climber(RandomPolicy):
     def last(
         self, running: list[set[int]], left: float = math.inf
     ) -> Move | None:
-        """A run of the target that `left` pays: of the best that the highest rung below
-        it saw and that it has not tried; else of a random candidate. None where it pays
-        neither.
+        """The last run of the target, as far as `left` pays for one: of the best
+        candidate on the highest rung below that was not run there yet, else of a random
+        one.
         """
         top = len(self.ladder) - 1
         for r in reversed(range(top)):
@@ -325,9 +325,9 @@ def costs_from(ladder: Sequence[Rung], first: int) -> list[float]:
 
 
 def sizes_of(costs: Sequence[float], budget: float, most: int) -> list[int]:
-    """How many candidates a halving runs on rungs of these costs: the most that start
-    (at most `most`) such that all is paid for, one in ETA going on. Empty where the
-    budget does not pay one candidate on every rung.
+    """How many candidates a halving runs on each of its rungs: as many start as the
+    budget pays for (at most `most`), and one in ETA goes on to the next. Empty where
+    the budget does not pay one candidate on every rung.
     """
     started = 0
     sizes = []

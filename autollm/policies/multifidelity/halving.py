@@ -38,8 +38,8 @@ class SuccessiveHalving(Climber):
     candidates on the lowest one; `bracket` where rungs are paid for: as many rungs as
     the budget lets most candidates fall on.
 
-    Just so many start, drawn at random, that as many as there are trials come out on
-    top.
+    The candidates that start are drawn at random, as many as leave one for each trial
+    at the top.
     """
 
     policy_id = "successive-halving"

@@ -1,8 +1,8 @@
 """Hyperband: successive halvings that start on every rung of the ladder, so that no
 rung has to be trusted.
 
-Tasks that charge cheap experiments or let runs be paused have a ladder; on any other
-the one bracket that is left is the one on the target alone, which is random search.
+There is a ladder where a task charges cheap experiments or lets runs be paused; without
+one, only the bracket on the target itself is left, which is random search.
 
 Source: L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter
 optimization" (JMLR 2018). Own code: schedulers of libraries want to run the trials
@@ -23,8 +23,8 @@ from autollm.policies.multifidelity.climbing import (
 
 class Hyperband(Climber):
     """Attribute after reset where there is a ladder: `brackets`, the one that starts
-    lowest first. All get the same share of the budget; one that its share does not pay
-    leaves it to the others.
+    lowest first. All get the same share of the budget; a bracket that its share cannot
+    pay for leaves it to the others.
     """
 
     policy_id = "hyperband"

@@ -99,7 +99,9 @@ class MultiFidelityGP(GaussianProcessPolicy, Climber):
     def last(
         self, running: list[set[int]], left: float = np.inf
     ) -> Move | None:
-        """A run of the target that `left` pays: of the lowest mean."""
+        """The last run of the target, of the candidate with the lowest mean, if `left`
+        pays for it.
+        """
         if self.surface is None:
             return super().last(running, left)
         top = len(self.ladder) - 1

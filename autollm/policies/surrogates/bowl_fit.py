@@ -86,8 +86,8 @@ class Rows:
 
     @cached_property
     def nearness(self) -> np.ndarray:
-        """Weight [n] of each row's experiment: 1 for the nearest to the target (of those
-        with rows enough) and nearer ones, a half one REACH further away.
+        """Weight [n] of each row's experiment: 1 for the nearest to the target that has
+        enough rows (and for nearer ones), one half where it lies REACH further away.
 
         Laws bend over many octaves; what is near says more about the slope at the
         target.
@@ -235,7 +235,7 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
 
 
 def _few(view: TaskView) -> tuple[int, ...]:
-    """Numbers of the experiments of few rows; none where all are so."""
+    """Numbers of the experiments that have few rows; none if all of them do."""
     sizes = [len(e.loss) for e in view.evidence]
     few = tuple(c for c, size in enumerate(sizes) if size < FEW_ROWS)
     return few if len(few) < len(sizes) else ()
@@ -255,8 +255,8 @@ def _borrowed(view: TaskView, c: int, few: tuple[int, ...]) -> np.ndarray:
 
 
 def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
-    """Start of a fit, towards which it is also ridged: generic slopes through the best
-    rows, a width of a third of the window.
+    """Where a fit starts, and towards which it is regularised: generic slopes through
+    the best rows, a width of a third of the window.
     """
     d = len(view.space)
     f = len(view.target_z)
@@ -374,7 +374,7 @@ def own_centre(
 
 
 def left_over(rows: Rows, bowl: Bowl) -> np.ndarray:
-    """u of the rows less what the bowl says, [n]."""
+    """Residuals [n]: u of the rows less u of the bowl."""
     return rows.u - _predict(rows, bowl)
 
 

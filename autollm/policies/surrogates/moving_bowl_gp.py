@@ -1,5 +1,5 @@
-"""The moving bowl, with a Gaussian process on what it leaves of the evidence: valleys
-that bend, walls that are steeper on one side.
+"""The moving bowl, with a Gaussian process on its residuals: valleys that bend, walls
+that are steeper on one side.
 
 The process sees rows relative to the moving optimum, so that what it learnt of the
 bowl's form moves along with it; at the target it fades with the distance in fidelity.

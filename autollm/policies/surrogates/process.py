@@ -40,7 +40,7 @@ def noise_term(bounds: Bounds) -> Kernel:
 
 def fitted(kernel: Kernel, x: np.ndarray, y: np.ndarray) -> Process:
     """The process on inputs [n, d] and outputs [n] whose hyper-parameters have the
-    highest likelihood, in one start from `kernel`.
+    highest likelihood, found by one search from `kernel`.
     """
     with warnings.catch_warnings():
         # A bound that is reached is an answer too.

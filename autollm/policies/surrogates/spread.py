@@ -22,8 +22,9 @@ little about a far one.
 
 
 def expected_spread(view: TaskView) -> float:
-    """median - min at the target, objective's unit: a ridged line in log2 fidelity
-    through those of the evidence that have FEW_ROWS, of all where none has.
+    """Expected median - min at the target, in the objective's unit: a regularised line
+    in log2 fidelity through the experiments that have FEW_ROWS rows (through all of
+    them if none has).
 
     1.0 where no evidence has any spread.
     """
@@ -50,8 +51,8 @@ def expected_spread(view: TaskView) -> float:
 
 
 def first_u(view: TaskView, point: np.ndarray) -> float:
-    """u that the most expensive experiment shows nearest to `point` [d]: what the
-    target's first outcome counts as; 0 without evidence.
+    """What the target's first outcome counts as: u of the row nearest to `point` [d] in
+    the most expensive experiment; 0 without evidence.
     """
     if not view.evidence:
         return 0.0

@@ -3,9 +3,9 @@ regression over all cheap experiments.
 
 Trees hold the last leaf beyond the largest fidelity they saw, so they transfer the most
 expensive experiments' surface; the target's own outcomes join the training rows,
-several times each. Leaves are flat, so the mean alone would try its best leaf from end
-to end: what lies away from the rows tried comes earlier. Among equals the candidate
-nearest to the middle of the best ones comes first. Source: J. Friedman, "Greedy
+several times each. Leaves are flat: by the mean alone the policy would try its best
+leaf from end to end, so candidates far from the rows tried are preferred. Among equals
+the one nearest to the middle of the best comes first. Source: J. Friedman, "Greedy
 function approximation" (Annals of Statistics 2001); histogram version of scikit-learn.
 """
 
