@@ -150,7 +150,7 @@ class Session:
             ):
                 return
             if raw.is_large and not self._known.has_size(raw.n_bytes):
-                raw.keep(self._bronze.fs, self._bronze.root)
+                self._keep(raw)
             opened = raw.opened()
         except (OSError, RecordError) as error:
             self._land_problem(found, f"cannot be read: {_plain(error)}")
@@ -223,7 +223,7 @@ class Session:
             is_known = self._known.holds(raw.sha256, opened.name)
             if not is_known:
                 unit = Unit(opened, raw, "member", found.path_id, "")
-                raw.keep(self._bronze.fs, self._bronze.root)
+                self._keep(raw)
                 self._set_aside_whole(unit, opened.problem)
                 n_new += 1
         if n_new:
@@ -259,10 +259,10 @@ class Session:
         ):
             self._n_skipped += 1
             return False
-        if unit.raw is not None:
-            unit.raw.keep(self._bronze.fs, self._bronze.root)
-            if unit.kind == "file":  # a large file is read from its raw copy
-                unit = replace(unit, opened=unit.raw.opened())
+        self._keep(unit.raw)
+        if unit.raw is not None and unit.kind == "file":
+            # a large file is read from its raw copy
+            unit = replace(unit, opened=unit.raw.opened())
         if unit.opened.problem:
             self._set_aside_whole(unit, unit.opened.problem, mapping)
         elif mapping is None and reader.format != RUN_LOG:
@@ -302,8 +302,8 @@ class Session:
     ) -> None:
         """A file of which nothing is read."""
         reading = self._reading(unit, mapping)
-        if unit.kind == "file" and unit.raw is not None:
-            unit.raw.keep(self._bronze.fs, self._bronze.root)
+        if unit.kind == "file":
+            self._keep(unit.raw)
         refused = refused_whole(unit.opened, reading.format, reason)
         self._landing.add(reading, refused)
         self._finish(reading)
@@ -313,8 +313,8 @@ class Session:
     ) -> bool:
         """A table of a pair: read when both are there."""
         is_new = not self._has_come(unit.opened)
-        if is_new and unit.raw is not None:
-            unit.raw.keep(self._bronze.fs, self._bronze.root)
+        if is_new:
+            self._keep(unit.raw)
         is_main = names[0] == plain_name(short_name(unit.opened.name))
         pair = self._waiting.add(
             Held(unit, unit.folder, mapping, *names, is_main)
@@ -371,12 +371,8 @@ class Session:
             self._ignore(folder.name, reason)
             return
         try:
-            raws = {
-                inside: RawFile(found) for inside, found in folder.files.items()
-            }
-            parts = [
-                f"{inside} {raw.sha256}" for inside, raw in sorted(raws.items())
-            ]
+            raws = {p: RawFile(found) for p, found in folder.files.items()}
+            parts = [f"{p} {raw.sha256}" for p, raw in sorted(raws.items())]
         except OSError as error:
             found = next(iter(folder.files.values()))
             self._land_problem(found, f"cannot be read: {_plain(error)}")
@@ -389,7 +385,7 @@ class Session:
             self._n_skipped += 1
             return
         for inside, raw in raws.items():
-            raw.keep(self._bronze.fs, self._bronze.root)
+            self._keep(raw)
             member = Opened(
                 f"{folder.name}!{inside}", raw.sha256, raw.n_bytes, b""
             )
@@ -414,6 +410,10 @@ class Session:
         return self._choice.for_folder(
             folder.place, folder.files, folder.format, self._landed_as
         )
+
+    def _keep(self, raw: RawFile | None) -> None:
+        if raw is not None:
+            raw.keep(self._bronze.fs, self._bronze.root)
 
     def _finish(self, reading: Reading) -> None:
         self._finished.append(reading)

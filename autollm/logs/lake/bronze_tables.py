@@ -101,6 +101,8 @@ GROUP_ROWS = 100_000
 """Rows that are written as one row group, or more of them."""
 GROUP_BYTES = 64 * 2**20
 """Of rows that are wider than most."""
+Part = Callable[[], pa.Table]
+"""Makes rows when they are written."""
 _AHEAD = 2
 """Row groups that may wait for the one that is being written."""
 _LEVEL = 1
@@ -128,7 +130,7 @@ class TableFile:
         self.path, self._schema, self._pool = path, schema, pool
         fields = [field for field in schema if field.name != "batch_id"]
         self._given = pa.schema(fields)
-        self._waiting: list[Callable[[], pa.Table]] = []
+        self._waiting: list[Part] = []
         self._n_waiting = self._n_bytes = self._n_rows = 0
         self._written: deque[Future[None]] = deque()
         self._writer: pq.ParquetWriter | None = None
@@ -169,7 +171,7 @@ class TableFile:
             self._written.popleft().result()
         self._written.append(self._pool.submit(self._write, waiting))
 
-    def _write(self, waiting: list[Callable[[], pa.Table]]) -> None:
+    def _write(self, waiting: list[Part]) -> None:
         tables = [make() for make in waiting]
         table = tables[0]
         if len(tables) > 1:

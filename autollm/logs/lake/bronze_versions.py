@@ -18,6 +18,7 @@ from autollm.core.records import content_hash
 from autollm.core.statuses import OUTCOMES
 from autollm.logs.lake.bronze_tables import QUARANTINE, SCHEMA, SCHEMAS
 
+Row = dict[str, Any]
 _FIRST = "autollm.bronze/1"
 _NO_END = "no end record"
 """How the first version began the reason of a run whose log had no end."""
@@ -47,7 +48,7 @@ def migrated(name: str, rows: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(plain, schema=schema)
 
 
-def _run(row: dict[str, Any]) -> dict[str, Any]:
+def _run(row: Row) -> Row:
     source, _, group = row["source"].partition("/")
     is_open = row["status_reason"].startswith(_NO_END)
     status = "running" if is_open else row["status"]
@@ -71,16 +72,16 @@ def _run(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_group(row: dict[str, Any]) -> dict[str, Any]:
+def _with_group(row: Row) -> Row:
     source, _, group = row["source"].partition("/")
     return row | {"source": source, "group": group, "file_version": 1}
 
 
-def _file(row: dict[str, Any]) -> dict[str, Any]:
+def _file(row: Row) -> Row:
     return row | {"path_id": "", "file_version": 1}
 
 
-def _quarantined(row: dict[str, Any]) -> dict[str, Any]:
+def _quarantined(row: Row) -> Row:
     return row | {"source": ""}
 
 

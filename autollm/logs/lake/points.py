@@ -26,6 +26,10 @@ _SUMMARY = (
     "SELECT run_key, count(*) AS n, bit_xor(hash(metric, step, tokens, value, line)) AS "
     "digest, max(wall_time_s) AS wall FROM points GROUP BY run_key"
 )
+Key = tuple[int, str]
+"""The number of a reading, and the key of a run in it."""
+Sums = dict[Key, tuple[int, int, float | None]]
+_NOTHING = (0, 0, None)
 _TOGETHER_ROWS = 2_000_000
 """Points of small readings that are joined in one query."""
 
@@ -104,7 +108,7 @@ class PointsOf:
         """Runs with `n_points`, `points_digest`, and the wall time that their points
         reached where nothing else says it.
         """
-        sums: dict[tuple[int, str], tuple[int, int, float | None]] = {}
+        sums: Sums = {}
         for piece in self.pieces():
             self._add_up(piece, sums)
         n_rows = runs.num_rows
@@ -113,9 +117,8 @@ class PointsOf:
             runs = runs.append_column("n_points", none)
             return runs.append_column("points_digest", constant("", n_rows))
         counts, digests, walls = [], [], []
-        keys = runs["reading"].to_pylist(), runs["key"].to_pylist()
-        for key in zip(*keys, strict=True):
-            n_points, digest, wall = sums.get(key, (0, 0, None))
+        for key in _keys_of(runs):
+            n_points, digest, wall = sums.get(key, _NOTHING)
             counts.append(n_points)
             digests.append(f"{digest:016x}" if n_points else "")
             walls.append(wall)
@@ -129,17 +132,13 @@ class PointsOf:
         index = runs.schema.get_field_index("wall_time_s")
         return runs.set_column(index, "wall_time_s", wall_time)
 
-    def _add_up(
-        self,
-        piece: pa.Table,
-        sums: dict[tuple[int, str], tuple[int, int, float | None]],
-    ) -> None:
+    def _add_up(self, piece: pa.Table, sums: Sums) -> None:
         self._connection.register("points", piece)
         sql = _SUMMARY.replace("run_key", "reading, run_key")
         for at, key, n, digest, wall in self._connection.execute(
             sql
         ).fetchall():
-            before = sums.get((at, key), (0, 0, None))
+            before = sums.get((at, key), _NOTHING)
             walls = [w for w in (wall, before[2]) if w is not None]
             total = before[0] + n, before[1] ^ digest, max(walls, default=None)
             sums[at, key] = total
@@ -148,9 +147,8 @@ class PointsOf:
 
 def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
     """The points of runs that land, with the names of their runs."""
-    places: dict[tuple[int, str], int] = {}
-    keys = runs["reading"].to_pylist(), runs["key"].to_pylist()
-    for place, key in enumerate(zip(*keys, strict=True)):
+    places: dict[Key, int] = {}
+    for place, key in enumerate(_keys_of(runs)):
         places[key] = place
     names = {}
     for name in ("source", "group", "run_id"):
@@ -168,7 +166,12 @@ def bronze_points(runs: pa.Table, points: PointsOf) -> Iterator[pa.Table]:
         yield named.append_column("file_version", version)
 
 
-def _places(piece: pa.Table, places: dict[tuple[int, str], int]) -> np.ndarray:
+def _keys_of(runs: pa.Table) -> Iterator[Key]:
+    keys = runs["reading"].to_pylist(), runs["key"].to_pylist()
+    return zip(*keys, strict=True)
+
+
+def _places(piece: pa.Table, places: dict[Key, int]) -> np.ndarray:
     """The place of each point's run among those that land; -1 where it does not."""
     keys = piece["run_key"].combine_chunks()
     n_keys = max(len(keys.dictionary), 1)
