@@ -41,6 +41,8 @@ BELOW, ABOVE = 1e6, 1e9
 LARGER = 4.0
 """Times the evidence that a target usually is, at least."""
 LETTERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+ONE_RATIO = 1.05
+"""Times by which a ratio may vary and is still one: sizes are told with two digits."""
 SAME = 1e-6
 """Relative difference below which a coordinate counts as constant: canonical JSON
 keeps six digits."""
@@ -153,7 +155,7 @@ def resolve_target(
         _check_plausible(name, value, experiments, columns)
     lacking = [n for n in names if n not in given and _varies(n, experiments)]
     if lacking:
-        raise _lacks(lacking, said, experiments, columns)
+        raise _lacks(lacking, said, given, experiments, columns)
     target = {}
     for name in names:
         if name not in given:
@@ -238,14 +240,17 @@ def _split(
 
 
 def _only_one(name: str, spelled: Mapping[str, str]) -> str:
-    """The one coordinate whose name holds a word (`params` for `effective_params`)."""
-    word = re.compile(rf"(^|[^a-z]){re.escape(name.lower())}($|[^a-z])")
-    found = {
-        known
-        for text, known in spelled.items()
-        if word.search(text.replace("_", " "))
-    }
+    """The one coordinate whose name holds these words (`params` for `effective_params`,
+    `model_size` for `config.model_size`).
+    """
+    words = re.escape(_spaced(name))
+    held = re.compile(rf"(^|[^a-z0-9]){words}($|[^a-z0-9])")
+    found = {k for text, k in spelled.items() if held.search(_spaced(text))}
     return found.pop() if len(found) == 1 else ""
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"[_.\-/]", " ", name.lower())
 
 
 def _coordinate(word: str, spelled: Mapping[str, str]) -> str:
@@ -266,21 +271,44 @@ def _varies(name: str, experiments: Sequence[Experiment]) -> bool:
 def _lacks(
     names: Sequence[str],
     said: Mapping[str, float],
+    given: Mapping[str, float],
     experiments: Sequence[Experiment],
     columns: Mapping[str, str],
 ) -> QuestionError:
-    """All coordinates that vary and were not said. A name that a list of NAME=NUMBER
-    cannot hold is told as the canonical one.
+    """All coordinates that vary and were not said; the number that keeps a ratio which
+    all runs have is offered. A name that a list of NAME=NUMBER cannot hold is told as
+    the canonical one.
     """
     told = []
+    has_kept = False
     words = [f"{name}={value:g}" for name, value in said.items()]
     for name in names:
         column = columns.get(name, name)
         low, high = _range(name, experiments)
         told.append(f"{column} ({low:g} to {high:g})")
-        words.append(f"{name if set(column) & set(',=') else column}=NUMBER")
+        spelled = name if set(column) & set(",=") else column
+        kept = _in_ratio(name, given, experiments)
+        number = "NUMBER" if kept is None else f"{kept:.4g}"
+        has_kept = has_kept or kept is not None
+        words.append(f"{spelled}={number}")
     verb = "varies" if len(told) == 1 else "vary"
+    ratio = " (in the ratio that all of your runs have)" if has_kept else ""
     return QuestionError(
         f"--target lacks {' and '.join(told)}, which {verb} in the evidence. Fix: "
-        f"--target {shlex.quote(','.join(words))}."
+        f"--target {shlex.quote(','.join(words))}{ratio}."
     )
+
+
+def _in_ratio(
+    name: str, given: Mapping[str, float], experiments: Sequence[Experiment]
+) -> float | None:
+    """The coordinate's number in its one ratio to another that was said."""
+    for other, value in given.items():
+        ratios = []
+        for experiment in experiments:
+            ratios.append(
+                experiment.fidelity[name] / experiment.fidelity[other]
+            )
+        if max(ratios) <= ONE_RATIO * min(ratios):
+            return value * sorted(ratios)[len(ratios) // 2]
+    return None

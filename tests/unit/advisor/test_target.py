@@ -52,6 +52,19 @@ def test_resolve_target__varying_coordinate_missing__is_a_question_error():
         resolve("params=7B", *TWO)
 
 
+def test_resolve_target__one_ratio_in_all_runs__is_offered_not_assumed():
+    runs = experiment(1e8, 2e9), experiment(3.1e8, 6.2e9)
+    with pytest.raises(QuestionError, match=r"params=7e\+09,T=1.4e\+11.*ratio"):
+        resolve("params=7B", *runs)
+
+
+@pytest.mark.parametrize("name", ["model_size", "config.model_size", "size"])
+def test_resolve_target__end_of_a_nested_name__is_the_coordinate(name):
+    columns = {"params": "config.model_size", "tokens": "config.max_tokens"}
+    target, _ = resolve_target({name: 7e9, "max_tokens": 1.4e11}, TWO, columns)
+    assert target == {"params": 7e9, "tokens": 1.4e11}
+
+
 def test_resolve_target__unknown_coordinate__names_the_known():
     with pytest.raises(QuestionError, match=r"no coordinate 'depth'.*params"):
         resolve("depth=12", *TWO)
