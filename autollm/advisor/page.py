@@ -17,8 +17,8 @@ from autollm.advisor.answer import Advice
 from autollm.advisor.changes import what_would_change
 from autollm.advisor.hindsight import hindcasts, regret_by_policy, saved
 from autollm.advisor.influence import influences
+from autollm.advisor.lines import FIELDS, plan_lines
 from autollm.advisor.pictures import pictures
-from autollm.advisor.screen import FIELDS, plan_lines
 from autollm.advisor.study import Study
 from autollm.advisor.words import count
 from autollm.advisor.written import render

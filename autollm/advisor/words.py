@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
+NO_CHOICE = (
+    "no setting differs between your runs of one size, so none can be better"
+)
 
 
 def count(value: float) -> str:

@@ -23,6 +23,7 @@ from autollm.advisor.loss_law import Forecast
 from autollm.advisor.regret_error import LEVEL
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
+from autollm.advisor.words import NO_CHOICE
 from autollm.core.knobs import Knob
 
 WASTE = 0.01
@@ -33,9 +34,6 @@ NO_LAW = (
     "no law of loss with compute: fewer than three levels that fall with scale"
 )
 NO_BENCHMARK = "a benchmark is not forecast from benchmarks (unforecastable)"
-NO_CHOICE = (
-    "no setting differs between your runs of one size, so none can be better"
-)
 NO_DIFFERENCE = (
     "settings changed no outcome of one size, so no unit of regret is known"
 )

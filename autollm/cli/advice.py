@@ -40,7 +40,7 @@ def list_advice(home: Home = None, as_json: Json = False) -> None:
 def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
     """One saved advice as it was given, and the runs that were told of since."""
     from autollm.advisor import ledger
-    from autollm.advisor.screen import settings
+    from autollm.advisor.lines import settings
     from autollm.core.places import resolve
 
     home_url = resolve(home).home

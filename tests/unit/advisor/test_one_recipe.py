@@ -11,7 +11,7 @@ import pytest
 
 from autollm.advisor.evidence import Said
 from autollm.advisor.recommend import recommend
-from autollm.advisor.worth import NO_CHOICE
+from autollm.advisor.words import NO_CHOICE
 from tests.unit.advisor.sweeps import best_loss, mapping_text
 
 RECIPE = """[[derived]]

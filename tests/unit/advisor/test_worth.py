@@ -10,8 +10,8 @@ import pytest
 from autollm.advisor.loss_law import Forecast
 from autollm.advisor.regret_error import RegretError
 from autollm.advisor.study import Noise
+from autollm.advisor.words import NO_CHOICE
 from autollm.advisor.worth import (
-    NO_CHOICE,
     NO_DIFFERENCE,
     loses,
     no_regret,
