@@ -50,7 +50,10 @@ class Ahead:
     reached: float
     spread: float
 
-    def law(self, floor: tuple[float, float] | None = None) -> loss_law.LossLaw:
+    def law(
+        self,
+        floor: tuple[float, float] | None = None,
+    ) -> loss_law.LossLaw:
         found = loss_law.fit_loss_law(
             self.levels, self.ladder, self.octaves, floor=floor
         )
@@ -147,7 +150,9 @@ def fitted(asked: Sequence[Ahead]) -> np.ndarray:
     return np.exp(minimize(loss, start, method="Nelder-Mead").x)
 
 
-def _misses(asked: Sequence[Ahead]) -> dict[str, np.ndarray]:
+def _misses(
+    asked: Sequence[Ahead],
+) -> dict[str, np.ndarray]:
     """Source -> misses in their unit at an octave, octaves beyond, weights [3, n]."""
     counts: dict[tuple[str, int], int] = {}
     for one in asked:
@@ -188,7 +193,10 @@ def tell_intervals(
         _tell(f"caution {caution} {name}", by_source(asked, value))
 
 
-def _tell(what: str, found: Mapping[str, float]) -> None:
+def _tell(
+    what: str,
+    found: Mapping[str, float],
+) -> None:
     shown = {source: round(value, 2) for source, value in found.items()}
     print(f"{what}: {np.mean(list(found.values())):.3f}", shown)
 

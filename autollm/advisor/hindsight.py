@@ -66,7 +66,10 @@ def hindcasts(found: Study) -> list[Hindcast]:
     return told
 
 
-def _hindcast(found: Study, hidden: int) -> Hindcast | None:
+def _hindcast(
+    found: Study,
+    hidden: int,
+) -> Hindcast | None:
     level = found.response.levels[hidden]
     cheaper = found.octaves < found.octaves[hidden] - CHEAPER
     levels = [found.response.levels[i] for i in np.flatnonzero(cheaper)]
@@ -115,7 +118,9 @@ def expected_draws(n: int, n_good: int) -> float:
     return (n + 1) / (max(n_good, 1) + 1)
 
 
-def regret_by_policy(tests: Sequence[Backtest]) -> list[tuple[str, float, int]]:
+def regret_by_policy(
+    tests: Sequence[Backtest],
+) -> list[tuple[str, float, int]]:
     """(policy, mean regret, hidden experiments), the best first."""
     regrets: dict[str, list[float]] = {}
     for test in tests:

@@ -66,7 +66,10 @@ class Forecast:
     sd: float
     df: float
 
-    def interval(self, level: float = 0.9) -> tuple[float, float]:
+    def interval(
+        self,
+        level: float = 0.9,
+    ) -> tuple[float, float]:
         half = float(student.ppf(0.5 + level / 2, self.df)) * self.sd
         return self.mean - half, self.mean + half
 
@@ -230,7 +233,10 @@ class _Miss:
     df: float
 
 
-def _own_miss(data: _Levels, names: Sequence[str]) -> _Miss:
+def _own_miss(
+    data: _Levels,
+    names: Sequence[str],
+) -> _Miss:
     """The library's, and what the most expensive levels that have three cheaper ones
     show of it, each forecast from those.
     """
@@ -279,7 +285,10 @@ def _left_out(
     return (n - 1) / n * float(np.sum((np.array(means) - np.mean(means)) ** 2))
 
 
-def _form(names: Sequence[str], n_levels: int) -> str:
+def _form(
+    names: Sequence[str],
+    n_levels: int,
+) -> str:
     if len(names) == 1:
         return "power"
     return "sum" if len(names) == 2 and n_levels >= LEAST_FOR_SUM else "product"
@@ -421,7 +430,10 @@ class _Posterior:
         drawn[bad] = means[bad]
         return Draws(drawn, self._grid[chosen])
 
-    def parameters(self, names: Sequence[str]) -> dict[str, float]:
+    def parameters(
+        self,
+        names: Sequence[str],
+    ) -> dict[str, float]:
         beta = self._betas[self._best]
         exponents = self._grid[self._best]
         found = {"E": float(beta[0])}

@@ -99,7 +99,11 @@ def _parts(text: str) -> list[str]:
     return wanted
 
 
-def _log(home: str, sources: list[str], policies: list[str]) -> None:
+def _log(
+    home: str,
+    sources: list[str],
+    policies: list[str],
+) -> None:
     from autollm.evaluation.look_log import record_look
 
     record_look(

@@ -59,7 +59,9 @@ def trained_answers(
     return found
 
 
-def _level(hidden: HiddenExperiment) -> tuple[Family, Level] | None:
+def _level(
+    hidden: HiddenExperiment,
+) -> tuple[Family, Level] | None:
     """The lab's level that a hidden experiment is; None: it is none."""
     experiment = hidden.experiments[hidden.target]
     try:

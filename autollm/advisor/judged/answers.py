@@ -64,7 +64,9 @@ def playable() -> tuple[str, ...]:
     return tuple(found)
 
 
-def questions_of(paths: Mapping[str, Path]) -> Iterator[HiddenExperiment]:
+def questions_of(
+    paths: Mapping[str, Path],
+) -> Iterator[HiddenExperiment]:
     """All questions of the sources, one source landed at a time."""
     for name, path in paths.items():
         for table in tables(name, path):

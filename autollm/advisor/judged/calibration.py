@@ -99,7 +99,9 @@ def constant_width(told: Sequence[Prediction]) -> list[Prediction]:
     return found
 
 
-def _quantile(weighed: Sequence[tuple[float, float]]) -> float:
+def _quantile(
+    weighed: Sequence[tuple[float, float]],
+) -> float:
     """NOMINAL quantile of (value, weight) pairs; infinite without any."""
     if not weighed:
         return float("inf")

@@ -144,7 +144,9 @@ def scored(
     )
 
 
-def _bounds(found: Interval | None) -> tuple[float, float, float] | None:
+def _bounds(
+    found: Interval | None,
+) -> tuple[float, float, float] | None:
     return None if found is None else (found.mean, found.low, found.high)
 
 
@@ -233,7 +235,10 @@ class Exponent:
     fitted_verdict: str
 
 
-def exponents(drawn: DrawnQuestion, found: Study) -> list[Exponent]:
+def exponents(
+    drawn: DrawnQuestion,
+    found: Study,
+) -> list[Exponent]:
     """Laws that carry a number both times."""
     from autollm.advisor.judged.future import laws_of
 
@@ -260,7 +265,9 @@ N_RESAMPLES = 20
 """Of the rows; the quantiles of 20 are rough, and the width is wrong by far more."""
 
 
-def row_bootstrap(found: Study) -> tuple[float, float] | None:
+def row_bootstrap(
+    found: Study,
+) -> tuple[float, float] | None:
     """How far below and above its mean the forecast lies in 90 % of resamples of the
     rows of every experiment, one run's noise added; None without a law in any.
     """

@@ -22,7 +22,11 @@ from autollm.core.sealed import read_sealed, write_sealed
 REMEDY = "remove this file; it is made again."
 
 
-def made_by(module: str, table_id: str, **more: Any) -> str:
+def made_by(
+    module: str,
+    table_id: str,
+    **more: Any,
+) -> str:
     """Identity of what a module makes of a table, and of what else it hangs on."""
     code = code_digest([module])
     return identity_of({"code": code, "rows": table_id, **more})

@@ -338,7 +338,9 @@ def exponent_forecasts(answers: Iterable[Answer]) -> list[Prediction]:
     return found
 
 
-def verdicts(answers: Iterable[Answer]) -> dict[tuple[str, str], int]:
+def verdicts(
+    answers: Iterable[Answer],
+) -> dict[tuple[str, str], int]:
     """How often each verdict on a law was told, by what all levels say."""
     found: dict[tuple[str, str], int] = {}
     for answer in answers:
@@ -400,7 +402,9 @@ def _against_bootstrap(
     return found, score_difference(ours, theirs), same
 
 
-def _by_distance(answers: Answers) -> dict[tuple[float, float], Intervals]:
+def _by_distance(
+    answers: Answers,
+) -> dict[tuple[float, float], Intervals]:
     found = {}
     for low, high in itertools.pairwise(RATIO_CLASSES):
         here = [a for a in answers if low <= a["times_evidence"] * 1.001 < high]

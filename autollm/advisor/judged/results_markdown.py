@@ -234,7 +234,10 @@ def _distances(found: Calibration) -> list[str]:
     return [*table(header, rows), ""] if rows else []
 
 
-def chance_lines(what: str, found: Chances) -> Iterable[str]:
+def chance_lines(
+    what: str,
+    found: Chances,
+) -> Iterable[str]:
     """Probabilities by class, and at each contender's picks."""
     if not found.classes:
         return [f"No probability of {what} was told.", ""]

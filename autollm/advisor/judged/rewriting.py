@@ -57,7 +57,9 @@ class Run:
         return self.begun + timedelta(seconds=self.seconds)
 
 
-def runs_of(evidence_runs: Sequence[Mapping[str, Any]]) -> list[Run]:
+def runs_of(
+    evidence_runs: Sequence[Mapping[str, Any]],
+) -> list[Run]:
     """Runs of stg_runs with what stands beside them in real logs, unfinished ones
     among them.
     """
@@ -81,7 +83,9 @@ def runs_of(evidence_runs: Sequence[Mapping[str, Any]]) -> list[Run]:
     return found
 
 
-def peoples(fidelity: Mapping[str, float]) -> dict[str, float]:
+def peoples(
+    fidelity: Mapping[str, float],
+) -> dict[str, float]:
     """A size's coordinates under the names that people give them."""
     return {PEOPLES.get(name, name): value for name, value in fidelity.items()}
 
@@ -99,7 +103,11 @@ def _measured(
     }
 
 
-def _unfinished(run: Run, i: int, direction: str) -> Run:
+def _unfinished(
+    run: Run,
+    i: int,
+    direction: str,
+) -> Run:
     """A run that stands at a part of its schedule, where its metric is worse than at its
     end by a quarter: whoever counts it goes wrong.
     """

@@ -89,7 +89,9 @@ def known_paths() -> dict[str, Path]:
     return {name: path for name, path in found.items() if path.exists()}
 
 
-def chosen_paths(named: Iterable[str]) -> dict[str, Path]:
+def chosen_paths(
+    named: Iterable[str],
+) -> dict[str, Path]:
     """Paths of the sources that were named, `NAME` or `NAME=PATH`; all known ones where
     none was.
 
@@ -137,7 +139,9 @@ def tables(
     return found
 
 
-def _landed(path: Path) -> dict[str, pa.Table]:
+def _landed(
+    path: Path,
+) -> dict[str, pa.Table]:
     from autollm.logs.landing import ingest
 
     with scratch_folder("judged") as lake:
@@ -159,7 +163,9 @@ def _objectives(
     return [own, *others][:MOST_OBJECTIVES]
 
 
-def _directed(marts: Mapping[str, pa.Table]) -> Iterator[tuple[str, str]]:
+def _directed(
+    marts: Mapping[str, pa.Table],
+) -> Iterator[tuple[str, str]]:
     """Secondary metrics that have a direction."""
     ladder = json.loads(marts["dim_spaces"]["ladder_json"][0].as_py())
     for metric in ladder.get("metrics", []):

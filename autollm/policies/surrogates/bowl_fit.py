@@ -287,15 +287,11 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
 
 
 def _coordinate(names: Sequence[str], name: str) -> int:
-    """The place of a coordinate, or of what stands for it: the first for the model's
-    size, for the data's the last (completions, steps ...), but for `params`.
-    """
+    """Of a name or what stands for it; `params` stands for no data."""
     if name in names:
         return names.index(name)
-    if name == "params":
-        return 0
-    lengths = [i for i, other in enumerate(names) if other != "params"]
-    return lengths[-1] if lengths else len(names) - 1
+    others = [n for n in names if n != "params"] or names
+    return 0 if name == "params" else names.index(others[-1])
 
 
 def fit(
