@@ -89,7 +89,7 @@ def test_what_would_change__one_run_for_two_questions__is_said_once():
         recommendations=(proposal(predicted=None),), can_answer=rows
     )
     assert found == [
-        "A run with lr 0.1 at params 1e+08: it would tell more of rate, noise.",
+        "A run with lr 0.1 at params 100M: it would tell more of rate, noise.",
         "A run with lr 0.2: it would tell more of mixture.",
     ]
 
@@ -100,7 +100,7 @@ def test_what_would_change__run_without_settings__is_another_configuration():
     found = sentences(
         recommendations=(proposal(predicted=None),), can_answer=rows
     )
-    assert "another configuration at params 1e+08" in found[0]
+    assert "another configuration at params 100M" in found[0]
 
 
 def test_what_would_change__constants__are_named_but_not_how_runs_ended():
