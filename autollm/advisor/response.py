@@ -113,10 +113,7 @@ class Response:
     explained: float = 0.0
 
 
-def fit_response(
-    space: Space,
-    experiments: Sequence[Rows],
-) -> Response:
+def fit_response(space: Space, experiments: Sequence[Rows]) -> Response:
     """Fit all experiments together; they need one row each, and no minimum number."""
     columns = _curved(space, experiments)
     fit = _Fit(space, experiments, columns)
@@ -137,10 +134,7 @@ def fit_response(
     )
 
 
-def _curved(
-    space: Space,
-    experiments: Sequence[Rows],
-) -> list[int]:
+def _curved(space: Space, experiments: Sequence[Rows]) -> list[int]:
     """Coordinates with at least three values in some experiment: two show no bend."""
     found = []
     for j in range(len(space)):
@@ -198,9 +192,7 @@ class _Fit:
         """
         return [self._columns[k] for k in self._told]
 
-    def _gather(
-        self,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _gather(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Losses above the best in units of u [n], points [n, d_all] and experiment numbers [n]."""
         rows = self._experiments
         u = np.concatenate([e.loss - e.loss.min() for e in rows])
@@ -208,11 +200,7 @@ class _Fit:
         counts = [len(e.loss) for e in rows]
         return u / self._scale, x, np.repeat(np.arange(len(rows)), counts)
 
-    def _rows(
-        self,
-        x: np.ndarray,
-        c: np.ndarray,
-    ) -> np.ndarray:
+    def _rows(self, x: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Design [n, p] of centred points [n, d_all] of experiments [n]: floors, common
         slopes, own slopes, own stretch of the curvature, curvature.
         """
@@ -228,9 +216,7 @@ class _Fit:
             [one_hot, x[:, self._spanned], own, stretch, squares], axis=1
         )
 
-    def _prior(
-        self,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and precision of the parameters: floors and common slopes nearly free,
         own slopes within 1 u a natural unit, own curvature within STRETCH_SD of the
         common one, and that about 4 u across the window.
@@ -324,10 +310,7 @@ class _Fit:
         return self._scale * float(np.sqrt(squares / freedom)), explained
 
     @staticmethod
-    def _n_used(
-        precision: np.ndarray,
-        covariance: np.ndarray,
-    ) -> float:
+    def _n_used(precision: np.ndarray, covariance: np.ndarray) -> float:
         """Parameters that the rows determine, and not the prior."""
         return len(precision) - float(precision @ np.diag(covariance))
 
@@ -388,10 +371,7 @@ class _Fit:
             self._stopped(e),
         )
 
-    def _stopped(
-        self,
-        e: int,
-    ) -> tuple[np.ndarray, np.ndarray] | None:
+    def _stopped(self, e: int) -> tuple[np.ndarray, np.ndarray] | None:
         here = self._experiments[e]
         if here.bounds is None:
             return None
@@ -425,11 +405,7 @@ class _Fit:
         downhill = np.linalg.solve(self.curvature, self._slopes(e))
         return -0.5 * downhill / self._stretch(e)
 
-    def _optimum_sd(
-        self,
-        e: int,
-        optimum: np.ndarray,
-    ) -> np.ndarray:
+    def _optimum_sd(self, e: int, optimum: np.ndarray) -> np.ndarray:
         """Delta method: c = -H^-1 b / (2 s), so dc = -H^-1 (db / 2 + dH c) / s - c ds / s,
         with s the stretch.
         """

@@ -37,16 +37,14 @@ REACH = 1.5
 """Octaves of fidelity, see Rows.nearness."""
 GENERIC_SLOPE = {"rate": ("params", -0.5), "size": ("tokens", 0.5)}
 """Prior octaves of the optimum per octave of fidelity: a rate falls with the root of
-size, a batch grows with that of data.
-"""
+size, a batch grows with that of data."""
 SLOPE_SD = 0.25
 SHARPNESS_SD = 0.1
 SKEW_SD = 0.5
 FLOOR_SD = 0.3
 SHAPE_SD = 1.0
 """Prior standard deviations of S, g, k, a and of log R's diagonal (its off-diagonal:
-half of it).
-"""
+half of it)."""
 FEW_ROWS = 6
 """An experiment of fewer rows borrows the unit of its losses, median - best, from the
 nearest one that has as many: its own best row need not be good, ..."""
@@ -287,11 +285,10 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
 
 
 def _coordinate(names: Sequence[str], name: str) -> int:
-    """Of a name or what stands for it; `params` stands for no data."""
-    if name in names:
-        return names.index(name)
+    """Place of a name or of what stands for it; `params` stands for no data."""
     others = [n for n in names if n != "params"] or names
-    return 0 if name == "params" else names.index(others[-1])
+    stand_in = names[0] if name == "params" else others[-1]
+    return names.index(name if name in names else stand_in)
 
 
 def fit(
