@@ -121,7 +121,8 @@ def _value_of(runs: pa.Table) -> str:
     """What cells without a name of their own are called."""
     file = runs["_file"][0].as_py() if "_file" in runs.column_names else ""
     stem = (file or "").rsplit("/", 1)[-1].split(".")[0]
-    return stem if OUTCOME.search(stem) else "value"
+    found = OUTCOME.search(stem)
+    return stem[: found.end()] if found else "value"
 
 
 def unpivoted(relation: Relation) -> Relation:

@@ -602,3 +602,15 @@ def test_propose__eta_that_was_swept__is_a_rate(tmp_path):
 def test_propose__eta_of_an_end__is_no_knob(tmp_path):
     rows = sweep(eta=lambda i: f"{i % 5}:{i:02d}:11")
     assert "eta" not in knobs(proposed(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens"), [("N (M)", "D (B)"), ("Paramètres (M)", "Jetons (B)")]
+)
+def test_propose__letters_with_units__are_the_ladder(tmp_path, params, tokens):
+    rows = sweep()
+    for row in rows:
+        row |= {"params": row["params"] / 1e6, "tokens": row["tokens"] / 1e9}
+    found = proposed(tmp_path, renamed(rows, params=params, tokens=tokens))
+    top = found.summary.ladder[-1]["fidelity"]
+    assert top == {"params": 350e6, "tokens": 7e9}

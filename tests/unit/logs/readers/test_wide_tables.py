@@ -43,7 +43,7 @@ def pivot(corner, across="{}"):
 def test_propose__one_setting_across_the_columns__a_run_a_cell(
     tmp_path, corner, across, rate
 ):
-    path = write(tmp_path, "val_loss.csv", pivot(corner, across))
+    path = write(tmp_path, "val_loss_by_size.csv", pivot(corner, across))
     found = propose(path)
     assert found.n_land == 9 and set(knobs(found)) == {rate}
     best = found.summary.best
