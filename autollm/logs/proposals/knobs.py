@@ -37,7 +37,10 @@ EVEN = 0.1
 WIDE = 8.0
 """Largest over smallest value from which a scale is logarithmic."""
 Entry = dict[str, Any]
-RATE = re.compile(r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate)")
+RATE = re.compile(
+    r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate|eta|η|lernrate)"
+    r"(_(max|peak|base|0|x_?\d\w*))?"
+)
 BATCH = re.compile(
     r"([a-z0-9]+_)*(bs|mbs|gbs|batch|batch_?(size|tokens|seqs|sequences))"
 )
