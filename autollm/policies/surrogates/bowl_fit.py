@@ -67,12 +67,13 @@ class Rows:
     few: tuple[int, ...] = ()
 
     def without(self, experiment: int) -> Rows:
-        return self._where(self.c != experiment)
+        return self.at(self.c != experiment)
 
     def only(self, experiment: int) -> Rows:
-        return self._where(self.c == experiment)
+        return self.at(self.c == experiment)
 
-    def _where(self, keep: np.ndarray) -> Rows:
+    def at(self, keep: np.ndarray) -> Rows:
+        """Rows by number, or by a mask."""
         return Rows(
             self.x[keep],
             self.z[keep],
@@ -223,13 +224,10 @@ def gather_rows(view: TaskView, rng: np.random.Generator) -> Rows:
             )
         )
     x, z, u, c = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if len(u) > MAX_ROWS:
-        drawn = np.sort(rng.permutation(len(u))[:MAX_ROWS])
-        x = x[drawn]
-        z = z[drawn]
-        u = u[drawn]
-        c = c[drawn]
-    return Rows(x, z, u, c, len(view.evidence), few)
+    rows = Rows(x, z, u, c, len(view.evidence), few)
+    if len(u) <= MAX_ROWS:
+        return rows
+    return rows.at(np.sort(rng.permutation(len(u))[:MAX_ROWS]))
 
 
 def _few(view: TaskView) -> tuple[int, ...]:
@@ -267,21 +265,15 @@ def prior_bowl(view: TaskView, rows: Rows) -> Bowl:
     if len(rows.u):
         whole = ~np.isin(rows.c, rows.few)
         good = whole & (rows.u <= np.quantile(rows.u[whole], 0.1))
-    optimum = (
-        (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
-        if good.any()
-        else view.space.window.mean(axis=0)
-    )
+    optimum = view.space.window.mean(axis=0)
+    if good.any():
+        optimum = (rows.x - rows.z @ slopes.T)[good].mean(axis=0)
     extent = np.maximum(np.ptp(view.space.window, axis=0), 1e-6)
     shape = np.diag(-np.log(extent / 3))
-    return Bowl(
-        np.full(rows.n_experiments, 0.05),
-        np.zeros(f),
-        shape,
-        optimum,
-        slopes,
-        np.zeros(d),
-    )
+    floors = np.full(rows.n_experiments, 0.05)
+    sharpness = np.zeros(f)
+    skew = np.zeros(d)
+    return Bowl(floors, sharpness, shape, optimum, slopes, skew)
 
 
 def _coordinate(names: Sequence[str], name: str) -> int:
