@@ -46,6 +46,7 @@ _KNOWN = {
     "t5large": 770e6,
 }
 """Parameters as their authors published them, by names without separators."""
+_SIZE_WORD = re.compile(r"(small|medium|base|large|xl)$")
 _CASING = re.compile(r"(multilingual)?(un)?cased$")
 
 
@@ -56,8 +57,19 @@ def size_of(text: str) -> float | None:
     match = _SIZE.search(text) or _SIZE_INSIDE.search(text)
     if match:
         return float(match[1]) * _FACTORS[match[2].upper()]
+    return _KNOWN.get(_model_name(text))
+
+
+def _model_name(text: str) -> str:
+    """`roberta-base` of `FacebookAI/roberta-base-cased`, without separators."""
     name = plain(text.rsplit("/", 1)[-1]).replace("_", "")
-    return _KNOWN.get(_CASING.sub("", name))
+    return _CASING.sub("", name)
+
+
+def _families(levels: tuple[str, ...]) -> set[str]:
+    """Of published models' names, without their sizes."""
+    names = {_model_name(level) for level in levels}
+    return {_SIZE_WORD.sub("", name) for name in names & set(_KNOWN)}
 
 
 @cache
@@ -92,8 +104,11 @@ class TextSizes:
 
 def sizes_of(levels: tuple[str, ...]) -> TextSizes | None:
     """Sizes of texts: by their numbers where at least half have one, else by size words
-    where each has another one; None where the texts are no sizes.
+    where each has another one; None where the texts are no sizes, as published models
+    of several families, which differ in more.
     """
+    if len(_families(levels)) > 1:
+        return None
     known = {level: size_of(level) for level in levels}
     unknown = [level for level, size in known.items() if size is None]
     if len(levels) - len(unknown) >= max(2, len(levels) / 2):
