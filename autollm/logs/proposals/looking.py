@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
-from autollm.core.mapping_checks import TABLES
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers, readers_of
 from autollm.logs.opening.archive_units import units_of_archive
@@ -262,7 +261,5 @@ def _read_file(file: Found | Opened, readers: Readers) -> Iterator[Relation]:
     if opened.problem:
         raise RecordError(opened.problem)
     for relation in reader.read(opened):
-        is_table = relation.format in TABLES  # of a tool's own log it knows all
         # the tool's table keeps the format of its file: that is what is mapped
-        found = recognized(relation) if is_table else relation
-        yield replace(found, format=relation.format)
+        yield replace(recognized(relation), format=relation.format)

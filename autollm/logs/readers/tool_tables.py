@@ -25,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 
 from autollm.core.errors import RecordError
+from autollm.core.mapping_checks import TABLES
 from autollm.logs.readers.documents import parse_mapping_text
 from autollm.logs.readers.merged_cells import filled_down
 from autollm.logs.readers.rows import column_of, flat_cells, metric_role
@@ -198,12 +199,16 @@ _NESTED = frozenset(
 """Columns that may hold a dictionary as text."""
 
 
+OF_PEOPLE = (*TABLES, "json", "markdown", "text-table")
+"""Formats of tables that anybody writes."""
+
+
 def recognized(relation: Relation) -> Relation:
     """The table with what its tool says of its columns; unchanged where no tool is
     known by them.
     """
-    if relation.points is not None:  # its reader is a tool's
-        return relation
+    if relation.format not in OF_PEOPLE or relation.points is not None:
+        return relation  # of a tool's own log its reader knows all
     relation = without_envelopes(_unnested(filled_down(relation)))
     relation = unpivoted(with_repeats(relation))
     names = relation.runs.column_names

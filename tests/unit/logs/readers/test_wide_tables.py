@@ -77,6 +77,15 @@ def test_propose__curves_beside_each_other__a_run_a_column(tmp_path):
     assert found.summary.best["configuration"] == {"lr": 0.001}
 
 
+def test_propose__markdown_of_two_settings__a_run_a_cell(tmp_path):
+    lines = ["| | lr=3e-4 | lr=1e-3 | lr=3e-3 |", "|---|---|---|---|"]
+    for params, _ in SIZES:
+        values = [f"{loss(params, rate)}" for rate in RATES]
+        lines.append(f"| {human(params)} | {' | '.join(values)} |")
+    path = write(tmp_path, "loss.md", "\n".join(lines).encode())
+    assert propose(path).n_land == 9
+
+
 def merged(rows):
     """The sheet of a sweep with a size in the first row of each only."""
     lines = ["Model,Tokens,LR,BS,Val loss"]
