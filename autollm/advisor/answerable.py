@@ -18,11 +18,11 @@ from autollm.advisor.answer import Answerable, Help
 from autollm.advisor.cheap_runs import beyond
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Law
-from autollm.advisor.question import further_level
 from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.advisor.target import NO_SIZE
 from autollm.advisor.tried import Ends
+from autollm.advisor.window import further_level
 from autollm.advisor.words import count, several
 
 LOOSE_SPLIT = 4.0

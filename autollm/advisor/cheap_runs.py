@@ -20,9 +20,9 @@ import numpy as np
 
 from autollm.advisor.belief import Belief, Runs
 from autollm.advisor.cost import cost_at
-from autollm.advisor.question import level_beyond
 from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
+from autollm.advisor.window import level_beyond
 from autollm.core.knobs import Knob
 
 AWAY = 2.0

@@ -31,9 +31,9 @@ from autollm.advisor.belief import Belief, Outlook, Runs
 from autollm.advisor.cheap_runs import RISE, Batch, batches_of
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.noise_test import pooled_noise
-from autollm.advisor.question import level_beyond
 from autollm.advisor.study import Study
 from autollm.advisor.tried import Ends
+from autollm.advisor.window import level_beyond
 from autollm.core.errors import QuestionError
 from autollm.core.values import parse_value
 

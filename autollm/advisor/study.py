@@ -21,24 +21,20 @@ from autollm.advisor.decide import (
     hidden_experiments,
     ready,
 )
+from autollm.advisor.distance import Distance, distance_of, octaves_of
 from autollm.advisor.divergence import Divergence, fit_divergence
 from autollm.advisor.evidence import Evidence
 from autollm.advisor.floors import floor_of
 from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
 from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
-from autollm.advisor.question import (
-    Question,
-    as_typed,
-    make_question,
-    refined,
-    widened,
-)
+from autollm.advisor.question import Question, make_question
 from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
 from autollm.advisor.resting import at_rest
 from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
+from autollm.advisor.window import as_typed, refined, widened
 from autollm.core.errors import SpaceError
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.trial import Trial
@@ -55,16 +51,6 @@ class Noise:
 
     sd: float | None
     origin: str
-
-
-@dataclass(frozen=True)
-class Distance:
-    """Of the target from the levels, along their main axis and across it, in standard
-    deviations of the levels; None where they do not differ.
-    """
-
-    along: float | None
-    across: float | None
 
 
 @dataclass(frozen=True)
@@ -390,36 +376,6 @@ def _bounds(
     if not points:
         return None
     return np.array(points), found.losses[kept], found.sides[kept]
-
-
-def octaves_of(question: Question, z: np.ndarray) -> np.ndarray:
-    """log2 compute of the levels relative to the target [n]; where compute at the
-    target is not known, the sum of log2 coordinates.
-    """
-    experiments = [question.table.experiments[e] for e in question.levels]
-    if question.compute_flops is None:
-        return (z - question.target_z).sum(axis=1)
-    flops = np.array([e.compute_flops for e in experiments])
-    return np.log2(flops / question.compute_flops)
-
-
-def distance_of(z: np.ndarray, target_z: np.ndarray) -> Distance:
-    """Leverage: the target in standard deviations of the levels along their first
-    principal axis, and across it (the rest, in the same unit where the levels do not
-    spread there, so that leaving a ray counts).
-    """
-    offset = target_z - z.mean(axis=0)
-    if len(z) < 2 or not np.ptp(z, axis=0).any():
-        return Distance(None, None)
-    _, values, axes = np.linalg.svd(z - z.mean(axis=0), full_matrices=True)
-    sd = np.zeros(len(target_z))
-    sd[: len(values)] = values / np.sqrt(len(z))
-    turned = axes @ offset
-    across_sd = np.maximum(sd[1:], 0.25 * sd[0])
-    across = (
-        float(np.linalg.norm(turned[1:] / across_sd)) if len(sd) > 1 else 0.0
-    )
-    return Distance(float(abs(turned[0]) / sd[0]), across)
 
 
 def _outward(

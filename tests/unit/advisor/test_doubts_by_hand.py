@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from autollm.advisor import doubts
 from autollm.advisor.decide import Backtest
+from autollm.advisor.distance import Distance
 from autollm.advisor.laws import Ladder, Law
-from autollm.advisor.study import Distance, Noise
+from autollm.advisor.study import Noise
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 

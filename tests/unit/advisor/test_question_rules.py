@@ -11,8 +11,8 @@ from autollm.advisor.question import (
     compute_at,
     designs,
     make_question,
-    widened,
 )
+from autollm.advisor.window import widened
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from autollm.gym.tables.outcome_table import Experiment

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.question import (
+from autollm.advisor.window import (
     as_typed,
     further_level,
     level_beyond,
