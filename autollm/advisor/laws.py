@@ -123,7 +123,7 @@ def knob_laws(
     for j, knob in enumerate(response.names):
         fit = _fit(response, j, ladder.axes)
         if fit is None:
-            n = sum(1 for level in response.levels if not level.edge[j])
+            n = int(_inside(response, j).sum())
             because = f"{n} of {len(response.levels)} optima lie within what was tried; "
             because += f"a law with its interval needs {len(ladder.names) + 2}"
             laws += [
@@ -175,17 +175,24 @@ class _Line:
         )
 
 
+def _inside(response: Response, j: int) -> np.ndarray:
+    """Levels whose rows bracket the optimum of coordinate `j`, [n_levels]."""
+    found = [not v.edge[j] and v.tells(j) for v in response.levels]
+    return np.array(found, dtype=bool)
+
+
 def _fit(response: Response, j: int, axes: np.ndarray) -> _Line | None:
     levels = response.levels
     y = np.array([level.optimum[j] for level in levels])
     sd = np.array([max(level.optimum_sd[j], 1e-3) for level in levels])
     edge = np.array([level.edge[j] for level in levels])
     design = np.column_stack([np.ones(len(y)), axes])
-    inside = edge == 0
+    inside = _inside(response, j)
     df = int(inside.sum()) - design.shape[1]
     if df < 1 or np.linalg.matrix_rank(design[inside]) < design.shape[1]:
         return None
-    beta, tau = _maximum(design, y, sd, edge)
+    told = inside | (edge != 0)
+    beta, tau = _maximum(design[told], y[told], sd[told], edge[told])
     weight = np.where(inside, 1 / (sd**2 + tau**2), 0.0)
     gram = (design * weight[:, None]).T @ design
     residual = y - design @ beta
@@ -194,7 +201,7 @@ def _fit(response: Response, j: int, axes: np.ndarray) -> _Line | None:
     )  # Knapp and Hartung's factor
     covariance = np.linalg.inv(gram) * max(spread, 1e-12)
     scatter = max(tau, float(np.sqrt(np.sum(inside * residual**2) / df)))
-    return _Line(beta, covariance, df, scatter, int((~inside).sum()))
+    return _Line(beta, covariance, df, scatter, int((edge != 0).sum()))
 
 
 def _maximum(

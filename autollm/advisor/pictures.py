@@ -85,7 +85,8 @@ def _optimum(axes: Axes, found: Study, j: int) -> None:
     name = found.response.names[j]
     middle = np.array([level.optimum[j] for level in levels])
     sd = np.array([level.optimum_sd[j] for level in levels])
-    inside = np.array([level.edge[j] == 0 for level in levels])
+    edge = np.array([level.edge[j] != 0 for level in levels])
+    inside = np.array([level.tells(j) for level in levels]) & ~edge
     compute = _compute(found)
     axes.errorbar(
         compute[inside],
@@ -95,9 +96,7 @@ def _optimum(axes: Axes, found: Study, j: int) -> None:
         color=LEVEL,
         label="levels",
     )
-    axes.plot(
-        compute[~inside], middle[~inside], "^", color=LEVEL, fillstyle="none"
-    )
+    axes.plot(compute[edge], middle[edge], "^", color=LEVEL, fillstyle="none")
     trend = found.trends.get(name)
     if trend is None:
         return

@@ -72,7 +72,8 @@ class Level:
             edge is -1 or 1 where the optimum lies below or above the experiment's rows.
         reached, reached_sd: minimum of the response, as loss, and its standard error.
         raw_best: the lowest recorded loss. scale: loss units of one u. stretch: its own
-            curvature over the common one. stopped: runs bounded from below, points and
+            curvature over the common one. alone: [n_coordinates], where all of its rows
+            have one value; None: nowhere. stopped: runs bounded from below, points and
             the loss that the fit expects of their ends, None without any.
     """
 
@@ -87,7 +88,12 @@ class Level:
     raw_best: float
     scale: float
     stretch: float = 1.0
+    alone: np.ndarray | None = None
     stopped: tuple[np.ndarray, np.ndarray] | None = None
+
+    def tells(self, j: int) -> bool:
+        """Whether its rows tried more than one value of coordinate `j`."""
+        return self.alone is None or not self.alone[j]
 
     @property
     def bracketed(self) -> bool:
@@ -193,7 +199,7 @@ class _Fit:
         return [self._columns[k] for k in self._told]
 
     def _gather(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Losses above the best in units of u [n], points [n, d_all] and experiment numbers [n]."""
+        """Losses above the best in u [n], points [n, d_all], experiment numbers [n]."""
         rows = self._experiments
         u = np.concatenate([e.loss - e.loss.min() for e in rows])
         x = np.concatenate([e.points for e in rows])
@@ -341,9 +347,9 @@ class _Fit:
         curved = x[:, self._columns]
         low = curved.min(axis=0)
         high = curved.max(axis=0)
-        edge = (optimum > high + 1e-9).astype(int) - (
-            optimum < low - 1e-9
-        ).astype(int)
+        alone = high - low < 1e-9
+        sides = np.sign(optimum - np.clip(optimum, low - 1e-9, high + 1e-9))
+        edge = np.where(alone, 0, sides).astype(int)
         if len(self._columns) <= FULL_SHAPE:
             optimum_inside = lowest_within(self.curvature, optimum, low, high)
             at[self._columns] = optimum_inside
@@ -368,6 +374,7 @@ class _Fit:
             self._best[e],
             scale,
             self._stretch(e),
+            alone[self._told],
             self._stopped(e),
         )
 

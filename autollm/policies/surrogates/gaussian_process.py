@@ -18,7 +18,7 @@ import numpy as np
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
-from autollm.policies.surrogates.bowl_fit import FAR
+from autollm.policies.surrogates.bowl_rows import FAR
 from autollm.policies.surrogates.process import (
     conditioned,
     fitted,

@@ -20,12 +20,11 @@ from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.surrogates.bowl_fit import (
     Bowl,
-    Rows,
     fit,
-    gather_rows,
     own_centre,
     prior_bowl,
 )
+from autollm.policies.surrogates.bowl_rows import Rows, gather_rows
 from autollm.policies.surrogates.spread import expected_spread
 
 N_PARTICLES = 400

@@ -13,7 +13,7 @@ import numpy as np
 from autollm.core.distances import nearest
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.view import TaskView
-from autollm.policies.surrogates.bowl_fit import FEW_ROWS
+from autollm.policies.surrogates.bowl_rows import FEW_ROWS
 
 RIDGE = 4.0
 """On the slopes of log spread, in squared octaves of fidelity: two close sizes say

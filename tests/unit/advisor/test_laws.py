@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,16 @@ def test_knob_laws__coverage_of_the_interval__is_near_nominal():
         ((law,), _) = knob_laws(response(seen, sd=0.1), ladder(octaves))
         hits += law.low <= -0.4 <= law.high
     assert 0.84 <= hits / 200 <= 0.97
+
+
+def test_knob_laws__level_with_one_value__says_nothing_of_the_optimum():
+    octaves = np.arange(6)
+    optima = -8 - 0.5 * octaves
+    seen = response(optima[:5])
+    alone = replace(
+        seen.levels[0], optimum=np.array([3.0]), alone=np.array([True])
+    )
+    mixed = replace(seen, levels=(*seen.levels, alone))
+    (law,), trends = knob_laws(mixed, ladder(octaves))
+    assert law.exponent == pytest.approx(-0.5, abs=0.01)
+    assert trends["lr"].at_target == pytest.approx(-13, abs=0.1)

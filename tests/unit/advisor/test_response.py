@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,18 @@ def test_fit_response__few_rows__minimum_lies_within_its_error_as_often_as_told(
             inside.append(abs(level.reached - 2) < 1.645 * level.reached_sd)
     assert len(inside) > 30
     assert np.mean(inside) >= least  # nominal .9; .4 to .75 by residuals alone
+
+
+def test_fit_response__one_value_in_the_largest_experiment__is_no_edge():
+    whole = experiment((-9.0, 7.0))
+    held = experiment((-9.0, 7.0))
+    rows = held.points[:, 1] == 8.0
+    held = replace(
+        held,
+        points=held.points[rows],
+        loss=held.loss[rows],
+        diverged=held.diverged[rows],
+    )
+    *_, last = fit_response(SPACE, [whole, whole, held]).levels
+    assert last.alone.tolist() == [False, True]
+    assert last.edge[1] == 0 and not last.tells(1)

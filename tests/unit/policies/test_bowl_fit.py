@@ -12,16 +12,14 @@ import pytest
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import start
 from autollm.policies.surrogates.bowl_fit import (
-    FAR,
     Bowl,
-    Rows,
     _predict,
     _residuals,
     fit,
-    gather_rows,
     own_centre,
     prior_bowl,
 )
+from autollm.policies.surrogates.bowl_rows import FAR, Rows, gather_rows
 from tests.unit.gym.tables import make_table, make_task
 
 TABLE = make_table(n_experiments=5)
@@ -231,3 +229,18 @@ def test_prior_bowl__data_under_another_name__in_any_order_it_moves_batches(
     assert slopes[roles.index("rate"), names.index("params")] == -0.5
     assert slopes[roles.index("size"), names.index("completions")] == 0.5
     assert np.count_nonzero(slopes) == 2
+
+
+def test_gather_rows__nearest_experiment_held_a_knob__others_keep_their_weight():
+    view = view_of()
+    last = len(view.evidence) - 1
+    points = np.array(view.evidence[last].points)
+    points[:, 0] = points[0, 0]
+    held = replace(view.evidence[last], points=points)
+    narrow = replace(view, evidence=(*view.evidence[:last], held))
+    rng = np.random.default_rng(0)
+    plain = gather_rows(view, rng).nearness
+    rows = gather_rows(narrow, np.random.default_rng(0))
+    assert rows.narrow == (last,)
+    assert rows.nearness[rows.c == last - 1].min() == 1.0
+    assert plain[rows.c == last - 1].max() < 1.0

@@ -101,7 +101,7 @@ def test_identities__constant_of_the_teachers_fit__moves_what_it_teaches(
     before = identities()
     path = source / "policies" / "surrogates" / "bowl_fit.py"
     path.write_text(path.read_text() + "\nNEW = 1\n")
-    expected = {"trajectories", "sft", "moving-bowl", "gp", "evaluation"}
+    expected = {"trajectories", "sft", "moving-bowl", "evaluation"}
     assert moved(before, identities()) == expected
 
 
