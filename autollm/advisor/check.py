@@ -24,6 +24,7 @@ from autollm.advisor.worth import (
     Worth,
     compute_factor,
     loses,
+    lowest,
     no_regret,
     unsquashed,
     worth,
@@ -70,6 +71,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         lost = loses(study, u, advised)
     factor = compute_factor(study, max(lost.mean, 0.0)) if lost else None
     p_here = float(p[0]) if p is not None else None
+    optima = _optima(study, point)
     verdict = _verdict(
         factor, float(weights @ (u - advised)), p_here, space.inside(point)
     )
@@ -85,12 +87,12 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         factor,
         p_here,
         _nearest_diverged(study, point),
-        _distances(study, configuration, point),
+        _distances(study, configuration, point, optima),
         verdict,
         _missing(study, unknown, p is None),
         study.names.show(space.decode(best[0])),
         there.predicted,
-        _optimum(study, configuration),
+        _told(study, optima),
         _beyond(study, point),
         _taken_as(study, configuration),
     )
@@ -189,37 +191,46 @@ def _taken_as(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _optimum(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """By column: the expected optimum at the target of each number of a configuration
-    that has one.
+def _optima(study: Study, point: np.ndarray) -> dict[str, float]:
+    """By knob: the expected optimum at the target of each number of a plan that has one,
+    natural units.
     """
+    space = study.question.space
     found = {}
-    for name, place in zip(study.response.names, study.optimum, strict=True):
-        if name in configuration:
-            knob = study.question.space.knobs[
-                study.question.space.names.index(name)
-            ]
-            value = study.names.value(name, knob.decode(float(place)))
-            found[study.names.spelling(name).column] = value
+    for knob in space.knobs:
+        is_chosen = chosen(space, point[None], knob.name)[0]
+        if knob.name in study.response.names and is_chosen:
+            found[knob.name] = lowest(study, point, knob)
+    return found
+
+
+def _told(study: Study, optima: Mapping[str, float]) -> dict[str, Any]:
+    """Optima by column, in the user's units."""
+    space = study.question.space
+    found = {}
+    for name, place in optima.items():
+        value = space.knobs[space.names.index(name)].decode(place)
+        column = study.names.spelling(name).column
+        found[column] = study.names.value(name, value)
     return found
 
 
 def _distances(
-    study: Study, configuration: Mapping[str, Any], point: np.ndarray
+    study: Study,
+    configuration: Mapping[str, Any],
+    point: np.ndarray,
+    optima: Mapping[str, float],
 ) -> dict[str, float | None]:
     """Natural units (octaves of a log knob) from each knob's optimum at the target;
     None where it has none.
     """
     found: dict[str, float | None] = {}
-    places = dict(zip(study.response.names, study.optimum, strict=True))
     for knob, where in study.question.space.slices.items():
         if knob not in configuration:
             continue
-        column = study.names.spelling(knob).column
-        known = knob in places
-        found[column] = (
-            float(point[where.start] - places[knob]) if known else None
-        )
+        place = optima.get(knob)
+        away = None if place is None else float(point[where.start] - place)
+        found[study.names.spelling(knob).column] = away
     return found
 
 

@@ -114,7 +114,7 @@ def _lost(checked: Checked) -> str:
     factor = checked.compute_equivalent
     assert lost is not None and factor is not None
     if lost.low == lost.high == 0:
-        return "is the advice, or as good as it for certain"
+        return "is as good as the advice"
     if factor < 1 + LEAST_WASTE:
         return (
             "loses nothing that can be told against the advice (90 %: "

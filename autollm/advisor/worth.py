@@ -172,6 +172,17 @@ def acceptable(
     return found
 
 
+def lowest(study: Study, point: np.ndarray, knob: Knob) -> float:
+    """Where within a number's window the expected u is least, the other settings of a
+    point [d] held: its optimum, natural units.
+    """
+    j = study.question.space.slices[knob.name].start
+    places = np.linspace(*knob.window[:, 0], N_STEPS)
+    points = np.tile(point, (len(places), 1))
+    points[:, j] = places
+    return float(places[int(np.argmin(_expected(study, points)))])
+
+
 def _expected(study: Study, points: np.ndarray) -> np.ndarray:
     return study.policy.weights @ study.sampled(points)
 

@@ -218,3 +218,11 @@ def test_check_configuration__value_beyond_what_was_tried__says_the_ends():
     found = check_configuration(study(), {"lr": 2.0**-13})
     assert found.beyond == {"lr": [pytest.approx(2.0**-12, rel=1e-3), 0.0625]}
     assert check_configuration(study(), {"lr": 2.0**-8}).beyond == {}
+
+
+def test_check_configuration__centre_beside_the_least_expected__optimum_is_the_latter():
+    found = study()
+    found.optimum = np.array([-6.0])  # of one fit, where the draws say -8
+    told = check_configuration(found, {"lr": 2.0**-8})
+    assert told.distance_to_optimum["lr"] == pytest.approx(0.0, abs=1e-6)
+    assert told.optimum["lr"] == pytest.approx(2.0**-8, rel=1e-3)
