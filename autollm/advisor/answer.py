@@ -147,7 +147,8 @@ class Target:
 @dataclass(frozen=True)
 class Advice:
     """The whole answer. `categorical`: settings that are categories, of which
-    `acceptable` lists values; of all others it holds a range.
+    `acceptable` lists values; of all others it holds a range. `objective_names`: what
+    its outcome may be called when a run is told.
     """
 
     source: str
@@ -172,6 +173,7 @@ class Advice:
     opinions: tuple[dict[str, Any], ...] = ()
     calibration: dict[str, Any] | None = None
     categorical: tuple[str, ...] = ()
+    objective_names: tuple[str, ...] = ()
 
     @property
     def advice_id(self) -> str:

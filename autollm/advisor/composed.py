@@ -24,13 +24,14 @@ from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED, choose
 from autollm.advisor.doubts import doubts
+from autollm.advisor.evidence import Evidence
 from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
 from autollm.advisor.parametrization import should_stay
 from autollm.advisor.plan import budget_of, plan_of
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
-from autollm.advisor.words import several, short
+from autollm.advisor.words import last_part, several, short
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
@@ -85,7 +86,24 @@ def compose(
         _allocation(found),
         _plan(found, options),
         categorical=found.categorical,
+        objective_names=_objective_names(found.evidence, view.objective),
     )
+
+
+def _objective_names(evidence: Evidence, canonical: str) -> tuple[str, ...]:
+    """The objective's column, its canonical name, and its last part where no other
+    metric or column ends so.
+    """
+    column = evidence.native(canonical)
+    last = last_part(column)
+    others = {name for run in evidence.runs for name in run["cells"]}
+    for run in evidence.runs:
+        others |= set(json.loads(run.get("secondary_json") or "{}"))
+    others -= {column, canonical}
+    names = [column, canonical]
+    if not any(name.endswith(last) for name in others):
+        names.append(last)
+    return tuple(dict.fromkeys(names))
 
 
 def _plan(found: Study, options: Options) -> tuple[PlannedRun, ...]:

@@ -25,6 +25,7 @@ from autollm.advisor.marts import build_marts, origins_in, rows_of
 from autollm.advisor.reading import (
     Cells,
     Said,
+    check_followed,
     columns_of,
     land,
     raw_cells,
@@ -121,7 +122,7 @@ def read_evidence(
     with scratch_folder("advice") as folder:
         lake = str(folder)
         notes = land([str(p) for p in paths], lake, said, home)
-        return _landed(lake, said, notes)
+        return _landed(lake, said, notes, is_guessed=not said.mapping)
 
 
 def read_home(home: str, said: Said) -> Evidence:
@@ -147,7 +148,10 @@ def read_home(home: str, said: Said) -> Evidence:
 
 
 def _landed(
-    home: str, said: Said, notes: tuple[tuple[str, str], ...] = ()
+    home: str,
+    said: Said,
+    notes: tuple[tuple[str, str], ...] = (),
+    is_guessed: bool = False,
 ) -> Evidence:
     """The evidence of one source that landed in a local home, read by the mapping that
     was named, the home's own or a built-in one.
@@ -161,6 +165,9 @@ def _landed(
     else:
         known = builtin_mappings() | own_mappings(home)
         mapping = known.get(origin.source)
+    is_guessed = is_guessed and origin.source not in builtin_mappings()
+    if mapping is not None and not is_guessed:
+        check_followed(said, mapping)
     found = evidence_of_marts(
         marts,
         origin.name,
@@ -169,8 +176,8 @@ def _landed(
         notes,
         said.context,
     )
-    is_guessed = mapping is not None and mapping.cost.guessed
-    return replace(found, has_flops=found.has_flops and not is_guessed)
+    no_flops = mapping is not None and mapping.cost.guessed
+    return replace(found, has_flops=found.has_flops and not no_flops)
 
 
 def evidence_of_marts(

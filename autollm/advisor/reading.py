@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,17 @@ import pyarrow.parquet as pq
 from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import local_path
 from autollm.core.ids import Origin
+from autollm.core.mapping import Mapping, parse_mapping
 from autollm.logs import proposals
-from autollm.logs.choosing.catalog import load_mapping, own_mappings
+from autollm.logs.choosing.catalog import (
+    load_mapping,
+    mappings_folder,
+    own_mappings,
+)
 from autollm.logs.choosing.guesses import Guess, Guesser
 from autollm.logs.landing import ingest
 
-Cells = Mapping[tuple[Origin, str], tuple[dict[str, Any], int]]
+Cells = AnyMapping[tuple[Origin, str], tuple[dict[str, Any], int]]
 """Raw cells and line of a run, by origin and run."""
 OWN_PARTS = ("mappings", "readers")
 """Folders of a home that say how its logs are read."""
@@ -41,10 +47,10 @@ class Said:
 
     objective: str = ""
     knobs: tuple[str, ...] = ()
-    fidelity: Mapping[str, str] = field(default_factory=dict)
+    fidelity: AnyMapping[str, str] = field(default_factory=dict)
     mapping: str = ""
     source: str = ""
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: AnyMapping[str, str] = field(default_factory=dict)
 
 
 def land(
@@ -69,6 +75,8 @@ def land(
             guesses = guesser.guess(paths)
     _answered(guesses)
     with _unreadable():
+        if not said.mapping and _words(said) != proposals.Said():
+            _leave_what_follows(lake, guesses)
         report = ingest(paths, lake, mapping)
     problems = [guess.problem for guess in guesses if guess.problem]
     reasons = problems + [line.reason for line in report.quarantined]
@@ -86,6 +94,45 @@ def land(
         n_lines = report.n_lines_quarantined
         notes += (("set-aside", f"{n_lines} lines could not be read.{first}"),)
     return notes
+
+
+def _leave_what_follows(lake: str, guesses: Sequence[Guess]) -> None:
+    """Take out the mappings of a lake that were kept before something was said of the
+    logs: none of them may answer instead.
+    """
+    followed = {guess.mapping.source for guess in guesses if guess.mapping}
+    for path in Path(local_path(mappings_folder(lake))).glob("*.toml"):
+        kept = parse_mapping(path.read_text(encoding="utf-8"), str(path))
+        if kept.source not in followed:
+            path.unlink()
+
+
+def check_followed(said: Said, mapping: Mapping) -> None:
+    """Whether a mapping that was there before does what is said.
+
+    Raises:
+        AdviceError: it has another objective, or other knobs.
+    """
+    words = _words(said)
+    goal = mapping.objective
+    is_other = words.objective not in (None, goal.name, goal.column)
+    if is_other or words.direction not in ("", goal.direction):
+        _refuse(mapping, "objective", f"{goal.column}:{goal.direction}", said)
+    chosen = [knob.column or knob.name for knob in mapping.knobs]
+    known = {*chosen, *(knob.name for knob in mapping.knobs)}
+    if words.knobs and not known.issuperset(words.knobs):
+        _refuse(mapping, "knobs", ",".join(chosen), said)
+
+
+def _refuse(mapping: Mapping, option: str, has: str, said: Said) -> None:
+    asked = getattr(said, option)
+    if not isinstance(asked, str):
+        asked = ",".join(asked)
+    raise AdviceError(
+        "unreadable",
+        f"--{option} {asked!r}: the mapping {mapping.source} reads {has}.",
+        f"--{option} {has}, or correct the mapping, or name the table without --as.",
+    )
 
 
 @contextmanager

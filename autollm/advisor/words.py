@@ -28,3 +28,8 @@ def short(value: Any) -> str:
 def several(n: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def last_part(name: str) -> str:
+    """`loss` of eval/loss: what files leave of a tracker's name."""
+    return name.replace("/", ".").rsplit(".", 1)[-1]

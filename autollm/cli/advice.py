@@ -78,7 +78,8 @@ def tell(
     status: Annotated[
         str,
         typer.Option(
-            help="finished, diverged, failed, killed, pruned or running."
+            help="finished, diverged, failed, killed, pruned or running, or your tool's "
+            "word for it, such as crashed."
         ),
     ] = "finished",
     name: Annotated[
@@ -99,6 +100,7 @@ def tell(
     from autollm.advisor import ledger
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
+    from autollm.core.statuses import status_of
     from autollm.stages.advice_runs import mirror
 
     home_url = resolve(home).home
@@ -109,7 +111,8 @@ def tell(
             told = _named(name) or _told(entry, _values(run), "running", name)
             entry = ledger.forget(home_url, entry.advice_id, told)
         else:
-            told = _told(entry, _values(run), status, name)
+            ended = status_of(status) or status
+            told = _told(entry, _values(run), ended, name)
             entry, before = ledger.tell(home_url, entry.advice_id, told)
         mirror(resolve(home), [entry.advice_id])
     except QuestionError as error:
@@ -167,7 +170,7 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
         raise QuestionError(
             f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}."
         )
-    outcome = parse_number(_said(objective, (objective,), values))
+    outcome = parse_number(_outcome(entry, values))
     if status == "diverged":
         outcome = _logged_last(entry, outcome)
     if outcome is None and status == "finished":
@@ -178,6 +181,15 @@ def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
     rank = ledger.followed(entry, configuration)
     number = None if outcome is None else float(outcome)
     return ledger.ReportedRun(configuration, number, status, rank, name)
+
+
+def _outcome(entry: Any, values: dict[str, Any]) -> Any:
+    """The value under one of the objective's names; no other metric's."""
+    own = entry.answer["objective"]["name"]
+    for name in (own, *entry.answer.get("objective_names", ())):
+        if name in values:
+            return values[name]
+    return None
 
 
 def _logged_last(entry: Any, outcome: float | None) -> None:
@@ -226,16 +238,14 @@ def _said(name: str, names: Iterable[str], values: dict[str, Any]) -> Any:
     """The value of one of several names, spelt so or by its last part alone, as files
     leave out the prefixes of trackers; None where there is none, or no one.
     """
+    from autollm.advisor.words import last_part
+
     if name in values:
         return values[name]
-    last = _last(name)
-    found = [value for key, value in values.items() if _last(key) == last]
-    is_clear = [_last(other) for other in names].count(last) == 1
+    last = last_part(name)
+    found = [value for key, value in values.items() if last_part(key) == last]
+    is_clear = list(map(last_part, names)).count(last) == 1
     return found[0] if is_clear and len(found) == 1 else None
-
-
-def _last(name: str) -> str:
-    return name.replace("/", ".").rsplit(".", 1)[-1]
 
 
 def _line(row: dict[str, Any]) -> str:

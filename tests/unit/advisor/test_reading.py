@@ -8,9 +8,12 @@ import json
 
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence
+from autollm.advisor.evidence import Said, read_evidence, read_home
 from autollm.advisor.recommend import recommend
 from autollm.core.errors import AdviceError
+from autollm.logs.choosing.guesses import Guesser, nobody
+from autollm.logs.landing import ingest
+from autollm.logs.proposals import Said as Words
 from tests.unit.advisor.sweeps import mapping_text, rows_of, write_csv
 
 TARGET = "params=1.6B,tokens=60B"
@@ -63,6 +66,39 @@ def test_read_evidence__mapping_kept_in_the_home__reads_the_file(
     found = read_evidence([path], Said(), str(tmp_path / "home"))
     assert found.source == "mine"
     assert found.table.experiments[0].space.names == ("peak_rate",)
+
+
+@pytest.mark.parametrize(
+    "said", [Said(objective="accuracy:max"), Said(knobs=("lrr",))]
+)
+def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
+    tmp_path, rows, said
+):
+    path = write_csv(tmp_path / "runs.csv", rows)
+    home = str(tmp_path / "home")
+    guesser = Guesser(home, Words.parse("val_loss:min"), nobody, print)
+    ingest([path], home, guesser.guess([str(path)])[0].mapping)
+    with pytest.raises(AdviceError, match="expected a column that varies"):
+        read_evidence([path], said, home)
+    with pytest.raises(AdviceError, match="the mapping runs reads"):
+        read_home(home, said)
+    assert len(read_home(home, SAID).runs) == len(rows)
+
+
+def test_recommend__two_losses__only_the_objectives_names_tell_it(
+    tmp_path, rows
+):
+    for row in rows:
+        row["train/loss"] = row["eval/loss"] = row.pop("val_loss")
+    path = write_csv(tmp_path / "runs.csv", rows)
+    said = Said(objective="eval/loss:min")
+    names = recommend(path, TARGET, said=said).objective_names
+    assert names[0] == "eval/loss" and "loss" not in names
+    for row in rows:
+        del row["train/loss"]
+    write_csv(path, rows)
+    names = recommend(path, TARGET, said=said).objective_names
+    assert names[0] == "eval/loss" and names[-1] == "loss"
 
 
 def test_read_evidence__direction_that_no_name_tells__is_asked(tmp_path, rows):

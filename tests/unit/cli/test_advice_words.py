@@ -80,7 +80,10 @@ def test_tell__file_that_write_made__is_followed(home, tmp_path):
 
 def test_tell__outcome_under_a_trackers_prefix__is_found(home):
     objective = {"name": "summary.val_loss", "direction": "min", "unit": ""}
-    advice_id = saved(home, {"lr": 0.001}, objective=objective)
+    names = ("summary.val_loss", "val_loss")
+    advice_id = saved(
+        home, {"lr": 0.001}, objective=objective, objective_names=names
+    )
     for number, words in enumerate(
         ("lr=0.001,summary.val_loss=2", "lr=0.001,val_loss=2"), 1
     ):
@@ -88,6 +91,26 @@ def test_tell__outcome_under_a_trackers_prefix__is_found(home):
         assert done.code == 0, done.err
         assert json.loads(done.out)["n_told"] == 1
         assert ("replaced" in done.err) == (number == 2)
+
+
+@pytest.mark.parametrize("other", ["train/loss", "loss", "accuracy"])
+def test_tell__another_metric_than_the_objective__is_no_outcome(home, other):
+    objective = {"name": "eval/loss", "direction": "min", "unit": ""}
+    names = ("eval/loss", "eval_loss")
+    advice_id = saved(
+        home, {"lr": 0.001}, objective=objective, objective_names=names
+    )
+    done = tell(home, advice_id, f"lr=0.001,{other}=2.2")
+    assert done.code == 2
+    assert "--run lacks the outcome eval/loss" in done.err
+
+
+def test_tell__word_of_a_tool_for_how_it_ended__is_understood(home):
+    advice_id = saved(home, {"lr": 0.001})
+    done = tell(home, advice_id, "lr=0.001", "--status", "crashed")
+    assert done.code == 0, done.err
+    (told,) = ledger.load(str(home), advice_id).told
+    assert told.status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +178,7 @@ def test_tell__status_nobody_knows__names_the_known(home):
         saved(home, {"lr": 0.001}),
         "lr=0.1,val_loss=2",
         "--status",
-        "crashed",
+        "crumpled",
     )
     assert done.code == 2 and "expected one of finished, diverged" in done.err
 
