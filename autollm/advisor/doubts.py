@@ -269,6 +269,7 @@ NOTED = {
     "changed-together": "together",
     "confounded-context": "confounded",
     "context-left-out": "context",
+    "measured-or-chosen": "measured",
     "set-aside": "set-aside",
 }
 """Codes of what was noticed while reading, and the warnings that they are."""

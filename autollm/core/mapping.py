@@ -13,7 +13,9 @@ an entry that nobody reads is an error.
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -147,10 +149,12 @@ class Mapping(Entry):
         knobs = []
         for knob in self.knobs:
             entry = {name: getattr(knob, name) for name in names}
+            if knob.values is not None:
+                entry["values"] = _as_landed(knob.values)
             if knob.when:
                 entry["when"] = {
                     "knob": knob.when.knob,
-                    "values": knob.when.values,
+                    "values": _as_landed(knob.when.values),
                 }
             if knob.missing is not None:
                 entry["missing"] = knob.missing
@@ -350,3 +354,11 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, int) and abs(value) > _MOST_WHOLE:
         raise MappingError("a whole number beyond 64 bits")
     return value
+
+
+def _as_landed(values: Iterable[Any]) -> list[Any]:
+    """Declared values as configurations hold them, of which each comes once: numbers have
+    the digits of canonical JSON.
+    """
+    texts = dict.fromkeys(canonical_json(value) for value in values)
+    return [json.loads(text) for text in texts]

@@ -51,7 +51,13 @@ _WORDS: dict[Status, tuple[str, ...]] = {
         "div",
         "exploded",
         "blew_up",
+        "blown_up",
+        "collapsed",  # a policy whose reward fell to nothing
+        "collapse",
         "unstable",
+        "loss_spike",
+        "loss_spikes",
+        "spiked",
         "did_not_converge",
         "not_converged",
     ),

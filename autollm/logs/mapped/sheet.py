@@ -358,9 +358,9 @@ def speller(knob: KnobRule) -> Callable[[Any], str]:
 
 
 def _check_declared(knob: KnobRule, cell: Any, items: Iterable[Any]) -> None:
-    if knob.values is not None and not all(
-        item in knob.values for item in items
-    ):
+    declared = {canonical_json(value) for value in knob.values or ()}
+    spelled = {canonical_json(item) for item in items}
+    if knob.values is not None and not spelled <= declared:
         raise RecordError(
             f"{knob.column}={cell!r:.80} is none of the declared values "
             f"{list(knob.values)}. Fix: add it to `values` of {knob.name!r} in the "

@@ -18,6 +18,7 @@ from autollm.logs.proposals.ladder import Ladder
 from autollm.logs.proposals.measured import (
     is_learning_rate,
     is_named_knob,
+    leave_last_rates,
     leave_measured,
 )
 from autollm.logs.proposals.names import plain, tables, words_of
@@ -54,6 +55,7 @@ def choose(roles: Roles, ladder: Ladder) -> None:
     _follow_from_size(roles, size)
     _file(roles, size)
     _texts(roles)
+    leave_last_rates(roles)
     _tied(roles, size)
     _by_consequence(roles)
     _consequences(roles, size)

@@ -21,7 +21,7 @@ from autollm.logs.proposals.ladder import Coordinate, Ladder
 from autollm.logs.proposals.names import metric_of, plain
 from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sentinels import sentinel_rules
-from autollm.logs.proposals.states import WHOLE, StateReading, rule_of
+from autollm.logs.proposals.states import StateReading, rule_of
 from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import (
     MARK,
@@ -29,6 +29,7 @@ from autollm.logs.proposals.toml_text import (
     toml_value,
     with_labels,
 )
+from autollm.logs.readers.log_ends import WHOLE
 
 FAMILIES = {
     "rl_tuning": r"(^|_)(kl|grpo|ppo|dpo|reward|rollouts?|group_size|generations)($|_)",

@@ -39,7 +39,8 @@ WIDE = 8.0
 Entry = dict[str, Any]
 RATE = re.compile(
     r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate|eta|η|lernrate)"
-    r"(_(max|peak|base|0|x_?\d\w*))?"
+    r"(_(max|peak|base|0|x_?\d\w*|actor|critic|policy|value|head|backbone|encoder"
+    r"|decoder|embed\w*|emb|matrix|muon|adamw?|lora))?"
 )
 BATCH = re.compile(
     r"([a-z0-9]+_)*(bs|mbs|gbs|batch|batch_?(size|tokens|seqs|sequences))"

@@ -35,6 +35,10 @@ RANK = "size_rank"
 parameters can be asked for beside it."""
 COMPUTE_SPREAD = 0.15
 """Octaves that compute may differ from parameters times tokens: it is printed rounded."""
+CONSTANT_SIZES = ("params", "tokens", "steps", "epochs")
+"""What says how large all runs were where none differs: the same number of samples
+(`rollouts` of a step) says nothing of it.
+"""
 LENGTHS = ("steps", "samples", "data_fraction", "epochs")
 """Coordinates that stand in where tokens are unknown, the finest first; how often the data
 are seen is a choice where their amount varies."""
@@ -242,7 +246,7 @@ class _Search:
 
     def take_constants(self) -> None:
         """Without a coordinate that varies, those that do not are better than none."""
-        for name in ("params", "tokens", *LENGTHS):
+        for name in CONSTANT_SIZES:
             for column in self._sizes.named(name)[:1]:
                 raw = column.name.raw
                 is_constant = self._roles.of.get(raw) is not None

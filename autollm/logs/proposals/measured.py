@@ -1,8 +1,8 @@
 """Numbers that were measured rather than chosen, told by their values and by what stands
 beside them.
 
-Invariant: a number whose name is a setting's is one, unless it hardly repeats beside
-others that do.
+Invariant: a number whose name is a setting's is one, unless that name is a measurement's
+as well and it hardly repeats beside others that do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,20 @@ EVEN_RANGE = (2 * math.pi * math.e) ** 0.5
 """Standard deviations of a range below which an even distribution is likelier than a
 normal one.
 """
+_LOGGED_RATE = re.compile(r"(lr|learning_rate)(_\w*(\d|last|final|end))?")
+_PEAK = re.compile(r"(max|peak)_")
 DOUBTFUL = "measured rather than chosen"
 """Ends the reason for a number that only its values speak against."""
+
+
+def leave_last_rates(roles: Roles) -> None:
+    """Learning rates that were logged, beside those that were chosen."""
+    for name in list(roles.free):
+        column = roles.finished[name]
+        is_open = column.is_numeric and not roles.is_setting(name)
+        if is_open and _is_last_rate(roles, column):
+            why = "a rate as it was last, beside the one chosen"
+            roles.give(name, "measured", why)
 
 
 def leave_measured(roles: Roles) -> None:
@@ -37,10 +49,7 @@ def leave_measured(roles: Roles) -> None:
         if not column.is_numeric or roles.is_setting(name):
             continue
         if is_named_knob(column):
-            if _is_last_rate(roles, column):
-                why = "a rate as it was last, beside the one chosen"
-                roles.give(name, "measured", why)
-            elif _is_beside_a_grid(roles, column):
+            if _is_beside_a_grid(roles, column):
                 roles.give(name, "measured", "hardly repeats, beside a grid")
                 _say_measured(roles, column)
             continue
@@ -71,25 +80,29 @@ def _say_measured(roles: Roles, column: Column) -> None:
 
 def _is_last_rate(roles: Roles, column: Column) -> bool:
     """Whether a learning rate was logged while it decayed: trackers keep its last value
-    beside the setting.
+    beside the setting. It does not repeat while the other rate does, or it never lies
+    above the peak that stands beside it.
     """
-    if not re.match(r"(lr|learning_rate)(_|$)", column.name.core):
+    name = column.name
+    is_logged = name.path.startswith("lr-")  # Lightning's: `lr-AdamW`
+    if not is_logged and not _LOGGED_RATE.fullmatch(name.core):
         return False
-    if looks_chosen(column):
-        return False
-    others = (roles.finished[name] for name in roles.free)
-    return any(
-        is_learning_rate(c.name) and looks_chosen(c)
-        for c in others
-        if c is not column
-    )
+    others = [roles.finished[name] for name in roles.free]
+    rates = [c for c in others if is_learning_rate(c.name) and c is not column]
+    if not looks_chosen(column):
+        return any(looks_chosen(c) for c in rates)
+    n = len(column.finite)
+    peaks = [c for c in rates if _PEAK.match(c.name.core)]
+    peaks = [c for c in peaks if len(c.finite) == n and not c.is_constant]
+    last = np.array(column.finite)
+    return any(bool(np.all(last <= np.array(c.finite))) for c in peaks)
 
 
 def _is_beside_a_grid(roles: Roles, column: Column) -> bool:
-    """Whether a number that could be a setting by its name (`drop_rate`, `temperature`)
+    """Whether a number that could be a setting by its name or none (`drop_rate`, `kl`)
     differs in most rows, while all others so named were chosen from a few values.
     """
-    if is_learning_rate(column.name) or looks_chosen(column):
+    if not column.name.is_a("measured_too", "knobs") or looks_chosen(column):
         return False
     others = [roles.finished[n] for n in roles.free if n != column.name.raw]
     named = [c for c in others if c.is_numeric and is_named_knob(c)]

@@ -17,6 +17,7 @@ import numpy as np
 from autollm.core.statuses import Status, status_of
 from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.names import plain
+from autollm.logs.readers.log_ends import WHOLE
 
 _NAMES = """state status run_state run_status job_state job_status trial_state trial_status
 outcome end_state final_state final_status exit_status exit_state result_state ended
@@ -32,6 +33,10 @@ FLAGS: dict[str, tuple[Status, str]] = {
     "diverged": ("diverged", "true"),
     "is_diverged": ("diverged", "true"),
     "exploded": ("diverged", "true"),
+    "collapsed": ("diverged", "true"),
+    "blew_up": ("diverged", "true"),
+    "unstable": ("diverged", "true"),
+    "loss_spike": ("diverged", "true"),
     "is_nan": ("diverged", "true"),
     "has_nan": ("diverged", "true"),
     "nan": ("diverged", "true"),
@@ -59,8 +64,6 @@ _FALSE = frozenset(("false", "no", "n", "0", "0.0", "✗", "✘", "❌"))
 EXIT_CODES = frozenset(
     {"exit_code", "exitcode", "return_code", "returncode", "rc"}
 )
-WHOLE = 0.98
-"""Share of the planned length from which on a run came to its end."""
 _COUNTED = re.compile(r"(?:^|_)(token|step|iter|iteration|epoch)s?(?:_|$)")
 _NO_COUNT = re.compile(
     r"(?:^|_)(per|batch|warmup|decay|eval|save|best|log|time|s)(?:_|$)"

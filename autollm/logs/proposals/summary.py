@@ -214,7 +214,11 @@ def _with_text(
     summary: Summary, mapping: Mapping, source: str, is_decided: bool
 ) -> Summary:
     objective, own = mapping.objective, mapping.own_names
-    knobs = {own.get(k, k): values for k, values in summary.knobs.items()}
+    totals = {knob.name: knob.total for knob in mapping.knobs}
+    knobs = {}
+    for name, values in summary.knobs.items():
+        shown = [_in_unit(value, totals.get(name, 1)) for value in values]
+        knobs[own.get(name, name)] = shown
     lines = [
         f"{source}: {summary.n_runs} runs land, {summary.n_set_aside} lines are set aside; "
         f"{_counted(summary.statuses)}",
@@ -225,8 +229,7 @@ def _with_text(
     goal = own.get(objective.name, objective.name)
     direction = objective.direction if is_decided else "direction not said"
     if summary.best and is_decided:
-        chosen = summary.best["configuration"].items()
-        config = ", ".join(f"{own.get(k, k)}={v}" for k, v in chosen)
+        config = _configuration(summary.best["configuration"], own, totals)
         of = f"of run {summary.best['run']}" + (
             f" ({config:.200})" if config else ""
         )
@@ -259,6 +262,36 @@ def _rungs(ladder: list[dict[str, Any]]) -> str:
     return "; ".join(shown) + more
 
 
+def _in_unit(value: Any, total: float) -> Any:
+    """Shares of a mixture in the unit of its table: percent add up to 100."""
+    if not isinstance(value, dict):
+        return value
+    return {part: share * total for part, share in value.items()}
+
+
+def _configuration(
+    chosen: dict[str, Any], own: dict[str, str], totals: dict[str, float]
+) -> str:
+    words = []
+    for name, value in chosen.items():
+        shown = _in_unit(value, totals.get(name, 1))
+        if isinstance(shown, dict):
+            words += [f"{part}={share:.4g}" for part, share in shown.items()]
+        else:
+            words.append(f"{own.get(name, name)}={value}")
+    return ", ".join(words)
+
+
+def _part_words(mixtures: list[dict[str, float]]) -> str:
+    """The parts of a mixture with their ranges, the first ones."""
+    words = []
+    for part in dict.fromkeys(name for found in mixtures for name in found):
+        shares = [found.get(part, 0.0) for found in mixtures]
+        words.append(f"{part} {min(shares):.4g} to {max(shares):.4g}")
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
+
+
 def _knob_words(knobs: dict[str, list[Any]]) -> list[str]:
     words = []
     if list(knobs.values()) == [[RECIPE]]:
@@ -268,6 +301,8 @@ def _knob_words(knobs: dict[str, list[Any]]) -> list[str]:
             words.append(
                 f"{name} {min(values):g} to {max(values):g} ({len(values)})"
             )
+        elif all(isinstance(v, dict) for v in values):
+            words.append(f"{name}: {_part_words(values)} ({len(values)})")
         else:
             shown = ", ".join(f"{value}" for value in values[:4])
             words.append(f"{name} {shown:.80} ({len(values)})")

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autollm.logs.readers.log_ends import add_plan_state, counts_epochs
 from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
@@ -271,6 +272,7 @@ class _Curve:
     cells: dict[str, Any] = field(default_factory=dict)
     results: dict[str, float] = field(default_factory=dict)
     last_step: float | None = None
+    widest: float = 0.0
     n_restarts: int = 0
     wall_time_s: float | None = None
     n_rows: int = 0
@@ -320,14 +322,13 @@ class CurveCollector:
             run = self._run_at(row, step)
         curve = self._curves.setdefault(run, _Curve(line))
         curve.see(row)
-        if (
-            step is not None
-            and curve.last_step is not None
-            and step < curve.last_step
-        ):
-            curve.n_restarts += 1
-            self._note_restart(run, curve, line, step)
-        curve.last_step = step if step is not None else curve.last_step
+        before = curve.last_step
+        if step is not None and before is not None:
+            curve.widest = max(curve.widest, step - before)
+            if step < before:
+                curve.n_restarts += 1
+                self._note_restart(run, curve, line, step)
+        curve.last_step = before if step is None else step
         metrics = self._metrics(curve, row)
         wall_time_s = number(row.get(layout.time)) if layout.time else None
         if wall_time_s is not None:
@@ -396,31 +397,31 @@ class CurveCollector:
     ) -> list[dict[str, Any]]:
         """Adds the runs' rows, with `settings` (cells by column) in each; gives them."""
         rows = []
+        builder = self._builder
+        step = self._layout.step
         chosen = self._settings()
         for run, curve in self._curves.items():
             for name in chosen:
                 curve.cells[name] = cell(curve.still[name])
                 curve.results.pop(name, None)
-                self._builder.roles[name] = "setting"
+                builder.roles[name] = "setting"
             if curve.n_restarts > _MAX_RESTARTS_TOLD:
-                self._builder.note(
-                    f"{run}: {self._layout.step} goes back {curve.n_restarts} times"
+                builder.note(
+                    f"{run}: {step} goes back {curve.n_restarts} times"
                 )
             cells = {"run": run, **(settings or {}), **curve.cells}
             for name, value in curve.results.items():
                 cells[f"metrics.{name}"] = value
-                self._builder.roles[f"metrics.{name}"] = metric_role(name)
-            whole_step = whole_number(curve.last_step)
-            is_epoch = re.search(r"(^|[/_. ])epochs?$", self._layout.step, re.I)
-            reached = "last_epoch" if is_epoch else "last_step"
-            cells[reached] = (
-                curve.last_step if whole_step is None else whole_step
-            )
-            self._builder.roles[reached] = "measured"
+                builder.roles[f"metrics.{name}"] = metric_role(name)
+            last = whole_number(curve.last_step)
+            reached = "last_epoch" if counts_epochs(step) else "last_step"
+            cells[reached] = curve.last_step if last is None else last
+            builder.roles[reached] = "measured"
+            add_plan_state(builder, cells, step, curve.last_step, curve.widest)
             if curve.wall_time_s is not None:
                 cells["runtime_s"] = curve.wall_time_s
-                self._builder.roles["runtime_s"] = "cost"
-            self._builder.add_run(cells, file, curve.line)
+                builder.roles["runtime_s"] = "cost"
+            builder.add_run(cells, file, curve.line)
             rows.append(cells)
         return rows
 

@@ -1,5 +1,6 @@
-"""How a text log says that its run ended: a traceback, a full memory, a scheduler's word
-after the last point, or fewer steps than it announces (`iteration 300/ 500`).
+"""How a log says that its run ended: a traceback, a full memory, a scheduler's word
+after the last point, or fewer steps than it announces (`iteration 300/ 500`) or than its
+settings plan (`max_iters=51879`).
 
 Invariant: a log that goes on after such a line did not end there.
 """
@@ -7,6 +8,15 @@ Invariant: a log that goes on after such a line did not end there.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from autollm.logs.readers.rows import RelationBuilder, number
+
+WHOLE = 0.95
+"""Share of the planned length from which on a run came to its end: the last steps are
+seldom logged.
+"""
 
 _KILLED = re.compile(
     r"\bCANCELLED AT\b|DUE TO (?:TIME LIMIT|PREEMPTION)|\bKeyboardInterrupt\b"
@@ -16,6 +26,21 @@ _FAILED = re.compile(
     r"^Traceback \(most recent call last\)|\bOutOfMemoryError\b|CUDA out of memory"
     r"|Segmentation fault|\bChildFailedError\b|^\w*Error: |\bNCCL error\b"
 )
+_COMPLETED = re.compile(
+    r"\btraining (?:is |has |was )?(?:complete|finished|done|ended|stopped)"
+    r"|\b(?:finished|completed|done|end of) training\b"
+    r"|\bearly[- _]?stop(?:ped|ping)\b",
+    re.IGNORECASE,
+)
+_PLANNED = {
+    "step": re.compile(
+        r"(max|num|n|total)_(train(ing)?_)?(steps?|iters?|iterations|updates?)"
+        r"|train(ing)?_(steps|iters|iterations)"
+    ),
+    "epoch": re.compile(r"((max|num|n|total)_(train(ing)?_)?)?epochs?"),
+}
+_STOPS_ITSELF = re.compile(r"patience|early_?stop", re.IGNORECASE)
+_OFF = (None, "", "None", "null", "false", "False", False, 0, "0")
 
 
 _PLAN = re.compile(r"(?<![\d/.])(\d[\d,]*)\s*/\s*(\d[\d,]*)(?![\d/.])")
@@ -38,15 +63,101 @@ class LogEnd:
             self._reached, self._planned = reached, planned
 
     def state(self) -> str:
-        """`failed`, `killed`, `unfinished` or `finished`: the next point would lie within
-        the plan where a run stopped short of it.
+        """`failed`, `killed` or `completed` where the log says so, else `unfinished` or
+        `finished` by what it announces.
         """
-        is_short = self._reached + self._widest < self._planned
-        return self._word or ("unfinished" if is_short else "finished")
+        is_cut = is_short(self._reached, self._widest, self._planned)
+        return self._word or ("unfinished" if is_cut else "finished")
 
 
 def ending_of(line: str) -> str | None:
-    """`killed` or `failed` where a line says so, else None."""
+    """`killed`, `failed` or `completed` where a line says so, else None."""
     if _KILLED.search(line):
         return "killed"
-    return "failed" if _FAILED.search(line) else None
+    if _FAILED.search(line):
+        return "failed"
+    return "completed" if _COMPLETED.search(line) else None
+
+
+def is_short(reached: float, widest: float, planned: float) -> bool:
+    """Whether a run stopped short of its plan. `widest`: between two points of its log;
+    the next one would lie within the plan, too.
+    """
+    return reached < WHOLE * planned and reached + widest < planned
+
+
+def add_plan_state(
+    builder: RelationBuilder,
+    cells: dict[str, Any],
+    counter: str,
+    reached: float | None,
+    widest: float = 0.0,
+) -> None:
+    """Whether a run came to the length that its settings plan, as its `state`, where
+    nothing else says how it ended.
+
+    Args:
+        builder: Takes the role of `state`, and a note of a run that is short.
+        cells: The run's row.
+        counter: What the run counts by: the name of its step.
+        reached: Its last step.
+        widest: See `is_short`.
+    """
+    if reached is None or cells.get("state", "finished") != "finished":
+        return
+    state, plan = _plan_state(cells, counter, reached, widest)
+    if not state:
+        return
+    cells["state"] = state
+    builder.roles["state"] = "status"
+    if plan:
+        builder.note(
+            f"{cells['run']}: its last {counter} is {reached:g} of {plan}: it counts as "
+            "running, and is no outcome until it has come to its end"
+        )
+
+
+def _plan_state(
+    cells: Mapping[str, Any], counter: str, reached: float, widest: float
+) -> tuple[str, str]:
+    """(`unfinished`, the plan that a run fell short of) or (`finished`, ""); both empty
+    where no plan is known, or where the run may stop by itself. Of several plans (steps,
+    epochs) the one that is reached counts.
+    """
+    short = ""
+    has_plan = False
+    epoch = number(cells.get("metrics.epoch"))
+    for column, value in cells.items():
+        if _STOPS_ITSELF.search(column) and value not in _OFF:
+            return "", ""
+        name = re.split(r"[./]", column.lower().replace("-", "_"))[-1]
+        planned = number(value)
+        if column.startswith("metrics.") or planned is None or planned <= 0:
+            continue
+        is_epochs = _PLANNED["epoch"].fullmatch(name) is not None
+        if not is_epochs and not _PLANNED["step"].fullmatch(name):
+            continue
+        at, gap = reached, widest
+        if is_epochs and not counts_epochs(counter):
+            if epoch is None:
+                continue
+            at, gap = epoch, 1.0  # points within an epoch bear one number
+        elif not is_epochs and not _counts_steps(counter):
+            continue
+        has_plan = True
+        if not is_short(at, gap, planned):
+            return "finished", ""
+        short = f"{name}={planned:g}"
+    return ("unfinished" if has_plan else ""), short
+
+
+def counts_epochs(counter: str) -> bool:
+    """Whether a run counts by epochs, by the name of its step."""
+    return re.search(r"(^|[/_. ])epochs?$", counter, re.IGNORECASE) is not None
+
+
+def _counts_steps(counter: str) -> bool:
+    """Whether by updates of the weights: a `timestep` is a game's, a `batch` an epoch's."""
+    name = counter.lower()
+    is_games = "timestep" in name
+    return not is_games and re.search("step|iter|update", name) is not None

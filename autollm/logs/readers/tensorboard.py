@@ -32,6 +32,7 @@ import numpy as np
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.lightning import run_of_folder
+from autollm.logs.readers.log_ends import add_plan_state
 from autollm.logs.readers.protobuf import (
     Message,
     integer,
@@ -338,6 +339,7 @@ def _add_run(builder: RelationBuilder, run: _Run, name: str, file: str) -> None:
     if run.last_step:
         cells["last_step"] = max(run.last_step.values())
         builder.roles["last_step"] = "measured"
+        add_plan_state(builder, cells, "step", cells["last_step"])
     if run.started_s is not None and run.ended_s is not None:
         cells["runtime_s"] = run.ended_s - run.started_s
     builder.add_run(cells, file)

@@ -10,8 +10,9 @@ Rules
 - Rows keep the step that the Trainer logged; several rows of one step are one another's
   complement (training, evaluation).
 - The last value of each metric is the run's result, `metrics.<name>`.
-- The state is `finished` where the Trainer's closing row or the last planned step is
-  there, else `running`: a killed run looks like one in flight.
+- The state is `finished` where the Trainer's closing row or the planned steps are there
+  (but for the last few: checkpoints come seldom), else `running`: a killed run looks like
+  one in flight.
 - A run that began from another one's checkpoint (`resume_from_checkpoint`) was forked
   from it; from its own it was resumed.
 - The Trainer logs no clock: wall time is that of its closing row.
@@ -28,6 +29,7 @@ from typing import Any
 from autollm.core.errors import RecordError
 from autollm.logs.readers.curve_files import plain_stem
 from autollm.logs.readers.documents import parse_object
+from autollm.logs.readers.log_ends import is_short
 from autollm.logs.readers.rows import (
     FORKED_FROM,
     RelationBuilder,
@@ -233,8 +235,8 @@ def _add_end(
     """How far the run got, and what it took."""
     last_step = whole_number(state.get("global_step"))
     planned = whole_number(state.get("max_steps"))
-    has_all = bool(planned) and last_step is not None and last_step >= planned
-    cells["state"] = "finished" if is_closed or has_all else "running"
+    is_cut = not planned or is_short(last_step or 0, 0, planned)
+    cells["state"] = "running" if is_cut and not is_closed else "finished"
     cells["last_step"] = last_step
     cells["planned_steps"] = planned
     cells["total_flos"] = number(state.get("total_flos"))

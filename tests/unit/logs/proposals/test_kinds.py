@@ -1,6 +1,7 @@
 """Kinds of tables that people have, one small one each: what a proposal makes of it."""
 
 import itertools
+import json
 import tomllib
 
 import pytest
@@ -512,3 +513,78 @@ def test_propose__one_empty_rate__sets_its_row_aside_and_stays_a_number(
     lr = knobs_of(found)["lr"]
     assert lr["scale"] == "log" and "missing" not in lr
     assert "missing-values" in codes(found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["actor_lr", "lr_critic", "head_learning_rate", "muon_lr", "embed_lr"],
+)
+def test_propose__rate_drawn_at_random_beside_a_grid__is_a_rate(tmp_path, name):
+    rows = sweep(kl_coef=lambda i: [0.01, 0.04][i % 2])
+    for i, row in enumerate(rows):
+        del row["lr"]
+        row[name] = 10 ** (-6 + (i * 0.618) % 2)
+    found = proposed(tmp_path, rows)
+    assert knobs(found)[name].scale == "log"
+    assert knobs(found)[name].role == "rate"
+
+
+def test_propose__rate_under_the_peak_beside_it__is_what_its_schedule_ended_at(
+    tmp_path,
+):
+    rows = sweep()
+    for row in rows:
+        row["optim.max_lr"] = row["lr"]
+        row["lr"] /= 10
+    found = proposed(tmp_path, rows)
+    assert roles(found)["lr"] == "measured"
+    assert roles(found)["optim.max_lr"] == "knob"
+
+
+@pytest.mark.parametrize(
+    "word", ["collapsed", "exploded", "blew up", "unstable", "loss spike"]
+)
+def test_propose__words_of_a_blow_up__diverged(tmp_path, word):
+    rows = sweep(outcome=lambda i: word if i % 4 == 0 else "ok")
+    n_diverged = len(rows[::4])
+    found = proposed(tmp_path, rows)
+    assert found.summary.statuses["diverged"] == n_diverged
+    assert found.n_land == len(rows)
+
+
+def test_propose__rollouts_the_same_in_every_row__are_no_ladder(tmp_path):
+    rows = []
+    for i, rate in enumerate(RATES * 4):
+        row = {"lr": rate, "rollouts": 8, "gpu_hours": 3 + i % 5}
+        rows.append(row | {"mean_reward": 0.4 + i / 100})
+    found = proposed(tmp_path, rows)
+    assert roles(found)["rollouts"] == "constant"
+    assert "no-fidelity" in codes(found)
+
+
+def test_propose__mixture_in_percent__is_told_in_percent(tmp_path):
+    rows = []
+    for web in range(40, 71, 5):
+        for code in (5, 15, 30):
+            row = {"params": 10**8, "web %": web, "code %": code}
+            row["math %"] = 100 - web - code
+            row["loss"] = 3 + (web - 55) ** 2 / 1e3 + code / 1e3
+            rows.append(row)
+    text = proposed(tmp_path, rows).summary.text
+    assert (
+        "mixture: code % 5 to 30, math % 0 to 55, web % 40 to 70 (21)" in text
+    )
+    assert "(code %=5, math %=40, web %=55)" in text
+
+
+def test_propose__number_that_some_rows_lack__declares_the_values_that_land(
+    tmp_path,
+):
+    rows = sweep(
+        dropout=lambda i: 0.3 * (i % 11 * 0.6180339) % 1 if i % 4 else ""
+    )
+    found = proposed(tmp_path, rows)
+    space = json.loads(found.mapping.space_json)["knobs"]
+    (declared,) = [k["values"] for k in space if k["name"] == "dropout"]
+    assert set(found.summary.knobs["dropout"]) == set(declared)
+    assert 0.18541 in declared and "none" in declared

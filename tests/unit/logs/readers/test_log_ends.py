@@ -36,7 +36,8 @@ def state_of(*lines):
         ("RuntimeError: shape mismatch", "failed"),
         ("slurmstepd: error: *** JOB 1 ON a CANCELLED AT 2024 ***", "killed"),
         ("KeyboardInterrupt", "killed"),
-        ("Training finished, 0 errors", "finished"),
+        ("Training finished, 0 errors", "completed"),
+        ("Early stopping at step 12", "completed"),
     ],
 )
 def test_log_end__last_words__tell_the_state(last, state):
@@ -67,3 +68,55 @@ def test_propose__array_of_jobs__broken_ones_are_no_outcomes(tmp_path):
     found = propose(tmp_path)
     assert found.summary.statuses == {"finished": 4, "failed": 1, "running": 1}
     assert found.summary.best["value"] == 2.5
+
+
+def write_lines(folder, name, *lines):
+    write(folder, name, ("\n".join(lines) + "\n").encode())
+
+
+def nano_run(folder, last_step, *after, config="max_iters = 6000"):
+    """A folder of nanoGPT whose log ends at `last_step`, a point each 500 steps."""
+    lines = []
+    for step in range(0, last_step + 1, 500):
+        lines.append(f"step {step}: train loss 3.2, val loss {9 - step / 1e3}")
+        lines.append(f"iter {step}: loss 3.2, time 210.11ms, mfu 31.20%")
+    write_lines(folder, "train.log", *lines, *after)
+    write_lines(
+        folder, "config.py", f"learning_rate={1e-7 * last_step}", config
+    )
+
+
+def test_propose__text_log_short_of_its_configuration__is_running(tmp_path):
+    for last_step in (6000, 5500, 2000):
+        nano_run(tmp_path / f"runs/r{last_step}", last_step)
+    nano_run(tmp_path / "runs/early", 2500, "early stopping: no better loss")
+    nano_run(tmp_path / "runs/self", 3000, config="max_iters=9000\npatience=3")
+    proposal = propose(tmp_path / "runs")
+    assert proposal.summary.statuses == {"finished": 4, "running": 1}
+    said = [note.text for note in proposal.notes if "r2000" in note.text]
+    assert "last step is 2000 of max_iters=6000" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "n_epochs", "statuses"),
+    [
+        ("max_epochs: 10", 10, {"finished": 3}),
+        ("max_epochs: 10", 4, {"finished": 2, "running": 1}),
+        ("max_epochs: 1000\nmax_steps: 40", 4, {"finished": 3}),
+        ("max_steps: -1", 4, {"finished": 3}),
+        ("total_timesteps: 1000000", 4, {"finished": 3}),
+    ],
+)
+def test_propose__curve_beside_hparams__counts_by_the_plan_that_is_reached(
+    tmp_path, setting, n_epochs, statuses
+):
+    for number, n_done in enumerate((10, 10, n_epochs)):
+        folder = tmp_path / f"runs/version_{number}"
+        rows = ["epoch,step,val_loss"]
+        for epoch in range(n_done):
+            rows.append(
+                f"{epoch},{10 * epoch + 9},{4 - epoch / 10 + number / 50}"
+            )
+        write_lines(folder, "metrics.csv", *rows)
+        write_lines(folder, "hparams.yaml", f"lr: 0.00{number + 1}", setting)
+    assert propose(tmp_path / "runs").summary.statuses == statuses
