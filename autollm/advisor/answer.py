@@ -72,7 +72,8 @@ class Proposal:
     """One configuration, in the user's own names and units.
 
     `acceptable`: what costs at most 1 % more compute, by knob: [low, high], or the
-    categories. `missing`: field -> why it is null.
+    categories. `missing`: field -> why it is null. `known_outcome`: what a run of the
+    evidence with these settings gave at the target.
     """
 
     rank: int
@@ -85,6 +86,7 @@ class Proposal:
     probability_best: float | None
     why: str
     missing: dict[str, str] = field(default_factory=dict)
+    known_outcome: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Checked:
     `advised_predicted`. `optimum`: by knob, where `distance_to_optimum` counts from;
     `beyond`: by knob that lies outside of what was tried, the lowest and highest value
     that were. `taken_as`: by knob that is known by rank alone, the nearest value that
-    was tried, which stands for the planned one.
+    was tried, which stands for the planned one. `sums`: by mixture whose weights do not
+    sum to what they sum to in the runs, both sums; its shares are judged.
     """
 
     configuration: dict[str, Any]
@@ -111,6 +114,7 @@ class Checked:
     optimum: dict[str, Any] = field(default_factory=dict)
     beyond: dict[str, list[Any]] = field(default_factory=dict)
     taken_as: dict[str, Any] = field(default_factory=dict)
+    sums: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ class Target:
 class Advice:
     """The whole answer. `categorical`: settings that are categories, of which
     `acceptable` lists values; of all others it holds a range. `objective_names`: what
-    its outcome may be called when a run is told.
+    its outcome may be called when a run is told. `one_valued`: settings of which one
+    value was tried.
     """
 
     source: str
@@ -174,6 +179,7 @@ class Advice:
     calibration: dict[str, Any] | None = None
     categorical: tuple[str, ...] = ()
     objective_names: tuple[str, ...] = ()
+    one_valued: tuple[str, ...] = ()
 
     @property
     def advice_id(self) -> str:

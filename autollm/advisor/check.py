@@ -95,6 +95,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         _told(study, optima),
         _beyond(study, point),
         _taken_as(study, configuration),
+        study.names.sums_of(planned),
     )
 
 

@@ -6,7 +6,7 @@ Invariant: equal studies give an equal advice.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,23 @@ from autollm.advisor.answer import (
     PlannedRun,
     Proposal,
     Target,
+    Warn,
 )
 from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
 from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED, choose
 from autollm.advisor.doubts import doubts
-from autollm.advisor.evidence import Evidence
 from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
 from autollm.advisor.parametrization import should_stay
 from autollm.advisor.plan import budget_of, plan_of
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
-from autollm.advisor.words import last_part, several, short
+from autollm.advisor.words import (
+    have_in_words,
+    several,
+    short,
+)
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
@@ -61,6 +65,7 @@ def compose(
     evidence = found.evidence
     planned = options.planned
     checked = None if planned is None else check_configuration(found, planned)
+    proposals = _proposals(found, options.trials)
     return Advice(
         evidence.source,
         evidence.table_id,
@@ -74,36 +79,21 @@ def compose(
         (*assumptions, *_assumptions(found, options)),
         _constants(found),
         can_answer(found),
-        _proposals(found, options.trials),
+        proposals,
         checked,
         _decided_by(found),
         _evidence(found),
         tuple(_law(found, law) for law in found.laws) + _lawless(found),
         _loss_law(found),
-        doubts(found),
+        (*doubts(found), *_nothing_better(found, proposals)),
         options.command,
         _history(found),
         _allocation(found),
         _plan(found, options),
         categorical=found.categorical,
-        objective_names=_objective_names(found.evidence, view.objective),
+        one_valued=found.one_valued,
+        objective_names=evidence.names_of_objective(view.objective),
     )
-
-
-def _objective_names(evidence: Evidence, canonical: str) -> tuple[str, ...]:
-    """The objective's column, its canonical name, and its last part where no other
-    metric or column ends so.
-    """
-    column = evidence.native(canonical)
-    last = last_part(column)
-    others = {name for run in evidence.runs for name in run["cells"]}
-    for run in evidence.runs:
-        others |= set(json.loads(run.get("secondary_json") or "{}"))
-    others -= {column, canonical}
-    names = [column, canonical]
-    if not any(name.endswith(last) for name in others):
-        names.append(last)
-    return tuple(dict.fromkeys(names))
 
 
 def _plan(found: Study, options: Options) -> tuple[PlannedRun, ...]:
@@ -183,6 +173,42 @@ def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
     return tuple(listed)
 
 
+def _nothing_better(
+    found: Study, proposals: Iterable[Proposal]
+) -> Iterator[Warn]:
+    """That the best run told is expected to stay the best: by the forecasts, where there
+    are any.
+    """
+    told = [run.loss for run in found.tried if run.status == "finished"]
+    told = [loss for loss in told if np.isfinite(loss)]
+    expected = []
+    for entry in proposals:
+        if entry.predicted is None:
+            return
+        expected.append(found.sign * entry.predicted.mean)
+    if told and expected and min(expected) >= min(told):
+        best = found.sign * min(told)
+        text = (
+            f"nothing proposed is expected to beat {best:.4g}, which you have."
+        )
+        yield Warn("nothing-better", text)
+
+
+def _known_outcome(found: Study, shown: dict[str, Any]) -> float | None:
+    """The mean outcome of the runs at the target with these settings, as they are shown;
+    None without any.
+    """
+    space = found.question.space
+    for rows in found.rows:
+        if not np.allclose(rows.z, found.question.target_z):
+            continue
+        for point, loss in zip(rows.points, rows.loss, strict=True):
+            same = found.names.show(space.decode(point)) == shown
+            if same and np.isfinite(loss):
+                return found.sign * float(loss)
+    return None
+
+
 def _proposal(
     found: Study, i: int, point: np.ndarray, here: Worth, p_best: float | None
 ) -> Proposal:
@@ -199,17 +225,23 @@ def _proposal(
     if here.expected_regret is None:
         names = ("expected_regret", "probability_best", "compute_equivalent")
         missing |= dict.fromkeys(names, no_regret(found))
+    shown = found.names.show(space.decode(point))
+    known = _known_outcome(found, shown)
+    why = _why(found, i, point)
+    if known is not None:
+        why = f"{have_in_words(known)}; {why}"
     return Proposal(
         i + 1,
-        found.names.show(space.decode(point)),
+        shown,
         acceptable(found, point, allowed) if allowed is not None else None,
         here.predicted,
         here.expected_regret,
         here.compute_equivalent,
         float(p[0]) if p is not None else None,
         p_best,
-        _why(found, i, point),
+        why,
         missing,
+        known,
     )
 
 

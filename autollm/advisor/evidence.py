@@ -40,6 +40,7 @@ from autollm.advisor.unfinished import (
     reached_outcomes,
     with_reached,
 )
+from autollm.advisor.words import last_part
 from autollm.core.errors import (
     AdviceError,
     AutoLLMError,
@@ -108,6 +109,21 @@ class Evidence:
     def native(self, name: str) -> str:
         """The user's own name of a knob, fidelity or objective."""
         return self.columns.get(name) or name
+
+    def names_of_objective(self, canonical: str) -> tuple[str, ...]:
+        """Its column, its canonical name, and its last part where no other metric or
+        column ends so.
+        """
+        column = self.native(canonical)
+        last = last_part(column)
+        others = {name for run in self.runs for name in run["cells"]}
+        for run in self.runs:
+            others |= set(json.loads(run.get("secondary_json") or "{}"))
+        others -= {column, canonical}
+        names = [column, canonical]
+        if not any(name.endswith(last) for name in others):
+            names.append(last)
+        return tuple(dict.fromkeys(names))
 
 
 def read_evidence(

@@ -100,6 +100,11 @@ def plan_lines(advice: Advice, checked: Checked) -> list[str]:
             f"{column} = {short(checked.configuration[column])} was not tried: it is "
             f"judged as {short(level)}, the nearest that was"
         )
+    for mixture, (total, usual) in checked.sums.items():
+        lines.append(
+            f"{mixture} sums to {total:.4g}, in your runs to {usual:.4g}: it is judged by "
+            "its shares"
+        )
     for column, (low, high) in checked.beyond.items():
         lines.append(
             f"{column} = {short(checked.configuration[column])} lies outside of what "

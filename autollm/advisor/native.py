@@ -10,12 +10,14 @@ whole numbers.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autollm.advisor.words import last_part
 from autollm.core.errors import QuestionError
 from autollm.core.knobs import Knob, is_number
 from autollm.core.space import Space
@@ -24,6 +26,11 @@ from autollm.core.values import is_nothing, parse_number
 SAME = 1e-3
 """Relative spread of a ratio that is one unit: canonical values keep six digits, and
 published tables print rates with four."""
+ROUNDED = 0.01
+"""Of a mixture's sum, that rounding its parts to whole percents may change."""
+ALIKE = 0.4
+"""Ratio of letters from which two names may mean one thing: global_batch is to
+batch_size as .45."""
 MOST_RUNS = 400
 NUMERIC = ("log", "linear", "integer")
 
@@ -82,11 +89,7 @@ class Names:
 
     def _read(self, knob: Knob, written: Mapping[str, Any]) -> Any:
         if knob.scale == "simplex":
-            weights = {}
-            for part in knob.levels:
-                name = f"{knob.name}.{part}"
-                raw, _ = self._found(name, part, written)
-                weights[part] = _weight(name, raw)
+            weights = self._weights(knob, written)
             total = sum(weights.values())
             if not 0 < total < math.inf:
                 raise QuestionError(
@@ -101,6 +104,29 @@ class Names:
             raise QuestionError(f"{knob.name}={raw!r} is no number")
         factor = self.spelling(knob.name).factor if is_native else 1.0
         return float(number) * factor
+
+    def _weights(
+        self, knob: Knob, written: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Of a mixture, by part, as they were written."""
+        weights = {}
+        for part in knob.levels:
+            name = f"{knob.name}.{part}"
+            raw, _ = self._found(name, part, written)
+            weights[part] = _weight(name, raw)
+        return weights
+
+    def sums_of(self, written: Mapping[str, Any]) -> dict[str, list[float]]:
+        """By mixture that does not sum to what the user's columns sum to: both sums."""
+        found = {}
+        for knob in self.space.knobs:
+            if knob.scale != "simplex" or knob.when:
+                continue
+            total = sum(self._weights(knob, written).values())
+            usual = 1 / self.spelling(f"{knob.name}.{knob.levels[0]}").factor
+            if not math.isclose(total, usual, rel_tol=ROUNDED):
+                found[knob.name] = [total, usual]
+        return found
 
     def _found(
         self, name: str, canonical: str, written: Mapping[str, Any]
@@ -125,13 +151,32 @@ class Names:
         if len(tails) == 1:  # optimizer.lr for lr
             ((key, tail),) = tails.items()
             return written[key], tail == column
+        near = _near(column, written)
+        hint = f" Did you mean {near} = {column}?" if near else ""
         raise QuestionError(
-            f"the configuration lacks {column}. It has: {', '.join(map(str, written))}. "
-            f"Fix: add {column}."
+            f"the configuration lacks {column}.{hint} It has: "
+            f"{', '.join(map(str, written))}. Fix: add {column}."
         )
 
     def spelling(self, name: str) -> Spelling:
         return self.spellings.get(name) or Spelling(name)
+
+
+def _near(column: str, written: Iterable[str]) -> str:
+    """The key that is most like a column: its initials (lr, learning_rate), or in its
+    letters; empty where none is.
+    """
+    keys = list(map(str, written))
+    for key in keys:
+        if column in (key, _initials(key)) or key == _initials(column):
+            return key
+    close = difflib.get_close_matches(column, keys, n=1, cutoff=ALIKE)
+    return close[0] if close else ""
+
+
+def _initials(name: str) -> str:
+    words = last_part(name).replace("-", "_").split("_")
+    return "".join(word[:1] for word in words)
 
 
 def _dotted(name: str) -> str:

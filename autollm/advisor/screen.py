@@ -32,7 +32,13 @@ from autollm.advisor.lines import (
     settings,
 )
 from autollm.advisor.target import NO_SIZE
-from autollm.advisor.words import NO_CHOICE, count, several, short
+from autollm.advisor.words import (
+    NO_CHOICE,
+    count,
+    have_in_words,
+    several,
+    short,
+)
 from autollm.core.knobs import is_number
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -199,7 +205,7 @@ def _title(text: str) -> Text:
 def _recommendation(advice: Advice, entry: Proposal) -> Table:
     """The settings, a line each with what is as good, and below what they promise."""
     lines = []
-    allowed = _ranges(entry, advice.categorical)
+    allowed = _ranges(entry, advice.categorical, advice.one_valued)
     settings = setting_lines(entry.configuration)
     if (
         NO_CHOICE in entry.missing.values()
@@ -220,7 +226,7 @@ def _reasons(entries: Sequence[Proposal]) -> Text:
     """What the brackets are, and why numbers are missing."""
     lines = []
     choices = [e for e in entries if NO_CHOICE not in e.missing.values()]
-    if any(_ranges(entry, ()) for entry in choices):
+    if any(_ranges(entry, (), ()) for entry in choices):
         lines.append(
             "In brackets: what costs at most 1 % more compute than this proposal, its "
             "other settings held."
@@ -233,6 +239,8 @@ def _reasons(entries: Sequence[Proposal]) -> Text:
 
 def _promise(entry: Proposal, objective: str) -> str:
     told = [f"{objective} {interval_text(entry.predicted)}"]
+    if entry.known_outcome is not None:
+        told.insert(0, have_in_words(entry.known_outcome))
     if entry.expected_regret is not None:
         told.append(f"regret {_share(entry.expected_regret)}")
     if entry.p_diverge is not None:
@@ -240,7 +248,9 @@ def _promise(entry: Proposal, objective: str) -> str:
     return "; ".join(told)
 
 
-def _ranges(entry: Proposal, categories: Sequence[str]) -> dict[str, str]:
+def _ranges(
+    entry: Proposal, categories: Sequence[str], one_valued: Sequence[str]
+) -> dict[str, str]:
     """Knob -> what costs at most 1 % more compute."""
     if entry.acceptable is None or len(entry.acceptable) > MOST_SETTINGS:
         return {}
@@ -250,7 +260,8 @@ def _ranges(entry: Proposal, categories: Sequence[str]) -> dict[str, str]:
         is_range = name not in categories and len(allowed) == 2
         is_range = is_range and is_number(allowed[0])
         if len(set(ends)) == 1:
-            told[name] = "no other tried"
+            none = name in one_valued
+            told[name] = "no other tried" if none else "no other within 1 %"
         elif is_range:
             told[name] = f"{ends[0]} to {ends[1]}"
         else:

@@ -119,6 +119,12 @@ class Study:
         knobs = [k for k in self.question.space.knobs if k.scale in kinds]
         return tuple(self.names.spelling(k.name).column for k in knobs)
 
+    @cached_property
+    def one_valued(self) -> tuple[str, ...]:
+        """Columns of settings of which one value was tried."""
+        knobs = [k for k in self.question.space.knobs if len(k.levels) == 1]
+        return tuple(self.names.spelling(k.name).column for k in knobs)
+
     def place(self, label: str) -> str:
         """An experiment's label without the source, which is the same in all."""
         return label.removeprefix(f"{self.evidence.source}/")

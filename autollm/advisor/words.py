@@ -9,6 +9,10 @@ NO_CHOICE = (
     "no setting differs between your runs of one size, so none can be better"
 )
 
+FEW_VALUES = (
+    "too few values of each setting were tried to tell one choice from another"
+)
+
 
 def count(value: float) -> str:
     """A size as people write it: 7B, 62.5M, 250000, 0.25."""
@@ -28,6 +32,11 @@ def short(value: Any) -> str:
 def several(n: int, noun: str) -> str:
     """`1 run`, `3 runs`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def have_in_words(outcome: float) -> str:
+    """That settings are those of a run of the evidence."""
+    return f"you have this run: {outcome:.4g}"
 
 
 def last_part(name: str) -> str:

@@ -23,7 +23,7 @@ from autollm.advisor.loss_law import Forecast
 from autollm.advisor.regret_error import LEVEL
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
-from autollm.advisor.words import NO_CHOICE
+from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 from autollm.core.knobs import Knob
 
 WASTE = 0.01
@@ -77,7 +77,9 @@ def no_regret(study: Study) -> str:
     """Why there is no regret; empty where there is one."""
     if study.regret_error is not None:
         return ""
-    return NO_DIFFERENCE if study.has_choice else NO_CHOICE
+    if study.has_choice:
+        return NO_DIFFERENCE
+    return FEW_VALUES if study.ends else NO_CHOICE
 
 
 def loses(study: Study, u: np.ndarray, best: np.ndarray) -> Interval:

@@ -55,6 +55,21 @@ def test_show__derived_knob__is_told_in_the_unit_of_its_column():
     assert NAMES.show(CONFIGURATION) == SHOWN
 
 
+@pytest.mark.parametrize(
+    ("key", "column"), [("learning_rate", "lr"), ("global_batch", "batch_size")]
+)
+def test_read__another_name_of_a_column__names_the_near_key(key, column):
+    names = names_of(Space((Knob(column, "log", (0.001, 0.002)),)), {}, [])
+    with pytest.raises(QuestionError, match=f"mean {key} = {column}?"):
+        names.read({"weight_decay": 0.1, key: 0.002})
+
+
+def test_sums_of__mixture_of_90__both_sums():
+    mixed = SHOWN | {"w_code": 0.4, "w_web": 0.5}
+    assert NAMES.sums_of(SHOWN) == {}
+    assert NAMES.sums_of(mixed)["mix"] == pytest.approx([0.9, 1.0])
+
+
 def test_read__what_was_shown__is_the_configuration():
     assert NAMES.read(SHOWN) == CONFIGURATION
 

@@ -41,6 +41,32 @@ def test_recommend__known_truth__first_configuration_is_within_half_a_step(
     assert set(first) == {"lr", "batch_size"}  # the user's own names
 
 
+def test_recommend__at_the_scale_that_was_run__runs_of_the_evidence_are_told(
+    tmp_path,
+):
+    rows = rows_of()
+    params, tokens = LEVELS[-1]
+    found = recommend(
+        write_csv(tmp_path / "runs.csv", rows),
+        {"params": params, "tokens": tokens},
+        said=SAID,
+        trials=8,
+    )
+    had = {}
+    for row in rows:
+        if (row["params"], row["tokens"]) == (params, tokens):
+            key = f"{float(row['lr']):.4g}", int(row["batch_size"])
+            had[key] = float(row["val_loss"])
+    told = [e for e in found.recommendations if e.known_outcome is not None]
+    assert told
+    for entry in found.recommendations:
+        c = entry.configuration
+        known = had.get((f"{c['lr']:.4g}", c["batch_size"]))
+        assert entry.known_outcome == (known and pytest.approx(known, rel=1e-5))
+        text = f"you have this run: {known or 0:.4g}"
+        assert entry.why.startswith(text) == (known is not None)
+
+
 def test_recommend__known_truth__interval_holds_the_outcome(advice):
     for entry in advice.recommendations:
         c = entry.configuration

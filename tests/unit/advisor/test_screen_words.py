@@ -119,8 +119,8 @@ def test_show__whole_and_small_numbers__are_as_a_file_has_them():
     ("value", "allowed", "shown"),
     [
         (0.001, [0.0005, 0.002], "0.0005 to 0.002"),
-        (64, [64, 64], "no other tried"),
-        ("adamw", ["adamw"], "no other tried"),
+        (64, [64, 64], "no other within 1 %"),
+        ("adamw", ["adamw"], "no other within 1 %"),
         ("adamw", ["adamw", "lion"], "adamw, lion"),
         (64, [32, 64, 128], "32, 64, 128"),
         (True, [True, False], "True, False"),
@@ -133,6 +133,26 @@ def test_show__what_is_as_good__stands_beside_the_setting(
         configuration={"knob": value}, acceptable={"knob": allowed}
     )
     assert f"knob = {value}  ({shown})" in screen(recommendations=(entry,))
+
+
+def test_show__one_value_was_tried__no_other_is_named():
+    entry = proposal(
+        configuration={"opt": "muon"}, acceptable={"opt": ["muon"]}
+    )
+    text = screen(recommendations=(entry,), one_valued=("opt",))
+    assert "opt = muon  (no other tried)" in text
+
+
+def test_show__run_of_the_evidence__is_told_with_what_it_gave():
+    entry = proposal(known_outcome=1.10434)
+    assert "you have this run: 1.104; val_loss" in screen(
+        recommendations=(entry,)
+    )
+
+
+def test_show_check__mixture_of_90__says_how_it_is_judged():
+    text = screen(show_check, checked=judged(sums={"mix": [90.0, 100.0]}))
+    assert "mix sums to 90, in your runs to 100" in text
 
 
 def test_show__two_numbers_that_are_categories__are_no_range():

@@ -10,7 +10,7 @@ import pytest
 from autollm.advisor.loss_law import Forecast
 from autollm.advisor.regret_error import RegretError
 from autollm.advisor.study import Noise
-from autollm.advisor.words import NO_CHOICE
+from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 from autollm.advisor.worth import (
     NO_DIFFERENCE,
     loses,
@@ -31,6 +31,7 @@ def study_of(**changes):
         "regret_error": ERROR,
         "lowest_expected": 0.3,
         "has_choice": True,
+        "ends": (),
         "spread": 0.4,
         "sign": 1.0,
         "noise": Noise(None, "none"),
@@ -69,6 +70,10 @@ def test_worth__nothing_to_choose__has_no_regret_and_the_law_alone_forecasts():
     assert found.expected_regret is None and found.compute_equivalent is None
     assert found.predicted.mean == 2.0
     assert no_regret(one) == NO_CHOICE
+    two_values = study_of(
+        regret_error=None, has_choice=False, ends=("of a rate",)
+    )
+    assert no_regret(two_values) == FEW_VALUES
     alike = study_of(regret_error=None)
     assert no_regret(alike) == NO_DIFFERENCE and no_regret(study_of()) == ""
 

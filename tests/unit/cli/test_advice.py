@@ -69,6 +69,35 @@ def test_tell__saved_advice__is_scored_and_goes_on_without_repeats(home):
     assert width[0] < width[1] / 2  # one run at the target tells its level
 
 
+@pytest.mark.parametrize(
+    ("times", "gain", "is_best"), [(1, 0.5, True), (1 / 8, -0.5, False)]
+)
+def test_continue__run_told_beats_all_that_is_proposed__says_so(
+    home, times, gain, is_best
+):
+    advice = saved(home)
+    first = advice["recommendations"][0]
+    settings = first["configuration"] | {
+        "val_loss": first["predicted"]["mean"] - gain
+    }
+    settings["lr"] *= times
+    run = ",".join(f"{k}={v}" for k, v in settings.items())
+    done = call("tell", advice["advice_id"], "--run", run)
+    assert done.exit_code == 0, done.output
+    done = call("recommend", "--continue", advice["advice_id"], "--json")
+    after = json.loads(done.stdout)
+    expected = [r["predicted"]["mean"] for r in after["recommendations"]]
+    texts = [
+        warning["text"]
+        for warning in after["warnings"]
+        if warning["code"] == "nothing-better"
+    ]
+    assert (min(expected) >= settings["val_loss"]) == is_best
+    best = f"{settings['val_loss']:.4g}"
+    said = f"nothing proposed is expected to beat {best}, which you have."
+    assert texts == [said] * is_best
+
+
 def test_advice_list_and_show__after_saving__hold_the_frozen_answer(home):
     advice = saved(home)
     listed = json.loads(call("advice", "list", "--json").stdout)
