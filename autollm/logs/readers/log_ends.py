@@ -7,6 +7,7 @@ Invariant: a log that goes on after such a line did not end there.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -131,8 +132,10 @@ def _plan_state(
         if _STOPS_ITSELF.search(column) and value not in _OFF:
             return "", ""
         name = re.split(r"[./]", column.lower().replace("-", "_"))[-1]
-        planned = number(value)
-        if column.startswith("metrics.") or planned is None or planned <= 0:
+        planned = _as_number(value)
+        if column.startswith("metrics.") or planned is None:
+            continue
+        if not 0 < planned < math.inf:  # -1 and inf: no limit
             continue
         is_epochs = _PLANNED["epoch"].fullmatch(name) is not None
         if not is_epochs and not _PLANNED["step"].fullmatch(name):
@@ -149,6 +152,14 @@ def _plan_state(
             return "finished", ""
         short = f"{name}={planned:g}"
     return ("unfinished" if has_plan else ""), short
+
+
+def _as_number(value: Any) -> float | None:
+    """A setting as a number; logs print them as text."""
+    try:
+        return float(value) if isinstance(value, str) else number(value)
+    except ValueError:
+        return None
 
 
 def counts_epochs(counter: str) -> bool:

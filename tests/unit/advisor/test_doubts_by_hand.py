@@ -282,12 +282,14 @@ def test_noted__known_codes__become_warnings_and_others_do_not():
             ("changed-together", "a"),
             ("seeds", "b"),
             ("context-left-out", "c"),
+            ("measured-or-chosen", "d"),
         )
     )
     found = told(doubts.noted, evidence=given)
     assert [(w.code, w.text) for w in found] == [
         ("together", "a"),
         ("context", "c"),
+        ("measured", "d"),
     ]
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from autollm.logs.proposals import propose
-from autollm.logs.readers.log_ends import LogEnd
+from autollm.logs.readers.log_ends import LogEnd, add_plan_state
+from autollm.logs.readers.rows import RelationBuilder
 from tests.unit.logs.raw_logs import write
 
 
@@ -120,3 +121,28 @@ def test_propose__curve_beside_hparams__counts_by_the_plan_that_is_reached(
         write_lines(folder, "metrics.csv", *rows)
         write_lines(folder, "hparams.yaml", f"lr: 0.00{number + 1}", setting)
     assert propose(tmp_path / "runs").summary.statuses == statuses
+
+
+@pytest.mark.parametrize(
+    ("counter", "settings", "state"),
+    [
+        ("step", {"config.train.max_steps": 1000}, "unfinished"),
+        ("iteration", {"args.train_iters": 1000}, "unfinished"),
+        ("step", {"hparams.num_iterations": "420"}, "finished"),
+        ("epoch", {"args.num_train_epochs": 1000}, "unfinished"),
+        ("step", {"args.num_epochs": 30, "metrics.epoch": 11.5}, "unfinished"),
+        ("step", {"args.num_epochs": 12, "metrics.epoch": 11.5}, "finished"),
+        ("timestep", {"args.max_steps": 1000}, None),
+        ("step", {"args.max_steps": "inf"}, None),
+        ("step", {"args.warmup_steps": 1000}, None),
+        ("step", {"args.max_steps": 1000, "args.early_stopping": True}, None),
+        ("step", {"args.max_steps": 1000, "args.patience": None}, "unfinished"),
+        ("step", {"args.max_steps": 1000, "state": "failed"}, "failed"),
+    ],
+)
+def test_plan_state__last_point_at_400__is_judged_by_what_counts_alike(
+    counter, settings, state
+):
+    cells = {"run": "a", **settings}
+    add_plan_state(RelationBuilder("x", "run"), cells, counter, 400, 10)
+    assert cells.get("state") == state

@@ -138,6 +138,18 @@ def test_trainer_state__nan_in_json__is_a_point(tmp_path):
     assert one_run(relation)["metrics.loss"] == 2.3
 
 
+@pytest.mark.parametrize(("step", "state"), [(97, "finished"), (50, "running")])
+def test_trainer_state__last_checkpoint__ends_a_run_near_its_plan(
+    tmp_path, step, state
+):
+    path = tmp_path / "trainer_state.json"
+    history = [{"step": step, "loss": 2.3}]
+    told = {"global_step": step, "max_steps": 100, "log_history": history}
+    path.write_text(json.dumps(told))
+    row = one_run(read_file(TrainerStateReader(), path))
+    assert row["state"] == state
+
+
 def test_trainer_folder__unreadable_configuration__costs_itself():
     state = b'{"global_step": 1, "max_steps": 1, "log_history": [{"step":1,"loss":2}]}'
     files = {
