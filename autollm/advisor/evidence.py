@@ -296,8 +296,8 @@ def _one_origin(outcomes: pa.Table, source: str) -> Origin:
         raise AdviceError(
             "unreadable",
             "no run has an outcome.",
-            "name the objective's column, --objective NAME:min, or correct the status "
-            "rules of the mapping.",
+            "let runs that are still running come to their end, name the objective's "
+            "column, --objective NAME:min, or correct the status rules of the mapping.",
         )
     if source and source not in origins:
         raise UnknownNameError("source", source, origins)
