@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -111,21 +112,35 @@ def check_followed(said: Said, mapping: Mapping) -> None:
     """Whether a mapping that was there before does what is said.
 
     Raises:
-        AdviceError: it has another objective, or other knobs.
+        AdviceError: it has another objective, other knobs or coordinates.
     """
     words = _words(said)
     goal = mapping.objective
     is_other = words.objective not in (None, goal.name, goal.column)
     if is_other or words.direction not in ("", goal.direction):
         _refuse(mapping, "objective", f"{goal.column}:{goal.direction}", said)
-    chosen = [knob.column or knob.name for knob in mapping.knobs]
-    known = {*chosen, *(knob.name for knob in mapping.knobs)}
-    if words.knobs and not known.issuperset(words.knobs):
-        _refuse(mapping, "knobs", ",".join(chosen), said)
+    read = set(
+        mapping.needed_columns()
+    )  # a knob or size may be made of several
+    scales = {scale.name: scale.column for scale in mapping.fidelity}
+    known = read - {goal.column, *scales.values()}
+    chosen = []
+    for knob in mapping.knobs:
+        known |= {knob.name, *knob.columns}
+        chosen += knob.columns or [knob.column or knob.name]
+    for name in words.knobs:
+        if name not in known and not any(fnmatchcase(name, k) for k in known):
+            _refuse(mapping, "knobs", ",".join(chosen), said)
+    for name, column in words.fidelity.items():
+        if name not in scales or column not in read:
+            pairs = [f"{name}={column}" for name, column in scales.items()]
+            _refuse(mapping, "fidelity", ",".join(pairs), said)
 
 
 def _refuse(mapping: Mapping, option: str, has: str, said: Said) -> None:
     asked = getattr(said, option)
+    if isinstance(asked, AnyMapping):
+        asked = [f"{name}={column}" for name, column in asked.items()]
     if not isinstance(asked, str):
         asked = ",".join(asked)
     raise AdviceError(

@@ -69,7 +69,12 @@ def test_read_evidence__mapping_kept_in_the_home__reads_the_file(
 
 
 @pytest.mark.parametrize(
-    "said", [Said(objective="accuracy:max"), Said(knobs=("lrr",))]
+    "said",
+    [
+        Said(objective="accuracy:max"),
+        Said(knobs=("lrr",)),
+        Said(fidelity={"params": "width"}),
+    ],
 )
 def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
     tmp_path, rows, said
@@ -82,7 +87,8 @@ def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
         read_evidence([path], said, home)
     with pytest.raises(AdviceError, match="the mapping runs reads"):
         read_home(home, said)
-    assert len(read_home(home, SAID).runs) == len(rows)
+    kept = Said("val_loss:min", ("lr", "batch_size"), {"params": "params"})
+    assert len(read_home(home, kept).runs) == len(rows)
 
 
 def test_recommend__two_losses__only_the_objectives_names_tell_it(
