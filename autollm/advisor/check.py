@@ -24,8 +24,8 @@ from autollm.advisor.worth import (
     Worth,
     compute_factor,
     loses,
-    lowest,
     no_regret,
+    optima_of,
     unsquashed,
     worth,
 )
@@ -71,7 +71,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         lost = loses(study, u, advised)
     factor = compute_factor(study, max(lost.mean, 0.0)) if lost else None
     p_here = float(p[0]) if p is not None else None
-    optima = _optima(study, point)
+    optima = optima_of(study, point)
     verdict = _verdict(
         factor, float(weights @ (u - advised)), p_here, space.inside(point)
     )
@@ -189,19 +189,6 @@ def _taken_as(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
             if not math.isclose(level, float(value), rel_tol=SAME_VALUE):
                 column = study.names.spelling(knob.name).column
                 found[column] = study.names.value(knob.name, level)
-    return found
-
-
-def _optima(study: Study, point: np.ndarray) -> dict[str, float]:
-    """By knob: the expected optimum at the target of each number of a plan that has one,
-    natural units.
-    """
-    space = study.question.space
-    found = {}
-    for knob in space.knobs:
-        is_chosen = chosen(space, point[None], knob.name)[0]
-        if knob.name in study.response.names and is_chosen:
-            found[knob.name] = lowest(study, point, knob)
     return found
 
 

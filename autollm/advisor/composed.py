@@ -29,7 +29,6 @@ from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
 from autollm.advisor.parametrization import should_stay
 from autollm.advisor.plan import budget_of, plan_of
-from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.advisor.words import (
     have_in_words,
@@ -43,6 +42,7 @@ from autollm.advisor.worth import (
     acceptable,
     affordable_u,
     no_regret,
+    optima_of,
     worth,
 )
 
@@ -251,13 +251,10 @@ def _why(found: Study, i: int, point: np.ndarray) -> str:
         return "lowers the expected best of all proposals most, should those before fail"
     space = found.question.space
     told = []
-    for name, place in zip(found.response.names, found.optimum, strict=True):
-        if name in space.names and chosen(space, point[None], name)[0]:
-            knob = space.knobs[space.names.index(name)]
-            value = found.names.value(name, knob.decode(float(place)))
-            told.append(
-                f"the best {found.native(name)} there at {short(value)}"
-            )
+    for name, place in optima_of(found, point).items():
+        knob = space.knobs[space.names.index(name)]
+        value = found.names.value(name, knob.decode(place))
+        told.append(f"the best {found.native(name)} there at {short(value)}")
     n = len(found.question.levels)
     text = (
         f"lowest expected loss of {len(found.question.view.candidates)} candidates, by "

@@ -174,10 +174,21 @@ def acceptable(
     return found
 
 
-def lowest(study: Study, point: np.ndarray, knob: Knob) -> float:
-    """Where within a number's window the expected u is least, the other settings of a
-    point [d] held: its optimum, natural units.
+def optima_of(study: Study, point: np.ndarray) -> dict[str, float]:
+    """By knob: the expected optimum at the target of each number of a point [d] that has
+    one, natural units, the other settings held.
     """
+    space = study.question.space
+    found = {}
+    for knob in space.knobs:
+        is_chosen = chosen(space, point[None], knob.name)[0]
+        if knob.name in study.response.names and is_chosen:
+            found[knob.name] = _lowest(study, point, knob)
+    return found
+
+
+def _lowest(study: Study, point: np.ndarray, knob: Knob) -> float:
+    """Where within a number's window the expected u is least."""
     j = study.question.space.slices[knob.name].start
     places = np.linspace(*knob.window[:, 0], N_STEPS)
     points = np.tile(point, (len(places), 1))
