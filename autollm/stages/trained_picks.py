@@ -44,12 +44,13 @@ def trained_answers(
         hidden = by_id[answer["question"]]
         picks = {name: answer["picks"][name] for name in contenders}
         is_told = all(p["distance"] <= SAME for p in picks.values())
-        if _level(hidden) is not None and not is_told:
-            wanted.append((answer, hidden, picks))
+        level = _level(hidden)
+        if level is not None and not is_told:
+            wanted.append((answer, hidden, level, picks))
     progress = Progress("picks trained", len(wanted))
     found = []
-    for answer, hidden, picks in wanted:
-        regrets = _regrets(draw(hidden, answer["seed"]), picks, lab)
+    for answer, hidden, level, picks in wanted:
+        regrets = _regrets(draw(hidden, answer["seed"]), level, picks, lab)
         told = {}
         for name, regret in regrets.items():
             told[name] = {**picks[name], "trained_regret": regret}
@@ -71,20 +72,21 @@ def _level(
 
 
 def _regrets(
-    drawn: DrawnQuestion, picks: Mapping[str, Mapping[str, Any]], lab: LiveLab
+    drawn: DrawnQuestion,
+    trained_at: tuple[Family, Level],
+    picks: Mapping[str, Mapping[str, Any]],
+    lab: LiveLab,
 ) -> dict[str, float]:
     """By contender: the live loss over that of the best recorded configuration in play,
     in median - best of the recorded ones, between 0 and 1.
     """
+    family, level = trained_at
     experiment = drawn.hidden.experiments[drawn.hidden.target]
     best = drawn.points[int(np.argmin(drawn.losses))]
     spread = float(np.median(drawn.losses) - drawn.losses.min())
     worst = float(drawn.losses.max())
 
     def loss(configuration: Mapping[str, Any]) -> float:
-        found = _level(drawn.hidden)
-        assert found is not None
-        family, level = found
         config = trainable(family, level, configuration)
         seed = SEEDS_FROM + drawn.seed
         end = lab.outcome_of(Run(family.name, level, config, seed))

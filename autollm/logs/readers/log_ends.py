@@ -42,8 +42,6 @@ _PLANNED = {
 }
 _STOPS_ITSELF = re.compile(r"patience|early_?stop", re.IGNORECASE)
 _OFF = (None, "", "None", "null", "false", "False", False, 0, "0")
-
-
 _PLAN = re.compile(r"(?<![\d/.])(\d[\d,]*)\s*/\s*(\d[\d,]*)(?![\d/.])")
 
 
