@@ -25,15 +25,17 @@ from autollm.advisor.response import FAR, Response, Rows
 from autollm.core.knobs import Knob
 from autollm.core.scales import ONE_COORDINATE
 from autollm.core.space import Space
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import (
+    exp_above_one,
+    log_above_one,
+    squash,
+)
 
 LEVEL = 0.95
 """Of the interval of a difference: nearer ones are not told apart."""
 MOVES = ("rate", "size")
 """Roles of numbers whose optimum is expected to move with scale: what is best at the edge
 of cheap experiments may lie inside at the target."""
-MOST_U = 50.0
-"""Beyond it exp(u) tells nothing but hopeless (gym.tables.squashing.unsquash)."""
 
 
 class Effect(NamedTuple):
@@ -149,8 +151,7 @@ def compared(
 def with_share(u: np.ndarray, share: np.ndarray) -> np.ndarray:
     """u (identity up to 1, then logarithmic) of what loses a `share` of median - best
     more."""
-    total = np.where(u <= 1, u, np.exp(np.minimum(u, MOST_U) - 1)) + share
-    return np.where(total <= 1, total, 1 + np.log(np.maximum(total, 1)))
+    return log_above_one(exp_above_one(u) + share)
 
 
 def _of_two(knob: Knob, column: int, rows: Sequence[Rows]) -> Ends:

@@ -25,11 +25,14 @@ from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 from autollm.core.knobs import Knob
+from autollm.gym.tables.squashing import exp_above_one
 
 WASTE = 0.01
 """Of compute, that an acceptable range may cost."""
 N_STEPS = 81
 """Places of a knob that are tried for its range."""
+MOST_U = 10.0
+"""Of which a regret is told: e^9 medians already say hopeless."""
 NO_LAW = (
     "no law of loss with compute: fewer than three levels that fall with scale"
 )
@@ -117,9 +120,8 @@ def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
 
 
 def unsquashed(u: float) -> float:
-    """u as a share of median - best: identity below 1, exponential above, as
-    gym.smoothing.unsquash."""
-    return u if u <= 1 else math.exp(min(u, 10.0) - 1)
+    """u as a share of median - best, at most that of MOST_U."""
+    return float(exp_above_one(np.minimum(u, MOST_U)))
 
 
 def compute_factor(study: Study, excess: float) -> float | None:

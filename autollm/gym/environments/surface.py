@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autollm.core.distances import squared_distances
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.view import TaskView
 
@@ -133,7 +133,7 @@ class Surface:
             - OFFSET
         )
         u = np.maximum(first, 0.0) + (losses - losses[0]) / self._spread
-        u = np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+        u = log_above_one(u)
         x = _inputs(points, self._target_z) / self._lengths
         return self._posterior(
             np.concatenate([self._x, x]),

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr
 
+from autollm.gym.tables.squashing import log_above_one
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.trial import SLACK
 from autollm.policies.multifidelity.climbing import (
@@ -229,4 +230,4 @@ def _tamed(rung: Rung, unit: float) -> np.ndarray:
     finite = losses[np.isfinite(losses)]
     best, worst = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     u = (np.where(np.isfinite(losses), losses, worst) - best) / unit
-    return best / unit + np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+    return best / unit + log_above_one(u)

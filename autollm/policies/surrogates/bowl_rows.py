@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.view import TaskView
 
 FAR = 1.6
@@ -146,5 +146,4 @@ def _borrowed(view: TaskView, c: int, few: tuple[int, ...]) -> np.ndarray:
     unit = float(np.median(nearest) - np.min(nearest))
     if unit <= 0:
         return np.zeros_like(here.loss)
-    u = (here.loss - np.min(here.loss)) / unit
-    return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+    return log_above_one((here.loss - np.min(here.loss)) / unit)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.surrogates.bowl_rows import FAR
@@ -178,7 +178,7 @@ class GaussianProcessPolicy(RankingPolicy):
         u = np.maximum(
             self._first_u + (losses - losses[0]) / self.spread, -OFFSET
         )
-        return _cone(np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1))))
+        return _cone(log_above_one(u))
 
     def _posterior(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean, sd = self.regressor.predict(

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from scipy.special import ndtr
 
+from autollm.gym.tables.squashing import log_above_one
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.surrogates.bowl_fit import (
@@ -208,10 +209,8 @@ class MovingBowl(RankingPolicy):
         best = int(np.argmin(losses))
         u = self._heights(points)
         observed = u[:, best : best + 1] + (losses - losses[best]) / self.spread
-        observed = np.where(
-            observed <= 1, observed, 1 + np.log(np.maximum(observed, 1))
-        )
-        expected = np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+        observed = log_above_one(observed)
+        expected = log_above_one(u)
         sd = np.sqrt(2) * NOISE_SD + 0.2 * np.minimum(observed, expected)
         log_weight = (
             -np.log1p(((observed - expected) / sd) ** 2 / 4).sum(axis=1) * 2.5

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from autollm.core.distances import nearest
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.view import TaskView
 from autollm.policies.surrogates.bowl_rows import FEW_ROWS
 
@@ -66,5 +66,4 @@ def u_from_first(losses: np.ndarray, first: float, spread: float) -> np.ndarray:
     """u of the target's outcomes [k] in the order of the trials, the first one being
     `first`; `spread` in the objective's unit.
     """
-    u = first + (losses - losses[:1]) / spread
-    return np.where(u <= 1, u, 1 + np.log(np.maximum(u, 1)))
+    return log_above_one(first + (losses - losses[:1]) / spread)
