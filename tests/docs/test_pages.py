@@ -43,6 +43,35 @@ def test_pages__python_blocks__are_python(page):
         compile(block, str(page), "exec")
 
 
+WIDTH = 88
+"""Of prose in pages; tables, headings, pictures and code stand as they are."""
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES += sorted((ROOT / "docs" / "adr").glob("*.md"))
+PAGES += sorted((ROOT / "docs" / "datasets").glob("*.md"))
+
+
+def wide_prose(text: str) -> list[str]:
+    """Lines of prose over WIDTH characters."""
+    text = re.sub(r"```.*?```", "", text, flags=re.S)
+    found = []
+    for line in text.splitlines():
+        if len(line) > WIDTH and not line.startswith(("|", "#", "![", "    ")):
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_pages__prose__is_wrapped(page):
+    assert wide_prose(page.read_text()) == []
+
+
+def test_wide_prose__table_code_and_a_long_line__names_the_line():
+    long = "word " * 20
+    fenced = f"```\n{long}\n```"
+    text = f"| {long} |\n\n    {long}\n\n{fenced}\n\n{long}"
+    assert wide_prose(text) == [long]
+
+
 def told(text: str) -> tuple[list[str], list[float]]:
     """Words and numbers of the proposals' lines."""
     words: list[str] = []
