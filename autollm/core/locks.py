@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +43,9 @@ def hold(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
         _wait(lock, path, what, wait_s)
     told = _holder_file(path)
     try:
-        told.write_text(json.dumps(_me()))
+        # a full disk holds no name, and what frees it needs the lock
+        with suppress(OSError):
+            told.write_text(json.dumps(_me()))
         yield
     finally:
         told.unlink(missing_ok=True)
@@ -65,7 +67,7 @@ def is_held(path: Path) -> bool:
 
 def holder(path: Path) -> str:
     """Who holds a lock, in words; `another process` while its holder has not written
-    its name yet.
+    its name, or could not.
     """
     try:
         raw = json.loads(_holder_file(path).read_text())

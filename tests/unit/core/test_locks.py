@@ -181,3 +181,15 @@ def test_hold__very_long_command__is_cut(lock, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["autollm", "x" * 5000])
     with hold(lock, "the lake"):
         assert len(holder(lock)) < 300
+
+
+def test_hold__full_disk__is_held_without_a_name(lock, monkeypatch):
+    """What frees the disk needs the lock."""
+
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(lock), "write_text", full)
+    with hold(lock, "the lake"):
+        assert is_held(lock) and holder(lock) == "another process"
+    assert not is_held(lock)

@@ -65,3 +65,4 @@ def test_ingest__home_that_cannot_be_written__ends_in_one_sentence(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ") and "Fix: " in last
+    assert not list(home.rglob("*.part"))  # it would keep the disk full
