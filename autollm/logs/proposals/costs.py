@@ -65,7 +65,8 @@ class Costs:
 def find_costs(roles: Roles, ladder: Ladder, naming: Naming) -> Costs:
     """What runs of this table cost."""
     costs = Costs()
-    columns = [roles.table.columns[n] for n in roles.named("cost", "constant")]
+    costly = roles.named("cost", "constant", "fidelity")
+    columns = [roles.table.columns[n] for n in costly]
     columns = [c for c in columns if c.is_numeric]
     hours = next((c for c in columns if _HOURS.search(c.name.full)), None)
     if hours is not None:

@@ -116,13 +116,15 @@ def _facts(roles: Roles) -> None:
 
 
 def _weights(roles: Roles) -> None:
-    """Weights that sum to 1. A name that speaks of a metric may be that of a data set
+    """Weights that sum to 1, also where a person said that each is a knob: no weight
+    can be chosen alone. A name that speaks of a metric may be that of a data set
     (`ratio_code_score`), where all of one prefix make the sum.
     """
     candidates = {}
     metrics = {}
+    other = {roles.said.objective, *roles.said.fidelity.values()}
     for name in roles.free:
-        if roles.is_result(name) or name in roles.said.columns:
+        if roles.is_result(name) or name in other:
             continue
         column = roles.finished[name]
         if any(column.name.is_a(entry) for entry in NO_WEIGHTS):

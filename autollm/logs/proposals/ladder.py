@@ -97,6 +97,7 @@ def find_ladder(
             search.take_width()
         if not any(c.name == "tokens" for c in search.ladder.coordinates):
             search.take_lengths()
+        search.take_compute()
         search.take_beside()
         if not search.ladder.coordinates:
             search.take_constants()
@@ -230,6 +231,21 @@ class _Search:
                     self._take(name, column, "by its name")
                     return
 
+    def take_compute(self) -> None:
+        """A budget of FLOPs beside parameters that nothing else decides on, where no
+        column says how long runs were.
+        """
+        if [c.name for c in self.ladder.coordinates] != ["params"]:
+            return
+        params = self.ladder.levels
+        for raw in self._roles.named("cost"):
+            column = self._roles.finished[raw]
+            is_budget = column.name.is_a("flops") and column.is_numeric
+            is_budget = is_budget and self._sizes.is_ladder(column)
+            if is_budget and not self._sizes.is_decided(column, params):
+                self._take("flops", column, "by its name, beside parameters")
+                return
+
     def take_beside(self) -> None:
         """Parameters that are the same everywhere beside tokens that vary, and the other
         way round: the run that is asked about may have others.
@@ -300,8 +316,7 @@ class _Search:
         factor = (
             factor if max(column.finite, default=0.0) * factor < 1e16 else 1.0
         )
-        values = positive_numbers(column)
-        levels = levels_of(values) if values is not None else Levels(1)
+        levels = self._sizes.levels(column)
         own = formula = ""
         if factor != 1.0 or levels.step:
             own = self._naming.alias(raw, avoid=name)

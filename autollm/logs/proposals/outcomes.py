@@ -217,7 +217,7 @@ def _is_no_outcome_by_name(roles: Roles, column: Column) -> bool:
     )
     if any(
         name.is_a(entry)
-        for entry in (*entries, "consequence", "params", "tokens")
+        for entry in (*entries, "consequence", "params", "tokens", "samples")
     ):
         return True
     is_plain = not roles.is_result(name.raw) and not has_split(name)

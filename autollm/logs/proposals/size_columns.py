@@ -12,7 +12,11 @@ import numpy as np
 
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.roles import Roles
-from autollm.logs.proposals.sizes import LEAST_SPAN, levels_of, positive_numbers
+from autollm.logs.proposals.sizes import (
+    Levels,
+    levels_of,
+    positive_numbers,
+)
 from autollm.logs.proposals.structure import (
     determines,
     is_function_of,
@@ -21,6 +25,11 @@ from autollm.logs.proposals.structure import (
 
 LEAST_PARAMS = 1e4
 """Smaller numbers under a name such as `size` count something else."""
+CROWD = 8
+"""Runs of each size on average: people who try as many at each of two near sizes mean
+to compare them."""
+MOST_OTHERS = 40
+"""Settings that are looked at in pairs: of more, only a table of measurements has."""
 LEAST_BUDGET = 1e8
 """No run takes as many steps."""
 _SIZE_TEXT = re.compile(r"\d+(?:[.,]\d+)?\s?[MB]", re.IGNORECASE)
@@ -81,15 +90,39 @@ class Sizes:
                 found.append(column)
         return sorted(found, key=lambda c: float(np.median(c.finite)))
 
-    def is_ladder(self, column: Column) -> bool:
+    def levels(self, column: Column) -> Levels:
+        """The levels of a size. Near ones are several where each has many runs and none
+        of their settings decides on it, as on the parameters of an ablation.
+        """
         values = positive_numbers(column)
         if values is None:
-            return False
-        levels = levels_of(values)
-        if levels.n_levels < 2 or max(values) / min(values) < LEAST_SPAN:
-            return False
-        return levels.n_levels <= len(values) / 2 or not self._has_named_knobs(
-            column
+            return Levels(1)
+        found = levels_of(values)
+        is_crowded = column.n_distinct * CROWD <= len(values)
+        if found.n_levels > 1 or not is_crowded or self.is_decided(column, []):
+            return found
+        return levels_of(values, least_span=1.0)
+
+    def is_decided(self, size: Column, known: list[Column]) -> bool:
+        """Whether a size follows from what is known and at most two settings."""
+        others = []
+        for raw in self._roles.free:
+            other = self._roles.finished[raw]
+            is_size = any(other.name.is_a(word) for word in (*COUNTS, "params"))
+            is_repeated = other.n_distinct <= len(other.cells) / 2
+            if is_repeated and other is not size and not is_size:
+                others.append(other)
+        for n_more in (0, 1, 2):
+            for more in itertools.combinations(others[:MOST_OTHERS], n_more):
+                if determines([*known, *more], size):
+                    return True
+        return False
+
+    def is_ladder(self, column: Column) -> bool:
+        n_levels = self.levels(column).n_levels
+        n_rows = len(column.cells)
+        return n_levels > 1 and (
+            n_levels <= n_rows / 2 or not self._has_named_knobs(column)
         )
 
     def is_made_of_shapes(self, size: Column) -> bool:

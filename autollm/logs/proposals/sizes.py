@@ -137,13 +137,13 @@ class Levels:
     of: tuple[int, ...] = field(default=(), repr=False)
 
 
-def levels_of(values: np.ndarray) -> Levels:
-    """The levels of positive values: one where they span less than LEAST_SPAN, the
+def levels_of(values: np.ndarray, least_span: float = LEAST_SPAN) -> Levels:
+    """The levels of positive values: one where they span less than `least_span`, the
     clusters where values lie in some, else all of them.
     """
     distinct, ranks = np.unique(values, return_inverse=True)
     centre = float(f"{np.median(values):.6g}")
-    if distinct[-1] / distinct[0] < LEAST_SPAN:
+    if distinct[-1] / distinct[0] < least_span:
         step = 0.0 if len(distinct) == 1 else 1.0
         return Levels(1, centre, step, tuple(np.zeros(len(values), dtype=int)))
     starts = np.flatnonzero(distinct[1:] / distinct[:-1] >= _GAP) + 1
