@@ -43,6 +43,10 @@ _PLANNED = {
 _STOPS_ITSELF = re.compile(r"patience|early_?stop", re.IGNORECASE)
 _OFF = (None, "", "None", "null", "false", "False", False, 0, "0")
 _PLAN = re.compile(r"(?<![\d/.])(\d[\d,]*)\s*/\s*(\d[\d,]*)(?![\d/.])")
+_NAMED_PLAN = re.compile(
+    r"(?:step|iter|iteration|update|epoch|(?<!eval )batch)[\s:=\[]*(?=\d)",
+    re.IGNORECASE,
+)
 
 
 class LogEnd:
@@ -50,23 +54,45 @@ class LogEnd:
 
     def __init__(self) -> None:
         self._word: str | None = None
-        self._reached = self._planned = self._widest = 0
+        self._plans = {"named": _Plan(), "naked": _Plan()}
 
     def see(self, line: str, is_point: bool) -> None:
-        """One line; only what stands after the last point counts."""
+        """One line; of words only what stands after the last point counts. `Epoch 3/8` is
+        a plan wherever it stands, `100/100` in a point alone.
+        """
         self._word = None if is_point else ending_of(line) or self._word
-        plan = _PLAN.search(line) if is_point else None
-        if plan:
-            reached, planned = (int(n.replace(",", "")) for n in plan.groups())
-            self._widest = max(self._widest, reached - self._reached)
-            self._reached, self._planned = reached, planned
+        shown = line.rstrip("\r\n").rpartition("\r")[2]  # of a progress bar
+        named = _NAMED_PLAN.search(shown)
+        found = _PLAN.match(shown, named.end()) if named else None
+        if found:
+            self._plans["named"].see(found)
+        elif is_point and (naked := _PLAN.search(shown)):
+            self._plans["naked"].see(naked)
 
     def state(self) -> str:
         """`failed`, `killed` or `completed` where the log says so, else `unfinished` or
         `finished` by what it announces.
         """
-        is_cut = is_short(self._reached, self._widest, self._planned)
+        is_cut = any(plan.is_short for plan in self._plans.values())
         return self._word or ("unfinished" if is_cut else "finished")
+
+
+class _Plan:
+    """How far a log came of what its lines announce."""
+
+    def __init__(self) -> None:
+        self._reached = self._planned = self._widest = 0
+
+    def see(self, found: re.Match[str]) -> None:
+        """`300/ 500`."""
+        reached, planned = (int(n.replace(",", "")) for n in found.groups())
+        if self._planned:
+            self._widest = max(self._widest, reached - self._reached)
+        self._reached, self._planned = reached, planned
+
+    @property
+    def is_short(self) -> bool:
+        return is_short(self._reached, self._widest, self._planned)
 
 
 def ending_of(line: str) -> str | None:

@@ -53,6 +53,7 @@ _LOG_OF_A_RUN = re.compile(
     r"(train(ing)?|run|main|job|log|logs|output|stdout|console|slurm[-_]?\d*)\.(log|out|txt)"
 )
 """Names that say nothing of their run: the folder does."""
+_ANY_CONFIG = re.compile(r"[^/]+\.(ya?ml|toml)")
 _OTHER_LOGS = re.compile(
     r"\.(csv|tsv|jsonl?|ndjson|parquet|db|ya?ml|wandb)$|tfevents"
 )
@@ -98,7 +99,7 @@ class TextLogFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
+        configs = _configurations(listing)
         logs = [path for path in listing if _LOG_NAME.fullmatch(path)]
         is_alone = not any(_OTHER_LOGS.search(path) for path in listing)
         is_alone = is_alone and not configs
@@ -118,7 +119,7 @@ class TextLogFolderReader:
         cells: dict[str, Any] = {}
         logs = []
         for path, file in sorted(opened.files.items()):
-            if CONFIG_NAME.fullmatch(path):
+            if not _LOG_NAME.fullmatch(path):
                 add_settings(builder, cells, file, "config.")
             else:
                 logs.append(file)
@@ -133,6 +134,15 @@ class TextLogFolderReader:
                 f"{opened.name}: no log in it is of a known text format"
             )
         return [builder.relation()]
+
+
+def _configurations(listing: Sequence[str]) -> list[str]:
+    """Files of a folder that are called as configurations are, else its one file of YAML
+    or TOML, whatever its name (`axolotl.yaml`).
+    """
+    named = [path for path in listing if CONFIG_NAME.fullmatch(path)]
+    other = [path for path in listing if _ANY_CONFIG.fullmatch(path)]
+    return named or (other if len(other) == 1 else [])
 
 
 def read_text(
@@ -236,6 +246,7 @@ class _Text:
         self._points = [(compile_line(p.line), p) for p in chosen.points]
         self._results = [compile_line(result.line) for result in chosen.results]
         self._inside: set[tuple[str, str]] = set()
+        self._printed = None if chosen.settings else Printed()
         self._end = LogEnd()
         self._step: Any = None
         self._ranks = _FirstRank()
@@ -270,13 +281,15 @@ class _Text:
             row = _prefixed(row, said.prefix)
             if self._step is not None:
                 row.setdefault("step", self._step)
-            if "step" in row and len(row) > 1:
-                self._step = row["step"]
+            self._step = row.get("step")
+            if len(row) > 1 and "step" in row:
                 self._collector.add(row, line_number)
                 return True
         return False
 
     def _take_setting(self, line: str) -> None:
+        if self._printed is not None and self._collector.is_empty:
+            self._add_settings(self._printed.settings(line))
         for pattern, between in self._settings:
             if between is not None and not self._is_inside(line, between):
                 continue
@@ -291,6 +304,11 @@ class _Text:
                 self._cells[f"args.{name}"] = plain.strip("'\"")
             for other, text in texts.items():
                 self._cells[f"args.{other}"] = as_number(text)
+
+    def _add_settings(self, found: Mapping[str, Any]) -> None:
+        if len(self._cells) < _MAX_SETTINGS:
+            for name, value in found.items():
+                self._cells[f"args.{name}"] = value
 
     def _is_inside(self, line: str, marks: tuple[str, str]) -> bool:
         begin, end = marks

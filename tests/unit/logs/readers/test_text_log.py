@@ -11,7 +11,13 @@ from autollm.logs.readers.text_patterns import (
     parse_format,
     shipped_formats,
 )
-from tests.unit.logs.readers.opened import FIXTURES, Opened, curve_of, read_file
+from tests.unit.logs.readers.opened import (
+    FIXTURES,
+    Opened,
+    curve_of,
+    read_file,
+    runs_of,
+)
 
 LOGS = FIXTURES / "text_logs"
 OWN = """
@@ -154,3 +160,59 @@ def test_propose__one_log_a_folder__is_a_run_of_the_folders_name(tmp_path):
     found = propose(str(tmp_path))
     assert found.n_land == 3 and found.problem == ""
     assert found.summary.knobs["args_learning_rate"] == [3e-4, 6e-4, 1.2e-3]
+
+
+COMPOSER = """Building model: MPT
+global_train_batch_size: 320
+optimizer:
+  name: decoupled_adamw
+  lr: 0.0016
+******************************
+[batch=50/{planned}]:
+\t Train time/epoch: 0
+\t Train time/token: 32768000
+\t Train loss/train/total: 7.76
+\t Train metrics/train/LanguageCrossEntropy: 7.76
+[Eval batch=1/1] Eval on eval data:
+\t Eval metrics/eval/LanguageCrossEntropy: 7.91
+[batch=100/{planned}]:
+\t Train time/token: 65536000
+\t Train loss/train/total: 6.50
+[Eval batch=1/1] Eval on eval data:
+\t Eval metrics/eval/LanguageCrossEntropy: 6.71
+"""
+
+
+@pytest.mark.parametrize(
+    ("planned", "state"), [(100, "finished"), (1000, "unfinished")]
+)
+def test_composer__blocks__are_points_and_printed_yaml_the_settings(
+    planned, state
+):
+    text = COMPOSER.format(planned=planned)
+    (relation,) = TextLogReader().read(Opened("mpt.log", text.encode()))
+    row = runs_of(relation)["mpt"]
+    assert row["args.optimizer.lr"] == "0.0016"
+    assert row["args.global_train_batch_size"] == "320"
+    assert row["metrics.metrics/eval/LanguageCrossEntropy"] == 6.71
+    assert row["state"] == state
+    curve = curve_of(relation, "mpt", "metrics/eval/LanguageCrossEntropy")
+    assert curve == [(50, 7.91), (100, 6.71)]
+
+
+def test_folder__one_yaml_of_any_name_beside_a_log__is_its_configuration(
+    tmp_path,
+):
+    for at in range(4):
+        folder = tmp_path / f"axo_{at}"
+        folder.mkdir()
+        (folder / "axolotl.yaml").write_text(f"lr: {1e-4 * 2**at:.4f}\n")
+        lines = ""
+        for step in range(1, 6):
+            lines += (
+                f"{{'loss': '{3 - step / 5 + at / 9}', 'epoch': '{step}.0'}}\n"
+            )
+        (folder / "log.txt").write_text(lines)
+    found = propose(str(tmp_path))
+    assert found.n_land == 4 and found.problem == ""
+    assert found.summary.knobs == {"config_lr": [1e-4, 2e-4, 4e-4, 8e-4]}
