@@ -1,7 +1,8 @@
 """Settings that are never pooled (tokenizer, data, optimizer ...): which of their values
 counts.
 
-The one that the user names, else the one with most outcomes. Where every size has a
+The one that the user names, else the one that the plan to be checked names, else the
+one with most outcomes. Where every size has a
 value of its own, what the setting does and what scale does cannot be told apart:
 `confounded`.
 
@@ -13,10 +14,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
+from autollm.advisor.words import last_part
 from autollm.core.errors import QuestionError, UnknownNameError
 
 Marts = dict[str, pa.Table]
@@ -34,9 +37,12 @@ class _Found:
 
 
 def choose_context(
-    marts: Marts, wanted: Mapping[str, str]
+    marts: Marts,
+    wanted: Mapping[str, str],
+    planned: Mapping[str, Any] | None = None,
 ) -> tuple[Marts, Notes, dict[str, str]]:
     """The marts of one context, what is to be said of the others, and that context.
+    `planned`: a configuration, whose context counts where none is `wanted`.
 
     Raises:
         QuestionError: no run has what was `wanted`.
@@ -45,10 +51,12 @@ def choose_context(
         return marts, (), {}
     contexts = _contexts(marts)
     known = dict(contexts)
+    notes: list[tuple[str, str]] = []
+    if not wanted:
+        wanted, notes = _of_plan(planned or {}, contexts)
     if wanted:
         known = _fitting(contexts, wanted)
     kept = min(known, key=lambda c: (-known[c].n_outcomes, c))
-    notes: list[tuple[str, str]] = []
     if len(contexts) > 1:
         others = len(contexts) - 1
         text = (
@@ -69,6 +77,30 @@ def choose_context(
         out[name] = mart
     context = {k: str(v) for k, v in json.loads(kept).items()}
     return out, tuple(notes), context
+
+
+def _of_plan(
+    planned: Mapping[str, Any], contexts: Mapping[str, _Found]
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The context that a plan names, and a note on what it names and no run has."""
+    values: dict[str, set[str]] = {}
+    for text, found in contexts.items():
+        for name, value in json.loads(text).items():
+            if found.n_outcomes:
+                values.setdefault(name, set()).add(str(value).lower())
+    named: dict[str, str] = {}
+    notes = []
+    for key, value in planned.items():
+        name = next((n for n in values if last_part(n) == last_part(key)), "")
+        if not name:
+            continue
+        if str(value).lower() in values[name]:
+            named[name] = str(value)
+        else:
+            known = ", ".join(sorted(values[name]))
+            text = f"your plan says {key} = {value}, and no run of yours has it ({known})"
+            notes.append(("context-left-out", f"{text}: judge it with care"))
+    return named, notes
 
 
 def _contexts(marts: Marts) -> dict[str, _Found]:

@@ -191,6 +191,7 @@ def _landed(
         columns_of(mapping),
         notes,
         said.context,
+        said.planned,
     )
     no_flops = mapping is not None and mapping.cost.guessed
     return replace(found, has_flops=found.has_flops and not no_flops)
@@ -203,9 +204,11 @@ def evidence_of_marts(
     columns: dict[str, str],
     notes: tuple[tuple[str, str], ...] = (),
     wanted: Mapping[str, str] | None = None,
+    planned: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence from marts (MARTS) of any bronze. `source`: the name of an origin; empty
-    where there is one alone. `wanted`: values of contexts.
+    where there is one alone. `wanted`: values of contexts; `planned`: a configuration
+    that may say others.
 
     Raises:
         AdviceError: no run has an outcome, or several sources and none was named.
@@ -214,7 +217,7 @@ def evidence_of_marts(
     outcomes = marts["mart_gym__outcomes"]
     origin = _one_origin(outcomes, source)
     mine = {name: _of_origin(mart, origin) for name, mart in marts.items()}
-    mine, told, context = choose_context(mine, wanted or {})
+    mine, told, context = choose_context(mine, wanted or {}, planned or {})
     notes += told
     runs = mine["stg_runs"].sort_by([("run_id", "ascending")]).to_pylist()
     for run in runs:

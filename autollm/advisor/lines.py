@@ -125,11 +125,14 @@ def _lost(checked: Checked) -> str:
             "loses nothing that can be told against the advice (90 %: "
             f"{lost.low:.2g} to {lost.high:.2g})"
         )
+    unsure = (
+        "" if lost.low > 0 else ", which your runs do not tell from nothing,"
+    )
     share = 1 / factor
     compute = f"{share:.0%}" if share >= 0.01 else "less than 1 %"
     return (
-        f"loses {lost.mean:.2g} ({lost.low:.2g} to {lost.high:.2g}) against the advice, "
-        f"which gives the same with {compute} of the compute"
+        f"loses {lost.mean:.2g} ({lost.low:.2g} to {lost.high:.2g}){unsure} against the "
+        f"advice, which gives the same with {compute} of the compute"
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ ALIKE = 0.4
 """Ratio of letters from which two names may mean one thing: global_batch is to
 batch_size as .45."""
 MOST_RUNS = 400
+TRUTH = {True: ("yes", "on", "true", "y"), False: ("no", "off", "false", "n")}
 NUMERIC = ("log", "linear", "integer")
 
 
@@ -98,7 +100,7 @@ class Names:
             return {p: w / total for p, w in weights.items()}
         raw, is_native = self._found(knob.name, knob.name, written)
         if knob.scale not in NUMERIC:
-            return raw
+            return _level(knob, raw)
         number = parse_number(raw)
         if number is None:
             raise QuestionError(f"{knob.name}={raw!r} is no number")
@@ -135,31 +137,51 @@ class Names:
         canonical name it is in the canonical one.
         """
         column = self.spelling(name).column
-        for key in (column, canonical):
-            if key in written:
-                return written[key], key == column
-        # optim.lr for config.optim.lr: beginnings of a tracker are left out
-        whole = _dotted(column)
-        ends = [key for key in written if whole.endswith(_dotted(key))]
-        if ends:
-            return written[max(ends, key=len)], True
-        tails = {}
-        for key in written:
-            tail = key.rsplit(".", 1)[-1]
-            if tail in (column, canonical):
-                tails[key] = tail
-        if len(tails) == 1:  # optimizer.lr for lr
-            ((key, tail),) = tails.items()
-            return written[key], tail == column
+        key = key_of(column, canonical, written)
+        if key:
+            return written[key], last_part(key) != canonical or (
+                column == canonical
+            )
         near = _near(column, written)
         hint = f" Did you mean {near} = {column}?" if near else ""
+        rename = f", or rename {near}" if near else ""
         raise QuestionError(
             f"the configuration lacks {column}.{hint} It has: "
-            f"{', '.join(map(str, written))}. Fix: add {column}."
+            f"{', '.join(map(str, written))}. Fix: add {column}{rename}."
         )
 
     def spelling(self, name: str) -> Spelling:
         return self.spellings.get(name) or Spelling(name)
+
+
+def key_of(column: str, canonical: str, written: Mapping[str, Any]) -> str:
+    """The key under which a flat object says what a column says; empty where none does:
+    the column, its canonical name, the column without a tracker's beginning (optim.lr for
+    config.optim.lr), else the one key that ends in it (optimizer.lr for lr); spaces, case
+    and underscores aside.
+    """
+    for key in (column, canonical):
+        if key in written:
+            return key
+    whole = _dotted(column)
+    ends = [key for key in written if whole.endswith(_dotted(key))]
+    if ends:
+        return max(ends, key=len)
+    names = (whole, _dotted(canonical))
+    tails = [key for key in written if _dotted(last_part(key)) in names]
+    return tails[0] if len(tails) == 1 else ""
+
+
+def _level(knob: Knob, raw: Any) -> Any:
+    """A value of a category. YAML 1.1 reads the words yes and no as truth values: the
+    level that is such a word is meant, where no level is a truth value.
+    """
+    if not isinstance(raw, bool) or raw in (knob.levels or ()):
+        return raw
+    for level in knob.levels or ():
+        if str(level).lower() in TRUTH[raw]:
+            return level
+    return raw
 
 
 def _near(column: str, written: Iterable[str]) -> str:
@@ -180,7 +202,8 @@ def _initials(name: str) -> str:
 
 
 def _dotted(name: str) -> str:
-    return "." + name.replace("/", ".")
+    """`.train_examples` of "Train examples": as names are compared."""
+    return "." + re.sub(r"[\s_-]+", "_", name.lower()).replace("/", ".")
 
 
 def names_of(

@@ -43,7 +43,8 @@ INSPECT = "autollm sources inspect FILE, correct the mapping it proposes, then -
 @dataclass(frozen=True)
 class Said:
     """What the user said of the logs; what is said is never guessed over. Empty: not
-    said. context: of settings that are never pooled, the value that counts.
+    said. context: of settings that are never pooled, the value that counts. planned: a
+    configuration to be checked, whose own context counts where none is said.
     """
 
     objective: str = ""
@@ -52,6 +53,7 @@ class Said:
     mapping: str = ""
     source: str = ""
     context: AnyMapping[str, str] = field(default_factory=dict)
+    planned: AnyMapping[str, Any] = field(default_factory=dict)
 
 
 def land(

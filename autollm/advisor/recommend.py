@@ -24,6 +24,7 @@ from autollm.advisor.constraint import (
 from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.options import Options
+from autollm.advisor.planned import sizes_in
 from autollm.advisor.study import Study, Tried, after, study
 from autollm.advisor.target import parse_target, resolve_target, size_of
 from autollm.core.errors import AdviceError, QuestionError, UnknownNameError
@@ -66,16 +67,18 @@ def study_of(
     runs: Runs, target: str | Mapping[str, float], options: Options
 ) -> tuple[Study, list[Assumption]]:
     """The study of a question, and what was assumed of its target."""
+    said = replace(options.said, planned=options.planned or {})
     evidence = (
-        runs
-        if isinstance(runs, Evidence)
-        else _read(runs, options.said, options.home)
+        runs if isinstance(runs, Evidence) else _read(runs, said, options.home)
     )
     asked = parse_target(target) if isinstance(target, str) else dict(target)
     if options.budget_flops is not None:
         asked = target_of_budget(evidence, options.budget_flops, asked)
     fidelity, assumptions = resolve_target(
-        asked, evidence.table.experiments, evidence.columns
+        asked,
+        evidence.table.experiments,
+        evidence.columns,
+        sizes_in(said.planned, evidence),
     )
     found = study(
         evidence,

@@ -43,6 +43,9 @@ LARGER = 4.0
 LETTERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 ONE_RATIO = 1.05
 """Times by which a ratio may vary and is still one: sizes are told with two digits."""
+ROUNDED = 0.05
+"""Relative difference of a size in a plan and in the target that is rounding: people
+write 1.4B for 1,362,000,000."""
 SAME = 1e-6
 """Relative difference below which a coordinate counts as constant: canonical JSON
 keeps six digits."""
@@ -105,14 +108,16 @@ def resolve_target(
     said: Mapping[str, float],
     experiments: Iterable[Experiment],
     columns: Mapping[str, str],
+    planned: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, float], list[Assumption]]:
     """The target's fidelity in the ladder's order, and what was assumed.
 
-    `columns`: canonical name -> the user's; both may be said, in any case.
+    `columns`: canonical name -> the user's; both may be said, in any case. `planned`:
+    coordinates that a plan to be checked says.
 
     Raises:
-        QuestionError: an unknown name, no positive number, or a coordinate that varies
-            and was not said.
+        QuestionError: an unknown name, no positive number, a coordinate that varies
+            and was not said, or one of which the plan says another.
     """
     said = {n: size_of(v, f"{n}={v}") for n, v in said.items()}
     experiments = list(experiments)
@@ -133,6 +138,8 @@ def resolve_target(
         ]
         said = {n: v for n, v in said.items() if n.lower() in spelled}
     given, ratios = _split(said, spelled)
+    planned = planned or {}
+    given = {**planned, **given}
     for ratio, (upper, lower, value) in ratios.items():
         if lower in given:
             wanted = value * given[lower]
@@ -153,6 +160,12 @@ def resolve_target(
     ]
     for name, value in given.items():
         _check_plausible(name, value, experiments, columns)
+    for name, value in planned.items():
+        if not math.isclose(value, given[name], rel_tol=ROUNDED):
+            raise QuestionError(
+                f"--target makes {columns.get(name, name)} {given[name]:g}, and your plan "
+                f"says {value:g}. Fix: say it once, or correct the wrong one."
+            )
     lacking = [n for n in names if n not in given and _varies(n, experiments)]
     if lacking:
         raise _lacks(lacking, said, given, experiments, columns)
