@@ -283,7 +283,10 @@ class Mapping(Entry):
         return tuple(found)
 
     def unmatched_patterns(self, header: list[str]) -> list[tuple[str, str]]:
-        """(knob, pattern) of simplex knobs of which no column is in `header`."""
+        """(knob, pattern) of simplex knobs of which no column is in `header`, nor made
+        by the mapping.
+        """
+        header = [*header, *self.made_columns]
         unmatched = []
         for knob in self.knobs:
             for pattern in knob.columns:

@@ -63,7 +63,8 @@ def decode_line(line: bytes) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RecordError(
-            f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1}"
+            f"not UTF-8: byte 0x{line[error.start]:02x} at column {error.start + 1} (save "
+            "the file as UTF-8)"
         ) from None
 
 

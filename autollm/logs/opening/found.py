@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -167,8 +168,9 @@ def clean_place(path: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name that is safe as a file name anywhere: no separators, no leading dots; at
-    most 120 characters.
+    """A name that is safe as a file name anywhere: letters of any script, no separators,
+    no leading dots; at most 120 bytes.
     """
-    cleaned = re.sub(r"[^A-Za-z0-9._=+,@-]+", "_", name).lstrip(".")
-    return cleaned[-120:] or "unnamed"
+    composed = unicodedata.normalize("NFC", name)
+    cleaned = re.sub(r"[^\w.=+,@-]+", "_", composed).lstrip(".")
+    return cleaned.encode()[-120:].decode(errors="ignore") or "unnamed"

@@ -8,6 +8,7 @@ run folders of which it consists. Where that is taken, folders above come before
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import count
 
@@ -64,6 +65,8 @@ def names_of(
         patterns = list(dict.fromkeys(paths))
         shown = _last(named, n) or ([] if told else named[-1:])
         source = source_name("-".join([*shown, *told]))
+        if n < len(named) and not re.search("[a-z]", source):
+            continue  # a moment (Hydra's 09-00-00) names nothing
         yield source, patterns
     for number in count(2):
         yield f"{source}-{number}", patterns
@@ -93,8 +96,10 @@ def _stem(place: str, is_folder: bool) -> str:
 
 
 def source_name(text: str) -> str:
-    """A text as the name of a source."""
+    """A text as the name of a source, letters without their accents."""
     for suffix in SUFFIXES:
         text = text.replace(suffix, "")
+    text = unicodedata.normalize("NFKD", text)
+    text = text.encode("ascii", "ignore").decode()
     cleaned = re.sub(r"[^a-z0-9._+-]+", "-", text.lower()).strip("-_.+")
     return cleaned or "table"

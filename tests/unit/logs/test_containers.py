@@ -62,6 +62,23 @@ def test_clean_name__anything__is_a_plain_short_file_name(name):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("Übersicht Läufe.csv", "Übersicht_Läufe.csv"),
+        ("U\u0308bersicht.csv", "Übersicht.csv"),
+        ("实验记录.csv", "实验记录.csv"),
+        ("a\u200bb\udcff.csv", "a_b_.csv"),
+    ],
+)
+def test_clean_name__letters_of_any_script__stay(name, cleaned):
+    assert clean_name(name) == cleaned
+
+
+def test_clean_name__long_name_of_wide_letters__fits_a_file_system():
+    assert len(clean_name("实" * 500 + ".csv").encode()) <= 120
+
+
 def test_open_logs__compressed_files__are_the_plain_bytes(tmp_path):
     data = run_bytes()
     zst = pa.compress(data, codec="zstd", asbytes=True)

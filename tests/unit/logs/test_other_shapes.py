@@ -347,3 +347,16 @@ def test_ingest__metrics_beside_a_configuration__keep_their_settings(tmp_path):
     _, _, runs = guessed_and_landed(tmp_path / "runs", tmp_path / "home")
     configs = [json.loads(run["config_json"]) for run in runs]
     assert sorted(c["config_lr"] for c in configs) == [0.001, 0.003]
+
+
+def test_ingest__mixture_written_as_text__is_landed_as_its_shares(tmp_path):
+    lines = ["run,mix,params,tokens,val_loss"]
+    for number in range(12):
+        web = 0.2 + 0.05 * number
+        mix = f"web:{web:.2f},code:{0.9 - web:.2f},math:0.1"
+        lines.append(f'm{number},"{mix}",130M,2.6B,{3 + (web - 0.4) ** 2:.4f}')
+    path = write(tmp_path, "mixes.csv", "\n".join(lines).encode())
+    guesses, _, runs = guessed_and_landed(path, tmp_path / "home")
+    assert guesses[0].problem == "" and len(runs) == 12
+    first = json.loads(min(runs, key=lambda r: r["line"])["config_json"])
+    assert first == {"mixture": {"code": 0.7, "math": 0.1, "web": 0.2}}

@@ -157,7 +157,8 @@ def test_run_reader__non_utf8_line__names_byte_and_column():
     header, first, second, end = (line.encode() for line in run_lines())
     found = read_run(b"\n".join([header, first, b'{"a":"\xff"}', second, end]))
     assert (
-        found.bad[0].reason == "not UTF-8: byte 0xff at column 7"
+        found.bad[0].reason
+        == "not UTF-8: byte 0xff at column 7 (save the file as UTF-8)"
         and len(found.runs) == 1
     )
 

@@ -207,7 +207,7 @@ def test_table_reader__strange_byte_in_row_and_header__are_a_bad_line_and_an_err
     data = csv_bytes(ROWS)
     found = read("csv", data.replace(b"r2", b"r\x812"))
     assert [b.reason for b in found.bad] == [
-        "not UTF-8: byte 0x81 at column 2"
+        "not UTF-8: byte 0x81 at column 2 (save the file as UTF-8)"
     ] and len(found.runs) == 3
     found = read("csv", data.replace(b"loss", b"l\x81ss"))
     assert not found.runs and "not UTF-8: byte 0x81" in found.reasons

@@ -53,6 +53,31 @@ def run(path):
             [("e", ["a.csv", "b.csv"]), ("e", ["e/a.csv", "e/b.csv"])],
         ),
         (
+            [
+                run("/x/hy/2025-08-01/09-00-00/0"),
+                run("/x/hy/2025-08-01/09-00-00/1"),
+            ],
+            "",
+            [
+                (
+                    "hy-2025-08-01-09-00-00",
+                    ["hy/2025-08-01/09-00-00/*"],
+                ),
+                (
+                    "x-hy-2025-08-01-09-00-00",
+                    ["x/hy/2025-08-01/09-00-00/*"],
+                ),
+            ],
+        ),
+        (
+            [file("/x/Übersicht_Läufe.csv")],
+            "/x",
+            [
+                ("ubersicht_laufe", ["Übersicht_Läufe.csv"]),
+                ("x-ubersicht_laufe", ["x/Übersicht_Läufe.csv"]),
+            ],
+        ),
+        (
             [file("/x/logs/1.wandb"), file("/x/logs/2.wandb")],
             "/x/logs",
             [("logs", ["logs/*.wandb"]), ("x-logs", ["x/logs/*.wandb"])],
