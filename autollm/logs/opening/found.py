@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
