@@ -28,7 +28,7 @@ from autollm.logs.proposals.sizes import (
     sizes_of,
     stated_sizes,
 )
-from autollm.logs.readers.rows import TOKEN_METRICS
+from autollm.logs.readers.words import TOKEN_METRICS
 
 RANK = "size_rank"
 """The coordinate of sizes that are only named: small is 1, medium 2; no number of

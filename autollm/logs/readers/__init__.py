@@ -14,27 +14,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autollm.logs.readers.curve_files import CurveCsvReader
-from autollm.logs.readers.curve_jsonl import CurveJsonlReader
-from autollm.logs.readers.hydra import HydraJobReader
+from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from autollm.logs.readers.json_records import JsonRecordsReader
-from autollm.logs.readers.lightning import LightningFolderReader
 from autollm.logs.readers.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
 )
 from autollm.logs.readers.optuna_journal import OptunaJournalReader
-from autollm.logs.readers.plain_folder import (
-    BareCurveReader,
-    PlainFolderReader,
-)
 from autollm.logs.readers.ray_tune import RayTuneReader
+from autollm.logs.readers.run_folders import (
+    BareCurveReader,
+    HydraJobReader,
+    JobFolderReader,
+    LightningFolderReader,
+    TextLogFolderReader,
+)
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
 from autollm.logs.readers.tensorboard import (
     TensorboardFileReader,
     TensorboardFolderReader,
 )
-from autollm.logs.readers.text_log import TextLogFolderReader, TextLogReader
+from autollm.logs.readers.text_log import TextLogReader
 from autollm.logs.readers.text_patterns import TextFormat, own_formats
 from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
 from autollm.logs.readers.trainer_state import (
@@ -59,9 +59,9 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         TrainerFolderReader(),
         RayTuneReader(),
         HydraJobReader(own),
-        LightningFolderReader(),
+        LightningFolderReader(own),
+        JobFolderReader(own),
         TensorboardFolderReader(),
-        PlainFolderReader(),
         BareCurveReader(),
         TextLogFolderReader(own),
     )

@@ -27,104 +27,27 @@ from autollm.logs.readers.log_ends import add_plan_state, counts_epochs
 from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
-    metric_role,
     number,
     whole_number,
 )
+from autollm.logs.readers.words import STEP_NAMES, names, pattern
 
-STEP_NAMES = (
-    "step",
-    "_step",
-    "global_step",
-    "global step",
-    "trainer/global_step",
-    "train/global_step",
-    "train_step",
-    "train/step",
-    "optimizer_step",
-    "current_step",
-    "num_updates",
-    "training_iteration",
-    "iteration",
-    "iterations",
-    "iter",
-    "iters",
-    "n_iter",
-    "update",
-    "timestep",
-    "total_timesteps",
-    "episode",
-    "batch",
-    "epoch",
-)
-"""Columns that count, the finest first: the first one that is there is the step."""
-_TIME_NAMES = frozenset(
-    {
-        "_runtime",
-        "time_total_s",
-        "wall_time_s",
-        "wall_time",
-        "elapsed_s",
-        "elapsed",
-    }
-)
-_RUN_NAMES = frozenset(
-    {"run", "run_id", "run_name", "trial_id", "trial", "name", "exp"}
-)
-_PASSED_OVER = frozenset(
-    {
-        "_timestamp",
-        "timestamp",
-        "date",
-        "datetime",
-        "time",
-        "pid",
-        "hostname",
-        "node_ip",
-        "done",
-        "checkpoint_dir_name",
-        "should_checkpoint",
-        "time_this_iter_s",
-        "time_since_restore",
-        "iterations_since_restore",
-        "timesteps_since_restore",
-        "warmup_time",
-        "experiment_tag",
-        "experiment_id",
-        "episodes_total",
-        "timesteps_total",
-    }
-)
-"""Bookkeeping of Ray Tune, W&B and others: moments, hosts, processes."""
-_SETTING_PREFIXES = (
-    "config/",
-    "config.",
-    "params.",
-    "params/",
-    "hparams.",
-    "hparams/",
-)
-_SETTING = re.compile(
-    r"(^|[/_. ])(lr|learning_rate|rate|batch(_?size)?|width|depth|n?_?layers?|heads?|dim"
-    r"|d_model|hidden(_size)?|dropout|weight_decay|wd|momentum|beta\d?|warmup\w*|seed"
-    r"|n_?params|optimizer)$",
-    re.IGNORECASE,
-)
-"""Columns that a table of runs has, and a curve at most as what a schedule made of them."""
+_CLOCKS = names("clocks")
+_RUNS = names("runs")
+_PHASES = names("phases")
+_PASSED_OVER = names("passed_over")
+_SETTING_PREFIXES = names("setting_prefixes")
+_SETTING = pattern("setting")
 _MAX_TURNS = 0.25
 """Share of the rows at which a setting may change its direction: a schedule rises and
 falls once or twice, a search jumps at every run.
 """
 _MAX_RESTARTS_TOLD = 3
-_LEAST_STILL = 3
-"""Rows through which a value that stood still is a setting."""
-_PHASES = frozenset(
-    {"split", "phase", "mode", "stage", "subset", "event", "event_type", "type"}
-)
-"""Columns of text that say of which data a row speaks."""
 _MIN_ROWS = 3
+"""Of a curve; and through which a value that stood still is a setting."""
 _MIN_GROWING = 0.8
 """Of neighbouring rows; the others are restarts, or rows of one step."""
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -147,92 +70,101 @@ class CurveLayout:
             return False
         return name.lower() not in _PASSED_OVER
 
+    def may_be_setting(self, name: str) -> bool:
+        """Whether a column that stands still may be a setting."""
+        lowered = name.strip().lower()
+        counts = lowered in STEP_NAMES or lowered in _PHASES
+        return self.is_metric(name) and not counts
 
-def named_layout(
-    names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> CurveLayout | None:
+
+def named_layout(columns: Sequence[str], rows: Sequence[Row]) -> CurveLayout | None:
     """The layout by the columns' names; None where none counts.
 
     Args:
-        names: The columns.
+        columns: Their names.
         rows: The first rows, numbers as numbers: they tell whether a column names runs.
     """
-    by_name = {name.strip().lower(): name for name in reversed(names)}
+    by_name = {name.strip().lower(): name for name in reversed(columns)}
     by_end = {n.rpartition("/")[2]: name for n, name in by_name.items()}
     by_name = by_end | by_name  # `time/iterations` counts, too
-    step = next((by_name[n] for n in STEP_NAMES if n in by_name), None)
-    if step is None:
+
+    def first(wanted: Sequence[str]) -> str:
+        return next((by_name[n] for n in wanted if n in by_name), "")
+
+    step = first(STEP_NAMES)
+    if not step:
         return None
-    time = next((by_name[n] for n in sorted(_TIME_NAMES) if n in by_name), "")
-    phase = next((by_name[n] for n in sorted(_PHASES & by_name.keys())), "")
+    phase = first(_PHASES)
+    if len({str(row.get(phase)) for row in rows if row.get(phase)}) < 2:
+        phase = ""
+    shared = _shared(phase, rows) - {step} if phase else frozenset()
+    runs = [by_name[name] for name in _RUNS if name in by_name]
+    run = next((name for name in runs if _comes_again(name, rows)), "")
+    return CurveLayout(step, run, first(_CLOCKS), phase, shared)
+
+
+def _shared(phase: str, rows: Sequence[Row]) -> frozenset[str]:
+    """Metrics that stand in rows of several phases."""
     phases: dict[str, set[str]] = {}
     for row in rows:
         for name, value in row.items():
             if number(value) is not None:
                 phases.setdefault(name, set()).add(str(row.get(phase)))
-    shared = frozenset(n for n, found in phases.items() if len(found) > 1)
-    if len({str(row.get(phase)) for row in rows if row.get(phase)}) < 2:
-        phase, shared = "", frozenset()
-    run = _run_column(by_name, rows)
-    return CurveLayout(step, run, time, phase, shared - {step})
+    return frozenset(name for name, found in phases.items() if len(found) > 1)
 
 
-def find_layout(
-    names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> CurveLayout | None:
+def _comes_again(name: str, rows: Sequence[Row]) -> bool:
+    """Whether a column's values stand in two rows each, as those of runs do; Ray Tune's
+    name nothing else.
+    """
+    values = {str(row.get(name)) for row in rows}
+    return name == "trial_id" or len(values) * 2 <= len(rows)
+
+
+def find_layout(columns: Sequence[str], rows: Sequence[Row]) -> CurveLayout | None:
     """The layout of a curve; None when the rows are no curve. See `named_layout`."""
-    layout = named_layout(names, rows)
-    if layout is None or len(rows) < _MIN_ROWS:
+    layout = named_layout(columns, rows)
+    if layout is None or len(rows) < _MIN_ROWS or not _grows(layout, rows):
         return None
-    metrics = [name for name in names if layout.is_metric(name)]
-    metrics = [name for name in metrics if not _names_step(name, layout, rows)]
-    if not _grows(layout, rows) or not _are_measured(metrics, rows):
+    metrics = []
+    for name in columns:
+        if layout.is_metric(name) and not _names_step(name, layout, rows):
+            metrics.append([row.get(name) for row in rows])
+    if not _are_measured(metrics):
         return None
-    settings = [name for name in names if _SETTING.search(name)]
+    settings = [name for name in columns if _SETTING.search(name)]
     if not layout.run and any(_jumps(name, rows) for name in settings):
         return None
     return layout
 
 
-def _names_step(
-    name: str, layout: CurveLayout, rows: Sequence[Mapping[str, Any]]
-) -> bool:
+def _names_step(name: str, layout: CurveLayout, rows: Sequence[Row]) -> bool:
     """Whether texts only spell the step: `checkpoint-2000`."""
-    pairs = [(row.get(layout.step), row.get(name)) for row in rows]
-    filled = [
-        (at, text) for at, text in pairs if isinstance(text, str) and text
-    ]
-    return len(filled) > 0 and all(
-        re.search(rf"(?<!\d){at}(?!\d)", text) for at, text in filled
-    )
+    n_texts = 0
+    for row in rows:
+        text = row.get(name)
+        if isinstance(text, str) and text:
+            n_texts += 1
+            step = row.get(layout.step)
+            if not re.search(rf"(?<!\d){step}(?!\d)", text):
+                return False
+    return n_texts > 0
 
 
-def _jumps(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _jumps(name: str, rows: Sequence[Row]) -> bool:
     """Whether a setting goes up and down as a search makes it, not as a schedule does."""
     values = [number(row.get(name)) for row in rows]
     filled = [value for value in values if value is not None]
-    rises: list[bool] = []
+    n_turns = 0
+    was_rise = None
     for before, after in itertools.pairwise(filled):
         if before != after:
-            rises.append(after > before)
-    n_turns = 0
-    for before, after in itertools.pairwise(rises):
-        n_turns += before != after
+            n_turns += was_rise not in (None, after > before)
+            was_rise = after > before
     return n_turns > _MAX_TURNS * len(filled)
 
 
-def _run_column(
-    by_name: Mapping[str, str], rows: Sequence[Mapping[str, Any]]
-) -> str:
-    """A column that names runs and comes again from row to row."""
-    for lower in sorted(_RUN_NAMES & by_name.keys()):
-        values = {str(row.get(by_name[lower])) for row in rows}
-        if len(values) * 2 <= len(rows):
-            return by_name[lower]
-    return ""
-
-
-def _grows(layout: CurveLayout, rows: Sequence[Mapping[str, Any]]) -> bool:
+def _grows(layout: CurveLayout, rows: Sequence[Row]) -> bool:
     last: dict[str, float] = {}
     n_pairs = 0
     n_growing = 0
@@ -248,21 +180,16 @@ def _grows(layout: CurveLayout, rows: Sequence[Mapping[str, Any]]) -> bool:
     return n_pairs >= _MIN_ROWS - 1 and n_growing >= _MIN_GROWING * n_pairs
 
 
-def _are_measured(
-    metrics: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> bool:
-    """Whether there are metrics, and text stands only where it does not change."""
+def _are_measured(metrics: Sequence[Sequence[Any]]) -> bool:
+    """Whether cells of some column are numbers that change, and text stands still."""
     n_measured = 0
-    for name in metrics:
-        filled = [row[name] for row in rows if row.get(name) not in (None, "")]
-        n_numbers = sum(number(value) is not None for value in filled)
-        if filled and n_numbers == len(filled):
-            n_measured += len({str(value) for value in filled}) > 1
-        elif (
-            n_numbers < len(filled)
-            and len({str(value) for value in filled}) > 1
-        ):
+    for cells in metrics:
+        filled = [value for value in cells if value not in (None, "")]
+        if len({str(value) for value in filled}) < 2:
+            continue
+        if any(number(value) is None for value in filled):
             return False
+        n_measured += 1
     return n_measured > 0
 
 
@@ -278,7 +205,7 @@ class _Curve:
     n_rows: int = 0
     still: dict[str, Any] = field(default_factory=dict)
 
-    def see(self, row: Mapping[str, Any]) -> None:
+    def see(self, row: Row) -> None:
         """Take a row in: `still` are the cells that have stood still so far."""
         if not self.n_rows:
             self.still = {n: v for n, v in row.items() if v not in (None, "")}
@@ -288,10 +215,10 @@ class _Curve:
 
 
 class CurveCollector:
-    """Rows of a curve, in order, into a builder.
+    """Rows of a curve, in order, into a builder whose key is `run`.
 
     Args:
-        builder: Where runs and points go; its key is set to `run`.
+        builder: Where runs and points go.
         layout: Which column is what.
         name: Names the run where no column does.
         is_one_run: Whether all rows are of one run for sure, as in a run's own folder.
@@ -309,10 +236,13 @@ class CurveCollector:
         self._name = name
         self._is_one_run = is_one_run
         self._curves: dict[str, _Curve] = {}
-        builder.key = "run"
-        builder.roles["run"] = "key"
 
-    def add(self, row: Mapping[str, Any], line: int) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row was added."""
+        return not self._curves
+
+    def add(self, row: Row, line: int) -> None:
         """One row: cells by column, numbers as numbers."""
         layout = self._layout
         step = number(row.get(layout.step))
@@ -323,32 +253,30 @@ class CurveCollector:
         curve = self._curves.setdefault(run, _Curve(line))
         curve.see(row)
         before = curve.last_step
-        if step is not None and before is not None:
-            curve.widest = max(curve.widest, step - before)
-            if step < before:
-                curve.n_restarts += 1
-                self._note_restart(run, curve, line, step)
-        curve.last_step = before if step is None else step
-        metrics = self._metrics(curve, row)
+        if step is not None:
+            curve.last_step = step
+            if before is not None:
+                curve.widest = max(curve.widest, step - before)
+                self._see_restart(run, curve, line, before)
         wall_time_s = number(row.get(layout.time)) if layout.time else None
         if wall_time_s is not None:
             curve.wall_time_s = wall_time_s
+        metrics = self._metrics(curve, row)
         whole_step = whole_number(row.get(layout.step))
         self._builder.add_row(run, metrics, whole_step, wall_time_s, line)
 
-    def _run_at(self, row: Mapping[str, Any], step: float | None) -> str:
+    def _run_at(self, row: Row, step: float | None) -> str:
         """The run of a row where no column names runs."""
         current = next(reversed(self._curves), self._name)
         curve = self._curves.get(current)
-        if self._is_one_run or curve is None or step is None:
+        if self._is_one_run or curve is None or curve.n_rows < _MIN_ROWS:
             return current
-        is_back = curve.last_step is not None and step < curve.last_step
-        if not is_back or curve.n_rows < _LEAST_STILL:
+        if step is None or step >= (curve.last_step or 0):
             return current
         changed = []
         for name, value in curve.still.items():
-            is_setting = self._layout.is_metric(name) and not _counts(name)
-            if is_setting and row.get(name) not in (None, "", value):
+            is_other = row.get(name) not in (None, "", value)
+            if is_other and self._layout.may_be_setting(name):
                 changed.append(f"{name}={row[name]}")
         if not changed:
             return current
@@ -360,91 +288,75 @@ class CurveCollector:
             )
         return f"{self._name}#{n_before + 1} {','.join(changed)}"
 
-    def _note_restart(
-        self, run: str, curve: _Curve, line: int, step: float
+    def _see_restart(
+        self, run: str, curve: _Curve, line: int, before: float
     ) -> None:
+        step = curve.last_step
+        if step is None or step >= before:
+            return
+        curve.n_restarts += 1
         if curve.n_restarts <= _MAX_RESTARTS_TOLD:
             self._builder.note(
                 f"{run}: at line {line} {self._layout.step} goes back from "
-                f"{curve.last_step:g} to {step:g}: the run was restarted; the later "
+                f"{before:g} to {step:g}: the run was restarted; the later "
                 "line of a step counts"
             )
 
-    def _metrics(
-        self, curve: _Curve, row: Mapping[str, Any]
-    ) -> dict[str, float]:
+    def _metrics(self, curve: _Curve, row: Row) -> dict[str, float]:
+        layout = self._layout
         metrics = {}
         for name, value in row.items():
             if value is None or value == "":
                 continue
             if name.startswith(_SETTING_PREFIXES):
-                curve.cells[name] = cell(value)
-                self._builder.roles[name] = "setting"
-            if not self._layout.is_metric(name):
+                self._builder.put(curve.cells, {name: cell(value)}, "setting")
+            if not layout.is_metric(name):
                 continue
             as_number = number(value)
             if as_number is None:
                 curve.cells[name] = cell(value)
-            elif name in self._layout.shared and row.get(self._layout.phase):
-                metrics[f"{row[self._layout.phase]}/{name}"] = as_number
+            elif name in layout.shared and row.get(layout.phase):
+                metrics[f"{row[layout.phase]}/{name}"] = as_number
             else:
                 metrics[name] = as_number
         curve.results.update(metrics)
         return metrics
 
-    def finish(
-        self, file: str, settings: Mapping[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
-        """Adds the runs' rows, with `settings` (cells by column) in each; gives them."""
-        rows = []
+    def finish(self, file: str, settings: Row | None = None) -> None:
+        """Adds the runs' rows, with `settings` (cells by column) in each."""
         builder = self._builder
         step = self._layout.step
         chosen = self._settings()
         for run, curve in self._curves.items():
+            cells = {"run": run, **(settings or {}), **curve.cells}
             for name in chosen:
-                curve.cells[name] = cell(curve.still[name])
+                builder.put(cells, {name: cell(curve.still[name])}, "setting")
                 curve.results.pop(name, None)
-                builder.roles[name] = "setting"
             if curve.n_restarts > _MAX_RESTARTS_TOLD:
                 builder.note(
                     f"{run}: {step} goes back {curve.n_restarts} times"
                 )
-            cells = {"run": run, **(settings or {}), **curve.cells}
-            for name, value in curve.results.items():
-                cells[f"metrics.{name}"] = value
-                builder.roles[f"metrics.{name}"] = metric_role(name)
-            last = whole_number(curve.last_step)
-            reached = "last_epoch" if counts_epochs(step) else "last_step"
-            cells[reached] = curve.last_step if last is None else last
-            builder.roles[reached] = "measured"
-            add_plan_state(builder, cells, step, curve.last_step, curve.widest)
+            builder.put_results(cells, curve.results)
+            if curve.last_step is not None:
+                last = whole_number(curve.last_step)
+                reached = "last_epoch" if counts_epochs(step) else "last_step"
+                value = curve.last_step if last is None else last
+                builder.put(cells, {reached: value}, "measured")
+                add_plan_state(
+                    builder, cells, step, curve.last_step, curve.widest
+                )
             if curve.wall_time_s is not None:
-                cells["runtime_s"] = curve.wall_time_s
-                builder.roles["runtime_s"] = "cost"
+                builder.put(cells, {"runtime_s": curve.wall_time_s}, "cost")
             builder.add_run(cells, file, curve.line)
-            rows.append(cells)
-        return rows
 
     def _settings(self) -> list[str]:
         """Columns that stood still in each run, and differ between runs."""
         curves = list(self._curves.values())
-        is_short = any(curve.n_rows < 2 for curve in curves)
-        if len(curves) < 2 or is_short:
+        if len(curves) < 2 or any(curve.n_rows < 2 for curve in curves):
             return []
         found = []
-        for name in curves[0].still:
-            cells = {str(c.still.get(name, "")) for c in curves}
-            is_setting = self._layout.is_metric(name) and not _counts(name)
-            if is_setting and "" not in cells and len(cells) > 1:
+        for name in filter(self._layout.may_be_setting, curves[0].still):
+            cells = {str(curve.still.get(name, "")) for curve in curves}
+            if "" not in cells and len(cells) > 1:
                 found.append(name)
         return found
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no row was added."""
-        return not self._curves
-
-
-def _counts(name: str) -> bool:
-    lowered = name.strip().lower()
-    return lowered in STEP_NAMES or lowered in _PHASES

@@ -1,5 +1,5 @@
-"""Settings files and settings as text, turned into plain data: JSON, YAML, and the text
-of Python dictionaries as pandas writes it into CSV cells.
+"""Settings files and settings as text, turned into plain data: JSON, YAML, TOML, Python
+assignments, and the text of Python dictionaries as pandas writes it into CSV cells.
 
 No code is run and no object is made that the text names: a tag that is not YAML's own
 (`!!python/object ...`) gives the plain mapping, list or text below it.
@@ -14,6 +14,8 @@ import ast
 import json
 import math
 import re
+import tomllib
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
 from autollm.core.errors import RecordError
@@ -66,11 +68,7 @@ def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
     Raises:
         RecordError: it is not.
     """
-    value = parse_json(text)
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise RecordError(f"{what} holds a {kind}, expected a JSON object")
-    return value
+    return _as_mapping(parse_json(text), what)
 
 
 def parse_yaml(text: bytes, what: str) -> dict[str, Any]:
@@ -80,70 +78,63 @@ def parse_yaml(text: bytes, what: str) -> dict[str, Any]:
         RecordError: it is not, is too large, or refers to itself.
     """
     value = parse_any_yaml(text, what)
-    if value is None:
-        return {}
+    return {} if value is None else _as_mapping(value, what)
+
+
+def _as_mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise RecordError(
-            f"{what} holds a {type(value).__name__}, expected a mapping"
-        )
-    return value
-
-
-def parse_yaml_list(text: bytes, what: str) -> list[Any]:
-    """A YAML document that is a list; an empty one is empty. Raises: see `parse_yaml`."""
-    value = parse_any_yaml(text, what)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise RecordError(
-            f"{what} holds a {type(value).__name__}, expected a list"
-        )
+        kind = type(value).__name__
+        raise RecordError(f"{what} holds a {kind}, expected a mapping")
     return value
 
 
 def parse_any_yaml(text: bytes, what: str) -> Any:
     """A YAML document, whatever it holds. Raises: see `parse_yaml`."""
-    if len(text) > MAX_YAML_BYTES:
-        raise RecordError(
-            f"{what} holds {len(text)} bytes, expected at most {MAX_YAML_BYTES}"
-        )
-    if _bracket_depth(text) > MAX_YAML_DEPTH:
-        raise RecordError(f"{what} nests more than {MAX_YAML_DEPTH} brackets")
     if absent(["yaml"]):
         raise RecordError(absent_text(["yaml"], what))
-    import yaml
+    return _parsed(text, what, "YAML", _construct)
 
+
+def _parsed(
+    data: bytes, what: str, language: str, parse: Callable[[str], Any]
+) -> Any:
+    """A document by its language's own parser, whatever this makes of hostile text."""
+    if len(data) > MAX_YAML_BYTES:
+        raise RecordError(
+            f"{what} holds {len(data)} bytes, expected at most {MAX_YAML_BYTES}"
+        )
     try:
-        return _construct(text.decode("utf-8-sig"))
+        return parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise RecordError(f"{what} is not UTF-8: {error.reason}") from None
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except RecordError:
+        raise
+    except Exception as error:
+        # PyYAML's constructors assume well-formed scalars ("!!int x", "!!timestamp"):
+        # what they raise is no class of its own
         reason = " ".join(str(error).split())[:200]
-        raise RecordError(f"{what} is not YAML: {reason}") from None
-    except (TypeError, AttributeError, IndexError, KeyError) as error:
-        # PyYAML's constructors assume well-formed scalars ("!!int x", "!!timestamp").
-        raise RecordError(
-            f"{what} is not YAML: {type(error).__name__}"
-        ) from None
+        raise RecordError(f"{what} is not {language}: {reason}") from None
 
 
-def _bracket_depth(text: bytes) -> int:
+def _bracket_depth(text: str) -> int:
     """How deep brackets stand in one another, those inside quotes counted too."""
     depth = 0
     deepest = 0
-    for mark in re.findall(rb"[\[\]{}]", text):
-        depth = depth + 1 if mark in b"[{" else max(0, depth - 1)
+    for mark in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if mark in "[{" else max(0, depth - 1)
         deepest = max(deepest, depth)
     return deepest
 
 
 def _construct(text: str) -> Any:
+    if _bracket_depth(text) > MAX_YAML_DEPTH:
+        raise RecordError(f"it nests more than {MAX_YAML_DEPTH} brackets")
     loader = _loader()(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        n_nodes = _expanded_size(node, {}, set())
+        n_nodes = _expanded_size(node, {})
         if n_nodes > MAX_YAML_NODES:
             raise RecordError(
                 f"{n_nodes} values once its aliases are written out, expected at most "
@@ -154,37 +145,30 @@ def _construct(text: str) -> Any:
         loader.dispose()
 
 
-def _expanded_size(
-    node: Any, sizes: dict[int, int], open_nodes: set[int]
-) -> int:
-    """Values below a node with aliases written out. `sizes`: of nodes seen before."""
-    if id(node) in sizes:
-        return sizes[id(node)]
-    if id(node) in open_nodes:
-        raise RecordError("an alias refers to what it stands in")
-    open_nodes.add(id(node))
+def _expanded_size(node: Any, sizes: dict[int, int]) -> int:
+    """Values below a node with aliases written out. `sizes`: of nodes seen before, 0 of
+    those that are still open.
+    """
+    size = sizes.setdefault(id(node), 0)
+    if size:
+        return size
     total = 1
-    children = node.value if isinstance(node.value, list) else []
-    _check_keys(children)
-    for child in children:
-        for part in child if isinstance(child, tuple) else (child,):
-            total += _expanded_size(part, sizes, open_nodes)
-    open_nodes.discard(id(node))
+    names = set()
+    for child in node.value if isinstance(node.value, list) else []:
+        parts = child if isinstance(child, tuple) else (child,)
+        name = parts[0].value if len(parts) > 1 else None
+        if isinstance(name, str) and name != "<<":
+            if name in names:
+                raise RecordError(
+                    f"the key {name[:80]!r} stands twice in one mapping"
+                )
+            names.add(name)
+        for part in parts:
+            if sizes.get(id(part)) == 0:
+                raise RecordError("an alias refers to what it stands in")
+            total += _expanded_size(part, sizes)
     sizes[id(node)] = total
     return total
-
-
-def _check_keys(children: list[Any]) -> None:
-    names = set()
-    for child in children:
-        if not isinstance(child, tuple) or not isinstance(child[0].value, str):
-            continue
-        name = child[0].value
-        if name in names and name != "<<":
-            raise RecordError(
-                f"the key {name[:80]!r} stands twice in one mapping"
-            )
-        names.add(name)
 
 
 _FLOAT = re.compile(
@@ -278,9 +262,7 @@ def _plain_dict(node: ast.Dict) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            raise RecordError(
-                "not a dictionary as text: it unpacks another one"
-            )
+            raise RecordError("a dictionary that unpacks another one")
         out[str(_plain_value(key))] = _plain_value(value)
     return out
 
@@ -302,3 +284,60 @@ def parse_mapping_text(text: str) -> dict[str, Any] | None:
     except RecordError:
         value = parse_literal(stripped)
     return value if isinstance(value, dict) else None
+
+
+def parse_config(data: bytes, name: str) -> dict[str, Any]:
+    """A configuration file by its suffix: JSON, YAML, TOML, a model's card, or Python
+    whose lines are `name = literal`, which is parsed and never run.
+
+    Raises:
+        RecordError: it is not what its suffix says.
+    """
+    parse = _PARSERS.get(name.rsplit(".", 1)[-1].lower())
+    if parse is None:
+        known = ", ".join(f".{ending}" for ending in _PARSERS)
+        raise RecordError(f"no configuration file by its name. Known: {known}")
+    return parse(data, name)
+
+
+def _parse_toml(data: bytes, name: str) -> dict[str, Any]:
+    return _parsed(data, name, "TOML", tomllib.loads)
+
+
+def _parse_python(data: bytes, name: str) -> dict[str, Any]:
+    return _parsed(data, name, "Python", _assignments)
+
+
+def _assignments(text: str) -> dict[str, Any]:
+    """nanoGPT's configuration: Python assignments of literals, from the text alone."""
+    out: dict[str, Any] = {}
+    for statement in ast.parse(text).body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target = statement.targets[0]
+            if isinstance(target, ast.Name):
+                out[target.id] = parse_literal(ast.unparse(statement.value))
+    return out
+
+
+def _parse_card(data: bytes, name: str) -> dict[str, Any]:
+    """The hyperparameters that the Trainer writes into a model's card, a line each."""
+    found: dict[str, Any] = {}
+    is_inside = False
+    for line in data.decode("utf-8", "replace").splitlines():
+        if line.startswith("#"):
+            is_inside = "hyperparameters" in line.lower()
+        match = _OF_CARD.match(line) if is_inside else None
+        if match:
+            found[match[1]] = match[2].strip()
+    return found
+
+
+_OF_CARD = re.compile(r"^[-*] (\w+): (.+)$")
+_PARSERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
+    "json": parse_object,
+    "yaml": parse_yaml,
+    "yml": parse_yaml,
+    "toml": _parse_toml,
+    "py": _parse_python,
+    "md": _parse_card,
+}

@@ -13,34 +13,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from autollm.logs.readers.rows import RelationBuilder, number
+from autollm.logs.readers.words import ending
 
 WHOLE = 0.95
 """Share of the planned length from which on a run came to its end: the last steps are
 seldom logged.
 """
 
-_KILLED = re.compile(
-    r"\bCANCELLED AT\b|DUE TO (?:TIME LIMIT|PREEMPTION)|\bKeyboardInterrupt\b"
-    r"|\boom[-_]kill|^Killed\b|\bSIGTERM\b|\bTerminated$"
-)
-_FAILED = re.compile(
-    r"^Traceback \(most recent call last\)|\bOutOfMemoryError\b|CUDA out of memory"
-    r"|Segmentation fault|\bChildFailedError\b|^\w*Error: |\bNCCL error\b"
-)
-_COMPLETED = re.compile(
-    r"\btraining (?:is |has |was )?(?:complete|finished|done|ended|stopped)"
-    r"|\b(?:finished|completed|done|end of) training\b"
-    r"|\bearly[- _]?stop(?:ped|ping)\b",
-    re.IGNORECASE,
-)
-_PLANNED = {
-    "step": re.compile(
-        r"(max|num|n|total)_(train(ing)?_)?(steps?|iters?|iterations|updates?)"
-        r"|train(ing)?_(steps|iters|iterations)"
-    ),
-    "epoch": re.compile(r"((max|num|n|total)_(train(ing)?_)?)?epochs?"),
+_ENDINGS = {
+    "killed": ending("killed"),
+    "failed": ending("failed"),
+    "completed": ending("completed"),
 }
-_STOPS_ITSELF = re.compile(r"patience|early_?stop", re.IGNORECASE)
+_PLANNED_STEPS = ending("planned_steps")
+_PLANNED_EPOCHS = ending("planned_epochs")
+_STOPS_ITSELF = ending("stops_itself")
 _OFF = (None, "", "None", "null", "false", "False", False, 0, "0")
 _PLAN = re.compile(r"(?<![\d/.])(\d[\d,]*)\s*/\s*(\d[\d,]*)(?![\d/.])")
 _NAMED_PLAN = re.compile(
@@ -97,11 +84,10 @@ class _Plan:
 
 def ending_of(line: str) -> str | None:
     """`killed`, `failed` or `completed` where a line says so, else None."""
-    if _KILLED.search(line):
-        return "killed"
-    if _FAILED.search(line):
-        return "failed"
-    return "completed" if _COMPLETED.search(line) else None
+    for word, said in _ENDINGS.items():
+        if said.search(line):
+            return word
+    return None
 
 
 def is_short(reached: float, widest: float, planned: float) -> bool:
@@ -133,8 +119,7 @@ def add_plan_state(
     state, plan = _plan_state(cells, counter, reached, widest)
     if not state:
         return
-    cells["state"] = state
-    builder.roles["state"] = "status"
+    builder.put(cells, {"state": state}, "status")
     if plan:
         builder.note(
             f"{cells['run']}: its last {counter} is {reached:g} of {plan}: it counts as "
@@ -150,7 +135,7 @@ def _plan_state(
     epochs) the one that is reached counts.
     """
     short = ""
-    has_plan = False
+    state = ""
     epoch = number(cells.get("metrics.epoch"))
     for column, value in cells.items():
         if _STOPS_ITSELF.search(column) and value not in _OFF:
@@ -159,23 +144,18 @@ def _plan_state(
         planned = _as_number(value)
         if column.startswith("metrics.") or planned is None:
             continue
-        if not 0 < planned < math.inf:  # -1 and inf: no limit
-            continue
-        is_epochs = _PLANNED["epoch"].fullmatch(name) is not None
-        if not is_epochs and not _PLANNED["step"].fullmatch(name):
-            continue
         at, gap = reached, widest
-        if is_epochs and not counts_epochs(counter):
-            if epoch is None:
-                continue
-            at, gap = epoch, 1.0  # points within an epoch bear one number
-        elif not is_epochs and not _counts_steps(counter):
+        if _PLANNED_EPOCHS.fullmatch(name):
+            if not counts_epochs(counter):
+                at, gap = epoch, 1.0  # points within an epoch bear one number
+        elif not _PLANNED_STEPS.fullmatch(name) or not _counts_steps(counter):
             continue
-        has_plan = True
+        if at is None or not 0 < planned < math.inf:  # -1 and inf: no limit
+            continue
         if not is_short(at, gap, planned):
             return "finished", ""
-        short = f"{name}={planned:g}"
-    return ("unfinished" if has_plan else ""), short
+        state, short = "unfinished", f"{name}={planned:g}"
+    return state, short
 
 
 def _as_number(value: Any) -> float | None:
@@ -193,6 +173,4 @@ def counts_epochs(counter: str) -> bool:
 
 def _counts_steps(counter: str) -> bool:
     """Whether by updates of the weights: a `timestep` is a game's, a `batch` an epoch's."""
-    name = counter.lower()
-    is_games = "timestep" in name
-    return not is_games and re.search("step|iter|update", name) is not None
+    return re.search("(?<!time)step|iter|update", counter.lower()) is not None

@@ -21,14 +21,13 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.rows import RelationBuilder, last_part
 from autollm.logs.readers.run_folders import (
     add_curve,
     add_settings,
     read_config,
 )
-from autollm.logs.readers.trainer_state import plain_name
-from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
 
 _SETTINGS = "params.json"
 _HISTORIES = ("result.json", "progress.csv")
@@ -62,10 +61,8 @@ class RayTuneReader:
         Raises:
             RecordError: no trial has a history that is a curve.
         """
-        builder = RelationBuilder(self.format, "run")
-        builder.roles.update(
-            {"run": "key", "trial_id": "label", "state": "status"}
-        )
+        roles: dict[str, Role] = {"trial_id": "label", "state": "status"}
+        builder = RelationBuilder(self.format, "run", roles)
         trials: dict[str, dict[str, OpenedFile]] = {}
         statuses: dict[str, str] = {}
         for path, file in sorted(opened.files.items()):
@@ -75,20 +72,16 @@ class RayTuneReader:
             else:
                 statuses = _statuses(builder, read_config(builder, file))
         n_read = 0
+        reason = "neither result.json nor progress.csv is a curve"
         for folder, files in trials.items():
-            run = folder or plain_name(opened.name)
-            is_read = _add_trial(
-                builder, files, run, _status_of(folder, statuses)
-            )
-            n_read += is_read
-            if not is_read:
-                builder.note(
-                    f"{run}: neither result.json nor progress.csv is a curve"
-                )
+            run = folder or last_part(opened.name)
+            status = _status_of(folder, statuses)
+            if _add_trial(builder, files, run, status):
+                n_read += 1
+            else:
+                builder.note(f"{run}: {reason}")
         if not n_read:
-            raise RecordError(
-                f"{opened.name}: neither result.json nor progress.csv is a curve"
-            )
+            raise RecordError(f"{opened.name}: {reason}")
         return [builder.relation()]
 
 
@@ -105,15 +98,12 @@ def _add_trial(
     if not status and any(name in files for name in _ERRORS):
         status = "ERROR"
     for name in _HISTORIES:
-        if name not in files:
-            continue
-        last = add_curve(builder, files[name], run, cells)
-        if last is None:
-            continue
-        is_done = last.get("done") in (True, "True", "true")
-        ended = "TERMINATED" if is_done else "RUNNING"
-        builder.amend_run({"state": status or ended})
-        return True
+        last = name in files and add_curve(builder, files[name], run, cells)
+        if last:
+            is_done = last.get("done") in (True, "True", "true")
+            ended = "TERMINATED" if is_done else "RUNNING"
+            builder.amend_run({"state": status or ended})
+            return True
     return False
 
 

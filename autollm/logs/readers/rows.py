@@ -11,8 +11,9 @@ Invariant: nothing is lost between what a reader adds and what `relation()` give
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
 import pyarrow as pa
@@ -20,7 +21,8 @@ import pyarrow as pa
 from autollm.core.errors import RecordError
 from autollm.core.records import canonical_json
 from autollm.logs.readers.spilled_points import SpilledPoints
-from autollm.logs.reading import quote
+from autollm.logs.readers.words import TOKEN_METRICS, pattern
+from autollm.logs.reading import iter_lines, quote
 from autollm.logs.relation import (
     FILE_COLUMN,
     LINE_COLUMN,
@@ -33,54 +35,23 @@ from autollm.logs.relation import (
 
 MAX_DOCUMENT_BYTES = 256 * 2**20
 """Of a file that has to be held whole (JSON documents, binary logs)."""
+MAX_CONFIG_BYTES = 16 * 2**20
+"""Of a configuration file: people's are a few kB, tools dump up to some hundred."""
 MAX_COLUMNS = 10_000
 """Of one run: more names are a fault of the log, and would make tables quadratic."""
 MAX_DEPTH = 20
 """Of nested settings; what is deeper stands as JSON text in one cell."""
 _CHUNK_POINTS = 65_536
-_CHECKPOINT_PART = re.compile(
-    r"(checkpoints?|ckpts?|weights|latest|last|final|best)?([-_.]?(step|iter|epoch|global_step)?"
-    r"[-_=]?\d+)?(\.(pt|pth|ckpt|bin|safetensors))?",
-    re.IGNORECASE,
-)
 _MAX_INT64 = 2**63 - 1
 _MAX_EXACT = 2**53  # whole numbers up to here are exact in float64
 _MAX_BAD = 1_000  # entries of one file; the rest is counted in a last one
+_CHECKPOINT_PART = pattern("checkpoint")
+_MEASURED = pattern("measured")
+_NON_FINITE = ("nan", "inf", "infinity")
 
 FORKED_FROM = "forked_from"
 """Column of the run that a run directly began from; `TRUNK` is made from it."""
 TRUNK = "trunk"
-TOKEN_METRICS = frozenset(
-    {
-        "tokens",
-        "n_tokens",
-        "num_tokens",
-        "total_tokens",
-        "tokens_seen",
-        "train_tokens",
-        "train/tokens",
-        "train/total_tokens",
-        "consumed_tokens",
-        "consumed_train_tokens",
-        "num_input_tokens_seen",
-        "train/num_input_tokens_seen",
-        "throughput/total_tokens",
-        "trainer/tokens",
-    }
-)
-"""Metrics that count the tokens seen so far. One of them in a logged row is the `tokens`
-of that row's points; it stays a metric as well."""
-
-
-_MEASURED = re.compile(
-    r"(^|[/_. ])(lr|lrm|learning[ _]rate.*|grad[ _]?norm.*|loss scale|mfu.*|epoch|step"
-    r"|.*(per_second|tok/sec|throughput.*|runtime|memory.*|_ms|\(ms\)|time)"
-    r"|consumed samples|global batch size|number of .* iterations|time_this_iter_s"
-    r"|num_tokens|num_input_tokens_seen)$",
-    re.IGNORECASE,
-)
-"""Metrics that say how a run went on its machine, or what it was set to at a step, and
-not what it gave."""
 
 
 def metric_role(name: str) -> Role:
@@ -93,11 +64,9 @@ def metric_role(name: str) -> Role:
 
 def clean_text(text: str) -> str:
     """Text that UTF-8 can hold: half a surrogate pair is spelt out as an escape."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def cell(value: Any) -> str | int | float | None:
@@ -108,31 +77,24 @@ def cell(value: Any) -> str | int | float | None:
         return "true" if value else "false"
     if isinstance(value, int):
         return value if abs(value) <= _MAX_INT64 else str(value)
-    if isinstance(value, str):
-        return clean_text(value)
     if isinstance(value, (list, tuple, dict)):
         return clean_text(canonical_json(value, digits=None))
     return clean_text(str(value))
 
 
-def flat_cells(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def flat_cells(
+    values: Mapping[Any, Any], prefix: str = "", depth: int = MAX_DEPTH
+) -> dict[str, Any]:
     """Nested settings as cells by dotted name.
 
     Raises:
         RecordError: more than MAX_COLUMNS names.
     """
     out: dict[str, Any] = {}
-    _flatten(values, prefix, out, MAX_DEPTH)
-    return out
-
-
-def _flatten(
-    values: Mapping[Any, Any], prefix: str, out: dict[str, Any], depth: int
-) -> None:
     for name, value in values.items():
         full = prefix + clean_text(str(name))
         if isinstance(value, Mapping) and value and depth:
-            _flatten(value, f"{full}.", out, depth - 1)
+            out |= flat_cells(value, f"{full}.", depth - 1)
         else:
             out[full] = cell(value)
         if len(out) > MAX_COLUMNS:
@@ -140,28 +102,23 @@ def _flatten(
                 f"more than {MAX_COLUMNS} names in one run. Expected settings and "
                 "results. Fix: log large objects as files, not as settings."
             )
+    return out
 
 
 def number(value: Any) -> float | None:
     """A metric's value as a number: numbers, and the spellings of non-finite ones that
     JSON writers use; None for anything else, truth values included.
     """
-    if isinstance(value, bool):
+    if isinstance(value, str):
+        word = value.strip()
+        is_number = word.lower().lstrip("+-") in _NON_FINITE
+        return float(word) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, (int, float)):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    if (
-        isinstance(value, str)
-        and value.strip().lower().lstrip("+-") in _NON_FINITE
-    ):
-        return float(value.strip())
-    return None
-
-
-_NON_FINITE = ("nan", "inf", "infinity")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def whole_number(value: Any) -> int | None:
@@ -172,18 +129,33 @@ def whole_number(value: Any) -> int | None:
     return int(value) if abs(as_float) <= _MAX_INT64 else None
 
 
+def moment(seconds: float | None) -> str | None:
+    """A clock's seconds as text; None for none, or beyond the calendar."""
+    try:
+        as_moment = datetime.fromtimestamp(seconds or math.nan, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return as_moment.isoformat()
+
+
 class RelationBuilder:
     """Collects what a reader finds in one file or folder.
 
     Args:
         format: The reader's name.
         key: The column that names a run; "" when none does.
+        roles: Of columns that the tool always writes.
     """
 
-    def __init__(self, format: str, key: str = "") -> None:
+    def __init__(
+        self,
+        format: str,
+        key: str = "",
+        roles: Mapping[str, Role] | None = None,
+    ) -> None:
         self.format = format
         self.key = key
-        self.roles: dict[str, Role] = {}
+        self.roles: dict[str, Role] = dict(roles or {})
         self.directions: dict[str, Literal["min", "max"]] = {}
         self.notes: list[str] = []
         self.n_lines = 0
@@ -192,6 +164,66 @@ class RelationBuilder:
         self._n_more_bad = 0
         self._points = SpilledPoints()
         self._waiting: list[tuple[Any, ...]] = []
+
+    def lines(self, opened: OpenedFile) -> Iterator[tuple[int, bytes]]:
+        """Number and bytes of each line of a text; they are counted as they come."""
+        with opened.open() as stream:
+            for line_number, line in enumerate(iter_lines(stream), start=1):
+                self.n_lines += 1
+                yield line_number, line
+
+    @contextmanager
+    def setting_aside(
+        self, line: int, text: bytes | str, file: str = ""
+    ) -> Iterator[None]:
+        """A line that cannot be used, as an error within says, is set aside."""
+        try:
+            yield
+        except RecordError as error:
+            self.add_bad(line, str(error), text, file=file)
+
+    def document(
+        self,
+        opened: OpenedFile,
+        parse: Callable[[bytes, str], Any],
+        limit: int = MAX_CONFIG_BYTES,
+    ) -> Any:
+        """What a file of a run folder holds, given to `parse` with its name; an empty
+        mapping where it cannot be read: it is set aside, and the folder goes on.
+        """
+        data = b"\n"
+        try:
+            data = read_whole(opened, limit)
+            return parse(data, opened.name)
+        except RecordError as error:
+            n_lines = count_lines(data)
+            first = min(1, n_lines)
+            self.add_bad(first, str(error), data[:2000], n_lines, opened.name)
+            return {}
+        finally:
+            self.n_lines += count_lines(data)
+
+    def put(
+        self,
+        cells: dict[str, Any],
+        values: Mapping[str, Any],
+        role: Role,
+        prefix: str = "",
+    ) -> None:
+        """Values of one role into a run's cells, under `prefix` and their names."""
+        for name, value in values.items():
+            cells[prefix + name] = value
+            self.roles[prefix + name] = role
+
+    def put_results(
+        self,
+        cells: dict[str, Any],
+        values: Mapping[str, Any],
+        prefix: str = "metrics.",
+    ) -> None:
+        """What a run gave, or how it went, by its metrics' names."""
+        for name, value in values.items():
+            self.put(cells, {name: value}, metric_role(name), prefix)
 
     def add_run(
         self, cells: Mapping[str, Any], file: str, line: int = 0
@@ -207,9 +239,8 @@ class RelationBuilder:
 
     def amend_run(self, cells: Mapping[str, Any]) -> None:
         """Cells of the last run that are known only after its history."""
-        file = self._runs[-1][FILE_COLUMN]
-        line = self._runs[-1][LINE_COLUMN]
-        self.add_run({**self._runs.pop(), **cells}, file, line)
+        row = self._runs.pop()
+        self.add_run({**row, **cells}, row[FILE_COLUMN], row[LINE_COLUMN])
 
     def add_point(
         self,
@@ -276,25 +307,24 @@ class RelationBuilder:
         """What was collected."""
         self._flush()
         self._name_trunks()
-        points = self._points.table()
         runs = table_of(self._runs)
         roles: dict[str, Role] = {}
-        for name, role in self.roles.items():
+        for name, role in (self.roles | {self.key: "key"}).items():
             if clean_text(name) in runs.column_names:
                 roles[clean_text(name)] = role
-        bad = list(self._bad)
+        bad = tuple(self._bad)
         if self._n_more_bad:
             reason = (
                 f"more lines of the {_MAX_BAD} kinds before could not be read"
             )
-            bad.append(BadLines(0, self._n_more_bad, reason, ""))
+            bad += (BadLines(0, self._n_more_bad, reason, ""),)
         return Relation(
             self.format,
             runs,
-            points,
+            self._points.table(),
             self.key,
             roles,
-            tuple(bad),
+            bad,
             self.n_lines,
             tuple(self.notes),
             self.directions,
@@ -310,14 +340,14 @@ class RelationBuilder:
                 parents[str(row.get(self.key))] = str(row[FORKED_FROM])
         for row in self._runs:
             trunk = row.get(FORKED_FROM)
+            if not trunk:
+                continue
             seen = {str(row.get(self.key))}
             while trunk in parents and parents[trunk] not in seen:
                 seen.add(trunk)
                 trunk = parents[trunk]
-            if trunk:
-                row[TRUNK] = trunk
-                self.roles[TRUNK] = "trunk"
-                self.roles[FORKED_FROM] = "label"
+            row[TRUNK] = trunk
+            self.roles |= {TRUNK: "trunk", FORKED_FROM: "label"}
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -334,15 +364,20 @@ class RelationBuilder:
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a typed table; columns in the order in which they first appear."""
-    names: dict[str, None] = {}
-    for row in rows:
-        names.update(dict.fromkeys(row))
     columns = {}
-    for name in names:
+    for name in names_of(rows):
         columns[name] = column_of([row.get(name) for row in rows])
     if LINE_COLUMN in columns:
         columns[LINE_COLUMN] = columns[LINE_COLUMN].cast(pa.int64())
     return pa.table(columns)
+
+
+def names_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All names of rows, in the order in which they first stand."""
+    names: dict[str, None] = {}
+    for row in rows:
+        names.update(dict.fromkeys(row))
+    return [*names]
 
 
 def column_of(cells: Sequence[Any]) -> pa.Array:
@@ -364,9 +399,7 @@ def _as_float(value: Any) -> float | None:
 
 
 def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return repr(value)
+    return value if value is None or isinstance(value, str) else repr(value)
 
 
 def run_of_checkpoint(path: str) -> str:
@@ -396,10 +429,9 @@ def read_whole(opened: OpenedFile, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
 def _read_upto(stream: IO[bytes], limit: int) -> bytes:
     """Up to `limit` bytes; a stream may give fewer at a time than it is asked for."""
     parts = []
-    left = limit
-    while left and (part := stream.read(left)):
+    while limit and (part := stream.read(limit)):
         parts.append(part)
-        left -= len(part)
+        limit -= len(part)
     return b"".join(parts)
 
 
@@ -408,19 +440,28 @@ def count_lines(data: bytes) -> int:
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
 
 
-def as_numbers(cells: Iterable[str]) -> list[Any]:
-    """Cells of a text table: what reads as a number is one, the rest stays text."""
-    out: list[Any] = []
-    for text in cells:
-        stripped = text.strip()
-        out.append(_as_number(stripped))
-    return out
-
-
-def _as_number(text: str) -> Any:
-    if "_" in text:  # Python reads the trial 36656_00000 as a number
-        return text
+def as_number(text: str, thousands: str = "") -> Any:
+    """A text's cell: what reads as a number is one, its thousands' signs left out; else
+    the text as it stands.
+    """
+    stripped = text.strip()
+    plain = stripped.replace(thousands, "") if thousands else stripped
+    if "_" in plain:  # Python reads the trial 36656_00000 as a number
+        return stripped
     try:
-        return int(text) if text.lstrip("+-").isdecimal() else float(text)
+        return int(plain) if plain.lstrip("+-").isdecimal() else float(plain)
     except ValueError:
-        return text
+        return stripped
+
+
+def last_part(path: str) -> str:
+    """The last part of a path, or of an archive's member."""
+    return path.replace("!", "/").rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def run_of_folder(path: str) -> str:
+    """A folder's path below what was given, that included where only one part is left:
+    `version_0` alone names many runs.
+    """
+    parts = path.replace("!", "/").strip("/").split("/")
+    return "/".join(parts[1:] if len(parts) > 2 else parts)

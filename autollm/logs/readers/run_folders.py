@@ -1,129 +1,97 @@
-"""What the readers of run folders share: configuration files beside a run's metrics, and
-which of its files is which.
+"""Run folders: configuration files, and what the job wrote beside them.
 
-A file that cannot be read costs itself, with its reason; the folder goes on without it.
+    config.yaml, args.json, params.toml ...     -> config.*
+    metrics.csv, history.jsonl, event files ... -> the history
+    results.json, summary.json ...              -> metrics.*
+
+Rules
+- A file is a metrics file when it is called metrics, results, history, log, progress,
+  eval or summary, and ends in .csv, .jsonl or .json. Beside a configuration one curve
+  may have any name, and one YAML or TOML file of any name is a configuration.
+- Of several histories the first by name is the run's; the others are kept raw only.
+- Of Hydra's jobs, `.hydra/config.yaml` is the configuration and metrics files stand
+  anywhere below; without any, the job's own text log is the history. `${...}` stands as
+  written: resolving it would need the job's code.
+- A folder whose only log is a curve of a name that any run has (`metrics.csv`) is a run
+  without a configuration; where it stands deeper (`logs/version_0/metrics.csv`), one
+  elsewhere in the folder is its own (litgpt).
+- Text logs beside one configuration are a run of its settings each.
+- A file that cannot be read costs itself, with its reason.
 
 Invariant: every claimed file's lines are counted once, read or set aside.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import read_csv_curve
-from autollm.logs.readers.curve_jsonl import read_jsonl_curve
-from autollm.logs.readers.documents import (
-    MAX_YAML_BYTES,
-    parse_literal,
-    parse_object,
-    parse_yaml,
+from autollm.logs.readers.curve_files import (
+    CurveCsvReader,
+    CurveJsonlReader,
+    plain_stem,
+    read_curve,
 )
+from autollm.logs.readers.documents import parse_any_yaml, parse_config
 from autollm.logs.readers.rows import (
     RelationBuilder,
     count_lines,
     flat_cells,
-    metric_role,
+    last_part,
     number,
     read_whole,
+    run_of_folder,
 )
-from autollm.logs.reading import iter_lines
-from autollm.logs.relation import OpenedFile, Role
+from autollm.logs.readers.tensorboard import events_of, read_events
+from autollm.logs.readers.text_log import read_text
+from autollm.logs.readers.text_patterns import TextFormat, shipped_formats
+from autollm.logs.readers.words import pattern
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
-CONFIG_NAME = re.compile(
-    r"((train|run|training|experiment)_?)?(config|cfg|args|params|hparams|hyper_?parameters"
-    r"|settings|options|opts|flags)\.(json|ya?ml|toml|py)"
+CONFIG_NAME = pattern("configuration")
+_WORDS = (
+    r"(metrics?|((all|eval|test|train|final)[-_])?results?|history"
+    r"|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
 )
-"""What people call the configuration file of a run."""
-MAX_CONFIG_BYTES = 16 * 2**20
-"""Of a configuration file: people's are a few kB, tools dump up to some hundred."""
+_HISTORY = re.compile(rf"(^|/){_WORDS}\.(csv|jsonl)$")
+_RESULT = re.compile(rf"(^|/){_WORDS}([-_.][\dT:._-]+)?\.(json|ya?ml)$")
+_CURVE = re.compile(
+    r"(metrics?|history|progress|(train(ing)?_)?(log|metrics))\.(csv|jsonl)"
+)
+"""No results.csv: beside a configuration that is a sweep's table of runs often."""
+_OF_TRAINER = re.compile(r"(all|eval|train)_results\.json")
+"""Written into a run's folder by the Trainer's scripts: needs no configuration beside."""
+_OF_ANY_RUN = re.compile(
+    r"(metrics?|history|progress|losses|loss|curves?|results?|stats"
+    r"|(train(ing)?_)?(log|logs|metrics|history))\.(csv|tsv|jsonl)"
+)
+_TEXT_LOG = re.compile(r"[^/]+\.(log|out|txt)")
+_LOG_OF_A_RUN = re.compile(
+    r"(train(ing)?|run|main|job|log|logs|output|stdout|console|slurm[-_]?\d*)\.(log|out|txt)"
+)
+"""Names that say nothing of their run: the folder does."""
+_TABLE = re.compile(
+    r"\.(csv|tsv|jsonl|ndjson|parquet|db|wandb)(\.gz|\.zst)?$"
+)
+_OTHER_LOGS = re.compile(rf"{_TABLE.pattern}|\.(json|ya?ml)$|tfevents")
+_HYDRA = ".hydra/config.yaml"
+_OVERRIDES = ".hydra/overrides.yaml"
+STATES = ("status", "state")
+"""What a results file calls how its run ended."""
 
 
-def parse_config(data: bytes, name: str) -> dict[str, Any]:
-    """A configuration file by its suffix: JSON, YAML, TOML, or Python whose lines are
-    `name = literal`, which is parsed and never run.
-
-    Raises:
-        RecordError: it is not what its suffix says.
-    """
-    if len(data) > MAX_CONFIG_BYTES:
-        raise RecordError(
-            f"{len(data)} bytes, expected at most {MAX_CONFIG_BYTES}"
-        )
-    suffix = name.rsplit(".", 1)[-1].lower()
-    parse = _PARSERS.get(suffix)
-    if parse is None:
-        known = ", ".join(f".{ending}" for ending in _PARSERS)
-        raise RecordError(f"no configuration file by its name. Known: {known}")
-    return parse(data, name)
+def is_config(path: str) -> bool:
+    """Whether a file is called as a run's configuration is."""
+    name = last_part(path)
+    is_adapter = name == "adapter_config.json"
+    return is_adapter or CONFIG_NAME.fullmatch(name) is not None
 
 
-def _parse_toml(data: bytes, name: str) -> dict[str, Any]:
-    if len(data) > MAX_YAML_BYTES:
-        raise RecordError(
-            f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}"
-        )
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{name} is not UTF-8: {error.reason}") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise RecordError(f"{name} is not TOML: {error}") from None
-
-
-def _parse_assignments(data: bytes, name: str) -> dict[str, Any]:
-    """nanoGPT's configuration: Python assignments of literals, from the text alone."""
-    if len(data) > MAX_YAML_BYTES:
-        raise RecordError(
-            f"{len(data)} bytes, expected at most {MAX_YAML_BYTES}"
-        )
-    out: dict[str, Any] = {}
-    try:
-        statements = ast.parse(data.decode("utf-8-sig")).body
-        for statement in statements:
-            if (
-                not isinstance(statement, ast.Assign)
-                or len(statement.targets) != 1
-            ):
-                continue
-            target = statement.targets[0]
-            if isinstance(target, ast.Name):
-                out[target.id] = parse_literal(ast.unparse(statement.value))
-    except UnicodeDecodeError as error:
-        raise RecordError(f"{name} is not UTF-8: {error.reason}") from None
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise RecordError(f"{name} is not Python: {error}") from None
-    return out
-
-
-_OF_CARD = re.compile(r"^[-*] (\w+): (.+)$")
-
-
-def _parse_card(data: bytes, name: str) -> dict[str, Any]:
-    """The hyperparameters that the Trainer writes into a model's card, a line each."""
-    found: dict[str, Any] = {}
-    is_inside = False
-    for line in data.decode("utf-8", "replace").splitlines():
-        if line.startswith("#"):
-            is_inside = "hyperparameters" in line.lower()
-        match = _OF_CARD.match(line) if is_inside else None
-        if match:
-            found[match[1]] = match[2].strip()
-    return found
-
-
-_PARSERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
-    "json": parse_object,
-    "yaml": parse_yaml,
-    "yml": parse_yaml,
-    "toml": _parse_toml,
-    "py": _parse_assignments,
-    "md": _parse_card,
-}
+def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
+    """A configuration file as it stands; empty, and set aside, where it is unreadable."""
+    return builder.document(opened, parse_config)
 
 
 def add_settings(
@@ -131,89 +99,216 @@ def add_settings(
     cells: dict[str, Any],
     opened: OpenedFile,
     prefix: str,
-    role: Role = "setting",
-) -> dict[str, Any]:
-    """A configuration file's settings into a run's cells under `prefix`; gives them as
-    they stand. What cannot be read is set aside.
-    """
+) -> None:
+    """A configuration file's settings into a run's cells under `prefix`."""
     values = read_config(builder, opened)
     try:
-        found = flat_cells(values, prefix)
+        builder.put(cells, flat_cells(values), "setting", prefix)
     except RecordError as error:
         builder.note(f"{opened.name}: {error}")
-        return {}
-    for column, content in found.items():
-        cells[column] = content
-        builder.roles[column] = role
-    return values
-
-
-def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
-    """A configuration file as it stands; empty, and set aside, where it is unreadable."""
-    try:
-        data = read_whole(opened, MAX_CONFIG_BYTES)
-    except RecordError as error:
-        builder.n_lines += 1
-        builder.add_bad(1, str(error), b"", file=opened.name)
-        return {}
-    n_lines = count_lines(data)
-    builder.n_lines += n_lines
-    try:
-        return parse_config(data, opened.name)
-    except RecordError as error:
-        builder.add_bad(
-            min(1, n_lines), str(error), data[:2000], n_lines, opened.name
-        )
-        return {}
-
-
-STATES = ("status", "state")
-"""What a results file calls how its run ended."""
 
 
 def add_results(
-    builder: RelationBuilder, cells: dict[str, Any], values: Mapping[str, Any]
+    builder: RelationBuilder, cells: dict[str, Any], opened: OpenedFile
 ) -> None:
     """Numbers that a run ended with, as `metrics.<name>`, and the word for how it ended,
     as `state`: a results file is written by many jobs as they go on.
     """
+    values = read_config(builder, opened)
     measured = values.get("results")  # lm-eval: beside it its own settings
     if isinstance(measured, Mapping) and measured:
         values = measured
     for name, value in flat_cells(values).items():
         if name in STATES and isinstance(value, str):
-            cells["state"] = value
-            builder.roles["state"] = "status"
+            builder.put(cells, {"state": value}, "status")
         as_number = number(value)
         if as_number is not None:
-            cells[f"metrics.{name}"] = as_number
-            builder.roles[f"metrics.{name}"] = metric_role(name)
+            builder.put_results(cells, {name: as_number})
 
 
 def add_curve(
     builder: RelationBuilder,
     opened: OpenedFile,
     run: str,
-    settings: Mapping[str, Any],
+    settings: dict[str, Any],
 ) -> dict[str, Any] | None:
     """A metrics file as a run's row and history; gives its last row. None, and the file
     is set aside, where it is no curve.
     """
     before = builder.n_lines
-    name = opened.name
     try:
-        with opened.open() as stream:
-            if name.endswith((".csv", ".tsv")):
-                lines = iter_lines(stream)
-                return read_csv_curve(builder, lines, name, run, settings, name)
-            lines = iter_lines(stream)
-            return read_jsonl_curve(builder, lines, name, run, settings, name)
+        return read_curve(builder, opened, run, settings)
     except RecordError as error:
         data = read_whole(opened)
-        builder.n_lines = before + count_lines(data)
-        n_unread = builder.n_lines - before
-        builder.drop_bad(name)
-        builder.add_bad(
-            min(1, n_unread), str(error), data[:2000], n_unread, name
-        )
+        n_lines = count_lines(data)
+        builder.n_lines = before + n_lines
+        builder.drop_bad(opened.name)
+        first = min(1, n_lines)
+        builder.add_bad(first, str(error), data[:2000], n_lines, opened.name)
         return None
+
+
+class JobFolderReader:
+    """A folder with a configuration and metrics. `own`: text formats that go before the
+    shipped ones.
+    """
+
+    format = "run-folder"
+    prefix = "config."
+
+    def __init__(self, own: Sequence[TextFormat] = ()) -> None:
+        self._formats = (*own, *shipped_formats())
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        here = [path for path in listing if "/" not in path]
+        configs = [path for path in here if is_config(path)]
+        metrics = [p for p in here if _CURVE.fullmatch(p) or _RESULT.search(p)]
+        is_trainers = any(map(_OF_TRAINER.fullmatch, metrics))
+        metrics += events_of(listing)
+        return (*configs, *metrics) if metrics and (configs or is_trainers) else ()
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`."""
+        builder = RelationBuilder(self.format, "run")
+        run = run_of_folder(opened.name)
+        cells: dict[str, Any] = {}
+        results: dict[str, Any] = {}
+        histories = []
+        events = events_of(list(opened.files))
+        for path, file in sorted(opened.files.items()):
+            if path == _OVERRIDES:
+                said = {"overrides": builder.document(file, _overrides) or None}
+                builder.put(cells, said, "label")
+            elif path == _HYDRA or is_config(path):
+                add_settings(builder, cells, file, self.prefix)
+            elif _RESULT.search(path):
+                add_results(builder, results, file)
+            elif path not in events:
+                histories.append(file)
+        has_history = False
+        for file in histories:
+            if has_history:
+                builder.note(f"{run}: {file.name} is a second history: kept raw only")
+            elif _TEXT_LOG.fullmatch(file.name):
+                has_history = read_text(builder, file, self._formats, run, cells)
+            else:
+                has_history = add_curve(builder, file, run, cells) is not None
+        if events and not has_history:
+            read_events(builder, [opened.files[path] for path in events], run, cells)
+        elif not has_history:
+            builder.add_run({"run": run, **cells}, next(iter(opened.files), ""))
+        builder.amend_run(results)
+        return [builder.relation()]
+
+
+def _overrides(data: bytes, name: str) -> str:
+    """Hydra's list of overrides as text."""
+    words = parse_any_yaml(data, name) or []
+    if not isinstance(words, list):
+        raise RecordError(f"{name} holds no list")
+    return ", ".join(map(str, words))
+
+
+class HydraJobReader(JobFolderReader):
+    """A job's folder, of a single run or a multirun."""
+
+    format = "hydra"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        if _HYDRA not in listing:
+            return ()
+        configs = [path for path in listing if path in (_HYDRA, _OVERRIDES)]
+        histories = [path for path in listing if _HISTORY.search(path)]
+        results = [path for path in listing if _RESULT.search(path)]
+        histories += events_of(listing)
+        if not histories:
+            histories = [p for p in listing if _TEXT_LOG.fullmatch(p)]
+        return (*configs, *results, *histories)
+
+
+class LightningFolderReader(JobFolderReader):
+    """A `version_<n>` folder of Lightning's CSVLogger."""
+
+    format = "lightning"
+    prefix = "hparams."
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        both = ("metrics.csv", "hparams.yaml")
+        is_both = set(both) <= set(listing)
+        return (*both, *events_of(listing)) if is_both else ()
+
+
+class BareCurveReader(JobFolderReader):
+    """A folder with one metrics file: its name is the run's."""
+
+    format = "bare-curve"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        logs = [
+            path
+            for path in listing
+            if _TABLE.search(path) or path.endswith((".log", ".out"))
+        ]
+        folder, _, name = logs[0].rpartition("/") if logs else ("", "", "")
+        if len(logs) != 1 or not _OF_ANY_RUN.fullmatch(name):
+            return ()
+        if not folder:
+            return (logs[0],)
+        configs = [path for path in listing if is_config(path)]
+        is_beside = any(p.rpartition("/")[0] == folder for p in configs)
+        if is_beside or not configs:
+            return ()  # the inner folder is the run
+        return (logs[0], min(configs, key=lambda p: (p.count("/"), p)))
+
+    def confirms(self, heads: Mapping[str, bytes]) -> bool:
+        """Whether the file is one run's curve; by its name it may be a table of runs."""
+        name, head = next((n, h) for n, h in heads.items() if not is_config(n))
+        curves = (CurveCsvReader(), CurveJsonlReader())
+        return any(reader.matches(name, head) for reader in curves)
+
+
+class TextLogFolderReader(JobFolderReader):
+    """Text logs beside one configuration file: each log is a run of its settings. One log
+    that is called as in any run's folder (`log.txt`) needs none: it is the folder's run.
+    """
+
+    format = "text-log"
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
+        logs = [path for path in listing if _TEXT_LOG.fullmatch(path)]
+        is_alone = not configs and not any(map(_OTHER_LOGS.search, listing))
+        if len(logs) == 1 and _LOG_OF_A_RUN.fullmatch(logs[0]) and is_alone:
+            return (*logs,)
+        return (*configs, *logs) if len(configs) == 1 and logs else ()
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`.
+
+        Raises:
+            RecordError: none of the logs is of a known format.
+        """
+        builder = RelationBuilder(self.format, "run")
+        cells: dict[str, Any] = {}
+        logs = []
+        for path, file in sorted(opened.files.items()):
+            if CONFIG_NAME.fullmatch(path):
+                add_settings(builder, cells, file, self.prefix)
+            else:
+                logs.append(file)
+        folder = last_part(opened.name)
+        n_read = 0
+        for file in logs:
+            inner = "" if len(logs) == 1 else f"/{plain_stem(file.name)}"
+            run = folder + inner
+            n_read += read_text(builder, file, self._formats, run, cells)
+        if not n_read:
+            raise RecordError(
+                f"{opened.name}: no log in it is of a known text format"
+            )
+        return [builder.relation()]

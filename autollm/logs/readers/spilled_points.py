@@ -29,29 +29,25 @@ class SpilledPoints:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Append a batch."""
+        self._batches.append(batch)
         if self._writer is None:
-            self._batches.append(batch)
             if len(self._batches) <= MAX_BATCHES:
                 return
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its points
             sink = pa.PythonFile(self._file, "w")
             self._writer = pa.ipc.new_file(sink, POINTS_SCHEMA)
-            for earlier in self._batches:
-                self._writer.write_batch(earlier)
-            self._batches = []
-        else:
-            self._writer.write_batch(batch)
+        for waiting in self._batches:
+            self._writer.write_batch(waiting)
+        self._batches = []
 
     def table(self) -> pa.Table | None:
         """All points; None where there are none. Nothing is added afterwards."""
-        if self._writer is None or self._file is None:
-            batches = self._batches
-            return (
-                pa.Table.from_batches(batches, POINTS_SCHEMA)
-                if batches
-                else None
-            )
-        self._writer.close()
-        self._file.flush()
-        pages = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all()
+        if self._writer is not None and self._file is not None:
+            self._writer.close()
+            self._file.flush()
+            pages = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            buffer = pa.BufferReader(pa.py_buffer(pages))
+            return pa.ipc.open_file(buffer).read_all()
+        if not self._batches:
+            return None
+        return pa.Table.from_batches(self._batches, POINTS_SCHEMA)

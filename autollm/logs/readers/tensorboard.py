@@ -8,6 +8,7 @@ Rules
 - One folder is one run; its event files are read in the order of their names, which
   begin with the clock. What `add_hparams` and Keras put into folders of their own below
   (`<clock>/`, `train/`, `validation/`) belongs to the run; Keras's go before the metric.
+- Beside a configuration the files are the run's that it is of (run_folders.py).
 - `wall_time_s` counts from the run's first scalar; steps stand as logged.
 - A second file, and steps that go back, are a restart: all points stay, the later counts.
 - How a run ended is not told: `add_hparams` writes `SUCCESS` as soon as it is called.
@@ -22,8 +23,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,7 +31,6 @@ import numpy as np
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.lightning import run_of_folder
 from autollm.logs.readers.log_ends import add_plan_state
 from autollm.logs.readers.protobuf import (
     Message,
@@ -47,35 +46,25 @@ from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
     flat_cells,
-    metric_role,
     read_whole,
+    run_of_folder,
 )
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
-_EVENTS = r"[^/]*tfevents[^/]*"
-_OWN_FOLDERS = r"(?:\d{10}(?:\.\d+)?|train|validation|eval|val|test)"
-_CLAIMED = re.compile(rf"(?:{_OWN_FOLDERS}/)?{_EVENTS}$")
-_HPARAMS_FOLDER = re.compile(r"\d{10}(?:\.\d+)?/")
-_LENGTH = struct.Struct("<QI")  # bytes of the record, checksum of that number
-_CHECKSUM_BYTES = 4
-_MAX_CHECKED_BYTES = (
-    4_096  # scalars take some 50; images and graphs are passed over
+_PARTS = r"train|validation|eval|val|test"
+_EVENTS = re.compile(
+    rf"(?P<run>(?:[^/]+/)*?)(?:\d{{10}}(?:\.\d+)?/|(?P<part>(?:{_PARTS})/))?"
+    r"[^/]*tfevents[^/]*"
 )
+_LENGTH = struct.Struct("<Q4x")  # bytes of the record, checksum of that number
+_CHECKSUM_BYTES = 4
+_MAX_CHECKED_BYTES = 4_096
+"""Scalars take some 50; images and graphs are passed over."""
 _MASK_DELTA = 0xA282EAD8
 _CRC32C = 0x82F63B78  # the polynomial, reversed
 _TENSOR_READERS = {1: ("<f4", 5), 2: ("<f8", 6), 3: ("<i4", 7), 9: ("<i8", 10)}
 """dtype of a TensorProto: its layout in tensor_content, the field of its own values."""
 _DT_STRING = 7
-
-
-@dataclass
-class _Run:
-    hparams: dict[str, Any] = field(default_factory=dict)
-    texts: dict[str, Any] = field(default_factory=dict)
-    results: dict[str, float] = field(default_factory=dict)
-    started_s: float | None = None
-    last_step: dict[str, int] = field(default_factory=dict)
-    ended_s: float | None = None
 
 
 class TensorboardFolderReader:
@@ -85,12 +74,15 @@ class TensorboardFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        return tuple(path for path in listing if _CLAIMED.fullmatch(path))
+        found = [(path, _EVENTS.fullmatch(path)) for path in listing]
+        return tuple(path for path, match in found if match and not match["run"])
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
+        builder = RelationBuilder(self.format, "run")
         files = [opened.files[path] for path in sorted(opened.files)]
-        return [_read(files, run_of_folder(opened.name))]
+        read_events(builder, files, run_of_folder(opened.name), {})
+        return [builder.relation()]
 
 
 class TensorboardFileReader:
@@ -104,35 +96,29 @@ class TensorboardFileReader:
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`."""
-        return [_read([opened], opened.name)]
+        builder = RelationBuilder(self.format, "run")
+        read_events(builder, [opened], opened.name, {})
+        return [builder.relation()]
 
 
-def _read(files: Sequence[OpenedFile], name: str) -> Relation:
-    builder = RelationBuilder("tensorboard", "run")
-    builder.roles.update({"run": "key", "runtime_s": "cost"})
-    run = _Run()
+def events_of(listing: Sequence[str]) -> list[str]:
+    """The event files below a folder, where all of them are one run's; else none."""
+    found = [match for path in listing if (match := _EVENTS.fullmatch(path))]
+    runs = {match["run"] for match in found}
+    return sorted(match[0] for match in found) if len(runs) == 1 else []
+
+
+def read_events(
+    builder: RelationBuilder,
+    files: Sequence[OpenedFile],
+    run: str,
+    settings: Mapping[str, Any],
+) -> None:
+    """The event files of one run into a builder. `settings`: cells of its row."""
+    events = _Events(builder, run)
     for opened in files:
-        prefix = _metric_prefix(opened.name)
-        for number, record, problem in _records(read_whole(opened)):
-            builder.n_lines += 1
-            reason = problem
-            if record is not None:
-                try:
-                    _take(builder, run, parse_message(record), name, prefix)
-                except RecordError as error:
-                    reason = str(error)
-            if reason:
-                builder.add_bad(number, reason, record or b"", file=opened.name)
-    _add_run(builder, run, name, files[0].name if files else "")
-    return builder.relation()
-
-
-def _metric_prefix(path: str) -> str:
-    folder = path.rpartition("/")[0]
-    is_own = not folder or _HPARAMS_FOLDER.fullmatch(f"{folder}/")
-    return (
-        "" if is_own or not re.fullmatch(_OWN_FOLDERS, folder) else f"{folder}/"
-    )
+        events.read(opened)
+    events.add_run(settings, files[0].name)
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes | None, str]]:
@@ -153,21 +139,37 @@ def _spans(data: bytes) -> tuple[list[tuple[int, int]], str]:
     spans = []
     at = 0
     while at < len(data):
-        if at + _LENGTH.size > len(data):
-            return spans, "a record without its end: the file is cut short"
-        n_bytes, checksum = _LENGTH.unpack_from(data, at)
-        if _masked(_crc_of(data[at : at + 8])) != checksum:
-            return (
-                spans,
-                "a length whose checksum is wrong: the rest of the file is lost",
-            )
         start = at + _LENGTH.size
-        end = start + n_bytes
-        if end + _CHECKSUM_BYTES > len(data):
+        end = len(data)
+        if start <= end:
+            if not _are_sound([data[at:start]])[0]:
+                lost = "a length whose checksum is wrong: the rest of the file is lost"
+                return spans, lost
+            end = start + _LENGTH.unpack_from(data, at)[0]
+        at = end + _CHECKSUM_BYTES
+        if at > len(data):
             return spans, "a record without its end: the file is cut short"
         spans.append((start, end))
-        at = end + _CHECKSUM_BYTES
     return spans, ""
+
+
+def _wrong_checksums(data: bytes, spans: Sequence[tuple[int, int]]) -> set[int]:
+    """Numbers of short records whose bytes are not what was written; those of one
+    length are checked together.
+    """
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for number, (start, end) in enumerate(spans, start=1):
+        if end - start <= _MAX_CHECKED_BYTES:
+            by_length[end - start].append(number)
+    wrong = set()
+    for numbers in by_length.values():
+        records = []
+        for number in numbers:
+            start, end = spans[number - 1]
+            records.append(data[start : end + _CHECKSUM_BYTES])
+        are_wrong = ~_are_sound(records)
+        wrong |= {numbers[at] for at in np.flatnonzero(are_wrong)}
+    return wrong
 
 
 @cache
@@ -180,106 +182,128 @@ def _crc_table() -> np.ndarray:
     return table
 
 
-def _crc_of(data: bytes) -> int:
-    return int(_crcs(np.frombuffer(data, np.uint8)[None, :])[0])
-
-
-def _crcs(rows: np.ndarray) -> np.ndarray:
-    """CRC-32C of each row of bytes; many rows at once, since NumPy has none."""
+def _are_sound(records: Sequence[bytes]) -> np.ndarray:
+    """Whether records of one length end in the masked CRC-32C of what stands before it;
+    many at once, since NumPy has none.
+    """
+    rows = np.frombuffer(b"".join(records), np.uint8).reshape(len(records), -1)
     table = _crc_table()
     crc = np.full(len(rows), 0xFFFFFFFF, np.uint32)
-    for column in rows.T:
+    for column in rows.T[:-_CHECKSUM_BYTES]:
         crc = table[(crc ^ column) & 0xFF] ^ (crc >> 8)
-    return crc ^ np.uint32(0xFFFFFFFF)
+    crc = ~crc
+    masked = ((crc >> 15) | (crc << 17)) + np.uint32(_MASK_DELTA)
+    stored = np.ascontiguousarray(rows[:, -_CHECKSUM_BYTES:]).view("<u4")
+    return masked == stored[:, 0]
 
 
-def _masked(crc: int) -> int:
-    rotated = ((crc >> 15) | (crc << 17)) & 0xFFFFFFFF
-    return (rotated + _MASK_DELTA) & 0xFFFFFFFF
+class _Events:
+    """Events of one run, in the order written."""
 
+    def __init__(self, builder: RelationBuilder, run: str) -> None:
+        self._builder = builder
+        self._run = run
+        self._prefix = ""
+        self._settings: dict[str, Any] = {}
+        self._hparams: dict[str, Any] = {}
+        self._results: dict[str, float] = {}
+        self._last_step: dict[str, int] = {}
+        self._started_s: float | None = None
+        self._ended_s: float | None = None
 
-def _wrong_checksums(data: bytes, spans: Sequence[tuple[int, int]]) -> set[int]:
-    """Numbers of short records whose bytes are not what was written; those of one
-    length are checked together.
-    """
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for number, (start, end) in enumerate(spans, start=1):
-        if end - start <= _MAX_CHECKED_BYTES:
-            by_length[end - start].append(number)
-    wrong = set()
-    for n_bytes, numbers in by_length.items():
-        records = [data[slice(*spans[number - 1])] for number in numbers]
-        rows = np.frombuffer(b"".join(records), np.uint8).reshape(-1, n_bytes)
-        for number, crc in zip(numbers, _crcs(rows), strict=True):
-            end = spans[number - 1][1]
-            stored = int.from_bytes(data[end : end + _CHECKSUM_BYTES], "little")
-            if _masked(int(crc)) != stored:
-                wrong.add(number)
-    return wrong
+    def read(self, opened: OpenedFile) -> None:
+        """One file."""
+        builder = self._builder
+        found = _EVENTS.fullmatch(opened.name)
+        self._prefix = (found["part"] if found else None) or ""
+        for number, record, problem in _records(read_whole(opened)):
+            builder.n_lines += 1
+            with builder.setting_aside(number, record or b"", opened.name):
+                if record is None:
+                    raise RecordError(problem)
+                self._take(parse_message(record))
 
+    def _take(self, event: Message) -> None:
+        """One Event: wall_time 1, step 2, summary 5."""
+        at_s = real(event, 1)
+        step = integer(event, 2)
+        for summary in messages(event, 5):
+            for value in messages(summary, 1):
+                self._take_value(value, step, at_s)
 
-def _take(
-    builder: RelationBuilder, run: _Run, event: Message, name: str, prefix: str
-) -> None:
-    """One Event: wall_time 1, step 2, summary 5."""
-    at_s = real(event, 1)
-    step = integer(event, 2)
-    for summary in messages(event, 5):
-        for value in messages(summary, 1):
-            _take_value(
-                builder, run, value, name, prefix, step, at_s, builder.n_lines
+    def _take_value(self, value: Message, step: int, at_s: float | None) -> None:
+        """One Summary.Value: tag 1, simple_value 2, tensor 8, metadata 9."""
+        tag = text(value, 1)
+        plugin = message(message(value, 9), 1)
+        plugin_name = text(plugin, 1)  # plugin_data: plugin_name 1, content 2
+        if plugin_name == "hparams":
+            self._take_hparams(message(plugin, 2))
+            return
+        found = real(value, 2)
+        tensor = message(value, 8)
+        if found is None and integer(tensor, 1) == _DT_STRING:
+            self._take_text(tag, texts(tensor, 8))
+        elif found is None and plugin_name in ("scalars", ""):
+            found = _scalar(tensor)
+        if found is not None:
+            self._add_point(self._prefix + tag, found, step, at_s)
+
+    def _add_point(
+        self, metric: str, value: float, step: int, at_s: float | None
+    ) -> None:
+        builder = self._builder
+        last = self._last_step.get(metric, step)
+        if step < last:
+            builder.note(
+                f"{self._run}: {metric} goes back from step {last} to {step}: the run "
+                "was restarted; the later record of a step counts"
             )
-
-
-def _take_value(
-    builder: RelationBuilder,
-    run: _Run,
-    value: Message,
-    name: str,
-    prefix: str,
-    step: int,
-    at_s: float | None,
-    line: int,
-) -> None:
-    """One Summary.Value: tag 1, simple_value 2, tensor 8, metadata 9."""
-    tag = text(value, 1)
-    plugin = message(
-        message(value, 9), 1
-    )  # plugin_data: plugin_name 1, content 2
-    plugin_name = text(plugin, 1)
-    if plugin_name == "hparams":
-        _take_hparams(run, message(plugin, 2))
-        return
-    found = real(value, 2)
-    tensor = message(value, 8)
-    if found is None and integer(tensor, 1) == _DT_STRING:
-        _take_text(run, tag, texts(tensor, 8))
-        return
-    if found is None and tensor and plugin_name in ("scalars", ""):
-        found = _scalar(tensor)
-    if found is None:
-        return
-    metric = prefix + tag
-    _note_restart(builder, run, metric, step, name)
-    wall_time_s = None
-    if at_s is not None:
-        run.started_s = at_s if run.started_s is None else run.started_s
-        run.ended_s = at_s
-        wall_time_s = at_s - run.started_s
-    builder.add_point(name, metric, found, step, None, wall_time_s, line)
-    run.results[metric] = found
-
-
-def _note_restart(
-    builder: RelationBuilder, run: _Run, metric: str, step: int, name: str
-) -> None:
-    last = run.last_step.get(metric, step)
-    if step < last:
-        builder.note(
-            f"{name}: {metric} goes back from step {last} to {step}: the run was "
-            "restarted; the later record of a step counts"
+        self._last_step[metric] = step
+        wall_time_s = None
+        if at_s is not None:
+            if self._started_s is None:
+                self._started_s = at_s
+            self._ended_s = at_s
+            wall_time_s = at_s - self._started_s
+        line = builder.n_lines
+        builder.add_point(
+            self._run, metric, value, step, None, wall_time_s, line
         )
-    run.last_step[metric] = step
+        self._results[metric] = value
+
+    def _take_text(self, tag: str, said: Sequence[str]) -> None:
+        """A text summary: settings, where it is a JSON object."""
+        whole = said[-1].strip() if said else ""
+        if not whole.startswith("{"):
+            return
+        try:
+            values = parse_object(whole, tag)
+        except RecordError:
+            return  # text that only begins like JSON is text
+        prefix = tag.removesuffix("/text_summary")
+        self._settings.update(flat_cells(values, f"{prefix}."))
+
+    def _take_hparams(self, data: Message) -> None:
+        """HParamsPluginData: session_start_info 3 (hparams 1: a map)."""
+        for start in messages(data, 3):
+            for entry in messages(start, 1):
+                value = _plain(message(entry, 2))
+                self._hparams[f"hparams.{text(entry, 1)}"] = cell(value)
+
+    def add_run(self, settings: Mapping[str, Any], file: str) -> None:
+        """The run's row."""
+        builder = self._builder
+        cells: dict[str, Any] = {"run": self._run, **settings}
+        builder.put(cells, self._settings | self._hparams, "setting")
+        builder.put_results(cells, self._results)
+        if self._last_step:
+            last = max(self._last_step.values())
+            builder.put(cells, {"last_step": last}, "measured")
+            add_plan_state(builder, cells, "step", last)
+        if self._started_s is not None and self._ended_s is not None:
+            took_s = self._ended_s - self._started_s
+            builder.put(cells, {"runtime_s": took_s}, "cost")
+        builder.add_run(cells, file)
 
 
 def _scalar(tensor: Message) -> float | None:
@@ -295,27 +319,6 @@ def _scalar(tensor: Message) -> float | None:
     return float(np.frombuffer(raw, layout)[0])
 
 
-def _take_text(run: _Run, tag: str, said: Sequence[str]) -> None:
-    """A text summary: settings, where it is a JSON object."""
-    whole = said[-1].strip() if said else ""
-    if not whole.startswith("{"):
-        return
-    try:
-        values = parse_object(whole, tag)
-    except RecordError:
-        return  # text that only begins like JSON is text
-    run.texts.update(
-        flat_cells(values, f"{tag.removesuffix('/text_summary')}.")
-    )
-
-
-def _take_hparams(run: _Run, data: Message) -> None:
-    """HParamsPluginData: session_start_info 3 (hparams 1: a map)."""
-    for start in messages(data, 3):
-        for entry in messages(start, 1):
-            run.hparams[text(entry, 1)] = _plain(message(entry, 2))
-
-
 def _plain(value: Message) -> Any:
     """google.protobuf.Value: null 1, number 2, string 3, bool 4."""
     if 2 in value:
@@ -323,23 +326,3 @@ def _plain(value: Message) -> Any:
     if 3 in value:
         return text(value, 3)
     return bool(integer(value, 4)) if 4 in value else None
-
-
-def _add_run(builder: RelationBuilder, run: _Run, name: str, file: str) -> None:
-    cells: dict[str, Any] = {"run": name}
-    settings = dict(run.texts)
-    for setting, value in run.hparams.items():
-        settings[f"hparams.{setting}"] = cell(value)
-    for column, content in settings.items():
-        cells[column] = content
-        builder.roles[column] = "setting"
-    for metric, value in run.results.items():
-        cells[f"metrics.{metric}"] = value
-        builder.roles[f"metrics.{metric}"] = metric_role(metric)
-    if run.last_step:
-        cells["last_step"] = max(run.last_step.values())
-        builder.roles["last_step"] = "measured"
-        add_plan_state(builder, cells, "step", cells["last_step"])
-    if run.started_s is not None and run.ended_s is not None:
-        cells["runtime_s"] = run.ended_s - run.started_s
-    builder.add_run(cells, file)

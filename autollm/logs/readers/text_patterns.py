@@ -36,20 +36,22 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.rows import as_number
 
 MAX_LINE = 8_192
 """Characters of a line that are searched; Megatron's take some 500."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _HEAD_LINES = 2_000  # of the first 64 KiB, searched for what tells the format
+_CLOCKS = {"wall_time_s": 1.0, "wall_time_ms": 1e-3}
 _NUMBER = (
     r"[-+]?+(?:(?:\d++(?:,\d{3})*+(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?+\d++)?+"
     r"|[nN]a[nN]|[iI]nf(?:inity)?+)"
@@ -58,44 +60,50 @@ _PLACES = {"": _NUMBER, "word": r"[^\s=:,|]++", "text": r".*+"}
 _PLACE = re.compile(r"\{([^{}:]+)(?::(word|text))?\}")
 
 
-class Pairs(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pairs(_Strict):
     """`name: value` pairs after what the line's pattern found."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     separator: str = Field(min_length=1, max_length=8)
     assign: str = Field(min_length=1, max_length=8)
 
+    def numbers(self, text: str) -> dict[str, Any]:
+        """Those whose value is a number; others are passed over."""
+        row = {}
+        for part in text.split(self.separator):
+            name, _, value = part.partition(self.assign)
+            number = as_number((value.split() or [""])[0], ",")
+            if isinstance(number, (int, float)):
+                row[name.strip()] = number
+        return row
 
-class SettingLine(BaseModel):
+
+class ResultLine(_Strict):
+    """A line that gives results of the run."""
+
+    line: str = Field(max_length=500)
+
+
+class SettingLine(ResultLine):
     """A line that gives one setting."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
     between: tuple[str, str] | None = None
 
 
-class PointLine(BaseModel):
+class PointLine(ResultLine):
     """A line that gives values at a step."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
     pairs: Pairs | None = None
     prefix: str = ""
 
 
-class ResultLine(BaseModel):
-    """A line that gives results of the run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    line: str = Field(max_length=500)
-
-
-class TextFormat(BaseModel):
+class TextFormat(_Strict):
     """A format of text logs: see the module."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True
-    )
+    model_config = ConfigDict(populate_by_name=True)
     schema_name: str = Field(alias="schema", pattern=r"^autollm\.text_log/1$")
     format: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,40}$")
     recognize: tuple[str, ...] = Field(min_length=1, max_length=20)
@@ -167,16 +175,11 @@ def parse_format(data: bytes, name: str) -> TextFormat:
 @cache
 def shipped_formats() -> tuple[TextFormat, ...]:
     """The formats that come with autollm, by name."""
-    folder = resources.files("autollm.logs.readers") / "text_formats"
-    found = []
-    for path in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if path.name.endswith(".toml"):
-            found.append(parse_format(path.read_bytes(), path.name))
-    return tuple(found)
+    return own_formats(Path(__file__).with_name("text_formats"))
 
 
 def own_formats(folder: Path) -> tuple[TextFormat, ...]:
-    """A user's formats, `<home>/readers/*.toml`, by name.
+    """The formats of a folder, a user's `<home>/readers/*.toml` say, by name.
 
     Raises:
         RecordError: one of them is wrong.
@@ -199,3 +202,84 @@ def format_of(head: bytes, formats: Sequence[TextFormat]) -> TextFormat | None:
             if any(pattern.regex.search(line) for pattern in patterns):
                 return candidate
     return None
+
+
+class Patterned:
+    """The lines of a log of a known format."""
+
+    step = "step"
+
+    def __init__(self, chosen: TextFormat) -> None:
+        self._format = chosen
+        self._inside: set[tuple[str, str]] = set()
+        self._step: Any = None
+        self.told = f"what {chosen.format} prints"
+
+    def point(self, line: str) -> dict[str, Any] | None:
+        """The values of a line, its step among them; None where it is no point."""
+        for said in self._format.points:
+            found = _found(said, line)
+            if found is None:
+                continue
+            texts, rest = found
+            row = {name: as_number(text, ",") for name, text in texts.items()}
+            if said.pairs is not None:
+                row |= said.pairs.numbers(rest)
+            row = _prefixed(row, said.prefix)
+            if self._step is not None:
+                row.setdefault("step", self._step)
+            if "step" in row and len(row) > 1:
+                self._step = row["step"]
+                return row
+        return None
+
+    def settings(self, line: str) -> dict[str, Any]:
+        """Settings that a line says."""
+        settings: dict[str, Any] = {}
+        for said in self._format.settings:
+            if said.between and not self._is_inside(line, said.between):
+                continue
+            texts = (_found(said, line) or ({}, ""))[0]
+            name = texts.pop("name", "")
+            value = texts.pop("value", "")
+            if name:
+                plain = value.split(" #", 1)[0].strip()  # a comment
+                settings[name] = plain.strip("'\"")
+            for other, text in texts.items():
+                settings[other] = as_number(text, ",")
+        return settings
+
+    def _is_inside(self, line: str, marks: tuple[str, str]) -> bool:
+        begin, end = marks
+        is_inside = marks in self._inside
+        if is_inside and end in line:
+            self._inside.discard(marks)
+        elif begin in line and end not in line:
+            self._inside.add(marks)
+        return is_inside and end not in line
+
+    def results(self, line: str) -> dict[str, Any]:
+        """Results of the run that a line says."""
+        results: dict[str, Any] = {}
+        for said in self._format.results:
+            for name, text in (_found(said, line) or ({}, ""))[0].items():
+                results[name] = as_number(text, ",")
+        return results
+
+
+def _found(said: ResultLine, line: str) -> tuple[dict[str, str], str] | None:
+    if len(line) > MAX_LINE:
+        return None  # longer than any line that a pattern means
+    return compile_line(said.line).find(COLOUR.sub("", line))
+
+
+def _prefixed(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """The row by its metrics' names, its clock in seconds."""
+    out: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _CLOCKS:
+            out["wall_time_s"] = value * _CLOCKS[name]
+        else:
+            is_own = name in ("step", "tokens")
+            out[name if is_own else prefix + name] = value
+    return out

@@ -36,7 +36,7 @@ from autollm.logs.readers.rows import (
     cell,
     count_lines,
     flat_cells,
-    metric_role,
+    last_part,
     number,
     read_whole,
     run_of_checkpoint,
@@ -65,7 +65,15 @@ _RESULTS = "all_results.json"
 PEAK_RATE = "peak_learning_rate"
 """Column of the highest logged rate; metrics.learning_rate is the last one."""
 _CLOSING = frozenset({"train_runtime", "train_loss", "total_flos"})
-_COSTS: dict[str, Role] = {"train_runtime": "cost", "total_flos": "cost"}
+_COSTS = frozenset({"train_runtime", "total_flos"})
+ROLES: dict[str, Role] = {
+    "state": "status",
+    "last_step": "measured",
+    "planned_steps": "measured",
+    "total_flos": "cost",
+    "train_batch_size": "setting",
+    PEAK_RATE: "setting",
+}
 
 
 class TrainerFolderReader:
@@ -78,13 +86,15 @@ class TrainerFolderReader:
         states = [p for p in listing if p == _STATE or _CHECKPOINT.fullmatch(p)]
         if not states:
             return ()
-        beside = [p for p in listing if _prefix_of(p) or p == _RESULTS]
-        beside += [p for p in listing if _EVENTS.fullmatch(p)]
-        if "config.json" not in beside:
-            last = max(states, key=_checkpoint_step).rpartition("/")[0]
-            beside += [
-                p for p in listing if last and p == f"{last}/config.json"
-            ]
+        beside = []
+        for path in listing:
+            is_settings = _prefix_of(path) or path == _RESULTS
+            if is_settings or _EVENTS.fullmatch(path):
+                beside.append(path)
+        last = max(states, key=_checkpoint_step).rpartition("/")[0]
+        inner = f"{last}/config.json"
+        if "config.json" not in beside and inner in listing:
+            beside.append(inner)
         return tuple(states + beside)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
@@ -93,29 +103,28 @@ class TrainerFolderReader:
         Raises:
             RecordError: no state can be read.
         """
-        builder = RelationBuilder(self.format, "run")
+        builder = RelationBuilder(self.format, "run", ROLES)
         states = {}
         cells: dict[str, Any] = {}
         said: dict[str, Any] = {}
         for path, file in sorted(opened.files.items()):
-            name = path.rpartition("/")[2]
-            if _EVENTS.fullmatch(path):
-                continue  # what TensorBoard was told is the state's history again
+            name = last_part(path)
             if name == _STATE:
                 state = read_config(builder, file)
                 if isinstance(state.get("log_history"), list):
                     states[path] = state
             elif name == _RESULTS:
-                add_results(builder, said, read_config(builder, file))
-            else:
+                add_results(builder, said, file)
+            elif not _EVENTS.fullmatch(path):
+                # what TensorBoard was told is the state's history again
                 add_settings(builder, cells, file, _prefix_of(name))
         if not states:
             raise RecordError(
                 f"{opened.name}: no trainer_state.json can be read"
             )
         path = max(states, key=lambda p: (_reached(states[p]), "/" not in p))
-        run = plain_name(opened.name)
-        add_state(builder, states[path], {**cells, **said}, run, path)
+        run = last_part(opened.name)
+        add_state(builder, states[path], cells | said, run, path)
         return [builder.relation()]
 
 
@@ -133,7 +142,7 @@ class TrainerStateReader:
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`."""
-        builder = RelationBuilder(self.format, "run")
+        builder = RelationBuilder(self.format, "run", ROLES)
         data = read_whole(opened)
         state = parse_object(data, opened.name)
         builder.n_lines = count_lines(data)
@@ -151,20 +160,13 @@ def _prefix_of(name: str) -> str:
     return _CONFIGS.get(name, "args.") if is_config else ""
 
 
-def plain_name(path: str) -> str:
-    """A folder's name: the last part of its path."""
-    return path.replace("!", "/").rstrip("/").rsplit("/", 1)[-1] or path
-
-
 def _checkpoint_step(path: str) -> int:
     found = re.match(r"checkpoint-(\d+)/", path)
     return int(found[1]) if found else -1
 
 
 def _reached(state: Mapping[str, Any]) -> tuple[int, int]:
-    history = state.get("log_history")
-    n_rows = len(history) if isinstance(history, list) else 0
-    return whole_number(state.get("global_step")) or 0, n_rows
+    return whole_number(state.get("global_step")) or 0, len(state["log_history"])
 
 
 def add_state(
@@ -182,57 +184,35 @@ def add_state(
     """
     name = state.get("trial_name")
     run = str(cell(name)) if isinstance(name, str) and name else run
-    builder.roles.update(
-        {"run": "key", "state": "status", "last_step": "measured"}
-    )
     cells: dict[str, Any] = {"run": run, **known}
     resumed = known.get("args.resume_from_checkpoint")
     if isinstance(resumed, str) and run_of_checkpoint(resumed) not in ("", run):
         cells[FORKED_FROM] = run_of_checkpoint(resumed)
     trial = state.get("trial_params")
     if isinstance(trial, dict):
-        for column, content in flat_cells(trial, "trial.").items():
-            cells[column] = content
-            builder.roles[column] = "setting"
-    results, is_closed = _add_history(builder, state["log_history"], run, file)
-    if not any(column.endswith("learning_rate") for column in cells):
-        _add_peak_rate(builder, cells, state["log_history"])
-    for metric, value in results.items():
-        column = f"metrics.{metric}"
-        cells[column] = value
-        builder.roles[column] = _role(metric)
-    _add_end(builder, cells, state, is_closed)
-    _note_direction(builder, known)
-    builder.add_run(cells, file)
-
-
-def _add_peak_rate(
-    builder: RelationBuilder,
-    cells: dict[str, Any],
-    history: Sequence[Any],
-) -> None:
-    """The highest rate that was logged, where the arguments are not there (the Trainer
-    pickles them): what the schedule started from, or nearly so.
-    """
-    rows = [row for row in history if isinstance(row, dict)]
-    rates = [number(row.get("learning_rate")) for row in rows]
-    known = [rate for rate in rates if rate is not None and rate > 0]
-    if known:
-        cells[PEAK_RATE] = max(known)
-        builder.roles[PEAK_RATE] = "setting"
+        builder.put(cells, flat_cells(trial), "setting", "trial.")
+    rows = _rows_of(builder, state["log_history"], file)
+    results: dict[str, float] = {}
+    rates = []
+    for line, row in rows:
+        numbers = {name: number(value) for name, value in row.items()}
+        metrics = {n: v for n, v in numbers.items() if v is not None}
+        metrics.pop("step", None)
+        results |= metrics
+        rates.append(metrics.get("learning_rate", 0.0))
+        step = whole_number(row.get("step"))
+        builder.add_row(run, metrics, step, line=line)
+    peak = max(rates, default=0.0)
+    if peak > 0 and not any(c.endswith("learning_rate") for c in cells):
+        cells[PEAK_RATE] = peak
         builder.note(
             f"{PEAK_RATE} is the highest learning rate that was logged: the arguments "
             "themselves are not there"
         )
-
-
-def _add_end(
-    builder: RelationBuilder,
-    cells: dict[str, Any],
-    state: Mapping[str, Any],
-    is_closed: bool,
-) -> None:
-    """How far the run got, and what it took."""
+    builder.put_results(cells, results)
+    for metric in _COSTS & results.keys():
+        builder.roles[f"metrics.{metric}"] = "cost"
+    is_closed = any(row.keys() >= _CLOSING for _, row in rows)
     last_step = whole_number(state.get("global_step"))
     planned = whole_number(state.get("max_steps"))
     is_cut = not planned or is_short(last_step or 0, 0, planned)
@@ -241,40 +221,23 @@ def _add_end(
     cells["planned_steps"] = planned
     cells["total_flos"] = number(state.get("total_flos"))
     cells["train_batch_size"] = whole_number(state.get("train_batch_size"))
-    builder.roles["planned_steps"] = "measured"
-    builder.roles["total_flos"] = "cost"
-    builder.roles["train_batch_size"] = "setting"
+    _note_direction(builder, known)
+    builder.add_run(cells, file)
 
 
-def _role(metric: str) -> Role:
-    if metric in _COSTS:
-        return _COSTS[metric]
-    return metric_role(metric)
-
-
-def _add_history(
-    builder: RelationBuilder, history: Sequence[Any], run: str, file: str
-) -> tuple[dict[str, float], bool]:
-    """The rows as points; the last value of each metric, and whether the Trainer's
-    closing row is among them.
-    """
-    results: dict[str, float] = {}
-    is_closed = False
-    for index, row in enumerate(history, start=1):
-        if not isinstance(row, dict):
+def _rows_of(
+    builder: RelationBuilder, history: Sequence[Any], file: str
+) -> list[tuple[int, dict[str, Any]]]:
+    """The rows with their numbers."""
+    rows = []
+    for line, row in enumerate(history, start=1):
+        if isinstance(row, dict):
+            rows.append((line, row))
+        else:
             builder.note(
-                f"{file}: row {index} of log_history is no object: left out"
+                f"{file}: row {line} of log_history is no object: left out"
             )
-            continue
-        step = whole_number(row.get("step"))
-        metrics = {name: value for name, value in row.items() if name != "step"}
-        is_closed = is_closed or row.keys() >= _CLOSING
-        for metric, raw in metrics.items():
-            value = number(raw)
-            if value is not None:
-                results[metric] = value
-        builder.add_row(run, metrics, step, line=index)
-    return results, is_closed
+    return rows
 
 
 def _note_direction(builder: RelationBuilder, known: Mapping[str, Any]) -> None:
@@ -283,7 +246,5 @@ def _note_direction(builder: RelationBuilder, known: Mapping[str, Any]) -> None:
     greater = known.get("args.greater_is_better")
     if not isinstance(metric, str) or greater not in ("true", "false"):
         return
-    name = metric if metric.startswith("eval_") else f"eval_{metric}"
-    builder.directions[f"metrics.{name}"] = (
-        "max" if greater == "true" else "min"
-    )
+    name = f"metrics.eval_{metric.removeprefix('eval_')}"
+    builder.directions[name] = "max" if greater == "true" else "min"

@@ -17,34 +17,30 @@ Invariant: every cell of such a table becomes a row of its line.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
 from autollm.core.values import is_nothing, parse_number
-from autollm.logs.relation import OWN_COLUMNS, Relation
+from autollm.logs.readers.words import pattern
+from autollm.logs.relation import FILE_COLUMN, OWN_COLUMNS, Relation
 
 MOST_ROWS = 1_000
 """A table that somebody laid out in two directions is read by eye."""
-_SETTING = re.compile(r"\s*([A-Za-z][\w .-]*?)\s*[=:]\s*(\S+)\s*")
-_SPOKEN = re.compile(
-    r"(lr|learning[ _]rate|bs|batch[ _]size|wd|width|depth|seed|n|d|params|tokens|steps)"
-    r"[ _]?(\d\S*)",
-    re.IGNORECASE,
+OUTCOME = pattern("outcome")
+_SIZE = re.compile(r"\d+(?:\.\d+)?\s?[MB]", re.IGNORECASE)
+_NAMED = (
+    re.compile(r"\s*([A-Za-z][\w .-]*?)\s*[=:]\s*(\S+)\s*"),  # lr=1e-4
+    pattern("spoken"),
+    re.compile(rf"(.*?)[\s_@(,/-]*({_SIZE.pattern})\)?", re.IGNORECASE),
 )
-"""Words of settings that need no sign before their value."""
-_OF_SIZE = re.compile(
-    r"(.*?)[\s_@(,/-]*(\d+(?:\.\d+)?\s?[MB])\)?", re.IGNORECASE
+_REPEAT = re.compile(
+    r"(?:(.*?)[ _/(-]*)?\b(seed|run|rep(?:lica|eat)?|trial|fold)[ _#=]*(\d+)\)?",
+    re.IGNORECASE,
 )
 _CORNER = re.compile(r"\s*(?:\\|/|\||×|\bvs\.?\s|\s[x↓→]\s)\s*")
-_SIZE = re.compile(r"\d+(?:\.\d+)?\s?[MB]", re.IGNORECASE)
-OUTCOME = re.compile(
-    r"(?<![a-z])(loss|ppl|perplexity|acc(?:uracy)?|bpb|nll|error|f1|score|reward|bleu)"
-    r"(?![a-z])",
-    re.IGNORECASE,
-)
-"""Words of outcomes in the name of a file or in a corner."""
 
 
 def one_setting(names: Sequence[str]) -> tuple[str, list[str]] | None:
@@ -54,131 +50,112 @@ def one_setting(names: Sequence[str]) -> tuple[str, list[str]] | None:
     """
     if len(names) < 2 or len(set(names)) < len(names):
         return None
-    for pattern in (_SETTING, _SPOKEN, _OF_SIZE):
-        found = [match for name in names if (match := pattern.fullmatch(name))]
+    for named in _NAMED:
+        found = [match for name in names if (match := named.fullmatch(name))]
         words = {match[1].lower() for match in found}
         if len(found) == len(names) and len(words) == 1:
             return found[0][1], [match[2] for match in found]
-    if all(parse_number(name) is not None for name in names):
-        return "", list(names)
-    return None
-
-
-_REPEAT = re.compile(
-    r"(?:(.*?)[ _/(-]*)?\b(seed|run|rep(?:lica|eat)?|trial|fold)[ _#=]*(\d+)\)?",
-    re.I,
-)
-
-
-def _repeats(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Columns of one outcome in several repeats: (outcome, word, number) by name."""
-    spelled = {n: _REPEAT.fullmatch(n.replace("_", " ").strip()) for n in names}
-    found = {n: match for n, match in spelled.items() if match}
-    heads = {(m[1] or "", m[2].lower()) for m in found.values()}
-    if len(found) < 2 or len(heads) != 1:
-        return {}
-    return {n: (m[1] or "", m[2].lower(), m[3]) for n, m in found.items()}
+    if any(parse_number(name) is None for name in names):
+        return None
+    return "", list(names)
 
 
 def with_repeats(relation: Relation) -> Relation:
     """The relation with one row a repeat, where columns hold an outcome's repeats."""
-    runs = relation.runs
-    names = [name for name in runs.column_names if name not in OWN_COLUMNS]
-    found = _repeats(names)
-    is_small = 2 <= runs.num_rows <= MOST_ROWS
-    if relation.points is not None or not is_small or not found:
+    found: dict[str, re.Match[str]] = {}
+    names = _names_of(relation)
+    for name in names:
+        match = _REPEAT.fullmatch(name.replace("_", " ").strip())
+        if match:
+            found[name] = match
+    heads = {(m[1], m[2].lower()) for m in found.values()}
+    if len(found) < 2 or len(heads) != 1:
         return relation
-    cells = runs.select(list(found))
-    if not _hold_numbers(cells) or not _hold_fractions(cells):
-        return relation
-    outcome, word, _ = next(iter(found.values()))
-    value_name = outcome.strip().replace(" ", "_") or _value_of(runs)
+    numbers = _numbers(relation.runs.select(list(found)))
+    if not numbers or all(number == int(number) for number in numbers):
+        return relation  # seeds are whole numbers
+    outcome, word = heads.pop()
+    value = (outcome or "").strip().replace(" ", "_")
+    value = value or _value_of(relation.runs)
     column = "seed" if word == "seed" else "replica"
-    if {value_name, column} & set(names):
+    if {value, column} & set(names):
         return relation
+    cells = {name: int(match[3]) for name, match in found.items()}
+    note = f"{', '.join(found)} are repeats of {value}: a row each"
+    return _melted(relation, cells, column, value, note)
+
+
+def unpivoted(relation: Relation) -> Relation:
+    """The relation with one row a cell, where it is such a table."""
+    corner, *others = _names_of(relation) or [""]
+    setting = one_setting(others)
+    if setting is None or not _numbers(relation.runs.select(others)):
+        return relation
+    word, values = setting
+    row, *second = _CORNER.split(corner, maxsplit=1)
+    value = "value"
+    if OUTCOME.search(word):
+        value, word = word, ""
+    elif OUTCOME.search(row) and not second:
+        value, row = row, "row"
+    if value == "value":
+        value = _value_of(relation.runs)
+    are_sizes = all(_SIZE.fullmatch(text.strip()) for text in values)
+    across = word or "".join(second) or ("params" if are_sizes else "across")
+    row, across = row.strip() or "row", across.strip()
+    if len({row, across, value}) < 3:
+        return relation
+    note = (
+        f"a table of two settings: {row} down its rows, {across} across its "
+        f"columns; each cell is a run and its {value}"
+    )
+    runs = relation.runs.rename_columns({corner: row})
+    cells = dict(zip(others, values, strict=True))
+    return _melted(replace(relation, runs=runs), cells, across, value, note)
+
+
+def _names_of(relation: Relation) -> list[str]:
+    """The columns of a table that may be such a one; else none."""
+    if not 2 <= relation.runs.num_rows <= MOST_ROWS:
+        return []
+    return [n for n in relation.runs.column_names if n not in OWN_COLUMNS]
+
+
+def _melted(
+    relation: Relation,
+    cells: Mapping[str, Any],
+    column: str,
+    value: str,
+    note: str,
+) -> Relation:
+    """One row a column of `cells`, whose cell of the new `column` it gives."""
     parts = []
-    for name, (_, _, number) in found.items():
-        part = runs.drop_columns([n for n in found if n != name])
-        part = part.rename_columns({name: value_name})
-        repeat = pa.array([int(number)] * part.num_rows, pa.int64())
-        parts.append(part.append_column(column, repeat))
-    note = f"{', '.join(found)} are repeats of {value_name}: a row each"
+    for name, cell in cells.items():
+        part = relation.runs.drop_columns([n for n in cells if n != name])
+        part = part.rename_columns({name: value})
+        cells_of_part = pa.array([cell] * part.num_rows)
+        at = part.column_names.index(value)
+        parts.append(part.add_column(at, column, cells_of_part))
     long = pa.concat_tables(parts, promote_options="permissive")
     return replace(relation, runs=long, notes=(*relation.notes, note))
 
 
-def _hold_fractions(cells: pa.Table) -> bool:
-    """Whether there are numbers that are not whole: seeds are."""
-    for column in cells.columns:
-        for cell in column.to_pylist():
-            number = parse_number(cell)
-            if number is not None and number != int(number or 0):
-                return True
-    return False
-
-
 def _value_of(runs: pa.Table) -> str:
     """What cells without a name of their own are called."""
-    file = runs["_file"][0].as_py() if "_file" in runs.column_names else ""
+    file = runs[FILE_COLUMN][0].as_py() if FILE_COLUMN in runs.column_names else ""
     stem = (file or "").rsplit("/", 1)[-1].split(".")[0]
     found = OUTCOME.search(stem)
     return stem[: found.end()] if found else "value"
 
 
-def unpivoted(relation: Relation) -> Relation:
-    """The relation with one row a cell, where it is such a table."""
-    runs = relation.runs
-    names = [name for name in runs.column_names if name not in OWN_COLUMNS]
-    is_small = 2 <= runs.num_rows <= MOST_ROWS
-    if relation.points is not None or not is_small or len(names) < 3:
-        return relation
-    corner, *others = names
-    setting = one_setting(others)
-    if setting is None or not _hold_numbers(runs.select(others)):
-        return relation
-    word, values = setting
-    row_name, column_name, value_name = _names(corner, word, values, runs)
-    if len({row_name, column_name, value_name}) < 3:
-        return relation
-    parts = []
-    for name, value in zip(others, values, strict=True):
-        part = runs.drop_columns([n for n in others if n != name])
-        part = part.rename_columns({corner: row_name, name: value_name})
-        cells = pa.array([value] * part.num_rows, pa.string())
-        parts.append(part.add_column(1, column_name, cells))
-    note = (
-        f"a table of two settings: {row_name} down its rows, {column_name} across its "
-        f"columns; each cell is a run and its {value_name}"
-    )
-    long = pa.concat_tables(parts, promote_options="permissive")
-    return replace(relation, runs=long, notes=(*relation.notes, note))
-
-
-def _hold_numbers(cells: pa.Table) -> bool:
-    """Whether the columns hold numbers, nearly all of them."""
-    n_numbers = 0
+def _numbers(cells: pa.Table) -> list[float]:
+    """The numbers in these columns, where nearly all cells are some; else none."""
     n_filled = 0
+    numbers = []
     for column in cells.columns:
         for cell in column.to_pylist():
             n_filled += not is_nothing(cell)
-            n_numbers += parse_number(cell) is not None
-    return n_filled > 0 and n_numbers >= 0.8 * n_filled
-
-
-def _names(
-    corner: str, word: str, values: Sequence[str], runs: pa.Table
-) -> tuple[str, str, str]:
-    """What rows, columns and cells are called."""
-    row_name, *second = _CORNER.split(corner, maxsplit=1)
-    value_name = "value"
-    if OUTCOME.search(word):
-        value_name, word = word, ""
-    elif OUTCOME.search(row_name) and not second:
-        value_name, row_name = row_name, "row"
-    if value_name == "value":
-        value_name = _value_of(runs)
-    are_sizes = all(_SIZE.fullmatch(value.strip()) for value in values)
-    column_name = (
-        word or "".join(second) or ("params" if are_sizes else "across")
-    )
-    return row_name.strip() or "row", column_name.strip(), value_name
+            number = parse_number(cell)
+            if number is not None:
+                numbers.append(number)
+    return numbers if len(numbers) >= 0.8 * n_filled else []
