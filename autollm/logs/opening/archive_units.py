@@ -32,42 +32,35 @@ def units_of_archive(
     """
     listed: list[Found] = []
     held: list[Opened] | None = []
-    n_bytes = n_head_bytes = 0
+    n_bytes = 0
+    n_head_bytes = 0
     for member in raw.members():
-        n_bytes += len(member.data or b"")
-        if held is not None:
-            held.append(member)
+        data = member.data or b""
+        n_bytes += len(data)
         if n_bytes > HELD_BYTES:
             held = None
+        if held is not None:
+            held.append(member)
         if not member.problem:
-            head = (member.data or b"")[:HEAD_BYTES]
+            head = data[:HEAD_BYTES]
             n_head_bytes += len(head)
             if n_head_bytes > MOST_HEAD_BYTES:
                 head = b""
             listed.append(_found(raw.found, member, head))
-    folders = claimed_folders(listed, readers)
-    members = raw.members() if held is None else held
-    yield from _assembled(raw.found, members, folders)
-
-
-def _assembled(
-    archive: Found,
-    members: Iterator[Opened] | Sequence[Opened],
-    folders: Sequence[RunFolder],
-) -> Iterator[RunFolder | Opened]:
     owner = {}
-    for folder in folders:
+    for folder in claimed_folders(listed, readers):
         for path, found in folder.files.items():
             owner[found.inside] = (folder, path)
     waiting: dict[str, dict[str, Found]] = {}
-    for member in members:
-        if member.inside not in owner or member.problem:
-            if member.problem or not _found(archive, member, b"").is_hidden:
+    for member in raw.members() if held is None else held:
+        found = _found(raw.found, member, member.data or b"")
+        if member.problem or member.inside not in owner:
+            if member.problem or not found.is_hidden:
                 yield member
             continue
         folder, path = owner[member.inside]
         files = waiting.setdefault(folder.path_id, {})
-        files[path] = _found(archive, member, member.data or b"")
+        files[path] = found
         if len(files) == len(folder.files):
             del waiting[folder.path_id]
             yield replace(folder, files={p: files[p] for p in folder.files})

@@ -16,7 +16,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO
 
 from autollm.core.errors import RecordError
@@ -77,30 +77,39 @@ def members_of(stream: IO[bytes], archive: str) -> Iterator[Member]:
         yield Member(archive, b"", problem)
 
 
+def _member(archive: str, inside: str, data: bytes, n_bytes: int) -> Member:
+    """A member of `n_bytes`; one that is too large is not read."""
+    name = f"{archive}!{clean_place(inside)}"
+    if n_bytes <= MAX_FILE_BYTES:
+        return Member(name, data, inside=inside)
+    problem = f"more than {MAX_FILE_BYTES} bytes. Fix: split it."
+    return Member(name, b"", problem, inside)
+
+
 def _zip_members(stream: IO[bytes], archive: str) -> Iterator[Member]:
     """Members as their directory lists them; what a member says of its size is not
     believed.
     """
-    n_left = MAX_ARCHIVE_BYTES
+    n_bytes = 0
     with zipfile.ZipFile(stream) as packed:
         for entry in packed.infolist():
             inside = _inside(entry.filename)
-            name = f"{archive}!{clean_place(inside)}"
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             if entry.is_dir() or is_link or _is_litter(inside):
                 continue
+            n_left = MAX_ARCHIVE_BYTES - n_bytes
             with packed.open(entry) as member:
                 data = member.read(min(MAX_FILE_BYTES, n_left) + 1)
-            n_left -= len(data)
-            if n_left < 0:
-                raise RecordError(
-                    f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files"
-                )
-            if len(data) > MAX_FILE_BYTES:
-                problem = f"more than {MAX_FILE_BYTES} bytes. Fix: split it."
-                yield Member(name, b"", problem, inside)
-            else:
-                yield Member(name, data, inside=inside)
+            n_bytes += len(data)
+            _check_size(n_bytes)
+            yield _member(archive, inside, data, len(data))
+
+
+def _check_size(n_bytes: int) -> None:
+    if n_bytes > MAX_ARCHIVE_BYTES:
+        raise RecordError(
+            f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files"
+        )
 
 
 def _opened(stream: IO[bytes], archive: str) -> IO[bytes]:
@@ -113,59 +122,53 @@ class _Tar:
     """A tar stream read forward."""
 
     def __init__(self, stream: IO[bytes], archive: str):
-        self._stream, self._archive, self._n_bytes = stream, archive, 0
+        self._stream = stream
+        self._archive = archive
+        self._n_bytes = 0
 
     def members(self) -> Iterator[Member]:
-        long_name, sparse = "", False
-        while True:
-            block = self._exactly(_BLOCK)
-            if not any(block):
-                self._drain()
-                return
-            size, kind = _checked(block), block[156:157]
-            if kind in b"xgLK" and kind:
-                data = self._header_data(size)
+        long_name = ""
+        is_sparse = False
+        while any(block := self._exactly(_BLOCK)):
+            size = _checked(block)
+            kind = block[156:157]
+            if kind in (b"x", b"g", b"L", b"K"):
+                if size > MAX_HEADER_BYTES:
+                    raise RecordError(
+                        f"a header of {size} bytes, more than {MAX_HEADER_BYTES}"
+                    )
+                data = self._padded(size)
                 if kind == b"L":
                     long_name = data.split(b"\0")[0].decode("utf-8", "replace")
                 elif kind == b"x":
                     found = _pax(data)
                     long_name = found.get("path", long_name)
-                    sparse = any(key.startswith("GNU.sparse") for key in found)
+                    is_sparse = any(k.startswith("GNU.sparse") for k in found)
                     if "size" in found:
                         raise RecordError("a member of more than 8 GiB")
                 continue
             inside = _inside(long_name or _short_name(block))
-            name = f"{self._archive}!{clean_place(inside)}"
             is_regular = kind in (b"0", b"\0", b"7")
             if kind == b"S":
                 self._skip_sparse_map(block)
-            if kind == b"S" or (is_regular and sparse):
+            if kind == b"S" or (is_regular and is_sparse):
                 self._skip(size)
-                yield Member(
-                    name, b"", "a sparse member: not read. Fix: unpack it."
-                )
+                name = f"{self._archive}!{clean_place(inside)}"
+                problem = "a sparse member: not read. Fix: unpack it."
+                yield Member(name, b"", problem)
             elif is_regular and not _is_litter(inside):
-                yield replace(self._read(name, size), inside=inside)
+                is_small = size <= MAX_FILE_BYTES
+                data = self._padded(size) if is_small else self._skip(size)
+                yield _member(self._archive, inside, data, size)
             elif is_regular or kind not in b"123456":
                 self._skip(size)
-            long_name, sparse = "", False
+            long_name = ""
+            is_sparse = False
+        while chunk := self._stream.read(_CHUNK_BYTES):
+            self._count(len(chunk))  # a broken compression is noticed
 
-    def _read(self, name: str, size: int) -> Member:
-        if size > MAX_FILE_BYTES:
-            problem = (
-                f"{size} bytes, more than {MAX_FILE_BYTES}. Fix: split it."
-            )
-            self._skip(size)
-            return Member(name, b"", problem)
-        data = self._exactly(size)
-        self._exactly(-size % _BLOCK)
-        return Member(name, data)
-
-    def _header_data(self, size: int) -> bytes:
-        if size > MAX_HEADER_BYTES:
-            raise RecordError(
-                f"a header of {size} bytes, more than {MAX_HEADER_BYTES}"
-            )
+    def _padded(self, size: int) -> bytes:
+        """What a member holds; it ends at a block's end."""
         data = self._exactly(size)
         self._exactly(-size % _BLOCK)
         return data
@@ -175,18 +178,20 @@ class _Tar:
         while is_continued:
             is_continued = self._exactly(_BLOCK)[504:505] not in (b"\0", b"")
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int) -> bytes:
         left = size + -size % _BLOCK
         if left > MAX_ARCHIVE_BYTES:
             raise RecordError(f"a member of {size} bytes")
         while left:
             left -= len(self._exactly(min(left, _CHUNK_BYTES)))
+        return b""
 
     def _exactly(self, size: int) -> bytes:
         """Raises:
         RecordError: the archive ends before, or is too large.
         """
-        parts, left = [], size
+        parts = []
+        left = size
         while left:
             part = self._stream.read(left)
             if not part:
@@ -198,17 +203,9 @@ class _Tar:
         self._count(size)
         return b"".join(parts)
 
-    def _drain(self) -> None:
-        """Read to the end, so that a broken compression is noticed."""
-        while chunk := self._stream.read(_CHUNK_BYTES):
-            self._count(len(chunk))
-
     def _count(self, n_bytes: int) -> None:
         self._n_bytes += n_bytes
-        if self._n_bytes > MAX_ARCHIVE_BYTES:
-            raise RecordError(
-                f"more than {MAX_ARCHIVE_BYTES} bytes. Fix: unpack it and land the files"
-            )
+        _check_size(self._n_bytes)
 
 
 def _checked(block: bytes) -> int:
@@ -226,12 +223,11 @@ def _checked(block: bytes) -> int:
 
 
 def _number(field: bytes) -> int:
-    if field[0] in (0x80, 0xFF):
-        value = int.from_bytes(field[1:], "big")
-        return value if field[0] == 0x80 else -1
-    text = field.strip(b" \0") or b"0"
     try:
-        value = int(text, 8)
+        if field[0] & 0x80:  # a binary number; 0xff begins a negative one
+            value = int.from_bytes(field[1:], "big") if field[0] == 0x80 else -1
+        else:
+            value = int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         value = -1
     if value < 0:
@@ -240,11 +236,9 @@ def _number(field: bytes) -> int:
 
 
 def _short_name(block: bytes) -> str:
-    name = block[:100].split(b"\0")[0]
-    prefix = (
-        block[345:500].split(b"\0")[0] if block[257:262] == b"ustar" else b""
-    )
-    return (prefix + b"/" + name if prefix else name).decode("utf-8", "replace")
+    prefix = block[345:500] if block[257:262] == b"ustar" else b""
+    parts = [part.split(b"\0")[0] for part in (prefix, block[:100])]
+    return b"/".join(filter(None, parts)).decode("utf-8", "replace")
 
 
 def _pax(data: bytes) -> dict[str, str]:

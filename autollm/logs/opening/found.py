@@ -99,14 +99,13 @@ def _find_local(root: str) -> tuple[list[Found], bool]:
     if not os.path.lexists(root):
         raise _missing(root)
     if not os.path.isdir(root):
-        problem = _odd_kind(root)
         return [
-            Found(root, os.path.basename(root), _name(root), problem)
+            Found(root, os.path.basename(root), _name(root), _problem(root))
         ], False
     found = []
     for path in sorted(_walk(root)):
         inside = os.path.relpath(path, root)
-        problem = _link_problem(path, root) or _odd_kind(path)
+        problem = _link_problem(path, root) or _problem(path)
         found.append(Found(path, inside, _name(path), problem))
     return found, True
 
@@ -123,7 +122,7 @@ def _walk(root: str) -> Iterator[str]:
             yield os.path.join(folder, name)
 
 
-def _odd_kind(path: str) -> str:
+def _problem(path: str) -> str:
     """Why something that is no plain file is not opened; empty for a plain file."""
     try:
         mode = os.stat(path).st_mode
@@ -143,18 +142,15 @@ def _link_problem(path: str, root: str) -> str:
     if not os.path.islink(path):
         return ""
     target = os.path.realpath(path)
-    if not os.path.isfile(target):
-        return (
-            f"a link to {target}, which is no file: not followed. Fix: remove it, or "
-            "copy the file here."
-        )
     inside = os.path.realpath(root)
-    if os.path.commonpath([target, inside]) != inside:
-        return (
-            f"a link to {target}, out of the folder: not followed. Fix: copy the file "
-            "here, or land it by its own path."
-        )
-    return ""
+    if not os.path.isfile(target):
+        where, fix = "which is no file", "remove it, or copy the file here"
+    elif os.path.commonpath([target, inside]) != inside:
+        where = "out of the folder"
+        fix = "copy the file here, or land it by its own path"
+    else:
+        return ""
+    return f"a link to {target}, {where}: not followed. Fix: {fix}."
 
 
 def _name(path: str) -> str:

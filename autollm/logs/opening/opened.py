@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any
@@ -57,18 +57,17 @@ class Opened:
     def open(self) -> Iterator[IO[bytes]]:
         """The decompressed bytes from their beginning."""
         with contextlib.ExitStack() as stack:
-            if self.data is not None:
-                raw: IO[bytes] = io.BytesIO(self.data)
-            else:
+            raw: IO[bytes] = io.BytesIO(self.data or b"")
+            if self.data is None:
                 raw = stack.enter_context(self.fs.open(self.path, "rb"))
             if self.codec is None:
                 yield raw
-            else:
-                packed = pa.CompressedInputStream(raw, self.codec)
-                plain = io.BufferedReader(
-                    stack.enter_context(packed), _CHUNK_BYTES
-                )
-                yield stack.enter_context(plain)
+                return
+            packed = stack.enter_context(
+                pa.CompressedInputStream(raw, self.codec)
+            )
+            plain = io.BufferedReader(packed, _CHUNK_BYTES)
+            yield stack.enter_context(plain)
 
 
 def codec_of(name: str) -> str | None:
@@ -78,9 +77,8 @@ def codec_of(name: str) -> str | None:
 
 def plain_name(name: str) -> str:
     """A name without the suffix of its compression: `run.jsonl.zst` -> `run.jsonl`."""
-    return next(
-        (name.removesuffix(s) for s in COMPRESSIONS if name.endswith(s)), name
-    )
+    found = next(filter(name.endswith, COMPRESSIONS), "")
+    return name.removesuffix(found)
 
 
 class RawFile:
@@ -92,12 +90,23 @@ class RawFile:
 
     def __init__(self, found: Found):
         self.found = found
-        self._data: bytes | None = found.data
+        self._data = found.data
+        self._fs: Any = None
+        self._path = ""
+        self._codec = codec_of(found.name)
         if found.data is not None:
-            self._fs, self._path, self.n_bytes = None, "", len(found.data)
+            self.n_bytes = len(found.data)
             return
-        self._fs, self._path = _filesystem(found.path)
-        self.n_bytes = _size(self._fs, self._path)
+        is_here = is_local(found.path)
+        where = (_LOCAL, found.path) if is_here else filesystem_of(found.path)
+        self._fs, self._path = where
+        # fsspec's own ways are slow for ten thousand small files
+        size = (
+            os.stat(self._path).st_size
+            if is_here
+            else self._fs.size(self._path)
+        )
+        self.n_bytes = size
         with self._open() as stream:
             if self.n_bytes <= SMALL_BYTES:
                 self._data = stream.read(self.n_bytes)
@@ -116,29 +125,29 @@ class RawFile:
 
     def head(self, n_bytes: int) -> bytes:
         """The first bytes, decompressed; none where they cannot be."""
-        packed = Opened(self.found.name, "", 0, **self._fields())
         try:
-            return head_of(packed, n_bytes)
+            return head_of(self._packed(""), n_bytes)
         except RecordError:
             return b""
 
-    def _fields(self) -> dict[str, Any]:
-        codec = codec_of(self.found.name)
-        where = {"fs": self._fs, "path": self._path}
-        return {"data": self._data, "codec": codec, **where}
+    def _packed(self, sha256: str) -> Opened:
+        return Opened(
+            self.found.name,
+            sha256,
+            self.n_bytes,
+            self._data,
+            self._fs,
+            self._path,
+            self._codec,
+        )
 
     def _open(self) -> IO[bytes]:
-        # fsspec's own open is slow for ten thousand small files
-        is_plain = is_local(self.found.path)
-        return (
-            open(self._path, "rb")
-            if is_plain
-            else self._fs.open(self._path, "rb")
-        )
+        return _opener(self._fs)(self._path, "rb")
 
     def _hash_to(self, target: IO[bytes] | None) -> str:
         """Read what the file had when it was opened, into `target` if there is one."""
-        digest, left = hashlib.sha256(), self.n_bytes
+        digest = hashlib.sha256()
+        left = self.n_bytes
         with self._open() as stream:
             while left and (chunk := stream.read(min(left, _CHUNK_BYTES))):
                 digest.update(chunk)
@@ -152,102 +161,95 @@ class RawFile:
         there; large files are read from there on, and hashed as they are copied where
         nobody has asked for their hash.
         """
-        # fsspec's own ways are slow for ten thousand small files
-        is_plain = isinstance(fs, LocalFileSystem)
-        make = os.makedirs if is_plain else fs.makedirs
-        move = os.replace if is_plain else fs.mv
-        make(f"{root}/landing", exist_ok=True)
-        part = f"{root}/landing/{os.getpid()}.part"
-        is_copied = self._data is None and "sha256" not in vars(self)
-        if is_copied:
+        is_here = isinstance(fs, LocalFileSystem)
+        make = os.makedirs if is_here else fs.makedirs
+        part = ""
+        if self._data is None and "sha256" not in vars(self):
+            make(f"{root}/landing", exist_ok=True)
+            part = f"{root}/landing/{os.getpid()}.part"
             self.sha256 = self._copy(fs, part)
         folder = f"{root}/landing/{self.sha256[:2]}/{self.sha256}"
         target = f"{folder}/{self.found.name}"
-        is_there = os.path.exists if is_plain else fs.exists
-        if is_copied or not is_there(target):
+        is_there = os.path.exists if is_here else fs.exists
+        if part or not is_there(target):
             make(folder, exist_ok=True)
-            if not is_copied and self._copy(fs, part) != self.sha256:
-                raise OSError("it changed while it was copied; land it again")
-            move(part, target)
+            if not part:
+                part = f"{target}.part"
+                if self._copy(fs, part) != self.sha256:
+                    raise OSError(
+                        "it changed while it was copied; land it again"
+                    )
+            (os.replace if is_here else fs.mv)(part, target)
         if self._data is None:
-            self._fs, self._path = fs, target
+            self._fs = fs
+            self._path = target
 
     def _copy(self, fs: Any, target: str) -> str:
-        """Write the bytes there; returns their hash. Where the disk is full, nothing of
-        them is left to keep it full.
-        """
-        opener = open if isinstance(fs, LocalFileSystem) else fs.open
-        try:
-            with opener(target, "wb") as out:
-                if self._data is None:
-                    return self._hash_to(out)
-                out.write(self._data)
-                return self.sha256
-        except OSError:
-            with contextlib.suppress(OSError):
-                fs.rm(target)
-            raise
+        """Write the bytes there; returns their hash."""
+        with _opener(fs)(target, "wb") as out:
+            if self._data is None:
+                return self._hash_to(out)
+            out.write(self._data)
+            return self.sha256
 
     def opened(self) -> Opened:
         """The file for reading. A compressed one is read through once, so that a bomb
         or a cut is found before any row.
         """
-        name, fields = self.found.name, self._fields()
-        if fields["codec"] is None:
-            return Opened(name, self.sha256, self.n_bytes, **fields)
-        n_bytes, problem = _measured(Opened(name, self.sha256, 0, **fields))
-        return Opened(name, self.sha256, n_bytes, **fields, problem=problem)
+        return _measured(self._packed(self.sha256), MAX_TABLE_BYTES)
 
     def members(self) -> Iterator[Opened]:
         """The members of an archive."""
-        with contextlib.ExitStack() as stack:
-            if self._data is not None:
-                stream: IO[bytes] = io.BytesIO(self._data)
-            else:
-                stream = stack.enter_context(self._fs.open(self._path, "rb"))
+        packed = replace(self._packed(""), codec=None)
+        with packed.open() as stream:
             for member in archives.members_of(stream, self.found.name):
-                yield replace(_member(member), inside=member.inside)
+                yield _member(member)
+
+
+def _opener(fs: Any) -> Callable[[str, str], IO[bytes]]:
+    """How files are opened: fsspec's own way is slow for ten thousand small files."""
+    return open if isinstance(fs, LocalFileSystem) else fs.open
 
 
 def _member(member: archives.Member) -> Opened:
-    if member.problem:
-        return Opened(member.name, "", 0, b"", problem=member.problem)
-    sha256 = hashlib.sha256(member.data).hexdigest()
+    data = member.data
     codec = codec_of(member.name)
-    size = len(member.data)
-    packed = Opened(member.name, sha256, size, member.data, codec=codec)
-    if codec is None:
-        return packed
-    n_bytes, problem = _measured(packed, archives.MAX_FILE_BYTES)
-    return Opened(
-        member.name, sha256, n_bytes, member.data, codec=codec, problem=problem
+    if member.problem:
+        return Opened(
+            member.name,
+            "",
+            0,
+            b"",
+            problem=member.problem,
+            inside=member.inside,
+        )
+    sha256 = hashlib.sha256(data).hexdigest()
+    packed = Opened(
+        member.name, sha256, len(data), data, codec=codec, inside=member.inside
     )
+    return _measured(packed, archives.MAX_FILE_BYTES)
 
 
-def _measured(opened: Opened, most: int | None = None) -> tuple[int, str]:
-    """(bytes after decompression, why the file is not read)."""
-    most, n_bytes = most or MAX_TABLE_BYTES, 0
+def _measured(opened: Opened, most: int) -> Opened:
+    """The file with its size after decompression, or why it is not read."""
+    if opened.codec is None:
+        return opened
+    n_bytes = 0
+    problem = ""
     try:
         with opened.open() as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 n_bytes += len(chunk)
                 if n_bytes > most:
                     reason = f"more than {most} bytes after decompression"
-                    return 0, f"{reason}. Fix: split the file."
+                    problem = f"{reason}. Fix: split the file."
+                    break
     except (OSError, pa.ArrowException) as error:
-        return 0, f"not a whole {opened.codec} file: {error}"
-    return n_bytes, ""
-
-
-def _filesystem(path: str) -> tuple[Any, str]:
-    return filesystem_of(path) if not is_local(path) else (_LOCAL, path)
+        problem = f"not a whole {opened.codec} file: {error}"
+    return replace(opened, n_bytes=0 if problem else n_bytes, problem=problem)
 
 
 _LOCAL = fsspec.filesystem("file")
-
-
-def _size(fs: Any, path: str) -> int:
-    return os.stat(path).st_size if fs is _LOCAL else fs.size(path)
 
 
 def head_of(opened: Opened, n_bytes: int) -> bytes:

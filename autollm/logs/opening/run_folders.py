@@ -39,28 +39,23 @@ def claimed_folders(
     """The run folders among the files below the folder that was asked for."""
     below: dict[str, list[Found]] = {}
     for found in files:
-        if found.problem:
-            continue
         parts = found.inside.split("/")[:-1]
-        for depth in range(len(parts) + 1):
+        for depth in range(len(parts) + 1 if not found.problem else 0):
             below.setdefault("/".join(parts[:depth]), []).append(found)
     claimed: set[str] = set()
     folders = []
     for folder in sorted(below, key=lambda f: (f.count("/") + bool(f), f)):
         prefix = f"{folder}/" if folder else ""
-        left = [f for f in below[folder] if f.inside not in claimed]
-        by_path = {f.inside.removeprefix(prefix): f for f in left}
         for reader in readers:
-            mine = reader.matches_folder(sorted(by_path)) if by_path else ()
-            chosen = {path: by_path[path] for path in mine}
-            if not mine or not _confirmed(reader, chosen):
-                continue
-            root = left[0].path.removesuffix(left[0].inside).rstrip("/")
-            folders.append(_run_folder(root, folder, reader.format, chosen))
-            claimed |= folders[-1].claimed
-            by_path = {
-                p: f for p, f in by_path.items() if f.inside not in claimed
-            }
+            left = {}
+            for found in below[folder]:
+                if found.inside not in claimed:
+                    left[found.inside.removeprefix(prefix)] = found
+            mine = reader.matches_folder(sorted(left)) if left else ()
+            chosen = {path: left[path] for path in mine}
+            if chosen and _confirmed(reader, chosen):
+                folders.append(_run_folder(folder, reader.format, chosen))
+                claimed |= folders[-1].claimed
     return folders
 
 
@@ -77,11 +72,13 @@ def _confirmed(reader: FolderReader, files: dict[str, Found]) -> bool:
 
 
 def _run_folder(
-    root: str, folder: str, file_format: str, files: dict[str, Found]
+    folder: str, file_format: str, files: dict[str, Found]
 ) -> RunFolder:
     """Its name is the path from what was asked for, that included: its last part alone
     (`version_0`) names many.
     """
+    first = next(iter(files.values()))
+    root = first.path.removesuffix(first.inside).rstrip("/")
     path = f"{root}/{folder}".rstrip("/")
     name = clean_place(f"{root.rsplit('/', 1)[-1]}/{folder}")
     digest = content_hash(path.encode("utf-8", "surrogatepass"), 8)

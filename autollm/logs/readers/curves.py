@@ -77,7 +77,9 @@ class CurveLayout:
         return self.is_metric(name) and not counts
 
 
-def named_layout(columns: Sequence[str], rows: Sequence[Row]) -> CurveLayout | None:
+def named_layout(
+    columns: Sequence[str], rows: Sequence[Row]
+) -> CurveLayout | None:
     """The layout by the columns' names; None where none counts.
 
     Args:
@@ -121,7 +123,9 @@ def _comes_again(name: str, rows: Sequence[Row]) -> bool:
     return name == "trial_id" or len(values) * 2 <= len(rows)
 
 
-def find_layout(columns: Sequence[str], rows: Sequence[Row]) -> CurveLayout | None:
+def find_layout(
+    columns: Sequence[str], rows: Sequence[Row]
+) -> CurveLayout | None:
     """The layout of a curve; None when the rows are no curve. See `named_layout`."""
     layout = named_layout(columns, rows)
     if layout is None or len(rows) < _MIN_ROWS or not _grows(layout, rows):

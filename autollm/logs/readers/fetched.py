@@ -13,18 +13,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from autollm.core.errors import SourceError
 from autollm.core.records import content_hash
+from autollm.logs.readers.documents import parse_object
+from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
 
+RUNS = "runs.jsonl"
 FETCHED_SCHEMA = "autollm.fetched/1"
 N_WORKERS = 8
 """Histories asked for at once; servers of both tools answer 429 from some 20 on."""
+_HISTORY = re.compile(r"histories/[^/]+\.jsonl")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -42,15 +47,22 @@ def shown_address(address: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", address)
 
 
-def history_path(folder: str, run_id: str) -> str:
+def _history_path(run_id: str) -> str:
     """Where a run's history stands; ids that are no file names are hashed."""
     is_plain = _PLAIN.fullmatch(run_id) and not run_id.startswith(".")
-    name = run_id if is_plain else content_hash(run_id)
-    below = f"histories/{name}.jsonl"
-    return f"{folder}/{below}" if folder else below
+    return f"histories/{run_id if is_plain else content_hash(run_id)}.jsonl"
 
 
-def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+def write_runs(
+    folder: Path, tool: str, address: str, runs: Sequence[dict[str, Any]]
+) -> None:
+    """The list of runs, and the mark of the tool that they are of."""
+    head = {"schema": FETCHED_SCHEMA, "tool": tool, "n_runs": len(runs)}
+    _write_lines(folder / RUNS, [head, *runs])
+    (folder / f"{tool}.fetched").write_text(f"{address}\n")
+
+
+def _write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """JSON lines, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writing = path.with_name(f".{path.name}.writing")
@@ -94,10 +106,9 @@ def fetch_histories(
 
 
 def _is_there(folder: Path, job: Job) -> bool:
+    path = folder / _history_path(job.run_id)
     try:
-        with Path(history_path(str(folder), job.run_id)).open(
-            encoding="utf-8"
-        ) as lines:
+        with path.open(encoding="utf-8") as lines:
             head = json.loads(next(lines, "{}"))
     except (OSError, ValueError):
         return False
@@ -107,5 +118,66 @@ def _is_there(folder: Path, job: Job) -> bool:
 def _fetch_one(folder: Path, job: Job) -> None:
     rows = job.fetch()
     head = {"schema": FETCHED_SCHEMA, "run_id": job.run_id, "mark": job.mark}
-    path = Path(history_path(str(folder), job.run_id))
-    write_lines(path, [head, *rows])
+    _write_lines(folder / _history_path(job.run_id), [head, *rows])
+
+
+class FetchedReader:
+    """Reads what was fetched. A tool's reader says what its runs and rows are."""
+
+    format: ClassVar[str]
+    tool: ClassVar[str]
+    roles: ClassVar[Mapping[str, Role]]
+
+    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
+        """See `FolderReader.matches_folder`."""
+        if not {RUNS, f"{self.tool}.fetched"} <= set(listing):
+            return ()
+        return (RUNS, *filter(_HISTORY.fullmatch, listing))
+
+    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
+        """See `FolderReader.read`."""
+        builder = RelationBuilder(self.format, "run_id", self.roles)
+        runs: dict[str, Any] = {}
+        for line, record, text in _records_of(builder, opened.files[RUNS]):
+            with builder.setting_aside(line, text, RUNS):
+                run_id, run = self.run_of(builder, record, line)
+                runs[_history_path(run_id)] = run
+        for path, file in sorted(opened.files.items()):
+            if path not in runs:
+                continue
+            for line, record, text in _records_of(builder, file):
+                with builder.setting_aside(line, text, path):
+                    self.take(builder, runs[path], record, line)
+        self.finish(builder, list(runs.values()))
+        return [builder.relation()]
+
+    def run_of(
+        self, builder: RelationBuilder, record: dict[str, Any], line: int
+    ) -> tuple[str, Any]:
+        """The id of a run, and what `take` shall know of it."""
+        raise NotImplementedError
+
+    def take(
+        self,
+        builder: RelationBuilder,
+        run: Any,
+        record: dict[str, Any],
+        line: int,
+    ) -> None:
+        """One record of a run's history."""
+        raise NotImplementedError
+
+    def finish(self, builder: RelationBuilder, runs: Sequence[Any]) -> None:
+        """After all histories."""
+
+
+def _records_of(
+    builder: RelationBuilder, opened: OpenedFile
+) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+    """The objects after the head, with their lines."""
+    for line_number, line in builder.lines(opened):
+        record: dict[str, Any] = {"schema": ""}
+        with builder.setting_aside(line_number, line, opened.name):
+            record = parse_object(line, "a line")
+        if "schema" not in record:
+            yield line_number, record, line

@@ -29,23 +29,20 @@ from autollm.logs.readers.rows import (
     read_whole,
 )
 from autollm.logs.readers.wide_tables import OUTCOME
+from autollm.logs.readers.words import pattern
 from autollm.logs.relation import OpenedFile, Relation
 
 LEAST_ROWS = 3
-_YAML = (".yaml", ".yml")
-_BEGINNINGS = (b"[{", b'{"runs":[{', b'{"trials":[{', b'{"columns":[')
-_MEASURED = re.compile(
-    r"(^|[/_. ])(loss|acc(uracy)?|ppl|perplexity|auc|mse|mae|f1|lr|learning_rate|error)$",
-    re.IGNORECASE,
-)
-"""What Keras and its like keep of each epoch."""
 RUN = "run"
 """Names a run of an object of objects."""
-
-
-_YAML_RUN = re.compile(
+_BEGINNINGS = re.compile(
+    rb"\A\s*(\[\s*\{|\{\s*\"((runs|trials)\"\s*:\s*\[\s*\{|columns\"\s*:\s*\[))"
+)
+_YAML_BEGINNINGS = re.compile(
     rb"\A(#.*\n|---.*\n|\s*\n)*(\w+:[ \t]*\n)?\s*- ?\s*[\w.]+:"
 )
+_OF_EPOCHS = pattern("of_epochs")
+Records = list[Mapping[str, Any]]
 
 
 class JsonRecordsReader:
@@ -57,19 +54,15 @@ class JsonRecordsReader:
         """See `FileReader.matches`. A document longer than the head is taken by its
         beginning.
         """
-        if name.endswith(_YAML):
-            try:
-                document = parse_any_yaml(head, name)
-                return len(_found_in(document)) > 1 or _is_run(document)
-            except RecordError:
-                return _YAML_RUN.match(head) is not None
-        if not name.endswith(".json"):
+        if not name.endswith((".json", ".yaml", ".yml")):
             return False
+        is_json = name.endswith(".json")
         try:
-            return len(records_of(head)) > 1 or _is_run(parse_json(head))
+            document = _parsed(head, name)
+            return len(_found_in(document)) > 1 or _is_run(document)
         except RecordError:
-            start = b"".join(head[:4096].split())
-            return start.startswith(_BEGINNINGS)
+            begins = _BEGINNINGS if is_json else _YAML_BEGINNINGS
+            return begins.match(head) is not None
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`.
@@ -78,114 +71,92 @@ class JsonRecordsReader:
             RecordError: no document of runs.
         """
         data = read_whole(opened)
-        is_yaml = opened.name.endswith(_YAML)
-        if is_yaml:
-            document = parse_any_yaml(data, opened.name)
-            records = _found_in(document)
-        else:
-            history = _history_of(data)
-            if history:
-                return [_curve(history, opened.name, count_lines(data))]
-            records = records_of(data)
-        if len(records) < 2:  # JSON lines are more than one document
-            whole = document if is_yaml else _document(data)
-            records = [whole] if _is_run(whole) else records
+        document = _parsed(data, opened.name)
+        builder = RelationBuilder(self.format, RUN)
+        builder.n_lines = count_lines(data)
+        history = _history_of(document)
+        if history:
+            layout = named_layout(list(history[0]), history)
+            layout = layout or CurveLayout("epoch")
+            run = plain_stem(opened.name)
+            collector = CurveCollector(builder, layout, run)
+            for row in history:
+                collector.add(row, 0)
+            collector.finish(opened.name)
+            return [builder.relation()]
+        records = _found_in(document)
+        if len(records) < 2 and _is_run(document):
+            records = [document]
         if not records:
             raise RecordError(
                 f"{opened.name} holds no list of objects. Expected one object a run. "
                 "Fix: write a list of objects, or JSON lines (.jsonl)."
             )
-        builder = RelationBuilder(self.format, RUN if RUN in records[0] else "")
-        builder.n_lines = count_lines(data)
+        builder.key = RUN if RUN in records[0] else ""
         for number, record in enumerate(records, start=1):
             builder.add_run(flat_cells(record), opened.name, number)
         return [builder.relation()]
 
 
-def _history_of(data: bytes) -> list[dict[str, Any]]:
-    """The rows of lists under names, where they are a curve; else none."""
-    try:
-        rows = _of_lists(parse_json(data))
-    except RecordError:
-        return []
-    if not rows or find_layout(list(rows[0]), rows) is not None:
-        return rows
-    is_measured = all(_MEASURED.search(name) for name in rows[0])
-    has_step = named_layout(list(rows[0]), rows) is not None
-    if not is_measured or has_step:
-        return []
-    return [{"epoch": at, **row} for at, row in enumerate(rows, start=1)]
-
-
-def _curve(rows: list[dict[str, Any]], file: str, n_lines: int) -> Relation:
-    builder = RelationBuilder("json", RUN)
-    builder.n_lines = n_lines
-    layout = named_layout(list(rows[0]), rows) or CurveLayout("epoch")
-    collector = CurveCollector(builder, layout, plain_stem(file))
-    for row in rows:
-        collector.add(row, 0)
-    collector.finish(file)
-    return builder.relation()
-
-
-def _of_lists(document: Any) -> list[dict[str, Any]]:
-    """Rows of lists of one length, three at least, under names; else none."""
-    if not isinstance(document, dict) or not document:
-        return []
-    lists = list(document.values())
-    if not all(isinstance(cells, list) for cells in lists):
-        return []
-    lengths = set(map(len, lists))
-    is_flat = not any(
-        isinstance(c, (dict, list)) for cells in lists for c in cells
-    )
-    if len(lengths) != 1 or min(lengths) < LEAST_ROWS or not is_flat:
-        return []
-    rows = zip(*lists, strict=True)
-    return [dict(zip(document, row, strict=True)) for row in rows]
-
-
-def records_of(data: bytes) -> list[Mapping[str, Any]]:
-    """The runs of a document; empty where it holds none.
+def _parsed(data: bytes, name: str) -> Any:
+    """The document of a file; of JSON lines the list of all.
 
     Raises:
-        RecordError: it is no JSON.
+        RecordError: it is none.
     """
+    if not name.endswith(".json"):
+        return parse_any_yaml(data, name)
     try:
-        document = parse_json(data)
+        return parse_json(data)
     except RecordError:
         lines = [line for line in data.splitlines() if line.strip()]
         if len(lines) < 2 or not lines[0].startswith(b"{"):
             raise
-        document = [parse_json(line) for line in lines]
-    return _found_in(document)
+        return [parse_json(line) for line in lines]
 
 
-def _found_in(document: Any) -> list[Mapping[str, Any]]:
-    """The runs of a document that was read."""
-    if isinstance(document, dict) and len(document) == 1:
-        (inner,) = document.values()
-        if isinstance(inner, dict) and _of_object(inner):
-            return _of_object(inner)  # `runs: {a: {...}, b: {...}}`
-    if isinstance(document, dict) and {"columns", "data"} <= document.keys():
+def _history_of(document: Any) -> list[dict[str, Any]]:
+    """The rows of lists under names, where they are a curve; else none."""
+    rows = _of_lists(document)
+    if not rows or find_layout(list(rows[0]), rows) is not None:
+        return rows
+    is_measured = all(map(_OF_EPOCHS.search, rows[0]))
+    if not is_measured or named_layout(list(rows[0]), rows) is not None:
+        return []
+    return [{"epoch": at, **row} for at, row in enumerate(rows, start=1)]
+
+
+def _of_lists(document: Any) -> list[dict[str, Any]]:
+    """Rows of lists of one length, three at least, under names; else none."""
+    lists = list(document.values()) if isinstance(document, dict) else []
+    if not lists or not all(isinstance(cells, list) for cells in lists):
+        return []
+    lengths = set(map(len, lists))
+    if len(lengths) != 1 or min(lengths) < LEAST_ROWS:
+        return []
+    for row in zip(*lists, strict=True):
+        if any(isinstance(cell, (dict, list)) for cell in row):
+            return []
+    rows = zip(*lists, strict=True)
+    return [dict(zip(document, row, strict=True)) for row in rows]
+
+
+def _found_in(document: Any) -> Records:
+    """The runs of a document: the first of its shapes that holds some."""
+    if _is_list_of_objects(document):
+        return document
+    if not isinstance(document, dict):
+        return []
+    values = list(document.values())
+    if len(values) == 1 and isinstance(values[0], dict):
+        inner = _of_object(values[0])  # `runs: {a: {...}, b: {...}}`
+        if inner:
+            return inner
+    if {"columns", "data"} <= document.keys():
         return _of_split(document["columns"], document["data"])
-    if isinstance(document, dict):
-        rows = _of_lists(document)
-        if rows:
-            return rows
-        lists = [v for v in document.values() if _is_list_of_objects(v)]
-        if len(lists) == 1:
-            return lists[0]
-        return _of_object(document)
-    return document if _is_list_of_objects(document) else []
-
-
-def _document(data: bytes) -> Any:
-    """The document; None where it is more than one, or none."""
-    try:
-        return parse_json(data)
-    except RecordError:
-        return None
+    lists = list(filter(_is_list_of_objects, values))
+    found = lists[0] if len(lists) == 1 else _of_object(document)
+    return _of_lists(document) or found
 
 
 def _is_run(document: Any) -> bool:
@@ -202,7 +173,7 @@ def _is_run(document: Any) -> bool:
     return any(OUTCOME.search(name.rpartition(".")[2]) for name in numbers)
 
 
-def _of_split(names: Any, rows: Any) -> list[Mapping[str, Any]]:
+def _of_split(names: Any, rows: Any) -> Records:
     """Rows of lists, and the names of what stands in them."""
     if not isinstance(names, list) or not isinstance(rows, list):
         return []
@@ -217,20 +188,19 @@ def _is_list_of_objects(value: Any) -> bool:
     return is_list and all(isinstance(item, dict) for item in value)
 
 
-def _of_object(document: dict[str, Any]) -> list[Mapping[str, Any]]:
+def _of_object(document: dict[str, Any]) -> Records:
     """Runs of an object of objects that share their keys."""
     inner = list(document.values())
     if len(inner) < 2 or not all(isinstance(v, dict) and v for v in inner):
         return []
     first = inner[0].keys()
-    if not all(
-        len(first & v.keys()) * 2 > len(first | v.keys()) for v in inner
-    ):
-        return []
-    if all(key.isdigit() for key in first):
-        rows: dict[str, dict[str, Any]] = {}
-        for column, cells in document.items():
-            for index, value in cells.items():
-                rows.setdefault(index, {})[column] = value
-        return list(rows.values())
-    return [{RUN: name, **record} for name, record in document.items()]
+    for values in inner:
+        if len(first & values.keys()) * 2 <= len(first | values.keys()):
+            return []
+    if not all(key.isdigit() for key in first):
+        return [{RUN: name, **record} for name, record in document.items()]
+    rows: dict[str, dict[str, Any]] = {}
+    for column, cells in document.items():
+        for index, value in cells.items():
+            rows.setdefault(index, {})[column] = value
+    return list(rows.values())

@@ -57,54 +57,50 @@ def filled_down(relation: Relation) -> Relation:
 
 def _merged(runs: pa.Table) -> list[str]:
     """The leading columns whose cells were merged."""
+    own = [name for name in runs.column_names if name in OWN_COLUMNS]
+    rows = _whole_rows(list(runs.drop_columns(own).to_pydict().values()))
     found: list[str] = []
-    runs = runs.filter(pa.array(_whole_rows(runs)))
-    starts = [False] * runs.num_rows
+    starts = [False] * len(rows)
     n_full = 0
-    for name in runs.column_names:
-        if name in OWN_COLUMNS:
-            continue
-        cells = runs[name].to_pylist()
+    for name, cells in zip(
+        runs.drop_columns(own).column_names,
+        zip(*rows, strict=True),
+        strict=True,
+    ):
         if None not in cells:
             n_full += 1
-            continue
-        is_leading = not n_full and len(found) < 2
-        if is_leading and _are_groups(cells, starts, found):
-            found.append(name)
-            starts = [cell is not None for cell in cells]
+        elif not n_full and len(found) < 2:
+            filled = [cell is not None for cell in cells]
+            is_sparse = found or filled.count(False) >= LEAST_EMPTY * len(rows)
+            if is_sparse and _are_groups(cells, filled, starts):
+                found.append(name)
+                starts = filled
     return found if n_full >= len(found) else []
 
 
-def _whole_rows(runs: pa.Table) -> list[bool]:
-    """Of each row, whether it is no line of averages below the table: most of its cells
-    are filled, or as many as usual.
+def _whole_rows(columns: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The rows that are no line of averages below the table: most of their cells are
+    filled, or as many as usual.
     """
-    names = [name for name in runs.column_names if name not in OWN_COLUMNS]
-    filled = [0] * runs.num_rows
-    for name in names:
-        for row, cell in enumerate(runs[name].to_pylist()):
-            filled[row] += cell is not None
-    usual = sorted(filled)[len(filled) // 2]
-    return [n >= min(usual, len(names) / 2) for n in filled]
+    rows = list(zip(*columns, strict=True))
+    n_filled = [len(columns) - row.count(None) for row in rows]
+    usual = sorted(n_filled)[len(rows) // 2]
+    least = min(usual, len(columns) / 2)
+    return [row for row, n in zip(rows, n_filled, strict=True) if n >= least]
 
 
 def _are_groups(
-    cells: Sequence[Any], outer: Sequence[bool], found: Sequence[str]
+    cells: Sequence[Any], filled: Sequence[bool], outer: Sequence[bool]
 ) -> bool:
     """Whether a column's filled cells begin groups, within those of the column before."""
-    filled = [cell is not None for cell in cells]
-    share = 1 - sum(filled) / len(filled)
-    if not filled[0] or sum(filled) < 2 or (not found and share < LEAST_EMPTY):
-        return False
-    pairs = zip(outer, filled, strict=True)
-    if any(is_outer and not here for is_outer, here in pairs):
+    if not filled[0] or sum(filled) < 2:
         return False
     if any(here and after for here, after in itertools.pairwise(filled)):
         return False
     seen: set[Any] = set()
-    for cell, is_outer in zip(cells, outer, strict=True):
+    for cell, is_filled, is_outer in zip(cells, filled, outer, strict=True):
         seen = set() if is_outer else seen
-        if cell in seen:
+        if cell in seen or (is_outer and not is_filled):
             return False
         seen |= {cell} - {None}
     return True

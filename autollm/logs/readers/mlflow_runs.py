@@ -17,19 +17,19 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
-    metric_role,
+    moment,
     number,
     whole_number,
 )
-from autollm.logs.relation import Relation, Role
+from autollm.logs.readers.tables import Row, Tables
+from autollm.logs.relation import Role
 
 ROLES: dict[str, Role] = {
     "run_id": "key",
@@ -60,19 +60,8 @@ class MlflowRun:
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, Any] = field(default_factory=dict)
-
-
-class Tables(Protocol):
-    """Whole tables, row by row (autollm.logs.readers.sqlite_stores.Database)."""
-
-    def rows(self, table: str) -> Iterable[Mapping[str, Any]]: ...
-
-
-def new_builder(file_format: str = "mlflow") -> RelationBuilder:
-    """A builder with the columns of every MLflow run."""
-    builder = RelationBuilder(file_format, "run_id")
-    builder.roles.update(ROLES)
-    return builder
+    last_at: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Step and clock of each metric's last point."""
 
 
 def add_mlflow_runs(
@@ -88,43 +77,37 @@ def add_mlflow_runs(
         if run.run_id in parents and not run.metrics:
             n_empty += 1
         else:
-            add_mlflow_run(builder, run, file)
+            _add_run(builder, run, file)
     if n_empty:
         builder.note(f"{n_empty} parent runs without a metric are left out")
 
 
-def add_mlflow_run(builder: RelationBuilder, run: MlflowRun, file: str) -> None:
-    """One run's row."""
+def _add_run(builder: RelationBuilder, run: MlflowRun, file: str) -> None:
     cells: dict[str, Any] = {
         "run_id": run.run_id,
         "run_name": run.name or None,
         "experiment": run.experiment or None,
         "user": run.user or None,
         "status": run.status,
-        "start_time": _moment(run.start_ms),
-        "end_time": _moment(run.end_ms),
+        "start_time": moment(_seconds(run.start_ms, 0)),
+        "end_time": moment(_seconds(run.end_ms, 0)),
     }
-    if run.start_ms is not None and run.end_ms is not None:
-        cells["runtime_s"] = (run.end_ms - run.start_ms) / 1000
-    for name, value in run.params.items():
-        _put(builder, cells, f"params.{name}", cell(value), "setting")
-    for name, last in run.metrics.items():
-        _put(builder, cells, f"metrics.{name}", last, metric_role(name))
+    took_s = _seconds(run.end_ms, run.start_ms)
+    if took_s is not None:
+        cells["runtime_s"] = took_s
+    params = {name: cell(value) for name, value in run.params.items()}
+    builder.put(cells, params, "setting", "params.")
+    builder.put_results(cells, run.metrics)
     for name, value in run.tags.items():
         if name in _SHOWN_TAGS or not name.startswith("mlflow."):
-            _put(builder, cells, f"tags.{name}", cell(value), "label")
+            builder.put(cells, {name: cell(value)}, "label", "tags.")
     builder.add_run(cells, file)
 
 
-def _put(
-    builder: RelationBuilder,
-    cells: dict[str, Any],
-    name: str,
-    value: Any,
-    role: Role,
-) -> None:
-    cells[name] = value
-    builder.roles[name] = role
+def _seconds(at_ms: float | None, since_ms: float | None) -> float | None:
+    if at_ms is None or since_ms is None:
+        return None
+    return (at_ms - since_ms) / 1000
 
 
 def add_mlflow_point(
@@ -136,10 +119,12 @@ def add_mlflow_point(
     at_ms: float | None,
 ) -> None:
     """One logged value; the last one of a metric by step and clock is its result."""
-    wall_time_s = None
-    if at_ms is not None and run.start_ms is not None:
-        wall_time_s = (at_ms - run.start_ms) / 1000
+    wall_time_s = _seconds(at_ms, run.start_ms)
     builder.add_point(run.run_id, metric, value, step, None, wall_time_s)
+    order = (float(step or 0), at_ms or 0.0)
+    if order >= run.last_at.get(metric, order):
+        run.last_at[metric] = order
+        run.metrics[metric] = value
 
 
 def stored_value(value: Any, is_nan: Any = False) -> float | None:
@@ -147,45 +132,58 @@ def stored_value(value: Any, is_nan: Any = False) -> float | None:
     float64.
     """
     as_number = math.nan if is_nan else number(value)
-    if as_number is None:
-        return None
-    if abs(as_number) >= sys.float_info.max:
-        return math.copysign(math.inf, as_number)
-    return as_number
+    if as_number is None or abs(as_number) < sys.float_info.max:
+        return as_number
+    return as_number if math.isnan(as_number) else as_number * math.inf
 
 
-def _moment(at_ms: float | None) -> str | None:
-    if at_ms is None:
-        return None
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
-    except (ValueError, OverflowError, OSError):
-        return None
+def told_run(run_id: str, experiment: str, said: Row) -> MlflowRun:
+    """A run by what MLflow's table of runs, or a run's own file, says of it."""
+    return MlflowRun(
+        run_id,
+        str(said.get("name") or said.get("run_name") or ""),
+        experiment,
+        str(said.get("user_id") or ""),
+        str(said.get("status") or ""),
+        number(said.get("start_time")),
+        number(said.get("end_time")),
+    )
+
+
+def take_text(run: MlflowRun, kind: str, name: str, value: Any) -> None:
+    """One of the `params` or `tags` of a run."""
+    (run.params if kind == "params" else run.tags)[name] = value
+    if (kind, name) == ("tags", "mlflow.runName"):
+        run.name = str(value or "")
+
+
+def note_deleted(builder: RelationBuilder, n_deleted: int) -> None:
+    """Says that runs are left out, where there are any."""
+    if n_deleted:
+        builder.note(f"{n_deleted} deleted runs are left out")
 
 
 def read_mlflow_tables(
-    tables: Tables, file: str, notes: Sequence[str], file_format: str
-) -> Relation:
+    builder: RelationBuilder, tables: Tables, file: str
+) -> None:
     """The tables of MLflow's SQL store.
 
     Raises:
         sqlite3.Error: the database is damaged.
     """
-    builder = new_builder(file_format)
-    builder.notes.extend(notes)
+    builder.key = "run_id"
+    builder.roles.update(ROLES)
     runs = _runs(tables, builder)
-    last_at: dict[tuple[str, str], tuple[float, float]] = {}
-    for row in tables.rows("params"):
-        _place(builder, runs, row, "params")
-    for row in tables.rows("tags"):
-        _place(builder, runs, row, "tags")
-    for row in tables.rows("metrics"):
-        builder.n_lines += 1
-        run = runs.get(str(row.get("run_uuid")))
-        if run is not None:
-            _take_metric(builder, run, row, last_at)
+    for table in ("params", "tags", "metrics"):
+        for row in tables.rows(table):
+            builder.n_lines += 1
+            run = runs.get(str(row.get("run_uuid")))
+            name = str(row.get("key"))
+            if run is not None and table == "metrics":
+                _take_metric(builder, run, name, row)
+            elif run is not None:
+                take_text(run, table, name, row.get("value"))
     add_mlflow_runs(builder, runs.values(), file)
-    return builder.relation()
 
 
 def _runs(tables: Tables, builder: RelationBuilder) -> dict[str, MlflowRun]:
@@ -200,53 +198,20 @@ def _runs(tables: Tables, builder: RelationBuilder) -> dict[str, MlflowRun]:
             n_deleted += 1
             continue
         run_id = str(row.get("run_uuid"))
-        runs[run_id] = MlflowRun(
-            run_id,
-            str(row.get("name") or ""),
-            names.get(row.get("experiment_id"), ""),
-            str(row.get("user_id") or ""),
-            str(row.get("status") or ""),
-            number(row.get("start_time")),
-            number(row.get("end_time")),
-        )
-    if n_deleted:
-        builder.note(f"{n_deleted} deleted runs are left out")
+        experiment = names.get(row.get("experiment_id"), "")
+        runs[run_id] = told_run(run_id, experiment, row)
+    note_deleted(builder, n_deleted)
     return runs
 
 
-def _place(
-    builder: RelationBuilder,
-    runs: Mapping[str, MlflowRun],
-    row: Mapping[str, Any],
-    where: str,
-) -> None:
-    builder.n_lines += 1
-    run = runs.get(str(row.get("run_uuid")))
-    if run is None:
-        return
-    values = run.params if where == "params" else run.tags
-    name = str(row.get("key"))
-    values[name] = row.get("value")
-    if name == "mlflow.runName":
-        run.name = str(row.get("value") or "")
-
-
 def _take_metric(
-    builder: RelationBuilder,
-    run: MlflowRun,
-    row: Mapping[str, Any],
-    last_at: dict[tuple[str, str], tuple[float, float]],
+    builder: RelationBuilder, run: MlflowRun, name: str, row: Row
 ) -> None:
     value = stored_value(row.get("value"), row.get("is_nan"))
-    name = str(row.get("key"))
     step = whole_number(row.get("step"))
-    at_ms = number(row.get("timestamp"))
     if value is None:
         reason = f"the metric {name[:80]!r} has no number"
         builder.add_bad(builder.n_lines, reason, repr(row.get("value")))
         return
+    at_ms = number(row.get("timestamp"))
     add_mlflow_point(builder, run, name, value, step, at_ms)
-    order = (float(step or 0), at_ms or 0.0)
-    if order >= last_at.get((run.run_id, name), order):
-        last_at[run.run_id, name] = order
-        run.metrics[name] = value

@@ -19,46 +19,37 @@ from typing import Any
 
 from autollm.core.errors import RecordError, SourceError
 from autollm.core.extras import naming_extra
-from autollm.logs.readers.documents import parse_object, parse_yaml
+from autollm.logs.readers.documents import parse_yaml
 from autollm.logs.readers.fetched import (
-    FETCHED_SCHEMA,
+    RUNS,
+    FetchedReader,
     Job,
     fetch_histories,
-    history_path,
     shown_address,
-    write_lines,
+    write_runs,
 )
 from autollm.logs.readers.mlflow_runs import (
+    ROLES,
     MlflowRun,
     add_mlflow_point,
     add_mlflow_runs,
-    new_builder,
+    note_deleted,
     stored_value,
+    take_text,
+    told_run,
 )
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    count_lines,
-    number,
-    read_whole,
-    whole_number,
-)
-from autollm.logs.reading import iter_lines
+from autollm.logs.readers.rows import RelationBuilder, number, whole_number
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
-_EXPERIMENT = re.compile(r"(\d+)/meta\.yaml")
+_EXPERIMENT = re.compile(r"(?P<experiment>\d+)/meta\.yaml")
 _RUN_FILE = re.compile(
-    r"\d+/([0-9a-f]{32})/(meta\.yaml|params/.+|tags/.+|metrics/.+)"
+    r"(?P<experiment>\d+)/(?P<run>[0-9a-f]{32})/"
+    r"(?P<kind>meta\.yaml|params|tags|metrics)(/(?P<name>.+))?"
 )
-_STATUSES = {
-    1: "RUNNING",
-    2: "SCHEDULED",
-    3: "FINISHED",
-    4: "FAILED",
-    5: "KILLED",
-}
-_MAX_VALUE_BYTES = (
-    2**20
-)  # of one parameter or tag; MLflow allows 8,000 characters
+_STATUSES = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+"""By the number that a run's meta.yaml holds."""
+_MAX_VALUE_BYTES = 2**20
+"""Of one parameter or tag; MLflow allows 8,000 characters."""
 _PAGE = 1_000
 
 
@@ -69,206 +60,131 @@ class MlflowFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        claimed = [p for p in listing if _RUN_FILE.fullmatch(p)]
-        if not claimed:
-            return ()
-        return (*[p for p in listing if _EXPERIMENT.fullmatch(p)], *claimed)
+        claimed = list(filter(_RUN_FILE.fullmatch, listing))
+        experiments = filter(_EXPERIMENT.fullmatch, listing)
+        return (*experiments, *claimed) if claimed else ()
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
-        builder = new_builder()
+        builder = RelationBuilder(self.format, "run_id", ROLES)
         experiments: dict[str, str] = {}
         runs: dict[str, MlflowRun] = {}
         deleted: set[str] = set()
-        for path, file in sorted(opened.files.items()):
-            if _EXPERIMENT.fullmatch(path):
-                name = _meta(builder, file).get("name")
-                experiments[path.split("/")[0]] = str(name or "")
-        for path, file in sorted(opened.files.items()):
+        files = sorted(opened.files.items(), key=_begins)
+        for path, file in files:
+            whole = _EXPERIMENT.fullmatch(path)
+            if whole:
+                meta = builder.document(file, parse_yaml)
+                experiments[whole["experiment"]] = str(meta.get("name") or "")
             found = _RUN_FILE.fullmatch(path)
-            if found is None or found[2] != "meta.yaml":
+            if found is None or found["run"] in deleted:
                 continue
-            meta = _meta(builder, file)
-            if meta.get("lifecycle_stage") == "deleted":
-                deleted.add(found[1])
-            elif meta:
-                experiment = experiments.get(path.split("/")[0], "")
-                runs[found[1]] = _run(found[1], experiment, meta)
-        for path, file in sorted(opened.files.items()):
-            found = _RUN_FILE.fullmatch(path)
-            if found is None or found[2] == "meta.yaml" or found[1] in deleted:
-                continue
-            run = runs.get(found[1])
-            if run is None:
+            run_id = found["run"]
+            if found["kind"] == "meta.yaml":
+                meta = builder.document(file, parse_yaml)
+                if meta.get("lifecycle_stage") == "deleted":
+                    deleted.add(run_id)
+                elif meta:
+                    experiment = experiments.get(found["experiment"], "")
+                    runs[run_id] = told_run(run_id, experiment, _named(meta))
+            elif run_id not in runs:
                 builder.note(f"{path}: its run has no meta.yaml: left out")
-                continue
-            kind, _, name = found[2].partition("/")
-            _take_file(builder, run, kind, name, file)
-        if deleted:
-            builder.note(f"{len(deleted)} deleted runs are left out")
+            elif found["kind"] == "metrics":
+                _take_metric(builder, runs[run_id], found["name"], file)
+            else:
+                text = builder.document(file, _text, _MAX_VALUE_BYTES) or ""
+                take_text(runs[run_id], found["kind"], found["name"], text)
+        note_deleted(builder, len(deleted))
         add_mlflow_runs(builder, runs.values(), opened.name)
         return [builder.relation()]
 
 
-def _meta(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
-    data = read_whole(opened)
-    n_lines = count_lines(data)
-    builder.n_lines += n_lines
-    try:
-        return parse_yaml(data, opened.name)
-    except RecordError as error:
-        builder.add_bad(
-            min(1, n_lines), str(error), data[:2000], n_lines, opened.name
-        )
-        return {}
+def _begins(entry: tuple[str, OpenedFile]) -> tuple[int, bool, str]:
+    """Experiments come before their runs, and what a run is before its values."""
+    path = entry[0]
+    return min(path.count("/"), 2), not path.endswith("/meta.yaml"), path
 
 
-def _run(run_id: str, experiment: str, meta: Mapping[str, Any]) -> MlflowRun:
+def _named(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's file with its status as a word; `name` is the run's id, too."""
     status = meta.get("status")
-    word = (
-        _STATUSES.get(status, "")
-        if isinstance(status, int)
-        else str(status or "")
-    )
-    return MlflowRun(
-        run_id,
-        str(meta.get("run_name") or ""),
-        experiment,
-        str(meta.get("user_id") or ""),
-        word,
-        number(meta.get("start_time")),
-        number(meta.get("end_time")),
-    )
+    if isinstance(status, int):
+        status = dict(enumerate(_STATUSES)).get(status)
+    return {**meta, "status": status, "name": None}
 
 
-def _take_file(
-    builder: RelationBuilder,
-    run: MlflowRun,
-    kind: str,
-    name: str,
-    opened: OpenedFile,
-) -> None:
-    if kind == "metrics":
-        _take_metric(builder, run, name, opened)
-        return
-    data = read_whole(opened, _MAX_VALUE_BYTES)
-    builder.n_lines += count_lines(data)
-    values = run.params if kind == "params" else run.tags
-    values[name] = data.decode("utf-8", "backslashreplace").strip()
-    if (kind, name) == ("tags", "mlflow.runName"):
-        run.name = str(values[name])
+def _text(data: bytes, name: str) -> str:
+    return data.decode("utf-8", "backslashreplace").strip()
 
 
 def _take_metric(
     builder: RelationBuilder, run: MlflowRun, name: str, opened: OpenedFile
 ) -> None:
     """A line a point: milliseconds since 1970, value, step."""
-    last: tuple[float, float] | None = None
-    with opened.open() as stream:
-        for line_number, line in enumerate(iter_lines(stream), start=1):
-            builder.n_lines += 1
-            parts = line.decode("utf-8", "replace").split()
-            point = _metric_point(parts)
-            if point is None:
+    for line_number, line in builder.lines(opened):
+        with builder.setting_aside(line_number, line, opened.name):
+            try:
+                at_ms, logged, *steps = map(float, line.split())
+                (step,) = steps or [0.0]
+            except ValueError:
                 reason = "expected a clock, a value and a step"
-                builder.add_bad(line_number, reason, line, file=opened.name)
-                continue
-            at_ms, value, step = point
-            add_mlflow_point(builder, run, name, value, step, at_ms)
-            order = (float(step or 0), at_ms)
-            if last is None or order >= last:
-                last = order
-                run.metrics[name] = value
+                raise RecordError(reason) from None
+            value = stored_value(logged) or 0.0
+            add_mlflow_point(
+                builder, run, name, value, whole_number(step), at_ms
+            )
 
 
-def _metric_point(
-    parts: Sequence[str],
-) -> tuple[float, float, int | None] | None:
-    if len(parts) not in (2, 3):
-        return None
-    try:
-        value = stored_value(float(parts[1]))
-        step = whole_number(float(parts[2])) if len(parts) == 3 else 0
-        at_ms = float(parts[0])
-    except ValueError:
-        return None
-    return None if value is None else (at_ms, value, step)
-
-
-class MlflowFetchedReader:
+class MlflowFetchedReader(FetchedReader):
     """What `fetch_mlflow` wrote."""
 
     format = "mlflow-api"
+    tool = "mlflow"
+    roles = ROLES
 
-    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
-        """See `FolderReader.matches_folder`."""
-        if "runs.jsonl" not in listing or "mlflow.fetched" not in listing:
-            return ()
-        histories = [
-            p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)
-        ]
-        return ("runs.jsonl", *histories)
+    def run_of(
+        self, builder: RelationBuilder, record: dict[str, Any], line: int
+    ) -> tuple[str, MlflowRun]:
+        """See `FetchedReader`; what has another type than it should is left out."""
+        said = {name: record.get(name) for name in ("name", "status")}
+        said["user_id"] = record.get("user")
+        said["start_time"] = record.get("start_ms")
+        said["end_time"] = record.get("end_ms")
+        run_id = str(record.get("run_id"))
+        run = told_run(run_id, str(record.get("experiment") or ""), said)
+        for name in ("params", "tags", "metrics"):
+            values = record.get(name)
+            if isinstance(values, dict):
+                getattr(run, name).update(values)
+        for name, value in list(run.metrics.items()):
+            as_logged = stored_value(value)
+            if as_logged is None:
+                del run.metrics[name]
+            else:
+                run.metrics[name] = as_logged
+        return run_id, run
 
-    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
-        """See `FolderReader.read`."""
-        builder = new_builder(self.format)
-        runs: dict[str, MlflowRun] = {}
-        for _, record in records_of(builder, opened.files["runs.jsonl"]):
-            run = _fetched_run(record)
-            runs[history_path("", run.run_id)] = run
-        for path, file in sorted(opened.files.items()):
-            run = runs.get(path)
-            if run is None:
-                continue
-            for line, record in records_of(builder, file):
-                value = stored_value(record.get("value"))
-                if value is None:
-                    builder.add_bad(line, "no number", str(record), file=path)
-                    continue
-                step = whole_number(record.get("step"))
-                metric = str(record.get("metric"))
-                at_ms = number(record.get("at_ms"))
-                add_mlflow_point(builder, run, metric, value, step, at_ms)
-        add_mlflow_runs(builder, runs.values(), "runs.jsonl")
-        return [builder.relation()]
+    def take(
+        self,
+        builder: RelationBuilder,
+        run: MlflowRun,
+        record: dict[str, Any],
+        line: int,
+    ) -> None:
+        """See `FetchedReader`."""
+        value = stored_value(record.get("value"))
+        if value is None:
+            raise RecordError("no number")
+        metric = str(record.get("metric"))
+        step = whole_number(record.get("step"))
+        at_ms = number(record.get("at_ms"))
+        add_mlflow_point(builder, run, metric, value, step, at_ms)
 
-
-def _fetched_run(record: Mapping[str, Any]) -> MlflowRun:
-    """A line of runs.jsonl; what has another type than it should is left out."""
-    run = MlflowRun(
-        str(record.get("run_id")),
-        str(record.get("name") or ""),
-        str(record.get("experiment") or ""),
-        str(record.get("user") or ""),
-        str(record.get("status") or ""),
-        number(record.get("start_ms")),
-        number(record.get("end_ms")),
-    )
-    for name in ("params", "tags"):
-        values = record.get(name)
-        getattr(run, name).update(values if isinstance(values, dict) else {})
-    metrics = record.get("metrics")
-    for name, value in (metrics if isinstance(metrics, dict) else {}).items():
-        as_logged = stored_value(value)
-        if as_logged is not None:
-            run.metrics[name] = as_logged
-    return run
-
-
-def records_of(
-    builder: RelationBuilder, opened: OpenedFile
-) -> Iterable[tuple[int, dict[str, Any]]]:
-    """The objects after the head, by line."""
-    with opened.open() as stream:
-        for line_number, line in enumerate(iter_lines(stream), start=1):
-            builder.n_lines += 1
-            try:
-                record = parse_object(line, "a line")
-            except RecordError as error:
-                builder.add_bad(line_number, str(error), line, file=opened.name)
-                continue
-            if "schema" not in record:
-                yield line_number, record
+    def finish(
+        self, builder: RelationBuilder, runs: Sequence[MlflowRun]
+    ) -> None:
+        """See `FetchedReader`."""
+        add_mlflow_runs(builder, runs, RUNS)
 
 
 def fetch_mlflow(
@@ -292,23 +208,18 @@ def fetch_mlflow(
     client, errors = _client(uri)
     try:
         found = client.search_experiments(max_results=_PAGE)
-        names = {e.experiment_id: e.name for e in found}
-        wanted = [
-            i
-            for i, name in names.items()
-            if not experiments or name in experiments
-        ]
-        runs = _search_runs(client, wanted, names, say)
+        names = {}
+        for experiment in found:
+            if not experiments or experiment.name in experiments:
+                names[experiment.experiment_id] = experiment.name
+        runs = _search_runs(client, names, say)
     except errors as error:
         said = shown_address(str(error))[:300]
         raise SourceError(
             f"mlflow:{shown} does not answer: {said}. Fix: check the address and "
             "MLFLOW_TRACKING_USERNAME, or read its SQLite file."
         ) from None
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "mlflow.fetched").write_text(f"{shown}\n")
-    head = {"schema": FETCHED_SCHEMA, "tool": "mlflow", "n_runs": len(runs)}
-    write_lines(folder / "runs.jsonl", [head, *[vars(run) for run in runs]])
+    write_runs(folder, "mlflow", shown, [vars(run) for run in runs])
     jobs = []
     for run in runs:
         mark = json.dumps([run.status, run.end_ms, sorted(run.metrics.items())])
@@ -339,31 +250,21 @@ def _client(uri: str) -> tuple[Any, tuple[type[Exception], ...]]:
 
 
 def _search_runs(
-    client: Any,
-    wanted: Sequence[str],
-    names: Mapping[str, str],
-    say: Callable[[str], None],
+    client: Any, names: Mapping[str, str], say: Callable[[str], None]
 ) -> list[MlflowRun]:
+    """The runs of these experiments, by id."""
     runs: list[MlflowRun] = []
     token = None
-    while wanted:
-        page = client.search_runs(wanted, max_results=_PAGE, page_token=token)
+    while names:
+        page = client.search_runs([*names], max_results=_PAGE, page_token=token)
         for entity in page:
-            info = entity.info
-            runs.append(
-                MlflowRun(
-                    info.run_id,
-                    info.run_name or "",
-                    names.get(info.experiment_id, ""),
-                    info.user_id or "",
-                    info.status,
-                    info.start_time,
-                    info.end_time,
-                    dict(entity.data.params),
-                    dict(entity.data.metrics),
-                    dict(entity.data.tags),
-                )
-            )
+            info = dict(entity.info)
+            run_id = info["run_id"]
+            run = told_run(run_id, names[info["experiment_id"]], info)
+            run.params.update(entity.data.params)
+            run.metrics.update(entity.data.metrics)
+            run.tags.update(entity.data.tags)
+            runs.append(run)
         say(f"mlflow: {len(runs)} runs")
         token = page.token
         if not token:

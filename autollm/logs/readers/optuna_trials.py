@@ -15,10 +15,10 @@ Invariant: every row is applied or set aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.opening.found import clean_name
@@ -29,7 +29,8 @@ from autollm.logs.readers.rows import (
     number,
     whole_number,
 )
-from autollm.logs.relation import Relation, Role
+from autollm.logs.readers.tables import Row, Tables
+from autollm.logs.relation import Role
 
 _DIRECTIONS = {1: "min", 2: "max", "MINIMIZE": "min", "MAXIMIZE": "max"}
 _NON_FINITE = {"INF_POS": "inf", "INF_NEG": "-inf", "NAN": "nan"}
@@ -60,6 +61,18 @@ class Trial:
     reported: list[tuple[int | None, float, int]] = field(default_factory=list)
     line: int = 0
 
+    def report(self, step: Any, value: Any, line: int = 0) -> None:
+        """What it reported while it ran, if that is a number."""
+        as_number = number(value)
+        if as_number is not None:
+            self.reported.append((whole_number(step), as_number, line))
+
+    def give(self, objective: Any, value: Any) -> None:
+        """What it gave, if that is a number."""
+        as_number = number(value)
+        if as_number is not None:
+            self.values[whole_number(objective) or 0] = as_number
+
 
 @dataclass
 class Study:
@@ -70,11 +83,11 @@ class Study:
     suffixes: dict[int, str] = field(default_factory=dict)
     """What tells an outcome apart from that of a study with another direction."""
 
-
-class Tables(Protocol):
-    """Whole tables, row by row (autollm.logs.readers.sqlite_stores.Database)."""
-
-    def rows(self, table: str) -> Iterable[Mapping[str, Any]]: ...
+    def column_of(self, objective: int) -> str:
+        """What an outcome is called."""
+        several = len(self.directions) > 1
+        name = f"values_{objective}" if several else "value"
+        return name + self.suffixes.get(objective, "")
 
 
 def param_value(internal: Any, distribution: Any) -> Any:
@@ -88,47 +101,71 @@ def param_value(internal: Any, distribution: Any) -> Any:
         RecordError: the two do not fit.
     """
     said = parse_object(str(distribution), "a distribution")
-    name = str(said.get("name", ""))
+    kind = str(said.get("name", ""))
+    index = whole_number(internal)
+    if kind.startswith("Int") and index is not None:
+        return index
+    if not kind.startswith("Categorical"):
+        return number(internal)
     attributes = said.get("attributes")
-    if name.startswith("Categorical"):
-        choices = (
-            attributes.get("choices") if isinstance(attributes, dict) else None
-        )
-        index = whole_number(internal)
-        if not isinstance(choices, list) or index is None:
-            raise RecordError(
-                f"{internal!r:.40} is no index of a list of choices"
-            )
-        if not 0 <= index < len(choices):
-            raise RecordError(f"choice {index} of {len(choices)}")
-        return choices[index]
-    if name.startswith("Int") and whole_number(internal) is not None:
-        return whole_number(internal)
-    return number(internal)
+    choices = (
+        attributes.get("choices") if isinstance(attributes, dict) else None
+    )
+    if not isinstance(choices, list) or index is None:
+        raise RecordError(f"{internal!r:.40} is no index of a list of choices")
+    if not 0 <= index < len(choices):
+        raise RecordError(f"choice {index} of {len(choices)}")
+    return choices[index]
 
 
-def add_trials(
-    builder: RelationBuilder,
-    studies: Mapping[int, Study],
-    trials: Iterable[Trial],
-    file: str,
-    part: str = "",
-) -> None:
-    trials = list(trials)
-    parts = parts_of(studies, trials)
-    if part and part != parts[:1][0]:  # lines count once: with the first part
-        builder.n_lines = 0
-        builder.drop_bad("")
-    studies = _of_part(studies, trials, part)
-    several = len(studies) > 1
-    builder.key = "trial" if several else "number"
-    if several:
-        builder.roles |= {"number": "label", "study": "group"}
-    _tell_directions_apart(builder, studies.values())
-    for trial in trials:
-        study = studies.get(trial.study)
-        if study is not None:
-            _add_trial(builder, study, trial, several, file)
+@dataclass
+class Storage:
+    """The studies and trials of a storage."""
+
+    studies: dict[int, Study] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+
+    def parts(self) -> tuple[str, ...]:
+        """The first study of each search space, by a clean name; none where all studies
+        searched the same settings. Trials of other settings are other tables.
+        """
+        parts = tuple(self._by_part())
+        return parts if len(parts) > 1 else ()
+
+    def _by_part(self) -> dict[str, list[int]]:
+        """Studies with trials, those together that searched the same settings."""
+        searched: dict[int, set[str]] = {}
+        for trial in self.trials:
+            if trial.study in self.studies:
+                searched.setdefault(trial.study, set()).update(trial.params)
+        spaces: dict[frozenset[str], list[int]] = {}
+        for study, names in searched.items():
+            spaces.setdefault(frozenset(names), []).append(study)
+        by_part: dict[str, list[int]] = {}
+        for found in spaces.values():
+            by_part[clean_name(self.studies[found[0]].name)] = found
+        return by_part
+
+    def add_to(self, builder: RelationBuilder, file: str, part: str) -> None:
+        """The trials into a builder: all, or those of a part."""
+        by_part = self._by_part()
+        if part and part != next(iter(by_part), ""):
+            builder.n_lines = 0  # lines count once: with the first part
+            builder.drop_bad("")
+        chosen = by_part.get(part)
+        if chosen is None:
+            chosen = [study for found in by_part.values() for study in found]
+        studies = {study: self.studies[study] for study in chosen}
+        several = len(studies) > 1
+        builder.key = "trial" if several else "number"
+        builder.roles.update(ROLES)
+        if several:
+            builder.roles |= {"number": "label", "study": "group"}
+        _tell_directions_apart(builder, studies.values())
+        for trial in self.trials:
+            study = studies.get(trial.study)
+            if study is not None:
+                _add_trial(builder, study, trial, several, file)
 
 
 def _tell_directions_apart(
@@ -137,69 +174,23 @@ def _tell_directions_apart(
     """Which direction each outcome has; of studies that disagree each has a column by
     its direction, since outcomes that are better in other directions are other outcomes.
     """
-    wanted: dict[str, list[Study]] = {}
+    wanted: dict[str, set[str]] = {}
+    said = []
     for study in studies:
         for objective, direction in study.directions.items():
             if direction in _DIRECTIONS:
-                wanted.setdefault(_value_name(objective, study), []).append(
-                    study
-                )
-    for column, found in wanted.items():
-        at = int(column.rpartition("_")[2]) if "_" in column else 0
-        words = {_DIRECTIONS[study.directions[at]] for study in found}
-        for study in found if len(words) > 1 else ():
-            study.suffixes[at] = f"_{_DIRECTIONS[study.directions[at]]}"
-        for word in words:
-            name = f"{column}_{word}" if len(words) > 1 else column
-            builder.directions[name] = word
-        if len(words) > 1:
+                column = study.column_of(objective)
+                said.append((study, objective, column, _DIRECTIONS[direction]))
+                wanted.setdefault(column, set()).add(_DIRECTIONS[direction])
+    for study, objective, column, word in said:
+        if len(wanted[column]) > 1:
+            study.suffixes[objective] = f"_{word}"
             builder.note(
                 f"the studies disagree on the direction of {column}: {column}_min and "
                 f"{column}_max. Fix: land the others with --objective {column}_max into "
                 "a home of their own."
             )
-
-
-def parts_of(
-    studies: Mapping[int, Study], trials: Iterable[Trial]
-) -> tuple[str, ...]:
-    """The first study of each search space, by a clean name; none where all studies
-    searched the same settings. Trials of other settings are other tables.
-    """
-    by_space = _by_space(studies, trials)
-    first = [clean_name(studies[found[0]].name) for found in by_space]
-    return tuple(first) if len(first) > 1 else ()
-
-
-def _by_space(
-    studies: Mapping[int, Study], trials: Iterable[Trial]
-) -> list[list[int]]:
-    """Studies with trials, those together that searched the same settings."""
-    searched: dict[int, set[str]] = {}
-    for trial in trials:
-        if trial.study in studies:
-            searched.setdefault(trial.study, set()).update(trial.params)
-    spaces: dict[frozenset[str], list[int]] = {}
-    for study, names in searched.items():
-        spaces.setdefault(frozenset(names), []).append(study)
-    return list(spaces.values())
-
-
-def _of_part(
-    studies: Mapping[int, Study], trials: list[Trial], part: str
-) -> Mapping[int, Study]:
-    """The studies that are read: all, or those of a part."""
-    by_space = _by_space(studies, trials)
-    chosen = [study for found in by_space for study in found]
-    for found in by_space if part else ():
-        if clean_name(studies[found[0]].name) == part:
-            chosen = found
-    return {study: studies[study] for study in chosen}
-
-
-def _value_name(objective: int, study: Study) -> str:
-    name = "value" if len(study.directions) <= 1 else f"values_{objective}"
-    return name + study.suffixes.get(objective, "")
+        builder.directions[study.column_of(objective)] = word
 
 
 def _add_trial(
@@ -215,15 +206,12 @@ def _add_trial(
         cells["study"] = clean_name(study.name).lstrip("-_+=,@") or "study"
     cells["number"] = trial.number
     for objective, value in sorted(trial.values.items()):
-        column = _value_name(objective, study)
-        cells[column] = value
-        builder.roles[column] = "result"
+        builder.put(cells, {study.column_of(objective): value}, "result")
     cells["datetime_start"] = trial.started
     cells["datetime_complete"] = trial.completed
     cells["duration_s"] = _duration_s(trial)
     for name, value in trial.params.items():
-        cells[f"params_{name}"] = cell(value)
-        builder.roles[f"params_{name}"] = "setting"
+        builder.put(cells, {name: cell(value)}, "setting", "params_")
     for name, value in trial.user_attrs.items():
         cells[f"user_attrs_{name}"] = cell(value)
     cells["state"] = trial.state
@@ -234,57 +222,33 @@ def _add_trial(
 
 
 def _duration_s(trial: Trial) -> float | None:
-    if not trial.started or not trial.completed:
-        return None
     try:
-        started = datetime.fromisoformat(trial.started)
-        return (
-            datetime.fromisoformat(trial.completed) - started
-        ).total_seconds()
+        started, completed = map(
+            datetime.fromisoformat, (trial.started or "", trial.completed or "")
+        )
+        return (completed - started).total_seconds()
     except (ValueError, TypeError):
         return None
 
 
-def read_optuna_tables(
-    tables: Tables,
-    file: str,
-    notes: Sequence[str],
-    file_format: str,
-    part: str = "",
-) -> Relation:
-    """The tables of Optuna's RDB storage.
+def storage_of_tables(builder: RelationBuilder, tables: Tables) -> Storage:
+    """The tables of Optuna's RDB storage; what cannot be read goes to the builder.
 
     Raises:
         sqlite3.Error: the database is damaged.
     """
-    builder = RelationBuilder(file_format)
-    builder.roles.update(ROLES)
-    builder.notes.extend(notes)
     studies = _studies(tables, builder)
     trials = _trials(tables, builder)
     for table, take in _TAKERS.items():
         for row in tables.rows(table):
             builder.n_lines += 1
             trial = trials.get(row.get("trial_id"))
-            if trial is None:
-                continue
             try:
-                take(trial, row)
+                if trial is not None:
+                    take(trial, row)
             except RecordError as error:
                 builder.add_bad(builder.n_lines, f"{table}: {error}", repr(row))
-    add_trials(builder, studies, trials.values(), file, part)
-    return builder.relation()
-
-
-def parts_of_tables(tables: Tables) -> tuple[str, ...]:
-    """See `parts_of`."""
-    builder = RelationBuilder("")
-    studies, trials = _studies(tables, builder), _trials(tables, builder)
-    for row in tables.rows("trial_params"):
-        trial = trials.get(row.get("trial_id"))
-        if trial is not None:
-            trial.params[str(row.get("param_name"))] = None
-    return parts_of(studies, trials.values())
+    return Storage(studies, list(trials.values()))
 
 
 def _studies(tables: Tables, builder: RelationBuilder) -> dict[int, Study]:
@@ -314,44 +278,34 @@ def _trials(tables: Tables, builder: RelationBuilder) -> dict[Any, Trial]:
         trial.state = str(row.get("state"))
         trial.started = text_of(row.get("datetime_start"))
         trial.completed = text_of(row.get("datetime_complete"))
-        value = number(row.get("value"))  # up to Optuna 2.3
-        if value is not None:
-            trial.values[0] = value
+        trial.give(0, row.get("value"))  # up to Optuna 2.3
         trials[row.get("trial_id")] = trial
     return trials
 
 
 def text_of(value: Any) -> str | None:
+    """A moment as it is spelt."""
     return None if value is None else str(value)
 
 
-def _take_param(trial: Trial, row: Mapping[str, Any]) -> None:
+def _take_param(trial: Trial, row: Row) -> None:
     value = param_value(row.get("param_value"), row.get("distribution_json"))
     trial.params[str(row.get("param_name"))] = value
 
 
-def _take_value(trial: Trial, row: Mapping[str, Any]) -> None:
-    value = _value(row.get("value"), row.get("value_type"))
-    if value is not None:
-        trial.values[whole_number(row.get("objective")) or 0] = value
+def _take_value(trial: Trial, row: Row) -> None:
+    word = _NON_FINITE.get(str(row.get("value_type")))
+    trial.give(row.get("objective"), word or row.get("value"))
 
 
-def _take_reported(trial: Trial, row: Mapping[str, Any]) -> None:
-    value = _value(
-        row.get("intermediate_value"), row.get("intermediate_value_type")
-    )
-    if value is not None:
-        trial.reported.append((whole_number(row.get("step")), value, 0))
+def _take_reported(trial: Trial, row: Row) -> None:
+    word = _NON_FINITE.get(str(row.get("intermediate_value_type")))
+    trial.report(row.get("step"), word or row.get("intermediate_value"))
 
 
-def _value(value: Any, kind: Any) -> float | None:
-    return number(_NON_FINITE.get(str(kind), value))
-
-
-def _take_attr(trial: Trial, row: Mapping[str, Any]) -> None:
-    trial.user_attrs[str(row.get("key"))] = parse_json(
-        str(row.get("value_json"))
-    )
+def _take_attr(trial: Trial, row: Row) -> None:
+    value = parse_json(str(row.get("value_json")))
+    trial.user_attrs[str(row.get("key"))] = value
 
 
 _TAKERS = {

@@ -16,9 +16,9 @@ from autollm.core.errors import RecordError
 Message = dict[int, list[int | bytes]]
 
 _VARINT = 0
-_FIXED_64 = 1
 _LENGTH = 2
-_FIXED_32 = 5
+_FIXED = {1: 8, 5: 4}
+"""Kinds of a fixed length: their bytes."""
 _MAX_SHIFT = 63  # a varint holds 64 bits, seven a byte
 
 
@@ -30,26 +30,20 @@ def parse_message(data: bytes) -> Message:
     """
     fields: Message = {}
     at = 0
-    end = len(data)
-    while at < end:
-        tag = data[at]
-        at += 1
-        if (
-            tag >= 0x80
-        ):  # most tags and lengths are one byte, so that is asked here
-            tag, at = _varint(data, at - 1)
+    while at < len(data):
+        tag, at = _varint(data, at)
         kind = tag & 7
         if kind == _VARINT:
             value, at = _varint(data, at)
         else:
-            if kind == _LENGTH and at < end and data[at] < 0x80:
-                n_bytes = data[at]
-                at += 1
-            else:
-                n_bytes, at = _length(data, at, kind)
+            n_bytes = _FIXED.get(kind, -1)
+            if kind == _LENGTH:
+                n_bytes, at = _varint(data, at)
+            if n_bytes < 0:
+                raise RecordError(f"wire type {kind}, expected 0, 1, 2 or 5")
             value = data[at : at + n_bytes]
             at += n_bytes
-            if at > end:
+            if at > len(data):
                 raise RecordError("a message that is cut short")
         fields.setdefault(tag >> 3, []).append(value)
     return fields
@@ -62,20 +56,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             raise RecordError("a message that is cut short")
         byte = data[at]
         at += 1
-        value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value | byte << shift, at
+        value |= (byte & 0x7F) << shift
     raise RecordError("a number of more than 64 bits")
-
-
-def _length(data: bytes, at: int, kind: int) -> tuple[int, int]:
-    if kind == _LENGTH:
-        return _varint(data, at)
-    if kind == _FIXED_64:
-        return 8, at
-    if kind == _FIXED_32:
-        return 4, at
-    raise RecordError(f"wire type {kind}, expected 0, 1, 2 or 5")
 
 
 def messages(fields: Message, field_number: int) -> list[Message]:
@@ -84,9 +68,8 @@ def messages(fields: Message, field_number: int) -> list[Message]:
     Raises:
         RecordError: it holds something else.
     """
-    return [
-        parse_message(_bytes(value)) for value in fields.get(field_number, [])
-    ]
+    values = fields.get(field_number, [])
+    return [parse_message(_bytes(value)) for value in values]
 
 
 def message(fields: Message, field_number: int) -> Message:
@@ -105,13 +88,11 @@ def texts(fields: Message, field_number: int) -> list[str]:
     Raises:
         RecordError: they are none.
     """
-    out = []
-    for value in fields.get(field_number, []):
-        try:
-            out.append(_bytes(value).decode("utf-8"))
-        except UnicodeDecodeError:
-            raise RecordError("a text that is not UTF-8") from None
-    return out
+    try:
+        values = fields.get(field_number, [])
+        return [_bytes(value).decode("utf-8") for value in values]
+    except UnicodeDecodeError:
+        raise RecordError("a text that is not UTF-8") from None
 
 
 def text(fields: Message, field_number: int) -> str:
@@ -126,10 +107,7 @@ def integer(fields: Message, field_number: int) -> int:
     Raises:
         RecordError: it holds something else.
     """
-    values = fields.get(field_number)
-    if not values:
-        return 0
-    value = values[-1]
+    value = fields.get(field_number, [0])[-1]
     if not isinstance(value, int):
         raise RecordError(
             f"field {field_number} holds bytes, expected a number"
@@ -143,10 +121,9 @@ def real(fields: Message, field_number: int) -> float | None:
     Raises:
         RecordError: it holds something else.
     """
-    values = fields.get(field_number)
-    if not values:
+    if field_number not in fields:
         return None
-    value = _bytes(values[-1])
+    value = _bytes(fields[field_number][-1])
     if len(value) not in (4, 8):
         raise RecordError(f"a number of {len(value)} bytes, expected 4 or 8")
     return struct.unpack("<f" if len(value) == 4 else "<d", value)[0]

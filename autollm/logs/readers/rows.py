@@ -309,7 +309,9 @@ class RelationBuilder:
         self._name_trunks()
         runs = table_of(self._runs)
         roles: dict[str, Role] = {}
-        for name, role in (self.roles | {self.key: "key"}).items():
+        if self.key:
+            self.roles[self.key] = "key"
+        for name, role in self.roles.items():
             if clean_text(name) in runs.column_names:
                 roles[clean_text(name)] = role
         bad = tuple(self._bad)

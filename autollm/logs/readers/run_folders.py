@@ -72,9 +72,7 @@ _LOG_OF_A_RUN = re.compile(
     r"(train(ing)?|run|main|job|log|logs|output|stdout|console|slurm[-_]?\d*)\.(log|out|txt)"
 )
 """Names that say nothing of their run: the folder does."""
-_TABLE = re.compile(
-    r"\.(csv|tsv|jsonl|ndjson|parquet|db|wandb)(\.gz|\.zst)?$"
-)
+_TABLE = re.compile(r"\.(csv|tsv|jsonl|ndjson|parquet|db|wandb)(\.gz|\.zst)?$")
 _OTHER_LOGS = re.compile(rf"{_TABLE.pattern}|\.(json|ya?ml)$|tfevents")
 _HYDRA = ".hydra/config.yaml"
 _OVERRIDES = ".hydra/overrides.yaml"
@@ -166,7 +164,9 @@ class JobFolderReader:
         metrics = [p for p in here if _CURVE.fullmatch(p) or _RESULT.search(p)]
         is_trainers = any(map(_OF_TRAINER.fullmatch, metrics))
         metrics += events_of(listing)
-        return (*configs, *metrics) if metrics and (configs or is_trainers) else ()
+        return (
+            (*configs, *metrics) if metrics and (configs or is_trainers) else ()
+        )
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
@@ -189,13 +189,19 @@ class JobFolderReader:
         has_history = False
         for file in histories:
             if has_history:
-                builder.note(f"{run}: {file.name} is a second history: kept raw only")
+                builder.note(
+                    f"{run}: {file.name} is a second history: kept raw only"
+                )
             elif _TEXT_LOG.fullmatch(file.name):
-                has_history = read_text(builder, file, self._formats, run, cells)
+                has_history = read_text(
+                    builder, file, self._formats, run, cells
+                )
             else:
                 has_history = add_curve(builder, file, run, cells) is not None
         if events and not has_history:
-            read_events(builder, [opened.files[path] for path in events], run, cells)
+            read_events(
+                builder, [opened.files[path] for path in events], run, cells
+            )
         elif not has_history:
             builder.add_run({"run": run, **cells}, next(iter(opened.files), ""))
         builder.amend_run(results)

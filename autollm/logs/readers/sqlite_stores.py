@@ -10,17 +10,14 @@ Invariant: a damaged, foreign or endless database ends in a RecordError.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.readers.mlflow_runs import read_mlflow_tables
-from autollm.logs.readers.optuna_trials import (
-    parts_of_tables,
-    read_optuna_tables,
-)
-from autollm.logs.readers.rows import read_whole
+from autollm.logs.readers.optuna_trials import storage_of_tables
+from autollm.logs.readers.rows import RelationBuilder, read_whole
+from autollm.logs.readers.tables import Row
 from autollm.logs.relation import OpenedFile, Relation
 
 MAGIC = b"SQLite format 3\x00"
@@ -41,7 +38,6 @@ _BROKEN = (
     MemoryError,
     UnicodeDecodeError,  # the message of an error that quotes the file
 )
-Row = Mapping[str, Any]
 
 
 class SqliteStoreReader:
@@ -54,50 +50,46 @@ class SqliteStoreReader:
         return head.startswith(MAGIC)
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
-        """See `FileReader.read`."""
-        data = bytearray(read_whole(opened, MAX_DATABASE_BYTES))
-        was_wal = data[_LOCK_BYTES] == b"\x02\x02"
-        if was_wal:
-            data[_LOCK_BYTES] = b"\x01\x01"
-        part = getattr(opened, "part", "")
-        with _opened(bytes(data)) as database:
-            relation = _read_tables(database, opened.name, was_wal, part)
-        return [relation]
+        """See `FileReader.read`.
+
+        Raises:
+            RecordError: it is neither MLflow's nor Optuna's.
+        """
+        builder = RelationBuilder(self.format)
+        name = opened.name
+        with _opened(opened) as database:
+            if database.was_wal:
+                builder.note(
+                    f"{name} is written ahead of: what stood only in {name}-wal is not "
+                    "read"
+                )
+            if {"runs", "metrics", "params", "tags"} <= database.tables:
+                read_mlflow_tables(builder, database, name)
+            elif {"studies", "trials", "trial_params"} <= database.tables:
+                storage = storage_of_tables(builder, database)
+                storage.add_to(builder, name, getattr(opened, "part", ""))
+            else:
+                found = ", ".join(sorted(database.tables)[:8]) or "none"
+                raise RecordError(
+                    f"a SQLite database with the tables {found}. Expected MLflow's "
+                    "(runs, metrics, params, tags) or Optuna's (studies, trials, "
+                    "trial_params). Fix: export its table of runs as CSV."
+                )
+        return [builder.relation()]
 
     def parts(self, opened: OpenedFile) -> tuple[str, ...]:
         """See `FileReader`."""
-        data = bytearray(read_whole(opened, MAX_DATABASE_BYTES))
-        if data[_LOCK_BYTES] == b"\x02\x02":
-            data[_LOCK_BYTES] = b"\x01\x01"
-        with _opened(bytes(data)) as database:
-            return parts_of_tables(database)
-
-
-def _read_tables(
-    database: Database, name: str, was_wal: bool, part: str
-) -> Relation:
-    notes = []
-    if was_wal:
-        notes.append(
-            f"{name} is written ahead of: what stood only in {name}-wal is not read"
-        )
-    if {"runs", "metrics", "params", "tags"} <= database.tables:
-        return read_mlflow_tables(database, name, notes, "sqlite")
-    if {"studies", "trials", "trial_params"} <= database.tables:
-        return read_optuna_tables(database, name, notes, "sqlite", part)
-    found = ", ".join(sorted(database.tables)[:8]) or "none"
-    raise RecordError(
-        f"a SQLite database with the tables {found}. Expected MLflow's (runs, metrics, "
-        "params, tags) or Optuna's (studies, trials, trial_params). Fix: export its "
-        "table of runs as CSV."
-    )
+        with _opened(opened) as database:
+            builder = RelationBuilder(self.format)
+            return storage_of_tables(builder, database).parts()
 
 
 class Database:
     """Whole tables of an open SQLite file, row by row."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, was_wal: bool) -> None:
         self._connection = connection
+        self.was_wal = was_wal
         self.tables: set[str] = set()
         query = "select name from sqlite_master where type = 'table'"
         for (table,) in connection.execute(query):
@@ -114,7 +106,11 @@ class Database:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Database]:
+def _opened(opened: OpenedFile) -> Iterator[Database]:
+    data = bytearray(read_whole(opened, MAX_DATABASE_BYTES))
+    was_wal = data[_LOCK_BYTES] == b"\x02\x02"
+    if was_wal:
+        data[_LOCK_BYTES] = b"\x01\x01"
     n_calls = 0
 
     def count() -> bool:
@@ -124,13 +120,13 @@ def _opened(data: bytes) -> Iterator[Database]:
 
     try:
         with closing(sqlite3.connect(":memory:")) as connection:
-            connection.deserialize(data)
+            connection.deserialize(bytes(data))
             connection.set_progress_handler(count, _OPERATIONS_A_CALL)
             connection.execute("pragma trusted_schema = off")
             connection.execute("pragma query_only = on")
             connection.execute("pragma cell_size_check = on")
             connection.text_factory = _decode
-            yield Database(connection)
+            yield Database(connection, was_wal)
     except _BROKEN as error:
         raise RecordError(f"a damaged SQLite database: {error}") from None
 

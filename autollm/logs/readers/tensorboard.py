@@ -75,7 +75,9 @@ class TensorboardFolderReader:
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
         found = [(path, _EVENTS.fullmatch(path)) for path in listing]
-        return tuple(path for path, match in found if match and not match["run"])
+        return tuple(
+            path for path, match in found if match and not match["run"]
+        )
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
@@ -231,7 +233,9 @@ class _Events:
             for value in messages(summary, 1):
                 self._take_value(value, step, at_s)
 
-    def _take_value(self, value: Message, step: int, at_s: float | None) -> None:
+    def _take_value(
+        self, value: Message, step: int, at_s: float | None
+    ) -> None:
         """One Summary.Value: tag 1, simple_value 2, tensor 8, metadata 9."""
         tag = text(value, 1)
         plugin = message(message(value, 9), 1)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from autollm.core.errors import RecordError
 from autollm.core.values import is_nothing, parse_number
 from autollm.logs.readers.rows import RelationBuilder, read_whole
+from autollm.logs.readers.words import LATEX_SIGNS
 from autollm.logs.relation import OpenedFile, Relation
 
 _BARS = str.maketrans("│┃║", "|||")
@@ -31,29 +32,12 @@ _WRAPPED = re.compile(
     r"\\(?:textbf|textit|texttt|textsc|textrm|text|emph|underline|mathbf|mathrm"
     r"|multirow\{[^{}]*\}\{[^{}]*\}|multicolumn\{1\}\{[^{}]*\})\{([^{}]*)\}"
 )
-_LATEX_SIGNS = (
-    (r"\times", "×"),
-    (r"\cdot", "·"),
-    (r"\pm", "±"),
-    (r"\downarrow", "↓"),
-    (r"\uparrow", "↑"),
-    (r"\%", "%"),
-    ("_{", " "),
-    (r"\_", "_"),
-    (r"\#", "#"),
-    (r"\,", ""),
-    ("{,}", ","),
-    ("\\ ", " "),
-    ("~", " "),
-    ("$", ""),
-    ("{", ""),
-    ("}", ""),
-)
 _GREEK = re.compile(
     r"\\(alpha|beta|gamma|delta|epsilon|eta|lambda|mu|sigma|tau|rho|omega)(?![a-zA-Z])"
 )
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"\*\*|__|`|~~|^\*|\*$|<br\s*/?>")
+_GAP = re.compile(r"\s+")
 _WIDE_GAP = re.compile(r"\s{2,}")
 _COUNT = re.compile(r"\d+")
 LEAST_COLUMNS = 2
@@ -67,6 +51,14 @@ class _Table:
 
     names: list[str]
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
+    is_wrapped: bool = False
+    """Whether more columns follow, as pandas prints a wide table."""
+
+    @classmethod
+    def named(cls, cells: list[str]) -> _Table | None:
+        """A table of these names; None where they are none."""
+        is_one = LEAST_COLUMNS <= len(cells) == len(set(cells))
+        return cls(cells) if is_one else None
 
 
 class TextTableReader:
@@ -80,7 +72,7 @@ class TextTableReader:
         if not name.lower().endswith(self.suffixes) or b"\x00" in head:
             return False
         lines = head.decode("utf-8-sig", "replace").splitlines()
-        return any(table.rows for table in tables_of(lines))
+        return len(tables_of(lines)) > 0
 
     def read(self, opened: OpenedFile) -> Iterable[Relation]:
         """See `FileReader.read`.
@@ -90,7 +82,7 @@ class TextTableReader:
         """
         text = read_whole(opened).decode("utf-8-sig", "replace")
         lines = text.splitlines()
-        tables = [table for table in tables_of(lines) if table.rows]
+        tables = tables_of(lines)
         if not tables:
             raise RecordError(
                 f"{opened.name} holds no table with a row. Expected `| a | b |`, a line "
@@ -124,8 +116,9 @@ class MarkdownReader(TextTableReader):
 
 
 def tables_of(lines: list[str]) -> list[_Table]:
-    """The tables of a document, those without a row too."""
-    return [*_barred(lines), *_latex(lines), *_aligned(lines)]
+    """The tables of a document that have a row."""
+    found = [*_barred(lines), *_latex(lines), *_aligned(lines)]
+    return [table for table in found if table.rows]
 
 
 def _barred(lines: list[str]) -> list[_Table]:
@@ -136,26 +129,21 @@ def _barred(lines: list[str]) -> list[_Table]:
     for number, raw in enumerate(lines, start=1):
         line = raw.translate(_BARS).strip()
         if _RULE.fullmatch(line):
-            is_names = len(names) >= LEAST_COLUMNS and _DASH.search(line)
             is_split = line.strip("|+").count("|") + line.count("+") > 0
             is_split = is_split or not line.isascii()
-            if not is_inside and is_names and is_split and _differ(names):
-                found.append(_Table(names))
+            table = _Table.named(names)
+            if not is_inside and table and is_split and _DASH.search(line):
+                found.append(table)
                 is_inside = True
+            names = []
         elif "|" in line:
-            cells = _cells(line)
-            if is_inside and cells != found[-1].names:
-                found[-1].rows.append((number, cells))
-            names = cells
-            continue
+            names = _cells(line)
+            if is_inside and names != found[-1].names:
+                found[-1].rows.append((number, names))
         else:
             is_inside = False
-        names = []
+            names = []
     return found
-
-
-def _differ(names: list[str]) -> bool:
-    return len(set(names)) == len(names)
 
 
 def _cells(line: str) -> list[str]:
@@ -182,10 +170,11 @@ def _latex(lines: list[str]) -> list[_Table]:
             continue
         parts = _LATEX_BAR.split(line[: end.start()])
         cells = [_without_commands(part) for part in parts]
+        table = None if is_inside else _Table.named(cells)
         if is_inside:
             found[-1].rows.append((number, cells))
-        elif len(cells) >= LEAST_COLUMNS and _differ(cells):
-            found.append(_Table(cells))
+        elif table:
+            found.append(table)
             is_inside = True
     return found
 
@@ -196,7 +185,7 @@ def _without_commands(cell: str) -> str:
     n_wrapped = 1
     while n_wrapped:
         text, n_wrapped = _WRAPPED.subn(r"\1", text)
-    for command, sign in _LATEX_SIGNS:
+    for command, sign in LATEX_SIGNS:
         text = text.replace(command, sign)
     text = _GREEK.sub(r"\1", text)
     return re.sub(r"\\[a-zA-Z]+\s?", "", text).strip()
@@ -212,59 +201,71 @@ def _aligned(lines: list[str]) -> list[_Table]:
             if not (_RULE.fullmatch(line) and _DASH.search(line)):
                 block.append((number, line))
             continue
-        found += _table_of_block(block)
+        if found and found[-1].is_wrapped and _has_joined(found[-1], block):
+            block = []
+        table = _table_of_block(block)
+        found += [table] if table else []
         block = []
     return found
 
 
-def _table_of_block(block: list[tuple[int, str]]) -> list[_Table]:
+def _has_joined(table: _Table, block: list[tuple[int, str]]) -> bool:
+    """Whether a block's columns are the next ones of a wrapped table: it has them now."""
+    for gap in (_WIDE_GAP, _GAP) if len(block) == len(table.rows) + 1 else ():
+        first, *rows = [gap.split(line.strip()) for _, line in block]
+        names = [name for name in first if name != "\\"]
+        n = len(names)
+        if not all(len(cells) == n + 1 for cells in rows):  # and a count
+            continue
+        table.is_wrapped = len(first) > n
+        table.names += names
+        for (_, cells), more in zip(table.rows, rows, strict=True):
+            cells += more[1:]
+        return True
+    return False
+
+
+def _table_of_block(block: list[tuple[int, str]]) -> _Table | None:
     """The table that lines without a gap make, from the first line that can be its names
-    on; none where they make none.
+    on; None where they make none.
     """
     for at, (_, line) in enumerate(block[:LEAST_ALIGNED]):
-        for gap in (_WIDE_GAP, re.compile(r"\s+")):
-            names = gap.split(line.strip())
-            if len(names) < LEAST_ALIGNED or not _are_names(names):
+        for gap in (_WIDE_GAP, _GAP):
+            words = gap.split(line.strip())
+            names = [word for word in words if word != "\\"]
+            table = _Table.named(names)
+            is_text = all(parse_number(name) is None for name in names)
+            if len(names) < LEAST_ALIGNED or not table or not is_text:
                 continue
+            table.is_wrapped = len(words) > len(names)
             rows = [(n, gap.split(row.strip())) for n, row in block[at + 1 :]]
-            table = _of_rows(names, rows)
-            if table is not None:
-                return [table]
-    return []
+            if _has_filled(table, rows):
+                return table
+    return None
 
 
-def _are_names(cells: list[str]) -> bool:
-    return _differ(cells) and all(parse_number(cell) is None for cell in cells)
-
-
-def _of_rows(
-    names: list[str], rows: list[tuple[int, list[str]]]
-) -> _Table | None:
-    """Names and rows as a table, where nearly all rows have a cell for each name, and
-    numbers among them; pandas writes a count before each row.
+def _has_filled(table: _Table, rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether nearly all rows have a cell for each name, and numbers among them: the
+    table has them now. pandas writes a count before each row.
     """
-    n_index = 1 + len(names)
-    counted = [cells for _, cells in rows if len(cells) == n_index]
-    is_counted = len(counted) > len(rows) / 2 and all(
-        _COUNT.fullmatch(cells[0]) for cells in counted
-    )
-    if is_counted:
-        cut = []
-        for number, cells in rows:
-            cut.append((number, cells[1:] if len(cells) == n_index else cells))
-        rows = cut
-    right = [cells for _, cells in rows if len(cells) == len(names)]
+    n_columns = len(table.names)
+    counted = [cells for _, cells in rows if len(cells) == n_columns + 1]
+    is_counted = all(_COUNT.fullmatch(cells[0]) for cells in counted)
+    for number, cells in rows:
+        is_cut = is_counted and len(counted) > len(rows) / 2
+        is_cut = is_cut and len(cells) == n_columns + 1
+        table.rows.append((number, cells[1:] if is_cut else cells))
+    right = [cells for _, cells in table.rows if len(cells) == n_columns]
     is_table = len(right) >= max(LEAST_ALIGNED, 0.8 * len(rows))
-    return _Table(names, rows) if is_table and _hold_numbers(right) else None
+    return is_table and _hold_numbers(right)
 
 
 def _hold_numbers(rows: list[list[str]]) -> bool:
     """Whether at least two columns hold nothing but numbers."""
-    columns = list(zip(*rows, strict=True))
     n_numeric = 0
-    for cells in columns:
-        numbers = [c for c in cells if parse_number(c) is not None]
+    for cells in zip(*rows, strict=True):
+        n_numbers = sum(parse_number(cell) is not None for cell in cells)
         n_empty = sum(map(is_nothing, cells))
-        is_numeric = len(numbers) + n_empty >= 0.8 * len(cells)
-        n_numeric += bool(numbers) and is_numeric
+        is_numeric = n_numbers + n_empty >= 0.8 * len(cells)
+        n_numeric += n_numbers > 0 and is_numeric
     return n_numeric >= LEAST_COLUMNS

@@ -166,7 +166,9 @@ def _checkpoint_step(path: str) -> int:
 
 
 def _reached(state: Mapping[str, Any]) -> tuple[int, int]:
-    return whole_number(state.get("global_step")) or 0, len(state["log_history"])
+    return whole_number(state.get("global_step")) or 0, len(
+        state["log_history"]
+    )
 
 
 def add_state(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,16 @@ import pyarrow.parquet as pq
 from autollm.core.errors import RecordError, SourceError
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.fetched import (
-    FETCHED_SCHEMA,
+    RUNS,
+    FetchedReader,
     Job,
     fetch_histories,
-    history_path,
-    write_lines,
+    write_runs,
 )
-from autollm.logs.readers.mlflow_store import records_of
-from autollm.logs.readers.rows import RelationBuilder, number, whole_number
-from autollm.logs.readers.wandb_offline import ROLES, add_cells, add_history
+from autollm.logs.readers.rows import RelationBuilder, whole_number
+from autollm.logs.readers.tool_tables import unwrapped
+from autollm.logs.readers.wandb_offline import ROLES, add_history, add_run
 from autollm.logs.readers.wandb_server import WandbServer
-from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 MAX_ROWS = 1_000
 """Of one answer; the page size that the client's scan_history asks for."""
@@ -86,21 +86,14 @@ def fetch_wandb(
         runs.append(run)
         if len(runs) % _RUNS_A_PAGE == 0:
             say(f"wandb: {len(runs)} runs")
-    head = {
-        "schema": FETCHED_SCHEMA,
-        "tool": "wandb",
-        **names,
-        "n_runs": len(runs),
-    }
-    write_lines(folder / "runs.jsonl", [head, *runs])
-    (folder / "wandb.fetched").write_text(f"{project}\n")
+    write_runs(folder, "wandb", project, runs)
     jobs = []
     for run in runs:
         if run.get("historyLineCount") != 0:
-            mark = json.dumps(
-                [run.get("historyLineCount"), run.get("heartbeatAt")]
+            mark = [run.get("historyLineCount"), run.get("heartbeatAt")]
+            jobs.append(
+                Job(run["name"], json.dumps(mark), _history(server, names, run))
             )
-            jobs.append(Job(run["name"], mark, _history(server, names, run)))
     fetch_histories(folder, jobs, (SourceError,), say)
     return folder
 
@@ -123,15 +116,12 @@ def _list_runs(
                 f"no project {names['entity']}/{names['project']} at {server.base_url}. "
                 "Fix: check both names, and that the key may read it."
             )
-        try:
+        with _expected("a page of runs"):
             page = project["runs"]
             nodes = [edge["node"] for edge in page["edges"]]
-            info = page["pageInfo"]
             ids = [node["name"] for node in nodes]
-            has_more = bool(info.get("hasNextPage"))
-            following = info.get("endCursor")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SourceError(f"a page of runs lacks {error}") from None
+            following = page["pageInfo"].get("endCursor")
+            has_more = page["pageInfo"].get("hasNextPage")
         if not all(isinstance(run_id, str) for run_id in ids):
             raise SourceError("a run without a name")
         yield from nodes
@@ -142,6 +132,17 @@ def _list_runs(
                 "the list of runs does not go on, though it says so"
             )
         cursor = following
+
+
+@contextmanager
+def _expected(what: str) -> Iterator[None]:
+    """What is taken out of an answer within is in it, else it is the server's fault."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{what} lacks {error}") from None
+    except RecordError as error:
+        raise SourceError(f"{what}: {error}") from None
 
 
 def _history(
@@ -168,13 +169,13 @@ def _last_step(run: Mapping[str, Any]) -> int:
     summary; else as many steps as there are lines.
     """
     keys = run.get("historyKeys")
-    said = keys.get("lastStep") if isinstance(keys, dict) else None
-    last = whole_number(said)
-    if last is None:
-        last = whole_number(_object(run.get("summaryMetrics")).get("_step"))
-    if last is None:
-        last = whole_number(run.get("historyLineCount"))
-    return max(0, last or 0)
+    said = (
+        keys.get("lastStep") if isinstance(keys, dict) else None,
+        _object(run.get("summaryMetrics")).get("_step"),
+        run.get("historyLineCount"),
+    )
+    known = filter(None, map(whole_number, said))
+    return max(0, next(known, 0))
 
 
 def stored_history(
@@ -192,10 +193,8 @@ def stored_history(
         if "parquetHistory" in str(error):  # a server from before such files
             return []
         raise
-    try:
+    with _expected("the list of history files"):
         urls = data["project"]["run"]["parquetHistory"]["parquetUrls"] or []
-    except (KeyError, TypeError) as error:
-        raise SourceError(f"the list of history files lacks {error}") from None
     rows: list[dict[str, Any]] = []
     for url in urls:
         rows += _parquet_rows(server.download(str(url)))
@@ -204,19 +203,15 @@ def stored_history(
 
 def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(io.BytesIO(data))
-        records = table.to_pylist()
+        records = pq.read_table(io.BytesIO(data)).to_pylist()
     except (OSError, pa.ArrowException, ValueError) as error:
         raise SourceError(
             f"a history file is no Parquet: {str(error)[:200]}"
         ) from None
     rows = []
     for record in records:
-        filled = {}
-        for name, value in record.items():
-            if isinstance(value, (int, float, str, bool)):
-                filled[name] = value
-        rows.append(filled)
+        plain = (int, float, str, bool)
+        rows.append({n: v for n, v in record.items() if isinstance(v, plain)})
     return rows
 
 
@@ -246,92 +241,58 @@ def _page(
 ) -> list[dict[str, Any]]:
     asked = {**variables, "minStep": low, "maxStep": high}
     data = server.ask(HISTORY_QUERY, asked)
-    try:
+    with _expected("a page of history"):
         lines = data["project"]["run"]["history"]
         return [parse_object(line, "a row of the history") for line in lines]
-    except (KeyError, TypeError) as error:
-        raise SourceError(f"a page of history lacks {error}") from None
-    except RecordError as error:
-        raise SourceError(f"a page of history: {error}") from None
 
 
-class WandbFetchedReader:
+class WandbFetchedReader(FetchedReader):
     """What `fetch_wandb` wrote."""
 
     format = "wandb-api"
+    tool = "wandb"
+    roles = ROLES
 
-    def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
-        """See `FolderReader.matches_folder`."""
-        if "runs.jsonl" not in listing or "wandb.fetched" not in listing:
-            return ()
-        histories = [
-            p for p in listing if re.fullmatch(r"histories/[^/]+\.jsonl", p)
-        ]
-        return ("runs.jsonl", *histories)
+    def run_of(
+        self, builder: RelationBuilder, node: Mapping[str, Any], line: int
+    ) -> tuple[str, str]:
+        """See `FetchedReader`."""
+        run_id = str(node.get("name"))
+        tags = node.get("tags")
+        cells: dict[str, Any] = {"run_id": run_id}
+        for column, name in _CELLS.items():
+            cells[column] = node.get(name) or None
+        if isinstance(tags, list) and tags:
+            cells["tags"] = ", ".join(map(str, tags))
+        config = _object(node.get("config"))
+        settings = {name: unwrapped(said) for name, said in config.items()}
+        summary = _object(node.get("summaryMetrics"))
+        add_run(builder, cells, settings, summary, RUNS, line)
+        return run_id, run_id
 
-    def read(self, opened: OpenedFolder) -> Iterable[Relation]:
-        """See `FolderReader.read`."""
-        builder = RelationBuilder(self.format, "run_id")
-        builder.roles.update(ROLES)
-        runs: dict[str, str] = {}
-        for line, node in records_of(builder, opened.files["runs.jsonl"]):
-            run_id = str(node.get("name"))
-            runs[history_path("", run_id)] = run_id
-            try:
-                _add_run(builder, run_id, node, line)
-            except RecordError as error:
-                builder.add_bad(line, str(error), str(node), file="runs.jsonl")
-                runs.pop(history_path("", run_id))
-        for path, file in sorted(opened.files.items()):
-            if path in runs:
-                _read_history(builder, runs[path], file)
-        return [builder.relation()]
-
-
-def _read_history(
-    builder: RelationBuilder, run_id: str, opened: OpenedFile
-) -> None:
-    for line, row in records_of(builder, opened):
+    def take(
+        self, builder: RelationBuilder, run: str, row: dict[str, Any], line: int
+    ) -> None:
+        """See `FetchedReader`."""
         if "_n_expected" in row:
             builder.note(
-                f"{run_id}: {row.get('_n_rows')} rows of history came, the server counts "
+                f"{run}: {row.get('_n_rows')} rows of history came, the server counts "
                 f"{row['_n_expected']}: it may be thinned"
             )
-            continue
-        try:
-            add_history(builder, run_id, line, row)
-        except RecordError as error:
-            builder.add_bad(line, str(error), str(row), file=opened.name)
+        else:
+            add_history(builder, run, line, row)
 
 
-def _add_run(
-    builder: RelationBuilder, run_id: str, node: Mapping[str, Any], line: int
-) -> None:
-    tags = node.get("tags")
-    summary = _object(node.get("summaryMetrics"))
-    cells: dict[str, Any] = {
-        "run_id": run_id,
-        "run_name": node.get("displayName") or None,
-        "group": node.get("group") or None,
-        "job_type": node.get("jobType") or None,
-        "tags": ", ".join(map(str, tags))
-        if isinstance(tags, list) and tags
-        else None,
-        "notes": node.get("notes") or None,
-        "sweep_id": node.get("sweepName") or None,
-        "created": node.get("createdAt") or None,
-        "state": node.get("state") or None,
-        "runtime_s": number(summary.pop("_runtime", None)),
-        "last_step": whole_number(summary.pop("_step", None)),
-    }
-    summary.pop("_timestamp", None)
-    settings = {}
-    for name, said in _object(node.get("config")).items():
-        is_wrapped = isinstance(said, dict) and "value" in said
-        settings[name] = said["value"] if is_wrapped else said
-    add_cells(builder, cells, "config.", settings)
-    add_cells(builder, cells, "summary.", summary)
-    builder.add_run(cells, "runs.jsonl", line)
+_CELLS = {
+    "run_name": "displayName",
+    "group": "group",
+    "job_type": "jobType",
+    "notes": "notes",
+    "sweep_id": "sweepName",
+    "created": "createdAt",
+    "state": "state",
+}
+"""Columns, and what the server calls them."""
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -23,9 +23,8 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from autollm.core.errors import RecordError
@@ -45,7 +44,7 @@ from autollm.logs.readers.rows import (
     RelationBuilder,
     cell,
     flat_cells,
-    metric_role,
+    moment,
     number,
     read_whole,
     whole_number,
@@ -56,13 +55,13 @@ _FILE_HEADER = b":W&B"
 _FILE_HEADER_BYTES = 7  # ":W&B", a magic number, a version
 _BLOCK_BYTES = 32_768
 _PIECE_HEADER = struct.Struct("<IHB")  # crc32, length, kind
-_WHOLE = 1
-_FIRST = 2
-_MIDDLE = 3
-_LAST = 4
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(1, 5)
+_CUT = "a record without its end: the file is cut short"
 _RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
 _STAMP = re.compile(r"run-(\d{8}_\d{6})-")
-INTERNAL = frozenset({"_wandb", "wandb_version"})
+_INTERNAL = ("_wandb", "wandb_version")
+_OWN = ("_runtime", "_step", "_timestamp")
+"""What W&B logs beside metrics."""
 
 ROLES: dict[str, Role] = {
     "run_id": "key",
@@ -94,56 +93,41 @@ def frame_records(data: bytes) -> Iterator[tuple[bytes | None, str]]:
             at += n_left
             continue
         piece, kind, at, problem = _piece(data, at, n_left)
+        begins = kind in (_WHOLE, _FIRST)
         if problem:
             yield None, problem
             parts = None
-        elif kind in (_WHOLE, _FIRST):
-            if parts is not None:
-                yield None, "a record without its end"
-            parts = None if kind == _WHOLE else [piece]
-            if kind == _WHOLE:
-                yield piece, ""
-        elif parts is None:
-            if kind == _LAST:
-                yield None, "a record without its beginning"
-        else:
+        elif begins and parts is not None:
+            yield None, "a record without its end"
+        elif kind == _LAST and parts is None:
+            yield None, "a record without its beginning"
+        if begins:
+            parts = []
+        if parts is not None:
             parts.append(piece)
-            if kind == _LAST:
-                yield b"".join(parts), ""
-                parts = None
+        if parts is not None and kind in (_WHOLE, _LAST):
+            yield b"".join(parts), ""
+            parts = None
     if parts is not None:
-        yield None, "a record without its end: the file is cut short"
+        yield None, _CUT
 
 
 def _piece(data: bytes, at: int, n_left: int) -> tuple[bytes, int, int, str]:
-    """The piece at `at`: its bytes, kind, where the next one begins, what is wrong."""
-    if at + _PIECE_HEADER.size > len(data):
-        return (
-            b"",
-            0,
-            len(data),
-            "a record without its end: the file is cut short",
-        )
-    checksum, n_bytes, kind = _PIECE_HEADER.unpack_from(data, at)
-    start = at + _PIECE_HEADER.size
-    if kind not in (_WHOLE, _FIRST, _MIDDLE, _LAST) or n_bytes > n_left:
-        return (
-            b"",
-            0,
-            at + n_left,
-            "no record begins here: the rest of the block is lost",
-        )
-    end = start + n_bytes
-    if end > len(data):
-        return (
-            b"",
-            0,
-            len(data),
-            "a record without its end: the file is cut short",
-        )
-    if zlib.crc32(data[at + 6 : end]) != checksum:
-        return b"", 0, end, "a record whose checksum is wrong"
-    return data[start:end], kind, end, ""
+    """The piece at `at`: its bytes, kind (0 for a damaged one), where the next one
+    begins, what is wrong.
+    """
+    start = end = at + _PIECE_HEADER.size
+    if start <= len(data):
+        checksum, n_bytes, kind = _PIECE_HEADER.unpack_from(data, at)
+        if not _WHOLE <= kind <= _LAST or n_bytes > n_left:
+            lost = "no record begins here: the rest of the block is lost"
+            return b"", 0, at + n_left, lost
+        end = start + n_bytes
+        if end <= len(data):
+            if zlib.crc32(data[at + 6 : end]) == checksum:
+                return data[start:end], kind, end, ""
+            return b"", 0, end, "a record whose checksum is wrong"
+    return b"", 0, len(data), _CUT
 
 
 @dataclass
@@ -186,14 +170,8 @@ class WandbFolderReader:
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
-        return [
-            _read(
-                [
-                    opened.files[path]
-                    for path in sorted(opened.files, key=_begun)
-                ]
-            )
-        ]
+        paths = sorted(opened.files, key=_begun)
+        return [_read([opened.files[path] for path in paths])]
 
 
 def _begun(path: str) -> tuple[str, str]:
@@ -203,48 +181,39 @@ def _begun(path: str) -> tuple[str, str]:
 
 
 def _read(files: Sequence[OpenedFile]) -> Relation:
-    builder = RelationBuilder("wandb-offline", "run_id")
-    builder.roles.update(ROLES)
+    builder = RelationBuilder("wandb-offline", "run_id", ROLES)
     segments: dict[str, list[_Segment]] = {}
     for opened in files:
         segment = _segment(opened, builder)
-        if segment is not None:
+        if segment.run_id:
             segments.setdefault(segment.run_id, []).append(segment)
     for parts in segments.values():
         parts.sort(key=lambda part: part.started_s)
-        _add_run(builder, parts)
+        _add_segments(builder, parts)
     return builder.relation()
 
 
-def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment | None:
-    """One file's records, each read or set aside; None where no run record is among
-    them.
+def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment:
+    """One file's records, each read or set aside; without a run's id where no run record
+    is among them.
     """
     segment = _Segment(opened.name)
-    first_number = builder.n_lines
-    n_bad = 0
-    data = read_whole(opened)
-    for record, problem in frame_records(data):
+    first = builder.n_lines + 1
+    n_read = 0
+    for record, problem in frame_records(read_whole(opened)):
         builder.n_lines += 1
-        reason = problem
-        if record is not None:
-            try:
-                _take(builder, segment, parse_message(record))
-            except RecordError as error:
-                reason = str(error)
-        if reason:
-            builder.add_bad(
-                builder.n_lines, reason, record or b"", file=opened.name
-            )
-            n_bad += 1
-    if segment.run_id:
-        return segment
-    n_unread = builder.n_lines - first_number - n_bad
-    reason = "no record says which run this is: the file is cut short at its beginning"
-    if n_unread:
-        builder.add_bad(first_number + 1, reason, b"", n_unread, opened.name)
-    builder.note(f"{opened.name}: {reason}")
-    return None
+        line = builder.n_lines
+        with builder.setting_aside(line, record or b"", opened.name):
+            if record is None:
+                raise RecordError(problem)
+            _take(builder, segment, parse_message(record))
+            n_read += 1
+    if not segment.run_id:
+        reason = "no record says which run this is: the file is cut short at its beginning"
+        if n_read:
+            builder.add_bad(first, reason, b"", n_read, opened.name)
+        builder.note(f"{opened.name}: {reason}")
+    return segment
 
 
 def _take(builder: RelationBuilder, segment: _Segment, record: Message) -> None:
@@ -252,7 +221,7 @@ def _take(builder: RelationBuilder, segment: _Segment, record: Message) -> None:
     (files, telemetry, console output, system statistics) are passed over.
     """
     if 2 in record:  # history
-        row = _items(message(record, 2), 1)
+        row = _items(message(record, 2))
         if not segment.run_id:
             raise RecordError("a row of history before the record of its run")
         add_history(builder, segment.run_id, builder.n_lines, row)
@@ -282,33 +251,23 @@ def _take_run(segment: _Segment, run: Message) -> None:
         "tags": ", ".join(texts(run, 10)),
         "notes": text(run, 9),
         "sweep_id": text(run, 12),
-        "created": _moment(segment.started_s),
+        "created": moment(segment.started_s),
     }
     segment.labels = {name: value or None for name, value in labels.items()}
     _update(segment.config, message(run, 4))
     _update(segment.summary, message(run, 5))
 
 
-def _moment(seconds: float) -> str:
-    try:
-        return (
-            datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else ""
-        )
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
 def _update(values: dict[str, Any], record: Message) -> None:
     """ConfigRecord and SummaryRecord: updates (1) and removals (2) of keys."""
-    for name, value in _items(record, 1).items():
-        values[name] = value
+    values.update(_items(record))
     for item in messages(record, 2):
         values.pop(_name(item), None)
 
 
-def _items(record: Message, field_number: int) -> dict[str, Any]:
+def _items(record: Message) -> dict[str, Any]:
     out = {}
-    for item in messages(record, field_number):
+    for item in messages(record, 1):
         out[_name(item)] = parse_json(text(item, 16) or "null")
     return out
 
@@ -317,7 +276,7 @@ def _name(item: Message) -> str:
     return text(item, 1) or ".".join(texts(item, 2))
 
 
-def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
+def _add_segments(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     first = parts[0]
     last = parts[-1]
     if len(parts) > 1 or last.is_resumed:
@@ -330,56 +289,59 @@ def _add_run(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     for part in parts:
         config.update(part.config)
         summary.update(part.summary)
-    cells = {"run_id": first.run_id, **first.labels, "state": _state(last)}
+    ended = "failed" if last.exit_code else "finished"
+    state = "running" if last.exit_code is None else ended
+    cells = {"run_id": first.run_id, **first.labels, "state": state}
     trunk, at_step = first.trunk
     if trunk:
         cells[FORKED_FROM] = trunk
         cells["forked_at_step"] = at_step
         builder.note(f"{first.run_id}: forked from {trunk} at step {at_step}")
-    cells["runtime_s"] = number(summary.pop("_runtime", None))
-    cells["last_step"] = whole_number(summary.pop("_step", None))
-    summary.pop("_timestamp", None)
-    add_cells(builder, cells, "config.", config)
-    add_cells(builder, cells, "summary.", summary)
-    builder.add_run(cells, last.file)
+    add_run(builder, cells, config, summary, last.file)
 
 
-def _state(last: _Segment) -> str:
-    if last.exit_code is None:
-        return "running"
-    return "failed" if last.exit_code else "finished"
-
-
-def add_cells(
+def add_run(
     builder: RelationBuilder,
     cells: dict[str, Any],
-    prefix: str,
-    values: dict[str, Any],
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    file: str,
+    line: int = 0,
 ) -> None:
-    """Settings (`config.`) or results (`summary.`) into a run's cells."""
+    """One run's row, with its settings (`config.`) and results (`summary.`)."""
+    cells["runtime_s"] = number(summary.get("_runtime"))
+    cells["last_step"] = whole_number(summary.get("_step"))
+    builder.put(cells, _flat(config), "setting", "config.")
+    results: dict[str, Any] = {}
+    for name, value in _flat(summary).items():
+        as_number = number(value)
+        results[name] = value if as_number is None else as_number
+    for name in _OWN:
+        results.pop(name, None)
+    builder.put_results(cells, results, "summary.")
+    builder.add_run(cells, file, line)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of W&B's as cells, without what it keeps of itself."""
+    out: dict[str, Any] = {}
     for name, value in values.items():
-        if name in INTERNAL or name.startswith("_wandb."):
+        if name in _INTERNAL or name.startswith("_wandb."):
             continue
-        found = {prefix + name: cell(value)}
         if isinstance(value, dict) and value:
-            found = flat_cells(value, f"{prefix}{name}.")
-        for column, content in found.items():
-            is_setting = prefix == "config."
-            as_number = None if is_setting else number(content)
-            cells[column] = content if as_number is None else as_number
-            role = (
-                "setting"
-                if is_setting
-                else metric_role(column.removeprefix(prefix))
-            )
-            builder.roles[column] = role
+            out |= flat_cells(value, f"{name}.")
+        else:
+            out[name] = cell(value)
+    return out
 
 
 def add_history(
-    builder: RelationBuilder, run_id: str, line: int, row: dict[str, Any]
+    builder: RelationBuilder, run_id: str, line: int, row: Mapping[str, Any]
 ) -> None:
-    """One logged row as points; takes W&B's own columns out of it."""
-    step = whole_number(row.pop("_step", None))
-    wall_time_s = number(row.pop("_runtime", None))
-    row.pop("_timestamp", None)
-    builder.add_row(run_id, flat_cells(row), step, wall_time_s, line)
+    """One logged row as points, without W&B's own columns."""
+    metrics = flat_cells(row)
+    step = whole_number(metrics.get("_step"))
+    wall_time_s = number(metrics.get("_runtime"))
+    for name in _OWN:
+        metrics.pop(name, None)
+    builder.add_row(run_id, metrics, step, wall_time_s, line)

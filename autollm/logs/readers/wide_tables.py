@@ -142,7 +142,9 @@ def _melted(
 
 def _value_of(runs: pa.Table) -> str:
     """What cells without a name of their own are called."""
-    file = runs[FILE_COLUMN][0].as_py() if FILE_COLUMN in runs.column_names else ""
+    file = (
+        runs[FILE_COLUMN][0].as_py() if FILE_COLUMN in runs.column_names else ""
+    )
     stem = (file or "").rsplit("/", 1)[-1].split(".")[0]
     found = OUTCOME.search(stem)
     return stem[: found.end()] if found else "value"

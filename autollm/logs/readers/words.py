@@ -13,6 +13,9 @@ _WORDS = tomllib.loads(
     Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
 )
 STEP_NAMES: tuple[str, ...] = tuple(_WORDS["names"]["counters"])
+LATEX_SIGNS: tuple[tuple[str, str], ...] = tuple(
+    map(tuple, _WORDS["latex"]["signs"])
+)
 TOKEN_METRICS = frozenset(_WORDS["names"]["tokens"])
 
 

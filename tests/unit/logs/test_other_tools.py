@@ -11,11 +11,8 @@ from autollm.logs.proposals import propose
 from autollm.logs.proposals.columns import columns_of
 from autollm.logs.proposals.structure import switch_of
 from autollm.logs.readers.json_records import JsonRecordsReader
-from autollm.logs.readers.mlflow_runs import (
-    MlflowRun,
-    add_mlflow_runs,
-    new_builder,
-)
+from autollm.logs.readers.mlflow_runs import MlflowRun, add_mlflow_runs
+from autollm.logs.readers.rows import RelationBuilder
 from tests.unit.logs.proposals.tables import codes, knobs, proposed, roles
 from tests.unit.logs.proposals.test_without_knobs import csv_of
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of
@@ -216,7 +213,7 @@ def test_mlflow__parent_of_a_sweep__is_no_run(tmp_path):
 
 
 def test_mlflow__parent_with_a_metric__is_a_run_as_well():
-    builder = new_builder()
+    builder = RelationBuilder("mlflow", "run_id")
     parent = MlflowRun("p", metrics={"loss": 3.0})
     child = MlflowRun("c", tags={"mlflow.parentRunId": "p"})
     add_mlflow_runs(builder, [parent, child], "x")

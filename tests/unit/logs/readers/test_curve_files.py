@@ -1,8 +1,7 @@
 import pytest
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import CurveCsvReader
-from autollm.logs.readers.curve_jsonl import CurveJsonlReader
+from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of
 
 

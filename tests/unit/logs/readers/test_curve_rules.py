@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from autollm.core.errors import RecordError
 from autollm.logs.proposals import propose
-from autollm.logs.readers.curve_files import CurveCsvReader
-from autollm.logs.readers.curve_jsonl import CurveJsonlReader
+from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of
 

@@ -3,8 +3,7 @@
 import json
 
 from autollm.logs.proposals import propose
-from autollm.logs.readers.curve_files import CurveCsvReader
-from autollm.logs.readers.curve_jsonl import CurveJsonlReader
+from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from tests.unit.logs.proposals.tables import knobs
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autollm.logs.readers.curve_jsonl import CurveJsonlReader
+from autollm.logs.readers.curve_files import CurveJsonlReader
 from tests.unit.logs.readers.opened import curve_of, opened_file, read_file
 from tests.unit.logs.readers.test_wandb_api import project_of
 from tests.unit.logs.readers.wandb_stub import KEY, serving

@@ -5,14 +5,16 @@ import pytest
 
 from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
-from autollm.logs.readers.hydra import HydraJobReader
-from autollm.logs.readers.lightning import LightningFolderReader
-from autollm.logs.readers.plain_folder import PlainFolderReader
+from autollm.logs.readers.documents import parse_config
 from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.rows import run_of_checkpoint
-from autollm.logs.readers.run_folders import parse_config
+from autollm.logs.readers.run_folders import (
+    HydraJobReader,
+    JobFolderReader,
+    LightningFolderReader,
+    TextLogFolderReader,
+)
 from autollm.logs.readers.tensorboard import TensorboardFolderReader
-from autollm.logs.readers.text_log import TextLogFolderReader
 from autollm.logs.readers.trainer_state import (
     TrainerFolderReader,
     TrainerStateReader,
@@ -314,7 +316,7 @@ def test_plain_folder__configuration_and_metrics__are_one_run():
         ),
         "results.json": Opened("results.json", b'{"test": {"acc": 0.5}}'),
     }
-    reader = PlainFolderReader()
+    reader = JobFolderReader()
     assert set(reader.matches_folder(sorted(files))) == set(files)
     assert reader.matches_folder(["config.toml", "readme.md"]) == ()
     assert reader.matches_folder(["config.toml", "results.csv"]) == ()
