@@ -184,8 +184,8 @@ class FolderReader(Protocol):
         """
         ...
 
-    # `confirms(heads)`, where a reader has it, is asked before its claim counts, with the
-    # first bytes of the claimed files: names alone may mean another thing
+    # `confirms(paths, head)`, where a reader has it, is asked before its claim counts:
+    # names alone may mean another thing. `head(path)` gives a file's first bytes
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FileReader.read`; `_file` and `BadLines.file` are paths in the folder."""

@@ -62,13 +62,14 @@ def claimed_folders(
 def _confirmed(reader: FolderReader, files: dict[str, Found]) -> bool:
     """Whether a reader that asks for it says yes to the beginnings of its files."""
     confirms = getattr(reader, "confirms", None)
-    if confirms is None:
-        return True
+
+    def head(path: str) -> bytes:
+        return RawFile(files[path]).head(HEAD_BYTES)
+
     try:
-        heads = {p: RawFile(f).head(HEAD_BYTES) for p, f in files.items()}
+        return confirms is None or confirms([*files], head)
     except OSError:
         return False
-    return confirms(heads)
 
 
 def _run_folder(

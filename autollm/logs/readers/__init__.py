@@ -60,9 +60,9 @@ def folder_readers(own: Sequence[TextFormat] = ()) -> tuple[FolderReader, ...]:
         RayTuneReader(),
         HydraJobReader(own),
         LightningFolderReader(own),
+        BareCurveReader(own),
         JobFolderReader(own),
         TensorboardFolderReader(),
-        BareCurveReader(),
         TextLogFolderReader(own),
     )
 

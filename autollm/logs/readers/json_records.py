@@ -94,7 +94,8 @@ class JsonRecordsReader:
             )
         builder.key = RUN if RUN in records[0] else ""
         for number, record in enumerate(records, start=1):
-            builder.add_run(flat_cells(record), opened.name, number)
+            cells = flat_cells(_unfolded(record))
+            builder.add_run(cells, opened.name, number)
         return [builder.relation()]
 
 
@@ -181,6 +182,20 @@ def _of_split(names: Any, rows: Any) -> Records:
     if not all(isinstance(row, list) and len(row) == n for row in rows):
         return []
     return [dict(zip(map(str, names), row, strict=True)) for row in rows]
+
+
+def _unfolded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """An object whose lists of keys and values are objects, as MLflow's server writes
+    them, within its `info` and `data`.
+    """
+    out = dict(record)
+    is_server = out.keys() == {"info", "data"}
+    if is_server and all(isinstance(part, dict) for part in out.values()):
+        out = {**out["info"], **out["data"]}
+    for name, value in out.items():
+        if _is_list_of_objects(value) and {"key", "value"} <= value[0].keys():
+            out[name] = {item.get("key"): item.get("value") for item in value}
+    return out
 
 
 def _is_list_of_objects(value: Any) -> bool:

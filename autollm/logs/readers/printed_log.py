@@ -6,8 +6,9 @@
     100/100 [====] - 3s 30ms/step - loss: 2.31 - val_loss: 2.35
 
 A line is a point where it names a count (step, iteration, epoch) and a metric; a count
-on a line of its own holds until the next. Settings are what stands in a `Namespace(...)`,
-behind `--name`, or in a dictionary before the first point.
+on a line of its own holds until the next. Settings are what stands before the first point
+in a `Namespace(...)`, in a command (`--lr 1e-4`, `optim.lr=1e-4`), in a dictionary, or
+alone on a line under a setting's usual name.
 
 Invariant: a log is taken for one only where LEAST_POINTS lines of its head are points, or
 one is and the run broke.
@@ -23,7 +24,7 @@ from autollm.core.errors import RecordError
 from autollm.logs.readers.documents import parse_mapping_text
 from autollm.logs.readers.log_ends import ending_of
 from autollm.logs.readers.rows import flat_cells
-from autollm.logs.readers.text_patterns import COLOUR, MAX_LINE
+from autollm.logs.readers.text_patterns import MAX_LINE, shown
 from autollm.logs.readers.words import STEP_NAMES, pattern
 
 LEAST_POINTS = 3
@@ -34,7 +35,7 @@ _NOISE = re.compile(
 )
 _COUNT = re.compile(
     r"(?<![A-Za-z])(?P<name>(?:global|train|training|optimizer)?[ _]?"
-    r"(?:step|iteration|iter|update|epoch))s?['\"]?\s*[:=#\[(]*\s*"
+    r"(?:step|iteration|iter|update|epoch))s?['\"]?\s*[:=#\[(]*\s*['\"]?"
     r"(?P<at>\d[\d,]*(?:\.\d+)?)(?![\w.])",
     re.IGNORECASE,
 )
@@ -45,7 +46,8 @@ _EQUALS = re.compile(
     re.IGNORECASE,
 )
 _COLON = re.compile(
-    rf"(?<![\w./()-])(?P<name>[A-Za-z][\w./()-]*(?: [A-Za-z][\w./()-]*){{0,2}})['\"]?\s*:\s*"
+    rf"(?<![\w./()@-])(?P<name>[A-Za-z][\w./()@-]*(?: [A-Za-z][\w./()@-]*){{0,2}})"
+    r"['\"]?\s*:\s*['\"]?"
     rf"(?P<value>{_NUMBER})",
     re.IGNORECASE,
 )
@@ -56,6 +58,11 @@ _NAKED = re.compile(
 )
 _METRIC = pattern("printed")
 _SEPARATOR = re.compile(r"[,|;]\s|\s-\s|\s{2,}|\t")
+_COMMAND = re.compile(r"\b(?:python3?|torchrun|deepspeed|accelerate launch)\s")
+_OVERRIDE = re.compile(r"(?<!\S)\+*([A-Za-z]\w*(?:\.\w+)+)=(\S+)")
+"""Hydra's words in a command: `trainer.optim.lr=5e-07`."""
+_ALONE = re.compile(rf"\s*([A-Za-z][\w ./-]*?)\s*[:=]\s*({_NUMBER})\s*")
+_SETTING = pattern("setting")
 _NAMESPACE = re.compile(r"\bNamespace\((.*)\)")
 _OPTION = re.compile(r"(?<!\S)--([A-Za-z][\w.-]*)[= ]([^\s-]\S*)")
 _ONLY = re.compile(r"^[\[(]([^\[\](),]*),?[\])]$")
@@ -91,6 +98,8 @@ class Printed:
     def point(self, line: str) -> dict[str, Any] | None:
         """The values of a line, its counts among them; None where it is no point."""
         plain = _plain(line)
+        if _COMMAND.search(plain):
+            return None
         values = dict(_values(plain))
         self._count = dict(_counts(plain)) or self._count
         if not self._count or not any(map(_METRIC.search, values)):
@@ -115,6 +124,12 @@ class Printed:
                 found[name] = _ONLY.sub(r"\1", value.strip()).strip("'\"")
         for name, value in _OPTION.findall(plain):
             found[name.replace("-", "_")] = value
+        if _COMMAND.search(plain):
+            found |= dict(_OVERRIDE.findall(plain))
+        alone = _ALONE.fullmatch(plain)
+        name = alone[1].replace(" ", "_") if alone else ""
+        if alone and _SETTING.search(name):
+            found[name] = alone[2]
         brace = plain.find("{")
         if brace >= 0 and not found:
             try:
@@ -125,9 +140,8 @@ class Printed:
 
 
 def _plain(line: str) -> str:
-    """A line without colours and moments; of a progress bar what it showed last."""
-    last = line.rstrip("\r\n").rpartition("\r")[2][:MAX_LINE]
-    return _NOISE.sub("  ", COLOUR.sub("", last))
+    """A line without colours and moments, as far as it is looked at."""
+    return _NOISE.sub("  ", shown(line)[:MAX_LINE])
 
 
 def _counts(line: str) -> Iterator[tuple[str, float]]:

@@ -24,7 +24,7 @@ Invariant: every claimed file's lines are counted once, read or set aside.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from autollm.core.errors import RecordError
@@ -67,6 +67,7 @@ _OF_ANY_RUN = re.compile(
     r"(metrics?|history|progress|losses|loss|curves?|results?|stats"
     r"|(train(ing)?_)?(log|logs|metrics|history))\.(csv|tsv|jsonl)"
 )
+_CURVE_FILE = re.compile(r"[^/]+\.(csv|tsv|jsonl)")
 _TEXT_LOG = re.compile(r"[^/]+\.(log|out|txt)")
 _LOG_OF_A_RUN = re.compile(
     r"(train(ing)?|run|main|job|log|logs|output|stdout|console|slurm[-_]?\d*)\.(log|out|txt)"
@@ -85,6 +86,16 @@ def is_config(path: str) -> bool:
     name = last_part(path)
     is_adapter = name == "adapter_config.json"
     return is_adapter or CONFIG_NAME.fullmatch(name) is not None
+
+
+def _configs_of(listing: Sequence[str]) -> list[str]:
+    """The configuration files in a folder: by their names, else the one YAML or TOML
+    file that it holds.
+    """
+    here = [p for p in listing if "/" not in p and not _RESULT.search(p)]
+    named = list(filter(is_config, here))
+    others = [p for p in here if p.endswith((".yaml", ".yml", ".toml"))]
+    return named or (others if len(others) == 1 else [])
 
 
 def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
@@ -160,7 +171,7 @@ class JobFolderReader:
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
         here = [path for path in listing if "/" not in path]
-        configs = [path for path in here if is_config(path)]
+        configs = _configs_of(listing)
         metrics = [p for p in here if _CURVE.fullmatch(p) or _RESULT.search(p)]
         is_trainers = any(map(_OF_TRAINER.fullmatch, metrics))
         metrics += events_of(listing)
@@ -176,11 +187,12 @@ class JobFolderReader:
         results: dict[str, Any] = {}
         histories = []
         events = events_of(list(opened.files))
+        configs = _configs_of(list(opened.files))
         for path, file in sorted(opened.files.items()):
             if path == _OVERRIDES:
                 said = {"overrides": builder.document(file, _overrides) or None}
                 builder.put(cells, said, "label")
-            elif path == _HYDRA or is_config(path):
+            elif path == _HYDRA or path in configs or is_config(path):
                 add_settings(builder, cells, file, self.prefix)
             elif _RESULT.search(path):
                 add_results(builder, results, file)
@@ -259,22 +271,30 @@ class BareCurveReader(JobFolderReader):
             for path in listing
             if _TABLE.search(path) or path.endswith((".log", ".out"))
         ]
+        configs = _configs_of(listing)
+        here = [path for path in listing if _CURVE_FILE.fullmatch(path)]
+        if configs and len(here) == 1 and not _CURVE.fullmatch(here[0]):
+            return (*here, *configs, *filter(_RESULT.fullmatch, listing))
         folder, _, name = logs[0].rpartition("/") if logs else ("", "", "")
         if len(logs) != 1 or not _OF_ANY_RUN.fullmatch(name):
             return ()
         if not folder:
-            return (logs[0],)
+            return () if configs else (logs[0],)
         configs = [path for path in listing if is_config(path)]
         is_beside = any(p.rpartition("/")[0] == folder for p in configs)
         if is_beside or not configs:
             return ()  # the inner folder is the run
         return (logs[0], min(configs, key=lambda p: (p.count("/"), p)))
 
-    def confirms(self, heads: Mapping[str, bytes]) -> bool:
-        """Whether the file is one run's curve; by its name it may be a table of runs."""
-        name, head = next((n, h) for n, h in heads.items() if not is_config(n))
+    def confirms(
+        self, paths: Sequence[str], head: Callable[[str], bytes]
+    ) -> bool:
+        """Whether the first file, as the folder's reader claims them, is one run's curve;
+        by its name it may be a table of runs.
+        """
         curves = (CurveCsvReader(), CurveJsonlReader())
-        return any(reader.matches(name, head) for reader in curves)
+        data = head(paths[0])
+        return any(reader.matches(paths[0], data) for reader in curves)
 
 
 class TextLogFolderReader(JobFolderReader):
@@ -286,7 +306,7 @@ class TextLogFolderReader(JobFolderReader):
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        configs = [path for path in listing if CONFIG_NAME.fullmatch(path)]
+        configs = _configs_of(listing)
         logs = [path for path in listing if _TEXT_LOG.fullmatch(path)]
         is_alone = not configs and not any(map(_OTHER_LOGS.search, listing))
         if len(logs) == 1 and _LOG_OF_A_RUN.fullmatch(logs[0]) and is_alone:
@@ -303,10 +323,10 @@ class TextLogFolderReader(JobFolderReader):
         cells: dict[str, Any] = {}
         logs = []
         for path, file in sorted(opened.files.items()):
-            if CONFIG_NAME.fullmatch(path):
-                add_settings(builder, cells, file, self.prefix)
-            else:
+            if _TEXT_LOG.fullmatch(path):
                 logs.append(file)
+            else:
+                add_settings(builder, cells, file, self.prefix)
         folder = last_part(opened.name)
         n_read = 0
         for file in logs:

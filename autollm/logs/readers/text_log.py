@@ -29,6 +29,7 @@ from autollm.logs.readers.text_patterns import (
     TextFormat,
     format_of,
     shipped_formats,
+    shown,
 )
 from autollm.logs.relation import OpenedFile, Relation
 
@@ -118,7 +119,7 @@ def read_text(
     cells: dict[str, Any] = {}
     results: dict[str, Any] = {}
     for line_number, raw in builder.lines(opened):
-        line = raw.decode("utf-8", "replace")
+        line = shown(raw.decode("utf-8", "replace"))
         rank = _RANK.match(line)
         first_rank = first_rank or (rank and rank[1])
         if rank and rank[1] != first_rank:

@@ -17,7 +17,7 @@ A format is a TOML file, shipped (`text_formats/`) or a user's own
     prefix = "validation "                                      # optional, before each name
 
     [[points]]                        # without {step}: at the step of the line before
-    line = "val loss {val_loss}"
+    line = "val loss {val_loss}"      # or of any metric: "{name:word}: {value}"
 
     [[results]]                       # lines that give a result of the run
     line = "peak memory: {peak_mib}MiB"
@@ -58,6 +58,12 @@ _NUMBER = (
 )
 _PLACES = {"": _NUMBER, "word": r"[^\s=:,|]++", "text": r".*+"}
 _PLACE = re.compile(r"\{([^{}:]+)(?::(word|text))?\}")
+
+
+def shown(line: str) -> str:
+    """A line without colours; of a progress bar what it showed last."""
+    last = line.rstrip("\r\n").rpartition("\r")[2]
+    return COLOUR.sub("", last)
 
 
 class _Strict(BaseModel):
@@ -223,13 +229,15 @@ class Patterned:
                 continue
             texts, rest = found
             row = {name: as_number(text, ",") for name, text in texts.items()}
+            if "name" in row:
+                row[row.pop("name")] = row.pop("value", None)
             if said.pairs is not None:
                 row |= said.pairs.numbers(rest)
             row = _prefixed(row, said.prefix)
             if self._step is not None:
                 row.setdefault("step", self._step)
-            if "step" in row and len(row) > 1:
-                self._step = row["step"]
+            self._step = row.get("step")
+            if self._step is not None and len(row) > 1:
                 return row
         return None
 
@@ -270,7 +278,7 @@ class Patterned:
 def _found(said: ResultLine, line: str) -> tuple[dict[str, str], str] | None:
     if len(line) > MAX_LINE:
         return None  # longer than any line that a pattern means
-    return compile_line(said.line).find(COLOUR.sub("", line))
+    return compile_line(said.line).find(line)
 
 
 def _prefixed(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:

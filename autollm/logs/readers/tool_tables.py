@@ -37,6 +37,7 @@ from autollm.logs.readers.rows import (
     flat_cells,
     metric_role,
 )
+from autollm.logs.readers.wandb_offline import unwrapped
 from autollm.logs.readers.wide_tables import unpivoted, with_repeats
 from autollm.logs.readers.words import names
 from autollm.logs.reading import quote
@@ -173,12 +174,6 @@ def _without_wrappers(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("_wandb", "wandb_version"):
         out.pop(name, None)
     return out
-
-
-def unwrapped(value: Any) -> Any:
-    """What W&B wraps a setting in is taken off."""
-    is_wrapped = isinstance(value, dict) and value.keys() <= {"value", "desc"}
-    return value["value"] if is_wrapped and "value" in value else value
 
 
 def without_envelopes(relation: Relation) -> Relation:

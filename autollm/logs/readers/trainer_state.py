@@ -92,9 +92,10 @@ class TrainerFolderReader:
             if is_settings or _EVENTS.fullmatch(path):
                 beside.append(path)
         last = max(states, key=_checkpoint_step).rpartition("/")[0]
-        inner = f"{last}/config.json"
-        if "config.json" not in beside and inner in listing:
-            beside.append(inner)
+        for path in listing:
+            folder, _, name = path.rpartition("/")
+            if folder == last != "" and _prefix_of(name) and name not in beside:
+                beside.append(path)
         return tuple(states + beside)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:

@@ -33,8 +33,12 @@ from autollm.logs.readers.fetched import (
     write_runs,
 )
 from autollm.logs.readers.rows import RelationBuilder, whole_number
-from autollm.logs.readers.tool_tables import unwrapped
-from autollm.logs.readers.wandb_offline import ROLES, add_history, add_run
+from autollm.logs.readers.wandb_offline import (
+    ROLES,
+    add_history,
+    add_run,
+    unwrapped,
+)
 from autollm.logs.readers.wandb_server import WandbServer
 
 MAX_ROWS = 1_000

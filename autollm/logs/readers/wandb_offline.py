@@ -14,6 +14,8 @@ Rules
   one another by start time, and the last exit counts. Where a step comes again, both
   points stay; the later line counts.
 - A run forked from another says from which (`forked_from`, `forked_at_step`).
+- Where a run's file is gone, `files/config.yaml` and `files/wandb-summary.json` of its
+  folder are the run; nothing says how it ended.
 
 Invariant: every record of a file is read or set aside by its number.
 """
@@ -28,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.documents import parse_json
+from autollm.logs.readers.documents import parse_config, parse_json
 from autollm.logs.readers.protobuf import (
     Message,
     integer,
@@ -58,6 +60,10 @@ _PIECE_HEADER = struct.Struct("<IHB")  # crc32, length, kind
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(1, 5)
 _CUT = "a record without its end: the file is cut short"
 _RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
+_LEFT = re.compile(
+    r"(?:^|/)(?:offline-)?run-(?:[^/]*-)?(?P<id>[^/-]+)/files/"
+    r"(?P<part>config|wandb-summary)\.(?:yaml|json)$"
+)
 _STAMP = re.compile(r"run-(\d{8}_\d{6})-")
 _INTERNAL = ("_wandb", "wandb_version")
 _OWN = ("_runtime", "_step", "_timestamp")
@@ -143,6 +149,8 @@ class _Segment:
     exit_code: int | None = None
     trunk: tuple[str, float | None] = ("", None)
     is_resumed: bool = False
+    is_left: bool = False
+    """Whether it is what is left beside a run's file that is gone."""
 
 
 class WandbOfflineReader:
@@ -166,7 +174,11 @@ class WandbFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        return tuple(path for path in listing if _RUN_FILE.search(path))
+        runs = [path for path in listing if _RUN_FILE.search(path)]
+        begun = {path.rpartition("/")[0] for path in runs}
+        left = [path for path in listing if _LEFT.search(path)]
+        gone = [path for path in left if path.split("/files/")[0] not in begun]
+        return (*runs, *gone)
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
@@ -184,7 +196,16 @@ def _read(files: Sequence[OpenedFile]) -> Relation:
     builder = RelationBuilder("wandb-offline", "run_id", ROLES)
     segments: dict[str, list[_Segment]] = {}
     for opened in files:
-        segment = _segment(opened, builder)
+        found = _LEFT.search(opened.name)
+        if found:
+            segment = _Segment(opened.name, found["id"], is_left=True)
+            values = builder.document(opened, parse_config)
+            if found["part"] == "config":
+                segment.config = {n: unwrapped(v) for n, v in values.items()}
+            else:
+                segment.summary = values
+        else:
+            segment = _segment(opened, builder)
         if segment.run_id:
             segments.setdefault(segment.run_id, []).append(segment)
     for parts in segments.values():
@@ -279,7 +300,7 @@ def _name(item: Message) -> str:
 def _add_segments(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
     first = parts[0]
     last = parts[-1]
-    if len(parts) > 1 or last.is_resumed:
+    if not last.is_left and (len(parts) > 1 or last.is_resumed):
         builder.note(
             f"{first.run_id}: resumed, {len(parts)} files follow one another; where a "
             "step comes again, the later point counts"
@@ -291,7 +312,8 @@ def _add_segments(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
         summary.update(part.summary)
     ended = "failed" if last.exit_code else "finished"
     state = "running" if last.exit_code is None else ended
-    cells = {"run_id": first.run_id, **first.labels, "state": state}
+    cells = {"run_id": first.run_id, **first.labels}
+    cells["state"] = None if last.is_left else state
     trunk, at_step = first.trunk
     if trunk:
         cells[FORKED_FROM] = trunk
@@ -320,6 +342,12 @@ def add_run(
         results.pop(name, None)
     builder.put_results(cells, results, "summary.")
     builder.add_run(cells, file, line)
+
+
+def unwrapped(value: Any) -> Any:
+    """What W&B wraps a setting in is taken off."""
+    is_wrapped = isinstance(value, dict) and value.keys() <= {"value", "desc"}
+    return value["value"] if is_wrapped and "value" in value else value
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
