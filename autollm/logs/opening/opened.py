@@ -163,34 +163,37 @@ class RawFile:
         """
         is_here = isinstance(fs, LocalFileSystem)
         make = os.makedirs if is_here else fs.makedirs
-        part = ""
-        if self._data is None and "sha256" not in vars(self):
-            make(f"{root}/landing", exist_ok=True)
-            part = f"{root}/landing/{os.getpid()}.part"
+        make(f"{root}/landing", exist_ok=True)
+        part = f"{root}/landing/{os.getpid()}.part"
+        is_copied = self._data is None and "sha256" not in vars(self)
+        if is_copied:
             self.sha256 = self._copy(fs, part)
         folder = f"{root}/landing/{self.sha256[:2]}/{self.sha256}"
         target = f"{folder}/{self.found.name}"
         is_there = os.path.exists if is_here else fs.exists
-        if part or not is_there(target):
+        if is_copied or not is_there(target):
             make(folder, exist_ok=True)
-            if not part:
-                part = f"{target}.part"
-                if self._copy(fs, part) != self.sha256:
-                    raise OSError(
-                        "it changed while it was copied; land it again"
-                    )
+            if not is_copied and self._copy(fs, part) != self.sha256:
+                raise OSError("it changed while it was copied; land it again")
             (os.replace if is_here else fs.mv)(part, target)
         if self._data is None:
             self._fs = fs
             self._path = target
 
     def _copy(self, fs: Any, target: str) -> str:
-        """Write the bytes there; returns their hash."""
-        with _opener(fs)(target, "wb") as out:
-            if self._data is None:
-                return self._hash_to(out)
-            out.write(self._data)
-            return self.sha256
+        """Write the bytes there; returns their hash. Where the disk is full, nothing of
+        them is left to keep it full.
+        """
+        try:
+            with _opener(fs)(target, "wb") as out:
+                if self._data is None:
+                    return self._hash_to(out)
+                out.write(self._data)
+                return self.sha256
+        except OSError:
+            with contextlib.suppress(OSError):
+                fs.rm(target)
+            raise
 
     def opened(self) -> Opened:
         """The file for reading. A compressed one is read through once, so that a bomb

@@ -132,7 +132,7 @@ def find_layout(
         return None
     metrics = []
     for name in columns:
-        if layout.is_metric(name) and not _names_step(name, layout, rows):
+        if layout.is_metric(name) and not _spells_count(name, layout, rows):
             metrics.append([row.get(name) for row in rows])
     if not _are_measured(metrics):
         return None
@@ -142,15 +142,15 @@ def find_layout(
     return layout
 
 
-def _names_step(name: str, layout: CurveLayout, rows: Sequence[Row]) -> bool:
-    """Whether texts only spell the step: `checkpoint-2000`."""
+def _spells_count(name: str, layout: CurveLayout, rows: Sequence[Row]) -> bool:
+    """Whether texts only spell the step, `checkpoint-2000`, or a clock, `0:01:02`."""
     n_texts = 0
     for row in rows:
         text = row.get(name)
         if isinstance(text, str) and text:
             n_texts += 1
             step = row.get(layout.step)
-            if not re.search(rf"(?<!\d){step}(?!\d)", text):
+            if not re.search(rf"(?<!\d){step}(?!\d)|^\d+:\d\d", text):
                 return False
     return n_texts > 0
 

@@ -41,45 +41,32 @@ class LogEnd:
 
     def __init__(self) -> None:
         self._word: str | None = None
-        self._plans = {"named": _Plan(), "naked": _Plan()}
+        self._plans: dict[bool, tuple[int, int, int]] = {}
+        """Reached, widest and planned, of those that say what they count (`Epoch 3/8`)
+        and of others (`100/100`)."""
 
     def see(self, line: str, is_point: bool) -> None:
-        """One line; of words only what stands after the last point counts. `Epoch 3/8` is
-        a plan wherever it stands, `100/100` in a point alone.
+        """One line; of words only what stands after the last point counts. A plan that
+        says what it counts may stand anywhere, another one in a point alone.
         """
         self._word = None if is_point else ending_of(line) or self._word
-        shown = line.rstrip("\r\n").rpartition("\r")[2]  # of a progress bar
-        named = _NAMED_PLAN.search(shown)
-        found = _PLAN.match(shown, named.end()) if named else None
+        named = _NAMED_PLAN.search(line)
+        found = _PLAN.match(line, named.end()) if named else None
+        is_named = found is not None
+        if is_point and not is_named:
+            found = _PLAN.search(line)
         if found:
-            self._plans["named"].see(found)
-        elif is_point and (naked := _PLAN.search(shown)):
-            self._plans["naked"].see(naked)
+            at, planned = (int(n.replace(",", "")) for n in found.groups())
+            before, widest, _ = self._plans.get(is_named, (at, 0, 0))
+            widest = max(widest, at - before)
+            self._plans[is_named] = (at, widest, planned)
 
     def state(self) -> str:
         """`failed`, `killed` or `completed` where the log says so, else `unfinished` or
         `finished` by what it announces.
         """
-        is_cut = any(plan.is_short for plan in self._plans.values())
+        is_cut = any(is_short(*plan) for plan in self._plans.values())
         return self._word or ("unfinished" if is_cut else "finished")
-
-
-class _Plan:
-    """How far a log came of what its lines announce."""
-
-    def __init__(self) -> None:
-        self._reached = self._planned = self._widest = 0
-
-    def see(self, found: re.Match[str]) -> None:
-        """`300/ 500`."""
-        reached, planned = (int(n.replace(",", "")) for n in found.groups())
-        if self._planned:
-            self._widest = max(self._widest, reached - self._reached)
-        self._reached, self._planned = reached, planned
-
-    @property
-    def is_short(self) -> bool:
-        return is_short(self._reached, self._widest, self._planned)
 
 
 def ending_of(line: str) -> str | None:

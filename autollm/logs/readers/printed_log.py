@@ -6,9 +6,10 @@
     100/100 [====] - 3s 30ms/step - loss: 2.31 - val_loss: 2.35
 
 A line is a point where it names a count (step, iteration, epoch) and a metric; a count
-on a line of its own holds until the next. Settings are what stands before the first point
-in a `Namespace(...)`, in a command (`--lr 1e-4`, `optim.lr=1e-4`), in a dictionary, or
-alone on a line under a setting's usual name.
+on a line of its own holds until the next. Settings are what stands before the first
+point in a `Namespace(...)`, in a dictionary, behind `--name`, as `name=value` of a command,
+or alone in a line (`learning rate: 3e-4`, and YAML as it is printed, nested by indentation).
+Numbers may stand in quotes, as transformers 5 and fairseq print them.
 
 Invariant: a log is taken for one only where LEAST_POINTS lines of its head are points, or
 one is and the run broke.
@@ -32,23 +33,24 @@ SUFFIXES = (".log", ".txt", ".out")
 _NUMBER = r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)\b"
 _NOISE = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[.,\d]*Z?|\b(?:INFO|DEBUG|WARN(?:ING)?)\b"
+    r"|\(\w+ pid=\d+[^)]*\)"  # Ray's mark of the process
 )
 _COUNT = re.compile(
-    r"(?<![A-Za-z])(?P<name>(?:global|train|training|optimizer)?[ _]?"
+    r"(?<![A-Za-z])(?:(?:train|valid)_(?=num_))?"
+    r"(?P<name>(?:global|train|training|optimizer|num)?[ _]?"
     r"(?:step|iteration|iter|update|epoch))s?['\"]?\s*[:=#\[(]*\s*['\"]?"
     r"(?P<at>\d[\d,]*(?:\.\d+)?)(?![\w.])",
     re.IGNORECASE,
 )
 _EQUALS = re.compile(
-    r"(?<![\w./-])(?P<name>(?:(?:train|val|valid|validation|eval|test) )?"
-    r"[A-Za-z][\w./-]*)\s?=\s?"
+    r"(?<![\w./@-])(?P<name>(?:(?:train|val|valid|validation|eval|test) )?"
+    r"[A-Za-z][\w./@-]*)\s?=\s?"
     rf"(?P<value>{_NUMBER})",
     re.IGNORECASE,
 )
 _COLON = re.compile(
     rf"(?<![\w./()@-])(?P<name>[A-Za-z][\w./()@-]*(?: [A-Za-z][\w./()@-]*){{0,2}})"
-    r"['\"]?\s*:\s*['\"]?"
-    rf"(?P<value>{_NUMBER})",
+    rf"['\"]?\s*:\s*['\"]?(?P<value>{_NUMBER})",
     re.IGNORECASE,
 )
 _NAKED = re.compile(
@@ -58,12 +60,17 @@ _NAKED = re.compile(
 )
 _METRIC = pattern("printed")
 _SEPARATOR = re.compile(r"[,|;]\s|\s-\s|\s{2,}|\t")
-_COMMAND = re.compile(r"\b(?:python3?|torchrun|deepspeed|accelerate launch)\s")
-_OVERRIDE = re.compile(r"(?<!\S)\+*([A-Za-z]\w*(?:\.\w+)+)=(\S+)")
-"""Hydra's words in a command: `trainer.optim.lr=5e-07`."""
-_ALONE = re.compile(rf"\s*([A-Za-z][\w ./-]*?)\s*[:=]\s*({_NUMBER})\s*")
-_SETTING = pattern("setting")
 _NAMESPACE = re.compile(r"\bNamespace\((.*)\)")
+_COMMAND = re.compile(
+    r"(?:^|[\s/])(?:python[\d.]*|torchrun|deepspeed|accelerate)\s"
+)
+_OVERRIDE = re.compile(r"(?<!\S)[+~]{0,2}([A-Za-z][\w./@-]*)=(\S+)")
+_LONE = re.compile(
+    rf"(?P<name>[A-Za-z][\w.-]*(?: [\w.-]+){{0,3}})\s?[:=]\s*"
+    rf"(?P<value>(?:{_NUMBER})[A-Za-z%]{{0,3}}|[A-Za-z][\w.-]*|)",
+    re.IGNORECASE,
+)
+"""A line that is one setting, or the head of several (`optimizer:`)."""
 _OPTION = re.compile(r"(?<!\S)--([A-Za-z][\w.-]*)[= ]([^\s-]\S*)")
 _ONLY = re.compile(r"^[\[(]([^\[\](),]*),?[\])]$")
 """A list of one: fairseq's learning rate."""
@@ -83,6 +90,8 @@ class Printed:
 
     def __init__(self, head: bytes = b"") -> None:
         self._count: dict[str, float] = {}
+        self._heads: list[tuple[int, str]] = []
+        """Indentation and name of what the lines of printed YAML stand under."""
         self.n_points = 0
         self.has_broken = False
         names: set[str] = set()
@@ -93,7 +102,7 @@ class Printed:
         self.step = found[0] if found else "epoch"
         self.told = f"lines of names and numbers, which count by {self.step}"
         self._count = {}
-        self._is_begun = False
+        self.is_begun = False
 
     def point(self, line: str) -> dict[str, Any] | None:
         """The values of a line, its counts among them; None where it is no point."""
@@ -105,7 +114,7 @@ class Printed:
         if not self._count or not any(map(_METRIC.search, values)):
             return None
         self.n_points += 1
-        self._is_begun = True
+        self.is_begun = True
         return {**values, **self._count}
 
     def results(self, line: str) -> dict[str, Any]:
@@ -114,7 +123,7 @@ class Printed:
 
     def settings(self, line: str) -> dict[str, Any]:
         """Settings that a line before the first point prints as such."""
-        if self._is_begun:
+        if self.is_begun:
             return {}
         plain = _plain(line)
         found: dict[str, Any] = {}
@@ -125,18 +134,30 @@ class Printed:
         for name, value in _OPTION.findall(plain):
             found[name.replace("-", "_")] = value
         if _COMMAND.search(plain):
-            found |= dict(_OVERRIDE.findall(plain))
-        alone = _ALONE.fullmatch(plain)
-        name = alone[1].replace(" ", "_") if alone else ""
-        if alone and _SETTING.search(name):
-            found[name] = alone[2]
+            found.update(_OVERRIDE.findall(plain))
         brace = plain.find("{")
         if brace >= 0 and not found:
             try:
                 found = flat_cells(parse_mapping_text(plain[brace:]) or {})
             except RecordError:
                 return {}
-        return found
+        return found or self._lone_setting(line, plain)
+
+    def _lone_setting(self, line: str, plain: str) -> dict[str, str]:
+        """The setting that is all that a line says; its name under those of the lines
+        that it is indented below.
+        """
+        found = _LONE.fullmatch(plain.strip(" \t|-"))
+        if found is None:
+            return {}
+        indentation = len(line) - len(line.lstrip())
+        while self._heads and self._heads[-1][0] >= indentation:
+            self._heads.pop()
+        if not found["value"]:
+            self._heads.append((indentation, found["name"]))
+            return {}
+        path = [head for _, head in self._heads]
+        return {".".join([*path, found["name"]]): found["value"]}
 
 
 def _plain(line: str) -> str:
@@ -147,7 +168,7 @@ def _plain(line: str) -> str:
 def _counts(line: str) -> Iterator[tuple[str, float]]:
     for match in _COUNT.finditer(line):
         name = match["name"].strip().lower().replace(" ", "_")
-        yield name, _number(match["at"])
+        yield name.removeprefix("num_"), _number(match["at"])
 
 
 def _values(line: str) -> Iterator[tuple[str, float]]:

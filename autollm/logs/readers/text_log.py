@@ -88,13 +88,33 @@ class TextLogReader:
         return [builder.relation()]
 
 
+class _PatternedPoints(Patterned):
+    """Of a format that knows no settings: they are told as in any log."""
+
+    def __init__(self, chosen: TextFormat) -> None:
+        super().__init__(chosen)
+        self._printed = Printed()
+
+    def point(self, line: str) -> dict[str, Any] | None:
+        """See `Lines`."""
+        row = super().point(line)
+        self._printed.is_begun |= row is not None
+        return row
+
+    def settings(self, line: str) -> dict[str, Any]:
+        """See `Lines`."""
+        return self._printed.settings(line)
+
+
 def _lines_of(
     name: str, head: bytes, formats: Sequence[TextFormat]
 ) -> Lines | None:
     """How the lines of a log are read, by its head; None where it is no such log."""
     chosen = format_of(head, formats)
-    if chosen is not None:
+    if chosen is not None and chosen.settings:
         return Patterned(chosen)
+    if chosen is not None:
+        return _PatternedPoints(chosen)
     return Printed(head) if is_printed_log(name, head) else None
 
 

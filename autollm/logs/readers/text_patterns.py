@@ -17,7 +17,7 @@ A format is a TOML file, shipped (`text_formats/`) or a user's own
     prefix = "validation "                                      # optional, before each name
 
     [[points]]                        # without {step}: at the step of the line before
-    line = "val loss {val_loss}"      # or of any metric: "{name:word}: {value}"
+    line = "val loss {val_loss}"
 
     [[results]]                       # lines that give a result of the run
     line = "peak memory: {peak_mib}MiB"
@@ -229,8 +229,6 @@ class Patterned:
                 continue
             texts, rest = found
             row = {name: as_number(text, ",") for name, text in texts.items()}
-            if "name" in row:
-                row[row.pop("name")] = row.pop("value", None)
             if said.pairs is not None:
                 row |= said.pairs.numbers(rest)
             row = _prefixed(row, said.prefix)

@@ -27,6 +27,10 @@ STYLES = {
     "of a whole": "iter {step}/500 - loss: {loss} - acc: 0.5",
     "colours": "\x1b[32mstep {step}\x1b[0m: loss \x1b[1m{loss}\x1b[0m",
     "iso moment": "2026-11-28T12:00:00Z global_step: {step}; loss: {loss}",
+    "quoted": "{{'loss': '{loss}', 'grad_norm': '0.31', 'step': '{step}'}}",
+    "fairseq": 'INFO | train | {{"epoch": 1, "train_loss": "{loss}", '
+    '"x": "102030", "train_num_updates": "{step}"}}',
+    "verl": "(TaskRunner pid=411) step:{step} - actor/kl_loss:{loss} - x/mean@1:0.5",
     "hash": "Iteration #{step}  loss = {loss}  ppl = 12.5",
 }
 
@@ -57,7 +61,7 @@ def metric_named(relation, *words):
 @pytest.mark.parametrize("style", STYLES)
 def test_printed_log__each_style__gives_its_losses_at_their_steps(style):
     relation = read(log_of(style))
-    name = metric_named(relation, "loss")
+    name = metric_named(relation, "loss", "train_loss", "actor/kl_loss")
     steps = [100, 200, 300, 400, 500]
     assert curve_of(relation, "run", name) == list(
         zip(steps, LOSSES, strict=True)
@@ -85,6 +89,35 @@ def test_printed_log__keras__the_epoch_of_the_line_above_counts():
         enumerate(LOSSES, start=1)
     )
     assert curve_of(relation, "k", "loss")[0] == (1, 4.2)
+
+
+@pytest.mark.parametrize(
+    ("n_epochs", "n_batches", "state"),
+    [(5, 100, "finished"), (3, 100, "unfinished"), (5, 40, "unfinished")],
+)
+def test_printed_log__keras__is_finished_after_the_last_batch_of_the_last_epoch(
+    n_epochs, n_batches, state
+):
+    text = ""
+    for epoch in range(1, n_epochs + 1):
+        at = n_batches if epoch == n_epochs else 100
+        text += (
+            f"Epoch {epoch}/5\n  1/100 [....] - loss: 0.9\r{at}/100 [====] - "
+        )
+        text += f"5s 51ms/step - loss: 0.5 - val_loss: {1 / epoch}\n"
+    relation = read(Opened("keras.log", text.encode()))
+    assert runs_of(relation)["keras"]["state"] == state
+
+
+def test_printed_log__names_with_an_at__are_metrics():
+    relation = read(log_of("verl"))
+    assert runs_of(relation)["run"]["metrics.x/mean@1"] == 0.5
+    assert "metrics.pid" not in runs_of(relation)["run"]
+
+
+def test_printed_log__command_with_a_loss_coefficient__is_no_point():
+    line = "python3 train.py actor.kl_loss_coef=0.1 trainer.total_epochs=2"
+    assert Printed().point(line) is None
 
 
 def test_printed_log__trainer_prints_epochs__steps_stay_open():
@@ -167,13 +200,42 @@ def test_printed_log__marks_of_ranks__are_known(mark):
             "2026-11-28 12:00:00 INFO config: {'lr': 0.001, 'model': {'depth': 4}}",
             {"lr": 0.001, "model.depth": 4},
         ),
-        ("no settings here: 12", {}),
+        (
+            "+ python3 -m verl.main algo=grpo +actor.optim.lr=2e-06 epochs=2",
+            {"algo": "grpo", "actor.optim.lr": "2e-06", "epochs": "2"},
+        ),
+        ("learning rate: 0.0008", {"learning rate": "0.0008"}),
+        ("2026-11-28 12:00:00 INFO batch_size = 32k", {"batch_size": "32k"}),
+        ("these settings were read from: a file", {}),
+        ("model: /data/models/x", {}),
         ("{broken", {}),
         ("a - b -- c", {}),
     ],
 )
 def test_printed_log__settings__are_read_where_they_are_printed(line, settings):
     assert Printed().settings(line) == settings
+
+
+def test_printed_log__yaml_as_it_is_printed__is_nested_by_indentation():
+    printed = Printed()
+    found = {}
+    for line in (
+        "model:",
+        "  depth: 4",
+        "  optimizer:",
+        "    name: adamw",
+        "    lr: 1.6e-3",
+        "  width: 256",
+        "batch: 320",
+    ):
+        found |= printed.settings(line)
+    assert found == {
+        "model.depth": "4",
+        "model.optimizer.name": "adamw",
+        "model.optimizer.lr": "1.6e-3",
+        "model.width": "256",
+        "batch": "320",
+    }
 
 
 def test_printed_log__settings_before_the_first_point__are_the_runs():
