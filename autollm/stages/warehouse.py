@@ -25,6 +25,7 @@ WAIT_S = 180.0
 """Three builds of a large warehouse."""
 MAGIC = b"DUCK"
 """Bytes 8 to 11 of every DuckDB file."""
+TABLES = "SELECT schema_name, table_name FROM duckdb_tables()"
 DAMAGE = (
     "not a valid DuckDB database file",
     "Corrupt database file",
@@ -116,12 +117,27 @@ def set_aside(warehouse: Path) -> Path:
     return aside
 
 
-def is_no_database(warehouse: Path) -> bool:
-    """Whether there is a file that does not begin as DuckDB's do."""
+def is_damaged(warehouse: Path) -> bool:
+    """Whether there is a file that is no DuckDB's, or of whose tables a block cannot be
+    read. All are: DuckDB checks a block when it reads it, a build may read few of them.
+    """
     if not warehouse.exists():
         return False
     with warehouse.open("rb") as file:
-        return file.read(12)[8:] != MAGIC
+        if file.read(12)[8:] != MAGIC:
+            return True
+    import duckdb
+
+    try:
+        with duckdb.connect(str(warehouse)) as connection:
+            tables = connection.execute(TABLES).fetchall()
+            for schema, table in tables:
+                connection.execute(
+                    f'SELECT bit_xor(hash(t)) FROM "{schema}"."{table}" AS t'
+                )
+    except duckdb.Error as error:
+        return is_damage(str(error))
+    return False
 
 
 def writer_of(warehouse: Path) -> str | None:

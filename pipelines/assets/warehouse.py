@@ -58,7 +58,7 @@ def build_dbt_assets() -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         from autollm.stages.warehouse import (
             hold_warehouse,
-            is_no_database,
+            is_damaged,
             lake_moment,
             set_aside,
         )
@@ -66,10 +66,11 @@ def build_dbt_assets() -> dg.AssetsDefinition:
         places = settings.places
         with hold_warehouse(places), lake_moment(places) as moment:
             os.environ.update(places.environment() | moment)
-            if is_no_database(places.warehouse):
+            if is_damaged(places.warehouse):
                 aside = set_aside(places.warehouse)
                 context.log.warning(
-                    f"no DuckDB file, made anew; it is {aside} now"
+                    f"{places.warehouse} is damaged: it is made anew from the lake, the "
+                    f"damaged file is {aside} now"
                 )
             yield from _built(context, dbt, places)
 

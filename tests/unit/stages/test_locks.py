@@ -14,8 +14,7 @@ from autollm.core.locks import hold, holder, is_held
 from autollm.core.places import resolve
 from autollm.stages.warehouse import (
     hold_warehouse,
-    is_damage,
-    is_no_database,
+    is_damaged,
     set_aside,
     writer_of,
 )
@@ -141,21 +140,14 @@ def flipped(data, at):
     ],
     ids=["empty", "zeros", "cut", "header", "block", "end"],
 )
-def test_is_damage__words_of_duckdb_about_altered_files__are_known(
-    tmp_path, damage
-):
+def test_is_damaged__altered_files__are(tmp_path, damage):
     warehouse = tmp_path / "warehouse.duckdb"
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute(
             "create table t as select range as n from range(300000)"
         )
-    assert not is_no_database(warehouse)
+    assert not is_damaged(warehouse)
     warehouse.write_bytes(damage(warehouse.read_bytes()))
-    with (
-        pytest.raises(duckdb.Error) as said,
-        duckdb.connect(str(warehouse)) as connection,
-    ):
-        connection.execute("select sum(n) from t")
-    assert is_no_database(warehouse) or is_damage(str(said.value))
+    assert is_damaged(warehouse)
     aside = set_aside(warehouse)
     assert aside.exists() and not warehouse.exists()

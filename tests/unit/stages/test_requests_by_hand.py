@@ -25,7 +25,7 @@ from autollm.stages.lab_page import describe, landscapes, render
 from autollm.stages.steps_log import StepLog
 from autollm.stages.warehouse import (
     is_damage,
-    is_no_database,
+    is_damaged,
     set_aside,
     source_faults,
     writer_of,
@@ -174,15 +174,12 @@ def test_describe__top_level_all_diverged__is_judged_by_the_one_below():
 MAGIC = b"\0" * 8 + b"DUCK" + b"\0" * 8
 
 
-@pytest.mark.parametrize(
-    ("content", "is_none"),
-    [(MAGIC, False), (b"", True), (b"DUCK", True), (b"x" * 100, True)],
-)
-def test_is_no_database__file__by_its_first_bytes(tmp_path, content, is_none):
+@pytest.mark.parametrize("content", [MAGIC, b"", b"DUCK", b"x" * 100])
+def test_is_damaged__file_that_is_none_of_duckdbs__is(tmp_path, content):
     path = tmp_path / "w.duckdb"
-    assert not is_no_database(path)
+    assert not is_damaged(path)
     path.write_bytes(content)
-    assert is_no_database(path) == is_none
+    assert is_damaged(path)
 
 
 def test_set_aside__damaged_warehouse__moves_away_without_its_log(tmp_path):
