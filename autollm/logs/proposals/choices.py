@@ -41,8 +41,13 @@ ALWAYS_CONTEXT = ("tokenizer", "data", "evaluation", "parametrization")
 sequence length that is swept is a choice like others.
 """
 CONTEXTS = (*ALWAYS_CONTEXT, "optimizer", "schedule", "sequence_length")
+MOSTLY_KNOWN = 0.6
+"""Share of a text's values that must be words of a context."""
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([.+-]?\w+)*")
 _HASH = re.compile(r"[0-9a-f-]{6,}")
+_NO_VARIANT = re.compile(r"path|dir|host|user|url|tag|time|date")
+_VARIANT = re.compile(r"variant|config|name|commit|desc|change|method|setting")
+"""In names of labels: whether they may tell what was changed."""
 MOST_TEXTS = 20
 """Values of a text that was chosen; more are notes."""
 
@@ -50,7 +55,7 @@ MOST_TEXTS = 20
 def choose(roles: Roles, ladder: Ladder) -> None:
     """Give every column that is left its role."""
     size = ladder.levels
-    _said_knobs(roles)
+    _leave_unsaid(roles)
     _contexts(roles, size)
     _follow_from_size(roles, size)
     _file(roles, size)
@@ -62,60 +67,50 @@ def choose(roles: Roles, ladder: Ladder) -> None:
     leave_measured(roles)
     _together(roles)
     _combination_labels(roles)
-    for name in list(roles.free):
-        roles.give(name, "knob", _levels(roles.finished[name]))
+    for column in roles.open():
+        roles.give(column.raw, "knob", _levels(column))
     if not roles.named("knob", "simplex"):
         _label_as_knob(roles, size)
 
 
 def _levels(column: Column) -> str:
-    n = column.n_distinct
-    words = f"{n} levels" if column.is_numeric else f"{n} values"
-    return f"{words}, or none" if column.is_partial else words
+    unit = "levels" if column.is_numeric else "values"
+    none = ", or none" if column.is_partial else ""
+    return f"{column.n_distinct} {unit}{none}"
 
 
-def _said_knobs(roles: Roles) -> None:
-    if not roles.said.knobs:
-        return
-    for name in list(roles.free):
-        if name in roles.said.knobs:
-            roles.give(name, "knob", "named by you")
-    for name in list(roles.free):
-        if context_of(roles.finished[name]) is None:
-            roles.give(name, "label", "not among the knobs that you named")
+def _leave_unsaid(roles: Roles) -> None:
+    """Where a person named the knobs, nothing else is one."""
+    for column in roles.open() if roles.said.knobs else ():
+        if context_of(column) is None:
+            why = "not among the knobs that you named"
+            roles.give(column.raw, "label", why)
 
 
 def context_of(column: Column) -> str | None:
     """The context that a column is, by its name, else by its values."""
+    is_word = column.kind in ("text", "bool")
+    is_word = is_word or column.name.last in ("mup", "use_mup")
     for entry in CONTEXTS:
-        if column.name.is_a(entry, "contexts"):
-            fits = column.kind in ("text", "bool") or entry in (
-                "sequence_length",
-            )
-            if fits or column.name.last in ("mup", "use_mup"):
-                return entry
+        if (is_word or entry == "sequence_length") and column.is_a(entry):
+            return entry
     if column.kind != "text" or column.n_distinct > FEW_LEVELS:
         return None
     for entry in tables()["context_values"]:
         pattern = words_of("context_values", entry)
         known = [v for v in column.levels if pattern.fullmatch(plain(v))]
-        if len(known) >= max(2, 0.6 * column.n_distinct):
+        if len(known) >= max(2, MOSTLY_KNOWN * column.n_distinct):
             return entry
     return None
 
 
 def _contexts(roles: Roles, size: list[Column]) -> None:
-    for name in list(roles.free):
-        column = roles.finished[name]
-        entry = context_of(column)
+    for column in roles.open():
+        name, entry = column.raw, context_of(column)
         if entry is None or column.is_unique:
             continue
-        confounded = (
-            bool(size)
-            and column.n_distinct > 1
-            and is_function_of(column, size)
-        )
-        if confounded and n_groups(size) > 1:
+        varies = column.n_distinct > 1 and n_groups(size) > 1
+        if varies and is_function_of(column, size):
             roles.give(
                 name, "context", f"{entry}: one value for each size, confounded"
             )
@@ -141,12 +136,12 @@ def _file(roles: Roles, size: list[Column]) -> None:
     """The file in which a row stands: a context where several files hold the same
     settings, since something that no column says tells them apart.
     """
-    if FILE_COLUMN not in roles.free:
+    if FILE_COLUMN in roles.of or FILE_COLUMN not in roles.finished:
         return
-    others = [roles.finished[n] for n in roles.free if n != FILE_COLUMN]
-    others = [c for c in others if not c.is_numeric or looks_chosen(c)]
-    others += [*size, *(roles.finished[n] for n in roles.named("seed"))]
     column = roles.finished[FILE_COLUMN]
+    others = roles.open(but=FILE_COLUMN)
+    others = [c for c in others if not c.is_numeric or looks_chosen(c)]
+    others += [*size, *roles.columns("seed")]
     n_both = n_groups([*others, column])
     if not others or n_both < 1.5 * n_groups(others):
         roles.give(FILE_COLUMN, "label", "the file in which a row stands")
@@ -167,45 +162,43 @@ def _follow_from_size(roles: Roles, size: list[Column]) -> None:
     """What has one value for each size, or for each context: a vocabulary's size follows
     from the tokenizer.
     """
-    contexts = [roles.finished[name] for name in roles.named("context")]
-    for name in list(roles.free):
-        column = roles.finished[name]
-        causes = [size] if len(size) > 1 else []
-        causes += [[part] for part in (*size, *contexts)]
+    causes = [size] if len(size) > 1 else []
+    causes += [[part] for part in (*size, *roles.columns("context"))]
+    for column in roles.open():
         found = next((c for c in causes if determines(c, column)), None)
         if found:
-            names = " and ".join(c.name.raw for c in found)
-            roles.give(name, "fixed", f"one value for each {names}")
+            names = " and ".join(c.raw for c in found)
+            roles.give(column.raw, "fixed", f"one value for each {names}")
 
 
 def _texts(roles: Roles) -> None:
-    for name in list(roles.free):
-        column = roles.finished[name]
+    for column in roles.open():
+        n_rows, why = len(column.cells), ""
         if column.kind != "text":
             continue
-        n_rows = len(column.cells)
-        if all(_VERSION.fullmatch(level) for level in column.levels):
-            roles.give(name, "label", "holds versions of software")
+        if all(map(_VERSION.fullmatch, column.levels)):
+            why = "holds versions of software"
         elif column.is_unique and n_rows > 2:
-            roles.give(name, "label", "text that differs in every row")
+            why = "text that differs in every row"
         elif column.n_distinct > max(MOST_TEXTS, n_rows / 10):
-            roles.give(name, "label", f"text of {column.n_distinct} values")
+            why = f"text of {column.n_distinct} values"
+        if why:
+            roles.give(column.raw, "label", why)
 
 
 def _together(roles: Roles) -> None:
     """Of columns that were changed together, the first named one stands for all."""
-    columns = [roles.finished[name] for name in roles.free]
-    columns = [c for c in columns if not c.is_partial]
+    columns = [c for c in roles.open() if not c.is_partial]
     for group in changed_together(columns):
         best = min(group, key=lambda c: (not is_named_knob(c), _is_derived(c)))
-        others = [c.name.raw for c in group if c is not best]
+        others = [c.raw for c in group if c is not best]
         for name in others:
-            roles.give(name, "fixed", f"changes together with {best.name.raw}")
+            roles.give(name, "fixed", f"changes together with {best.raw}")
         roles.book.say(
             "changed-together",
-            f"{listed([best.name.raw, *others])} were changed together: they are one "
-            f"knob, and {best.name.raw!r} stands for them.",
-            best.name.raw,
+            f"{listed([best.raw, *others])} were changed together: they are one "
+            f"knob, and {best.raw!r} stands for them.",
+            best.raw,
             *others,
         )
 
@@ -214,33 +207,27 @@ def _tied(roles: Roles, size: list[Column]) -> None:
     """Of two numbers whose ratio or product is one for each size, one stands for both:
     a rate beside its multiple of the size's own, steps beside the batch.
     """
-    columns = [roles.finished[name] for name in roles.free]
-    columns = [c for c in columns if c.spans > 1 and not c.is_partial]
+    columns = [c for c in roles.open() if c.spans > 1 and not c.is_partial]
     columns.sort(
         key=lambda c: (
             not is_learning_rate(c.name),
             _is_derived(c),
-            not _is_named_size(c),
+            not c.is_a("rate", "size"),
             c.n_distinct,
         )
     )
     for kept, other in itertools.combinations(columns, 2):
-        names = [kept.name.raw, other.name.raw]
-        if set(names) <= roles.free.keys() and is_tied(kept, other, size):
-            roles.give(names[1], "fixed", f"goes with {names[0]} at each size")
-            if is_named_knob(other):
-                roles.book.say(
-                    "changed-together",
-                    f"{names[1]} times or over {names[0]} is constant at each size: they "
-                    f"are one knob, and {names[0]!r} stands for both.",
-                    *names,
-                )
-
-
-def _is_named_size(column: Column) -> bool:
-    return column.name.is_a("size", "knobs") or column.name.is_a(
-        "rate", "knobs"
-    )
+        names = [kept.raw, other.raw]
+        if roles.of.keys() & names or not is_tied(kept, other, size):
+            continue
+        roles.give(other.raw, "fixed", f"goes with {kept.raw} at each size")
+        if is_named_knob(other):
+            roles.book.say(
+                "changed-together",
+                f"{names[1]} times or over {names[0]} is constant at each size: they "
+                f"are one knob, and {names[0]!r} stands for both.",
+                *names,
+            )
 
 
 def _is_derived(column: Column) -> bool:
@@ -248,104 +235,76 @@ def _is_derived(column: Column) -> bool:
     highest point.
     """
     is_end = column.name.last.startswith(("min_", "peak_"))
-    return column.name.is_a("consequence") or is_end
+    return is_end or column.is_a("consequence")
 
 
 def _consequences(roles: Roles, size: list[Column]) -> None:
     """Numbers that one or two other settings determine."""
-    for name in list(roles.free):
-        column = roles.finished[name]
-        if not column.is_numeric:
-            continue
-        others = [roles.finished[n] for n in roles.free if n != name]
+    for column in roles.open():
         is_named = is_named_knob(column) or context_of(column) is not None
-        cause = None if is_named else _cause(size, column, others)
-        if cause:
-            roles.give(
-                name, "fixed", f"one value for each {' and '.join(cause)}"
-            )
+        if column.is_numeric and not is_named:
+            cause = _cause(column, [*size, *roles.open(but=column.raw)])
+            if cause:
+                why = f"one value for each {' and '.join(c.raw for c in cause)}"
+                roles.give(column.raw, "fixed", why)
 
 
 def _by_consequence(roles: Roles) -> None:
     """Counts of parameters and whole batches, which other settings make."""
-    for name in list(roles.free):
-        column = roles.finished[name]
-        if not column.is_numeric or not column.name.is_a("consequence"):
-            continue
-        others = [roles.finished[n] for n in roles.free if n != name]
-        is_batch = "batch" in column.name.full
-        if not is_batch or any("batch" in c.name.full for c in others):
-            roles.give(
-                name, "fixed", "by its name, follows from other settings"
-            )
+    for column in roles.open():
+        others = [c.name.full for c in roles.open(but=column.raw)]
+        has_cause = "batch" not in column.name.full
+        has_cause = has_cause or any("batch" in name for name in others)
+        if has_cause and column.is_numeric and column.is_a("consequence"):
+            why = "by its name, follows from other settings"
+            roles.give(column.raw, "fixed", why)
 
 
-def _cause(
-    size: list[Column], effect: Column, others: list[Column]
-) -> list[str] | None:
+def _cause(effect: Column, others: list[Column]) -> tuple[Column, ...]:
     """One or two columns that determine `effect`, each with fewer values."""
-    n_rows = len(effect.cells)
-    few = []
-    for column in [*size, *others]:
-        n = column.n_distinct
-        if 2 <= n <= n_rows / 4 and column.kind != "list":
-            few.append(column)
+    most = len(effect.cells) / 4
+    few = [c for c in others if c.kind != "list" and 2 <= c.n_distinct <= most]
     few = few[:FEW_LEVELS]
+    n = effect.n_distinct
     for column in few:
-        if column.n_distinct > effect.n_distinct and determines(
-            [column], effect
-        ):
-            return [column.name.raw]
+        if column.n_distinct > n and determines([column], effect):
+            return (column,)
     for pair in itertools.combinations(few, 2):
-        most = max(column.n_distinct for column in pair)
-        if effect.n_distinct > most and determines(
-            pair, effect, most_groups=0.5
-        ):
-            return [column.name.raw for column in pair]
-    return None
+        is_finer = n > max(column.n_distinct for column in pair)
+        if is_finer and determines(pair, effect, most_groups=0.5):
+            return pair
+    return ()
 
 
 def _combination_labels(roles: Roles) -> None:
     """Texts that name a combination of the other settings, or are named by them."""
-    for name in list(roles.free):
-        column = roles.finished[name]
-        others = [roles.finished[n] for n in roles.free if n != name]
+    for column in roles.open():
+        if column.kind != "text":
+            continue
         # a setting under which others exist is a choice, and no label of them
+        others = roles.open(but=column.raw)
         others = [c for c in others if switch_of(c, [column]) is None]
-        if column.kind != "text" or len(others) < 2:
+        if len(others) < 2:
             continue
         is_all = all(is_function_of(other, [column]) for other in others)
         if is_all and column.n_distinct > max(c.n_distinct for c in others):
-            why = f"names a combination of {listed(c.name.raw for c in others)}"
-            roles.give(name, "label", why)
+            why = f"names a combination of {listed(c.raw for c in others)}"
+            roles.give(column.raw, "label", why)
 
 
 def _label_as_knob(roles: Roles, size: list[Column]) -> None:
     """Where only a label tells the runs of one experiment apart, it stands for what was
     changed: hand-made logs name their variants in words.
     """
-    groups = joint_codes(size) if size else np.zeros(len(roles.table.lines))
-    if len(np.unique(groups)) >= len(groups) / 2 and size:
+    n_rows = len(roles.table.lines)
+    if size and len(np.unique(joint_codes(size))) >= n_rows / 2:
         return
-    best = None
-    for name in (
-        *roles.named("label"),
-        *roles.named("ignored"),
-        *roles.named("key"),
-    ):
-        column = roles.table.columns[name]
-        rank = _variant_rank(column)
-        if rank and (best is None or rank > best[0]):
-            best = (rank, name)
-    if best is None:
+    names = [n for r in ("label", "ignored", "key") for n in roles.named(r)]
+    ranks = {name: _variant_rank(roles.table.columns[name]) for name in names}
+    name = max(names, key=lambda name: ranks[name], default=None)
+    if name is None or not ranks[name]:
         return
-    name = best[1]
-    if roles.of[name].role != "key":
-        roles.give(name, "knob", "the only thing that tells the runs apart")
-    else:
-        roles.of[name] = type(roles.of[name])(
-            "knob", "the only thing that tells runs apart"
-        )
+    roles.give(name, "knob", "the only thing that tells the runs apart")
     roles.book.say(
         "label-as-knob",
         f"no setting varies, and only {name!r} tells the runs apart: it stands for what "
@@ -360,12 +319,8 @@ def _variant_rank(column: Column) -> int:
     """
     if column.kind != "text" or column.n_distinct < 2 or column.is_partial:
         return 0
-    name = column.name.full
-    if re.search(r"path|dir|host|user|url|tag|time|date", name):
+    is_hash = all(map(_HASH.fullmatch, column.levels))
+    if is_hash or _NO_VARIANT.search(column.name.full):
         return 0
-    if all(_HASH.fullmatch(level) for level in column.levels):
-        return 0
-    speaks = re.search(
-        r"variant|config|name|commit|desc|change|method|setting", name
-    )
-    return 1 + 2 * bool(speaks) + (not column.is_unique)
+    speaks = bool(_VARIANT.search(column.name.full))
+    return 1 + 2 * speaks + (not column.is_unique)

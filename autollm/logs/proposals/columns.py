@@ -102,6 +102,15 @@ class Column:
     cells: tuple[Any, ...]
     style: Style = PLAIN
 
+    @property
+    def raw(self) -> str:
+        """Its name as the table spells it."""
+        return self.name.raw
+
+    def is_a(self, *entries: str) -> bool:
+        """See `Name.is_a`."""
+        return self.name.is_a(*entries)
+
     @cached_property
     def present(self) -> tuple[Any, ...]:
         return tuple(c for c in self.cells if c is not None)
@@ -133,6 +142,16 @@ class Column:
         return tuple(
             x for x in self.numbers if x is not None and math.isfinite(x)
         )
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """Every cell as a number [n], NaN where it is none."""
+        return np.array(self.numbers, dtype=float)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every cell is a finite number."""
+        return len(self.finite) == len(self.cells)
 
     @cached_property
     def unit(self) -> str:
@@ -327,6 +346,14 @@ class Table:
     @property
     def n_looked_at(self) -> int:
         return len(self.lines) + self.n_repeated
+
+    def fact(self, column: Column) -> str:
+        """What the reader says of a column."""
+        return self.roles.get(column.raw, "")
+
+    def is_setting(self, column: Column) -> bool:
+        """Whether the tracker says that a column was chosen."""
+        return "setting" in (column.name.origin, self.fact(column))
 
     def at(self, rows: np.ndarray) -> dict[str, Column]:
         """All columns in some of the rows."""

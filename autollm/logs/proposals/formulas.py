@@ -16,26 +16,9 @@ import numpy as np
 
 from autollm.core.expressions import ARITY
 from autollm.logs.proposals.columns import Column
-from autollm.logs.proposals.names import plain
+from autollm.logs.proposals.names import plain, tables
 from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.structure import n_groups
-
-PARTS = {
-    "width": "d_model n_embd hidden_size hidden_dim hidden embed_dim embedding_dim "
-    "model_dim width dim n_embed h dmodel",
-    "depth": "n_layer n_layers num_layers num_hidden_layers layers depth numl num_layer",
-    "vocabulary": "vocab_size vocabulary_size n_vocab",
-    "batch": "batch_size train_batch_size global_batch_size batch bs gbs "
-    "total_batch_size effective_batch_size batch_seqs",
-    "batch_tokens": "batch_tokens tokens_per_batch tokens_per_step batch_size_tokens "
-    "total_batch_tokens global_batch_tokens tokens_per_iter total_batch_size_tokens",
-    "sequence": "seq_len sequence_length seq_length block_size context_length n_ctx "
-    "max_seq_len max_seq_length ctx_len context_len max_length context_size",
-    "accumulation": "gradient_accumulation_steps grad_accum accumulation_steps "
-    "grad_accum_steps",
-}
-PARTS = {part: words.split() for part, words in PARTS.items()}
-
 
 CHINCHILLA = 20.0
 """Tokens a parameter that one multiple of "Chinchilla" means (arXiv 2203.15556)."""
@@ -117,133 +100,100 @@ class Computed:
 
 
 class Formulas:
-    """Computes sizes of one table."""
+    """Computes sizes of one table; each gives None where settings are missing."""
 
     def __init__(self, roles: Roles, naming: Naming):
-        self._roles = roles
-        self._naming = naming
+        self._roles, self._naming = roles, naming
 
-    def computed(
-        self, name: str, params: Params | None = None
-    ) -> Computed | None:
-        """Parameters or tokens from settings, None where settings are missing. `params`:
-        what is known of them, for a ratio of tokens to them.
-        """
-        if name == "params":
-            return self._params()
-        return (params and self._ratio(*params)) or self._tokens()
+    def params(self) -> Computed | None:
+        """Parameters of a decoder."""
+        width, depth = self._part("width"), self._part("depth")
+        if width is None or depth is None:
+            return None
+        columns = [depth, width]
+        names = [self._naming.alias(c.raw) for c in columns]
+        formula = f"12 * {names[0]} * {names[1]} ** 2"
+        words = "12 * depth * width**2"
+        values = 12 * depth.array * width.array**2
+        vocabulary = self._part("vocabulary")
+        if vocabulary is not None:
+            columns.append(vocabulary)
+            formula += f" + {self._naming.alias(vocabulary.raw)} * {names[1]}"
+            words += " + vocabulary * width"
+            values = values + vocabulary.array * width.array
+        n_shapes = n_groups([depth, width])
+        is_crossed = n_shapes > max(depth.n_distinct, width.n_distinct)
+        is_ladder = not is_crossed and n_shapes <= len(values) / 2
+        raws = tuple(c.raw for c in columns)
+        return Computed(formula, words, raws, values, is_ladder)
+
+    def tokens(self, params: Params | None) -> Computed | None:
+        """Tokens, from a ratio of them to parameters or from batches and steps."""
+        return (params and self._ratio(*params)) or self._product()
 
     def _ratio(self, formula: str, values: np.ndarray) -> Computed | None:
         """Tokens from a number of tokens a parameter."""
-        for raw in (*self._roles.free, *self._roles.named("constant")):
-            column = self._roles.finished[raw]
-            if not column.name.is_a("tokens_per_param") or not _is_filled(
-                column
-            ):
+        for column in self._settings():
+            if not column.is_a("tokens_per_param"):
                 continue
-            is_multiple = "chinchilla" in column.name.full
-            factor = CHINCHILLA if is_multiple else 1.0
-            scale = f"{factor:g} * " if is_multiple else ""
-            alias = self._naming.alias(raw)
-            product = _numbers(column) * factor * values
-            words = "tokens a parameter * parameters"
-            return Computed(
-                f"{scale}{alias} * {formula}", words, (raw,), product
+            product, ratio = (
+                column.array * values,
+                self._naming.alias(column.raw),
             )
+            if "chinchilla" in column.name.full:
+                product, ratio = (
+                    CHINCHILLA * product,
+                    f"{CHINCHILLA:g} * {ratio}",
+                )
+            words = "tokens a parameter * parameters"
+            shown = f"{ratio} * {formula}"
+            return Computed(shown, words, (column.raw,), product)
         return None
 
+    def _product(self) -> Computed | None:
+        steps = self._steps()
+        parts: dict[str, Column | None]
+        parts = {"batch in tokens": self._part("batch_tokens")}
+        if parts["batch in tokens"] is None:
+            batch = self._part("batch")
+            parts = {"batch": batch}
+            accumulation = self._part("accumulation")
+            if accumulation and batch and "global" not in batch.name.full:
+                parts["accumulation"] = accumulation
+            parts["sequence length"] = self._part("sequence")
+        parts["steps"] = steps
+        if None in parts.values():
+            return None
+        columns = parts.values()
+        names = [self._naming.alias(c.raw) for c in columns]
+        values = np.prod([c.array for c in columns], axis=0)
+        # a batch or a length that was swept at equal steps is a knob, and no ladder
+        is_ladder = len(np.unique(values)) <= max(1, steps.n_distinct)
+        raws = tuple(c.raw for c in columns)
+        formula, words = " * ".join(names), " * ".join(parts)
+        return Computed(formula, words, raws, values, is_ladder)
+
+    def _settings(self) -> list[Column]:
+        """Columns of positive numbers in every row that may be settings."""
+        columns = [*self._roles.open(), *self._roles.columns("constant")]
+        columns = [c for c in columns if c.is_numeric and c.is_full]
+        return [c for c in columns if c.levels and c.levels[0] > 0]
+
     def _part(self, part: str) -> Column | None:
-        roles = self._roles
-        for word in PARTS[part]:
-            for raw in (*roles.free, *roles.named("constant")):
-                column = roles.finished[raw]
-                if word in (column.name.full, column.name.last) and _is_filled(
-                    column
-                ):
+        columns = self._settings()
+        for word in tables()["model_parts"][part]:
+            for column in columns:
+                if word in (column.name.full, column.name.last):
                     return column
         return None
 
-    def _params(self) -> Computed | None:
-        width = self._part("width")
-        depth = self._part("depth")
-        if width is None or depth is None:
-            return None
-        vocabulary = self._part("vocabulary")
-        columns = [depth, width] + ([vocabulary] if vocabulary else [])
-        names = [self._naming.alias(c.name.raw) for c in columns]
-        formula = f"12 * {names[0]} * {names[1]} ** 2"
-        values = 12 * _numbers(depth) * _numbers(width) ** 2
-        words = "12 * depth * width**2"
-        if vocabulary is not None:
-            formula += f" + {names[2]} * {names[1]}"
-            values = values + _numbers(vocabulary) * _numbers(width)
-            words += " + vocabulary * width"
-        varying = [c for c in (depth, width) if not c.is_constant]
-        is_crossed = len(varying) == 2 and n_groups(varying) > max(
-            c.n_distinct for c in varying
-        )
-        n_rows = len(width.cells)
-        is_ladder = not is_crossed and n_groups([depth, width]) <= n_rows / 2
-        return Computed(formula, words, _raws(columns), values, is_ladder)
-
-    def _tokens(self) -> Computed | None:
-        steps = self._steps()
-        batch_tokens = self._part("batch_tokens")
-        if steps is None:
-            return None
-        if batch_tokens is not None:
-            return self._product(
-                "batch in tokens * steps", [batch_tokens, steps], steps
-            )
-        batch = self._part("batch")
-        sequence = self._part("sequence")
-        if batch is None or sequence is None:
-            return None
-        columns = [batch, sequence, steps]
-        words = "batch * sequence length * steps"
-        accumulation = self._part("accumulation")
-        if accumulation is not None and "global" not in batch.name.full:
-            columns.insert(1, accumulation)
-            words = "batch * accumulation * sequence length * steps"
-        return self._product(words, columns, steps)
-
-    def _product(
-        self, words: str, columns: list[Column], steps: Column
-    ) -> Computed:
-        names = [self._naming.alias(c.name.raw) for c in columns]
-        values = np.prod([_numbers(c) for c in columns], axis=0)
-        n_steps = max(1, steps.n_distinct)
-        # a batch or a length that was swept at equal steps is a knob, and no ladder
-        is_ladder = len(np.unique(values)) <= n_steps
-        return Computed(
-            " * ".join(names), words, _raws(columns), values, is_ladder
-        )
-
     def _steps(self) -> Column | None:
-        roles = self._roles
-        for raw in (*roles.free, *roles.named("constant")):
-            column = roles.finished[raw]
-            is_reached = column.name.is_a(
-                "measured"
-            ) or column.name.last.startswith("lr_")
+        for column in self._settings():
+            is_rate = column.name.last.startswith("lr_")
             if (
-                column.name.is_a("steps")
-                and not is_reached
-                and _is_filled(column)
+                column.is_a("steps")
+                and not is_rate
+                and not column.is_a("measured")
             ):
                 return column
         return None
-
-
-def _is_filled(column: Column) -> bool:
-    if not column.is_numeric or len(column.finite) < len(column.cells):
-        return False
-    return bool(column.levels) and column.levels[0] > 0
-
-
-def _numbers(column: Column) -> np.ndarray:
-    return np.array(column.finite, dtype=float)
-
-
-def _raws(columns: list[Column]) -> tuple[str, ...]:
-    return tuple(c.name.raw for c in columns)

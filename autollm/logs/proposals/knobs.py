@@ -20,9 +20,10 @@ from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Naming
 from autollm.logs.proposals.measured import is_learning_rate
 from autollm.logs.proposals.names import plain
-from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sizes import LEAST_SPAN
 from autollm.logs.proposals.structure import Simplex, switch_of
+from autollm.logs.proposals.toml_text import Noted
 
 NONE = "none"
 """How a value that is not there is called among others."""
@@ -36,6 +37,10 @@ EVEN = 0.1
 """Spread of the steps, as a share of their mean, up to which values are evenly spaced."""
 WIDE = 8.0
 """Largest over smallest value from which a scale is logarithmic."""
+LEAST_TOLERANCE = 0.001
+"""Of the sum of weights, which are printed with three decimals."""
+MOST_EXACT = 1e15
+"""Whole numbers below it are floats exactly."""
 Entry = dict[str, Any]
 RATE = re.compile(
     r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate|eta|η|lernrate)"
@@ -53,228 +58,172 @@ class Knobs:
     """The knobs of one table, in an order in which each follows what decides on it."""
 
     def __init__(self, roles: Roles, naming: Naming):
-        self._roles = roles
-        self._naming = naming
+        self._roles, self._naming = roles, naming
         self._names: dict[str, str] = {}
-        self.comments: dict[int, dict[str, str]] = {}
-        """Of the entry at an index: key to comment; "" is that of the entry itself."""
+        self._entries: list[Noted] = []
+        self._columns = roles.columns("knob")
+        switches = [c for c in self._columns if context_of(c) == "optimizer"]
+        self._optimizers = [c for c in switches if not c.is_partial]
 
-    def entries(self) -> list[Entry]:
-        """All knobs, as plain values of a mapping."""
-        entries = [
-            self._mixture(i, g) for i, g in enumerate(self._roles.groups)
-        ]
-        for index, group in enumerate(self._roles.groups):
-            sums = f"sums are within {group.worst:.2g} of {group.total:g}"
-            self.comments[index] = {
-                "": f"{len(group.columns)} weights",
-                "tolerance": sums,
-            }
-        columns = [self._roles.finished[n] for n in self._roles.named("knob")]
-        switches = [c for c in columns if context_of(c) == "optimizer"]
-        first = [c for c in switches if not c.is_partial]
-        is_first = {id(c) for c in first}
-        for column in [*first, *(c for c in columns if id(c) not in is_first)]:
-            self._add(entries, column, columns, first)
-        return entries
+    def entries(self) -> list[Noted]:
+        """All knobs, as values of a mapping."""
+        self._entries = list(map(self._mixture, self._roles.groups))
+        for column in (*self._optimizers, *self._columns):
+            if column.raw not in self._names:
+                self._add(column)
+        return self._entries
 
-    def _add(
-        self,
-        entries: list[Entry],
-        column: Column,
-        columns: list[Column],
-        optimizers: list[Column],
-    ) -> None:
-        if len(optimizers) == 1 and _is_rate_of_optimizer(column):
-            for optimizer in self._optimizers_of(column, optimizers[0]):
-                entry = self._of_optimizer(column, optimizers[0], optimizer)
-                self._append(entries, *entry)
+    def _add(self, column: Column) -> None:
+        if len(self._optimizers) == 1 and _is_rate(column):
+            self._add_rates(column, self._optimizers[0])
             return
-        if column.is_partial:
-            known = [c for c in columns if c.name.raw in self._names]
-            # what comes later may decide too, but then it is written first
-            switch = switch_of(column, known) or self._later_switch(
-                entries, column, columns, optimizers
-            )
-            if switch is not None:
-                entry, comments = self._entry(column)
-                decider, rows = switch
-                values = [_plain(decider, row) for row in rows]
-                knob = self._names[decider.name.raw]
-                entry["when"] = {"knob": knob, "values": values}
-                comments["when"] = (
-                    f"empty wherever {decider.name.raw} is another one"
-                )
-                self._append(entries, entry, comments)
-                return
-        if column.name.raw not in self._names:
-            self._append(
-                entries, *self._entry(column, is_open=column.is_partial)
-            )
-
-    def _later_switch(
-        self,
-        entries: list[Entry],
-        column: Column,
-        columns: list[Column],
-        optimizers: list[Column],
-    ) -> tuple[Column, tuple[int, ...]] | None:
-        later = [
-            c
-            for c in columns
-            if c.name.raw not in self._names and not c.is_partial
-        ]
-        later = [
-            c for c in later if not _is_rate_of_optimizer(c) or not optimizers
-        ]
-        switch = switch_of(column, later)
+        switch = self._switch_of(column) if column.is_partial else None
+        entry = self._entry(column, is_open=column.is_partial and not switch)
         if switch is not None:
-            self._add(entries, switch[0], columns, optimizers)
+            decider, rows = switch
+            values = [_plain(decider, row) for row in rows]
+            knob = self._names[decider.raw]
+            why = f"empty wherever {decider.raw} is another one"
+            entry["when"] = Noted({"knob": knob, "values": values}, why)
+        self._entries.append(Noted(entry))
+
+    def _switch_of(
+        self, column: Column
+    ) -> tuple[Column, tuple[int, ...]] | None:
+        """The setting under which one exists: an earlier one, else a later one, which is
+        then written first.
+        """
+        switch = switch_of(
+            column, (c for c in self._columns if c.raw in self._names)
+        )
+        if switch is None:
+            later = [c for c in self._columns if c.raw not in self._names]
+            later = [c for c in later if not c.is_partial]
+            if self._optimizers:
+                later = [c for c in later if not _is_rate(c)]
+            switch = switch_of(column, later)
+            if switch is not None:
+                self._add(switch[0])
         return switch
 
-    def _append(
-        self, entries: list[Entry], entry: Entry, comments: dict[str, str]
-    ) -> None:
-        self.comments[len(entries)] = comments
-        entries.append(entry)
-
-    def _mixture(self, index: int, group: Simplex) -> Entry:
-        prefix = group.prefix
-        weights = {c.name.raw for c in group.columns}
+    def _mixture(self, group: Simplex) -> Noted:
+        prefix, index = group.prefix, self._roles.groups.index(group)
+        weights = {c.raw for c in group.columns}
         others = [n for n in self._roles.table.columns if n.startswith(prefix)]
-        patterns = [glob.escape(c.name.raw) for c in group.columns]
-        if prefix and all(n in weights for n in others):
+        patterns = [glob.escape(c.raw) for c in group.columns]
+        if prefix and weights.issuperset(others):
             patterns = [glob.escape(prefix) + "*"]
         name = "mixture" if index == 0 else f"mixture_{index + 1}"
+        # a fifth more than the worst sum, to three decimals
+        tolerance = math.ceil(group.worst * 1200) / 1000
+        sums = f"sums are within {group.worst:.2g} of {group.total:g}"
         entry = {
             "name": self._naming.free(name),
             "scale": "simplex",
             "columns": patterns,
             "prefix": prefix,
-            "tolerance": max(0.001, math.ceil(group.worst * 1200) / 1000),
+            "tolerance": Noted(max(LEAST_TOLERANCE, tolerance), sums),
             "role": "weight",
         }
-        return entry if group.total == 1 else entry | {"total": group.total}
+        if group.total != 1:
+            entry["total"] = group.total
+        return Noted(entry, f"{len(group.columns)} weights")
 
-    def _optimizers_of(self, column: Column, optimizer: Column) -> list[str]:
-        """The optimizers under which a rate stands in the table."""
-        found = {}
-        for cell, value in zip(optimizer.cells, column.cells, strict=True):
-            if cell is not None and value is not None:
-                found[str(cell)] = None
-        return list(found)
-
-    def _of_optimizer(
-        self, column: Column, optimizer: Column, value: str
-    ) -> tuple[Entry, dict[str, str]]:
-        rows = np.array(
-            [r for r, c in enumerate(optimizer.cells) if str(c) == value]
-        )
-        part = column.at(rows)
-        entry, comments = self._entry(
-            part, f"{plain(column.name.path)}_{plain(value)}"
-        )
-        knob = self._names[optimizer.name.raw]
-        entry["when"] = {"knob": knob, "values": [_spelled(value)]}
-        comments[""] = "the rates of two optimizers are two knobs"
-        return entry, comments
+    def _add_rates(self, column: Column, optimizer: Column) -> None:
+        """A knob for each optimizer under which a rate stands in the table."""
+        is_there = column.codes >= 0
+        cells = np.array([str(c) for c in optimizer.cells])
+        for value in dict.fromkeys(cells[is_there].tolist()):
+            part = column.at(np.flatnonzero(cells == value))
+            name = f"{plain(column.name.path)}_{plain(value)}"
+            entry = self._entry(part, name)
+            knob = self._names[optimizer.raw]
+            entry["when"] = {"knob": knob, "values": [_spelled(value)]}
+            why = "the rates of two optimizers are two knobs"
+            self._entries.append(Noted(entry, why))
 
     def _entry(
         self, column: Column, wanted: str | None = None, is_open: bool = False
-    ) -> tuple[Entry, dict[str, str]]:
-        """One knob and its comments. `is_open`: "none" is one of its values."""
-        raw = column.name.raw
-        if wanted:
-            name = self._naming.free(wanted)
-            self._naming.reserve(f"{raw}\0{wanted}", name)
-        else:
-            name = self._naming.reserve(raw)
+    ) -> Entry:
+        """One knob. `is_open`: "none" is one of its values."""
+        raw = column.raw
+        name = self._naming.free(wanted or plain(raw))
+        self._naming.reserve(f"{raw}\0{wanted}" if wanted else raw, name)
         self._names[raw] = name
         entry: Entry = {"name": name, "column": raw}
         if column.kind == "list":
             entry["scale"] = "list"
             if column.separator:
                 entry["separator"] = column.separator
-            return entry, {}
-        if column.is_numeric and not is_open:
-            return self._number(entry, column)
+            return entry
+        if not column.is_numeric:
+            return self._listed(entry, column, is_open)
         core = column.name.core
         is_needed = RATE.fullmatch(core) or BATCH.fullmatch(core)
-        is_long = column.n_distinct > MOST_ORDERED
-        if column.is_numeric and (is_needed or is_long):
-            n_rows = len(column.cells) - len(column.present)
-            self._roles.book.say(
-                "missing-values",
-                f"{raw} is empty in {n_rows} rows, which are set aside, and nothing says "
-                "when. Fix: write `missing` or `when` under this knob.",
-                raw,
-            )
-            return self._number(entry, column)
-        return self._listed(entry, column, is_open)
+        if is_open and not is_needed and column.n_distinct <= MOST_ORDERED:
+            return self._listed(entry, column, is_open)
+        if is_open:
+            self._say_set_aside(column)
+        return self._number(entry, column)
 
-    def _listed(
-        self, entry: Entry, column: Column, is_open: bool
-    ) -> tuple[Entry, dict[str, str]]:
-        whole = self._roles.table.columns[column.name.raw]
+    def _say_set_aside(self, column: Column) -> None:
+        n_rows = len(column.cells) - len(column.present)
+        self._roles.book.say(
+            "missing-values",
+            f"{column.raw} is empty in {n_rows} rows, which are set aside, and nothing "
+            "says when. Fix: write `missing` or `when` under this knob.",
+            column.raw,
+        )
+
+    def _listed(self, entry: Entry, column: Column, is_open: bool) -> Entry:
+        whole = self._roles.table.columns[column.raw]
         texts = dict.fromkeys(str(cell) for cell in whole.present)
         if len(texts) > MOST_DECLARED:
-            entry["scale"] = "categorical"
-            return entry, {}
-        levels: list[Any] = list(
-            dict.fromkeys(_spelled(text) for text in texts)
-        )
-        is_number = (
-            all(isinstance(x, (int, float)) for x in levels) and len(levels) > 1
-        )
-        is_number = is_number and column.kind != "bool"
-        if is_number or column.kind == "bool":
+            return entry | {"scale": "categorical"}
+        levels = list(dict.fromkeys(map(_spelled, texts)))
+        is_bool = column.kind == "bool"
+        are_numbers = all(isinstance(x, (int, float)) for x in levels)
+        is_number = are_numbers and len(levels) > 1 and not is_bool
+        if is_number or is_bool:
             levels.sort()
         entry["scale"] = "ordinal" if is_number else "categorical"
         if is_open:
-            levels = [*([NONE] if NONE not in levels else []), *levels]
-            entry["missing"] = NONE
-        entry["values"] = levels
-        return entry, (
-            {"missing": "an empty cell means: not used"} if is_open else {}
-        )
+            levels = [NONE] * (NONE not in levels) + levels
+            entry["missing"] = Noted(NONE, "an empty cell means: not used")
+        return entry | {"values": levels}
 
-    def _number(
-        self, entry: Entry, column: Column
-    ) -> tuple[Entry, dict[str, str]]:
-        is_rate = column.name.is_a("rate", "knobs")
-        shown = (
-            f"{column.levels[0]:g} to {column.levels[-1]:g}, "
-            if column.levels
-            else ""
-        )
-        shown += f"{column.n_distinct} levels"
-        comments = {"scale": shown}
-        step = None
-        is_size = column.name.is_a("size", "knobs")
-        is_octaves = (is_rate or is_size) and column.spans >= LEAST_SPAN
+    def _number(self, entry: Entry, column: Column) -> Entry:
+        shown = f"{column.n_distinct} levels"
+        if column.levels:
+            low, high = column.levels[0], column.levels[-1]
+            shown = f"{low:g} to {high:g}, {shown}"
+        is_octaves = column.is_a("rate", "size") and column.spans >= LEAST_SPAN
         is_whole = self._roles.table.n_rows == self._roles.table.n_looked_at
+        grid: Entry = {}
+        scale = "integer" if column.kind == "integer" else "linear"
         if _is_off_or_geometric(column) and is_whole:
-            entry |= {"scale": "ordinal", "values": _declared(column)}
-            comments["values"] = "0 is off; the others rise by factors"
+            scale = "ordinal"
+            values = [int(x) if x.is_integer() else x for x in column.levels]
+            why = "0 is off; the others rise by factors"
+            grid = {"values": Noted(values, why)}
         elif column.spans >= WIDE or is_octaves or column.is_geometric:
-            entry["scale"] = "log"
-            step = column.octave_step()
-        elif column.kind == "integer":
-            entry["scale"] = "integer"
-        else:
-            entry["scale"] = "linear"
-        if step:
-            ranks = np.rint(np.log2(np.array(column.levels)) / step)
-            n_steps = len(set(ranks))
-            entry |= {"step": step, "tolerance": 0.02}
-            comments["step"] = (
-                f"octaves: {column.n_distinct} spellings of {n_steps} steps"
-            )
+            scale = "log"
+            grid = _steps(column)
         if RATE.fullmatch(column.name.core):
-            entry["role"] = "rate"
+            grid["role"] = "rate"
         elif BATCH.fullmatch(column.name.core):
-            entry["role"] = "size"
-        return entry, comments
+            grid["role"] = "size"
+        return entry | {"scale": Noted(scale, shown)} | grid
+
+
+def _steps(column: Column) -> Entry:
+    """The grid of a logarithmic scale, where its values lie on one."""
+    step = column.octave_step()
+    if not step:
+        return {}
+    ranks = np.rint(np.log2(np.array(column.levels)) / step)
+    shown = f"{column.n_distinct} spellings of {len(set(ranks))} steps"
+    return {"step": Noted(step, f"octaves: {shown}"), "tolerance": 0.02}
 
 
 def _is_off_or_geometric(column: Column) -> bool:
@@ -289,12 +238,7 @@ def _is_off_or_geometric(column: Column) -> bool:
     return others[-1] >= WIDE_BESIDE_ZERO * others[0] and not is_even
 
 
-def _declared(column: Column) -> list[int | float]:
-    """Its values as landing reads them, in order."""
-    return [int(x) if x.is_integer() else x for x in column.levels]
-
-
-def _is_rate_of_optimizer(column: Column) -> bool:
+def _is_rate(column: Column) -> bool:
     return column.is_numeric and is_learning_rate(column.name)
 
 
@@ -318,18 +262,5 @@ def _spelled(text: str) -> Any:
         return text
     if not math.isfinite(number):
         return text
-    return int(number) if number.is_integer() and abs(number) < 1e15 else number
-
-
-def say_missing(roles: Roles, columns: list[str], what: str) -> None:
-    """Name columns whose empty cells set rows aside."""
-    for name in columns:
-        column = roles.finished[name]
-        n = len(column.cells) - len(column.present)
-        if n:
-            roles.book.say(
-                "missing-values",
-                f"{listed([name])} is empty in {n} rows: they are set aside, since a "
-                f"{what} is needed.",
-                name,
-            )
+    is_whole = number.is_integer() and abs(number) < MOST_EXACT
+    return int(number) if is_whole else number

@@ -16,12 +16,13 @@ from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Formulas, Naming, Params
 from autollm.logs.proposals.names import read_name
 from autollm.logs.proposals.roles import Roles, listed
-from autollm.logs.proposals.size_columns import Sizes, logs
+from autollm.logs.proposals.size_columns import Sizes
 from autollm.logs.proposals.sizes import (
     Levels,
     TextSizes,
     level_column,
     levels_of,
+    octaves_of,
     on_levels,
     positive_numbers,
     size_of,
@@ -39,6 +40,10 @@ CONSTANT_SIZES = ("params", "tokens", "steps", "epochs")
 """What says how large all runs were where none differs: the same number of samples
 (`rollouts` of a step) says nothing of it.
 """
+REACHED = {"last_step": "steps", "last_epoch": "epochs"}
+"""Columns that say how far a curve goes."""
+MOST_SIZE = 1e16
+"""Of parameters or tokens; what a unit in the name makes larger is no unit."""
 LENGTHS = ("steps", "samples", "data_fraction", "epochs")
 """Coordinates that stand in where tokens are unknown, the finest first; how often the data
 are seen is a choice where their amount varies."""
@@ -47,16 +52,21 @@ are seen is a choice where their amount varies."""
 @dataclass
 class Coordinate:
     """One coordinate of the ladder. `column` is the table's own; `formula` is what the
-    mapping computes instead, where it does.
+    mapping computes instead, where it does, and `texts` what it looks up. `levels`: the
+    level of each row.
     """
 
     name: str
+    levels: Column
     column: str = ""
     formula: str = ""
     comment: str = ""
     texts: TextSizes | None = None
-    n_levels: int = 1
-    levels: Column | None = None
+
+    @property
+    def n_levels(self) -> int:
+        """How many sizes there are."""
+        return max(1, self.levels.n_distinct)
 
 
 @dataclass
@@ -76,8 +86,7 @@ class Ladder:
     @property
     def levels(self) -> list[Column]:
         """The level of each row, of the coordinates that have several."""
-        several = [c for c in self.coordinates if c.n_levels > 1]
-        return [c.levels for c in several if c.levels is not None]
+        return [c.levels for c in self.coordinates if c.n_levels > 1]
 
 
 def find_ladder(
@@ -86,40 +95,40 @@ def find_ladder(
     """The coordinates of a table; their columns get the role `fidelity`. `are_curves`:
     the runs are known by their curves alone, so that how far they came says their size.
     """
-    search = _Search(roles, naming, Formulas(roles, naming))
+    search = _Search(roles, naming)
+    ladder = search.ladder
     if roles.said.fidelity:
         search.take_said()
     else:
         search.take_params()
         search.take_tokens()
         search.leave_compute()
-        if not search.ladder.known:
+        if not ladder.known:
             search.take_width()
-        if not any(c.name == "tokens" for c in search.ladder.coordinates):
+        if not any(c.name == "tokens" for c in ladder.coordinates):
             search.take_lengths()
         search.take_compute()
         search.take_beside()
-        if not search.ladder.coordinates:
+        if not ladder.coordinates:
             search.take_constants()
-        if not search.ladder.coordinates:
+        if not ladder.coordinates:
             search.take_reached(are_curves)
-    if not search.ladder.coordinates:
+    if not ladder.coordinates:
         roles.book.say(
             "no-fidelity",
             "no column looks like a fidelity (parameters, tokens, steps ...): all rows "
             "are one experiment. Correct [[fidelity]].",
         )
-    return search.ladder
+    return ladder
 
 
 class _Search:
     """Looks for coordinates, the surest first."""
 
-    def __init__(self, roles: Roles, naming: Naming, formulas: Formulas):
-        self._roles = roles
+    def __init__(self, roles: Roles, naming: Naming):
+        self._roles, self._naming = roles, naming
         self._sizes = Sizes(roles)
-        self._naming = naming
-        self._formulas = formulas
+        self._formulas = Formulas(roles, naming)
         self.ladder = Ladder()
 
     def take_said(self) -> None:
@@ -131,103 +140,86 @@ class _Search:
         """Parameters: of several columns the one that goes with the compute."""
         found = self._sizes.named("params")
         found = found or self._sizes.written_as_sizes()[:1]
-        ladders = []
-        for column in found:
-            is_free = not self._sizes.is_made_of_shapes(column)
-            if is_free and self._sizes.is_ladder(column):
-                ladders.append(column)
+        if not found:
+            is_taken = self._take_texts()
+            is_taken = is_taken or (self._says_width() and self.take_width())
+            if not is_taken:
+                self._take_computed("params")
+            return
+        ladders = [c for c in found if self._sizes.is_ladder(c)]
+        ladders = [c for c in ladders if not self._sizes.is_made_of_shapes(c)]
         if ladders:
             self._take("params", self._sizes.best(ladders), "by its name")
-        elif not found and (
-            self._take_texts()
-            or (self._says_width() and self.take_width())
-            or self._take_computed("params")
-        ):
-            return
-        elif found:
+            self._leave(found, "another count of the same parameters")
+        else:
             self._take_near_constant(found)
-        for column in found:
-            name = column.name.raw
-            if name in self._roles.free and ladders:
-                self._roles.give(
-                    name, "fixed", "another count of the same parameters"
-                )
-        if found and "params" not in self.ladder.known:
+        if "params" not in self.ladder.known:
             self.ladder.known["params"] = self._expression(found[0])
-
-    def _says_width(self) -> bool:
-        """Whether the table speaks of a parametrization by width, as of muP: then a run
-        is asked for by its width.
-        """
-        names = [c.name for c in self._roles.table.columns.values()]
-        return any(
-            n.is_a("base_width") or n.is_a("parametrization", "contexts")
-            for n in names
-        )
-
-    def take_width(self) -> bool:
-        """The width of a model, where it is all of its shape that varies and the same
-        rates were tried at each; without depth there is no count of parameters.
-        """
-        widths = [c for c in self._sizes.varying("width") if c.n_distinct > 2]
-        rates = self._sizes.varying("rate", "knobs")
-        is_grid = any(c.n_distinct <= len(c.cells) / 2 for c in rates)
-        if (
-            len(widths) == 1
-            and self._sizes.varying("shape") == widths
-            and is_grid
-        ):
-            computed = self._formulas.computed("params", None)
-            self._take(
-                "width", widths[0], "all that varies of the model's shape"
-            )
-            if computed is not None:
-                self.ladder.known["params"] = f"({computed.formula})"
-            return True
-        return False
-
-    def leave_compute(self) -> None:
-        """What is parameters times tokens was no choice beside them."""
-        sizes = [c for c in self.ladder.coordinates if c.levels is not None]
-        if {c.name for c in sizes} != {"params", "tokens"}:
-            return
-        params, tokens = (self._roles.finished.get(c.column) for c in sizes)
-        if params is None or tokens is None:
-            return
-        products = logs(params) + logs(tokens)
-        for name in list(self._roles.free):
-            column = self._roles.finished[name]
-            if column.is_numeric and column.spans > 1:
-                spread = np.ptp(logs(column) - products)
-                if spread < COMPUTE_SPREAD:
-                    why = "goes with parameters times tokens"
-                    self._roles.give(name, "cost", why)
 
     def take_tokens(self) -> None:
         """Tokens, logged or computed."""
         found = self._sizes.named("tokens")
         if "params" in self.ladder.known:
             found = found or self._sizes.written_as_sizes()[:1]
+        if not found:
+            self._take_computed("tokens")
+            return
         ladders = [c for c in found if self._sizes.is_ladder(c)]
         if ladders:
             self._take("tokens", ladders[0], "by its name")
-            for column in found:
-                if column.name.raw in self._roles.free:
-                    why = "another count of the same tokens"
-                    self._roles.give(column.name.raw, "fixed", why)
-        elif not found:
-            self._take_computed("tokens")
+            self._leave(found, "another count of the same tokens")
         else:
             self.ladder.known.setdefault("tokens", self._expression(found[0]))
+
+    def _leave(self, columns: list[Column], why: str) -> None:
+        """Columns that have no role yet follow from what was taken."""
+        for column in columns:
+            if column.raw not in self._roles.of:
+                self._roles.give(column.raw, "fixed", why)
+
+    def _says_width(self) -> bool:
+        """Whether the table speaks of a parametrization by width, as of muP: then a run
+        is asked for by its width.
+        """
+        columns = self._roles.table.columns.values()
+        return any(c.is_a("base_width", "parametrization") for c in columns)
+
+    def take_width(self) -> bool:
+        """The width of a model, where it is all of its shape that varies and the same
+        rates were tried at each; without depth there is no count of parameters.
+        """
+        widths = [c for c in self._sizes.varying("width") if c.n_distinct > 2]
+        rates = self._sizes.varying("rate")
+        is_grid = any(c.n_distinct <= len(c.cells) / 2 for c in rates)
+        is_all = self._sizes.varying("shape") == widths
+        if len(widths) != 1 or not is_all or not is_grid:
+            return False
+        computed = self._formulas.params()
+        self._take("width", widths[0], "all that varies of the model's shape")
+        if computed is not None:
+            self.ladder.known["params"] = f"({computed.formula})"
+        return True
+
+    def leave_compute(self) -> None:
+        """What is parameters times tokens was no choice beside them."""
+        finished = self._roles.finished
+        sizes = [finished.get(c.column) for c in self.ladder.coordinates]
+        names = {c.name for c in self.ladder.coordinates}
+        if names != {"params", "tokens"} or None in sizes:
+            return
+        products = sum(map(octaves_of, sizes))
+        for column in self._roles.open():
+            spread = np.ptp(octaves_of(column) - products)
+            if column.spans > 1 and spread < COMPUTE_SPREAD:
+                why = "goes with parameters times tokens"
+                self._roles.give(column.raw, "cost", why)
 
     def take_lengths(self) -> None:
         """Steps, epochs, samples or a share of the data."""
         for name in LENGTHS:
             for column in self._sizes.named(name):
-                if (
-                    column.name.raw in self._roles.free
-                    and self._sizes.is_ladder(column)
-                ):
+                is_open = column.raw not in self._roles.of
+                if is_open and self._sizes.is_ladder(column):
                     self._take(name, column, "by its name")
                     return
 
@@ -237,12 +229,11 @@ class _Search:
         """
         if [c.name for c in self.ladder.coordinates] != ["params"]:
             return
-        params = self.ladder.levels
-        for raw in self._roles.named("cost"):
-            column = self._roles.finished[raw]
-            is_budget = column.name.is_a("flops") and column.is_numeric
-            is_budget = is_budget and self._sizes.is_ladder(column)
-            if is_budget and not self._sizes.is_decided(column, params):
+        for column in self._roles.columns("cost"):
+            is_budget = column.is_numeric and column.is_a("flops")
+            if not is_budget or not self._sizes.is_ladder(column):
+                continue
+            if not self._sizes.is_decided(column, self.ladder.levels):
                 self._take("flops", column, "by its name, beside parameters")
                 return
 
@@ -252,40 +243,34 @@ class _Search:
         """
         taken = [c.name for c in self.ladder.coordinates]
         for name, other in (("params", "tokens"), ("tokens", "params")):
-            if name in taken or other not in taken:
-                continue
-            for column in self._sizes.named(name)[:1]:
-                if column.is_constant:
-                    self._take(
-                        name, column, "by its name, the same in every row"
-                    )
+            if other in taken and name not in taken:
+                why = "by its name, the same in every row"
+                self._take_constant(name, why)
 
     def take_constants(self) -> None:
         """Without a coordinate that varies, those that do not are better than none."""
         for name in CONSTANT_SIZES:
-            for column in self._sizes.named(name)[:1]:
-                raw = column.name.raw
-                is_constant = self._roles.of.get(raw) is not None
-                if is_constant and self._roles.of[raw].role == "constant":
-                    value = f"{column.levels[0]:g} in every row"
-                    self._take(
-                        name, column, f"by its name, though it is {value}"
-                    )
+            self._take_constant(
+                name, "by its name, though it is {:g} in every row"
+            )
             if name == "tokens" and self.ladder.coordinates:
                 return
             is_open = name == "params" and not self.ladder.coordinates
             if is_open and not self._take_constant_text():
                 self._take_computed("params", least_levels=1)
 
+    def _take_constant(self, name: str, why: str) -> None:
+        for column in self._sizes.named(name)[:1]:
+            if column.raw in self._roles.named("constant"):
+                self._take(name, column, why.format(column.levels[0]))
+
     def take_reached(self, are_curves: bool) -> None:
         """Tokens or steps that curves came to: all runs the same where settings vary."""
         columns = self._roles.table.columns
-        tokens = [
-            n for n in columns if n.removeprefix("metrics.") in TOKEN_METRICS
-        ]
-        named = [("tokens", name) for name in tokens]
-        named += [("steps", "last_step"), ("epochs", "last_epoch")]
-        for name, raw in named:
+        names = dict.fromkeys(TOKEN_METRICS, "tokens")
+        names |= {f"metrics.{name}": "tokens" for name in TOKEN_METRICS}
+        found = {raw: names[raw] for raw in columns if raw in names}
+        for raw, name in (found | REACHED).items():
             column = columns.get(raw)
             if column is None or positive_numbers(column) is None:
                 continue
@@ -295,39 +280,34 @@ class _Search:
 
     def _take_constant_text(self) -> bool:
         """The one model that all runs are of, where its name states its size."""
-        for raw in self._roles.named("constant"):
-            column = self._roles.finished[raw]
-            if column.kind != "text" or not column.name.is_a("size_word"):
-                continue
-            size = size_of(column.levels[0])
+        for column in self._roles.columns("constant"):
+            size = None
+            if column.kind == "text" and column.is_a("size_word"):
+                size = size_of(column.levels[0])
             if size is not None:
-                texts = TextSizes({column.levels[0]: size})
-                coordinate = Coordinate("params", raw, "", "", texts)
-                self.ladder.coordinates.append(coordinate)
-                self.ladder.known["params"] = "params"
+                sizes = TextSizes({column.levels[0]: size})
                 why = f"by its name, though it is {size:g} in every row"
-                self._roles.give(raw, "fidelity", why)
+                self._take_looked_up("params", column, sizes, why)
                 return True
         return False
 
     def _take(self, name: str, column: Column, why: str) -> None:
-        raw = column.name.raw
-        factor = column.name.factor if name in ("params", "tokens") else 1.0
-        factor = (
-            factor if max(column.finite, default=0.0) * factor < 1e16 else 1.0
-        )
+        raw, factor = column.raw, 1.0
+        if name in ("params", "tokens"):
+            factor = column.name.factor
+        if max(column.finite, default=0.0) * factor >= MOST_SIZE:
+            factor = 1.0
         levels = self._sizes.levels(column)
         own = formula = ""
         if factor != 1.0 or levels.step:
             own = self._naming.alias(raw, avoid=name)
-            own = f"{own} * {factor:g}" if factor != 1.0 else own
-            formula = own if factor != 1.0 else ""
+        if factor != 1.0:
+            own = formula = f"{own} * {factor:g}"
         if levels.step and why != "named by you":
             formula = on_levels(own, levels, factor)
             self._say_near(raw, column, levels)
-        coordinate = Coordinate(name, raw, formula, "", None, levels.n_levels)
-        coordinate.levels = level_column(column, levels)
-        self.ladder.coordinates.append(coordinate)
+        found = Coordinate(name, level_column(column, levels), raw, formula)
+        self.ladder.coordinates.append(found)
         self._roles.give(raw, "fidelity", f"{why}; {levels.n_levels} levels")
         reserved = self._naming.reserve(raw, name)
         # the cost of a run is that of its own size, not of its level
@@ -337,13 +317,11 @@ class _Search:
         """A size that hardly moves is a consequence: all runs are of one size."""
         varying = [c for c in columns if not c.is_constant]
         for column in varying[:1]:
-            values = positive_numbers(column)
-            if values is not None and levels_of(values).n_levels == 1:
+            if levels_of(positive_numbers(column)).n_levels == 1:
                 self._take("params", column, "moves too little to be a ladder")
                 return
-        for column in varying:
-            why = "a consequence of other settings: it differs in nearly every row"
-            self._roles.give(column.name.raw, "fixed", why)
+        why = "a consequence of other settings: it differs in nearly every row"
+        self._leave(varying, why)
 
     def _say_near(self, raw: str, column: Column, levels: Levels) -> None:
         share = 100 * (column.levels[-1] / column.levels[0] - 1)
@@ -361,93 +339,85 @@ class _Search:
         )
 
     def _expression(self, column: Column) -> str:
-        alias = self._naming.alias(column.name.raw)
-        factor = column.name.factor
+        alias, factor = self._naming.alias(column.raw), column.name.factor
         return f"{alias} * {factor:g}" if factor != 1.0 else alias
 
     def _take_texts(self) -> bool:
         """Sizes as texts, where no number says them: by the column's name, else where
         each of its texts states a size.
         """
-        texts = []
-        for raw in self._roles.free:
-            column = self._roles.finished[raw]
-            if column.kind == "text" and not column.name.is_a(
-                "data", "contexts"
-            ):
-                texts.append((not column.name.is_a("size_word"), column))
-        for is_unnamed, column in sorted(texts, key=lambda pair: pair[0]):
-            raw = column.name.raw
-            if is_unnamed and not stated_sizes(column.levels):
+        columns = [c for c in self._roles.open() if c.kind == "text"]
+        columns = [c for c in columns if not (c.is_partial or c.is_a("data"))]
+        columns.sort(key=lambda c: not c.is_a("size_word"))
+        for column in columns:
+            if not column.is_a("size_word") and not stated_sizes(column.levels):
                 continue
             n_most = max(2, len(column.cells) / 2)
-            sizes = (
-                sizes_of(column.levels)
-                if 2 <= column.n_distinct <= n_most
-                else None
-            )
-            if sizes is None or column.is_partial:
+            is_few = 2 <= column.n_distinct <= n_most
+            sizes = sizes_of(column.levels) if is_few else None
+            if sizes is None:
                 continue
             are_ranks = len(sizes.guessed) == len(sizes.sizes)
             name = RANK if are_ranks else "params"
-            coordinate = Coordinate(name, raw, "", "", sizes, column.n_distinct)
-            coordinate.levels = column
-            self.ladder.coordinates.append(coordinate)
             why = f"by its name; {column.n_distinct} levels, as text"
-            self._roles.give(raw, "fidelity", why)
-            if not are_ranks:
-                self.ladder.known["params"] = "params"
+            self._take_looked_up(name, column, sizes, why)
             if sizes.guessed:
                 self._roles.book.say(
                     "size-words",
-                    f"{raw}: no size stands in the name of {listed(sizes.guessed)}. Fix: "
-                    "write it under [lookup.rows]; rows without one are set aside.",
-                    raw,
+                    f"{column.raw}: no size stands in the name of "
+                    f"{listed(sizes.guessed)}. Fix: write it under [lookup.rows]; rows "
+                    "without one are set aside.",
+                    column.raw,
                 )
             return True
         return False
 
+    def _take_looked_up(
+        self, name: str, column: Column, sizes: TextSizes, why: str
+    ) -> None:
+        found = Coordinate(name, column, column.raw, texts=sizes)
+        self.ladder.coordinates.append(found)
+        self._roles.give(column.raw, "fidelity", why)
+        if name == "params":
+            self.ladder.known["params"] = "params"
+
     def _known_params(self) -> Params | None:
         """The parameters of every run, None where some are unknown."""
-        if "params" not in self.ladder.known:
-            return None
-        for coordinate in self.ladder.coordinates:
+        known = self.ladder.known.get("params")
+        found = self._sizes.named("params")
+        for coordinate in self.ladder.coordinates if known else ():
+            column = self._roles.finished.get(coordinate.column)
             if coordinate.name == "params" and coordinate.texts is not None:
-                column = self._roles.finished[coordinate.column]
-                sizes = coordinate.texts.sizes
-                if not all(str(cell) in sizes for cell in column.cells):
-                    return None
-                return "params", np.array([sizes[str(c)] for c in column.cells])
-        found = self._sizes.named("params") + [
-            self._roles.finished[c.column]
-            for c in self.ladder.coordinates
-            if c.name == "params" and c.column
-        ]
-        for column in found:
-            if len(column.finite) == len(column.cells):
-                values = np.array(column.finite) * column.name.factor
-                return self.ladder.known["params"], values
+                sizes = [
+                    coordinate.texts.sizes.get(str(c)) for c in column.cells
+                ]
+                return None if None in sizes else ("params", np.array(sizes))
+            if coordinate.name == "params" and column is not None:
+                found.append(column)
+        for column in found if known else ():
+            if column.is_full:
+                return known, column.array * column.name.factor
         return None
 
-    def _take_computed(self, name: str, least_levels: int = 2) -> bool:
+    def _take_computed(self, name: str, least_levels: int = 2) -> None:
         """Parameters or tokens from other settings; the formula is shown."""
-        params = self._known_params() if name == "tokens" else None
-        computed = self._formulas.computed(name, params)
+        if name == "params":
+            computed = self._formulas.params()
+        else:
+            computed = self._formulas.tokens(self._known_params())
         if computed is None:
-            return False
+            return
         self.ladder.known.setdefault(name, f"({computed.formula})")
-        levels = (
-            levels_of(computed.values) if len(computed.values) else Levels(1)
-        )
+        levels = levels_of(computed.values)
         if not computed.is_ladder or levels.n_levels < least_levels:
-            return False
+            return
         shown = computed.formula
         if levels.step:
-            shown = on_levels(shown, levels, 1.0)
+            shown = on_levels(shown, levels)
+        rows = Column(read_name(name), levels.of)
         comment = f"computed: {computed.words}"
-        coordinate = Coordinate(name, "", shown, comment, None, levels.n_levels)
-        coordinate.levels = Column(read_name(name), tuple(levels.of))
-        self.ladder.coordinates.append(coordinate)
+        found = Coordinate(name, rows, "", shown, comment)
+        self.ladder.coordinates.append(found)
         self.ladder.known[name] = name
         self._roles.book.say(
             "computed",
@@ -455,4 +425,3 @@ class _Search:
             "Correct [[derived]] where that is wrong.",
             *computed.columns,
         )
-        return True

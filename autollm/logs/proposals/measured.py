@@ -23,59 +23,61 @@ EVEN_RANGE = (2 * math.pi * math.e) ** 0.5
 """Standard deviations of a range below which an even distribution is likelier than a
 normal one.
 """
+_RATE_ITSELF = re.compile(r"((max|peak)_)?(lr|learning_rate)|peak_lr")
 _LOGGED_RATE = re.compile(r"(lr|learning_rate)(_\w*(\d|last|final|end))?")
 _PEAK = re.compile(r"(max|peak)_")
 DOUBTFUL = "measured rather than chosen"
 """Ends the reason for a number that only its values speak against."""
 
 
+def is_learning_rate(name: Name) -> bool:
+    """Whether a name is that of the rate itself, and not of a part of it."""
+    return bool(_RATE_ITSELF.fullmatch(name.core))
+
+
+def is_named_knob(column: Column) -> bool:
+    """Whether a name is that of a setting, and not of what follows from settings."""
+    return column.is_a("rate", "size") and not column.is_a("consequence")
+
+
 def leave_last_rates(roles: Roles) -> None:
     """Learning rates that were logged, beside those that were chosen."""
-    for name in list(roles.free):
-        column = roles.finished[name]
-        is_open = column.is_numeric and not roles.is_setting(name)
+    for column in roles.open():
+        is_open = column.is_numeric and not roles.is_setting(column)
         if is_open and _is_last_rate(roles, column):
             why = "a rate as it was last, beside the one chosen"
-            roles.give(name, "measured", why)
+            roles.give(column.raw, "measured", why)
 
 
 def leave_measured(roles: Roles) -> None:
     """Numbers that were measured rather than chosen."""
-    has_prefixes = any(
-        c.name.origin == "setting" for c in roles.table.columns.values()
-    )
-    for name in list(roles.free):
-        column = roles.finished[name]
-        if not column.is_numeric or roles.is_setting(name):
+    columns = roles.table.columns.values()
+    has_prefixes = any(c.name.origin == "setting" for c in columns)
+    for column in roles.open():
+        if not column.is_numeric or roles.is_setting(column):
             continue
+        n = column.n_distinct
+        why, is_doubtful = "", True
         if is_named_knob(column):
             if _is_beside_a_grid(roles, column):
-                roles.give(name, "measured", "hardly repeats, beside a grid")
-                _say_measured(roles, column)
-            continue
-        if has_prefixes and column.name.origin == "":
-            roles.give(
-                name,
-                "measured",
-                "settings have a prefix here, and this has none",
-            )
+                why = "hardly repeats, beside a grid"
+        elif has_prefixes and not column.name.origin:
+            why = "settings have a prefix here, and this has none"
+            is_doubtful = False
         elif not looks_chosen(column) and not _is_drawn(roles, column):
-            n = column.n_distinct
             why = f"{n} different numbers: {DOUBTFUL}"
-            roles.give(name, "measured", why)
-            if n <= FEW_LEVELS:
-                _say_measured(roles, column)
-
-
-def _say_measured(roles: Roles, column: Column) -> None:
-    name = column.name.raw
-    roles.book.say(
-        "measured-or-chosen",
-        f"{name} was taken for something measured: its values are no round numbers "
-        "and hardly repeat. If it was chosen, say --knobs with it, or write it under "
-        "[[knobs]].",
-        name,
-    )
+            is_doubtful = n <= FEW_LEVELS
+        if not why:
+            continue
+        roles.give(column.raw, "measured", why)
+        if is_doubtful:
+            roles.book.say(
+                "measured-or-chosen",
+                f"{column.raw} was taken for something measured: its values are no "
+                "round numbers and hardly repeat. If it was chosen, say --knobs with "
+                "it, or write it under [[knobs]].",
+                column.raw,
+            )
 
 
 def _is_last_rate(roles: Roles, column: Column) -> bool:
@@ -83,43 +85,30 @@ def _is_last_rate(roles: Roles, column: Column) -> bool:
     beside the setting. It does not repeat while the other rate does, or it never lies
     above the peak that stands beside it.
     """
-    name = column.name
-    is_logged = name.path.startswith("lr-")  # Lightning's: `lr-AdamW`
-    if not is_logged and not _LOGGED_RATE.fullmatch(name.core):
+    is_logged = column.name.path.startswith("lr-")  # Lightning's: `lr-AdamW`
+    if not is_logged and not _LOGGED_RATE.fullmatch(column.name.core):
         return False
-    others = [roles.finished[name] for name in roles.free]
-    rates = [c for c in others if is_learning_rate(c.name) and c is not column]
+    others = roles.open(but=column.raw)
+    rates = [c for c in others if is_learning_rate(c.name)]
     if not looks_chosen(column):
-        return any(looks_chosen(c) for c in rates)
-    n = len(column.finite)
+        return any(map(looks_chosen, rates))
     peaks = [c for c in rates if _PEAK.match(c.name.core)]
-    peaks = [c for c in peaks if len(c.finite) == n and not c.is_constant]
+    peaks = [c for c in peaks if not c.is_constant]
     last = np.array(column.finite)
-    return any(bool(np.all(last <= np.array(c.finite))) for c in peaks)
+    same = [c.finite for c in peaks if len(c.finite) == len(last)]
+    return any(np.all(last <= np.array(finite)) for finite in same)
 
 
 def _is_beside_a_grid(roles: Roles, column: Column) -> bool:
     """Whether a number that could be a setting by its name or none (`drop_rate`, `kl`)
     differs in most rows, while all others so named were chosen from a few values.
     """
-    if not column.name.is_a("measured_too", "knobs") or looks_chosen(column):
+    if not column.is_a("measured_too") or looks_chosen(column):
         return False
-    others = [roles.finished[n] for n in roles.free if n != column.name.raw]
-    named = [c for c in others if c.is_numeric and is_named_knob(c)]
-    is_grid = len(named) > 0 and all(looks_chosen(c) for c in named)
-    return is_grid and column.n_distinct > len(column.cells) / 2
-
-
-def is_learning_rate(name: Name) -> bool:
-    """Whether a name is that of the rate itself, and not of a part of it."""
-    return name.core in (
-        "lr",
-        "learning_rate",
-        "max_lr",
-        "peak_lr",
-        "peak_learning_rate",
-        "max_learning_rate",
-    )
+    others = [c for c in roles.open(but=column.raw) if c.is_numeric]
+    named = [c for c in others if is_named_knob(c)]
+    is_grid = named and all(map(looks_chosen, named))
+    return bool(is_grid) and column.n_distinct > len(column.cells) / 2
 
 
 def _is_drawn(roles: Roles, column: Column) -> bool:
@@ -127,27 +116,25 @@ def _is_drawn(roles: Roles, column: Column) -> bool:
     beside it: spread evenly over its range, and going with none of them.
     """
     n = len(column.cells)
-    known = [
-        roles.finished[name] for name in roles.free if name != column.name.raw
-    ]
-    known = [c for c in known if is_named_knob(c) and len(c.finite) == n]
+    others = [c for c in roles.open(but=column.raw) if c.is_full]
+    known = [c for c in others if is_named_knob(c)]
     is_search = any(c.n_distinct > n / 2 for c in known)
-    if n < LEAST_DRAWN or len(column.finite) < n or not is_search:
+    if n < LEAST_DRAWN or not column.is_full or not is_search:
         return False
     scales = [np.array(column.finite)]
     if column.levels[0] > 0:
         scales.append(np.log(scales[0]))
     is_even = any(np.ptp(v) < EVEN_RANGE * v.std() for v in scales)
-    known += [roles.finished[name] for name in roles.named("fidelity")]
-    shares = [_rank_correlation(column, c) for c in known if len(c.finite) == n]
+    known += [c for c in roles.columns("fidelity") if c.is_full]
+    shares = [_rank_correlation(column, c) for c in known]
     if not is_even or max(shares) > 3 / n**0.5:
         return False
     roles.book.say(
         "measured-or-chosen",
-        f"{column.name.raw} was taken for a setting that was drawn at random, since its "
+        f"{column.raw} was taken for a setting that was drawn at random, since its "
         "values lie evenly and go with no other setting. If it was measured, name what "
         "was chosen with --knobs.",
-        column.name.raw,
+        column.raw,
     )
     return True
 
@@ -158,10 +145,3 @@ def _rank_correlation(a: Column, b: Column) -> float:
         return 0.0
     ranks = [np.argsort(np.argsort(c.finite)) for c in (a, b)]
     return abs(float(np.corrcoef(*ranks)[0, 1]))
-
-
-def is_named_knob(column: Column) -> bool:
-    is_known = column.name.is_a("rate", "knobs") or column.name.is_a(
-        "size", "knobs"
-    )
-    return is_known and not column.name.is_a("consequence")

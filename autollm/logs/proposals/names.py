@@ -18,6 +18,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from autollm.core.value_words import POWERS
+
 Origin = Literal["setting", "result", "system", ""]
 _GENERIC_LAST = re.compile(
     r"^(name|type|kind|id|value|values|size|class|cls|target|version|path|dir|len|length|"
@@ -30,21 +32,16 @@ _RATIO = re.compile(
     r"|cost|usd|gpu[ _]?h(ours?)?)/[^/]+"
 )
 _FACTOR = re.compile(
-    r"(?:[_\s(\[-](?:in[_\s])?)(?P<letter>k|m|mm|mn|mio|b|bn|mrd|t|thousands?|millions?"
-    r"|billions?|trillions?)\.?[)\]]?$",
+    rf"[_\s(\[-](?:in[_\s])?(?P<word>{'|'.join(POWERS)})s?\.?[)\]]?$",
     re.IGNORECASE,
 )
-_LETTERS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12, "thousand": 1e3}
-_LETTERS |= {"mio": 1e6, "mrd": 1e9}
-_LETTERS |= {"mm": 1e6, "mn": 1e6, "bn": 1e9, "million": 1e6, "billion": 1e9}
-_LETTERS |= {"trillion": 1e12}
 
 
 @cache
-def tables() -> dict[str, Any]:
-    """The content of names.toml."""
-    text = Path(__file__).with_name("names.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def tables(file: str = "names") -> dict[str, Any]:
+    """The content of a TOML file that lies here."""
+    path = Path(__file__).with_name(f"{file}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -97,23 +94,30 @@ class Name:
         while len(words) > 1 and (
             splits.match(words[0]) or train.match(words[0])
         ):
-            words = words[1:]
+            del words[0]
         while len(words) > 1 and splits.fullmatch(words[-1]):
-            words = words[:-1]
+            del words[-1]
         return "_".join(words)
 
-    def is_a(self, entry: str, section: str = "roles") -> bool:
-        """Whether the whole name or its last segment is among the words of an entry."""
-        pattern = words_of(section, entry)
-        return bool(pattern.search(self.last) or pattern.search(self.full))
+    def is_a(self, *entries: str) -> bool:
+        """Whether the whole name or its last segment is among the words of an entry of
+        `[columns]`.
+        """
+        for entry in entries:
+            pattern = words_of("columns", entry)
+            if pattern.search(self.last) or pattern.search(self.full):
+                return True
+        return False
+
+    def says(self, entry: str) -> bool:
+        """Whether words of an entry of `[metrics]` stand anywhere in the name."""
+        return bool(words_of("metrics", entry).search(self.full))
 
     @cached_property
     def factor(self) -> float:
         """What a unit in the name multiplies by: `params_M`, `tokens (B)`."""
         match = _FACTOR.search(self.raw)
-        if match is None:
-            return 1.0
-        return _LETTERS[match["letter"].lower().rstrip("s")]
+        return POWERS[match["word"].lower()] if match else 1.0
 
 
 @cache
@@ -122,15 +126,15 @@ def read_name(raw: str, is_optuna: bool = False) -> Name:
     (elsewhere `params_total` is a count of parameters).
     """
     prefixes = tables()["prefixes"]
-    lowered = raw.lower()
-    kinds = ["setting", "result", "system"]
-    if is_optuna:
-        kinds = ["optuna", *kinds]
-    for kind in kinds:
-        for prefix in prefixes[kind]:
-            if lowered.startswith(prefix) and len(raw) > len(prefix):
-                origin = "setting" if kind == "optuna" else kind
-                return Name(raw, origin, raw[len(prefix) :])
+    origins: dict[Origin, list[str]] = {
+        "setting": prefixes["optuna"] * is_optuna + prefixes["setting"],
+        "result": prefixes["result"],
+        "system": prefixes["system"],
+    }
+    for origin, heads in origins.items():
+        for head in heads:
+            if raw.lower().startswith(head) and len(raw) > len(head):
+                return Name(raw, origin, raw[len(head) :])
     return Name(raw, "", raw)
 
 
@@ -163,10 +167,10 @@ def metric_of(name: Name) -> Metric | None:
     spread = words_of("metrics", "spread")
     if spread.search(after) or spread.search(before):
         return Metric(direction, is_spread=True)
-    if _is_setting_head(after) or before.startswith("target"):
+    heads = tables()["metrics"]["setting_heads"]  # `loss_weight` is a setting
+    if before.startswith("target") or set(heads) & set(after.split("_")):
         return None
-    negated = words_of("metrics", "negations").search(before)
-    if negated:
+    if words_of("metrics", "negations").search(before):
         direction = "max" if direction == "min" else "min"
     return Metric(direction)
 
@@ -175,26 +179,17 @@ def _last_metric(text: str) -> tuple[str, str, str] | None:
     """(direction, words before, words after) of the metric that ends last, the longest
     of those.
     """
-    best: tuple[int, int, str, re.Match[str]] | None = None
+    best = (0, 0)
+    found = None
     for direction in ("min", "max"):
         for word in _loose_words(direction):
             for match in word.finditer(text):
-                rank = (
-                    match.end(),
-                    match.end() - match.start(),
-                    direction,
-                    match,
-                )
-                if best is None or rank[:2] > best[:2]:
+                rank = (match.end(), match.end() - match.start())
+                if rank > best:
                     best = rank
-    if best is None:
-        return None
-    match = best[3]
-    return (
-        best[2],
-        text[: match.start()].strip("_"),
-        text[match.end() :].strip("_"),
-    )
+                    before, after = text[: match.start()], text[match.end() :]
+                    found = (direction, before.strip("_"), after.strip("_"))
+    return found
 
 
 @cache
@@ -205,37 +200,21 @@ def _loose_words(direction: str) -> tuple[re.Pattern[str], ...]:
 
 
 def _whole_metric(name: Name) -> tuple[str, str, str] | None:
-    """A metric whose word is too short to be looked for inside a name: `ce`, `em`."""
-    for direction in ("min", "max"):
-        for word in tables()["metrics"][direction]:
-            if word.startswith("^") and re.fullmatch(
-                word.strip("^$"), _unmodified(name)
-            ):
-                return direction, "", ""
-    return None
-
-
-def _unmodified(name: Name) -> str:
-    """The core without words such as `final` and `best` before it."""
+    """A metric whose word is too short to be looked for inside a name (`ce`, `em`): it is
+    the core, without words such as `final` and `best` before it.
+    """
     words = name.core.split("_")
     modifiers = words_of("metrics", "modifiers")
     while len(words) > 1 and modifiers.fullmatch(words[0]):
-        words = words[1:]
-    return "_".join(words)
-
-
-def _is_setting_head(after: str) -> bool:
-    """Whether a metric's name goes on as that of a setting: `loss_weight`."""
-    heads = set(tables()["metrics"]["setting_heads"])
-    return any(word in heads for word in after.split("_"))
+        del words[0]
+    for direction in ("min", "max"):
+        for word in tables()["metrics"][direction]:
+            if word.startswith("^") and re.fullmatch(word, "_".join(words)):
+                return direction, "", ""
+    return None
 
 
 def direction_of(raw: str) -> str:
     """`min` or `max` where the name of a metric tells it, else empty."""
     metric = metric_of(read_name(raw))
     return metric.direction if metric else ""
-
-
-def has_split(name: Name) -> bool:
-    """Whether a name says that it was measured on held-out data: `eval_x`, `x/val`."""
-    return bool(words_of("metrics", "splits").search(name.full))

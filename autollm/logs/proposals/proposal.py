@@ -36,7 +36,6 @@ from autollm.logs.proposals.run_names import with_name_parts
 from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.summary import (
     Summary,
-    Trial,
     check_share,
     summarize,
     try_mapping,
@@ -44,6 +43,8 @@ from autollm.logs.proposals.summary import (
 from autollm.logs.proposals.toml_text import Draft
 from autollm.logs.relation import Relation
 
+_NO_NUMBERS = ("key", "label", "ignored", "trunk", "group")
+"""Roles of columns in which odd cells are no matter."""
 MOST_CURVES = 20
 """Curves that are told one by one."""
 
@@ -107,20 +108,22 @@ def propose(
         MappingError: nothing that can be read, no rows, or no column that looks like an
             outcome.
     """
-    said = said or Said()
+    said, book = said or Said(), Notebook()
     if isinstance(source, (str, Path)):
-        looked = look_at(str(source), home)
-    elif isinstance(source, Looked):
-        looked = source
-    else:
-        looked = Looked("table").take(source)
+        source = look_at(str(source), home)
+    elif not isinstance(source, Looked):
+        source = Looked("table").take(source)
+    looked = source
     _check_rows(looked)
     table = table_of(looked.relations, looked.name, looked.sampler.n_rows)
-    book = Notebook()
     _say_reading(book, looked, table)
     table = with_name_parts(table, said, book)
     if said.mapping is not None:
-        return _as_said(looked, table, said.mapping, book)
+        content = said.mapping.model_dump(
+            mode="json", exclude_defaults=True, by_alias=True
+        )
+        draft = Draft({"schema": SCHEMA, **content})
+        return _tried(looked, table, said.mapping, draft, book, ())
     curves = _curves(looked.relations, table)
     if curves:
         book.say("curve", _curve_text(looked, table))
@@ -128,16 +131,15 @@ def propose(
     roles = first_roles(table, said, book)
     ladder = find_ladder(roles, naming, are_curves=bool(curves))
     choose(roles, ladder)
-    _say_cells(book, looked.name, table, roles)
+    _say_cells(book, looked.name, roles)
     if not roles.named("knob", "simplex"):
         _say_no_knob(looked, roles, ladder)
     draft = write_draft(roles, ladder, naming)
-    draft.raw |= {
-        "source": looked.source,
-        "files": looked.files or [looked.name],
-    }
+    draft.raw["source"] = looked.source
+    draft.raw["files"] = looked.files or [looked.name]
     draft.head += curves
-    return _tried(looked, table, roles, draft, book)
+    mapping = parse_mapping(_decided(draft), f"proposal for {looked.name}")
+    return _tried(looked, table, mapping, draft, book, roles.described())
 
 
 def _check_rows(looked: Looked) -> None:
@@ -183,38 +185,34 @@ def _say_reading(book: Notebook, looked: Looked, table: Table) -> None:
         )
 
 
-def _say_cells(book: Notebook, file: str, table: Table, roles: Roles) -> None:
+def _say_cells(book: Notebook, file: str, roles: Roles) -> None:
     percent = []
-    for name, column in table.columns.items():
-        if roles.of[name].role in ("key", "label", "ignored", "trunk", "group"):
+    for name, column in roles.table.columns.items():
+        if roles.of[name].role in _NO_NUMBERS:
             continue
         odd = [r for r in column.odd_rows if not status_of(column.cells[r])]
         if odd:
-            row = odd[0]
-            n_more = len(odd) - 1
-            more = f" and {n_more} more" if n_more else ""
+            line, cell = roles.table.lines[odd[0]], column.cells[odd[0]]
+            more = f" and {len(odd) - 1} more" if odd[1:] else ""
             book.say(
                 "odd-cells",
-                f"{file} line {table.lines[row]}{more}: {name}={column.cells[row]!r:.60} "
+                f"{file} line {line}{more}: {name}={cell!r:.60} "
                 "among numbers. Mixed units? Fix: write plain numbers in one unit.",
                 name,
             )
-        if not column.is_numeric:
-            continue
-        texts = [c for c in column.present if isinstance(c, str) and "," in c]
-        if texts and column.style.decided == "nobody":
+        texts = [c for c in column.present if isinstance(c, str)]
+        commas = [c for c in texts if "," in c] * column.is_numeric
+        if commas and column.style.decided == "nobody":
             value = column.finite[0] if column.finite else 0.0
             book.say(
                 "decimal-guessed",
-                f"{name}: does the comma of {texts[0]!r} group digits or begin decimals? "
+                f"{name}: does the comma of {commas[0]!r} group digits or begin decimals? "
                 f"Nothing in the table tells; it groups them here ({value:g}). Fix: "
                 'write decimal = "," in the mapping if it begins decimals.',
                 name,
             )
-        if column.unit == "share" and any(
-            "%" in str(c) for c in column.present
-        ):
-            percent.append(name)
+        if column.is_numeric and column.unit == "share":
+            percent += [name] * any("%" in text for text in texts)
     if percent:
         book.say(
             "percent",
@@ -229,10 +227,9 @@ def _curves(relations: Sequence[Relation], table: Table) -> list[str]:
     """
     if not any(relation.points is not None for relation in relations):
         return []
-    for name, column in table.columns.items():
-        is_setting = "setting" in (column.name.origin, table.roles.get(name))
-        if is_setting and not column.is_constant and table.n_rows > 1:
-            return []
+    varying = [c for c in table.columns.values() if not c.is_constant]
+    if table.n_rows > 1 and any(map(table.is_setting, varying)):
+        return []
     parts = [r.points for r in relations if r.points is not None]
     unit = "epochs" if "last_epoch" in table.columns else "steps"
     return _curve_lines(pa.concat_tables(parts), unit)[:MOST_CURVES]
@@ -270,7 +267,8 @@ def _say_no_knob(looked: Looked, roles: Roles, ladder: Ladder) -> None:
         MappingError: a number may well have been chosen, and no size varies beside it.
     """
     entries = [(name, roles.of[name]) for name in roles.table.columns]
-    if not ladder.levels and any(r.why.endswith(DOUBTFUL) for _, r in entries):
+    is_doubtful = any(role.why.endswith(DOUBTFUL) for _, role in entries)
+    if is_doubtful and not ladder.levels:
         taken = " ".join(f"{name}: {r.role} ({r.why})." for name, r in entries)
         raise MappingError(
             f"{looked.name}: no column varies that looks like a choice. {taken} Fix: a "
@@ -284,92 +282,47 @@ def _say_no_knob(looked: Looked, roles: Roles, ladder: Ladder) -> None:
     )
 
 
-def _decided(draft: Draft, roles: Roles) -> str:
-    """The TOML with what only a person can write filled in, to count rows: which of them
-    land does not hang on it.
+def _decided(draft: Draft) -> str:
+    """The TOML with a direction filled in that only a person can write, to count rows:
+    which of them land does not hang on it.
     """
-    toml = draft.text()
-    if not roles.direction:
-        toml = toml.replace("# direction = ", 'direction = "min"  # ', 1)
-    return toml
+    return draft.text().replace("# direction = ", 'direction = "min"  # ', 1)
 
 
 def _tried(
-    looked: Looked, table: Table, roles: Roles, draft: Draft, book: Notebook
+    looked: Looked,
+    table: Table,
+    mapping: Mapping,
+    draft: Draft,
+    book: Notebook,
+    columns: tuple[dict[str, Any], ...],
 ) -> Proposal:
-    mapping = parse_mapping(
-        _decided(draft, roles), f"proposal for {looked.name}"
-    )
+    """What a mapping makes of the log."""
     trial = try_mapping(looked.relations, mapping, looked.name)
     problem = check_share(trial)
-    _say_landing(book, trial, table)
-    summary = summarize(trial, mapping, book, mapping.source)
-    listed_columns = []
-    for name, column in table.columns.items():
-        role = roles.of[name]
-        entry = {
-            "name": name,
-            "kind": column.kind,
-            "n_distinct": column.n_distinct,
-        }
-        listed_columns.append(entry | dataclasses.asdict(role))
-    is_usable = not problem and not book.questions
-    return Proposal(
-        *_counts(looked, table, trial),
-        tuple(listed_columns),
-        tuple(book.notes),
-        tuple(book.questions),
-        summary,
-        draft.text(),
-        mapping if is_usable else None,
-        problem,
-    )
-
-
-def _as_said(
-    looked: Looked, table: Table, mapping: Mapping, book: Notebook
-) -> Proposal:
-    """What a mapping that a person named makes of the log."""
-    trial = try_mapping(looked.relations, mapping, looked.name)
-    problem = check_share(trial)
-    _say_landing(book, trial, table)
-    content = mapping.model_dump(
-        mode="json", exclude_defaults=True, by_alias=True
-    )
-    draft = Draft(raw={"schema": SCHEMA, **content})
-    return Proposal(
-        *_counts(looked, table, trial),
-        (),
-        tuple(book.notes),
-        (),
-        summarize(trial, mapping, book, mapping.source),
-        draft.text(),
-        None if problem else mapping,
-        problem,
-    )
-
-
-def _counts(
-    looked: Looked, table: Table, trial: Trial
-) -> tuple[str, str, int, int, int, int]:
-    """The first fields of a proposal: what was looked at, and how much of it lands."""
-    n_bad = sum(relation.n_lines_bad for relation in looked.relations)
-    return (
-        looked.name,
-        table.format,
-        table.n_rows + n_bad,
-        table.n_looked_at,
-        trial.n_land,
-        trial.n_set_aside,
-    )
-
-
-def _say_landing(book: Notebook, trial: Trial, table: Table) -> None:
-    is_whole = table.n_looked_at == table.n_rows
-    first = "" if is_whole else " (of those that were looked at)"
     if trial.n_set_aside:
+        is_whole = table.n_looked_at == table.n_rows
+        first = "" if is_whole else " (of those that were looked at)"
         book.say(
             "rows-set-aside",
             f"with this mapping {trial.n_land} rows land and {trial.n_set_aside} are set "
             f"aside{first}: {'; '.join(trial.reasons)}",
         )
+    summary = summarize(trial, mapping, book)
+    is_usable = not problem and not book.questions
+    n_bad = sum(relation.n_lines_bad for relation in looked.relations)
+    return Proposal(
+        file=looked.name,
+        format=table.format,
+        n_rows=table.n_rows + n_bad,
+        n_looked_at=table.n_looked_at,
+        n_land=trial.n_land,
+        n_quarantined=trial.n_set_aside,
+        columns=columns,
+        notes=tuple(book.notes),
+        questions=tuple(book.questions),
+        summary=summary,
+        toml=draft.text(),
+        mapping=mapping if is_usable else None,
+        problem=problem,
+    )

@@ -13,7 +13,8 @@ Invariant: a column has exactly one role, and the reason for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.notes import Notebook
@@ -33,6 +34,14 @@ NAMED_ROLES = (
     ("label", "label", "by its name, a label"),
     ("path", "ignored", "by its name, no choice of a researcher"),
 )
+SIZES = ("params", "tokens", "steps", "epochs", "samples", "data_fraction")
+SETTINGS_BY_NAME = (
+    "optimizer",
+    "schedule",
+    "tokenizer",
+    "parametrization",
+    "evaluation",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Role:
 @dataclass
 class Roles:
     """The roles of all columns. `finished` are the columns in the rows of runs that
-    finished; `free` those that have no role yet.
+    finished.
     """
 
     table: Table
@@ -58,32 +67,55 @@ class Roles:
     groups: list[Simplex] = field(default_factory=list)
     states: StateReading = field(default_factory=StateReading)
     finished: dict[str, Column] = field(default_factory=dict)
-    free: dict[str, Column] = field(default_factory=dict)
     direction: str = ""
+
+    def __post_init__(self) -> None:
+        self.finished = dict(self.table.columns)
 
     def give(self, name: str, role: str, why: str) -> None:
         """Decide on a column."""
         self.of[name] = Role(role, why)
-        self.free.pop(name, None)
 
     def named(self, *roles: str) -> list[str]:
         """Columns of some roles, in the order of the table."""
         order = self.table.columns
         return [n for n in order if n in self.of and self.of[n].role in roles]
 
-    def is_setting(self, name: str) -> bool:
+    def columns(self, *roles: str) -> list[Column]:
+        """Columns of some roles, in the rows of runs that finished."""
+        return [self.finished[name] for name in self.named(*roles)]
+
+    def open(self, but: str | None = None) -> list[Column]:
+        """Columns that have no role yet, in the rows of runs that finished; all `but`
+        one.
+        """
+        found = self.finished.items()
+        return [c for n, c in found if n not in self.of and n != but]
+
+    def whole(self) -> list[Column]:
+        """Columns that have no role yet, in all rows."""
+        return [c for n, c in self.table.columns.items() if n not in self.of]
+
+    def is_setting(self, column: Column) -> bool:
         """Whether the tracker says that a column was chosen."""
-        column = self.table.columns[name]
-        return column.name.origin == "setting" or self.fact(name) == "setting"
+        return self.table.is_setting(column)
 
-    def is_result(self, name: str) -> bool:
+    def is_result(self, column: Column) -> bool:
         """Whether the tracker says that a column was an outcome."""
-        column = self.table.columns[name]
-        return column.name.origin == "result" or self.fact(name) == "result"
+        return "result" in (column.name.origin, self.fact(column))
 
-    def fact(self, name: str) -> str:
+    def fact(self, column: Column) -> str:
         """What the reader says of a column."""
-        return self.table.roles.get(name, "")
+        return self.table.fact(column)
+
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """What each column was taken for, as plain values."""
+        found = []
+        for name, column in self.table.columns.items():
+            entry = {"name": name, "kind": column.kind}
+            entry["n_distinct"] = column.n_distinct
+            found.append(entry | asdict(self.of[name]))
+        return tuple(found)
 
 
 def listed(names: Iterable[str]) -> str:
@@ -97,23 +129,6 @@ def is_setting_by_name(column: Column) -> bool:
     """Whether a name is that of a size, a count of steps or a context, whatever else its
     words say.
     """
-    fidelity = (
-        "params",
-        "tokens",
-        "steps",
-        "epochs",
-        "samples",
-        "data_fraction",
-    )
-    if any(column.name.is_a(entry) for entry in fidelity) and column.is_numeric:
-        return not column.name.is_a("measured")
-    if column.name.is_a("size_word"):
-        return True
-    contexts = (
-        "optimizer",
-        "schedule",
-        "tokenizer",
-        "parametrization",
-        "evaluation",
-    )
-    return any(column.name.is_a(entry, "contexts") for entry in contexts)
+    if column.is_numeric and column.is_a(*SIZES):
+        return not column.is_a("measured")
+    return column.is_a("size_word", *SETTINGS_BY_NAME)

@@ -70,13 +70,9 @@ def with_name_parts(table: Table, said: Said, book: Notebook) -> Table:
 def _is_name(table: Table, column: Column) -> bool:
     if column.kind != "text" or len(column.levels) < LEAST_NAMES:
         return False
-    is_setting = "setting" in (
-        column.name.origin,
-        table.roles.get(column.name.raw),
-    )
-    if _IS_ID.search(column.name.full):
+    if _IS_ID.search(column.name.full) or table.is_setting(column):
         return False
-    return not is_setting and max(map(len, column.levels)) <= MOST_CHARACTERS
+    return max(map(len, column.levels)) <= MOST_CHARACTERS
 
 
 def _long_words(words: Sequence[str]) -> list[str]:
@@ -158,7 +154,7 @@ def _is_setting_word(word: str) -> bool:
     name = read_name(word)
     if metric_of(name) is not None or _NO_SETTING.fullmatch(name.last):
         return False
-    return not any(name.is_a(entry) for entry, _, _ in NAMED_ROLES)
+    return not name.is_a(*(entry for entry, _, _ in NAMED_ROLES))
 
 
 def _free(key: str, taken: set[str]) -> str:
@@ -199,7 +195,7 @@ def _columns_of(
 def _is_told(part: Column, known: dict[str, Column], table: Table) -> bool:
     """Whether a column means the same by its name, or holds the same values."""
     for column in known.values():
-        if table.roles.get(column.name.raw) in ("measured", "result"):
+        if table.roles.get(column.raw) in ("measured", "result"):
             continue  # what was logged of a rate while it decayed
         is_namesake = column.name.core == part.name.core
         if is_namesake and column.present and not column.is_constant:
@@ -234,7 +230,7 @@ def _say(book: Notebook, column: Column, added: dict[str, Column]) -> None:
         shown.append(f"{key} ({part.cells[row]} of {column.cells[row]!r:.60})")
     book.say(
         "name-parts",
-        f"settings were read out of {column.name.raw}, since no column says them: "
+        f"settings were read out of {column.raw}, since no column says them: "
         f"{listed(shown)}. Correct the words of [[name_parts]] where that is wrong.",
         *added,
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
+from autollm.core.value_words import POWERS
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.names import plain, tables
 
@@ -22,30 +22,14 @@ moves the number of parameters by some percent, and nobody calls that two sizes.
 """
 _GAP = 1.2
 """Between neighbours of two levels; sizes of one level are nearer."""
+NEARLY_ALL = 0.9
+"""Share of the rows in which a size must stand."""
 _LEVEL_SPREAD = 1.06
 """Largest over smallest value of one level: what an ablation moves."""
 _SIZE = re.compile(
     r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])(?![a-zA-Z])", re.IGNORECASE
 )
 _SIZE_INSIDE = re.compile(r"(\d+(?:\.\d+)?)([KMBT])(?![a-zA-Z])", re.IGNORECASE)
-_FACTORS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_KNOWN = {
-    "gpt2": 124e6,
-    "gpt2small": 124e6,
-    "gpt2medium": 355e6,
-    "gpt2large": 774e6,
-    "gpt2xl": 1558e6,
-    "distilgpt2": 82e6,
-    "bertbase": 110e6,
-    "bertlarge": 340e6,
-    "distilbertbase": 66e6,
-    "robertabase": 125e6,
-    "robertalarge": 355e6,
-    "t5small": 60e6,
-    "t5base": 220e6,
-    "t5large": 770e6,
-}
-"""Parameters as their authors published them, by names without separators."""
 _SIZE_WORD = re.compile(r"(small|medium|base|large|xl)$")
 _CASING = re.compile(r"(multilingual)?(un)?cased$")
 
@@ -56,8 +40,8 @@ def size_of(text: str) -> float | None:
     """
     match = _SIZE.search(text) or _SIZE_INSIDE.search(text)
     if match:
-        return float(match[1]) * _FACTORS[match[2].upper()]
-    return _KNOWN.get(_model_name(text))
+        return float(match[1]) * POWERS[match[2].lower()]
+    return tables()["published_sizes"].get(_model_name(text))
 
 
 def _model_name(text: str) -> str:
@@ -69,21 +53,15 @@ def _model_name(text: str) -> str:
 def _families(levels: tuple[str, ...]) -> set[str]:
     """Of published models' names, without their sizes."""
     names = {_model_name(level) for level in levels}
-    return {_SIZE_WORD.sub("", name) for name in names & set(_KNOWN)}
-
-
-@cache
-def _order() -> dict[str, int]:
-    words = tables()["size_words"]["order"]
-    return {word: rank for rank, word in enumerate(words)}
+    known = names & tables()["published_sizes"].keys()
+    return {_SIZE_WORD.sub("", name) for name in known}
 
 
 def word_rank(text: str) -> int | None:
     """Where a name stands among size words; None where it holds none."""
-    for word in reversed(plain(text).split("_")):
-        if word in _order():
-            return _order()[word]
-    return None
+    order = tables()["size_words"]["order"]
+    ranks = [order.index(w) for w in plain(text).split("_") if w in order]
+    return ranks[-1] if ranks else None
 
 
 def stated_sizes(levels: tuple[str, ...]) -> bool:
@@ -109,17 +87,15 @@ def sizes_of(levels: tuple[str, ...]) -> TextSizes | None:
     """
     if len(_families(levels)) > 1:
         return None
-    known = {level: size_of(level) for level in levels}
-    unknown = [level for level, size in known.items() if size is None]
-    if len(levels) - len(unknown) >= max(2, len(levels) / 2):
-        different = {size for size in known.values() if size is not None}
-        if len(different) > 1:
-            sizes = {level: size for level, size in known.items() if size}
-            return TextSizes(sizes, tuple(unknown))
+    found = {level: size_of(level) for level in levels}
+    sizes = {level: size for level, size in found.items() if size}
+    is_most = len(sizes) >= max(2, len(levels) / 2)
+    if is_most and len(set(sizes.values())) > 1:
+        return TextSizes(sizes, tuple(n for n in levels if n not in sizes))
     ranks = {level: word_rank(level) for level in levels}
     if None in ranks.values() or len(set(ranks.values())) < len(levels):
         return None
-    in_order = sorted(levels, key=lambda level: ranks[level] or 0)
+    in_order = sorted(levels, key=lambda level: ranks[level])
     sizes = {level: float(rank) for rank, level in enumerate(in_order, start=1)}
     return TextSizes(sizes, tuple(in_order))
 
@@ -158,36 +134,33 @@ def levels_of(values: np.ndarray, least_span: float = LEAST_SPAN) -> Levels:
     return Levels(len(distinct), centre, 0.0, tuple(ranks))
 
 
-def positive_numbers(column: Column, factor: float = 1.0) -> np.ndarray | None:
+def positive_numbers(column: Column) -> np.ndarray | None:
     """The numbers of a column; None unless nearly every row has a positive one."""
-    found = (
-        np.array([np.nan if x is None else x for x in column.numbers]) * factor
-    )
-    is_fine = np.isfinite(found) & (found > 0)
-    if not len(found) or is_fine.mean() < 0.9:
+    is_fine = np.isfinite(column.array) & (column.array > 0)
+    if not len(is_fine) or is_fine.mean() < NEARLY_ALL:
         return None
-    return found[is_fine]
+    return column.array[is_fine]
+
+
+def octaves_of(column: Column) -> np.ndarray:
+    """Octaves by row, NaN where there is no positive number."""
+    return np.log2(np.where(column.array > 0, column.array, np.nan))
 
 
 def level_column(column: Column, levels: Levels) -> Column:
     """The column with values near each other made one."""
     if not levels.step:
         return column
-    cells = []
-    for number in column.numbers:
-        is_fine = number is not None and number > 0
-        octaves = (
-            np.log2(number / levels.centre) / levels.step if is_fine else None
-        )
-        cells.append(None if octaves is None else int(np.rint(octaves)))
+    octaves = (octaves_of(column) - np.log2(levels.centre)) / levels.step
+    cells = [None if np.isnan(x) else int(np.rint(x)) for x in octaves]
     return Column(column.name, tuple(cells))
 
 
-def on_levels(base: str, levels: Levels, factor: float) -> str:
+def on_levels(base: str, levels: Levels, factor: float = 1.0) -> str:
     """The formula that makes values near each other one level."""
     centre = f"{levels.centre * factor:.10g}"
-    inside = f"round(log2({base} / {centre}) / {levels.step:g})"
+    octaves = f"log2({base} / {centre})"
     if levels.step == 1.0:
-        inside = f"round(log2({base} / {centre}))"
-        return f"{centre} * 2 ** {inside}"
-    return f"{centre} * 2 ** ({levels.step:g} * {inside})"
+        return f"{centre} * 2 ** round({octaves})"
+    step = f"{levels.step:g}"
+    return f"{centre} * 2 ** ({step} * round({octaves} / {step}))"

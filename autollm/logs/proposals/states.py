@@ -10,66 +10,27 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 
 from autollm.core.statuses import Status, status_of
 from autollm.logs.proposals.columns import Column, Table
-from autollm.logs.proposals.names import plain
+from autollm.logs.proposals.names import plain, tables
 from autollm.logs.readers.log_ends import WHOLE
 
-_NAMES = """state status run_state run_status job_state job_status trial_state trial_status
-outcome end_state final_state final_status exit_status exit_state result_state ended
-how_it_ended verdict termination ending lifecycle phase"""
-STATE_NAMES = frozenset(_NAMES.split())
-_STRONG = """finished complete completed failed fail crashed crash diverged killed pruned
-running terminated succeeded cancelled canceled preempted oom timeout timed_out
-out_of_memory error aborted interrupted early_stopped"""
-STRONG_WORDS = frozenset(_STRONG.split())
-"""Words that mean an end wherever they stand; `ok` or `pass` may mean anything."""
-FLAGS: dict[str, tuple[Status, str]] = {
-    # name: (status, the cell that means it)
-    "diverged": ("diverged", "true"),
-    "is_diverged": ("diverged", "true"),
-    "exploded": ("diverged", "true"),
-    "collapsed": ("diverged", "true"),
-    "blew_up": ("diverged", "true"),
-    "unstable": ("diverged", "true"),
-    "loss_spike": ("diverged", "true"),
-    "is_nan": ("diverged", "true"),
-    "has_nan": ("diverged", "true"),
-    "nan": ("diverged", "true"),
-    "failed": ("failed", "true"),
-    "is_failed": ("failed", "true"),
-    "crashed": ("failed", "true"),
-    "oom": ("failed", "true"),
-    "killed": ("killed", "true"),
-    "pruned": ("pruned", "true"),
-    "stopped_early": ("pruned", "true"),
-    "early_stopped": ("pruned", "true"),
-    "success": ("failed", "false"),
-    "succeeded": ("failed", "false"),
-    "successful": ("failed", "false"),
-    "ok": ("failed", "false"),
-    "completed": ("running", "false"),
-    "complete": ("running", "false"),
-    "finished": ("running", "false"),
-    "is_finished": ("running", "false"),
-    "done": ("running", "false"),
-    "converged": ("diverged", "false"),
-}
-_TRUE = frozenset(("true", "yes", "y", "1", "1.0", "✓", "✔", "✅"))
-_FALSE = frozenset(("false", "no", "n", "0", "0.0", "✗", "✘", "❌"))
-EXIT_CODES = frozenset(
-    {"exit_code", "exitcode", "return_code", "returncode", "rc"}
-)
 _COUNTED = re.compile(r"(?:^|_)(token|step|iter|iteration|epoch)s?(?:_|$)")
 _NO_COUNT = re.compile(
     r"(?:^|_)(per|batch|warmup|decay|eval|save|best|log|time|s)(?:_|$)"
 )
 MOSTLY_KNOWN = 0.5
 """Share of the filled cells whose words must be known, where the name says `state`."""
+MOST_WORDS = 8
+"""Words of a column whose name does not say that it is one of states."""
+Flag = tuple[Status, str]
+"""A status, and the cells that mean it: `yes`, `no`, or `nonzero` of an exit code."""
 
 
 @dataclass
@@ -83,7 +44,7 @@ class StateReading:
     unknown: tuple[str, ...] = ()
     reached: tuple[str, str] = ("", "")
     """(how far a run came, how far it should have come), where nothing else says it."""
-    flags: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    flags: dict[str, Flag] = field(default_factory=dict)
     statuses: tuple[str, ...] = ()
 
     @property
@@ -98,157 +59,161 @@ class StateReading:
             return f"says which runs did not reach {self.reached[1]}"
         if name != self.column:
             return f"says which runs {self.flags[name][0]}"
-        counted = Counter(self.statuses)
-        return "how a run ended: " + ", ".join(
-            f"{n} {s}" for s, n in counted.items()
-        )
+        return f"how a run ended: {counted(Counter(self.statuses))}"
+
+    @property
+    def unfinished(self) -> Counter[str]:
+        """How many runs did not finish, by status."""
+        statuses = Counter(self.statuses)
+        del statuses["finished"], statuses["unknown"]
+        return statuses
 
     def is_finished(self, n_rows: int) -> np.ndarray:
         """Of each row, whether its run finished."""
         if not self.statuses:
             return np.ones(n_rows, dtype=bool)
-        return np.array([status == "finished" for status in self.statuses])
+        return np.array(self.statuses) == "finished"
 
 
-def read_states(table: Table, columns: dict[str, Column]) -> StateReading:
-    """How the runs of a table ended."""
-    column = _state_column(table, columns)
-    flags = {}
-    for name, found in columns.items():
-        flag = _flag_of(found) if name != column else None
+def counted(statuses: Counter[str]) -> str:
+    """`40 finished, 2 failed`: the commonest first."""
+    return ", ".join(f"{n} {status}" for status, n in statuses.most_common())
+
+
+def read_states(table: Table, columns: Sequence[Column]) -> StateReading:
+    """How the runs of a table ended. `columns`: those that may say it, besides cells that
+    say it instead of a number.
+    """
+    ranked = [(_state_rank(table, column), column) for column in columns]
+    rank, word = max(ranked, key=itemgetter(0), default=(0.0, None))
+    word = word if rank else None
+    flags: dict[str, tuple[Column, Flag]] = {}
+    for column in columns:
+        flag = None if column is word else _flag_of(column)
         if flag is not None:
-            flags[name] = flag
-    endings = _endings(columns)
-    reached = ("", "")
-    if not column and not flags and not endings:
-        reached = _reached(columns)
-        if not reached[0]:
-            return StateReading()
-    statuses = ["finished"] * len(table.lines)
+            flags[column.raw] = (column, flag)
+    endings = _endings(table.columns.values())
+    reached = None if word or flags or endings else _reached(columns)
+    if not (word or flags or endings or reached):
+        return StateReading()
+    statuses: list[str] = ["finished"] * len(table.lines)
     unknown: dict[str, None] = {}
-    if column:
-        for row, cell in enumerate(columns[column].cells):
-            status = status_of(cell)
-            if status is None and cell is not None:
-                unknown[str(cell)] = None
-            statuses[row] = status or "unknown"
-    for name, (status, cell) in flags.items():
-        for row, found in enumerate(columns[name].cells):
-            if statuses[row] == "finished" and _means(found, cell):
-                statuses[row] = status
-    for row, status in endings.items():
+    for row, cell in enumerate(word.cells if word else ()):
+        status = status_of(cell)
+        if status is None and cell is not None:
+            unknown[str(cell)] = None
+        statuses[row] = status or "unknown"
+    said: list[tuple[int, str]] = []
+    for column, (status, meaning) in flags.values():
+        is_meant = [_means(cell, meaning) for cell in column.cells]
+        said += [(row, status) for row in np.flatnonzero(is_meant)]
+    said += endings
+    if reached:
+        is_short = _share(*reached) < WHOLE
+        said += [(row, "killed") for row in np.flatnonzero(is_short)]
+    for row, status in said:
         if statuses[row] == "finished":
             statuses[row] = status
-    if reached[0]:
-        for row in np.flatnonzero(
-            _share(*(columns[n] for n in reached)) < WHOLE
-        ):
-            statuses[row] = "killed"
-    return StateReading(column, tuple(unknown), reached, flags, tuple(statuses))
+    return StateReading(
+        word.raw if word else "",
+        tuple(unknown),
+        (reached[0].raw, reached[1].raw) if reached else ("", ""),
+        {name: flag for name, (_, flag) in flags.items()},
+        tuple(statuses),
+    )
 
 
-def _reached(columns: dict[str, Column]) -> tuple[str, str]:
+def _reached(columns: Sequence[Column]) -> tuple[Column, Column] | None:
     """Two counts of one thing, the first of which is the second in most rows and less in
     the others: how far runs came, and how far they should have come.
     """
-    counted: dict[str, list[Column]] = {}
-    for column in columns.values():
+    counts: dict[str, list[Column]] = {}
+    for column in columns:
         match = _COUNTED.search(column.name.full)
-        is_count = match and not _NO_COUNT.search(column.name.full)
-        if is_count and column.is_numeric and not column.is_partial:
+        if match and not _NO_COUNT.search(column.name.full) and column.is_full:
             kind = "step" if match[1] in ("iter", "iteration") else match[1]
-            counted.setdefault(kind, []).append(column)
-    for found in counted.values():
+            counts.setdefault(kind, []).append(column)
+    for found in counts.values():
         for near, far in itertools.permutations(found, 2):
             shares = _share(near, far)
-            n_whole = int(np.sum(shares >= WHOLE))
+            n_whole = np.sum(shares >= WHOLE)
             is_most = len(shares) > n_whole >= len(shares) / 2
             if is_most and np.all((shares > 0) & (shares <= 1.001)):
-                return near.name.raw, far.name.raw
-    return "", ""
+                return near, far
+    return None
 
 
 def _share(near: Column, far: Column) -> np.ndarray:
     """What share of `far` each row reached; 0 where that is no number."""
-    if len(near.finite) < len(near.cells) or len(far.finite) < len(far.cells):
-        return np.zeros(len(near.cells))
     whole = np.array(far.finite)
     return np.array(near.finite) / np.where(whole > 0, whole, np.inf)
 
 
-def _endings(columns: dict[str, Column]) -> dict[int, Status]:
-    """Row to the status that stands where a column has numbers elsewhere: a loss of
+def _endings(columns: Iterable[Column]) -> list[tuple[int, Status]]:
+    """Rows and the status that stands where a column has numbers elsewhere: a loss of
     `OOM`.
     """
-    found: dict[int, Status] = {}
-    for column in columns.values():
+    found = []
+    for column in columns:
         for row in column.odd_rows:
             status = status_of(column.cells[row])
             if status and status != "finished":
-                found.setdefault(row, status)
+                found.append((row, status))
     return found
-
-
-def _state_column(table: Table, columns: dict[str, Column]) -> str:
-    ranked = []
-    for name, column in columns.items():
-        rank = _state_rank(table, column)
-        if rank:
-            ranked.append((rank, name))
-    return max(ranked, key=lambda pair: pair[0])[1] if ranked else ""
 
 
 def _state_rank(table: Table, column: Column) -> float:
     """How surely a column says how runs ended; 0: it does not."""
     if column.kind != "text":
         return 0.0
-    words = Counter(map(str, column.present))
-    n_known = sum(n for word, n in words.items() if status_of(word))
+    cells = Counter(map(str, column.present))
+    n_known = sum(n for cell, n in cells.items() if status_of(cell))
     share = n_known / len(column.present)
-    plain_words = {plain(word) for word in words}
-    is_strong = bool(plain_words & STRONG_WORDS) or any(
-        "state_" in w for w in plain_words
-    )
-    if table.roles.get(column.name.raw) == "status" and n_known:
+    if table.roles.get(column.raw) == "status" and n_known:
         return 4.0
-    is_named = (
-        column.name.last in STATE_NAMES or column.name.full in STATE_NAMES
-    )
-    if is_named and share >= MOSTLY_KNOWN:
+    if share >= MOSTLY_KNOWN and {column.name.last, column.name.full} & set(
+        tables("states")["columns"]
+    ):
         return 2.0 + share
-    return 1.0 if is_strong and share == 1.0 and len(words) <= 8 else 0.0
+    spelled = {plain(cell) for cell in cells}
+    is_strong = any("state_" in cell for cell in spelled)
+    is_strong = is_strong or bool(spelled & set(tables("states")["strong"]))
+    return float(is_strong and share == 1.0 and len(cells) <= MOST_WORDS)
 
 
-def _flag_of(column: Column) -> tuple[Status, str] | None:
+def _flag_of(column: Column) -> Flag | None:
     name = column.name.last
-    if name in EXIT_CODES and column.kind == "integer" and 0.0 in column.levels:
-        return ("failed", "nonzero")
-    flag = FLAGS.get(name)
-    if flag is None or column.is_constant:
-        return None
-    words = {str(cell).strip().lower() for cell in column.present}
-    return flag if words <= _TRUE | _FALSE else None
+    is_code = (
+        name in tables("states")["exit_codes"] and column.kind == "integer"
+    )
+    if is_code and 0.0 in column.levels:
+        return "failed", "nonzero"
+    known = {*tables("states")["yes"], *tables("states")["no"]}
+    for meaning, names in tables("states")["flags"].items():
+        for status, meant in names.items():
+            if name in meant and not column.is_constant:
+                is_truth = set(map(_word, column.present)) <= known
+                return (status, meaning) if is_truth else None
+    return None
+
+
+def _word(cell: object) -> str:
+    return str(cell).strip().lower()
 
 
 def _means(cell: object, meaning: str) -> bool:
-    text = str(cell).strip().lower()
     if meaning == "nonzero":
-        return cell is not None and text not in ("0", "0.0")
-    return text in (_TRUE if meaning == "true" else _FALSE)
+        return cell is not None and _word(cell) not in ("0", "0.0")
+    return _word(cell) in tables("states")[meaning]
 
 
-def rule_of(flag: tuple[Status, str], alias: str, column: Column) -> str:
-    """The condition of a `[[status]]` rule for a column of true and false."""
+def rule_of(flag: Flag, alias: str, column: Column) -> str:
+    """The condition of a `[[status]]` rule for a column of yes and no."""
     meaning = flag[1]
     if meaning == "nonzero":
         return f"{alias} != 0"
     if column.is_numeric:
-        return f"{alias} == {1 if meaning == 'true' else 0}"
-    cells = dict.fromkeys(_as_landed(cell) for cell in column.present)
-    meant = [f'{alias} == "{cell}"' for cell in cells if _means(cell, meaning)]
-    return " or ".join(meant)
-
-
-def _as_landed(cell: object) -> str:
-    """A cell as text, as landing compares it."""
-    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+        return f"{alias} == {int(meaning == 'yes')}"
+    meant = [cell for cell in column.present if _means(cell, meaning)]
+    spelled = [str(c).lower() if isinstance(c, bool) else str(c) for c in meant]
+    return " or ".join(f'{alias} == "{c}"' for c in dict.fromkeys(spelled))

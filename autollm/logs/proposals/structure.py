@@ -87,7 +87,7 @@ def is_one_to_one(a: Column, b: Column) -> bool:
 
 
 def _is_monotone(a: Column, b: Column) -> bool:
-    if len(a.finite) < len(a.cells) or len(b.finite) < len(b.cells):
+    if not (a.is_full and b.is_full):
         return False
     steps = np.diff(np.array(b.finite)[np.argsort(a.finite)])
     return bool(np.all(steps > 0) or np.all(steps < 0))
@@ -157,14 +157,14 @@ def simplex_groups(
         for prefix in sorted(
             set(_prefixes(weights)), key=lambda p: (-len(p), p)
         ):
-            named = [c for c in weights if c.name.raw.startswith(prefix)]
+            named = [c for c in weights if c.raw.startswith(prefix)]
             group = _summed(_unused(named, used), prefix, total, tolerance)
             if group is not None:
                 found.append(group)
-                used |= {c.name.raw for c in group.columns}
+                used |= {c.raw for c in group.columns}
         while group := _side_by_side(_unused(weights, used), total, tolerance):
             found.append(group)
-            used |= {c.name.raw for c in group.columns}
+            used |= {c.raw for c in group.columns}
     return found
 
 
@@ -219,11 +219,11 @@ def _is_nearer(group: Simplex, best: Simplex) -> bool:
 
 
 def _unused(weights: list[Column], used: set[str]) -> list[Column]:
-    return [c for c in weights if c.name.raw not in used]
+    return [c for c in weights if c.raw not in used]
 
 
 def _is_weight(column: Column, total: float) -> bool:
-    if not column.is_numeric or len(column.finite) != len(column.cells):
+    if not column.is_numeric or not column.is_full:
         return False
     levels = column.levels
     return bool(levels) and levels[0] >= 0 and levels[-1] <= total
@@ -232,15 +232,15 @@ def _is_weight(column: Column, total: float) -> bool:
 def _prefixes(columns: list[Column]) -> Iterator[str]:
     """Beginnings that end in a separator."""
     for column in columns:
-        for match in re.finditer(r"[_/.:\- ]", column.name.raw):
-            yield column.name.raw[: match.end()]
+        for match in re.finditer(r"[_/.:\- ]", column.raw):
+            yield column.raw[: match.end()]
 
 
 def is_tied(a: Column, b: Column, size: Sequence[Column]) -> bool:
     """Whether a ratio or a product of two positive numbers is one for each size, within
     what rounding makes of it, and they vary at one size.
     """
-    if len(a.finite) < len(a.cells) or len(b.finite) < len(b.cells):
+    if not (a.is_full and b.is_full):
         return False
     groups = joint_codes(size) if size else np.zeros(len(a.cells), dtype=int)
     first, second = np.log2(np.array(a.finite)), np.log2(np.array(b.finite))

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import pyarrow as pa
 
 from autollm.core.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.proposals.notes import Notebook
-from autollm.logs.relation import BadLines, Relation
+from autollm.logs.relation import Relation
 
 LEAST_SHARE = 0.5
 """Of the rows must land, else the proposal is an error."""
@@ -26,6 +24,16 @@ THIN = 3
 SHOWN = 5
 RECIPE = 1
 """The value of the knob that stands for all settings where none varies."""
+
+
+_COLUMNS = (
+    "run_id",
+    "status",
+    "objective_value",
+    "config_json",
+    "fidelity_json",
+    "context_json",
+)
 
 
 @dataclass
@@ -37,73 +45,56 @@ class Trial:
     n_land: int = 0
     n_set_aside: int = 0
     reasons: list[str] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
     runs: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def share(self) -> float:
+        """Of the rows that land; 0 of none."""
+        return self.n_land / max(1, self.n_land + self.n_set_aside)
 
-_COLUMNS = (
-    "run_id",
-    "status",
-    "objective_value",
-    "config_json",
-    "fidelity_json",
-)
-_CONTEXT = "context_json"
+    def set_aside(self, reason: str, n_lines: int = 1) -> None:
+        """Count lines that do not land."""
+        self.n_set_aside += n_lines
+        if len(self.reasons) < SHOWN:
+            self.reasons.append(reason)
 
 
 def try_mapping(
     relations: Sequence[Relation], mapping: Mapping, file: str
 ) -> Trial:
-    """Map the rows that were looked at.
+    """Map the rows that were looked at; a key that stands there already is set aside, as
+    landing does.
 
     Raises:
         MappingError: the mapping does not fit the table.
     """
-    trial = Trial()
+    trial, keys = Trial(), set()
     mapper = Mapper()
     styles: dict[str, Style] = {}
+    may_repeat = mapping.run_key.repeated != "quarantine"
     try:
         for relation in relations:
-            _take_bad(trial, relation.bad, file)
-            if relation.runs.num_rows:
-                mapped = mapper.map(relation, mapping, styles)
-                runs = mapped.runs
-                if mapping.run_key.repeated == "quarantine":
-                    runs = _of_new_keys(trial, runs)
-                _take(trial, runs, mapped.bad, file)
+            for part in relation.bad:
+                reason = f"{file} line {part.line}: {part.reason:.200}"
+                trial.set_aside(reason, part.n_lines)
+            if not relation.runs.num_rows:
+                continue
+            mapped = mapper.map(relation, mapping, styles)
+            for row in mapped.bad.select(["line", "reason"]).to_pylist():
+                trial.set_aside(
+                    f"{file} line {row['line']}: {row['reason']:.200}"
+                )
+            for run in mapped.runs.select(_COLUMNS).to_pylist():
+                key = run["run_id"]
+                if may_repeat or key not in keys:
+                    keys.add(key)
+                    trial.runs.append(run)
+                else:
+                    trial.set_aside(f"the run {key!r:.60} stands there already")
     finally:
         mapper.connection.close()
+    trial.n_land = len(trial.runs)
     return trial
-
-
-def _of_new_keys(trial: Trial, runs: pa.Table) -> pa.Table:
-    """The runs whose key no earlier one has; the others are set aside as landing does."""
-    rows = []
-    for row, key in enumerate(runs.column("run_id").to_pylist()):
-        if key in trial.keys:
-            trial.n_set_aside += 1
-            trial.reasons.append(f"the run {key!r:.60} stands there already")
-        else:
-            rows.append(row)
-        trial.keys.add(key)
-    del trial.reasons[SHOWN:]
-    return runs.take(pa.array(rows, pa.int64()))
-
-
-def _take_bad(trial: Trial, bad: Sequence[BadLines], file: str) -> None:
-    for part in bad:
-        trial.n_set_aside += part.n_lines
-        if len(trial.reasons) < SHOWN:
-            trial.reasons.append(f"{file} line {part.line}: {part.reason:.200}")
-
-
-def _take(trial: Trial, runs: pa.Table, bad: pa.Table, file: str) -> None:
-    trial.n_land += runs.num_rows
-    trial.n_set_aside += bad.num_rows
-    for row in bad.slice(0, max(0, SHOWN - len(trial.reasons))).to_pylist():
-        trial.reasons.append(f"{file} line {row['line']}: {row['reason']:.200}")
-    names = [n for n in (*_COLUMNS, _CONTEXT) if n in runs.column_names]
-    trial.runs += runs.select(names).to_pylist()
 
 
 @dataclass(frozen=True)
@@ -121,51 +112,45 @@ class Summary:
     text: str
 
 
-def summarize(
-    trial: Trial, mapping: Mapping, book: Notebook, source: str
-) -> Summary:
+def summarize(trial: Trial, mapping: Mapping, book: Notebook) -> Summary:
     """The summary of a mapping that was tried."""
-    statuses = Counter(run["status"] for run in trial.runs)
-    experiments: dict[str, list[dict[str, Any]]] = {}
+    direction = mapping.objective.direction
+    experiments: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    values: dict[str, dict[str, Any]] = {}
     for run in trial.runs:
-        where = run["fidelity_json"] + (run.get(_CONTEXT) or "")
+        where = run["fidelity_json"], run["context_json"] or "{}"
         experiments.setdefault(where, []).append(run)
-    knobs = _knob_values(trial)
+        for name, value in json.loads(run["config_json"]).items():
+            values.setdefault(name, {})[json.dumps(value)] = value
     ladder = []
-    for rows in experiments.values():
-        best = _best(rows, mapping.objective.direction)
-        size = json.loads(rows[0]["fidelity_json"])
-        context = json.loads(rows[0].get(_CONTEXT) or "{}")
+    for (fidelity, context), rows in experiments.items():
+        best = _best(rows, direction)
         entry = {
-            "fidelity": size,
+            "fidelity": json.loads(fidelity),
             "n_runs": len(rows),
             "best": best and best["value"],
         }
-        ladder.append(entry | ({"context": context} if context else {}))
+        if context != "{}":
+            entry["context"] = json.loads(context)
+        ladder.append(entry)
     ladder.sort(key=lambda entry: tuple(entry["fidelity"].values()))
-    best = _best_of_largest(experiments, ladder, mapping)
-    _say_thin(book, ladder, len(trial.runs))
-    n_doubts = len(book.notes) + len(book.questions)
+    largest = []
+    for (fidelity, _), rows in experiments.items():
+        if json.loads(fidelity) == ladder[-1]["fidelity"]:
+            largest += rows
+    _say_thin(book, ladder, trial.n_land)
     summary = Summary(
         trial.n_land,
         trial.n_set_aside,
         len(experiments),
-        dict(statuses),
-        knobs,
+        dict(Counter(run["status"] for run in trial.runs)),
+        {name: list(found.values()) for name, found in values.items()},
         ladder,
-        best,
-        n_doubts,
+        _best(largest, direction),
+        len(book.notes) + len(book.questions),
         "",
     )
-    return _with_text(summary, mapping, source, not book.questions)
-
-
-def _knob_values(trial: Trial) -> dict[str, list[Any]]:
-    values: dict[str, dict[str, Any]] = {}
-    for run in trial.runs:
-        for name, value in json.loads(run["config_json"]).items():
-            values.setdefault(name, {})[json.dumps(value)] = value
-    return {name: list(found.values()) for name, found in values.items()}
+    return replace(summary, text=_text(summary, mapping, not book.questions))
 
 
 def _best(rows: list[dict[str, Any]], direction: str) -> dict[str, Any] | None:
@@ -182,21 +167,6 @@ def _best(rows: list[dict[str, Any]], direction: str) -> dict[str, Any] | None:
     }
 
 
-def _best_of_largest(
-    experiments: dict[str, list[dict[str, Any]]],
-    ladder: list[dict[str, Any]],
-    mapping: Mapping,
-) -> dict[str, Any] | None:
-    if not ladder:
-        return None
-    top = ladder[-1]["fidelity"]
-    rows = []
-    for found in experiments.values():
-        if json.loads(found[0]["fidelity_json"]) == top:
-            rows += found
-    return _best(rows, mapping.objective.direction)
-
-
 def _say_thin(
     book: Notebook, ladder: list[dict[str, Any]], n_runs: int
 ) -> None:
@@ -210,60 +180,62 @@ def _say_thin(
         )
 
 
-def _with_text(
-    summary: Summary, mapping: Mapping, source: str, is_decided: bool
-) -> Summary:
-    objective, own = mapping.objective, mapping.own_names
+def _text(summary: Summary, mapping: Mapping, is_decided: bool) -> str:
+    """The summary in words. Knobs have the names and units of the table: shares that are
+    percent there add up to 100.
+    """
+    goal, own = mapping.objective, mapping.own_names
+    columns = Counter(own.values())  # the rates of two optimizers share one
+    own = {name: raw for name, raw in own.items() if columns[raw] == 1}
     totals = {knob.name: knob.total for knob in mapping.knobs}
-    knobs = {}
-    for name, values in summary.knobs.items():
-        shown = [_in_unit(value, totals.get(name, 1)) for value in values]
-        knobs[own.get(name, name)] = shown
-    lines = [
-        f"{source}: {summary.n_runs} runs land, {summary.n_set_aside} lines are set aside; "
-        f"{_counted(summary.statuses)}",
-        f"{summary.n_experiments} experiments on the ladder "
-        f"{', '.join(q.name for q in mapping.fidelity)}: {_rungs(summary.ladder)}",
-        "knobs: " + ("; ".join(_knob_words(knobs)) or "none varies"),
+    ladder = [
+        f"{_shown(e['fidelity'])} ({e['n_runs']} runs)"
+        for e in summary.ladder[:SHOWN]
     ]
-    goal = own.get(objective.name, objective.name)
-    direction = objective.direction if is_decided else "direction not said"
-    if summary.best and is_decided:
-        config = _configuration(summary.best["configuration"], own, totals)
-        of = f"of run {summary.best['run']}" + (
-            f" ({config:.200})" if config else ""
-        )
-        lines.append(
-            f"best {goal} ({direction}) at the largest size: "
-            f"{summary.best['value']:g} {of}"
-        )
-    else:
-        lines.append(f"objective: {goal} ({direction})")
+    knobs = []
+    for name, values in summary.knobs.items():
+        shown = [_in_unit(value, totals[name]) for value in values]
+        if values != [RECIPE] or len(summary.knobs) > 1:
+            knobs.append(_knob_words(own.get(name, name), shown))
+    objective = own.get(goal.name, goal.name)
+    best = f"objective: {objective} (direction not said)"
+    if is_decided:
+        best = f"objective: {objective} ({goal.direction})"
+    if is_decided and summary.best:
+        found = summary.best
+        best = f"best {objective} ({goal.direction}) at the largest size: "
+        best += f"{found['value']:g} of run {found['run']}"
+        config = _configuration(found["configuration"], own, totals)
+        best += f" ({config:.200})" if config else ""
     doubts = summary.n_doubts
-    lines.append(
-        f"doubtful: {doubts} notes above" if doubts else "nothing is doubtful"
+    statuses = (f"{n} {s}" for s, n in summary.statuses.items())
+    return "\n".join(
+        (
+            f"{mapping.source}: {summary.n_runs} runs land, {summary.n_set_aside} lines "
+            f"are set aside; {', '.join(statuses) or 'no run'}",
+            f"{summary.n_experiments} experiments on the ladder "
+            f"{', '.join(q.name for q in mapping.fidelity)}: "
+            f"{'; '.join(ladder)}{_more(summary.ladder)}",
+            "knobs: " + ("; ".join(knobs) or "none varies"),
+            best,
+            f"doubtful: {doubts} notes above"
+            if doubts
+            else "nothing is doubtful",
+        )
     )
-    values = vars(summary) | {"text": "\n".join(lines)}
-    return Summary(**values)
 
 
-def _counted(statuses: dict[str, int]) -> str:
-    return (
-        ", ".join(f"{n} {status}" for status, n in statuses.items()) or "no run"
-    )
+def _shown(numbers: dict[str, float]) -> str:
+    return ", ".join(f"{name}={x:.4g}" for name, x in numbers.items())
 
 
-def _rungs(ladder: list[dict[str, Any]]) -> str:
-    shown = []
-    for entry in ladder[:SHOWN]:
-        size = ", ".join(f"{k}={v:.4g}" for k, v in entry["fidelity"].items())
-        shown.append(f"{size} ({entry['n_runs']} runs)")
-    more = f" and {len(ladder) - SHOWN} more" if len(ladder) > SHOWN else ""
-    return "; ".join(shown) + more
+def _more(entries: Sequence[Any]) -> str:
+    n_more = len(entries) - SHOWN
+    return f" and {n_more} more" if n_more > 0 else ""
 
 
 def _in_unit(value: Any, total: float) -> Any:
-    """Shares of a mixture in the unit of its table: percent add up to 100."""
+    """Shares of a mixture in the unit of its table."""
     if not isinstance(value, dict):
         return value
     return {part: share * total for part, share in value.items()}
@@ -274,45 +246,32 @@ def _configuration(
 ) -> str:
     words = []
     for name, value in chosen.items():
-        shown = _in_unit(value, totals.get(name, 1))
-        if isinstance(shown, dict):
-            words += [f"{part}={share:.4g}" for part, share in shown.items()]
-        else:
-            words.append(f"{own.get(name, name)}={value}")
+        shown = _in_unit(value, totals[name])
+        is_mixture = isinstance(shown, dict)
+        own_name = own.get(name, name)
+        words.append(_shown(shown) if is_mixture else f"{own_name}={value}")
     return ", ".join(words)
 
 
-def _part_words(mixtures: list[dict[str, float]]) -> str:
-    """The parts of a mixture with their ranges, the first ones."""
-    words = []
-    for part in dict.fromkeys(name for found in mixtures for name in found):
-        shares = [found.get(part, 0.0) for found in mixtures]
-        words.append(f"{part} {min(shares):.4g} to {max(shares):.4g}")
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more
-
-
-def _knob_words(knobs: dict[str, list[Any]]) -> list[str]:
-    words = []
-    if list(knobs.values()) == [[RECIPE]]:
-        return []
-    for name, values in knobs.items():
-        if all(isinstance(v, (int, float)) for v in values):
-            words.append(
-                f"{name} {min(values):g} to {max(values):g} ({len(values)})"
-            )
-        elif all(isinstance(v, dict) for v in values):
-            words.append(f"{name}: {_part_words(values)} ({len(values)})")
-        else:
-            shown = ", ".join(f"{value}" for value in values[:4])
-            words.append(f"{name} {shown:.80} ({len(values)})")
-    return words
+def _knob_words(name: str, values: list[Any]) -> str:
+    """A knob with the range of its values, or the first ones."""
+    n = len(values)
+    if all(isinstance(v, (int, float)) for v in values):
+        return f"{name} {min(values):g} to {max(values):g} ({n})"
+    if all(isinstance(v, dict) for v in values):
+        parts = dict.fromkeys(part for found in values for part in found)
+        words = []
+        for part in parts:
+            shares = [found.get(part, 0.0) for found in values]
+            words.append(f"{part} {min(shares):.4g} to {max(shares):.4g}")
+        return f"{name}: {', '.join(words[:SHOWN])}{_more(words)} ({n})"
+    return f"{name} {', '.join(map(str, values[:4])):.80} ({n})"
 
 
 def check_share(trial: Trial) -> str:
     """Why a mapping may not stand; empty when at least half of the rows land."""
     n_all = trial.n_land + trial.n_set_aside
-    if n_all and trial.n_land >= LEAST_SHARE * n_all and trial.n_land:
+    if trial.n_land and trial.share >= LEAST_SHARE:
         return ""
     reasons = "; ".join(trial.reasons[:3]) or "no reason was given"
     return (

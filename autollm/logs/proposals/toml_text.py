@@ -8,77 +8,88 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 MARK = "CORRECT THIS"
 """Stands where a person must look."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-Path = tuple[str | int, ...]
+_NESTED = ("rows", "words")
+"""Entries that are written as tables of their own."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A value with what is said of it. A `doubt` is marked; of a value that only a person
+    can write (None) it says what is asked.
+    """
+
+    value: Any
+    comment: str = ""
+    doubt: str = ""
+
+    @property
+    def remark(self) -> str:
+        """Both as a comment."""
+        doubt = f"{MARK}: {self.doubt}" if self.doubt else ""
+        said = "; ".join(part for part in (doubt, self.comment) if part)
+        return f"  # {_one_line(said)}" if said else ""
 
 
 @dataclass
 class Draft:
-    """A mapping in the making. `comments` and `doubts` by the path of what they stand
-    at: `("objective", "direction")`, `("knobs", 0)`. `missing` are entries that only a
-    person can write.
+    """A mapping in the making: any value of it may be Noted, and empty sections are not
+    written.
     """
 
     raw: dict[str, Any] = field(default_factory=dict)
-    comments: dict[Path, str] = field(default_factory=dict)
-    doubts: dict[Path, str] = field(default_factory=dict)
-    missing: dict[Path, str] = field(default_factory=dict)
     head: list[str] = field(default_factory=list)
     foot: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """The TOML."""
+        """The TOML: plain entries before tables, as it wants them."""
         lines = [f"# {_one_line(line)}" for line in self.head]
         tables = []
-        for key, value in self.raw.items():
-            is_table = isinstance(value, dict)
-            is_list = (
-                isinstance(value, list) and value and isinstance(value[0], dict)
-            )
-            if is_table:
-                tables += self._table((key,), value, f"[{key}]")
-            elif is_list:
-                for index, entry in enumerate(value):
-                    tables += self._table((key, index), entry, f"[[{key}]]")
-            else:
-                lines.append(self._entry((key,), key, value))
+        for key, found in self.raw.items():
+            entry = _noted(found)
+            is_list = isinstance(entry.value, list)
+            parts = [_noted(e) for e in entry.value] if is_list else [entry]
+            header = f"[[{key}]]" if is_list else f"[{key}]"
+            if not all(isinstance(part.value, dict) for part in parts):
+                lines.append(_line(key, entry))
+                continue
+            for part in parts:
+                if part.value:
+                    tables += _table(key, header, part)
         foot = [f"# {_one_line(line)}" for line in self.foot]
         return "\n".join([*lines, *tables, "", *foot]).rstrip("\n") + "\n"
 
-    def _table(
-        self, path: Path, entries: dict[str, Any], header: str
-    ) -> list[str]:
-        lines = ["", header + self._remark(path)]
-        nested = []
-        for key, value in entries.items():
-            if isinstance(value, dict) and key in ("rows", "words"):
-                nested.append((key, value))
-            else:
-                lines.append(self._entry((*path, key), key, value))
-        for where, what in self.missing.items():
-            if where[:-1] == path:
-                lines.append(f"# {where[-1]} =  # {MARK}: {_one_line(what)}")
-        for key, rows in nested:
-            lines.append(f"[{path[0]}.{key}]")
-            for name, row in rows.items():
-                lines.append(self._entry((*path, key, name), name, row))
-        return lines
 
-    def _entry(self, path: Path, key: str, value: Any) -> str:
-        return f"{_key(key)} = {toml_value(value)}{self._remark(path)}"
+def _table(section: str, header: str, table: Noted) -> Iterator[str]:
+    yield from ("", header + table.remark)
+    nested = {}
+    for key, found in table.value.items():
+        entry = _noted(found)
+        if key in _NESTED and isinstance(entry.value, dict):
+            nested[key] = entry
+        else:
+            yield _line(key, entry)
+    for key, entry in nested.items():
+        yield f"[{section}.{key}]{entry.remark}"
+        yield from (
+            _line(name, _noted(row)) for name, row in entry.value.items()
+        )
 
-    def _remark(self, path: Path) -> str:
-        parts = []
-        if path in self.doubts:
-            parts.append(f"{MARK}: {self.doubts[path]}")
-        if self.comments.get(path):
-            parts.append(self.comments[path])
-        return f"  # {_one_line('; '.join(parts))}" if parts else ""
+
+def _noted(value: Any) -> Noted:
+    return value if isinstance(value, Noted) else Noted(value)
+
+
+def _line(key: str, entry: Noted) -> str:
+    if entry.value is None:
+        return f"# {key} ={entry.remark}"
+    return f"{_key(key)} = {toml_value(entry.value)}{entry.remark}"
 
 
 def toml_value(value: Any) -> str:
@@ -113,16 +124,3 @@ def _key(key: str) -> str:
 def _one_line(text: str) -> str:
     """Text as a comment may hold it: no control characters."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
-
-
-def with_labels(raw: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    """The labels before the first table: TOML wants plain keys first."""
-    found: dict[str, Any] = {}
-    for key, value in raw.items():
-        is_table = isinstance(value, dict) or (
-            isinstance(value, list) and value and isinstance(value[0], dict)
-        )
-        if is_table and "labels" not in found:
-            found["labels"] = labels
-        found[key] = value
-    return found
