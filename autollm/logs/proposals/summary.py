@@ -185,8 +185,9 @@ def _text(summary: Summary, mapping: Mapping, is_decided: bool) -> str:
     percent there add up to 100.
     """
     goal, own = mapping.objective, mapping.own_names
-    columns = Counter(own.values())  # the rates of two optimizers share one
-    own = {name: raw for name, raw in own.items() if columns[raw] == 1}
+    shared = Counter(
+        own.values()
+    )  # the rates of two optimizers are of one column
     totals = {knob.name: knob.total for knob in mapping.knobs}
     ladder = [
         f"{_shown(e['fidelity'])} ({e['n_runs']} runs)"
@@ -196,7 +197,8 @@ def _text(summary: Summary, mapping: Mapping, is_decided: bool) -> str:
     for name, values in summary.knobs.items():
         shown = [_in_unit(value, totals[name]) for value in values]
         if values != [RECIPE] or len(summary.knobs) > 1:
-            knobs.append(_knob_words(own.get(name, name), shown))
+            raw = own.get(name, name)
+            knobs.append(_knob_words(raw if shared[raw] < 2 else name, shown))
     objective = own.get(goal.name, goal.name)
     best = f"objective: {objective} (direction not said)"
     if is_decided:
