@@ -28,9 +28,10 @@ from autollm.logs.lake.raw_copies import raw_copies
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opening import archives
 from autollm.logs.opening.archive_units import units_of_archive
-from autollm.logs.opening.found import Found, find_files
+from autollm.logs.opening.found import Found
+from autollm.logs.opening.lying import lying_at
 from autollm.logs.opening.opened import Opened, RawFile, head_of, plain_name
-from autollm.logs.opening.run_folders import RunFolder, claimed_folders
+from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.pairs import Held, JoinedRows, Waiting
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
@@ -99,15 +100,12 @@ class Session:
         Raises:
             FileNotFoundError: nothing there.
         """
-        files, is_folder = find_files(path)
-        if is_folder:
-            readers = self._folder_readers()
-            for folder in claimed_folders(files, readers):
-                self._land_folder(folder, readers)
-                files = [f for f in files if f.inside not in folder.claimed]
-        for found in files:
-            if not found.is_hidden or not is_folder:
-                self._land_found(found, in_folder=is_folder)
+        readers = self._folder_readers()
+        here = lying_at(path, readers)
+        for folder in here.folders:
+            self._land_folder(folder, readers)
+        for found in here.files:
+            self._land_found(found, in_folder=here.is_folder)
 
     def _folder_readers(self) -> tuple[FolderReader, ...]:
         named = self._choice.named

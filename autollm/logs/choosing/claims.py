@@ -24,9 +24,9 @@ from autollm.logs.lake.bronze import Bronze
 from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.proposals import Said, propose
-from autollm.logs.proposals.looking import Looked, look_at_units
-from autollm.logs.proposals.summary import LEAST_SHARE, Trial, try_mapping
-from autollm.logs.proposals.table_names import Unit
+from autollm.logs.proposals.looking import Looked, look_at_logs
+from autollm.logs.proposals.summary import LEAST_SHARE, try_mapping
+from autollm.logs.proposals.table_names import Log
 
 MARK = "# Guessed by `autollm ingest` as "
 """Begins a mapping that a guess keeps; the hash of what follows comes next, so that one
@@ -50,7 +50,7 @@ def is_guess(text: str, may_be_told: bool = True) -> bool:
 
 
 class Claims:
-    """What a home's mappings and landed files say of units that a mapping claims."""
+    """What a home's mappings and landed files say of logs that a mapping claims."""
 
     def __init__(self, home: str, readers: Readers):
         self._home, self._readers = home, readers
@@ -89,34 +89,34 @@ class Claims:
     def is_meant(
         self,
         mapping: Mapping,
-        units: Sequence[Unit],
+        logs: Sequence[Log],
         path_ids: Sequence[str],
         folder: str,
     ) -> bool:
-        """Whether a kept mapping is meant for units that it claims by name."""
+        """Whether a kept mapping is meant for logs that it claims by name."""
         source = mapping.source
         is_old = all((source, path_id) in self._files for path_id in path_ids)
         may_change = self.is_kept_guess(source)
-        if is_old and (not may_change or self._has_landed(source, units)):
+        if is_old and (not may_change or self._has_landed(source, logs)):
             return True
         try:
-            looked = look_at_units(units, self._readers, folder)
+            looked = look_at_logs(logs, self._readers, folder)
         except MappingError:
             return True
         if not is_old and not self._reads(mapping, looked):
             return False
         return not may_change or self._knows_all(mapping, looked)
 
-    def _has_landed(self, source: str, units: Sequence[Unit]) -> bool:
-        """Whether units whose paths have landed hold nothing new: a run that went on has
+    def _has_landed(self, source: str, logs: Sequence[Log]) -> bool:
+        """Whether logs whose paths have landed hold nothing new: a run that went on has
         the settings that it had.
         """
-        for unit in units:
-            if isinstance(unit, RunFolder):
+        for log in logs:
+            if isinstance(log, RunFolder):
                 continue
             try:
-                is_member = isinstance(unit, Opened)
-                sha256 = unit.sha256 if is_member else RawFile(unit).sha256
+                is_member = isinstance(log, Opened)
+                sha256 = log.sha256 if is_member else RawFile(log).sha256
             except OSError:
                 return True
             if (source, sha256) not in self._files:
@@ -129,19 +129,12 @@ class Claims:
             trial = try_mapping(looked.relations, mapping, looked.name)
         except MappingError:
             return False
-        n_rows = trial.n_land + trial.n_set_aside
-        if trial.n_land < LEAST_SHARE * n_rows:
-            return False
-        return self._n_others(mapping.source, trial) <= trial.n_land / 2
-
-    def _n_others(self, source: str, trial: Trial) -> int:
-        """Rows that are other runs than those which landed under their names."""
-        n_others = 0
+        n_others = 0  # than those which landed under their names
         for run in trial.runs:
             config = run["config_json"]
-            known = self._configs.get((source, run["run_id"]), config)
-            n_others += known != config
-        return n_others
+            key = (mapping.source, run["run_id"])
+            n_others += self._configs.get(key, config) != config
+        return trial.share >= LEAST_SHARE and n_others <= trial.n_land / 2
 
     def _knows_all(self, mapping: Mapping, looked: Looked) -> bool:
         """Whether a mapping reads every column that a proposal takes for a choice."""

@@ -9,13 +9,12 @@ mapping that a person wrote or corrected is never replaced by a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from autollm.core.errors import AutoLLMError, MappingError
-from autollm.core.mapping import RUN_LOG, Mapping
-from autollm.core.mapping_checks import TABLES
+from autollm.core.mapping import Mapping
 from autollm.logs.choosing.catalog import (
     MappingChoice,
     builtin_mappings,
@@ -25,27 +24,16 @@ from autollm.logs.choosing.catalog import (
 )
 from autollm.logs.choosing.claims import Claims, is_guess, marked
 from autollm.logs.choosing.formats import readers_of
-from autollm.logs.opening import archives
-from autollm.logs.opening.found import Found, find_files
-from autollm.logs.opening.opened import Opened
-from autollm.logs.opening.run_folders import RunFolder, claimed_folders
 from autollm.logs.proposals import Proposal, Question, Said, propose
 from autollm.logs.proposals.looking import (
-    held_units,
-    look_at_units,
-    parts_of_file,
-    read_unit,
-    reader_of,
+    LogTable,
+    Walk,
+    look_at_logs,
     shown_name,
-    tables_of_runs,
 )
-from autollm.logs.proposals.table_names import Unit, names_of
+from autollm.logs.proposals.table_names import names_of
 from autollm.logs.proposals.toml_text import toml_value
-from autollm.logs.relation import OWN_COLUMNS
-from autollm.logs.units import member_path_id
 
-Claimed = tuple[Mapping | None, list[Unit], str]
-"""The mapping that claims a table, what it consists of, and where that was found."""
 LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 """Roles of columns that a mapping does not read."""
 
@@ -147,179 +135,77 @@ class Guesser:
         self._home, self._said, self._ask, self._say = home, said, ask, say
         self._readers = readers_of(home)
         self._claims = Claims(home, self._readers)
-        self._archives: dict[str, Found] = {}
-        self._path_of: dict[str, str] = {}
-        self.known: set[str] = set()
+        self._walk = Walk(self._readers)
+
+    @property
+    def known(self) -> set[str]:
         """Paths that hold something which is read without a guess."""
+        return self._walk.known
 
     def guess(self, paths: Sequence[str]) -> list[Guess]:
         """A guess for each table at some paths for which no mapping is meant; with
-        something said, for each table. Run folders of several paths are one table where
-        their settings are the same.
+        something said, for each table.
 
         Raises:
             FileNotFoundError: nothing there.
         """
         own = tuple(own_mappings(self._home).values())
         choice = MappingChoice(own=() if self._said != Said() else own)
+        self._walk = Walk(self._readers, choice)
         found = []
-        for mapping, units, folder in self._tables(paths, choice):
-            guess = self._guess_of(mapping, units, folder)
+        for table in self._walk.tables(paths):
+            guess = self._guess_of(table)
             if guess is None:
-                self.known |= {self._path_of[self._outer(u)] for u in units}
+                self.known.update(map(self._walk.path_of, table.logs))
             else:
                 found.append(guess)
         return found
 
-    def _guess_of(
-        self, mapping: Mapping | None, units: list[Unit], folder: str
-    ) -> Guess | None:
+    def _guess_of(self, table: LogTable) -> Guess | None:
         """A guess for a table that a mapping claims, or none; None where it is meant, or
         nothing better is found.
         """
-        path_ids = tuple(map(self._path_id, units))
+        path_ids = tuple(map(self._walk.path_id, table.logs))
+        mapping = table.mapping
         if mapping is None:
-            return self._guess(units, path_ids, folder, self._said, False)
-        if self._claims.is_meant(mapping, units, path_ids, folder):
+            return self._guess(table, path_ids, self._said)
+        if self._claims.is_meant(mapping, table.logs, path_ids, table.folder):
             return None
         if not self._may_replace(mapping.source, path_ids):
-            return self._guess(units, path_ids, folder, self._said, False)
+            return self._guess(table, path_ids, self._said)
         goal = mapping.objective  # a direction that was asked for stays
         said = Said(objective=goal.column, direction=goal.direction)
-        guess = self._guess(units, path_ids, folder, said, True)
+        guess = self._guess(table, path_ids, said, is_again=True)
         return None if guess.problem else guess
-
-    def _tables(
-        self, paths: Sequence[str], choice: MappingChoice
-    ) -> Iterator[Claimed]:
-        """Tables that no built-in mapping reads."""
-        roots, folders = [], []
-        tables: dict[Any, Claimed] = {}
-        for path in paths:
-            files, is_folder = find_files(path)
-            self._path_of |= {file.path_id: path for file in files}
-            root = _root_of(files)
-            if is_folder:
-                here = claimed_folders(files, self._readers.folders)
-                self._path_of |= {folder.path_id: path for folder in here}
-                claimed = set().union(*(folder.claimed for folder in here))
-                files = [f for f in files if f.inside not in claimed]
-                files = [f for f in files if not f.is_hidden]
-                folders += here
-                roots += [root] * bool(here)
-            packed = self._add_files(tables, files, root, choice)
-            self._path_of |= {folder.path_id: path for folder in packed}
-            folders += packed
-            roots += [files[0].path if len(files) == 1 else root] * bool(packed)
-        root = roots[0] if len(roots) == 1 else ""
-        yield from self._tables_of_runs(folders, root, choice)
-        yield from tables.values()
-
-    def _add_files(
-        self,
-        tables: dict[Any, Claimed],
-        files: Sequence[Found],
-        root: str,
-        choice: MappingChoice,
-    ) -> list[RunFolder]:
-        """The files below `root`, and members of archives, to those of their table; gives
-        the run folders that lie in archives.
-        """
-        folders = []
-        for file in files:
-            where = file.name if archives.is_archive(file.name) else root
-            for unit in () if file.problem else self._units_of(file):
-                if isinstance(unit, RunFolder):
-                    folders.append(unit)
-                    continue
-                found = self._table_of(unit, choice)
-                if found is None:
-                    continue
-                key, mapping = found
-                key = (where, mapping.source if mapping else "", *key)
-                tables.setdefault(key, (mapping, [], where))[1].append(unit)
-        return folders
-
-    def _tables_of_runs(
-        self, folders: Sequence[RunFolder], root: str, choice: MappingChoice
-    ) -> Iterator[Claimed]:
-        """Those of run folders: what one mapping claims, and what none does."""
-        by_mapping: dict[str, tuple[Mapping | None, list[RunFolder]]] = {}
-        for folder in folders:
-            mapping = choice.for_folder(
-                folder.place, folder.files, folder.format
-            )
-            key = mapping.source if mapping else ""
-            by_mapping.setdefault(key, (mapping, []))[1].append(folder)
-        for mapping, runs in by_mapping.values():
-            for table, where in tables_of_runs(runs, root, self._readers):
-                yield mapping, list(table), where
-
-    def _units_of(self, file: Found) -> Iterator[Unit]:
-        """The file, or what an archive holds."""
-        if not archives.is_archive(file.name):
-            parts = parts_of_file(file, self._readers)
-            if parts:
-                self._archives[file.name] = file
-            yield from parts or [file]
-            return
-        self._archives[file.name] = file
-        try:
-            yield from held_units(file, self._readers)
-        except OSError:
-            return
-
-    def _table_of(
-        self, file: Found | Opened, choice: MappingChoice
-    ) -> tuple[tuple[str, ...], Mapping | None] | None:
-        """What the file shares with others of its table, and the mapping of the home that
-        claims it; None where it is read without one, or can be by nobody.
-        """
-        reader = reader_of(file, self._readers, choice)
-        if reader is None:
-            return None
-        place = file.name if isinstance(file, Opened) else file.place
-        mapping = choice.for_file(place, reader.format)
-        is_kept = mapping is not None and mapping in choice.own
-        is_claimed = choice.claims(place, reader.format) and not is_kept
-        if reader.format == RUN_LOG or is_claimed:
-            self.known.add(self._path_of[self._outer(file)])
-            return None
-        if reader.format not in TABLES:
-            part = file.part if isinstance(file, Opened) else ""
-            return (reader.format, part), mapping
-        try:
-            first = next(read_unit(file, self._readers), None)
-        except MappingError:
-            return (reader.format, file.name), mapping
-        columns = first.runs.column_names if first else ()
-        return (reader.format, *sorted(set(columns) - OWN_COLUMNS)), mapping
 
     def _guess(
         self,
-        units: list[Unit],
+        table: LogTable,
         path_ids: tuple[str, ...],
-        folder: str,
         said: Said,
-        is_again: bool,
+        is_again: bool = False,
     ) -> Guess:
         """A guess for a table; `is_again` where it replaces an earlier one."""
-        name = shown_name(units, folder)
-        paths = tuple({self._path_of[self._outer(unit)] for unit in units})
-        n_more = f", {len(units)} files" if len(units) > 1 else ""
+        logs = table.logs
+        name = shown_name(logs, table.folder)
+        paths = tuple(dict.fromkeys(map(self._walk.path_of, logs)))
+        n_more = f", {len(logs)} files" if len(logs) > 1 else ""
         how = (
             "again, since it has changed" if is_again else "for the first time"
         )
         self._say(f"{name}{n_more}: looking at it {how}")
         try:
-            found = self._proposal(units, folder, said)
+            found = self._proposal(table, said)
         except AutoLLMError as error:
             return Guess(name, path_ids, paths, str(error))
-        guess = Guess(name, path_ids, paths, _problem(found), found)
+        guess = Guess(name, path_ids, paths, found.problem, found)
+        if found.questions:
+            problem = found.questions[0].text
+            return replace(guess, problem=problem, is_asked=True)
         if guess.problem:
-            return replace(guess, is_asked=bool(found.questions))
+            return guess
         try:
-            text = self._text(found, units, path_ids, folder)
+            text = self._text(found, table, path_ids)
             mapping, kept_at = keep_mapping(
                 self._home, text, name, is_again or said != Said()
             )
@@ -327,40 +213,24 @@ class Guesser:
             return replace(guess, problem=str(error))
         return replace(guess, mapping=mapping, kept_at=kept_at)
 
-    def _outer(self, unit: Unit) -> str:
-        """The path id of a file, run folder, or of the archive that holds a member."""
-        if isinstance(unit, Opened):
-            return self._archives[unit.name.split("!")[0]].path_id
-        return unit.path_id
-
-    def _path_id(self, unit: Unit) -> str:
-        outer = self._outer(unit)
-        is_member = isinstance(unit, Opened)
-        return member_path_id(outer, unit.name) if is_member else outer
-
     def _may_replace(self, source: str, path_ids: Sequence[str]) -> bool:
         """Whether the mapping of a source is a guess about these very files."""
         is_theirs = self._claims.is_same_place(source, path_ids)
         return is_theirs and self._claims.is_kept_guess(source)
 
-    def _proposal(self, units: list[Unit], folder: str, said: Said) -> Proposal:
+    def _proposal(self, table: LogTable, said: Said) -> Proposal:
         """What is proposed, once a person has answered what was asked."""
-        looked = look_at_units(units, self._readers, folder)
+        looked = look_at_logs(table.logs, self._readers, table.folder)
         found = propose(looked, said, self._home)
         answers = self._ask(found.questions) if found.questions else []
         if not answers:
             return found
-        said = replace(
-            said, objective=found.questions[0].column, direction=answers[0]
-        )
+        asked = found.questions[0].column
+        said = replace(said, objective=asked, direction=answers[0])
         return propose(looked, said, self._home)
 
     def _text(
-        self,
-        found: Proposal,
-        units: list[Unit],
-        path_ids: tuple[str, ...],
-        folder: str,
+        self, found: Proposal, table: LogTable, path_ids: tuple[str, ...]
     ) -> str:
         """The mapping file: the proposal, with a free name, for these files.
 
@@ -368,7 +238,7 @@ class Guesser:
             MappingError: the home keeps another mapping of these files that a person
                 wrote.
         """
-        source, files = self._free(units, path_ids, folder)
+        source, files = self._free(table, path_ids)
         lines = []
         for line in found.toml.split("\n"):
             if line.startswith("source = "):
@@ -380,13 +250,13 @@ class Guesser:
         return marked(text, was_told=self._said != Said())
 
     def _free(
-        self, units: list[Unit], path_ids: tuple[str, ...], folder: str
+        self, table: LogTable, path_ids: tuple[str, ...]
     ) -> tuple[str, list[str]]:
         """A source's name and patterns that are free, or those of an earlier guess of
         these files.
         """
         own = own_mappings(self._home)
-        for source, files in names_of(units, folder):
+        for source, files in names_of(table.logs, table.folder):
             taken = {s for s, m in own.items() if set(m.files) & set(files)}
             if source in builtin_mappings():
                 continue
@@ -403,17 +273,3 @@ class Guesser:
                 )
             return source, files
         raise AssertionError("names do not end")
-
-
-def _problem(found: Proposal) -> str:
-    """Why a proposal is not used; empty where it is sound."""
-    if found.questions:
-        return found.questions[0].text
-    return found.problem
-
-
-def _root_of(files: Sequence[Found]) -> str:
-    """The folder below which files were found."""
-    if not files:
-        return ""
-    return files[0].path.removesuffix(files[0].inside).rstrip("/")

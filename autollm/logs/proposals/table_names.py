@@ -17,7 +17,7 @@ from autollm.logs.opening.found import Found, clean_place
 from autollm.logs.opening.opened import Opened, plain_name
 from autollm.logs.opening.run_folders import RunFolder
 
-Unit = RunFolder | Found | Opened
+Log = RunFolder | Found | Opened
 """What is read as one: a run folder, a file, a member of an archive."""
 TABLE_SUFFIXES = (
     ".csv",
@@ -31,23 +31,23 @@ TABLE_SUFFIXES = (
 )
 
 
-def place_of(unit: Unit) -> str:
-    """The path of a unit, against which patterns of mappings are held."""
-    if isinstance(unit, Opened):
-        return plain_name(clean_place(unit.name))
-    return unit.place if isinstance(unit, RunFolder) else plain_name(unit.place)
+def place_of(log: Log) -> str:
+    """The path of a log, against which patterns of mappings are held."""
+    if isinstance(log, Opened):
+        return plain_name(clean_place(log.name))
+    return log.place if isinstance(log, RunFolder) else plain_name(log.place)
 
 
 def names_of(
-    units: Sequence[Unit], folder: str
+    logs: Sequence[Log], folder: str
 ) -> Iterator[tuple[str, list[str]]]:
     """(source, patterns), the shortest first, without end. `folder`: the path, or the
-    archive's name, in which the units were found; empty for run folders beside which
+    archive's name, in which the logs were found; empty for run folders beside which
     others lie, so that those which hold them give the name.
     """
-    places = [place_of(unit) for unit in units]
-    are_runs, above = isinstance(units[0], RunFolder), clean_place(folder)
-    is_one = len(units) == 1 and (not are_runs or places[0] == above)
+    places = [place_of(log) for log in logs]
+    are_runs, above = isinstance(logs[0], RunFolder), clean_place(folder)
+    is_one = len(logs) == 1 and (not are_runs or places[0] == above)
     told = [_stem(places[0], are_runs)] if is_one else []
     if is_one or (places[0].endswith(TABLE_SUFFIXES) and not are_runs):
         ends = [_split(place) for place in places]
