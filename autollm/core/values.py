@@ -74,6 +74,8 @@ _GROUPS = {
     mark: re.compile(rf"\d{{1,3}}(?:{mark}\d{{3}})+") for mark in (",", r"\.")
 }
 _MINUS = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
+_SUPERSCRIPT = re.compile(r"(?<=10)[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 _PLAIN = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _MOST_DIGITS = 400
 """Longer runs of digits are no number that anybody wrote; Python refuses 4,300."""
@@ -138,6 +140,7 @@ def parse_value(cell: Any, style: Style = PLAIN) -> Value | None:
     if not isinstance(cell, str) or not 0 < len(cell) <= _MOST_DIGITS:
         return None
     text = cell.translate(_MINUS).strip()
+    text = _SUPERSCRIPT.sub(lambda m: "^" + m[0].translate(_RAISED), text)
     return _parse_text(_EMPHASIS.sub("", text).strip(), style)
 
 

@@ -111,9 +111,10 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
             continue
         varies = column.n_distinct > 1 and n_groups(size) > 1
         if varies and is_function_of(column, size):
-            roles.give(
-                name, "context", f"{entry}: one value for each size, confounded"
-            )
+            # a length that grows with the size parts no sizes from each other
+            role = "fixed" if entry == "sequence_length" else "context"
+            why = f"{entry}: one value for each size, confounded"
+            roles.give(name, role, why)
             roles.book.say(
                 "confounded-context",
                 f"{name} ({entry}) changes with the fidelity: what it does and what size "
@@ -190,7 +191,7 @@ def _together(roles: Roles) -> None:
     """Of columns that were changed together, the first named one stands for all."""
     columns = [c for c in roles.open() if not c.is_partial]
     for group in changed_together(columns):
-        best = min(group, key=lambda c: (not is_named_knob(c), _is_derived(c)))
+        best = min(group, key=_stands_for)
         others = [c.raw for c in group if c is not best]
         for name in others:
             roles.give(name, "fixed", f"changes together with {best.raw}")
@@ -201,6 +202,14 @@ def _together(roles: Roles) -> None:
             best.raw,
             *others,
         )
+
+
+def _stands_for(column: Column) -> tuple[bool, ...]:
+    """Lower is better: an optimizer or another word that a context is, since nobody takes
+    the middle of two of them; then the names of settings.
+    """
+    is_word = column.kind == "text" and context_of(column) is not None
+    return not is_word, not is_named_knob(column), _is_derived(column)
 
 
 def _tied(roles: Roles, size: list[Column]) -> None:
@@ -218,14 +227,18 @@ def _tied(roles: Roles, size: list[Column]) -> None:
     )
     for kept, other in itertools.combinations(columns, 2):
         names = [kept.raw, other.raw]
-        if roles.of.keys() & names or not is_tied(kept, other, size):
+        how = "" if roles.of.keys() & names else is_tied(kept, other, size)
+        if not how:
             continue
         roles.give(other.raw, "fixed", f"goes with {kept.raw} at each size")
-        if is_named_knob(other):
+        is_same = kept.name.full == other.name.full  # `config/lr`, `config.lr`
+        if is_named_knob(other) and not (
+            is_same and kept.finite == other.finite
+        ):
             roles.book.say(
                 "changed-together",
-                f"{names[1]} times or over {names[0]} is constant at each size: they "
-                f"are one knob, and {names[0]!r} stands for both.",
+                f"{names[1]} {how} {names[0]} is the same number at each size: they are "
+                f"one knob, and {names[0]!r} stands for both.",
                 *names,
             )
 

@@ -23,15 +23,19 @@ from autollm.logs.proposals.names import metric_of, plain, tables
 from autollm.logs.proposals.roles import Roles
 from autollm.logs.proposals.sentinels import sentinel_rules
 from autollm.logs.proposals.states import counted, rule_of
-from autollm.logs.proposals.structure import n_groups
+from autollm.logs.proposals.structure import is_decided, n_groups
 from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import MARK, Draft, Noted, toml_value
 from autollm.logs.readers.log_ends import WHOLE
 
 REACHED = re.compile(
-    r"^(global_)?(step|iter|iteration|epoch)s?$|training_iteration"
+    r"^(global_|last_)?(step|iter|iteration|epoch)s?$|training_iteration"
 )
 """Columns that count how far a run came."""
+RUNG = 2.0
+"""Least factor between the lengths at which a search stops runs (halving)."""
+LEAST_WHOLE = 3
+"""Runs of the longest length, and of each length on average, where lengths are rungs."""
 _CHOSEN = ("knob", "simplex", "context", "seed")
 _LEFT_OUT = ("constant", "fixed", "label", "measured", "ignored")
 
@@ -94,9 +98,10 @@ class _Writer:
 
     def _family(self) -> Noted:
         family = "pretraining"
-        words = " ".join(map(plain, self._roles.named("knob", "simplex")))
-        for name, pattern in tables()["families"].items():
-            if re.search(pattern, words):
+        knobs = "_".join(map(plain, self._roles.named("knob", "simplex")))
+        every = "_".join(map(plain, self._roles.table.columns))
+        for name, (of_knobs, of_any) in tables()["families"].items():
+            if re.search(of_knobs, knobs) or re.search(of_any, every):
                 family = name
                 break
         family = "data_mixture" if self._roles.groups else family
@@ -277,6 +282,7 @@ class _Writer:
             )
         statuses = self._statuses(goal)
         state = self._state(goal, statuses) if states.column else {}
+        rules += self._stopped_early(statuses)
         self._say_unfinished(statuses)
         rules += sentinel_rules(self._roles, goal, goal_name)
         schedule = self._schedule() if states.unfinished else {}
@@ -332,19 +338,55 @@ class _Writer:
                 *self._roles.states.columns,
             )
 
+    def _stopped_early(self, statuses: Counter[str]) -> list[Entry]:
+        """A rule for runs that a search stopped at rungs, as only their last steps say:
+        few lengths that no setting decides, the longest of several runs.
+        """
+        for column in self._reached():
+            knobs = self._roles.columns("knob", "simplex")
+            longest = max(column.finite)
+            n_short = int(np.sum(column.array < WHOLE * longest))
+            lengths = np.array(column.levels)
+            are_rungs = np.all(lengths[1:] >= RUNG * lengths[:-1]) and n_short
+            is_few = len(lengths) * LEAST_WHOLE <= len(column.cells)
+            has_whole = len(column.cells) - n_short >= LEAST_WHOLE
+            is_said = column.is_full and column.is_a("measured")
+            if (
+                is_said
+                and are_rungs
+                and is_few
+                and has_whole
+                and not is_decided(column, self._ladder.levels, knobs)
+            ):
+                statuses["finished"] -= n_short
+                statuses["pruned"] += n_short
+                condition = (
+                    f"{self._naming.alias(column.raw)} < {WHOLE * longest:.10g}"
+                )
+                reason = f"{column.raw} < {longest:g}"
+                return [
+                    {"status": "pruned", "when": condition, "reason": reason}
+                ]
+        return []
+
+    def _reached(self) -> list[Column]:
+        """Columns that say how far runs came, where they finished."""
+        found = []
+        for column in self._roles.columns("measured", "constant"):
+            is_count = column.is_a("steps") or REACHED.search(column.name.last)
+            if is_count and column.is_numeric and column.finite:
+                found.append(column)
+        return found
+
     def _schedule(self) -> Any:
         """Which share of its schedule a run went through, where the steps that it reached
         are logged: every run that finished reached the same.
         """
-        for finished in self._roles.columns("measured", "constant"):
+        for finished in self._reached():
             column = self._roles.table.columns[finished.raw]
-            last = column.name.last
-            is_count = column.is_a("steps") or REACHED.search(last)
-            is_one = column.is_numeric and len(finished.levels) == 1
-            if not is_count or not is_one or column.is_constant:
-                continue
-            whole = finished.levels[0]
-            if whole > 0 and max(column.finite) <= whole:
+            whole = max(finished.finite)
+            is_one = finished.n_distinct == 1 and not column.is_constant
+            if is_one and whole > 0 and max(column.finite) <= whole:
                 share = f"{self._naming.alias(column.raw)} / {whole:.10g}"
                 why = f"{column.raw} of {whole:g} in every finished run"
                 return Noted({"share": share}, why)

@@ -77,8 +77,9 @@ def _said(roles: Roles) -> None:
 def _empty_and_index(roles: Roles) -> None:
     for column in roles.open():
         name = column.raw
-        is_index = name in ("", "_index", "index", "idx")
-        is_index = is_index or name.startswith("Unnamed:")
+        is_index = name == "_index" or name.startswith("Unnamed:")
+        is_counted = column.is_unique and column.kind == "integer"
+        is_index = is_index or (is_counted and name in ("", "index", "idx"))
         if column.kind == "empty":
             roles.give(name, "ignored", "every cell is empty")
         elif is_index and roles.table.key != name:

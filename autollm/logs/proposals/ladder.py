@@ -246,6 +246,8 @@ class _Search:
             if other in taken and name not in taken:
                 why = "by its name, the same in every row"
                 self._take_constant(name, why)
+                if name == "params" and not self._sizes.named(name):
+                    self._take_computed("params", least_levels=1)
 
     def take_constants(self) -> None:
         """Without a coordinate that varies, those that do not are better than none."""
@@ -409,7 +411,8 @@ class _Search:
             return
         self.ladder.known.setdefault(name, f"({computed.formula})")
         levels = levels_of(computed.values)
-        if not computed.is_ladder or levels.n_levels < least_levels:
+        is_ladder = computed.is_ladder or levels.n_levels == 1
+        if not is_ladder or levels.n_levels < least_levels:
             return
         shown = computed.formula
         if levels.step:

@@ -14,8 +14,8 @@ import numpy as np
 
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.names import Name
-from autollm.logs.proposals.roles import Roles
-from autollm.logs.proposals.structure import FEW_LEVELS, looks_chosen
+from autollm.logs.proposals.roles import Roles, listed
+from autollm.logs.proposals.structure import looks_chosen
 
 LEAST_DRAWN = 40
 """Rows from which an even spread of values says something."""
@@ -53,6 +53,7 @@ def leave_measured(roles: Roles) -> None:
     """Numbers that were measured rather than chosen."""
     columns = roles.table.columns.values()
     has_prefixes = any(c.name.origin == "setting" for c in columns)
+    doubtful = []
     for column in roles.open():
         if not column.is_numeric or roles.is_setting(column):
             continue
@@ -66,18 +67,17 @@ def leave_measured(roles: Roles) -> None:
             is_doubtful = False
         elif not looks_chosen(column) and not _is_drawn(roles, column):
             why = f"{n} different numbers: {DOUBTFUL}"
-            is_doubtful = n <= FEW_LEVELS
-        if not why:
-            continue
-        roles.give(column.raw, "measured", why)
-        if is_doubtful:
-            roles.book.say(
-                "measured-or-chosen",
-                f"{column.raw} was taken for something measured: its values are no "
-                "round numbers and hardly repeat. If it was chosen, say --knobs with "
-                "it, or write it under [[knobs]].",
-                column.raw,
-            )
+        if why:
+            roles.give(column.raw, "measured", why)
+            doubtful += [column.raw] * is_doubtful
+    if doubtful:
+        roles.book.say(
+            "measured-or-chosen",
+            f"{listed(doubtful)} {'was' if len(doubtful) == 1 else 'were'} taken for "
+            "something measured: the values are no round numbers and hardly repeat. "
+            "What was chosen of it, say with --knobs, or write it under [[knobs]].",
+            *doubtful,
+        )
 
 
 def _is_last_rate(roles: Roles, column: Column) -> bool:

@@ -192,7 +192,8 @@ def _is_likely_outcome(roles: Roles, column: Column) -> bool:
     if not column.is_numeric or roles.is_setting(column):
         return False
     named = [entry for entry, _, _ in NAMED_ROLES]
-    is_known = column.is_a("rate", "size", "key", *named)
+    is_known = column.is_a("rate", "size", *named)
+    is_known = is_known or (column.kind == "integer" and column.is_a("key"))
     is_known = is_known or is_setting_by_name(column)
     is_known = is_known or _is_no_outcome_by_name(roles, column)
     return not is_known and not looks_chosen(column)

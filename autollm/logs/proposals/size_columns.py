@@ -20,6 +20,7 @@ from autollm.logs.proposals.sizes import (
 )
 from autollm.logs.proposals.structure import (
     determines,
+    is_decided,
     is_function_of,
     n_groups,
 )
@@ -29,8 +30,6 @@ LEAST_PARAMS = 1e4
 CROWD = 8
 """Runs of each size on average: people who try as many at each of two near sizes mean
 to compare them."""
-MOST_OTHERS = 40
-"""Settings that are looked at in pairs: of more, only a table of measurements has."""
 LEAST_BUDGET = 1e8
 """No run takes as many steps."""
 _SIZE_TEXT = re.compile(r"\d+(?:[.,]\d+)?\s?[MB]", re.IGNORECASE)
@@ -89,17 +88,13 @@ class Sizes:
         return levels_of(values, least_span=1.0)
 
     def is_decided(self, size: Column, known: list[Column]) -> bool:
-        """Whether a size follows from what is known and at most two settings."""
+        """Whether a size follows from what is known and at most two settings that repeat."""
         others = []
         for other in self._roles.open(but=size.raw):
             is_repeated = other.n_distinct <= len(other.cells) / 2
             if is_repeated and not other.is_a("params", *COUNTS):
                 others.append(other)
-        for n_more in (0, 1, 2):
-            for more in itertools.combinations(others[:MOST_OTHERS], n_more):
-                if determines([*known, *more], size):
-                    return True
-        return False
+        return is_decided(size, known, others)
 
     def is_ladder(self, column: Column) -> bool:
         """Whether sizes differ, and are not one for each run beside settings."""

@@ -7,6 +7,7 @@ many columns costs little. Invariant: a statement holds in every row that was lo
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,8 @@ ROUNDING = 1e-9
 """Of a sum of weights in double precision."""
 LOOSE = {1.0: SIMPLEX_TOLERANCE, 100.0: 0.05}
 """By the total of the weights: whole percents of ten parts are up to 5 off."""
+MOST_OTHERS = 40
+"""Settings that are looked at in pairs: of more, only a table of measurements has."""
 MOST_LEVELS_OF_A_SWITCH = 12
 """Of a setting under which another one exists."""
 FEW_LEVELS = 12
@@ -73,6 +76,17 @@ def determines(
     n = n_groups(causes)
     repeats = 0 < n <= most_groups * len(effect.cells)
     return repeats and is_function_of(effect, causes)
+
+
+def is_decided(
+    effect: Column, known: Sequence[Column], others: Sequence[Column]
+) -> bool:
+    """Whether a column follows from what is known and at most two others."""
+    for n_more in (0, 1, 2):
+        for more in itertools.combinations(others[:MOST_OTHERS], n_more):
+            if determines([*known, *more], effect):
+                return True
+    return False
 
 
 def is_one_to_one(a: Column, b: Column) -> bool:
@@ -236,18 +250,23 @@ def _prefixes(columns: list[Column]) -> Iterator[str]:
             yield column.raw[: match.end()]
 
 
-def is_tied(a: Column, b: Column, size: Sequence[Column]) -> bool:
-    """Whether a ratio or a product of two positive numbers is one for each size, within
-    what rounding makes of it, and they vary at one size.
+def is_tied(a: Column, b: Column, size: Sequence[Column]) -> str:
+    """`divided by` or `times` where the ratio or product of two positive numbers is one
+    for each size, within what rounding makes of it, and they vary at one size; else
+    empty.
     """
     if not (a.is_full and b.is_full):
-        return False
+        return ""
     groups = joint_codes(size) if size else np.zeros(len(a.cells), dtype=int)
-    first, second = np.log2(np.array(a.finite)), np.log2(np.array(b.finite))
+    first, second = np.log2(a.array), np.log2(b.array)
     if _widest(first, groups) < 10 * TIED:
-        return False
-    spreads = (_widest(first + second, groups), _widest(first - second, groups))
-    return min(spreads) < TIED
+        return ""
+    spreads = {
+        "divided by": _widest(first - second, groups),
+        "times": _widest(first + second, groups),
+    }
+    how = min(spreads, key=spreads.__getitem__)
+    return how if spreads[how] < TIED else ""
 
 
 def _widest(values: np.ndarray, groups: np.ndarray) -> float:

@@ -33,6 +33,7 @@ _COLUMNS = (
     "config_json",
     "fidelity_json",
     "context_json",
+    "is_outcome",
 )
 
 
@@ -118,10 +119,14 @@ def summarize(trial: Trial, mapping: Mapping, book: Notebook) -> Summary:
     experiments: dict[tuple[str, str], list[dict[str, Any]]] = {}
     values: dict[str, dict[str, Any]] = {}
     for run in trial.runs:
-        where = run["fidelity_json"], run["context_json"] or "{}"
+        where = run["fidelity_json"], run["context_json"]
         experiments.setdefault(where, []).append(run)
         for name, value in json.loads(run["config_json"]).items():
             values.setdefault(name, {})[json.dumps(value)] = value
+    # runs that broke off, each at a size of its own, are no experiments
+    for where, runs in list(experiments.items()):
+        if len(experiments) > 1 and not any(r["is_outcome"] for r in runs):
+            del experiments[where]
     ladder = []
     for (fidelity, context), rows in experiments.items():
         best = _best(rows, direction)
