@@ -17,7 +17,7 @@ from autollm.core.mapping import SCHEMA
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.costs import find_costs
 from autollm.logs.proposals.formulas import Naming
-from autollm.logs.proposals.knobs import Entry, Knobs
+from autollm.logs.proposals.knobs import Entry, Knobs, is_rate
 from autollm.logs.proposals.ladder import Ladder
 from autollm.logs.proposals.names import metric_of, plain, tables
 from autollm.logs.proposals.roles import Roles
@@ -97,14 +97,16 @@ class _Writer:
         return Draft(raw, [head], self._foot)
 
     def _family(self) -> Noted:
-        family = "pretraining"
-        knobs = "_".join(map(plain, self._roles.named("knob", "simplex")))
+        columns = self._roles.columns("knob", "simplex")
+        knobs = "_".join(plain(c.raw) for c in columns)
         every = "_".join(map(plain, self._roles.table.columns))
+        family = "data_mixture" if self._roles.groups else ""
         for name, (of_knobs, of_any) in tables()["families"].items():
             if re.search(of_knobs, knobs) or re.search(of_any, every):
-                family = name
-                break
-        family = "data_mixture" if self._roles.groups else family
+                family = family or name
+        if family == "architecture" and any(map(is_rate, columns)):
+            family = ""  # shapes beside a rate are a recipe
+        family = family or "pretraining"
         return Noted(
             family,
             "architecture, pretraining, finetuning, rl_tuning, data_mixture, or your own",

@@ -74,7 +74,7 @@ class Knobs:
         return self._entries
 
     def _add(self, column: Column) -> None:
-        if len(self._optimizers) == 1 and _is_rate(column):
+        if len(self._optimizers) == 1 and is_rate(column):
             self._add_rates(column, self._optimizers[0])
             return
         switch = self._switch_of(column) if column.is_partial else None
@@ -100,7 +100,7 @@ class Knobs:
             later = [c for c in self._columns if c.raw not in self._names]
             later = [c for c in later if not c.is_partial]
             if self._optimizers:
-                later = [c for c in later if not _is_rate(c)]
+                later = [c for c in later if not is_rate(c)]
             switch = switch_of(column, later)
             if switch is not None:
                 self._add(switch[0])
@@ -238,7 +238,8 @@ def _is_off_or_geometric(column: Column) -> bool:
     return others[-1] >= WIDE_BESIDE_ZERO * others[0] and not is_even
 
 
-def _is_rate(column: Column) -> bool:
+def is_rate(column: Column) -> bool:
+    """Whether a knob is the learning rate."""
     return column.is_numeric and is_learning_rate(column.name)
 
 
