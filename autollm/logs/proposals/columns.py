@@ -36,7 +36,6 @@ GRID_TOLERANCE = 0.02
 """Octaves: a printed value is no farther from its half- or quarter-octave."""
 MOSTLY = 0.5
 """Share of cells that make a column what most of it is."""
-RESERVED = (FILE_COLUMN, LINE_COLUMN)
 _LIST = re.compile(r"-?\d+(\.\d+)?(([-;|x ])-?\d+(\.\d+)?)(\3-?\d+(\.\d+)?)+")
 _MISSING_CODE = -1
 
@@ -361,49 +360,42 @@ class Table:
 
 
 def table_of(relations: Sequence[Relation], file: str, n_rows: int) -> Table:
-    """The runs of some relations, one below the other. `n_rows`: of the whole log."""
+    """The runs of some relations, one below the other; rows that equal an earlier one in
+    every cell are left out. `n_rows`: of the whole log.
+    """
     names = [n for relation in relations for n in relation.runs.column_names]
-    shown = [n for n in dict.fromkeys(names) if n not in RESERVED]
-    cells: dict[str, list[Any]] = {name: [] for name in [*shown, LINE_COLUMN]}
+    cells: dict[str, list[Any]] = {name: [] for name in names}
     roles: dict[str, str] = {}
     notes: dict[str, None] = {}
     directions: dict[str, str] = {}
     for relation in relations:
         part = relation.runs
+        absent = [None] * part.num_rows
         for name, column in cells.items():
-            if name in part.column_names:
-                column.extend(part.column(name).to_pylist())
-            else:
-                column.extend([None] * part.num_rows)
+            is_here = name in part.column_names
+            column += part[name].to_pylist() if is_here else absent
         roles.update(relation.roles)
         notes.update(dict.fromkeys(relation.notes))
         directions.update(relation.directions)
-    files: list[Any] = []
-    for relation in relations:
-        files += relation.runs[FILE_COLUMN].to_pylist()
-    is_several = len(set(files)) > 1
-    if is_several and all(relation.points is None for relation in relations):
+    lines = [line or 0 for line in cells.pop(LINE_COLUMN)]
+    files = cells.pop(FILE_COLUMN)
+    has_points = any(relation.points is not None for relation in relations)
+    if len(set(files)) > 1 and not has_points:
         cells[FILE_COLUMN] = files
-    lines = cells.pop(LINE_COLUMN)
     kept = _first_of_equals(list(cells.values()))
-    n_repeated = len(lines) - len(kept)
-    if n_repeated:
-        lines = [lines[row] for row in kept]
-        for name, column in cells.items():
-            cells[name] = [column[row] for row in kept]
-    lines = tuple(line or 0 for line in lines)
-    first = relations[0]
+    for name, column in cells.items():
+        cells[name] = [column[row] for row in kept]
     return Table(
-        file,
-        first.format,
-        columns_of(cells),
-        lines,
-        n_rows,
-        roles,
-        first.key,
-        tuple(notes),
-        directions,
-        n_repeated,
+        file=file,
+        format=relations[0].format,
+        columns=columns_of(cells),
+        lines=tuple(lines[row] for row in kept),
+        n_rows=n_rows,
+        roles=roles,
+        key=relations[0].key,
+        notes=tuple(notes),
+        directions=directions,
+        n_repeated=len(lines) - len(kept),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.logs.mapped.sheet import plain as as_landed
 from autollm.logs.proposals.choices import context_of
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Naming
@@ -39,8 +40,6 @@ WIDE = 8.0
 """Largest over smallest value from which a scale is logarithmic."""
 LEAST_TOLERANCE = 0.001
 """Of the sum of weights, which are printed with three decimals."""
-MOST_EXACT = 1e15
-"""Whole numbers below it are floats exactly."""
 Entry = dict[str, Any]
 RATE = re.compile(
     r"(?!min_|final_|end_|last_)([a-z0-9]+_)*(lr|learning_?rate|eta|η|lernrate)"
@@ -81,7 +80,7 @@ class Knobs:
         entry = self._entry(column, is_open=column.is_partial and not switch)
         if switch is not None:
             decider, rows = switch
-            values = [_plain(decider, row) for row in rows]
+            values = [_landed(decider, row) for row in rows]
             knob = self._names[decider.raw]
             why = f"empty wherever {decider.raw} is another one"
             entry["when"] = Noted({"knob": knob, "values": values}, why)
@@ -138,7 +137,7 @@ class Knobs:
             name = f"{plain(column.name.path)}_{plain(value)}"
             entry = self._entry(part, name)
             knob = self._names[optimizer.raw]
-            entry["when"] = {"knob": knob, "values": [_spelled(value)]}
+            entry["when"] = {"knob": knob, "values": [as_landed(value)]}
             why = "the rates of two optimizers are two knobs"
             self._entries.append(Noted(entry, why))
 
@@ -180,7 +179,7 @@ class Knobs:
         texts = dict.fromkeys(str(cell) for cell in whole.present)
         if len(texts) > MOST_DECLARED:
             return entry | {"scale": "categorical"}
-        levels = list(dict.fromkeys(map(_spelled, texts)))
+        levels = list(dict.fromkeys(map(as_landed, texts)))
         is_bool = column.kind == "bool"
         are_numbers = all(isinstance(x, (int, float)) for x in levels)
         is_number = are_numbers and len(levels) > 1 and not is_bool
@@ -243,25 +242,9 @@ def is_rate(column: Column) -> bool:
     return column.is_numeric and is_learning_rate(column.name)
 
 
-def _plain(column: Column, row: int) -> Any:
+def _landed(column: Column, row: int) -> Any:
     """A cell as landing stores it."""
     number = column.numbers[row]
     if not column.is_numeric or number is None or not math.isfinite(number):
-        return _spelled(str(column.cells[row]))
+        return as_landed(str(column.cells[row]))
     return int(number) if number.is_integer() else number
-
-
-def _spelled(text: str) -> Any:
-    """Text as landing reads it in a category: true, false and numbers are what they
-    are.
-    """
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    if not math.isfinite(number):
-        return text
-    is_whole = number.is_integer() and abs(number) < MOST_EXACT
-    return int(number) if is_whole else number

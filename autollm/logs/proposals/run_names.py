@@ -10,11 +10,12 @@ Invariant: what is read out of names is said, and stands in the mapping's [[name
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from autollm.core.mapping_entries import NameParts
 from autollm.core.name_parts import REST, parts_reader
@@ -38,6 +39,8 @@ TEXTS = ("optimizer", "schedule")
 """Settings whose values are names, never numbers."""
 MOST_RESTS = 12
 """Variants that are told by what is left of a name; more are labels."""
+Words = Mapping[str, Sequence[str]]
+"""The spellings of each setting."""
 _SAID = re.compile(
     r"(?:^|[-_/\s,;|(\[])([A-Za-z][A-Za-z0-9_.]*?)[=:](?=[^=:/\s])"
 )
@@ -75,42 +78,31 @@ def _is_name(table: Table, column: Column) -> bool:
     return max(map(len, column.levels)) <= MOST_CHARACTERS
 
 
-def _long_words(words: Sequence[str]) -> list[str]:
-    """Those of more than one letter: a single letter may stand for anything."""
-    return [word for word in words if len(word) > 1]
-
-
 def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     """The words that stand in the names, by the column that each becomes; empty where
     these are no names of settings.
     """
     meanings = _meanings(column)
     read = parts_reader(meanings)
-    for level in column.levels:
-        for word in _SAID.findall(level):
-            holds_known = bool(
-                read(f"{word}=1")
-            )  # `lr0.1_wd` of `lr0.1_wd=0.1`
-            if not holds_known and _is_setting_word(word):
-                meanings.setdefault(word, (word,))
-    read = parts_reader(meanings)
-    sure = {key: _long_words(ws) for key, ws in meanings.items()}
-    n_names = len(column.levels)
-    n_sure = _counted(column, parts_reader(sure)).most_common(1)
-    if not n_sure or n_sure[0][1] < max(LEAST_NAMES, USUAL * n_names):
+    for word in _SAID.findall("\n".join(column.levels)):
+        # `lr0.1_wd` of `lr0.1_wd=0.1` holds a known one
+        if not read(f"{word}=1") and _is_setting_word(word):
+            meanings.setdefault(word, (word,))
+    usual = max(LEAST_NAMES, USUAL * len(column.levels))
+    # a single letter may stand for anything
+    sure = {k: [w for w in ws if len(w) > 1] for k, ws in meanings.items()}
+    if max(_counted(column, sure).values(), default=0) < usual:
         return {}
-    counted = _counted(column, read)
     words: dict[str, tuple[str, ...]] = {}
-    for key, count in counted.items():
-        if key in TEXTS and _holds_numbers(column, read, key):
-            continue  # `opt-125m` is a model
-        if count >= max(LEAST_NAMES, RARE * n_names):
+    rare = max(LEAST_NAMES, RARE * len(column.levels))
+    for key, count in _counted(column, meanings).items():
+        is_model = key in TEXTS and _holds_numbers(column, meanings, key)
+        if count >= rare and not is_model:  # `opt-125m`
             words[_free(key, taken)] = tuple(meanings[key])
     alone = [key for key in ("params", "tokens") if key not in words]
-    sizes = parts_reader({**words, **dict.fromkeys(alone, ())})
-    counted = _counted(column, sizes)
+    counted = _counted(column, {**words, **dict.fromkeys(alone, ())})
     for key in alone:
-        if counted[key] >= USUAL * n_names:
+        if counted[key] >= USUAL * len(column.levels):
             words[_free(key, taken)] = ()
     words[_free("rest_of_name", taken)] = (REST,)
     return words
@@ -136,17 +128,14 @@ def _meanings(column: Column) -> dict[str, Sequence[str]]:
     return known
 
 
-def _holds_numbers(
-    column: Column, read: Callable[[str], dict[str, str]], key: str
-) -> bool:
-    texts = [read(level).get(key) for level in column.levels]
-    return any(parse_number(text) is not None for text in texts if text)
+def _holds_numbers(column: Column, words: Words, key: str) -> bool:
+    texts = map(parts_reader(words), column.levels)
+    return any(parse_number(found.get(key)) is not None for found in texts)
 
 
-def _counted(
-    column: Column, read: Callable[[str], dict[str, str]]
-) -> Counter[str]:
+def _counted(column: Column, words: Words) -> Counter[str]:
     """In how many names each setting stands."""
+    read = parts_reader(words)
     return Counter(key for level in column.levels for key in read(level))
 
 
@@ -207,11 +196,9 @@ def _is_told(part: Column, known: dict[str, Column], table: Table) -> bool:
 
 def _are_alike(part: Column, column: Column) -> bool:
     """Whether a column holds each number of the part, give or take its rounding."""
-    for a, b in zip(part.numbers, column.numbers, strict=True):
-        is_alike = b is not None and math.isclose(a or 0, b, rel_tol=ALIKE)
-        if a is not None and not is_alike:
-            return False
-    return True
+    is_there = ~np.isnan(part.array)
+    same = np.isclose(part.array, column.array, rtol=ALIKE, atol=0)
+    return bool(np.all(same[is_there]))
 
 
 def _tells_variants(rest: Column, column: Column) -> bool:
