@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t as student
@@ -51,6 +51,10 @@ the next level counts as (`python -m research.loss_law_misses`)."""
 CAUTION = 1.25
 """By which that sd is larger: the smallest factor (of 1, 1.25, 1.5 ...) with which 90 %
 intervals held 90 % on sources that were left out."""
+END_SD = 1.645
+"""Standard deviations to an end of a 90 % interval."""
+SAME = 1e-6
+"""Octaves below which two coordinates are one."""
 MOST_HIDDEN = 8
 N_DRAWS = 2000
 LEAST_LEVELS = 3
@@ -60,18 +64,23 @@ LEAST_FOR_SUM = 6
 
 @dataclass(frozen=True)
 class Forecast:
-    """A loss with its interval's parts: mean, sd and degrees of freedom."""
+    """A loss with its interval's parts: mean, sd, degrees of freedom, and what it is at
+    most: more parameters and more data reach no more than cheaper runs did.
+    """
 
     mean: float
     sd: float
     df: float
+    most: float = float("inf")
 
     def interval(
         self,
         level: float = 0.9,
     ) -> tuple[float, float]:
         half = float(student.ppf(0.5 + level / 2, self.df)) * self.sd
-        return self.mean - half, self.mean + half
+        return self.mean - half, min(
+            self.mean + half, max(self.most, self.mean)
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,10 @@ def fit_loss_law(
     return LossLaw(
         posterior.form,
         posterior.parameters(ladder.names),
-        _widened(posterior.forecast(), miss, unit, left_out),
+        replace(
+            _widened(posterior.forecast(), miss, unit, left_out),
+            most=_most(levels, ladder.axes),
+        ),
         posterior.at_floors(),
         posterior.slope(data.octaves),
         posterior.lack_of_fit,
@@ -164,6 +176,15 @@ def fit_loss_law(
         ladder.names,
         posterior.draws() if posterior.form == "sum" else None,
     )
+
+
+def _most(levels: Sequence[Level], axes: np.ndarray) -> float:
+    """The least that experiments reached which the target exceeds in nothing less than
+    every coordinate, at the upper end of its interval; infinite without any.
+    """
+    ends = [level.reached + END_SD * level.reached_sd for level in levels]
+    exceeded = (axes <= SAME).all(axis=1)
+    return min(np.array(ends)[exceeded], default=float("inf"))
 
 
 @dataclass(frozen=True)

@@ -334,7 +334,12 @@ def _corrected(found: Study, forecast: Forecast, run: Tried) -> Forecast:
     share = forecast.sd**2 / (forecast.sd**2 + variance)
     shown = run.loss - found.spread * mean_u
     mean = forecast.mean + share * (shown - forecast.mean)
-    return Forecast(mean, forecast.sd * float(np.sqrt(1 - share)), forecast.df)
+    return Forecast(
+        mean,
+        forecast.sd * float(np.sqrt(1 - share)),
+        forecast.df,
+        forecast.most,
+    )
 
 
 def rows_of(evidence: Evidence, e: int) -> Rows:

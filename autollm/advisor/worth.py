@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autollm.advisor.answer import Interval
-from autollm.advisor.loss_law import Forecast
+from autollm.advisor.loss_law import END_SD, Forecast
 from autollm.advisor.regret_error import LEVEL
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
@@ -56,6 +56,7 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
     regret = None
     excess = 0.0
     excess_sd = 0.0
+    excess_half = 0.0
     error = study.regret_error
     if error is not None:
         above = float(weights @ u) - study.lowest_expected
@@ -63,13 +64,16 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
         # a regret ends at 1; what a hopeless run gives does not
         excess = study.spread * unsquashed(error.miss + above)
         excess_sd = study.spread * error.sd
+        excess_half = study.spread * error.half_width
     law = study.loss_law
     if law is None:
         return Worth(None, regret, None)
     noise = study.noise.sd or 0.0
-    sd = math.sqrt(law.forecast.sd**2 + excess_sd**2 + noise**2)
+    sd = math.hypot(law.forecast.sd, excess_sd, noise)
     at = law.forecast.mean + excess
-    bounds = Forecast(at, sd, law.forecast.df).interval(LEVEL)
+    most = law.forecast.most + excess
+    most += math.hypot(excess_half, END_SD * noise)
+    bounds = Forecast(at, sd, law.forecast.df, most).interval(LEVEL)
     outcome = sorted(study.sign * bound for bound in bounds)
     predicted = Interval(study.sign * at, *outcome, LEVEL)
     factor = None if regret is None else compute_factor(study, excess)

@@ -3,7 +3,7 @@ import pytest
 
 from autollm.advisor.floors import FLOORS, floor_of
 from autollm.advisor.laws import ladder_of
-from autollm.advisor.loss_law import fit_loss_law
+from autollm.advisor.loss_law import Forecast, fit_loss_law
 from autollm.advisor.response import Level
 from tests.unit.advisor.sweeps import LEVELS, best_loss
 
@@ -146,3 +146,21 @@ def test_floor_of__name_of_the_set__is_recognized_as_a_word():
     assert floor_of({"data": "c42"}, "val_loss") is None
     assert floor_of({"eval_set": "c4"}, "val_ppl") is None
     assert floor_of({}, "val_loss") is None
+
+
+def test_forecast__target_of_more_than_a_level__ends_at_what_that_reached():
+    """The law alone would allow that eight times the compute does worse."""
+    forecast = Forecast(3.0, 0.5, 3.0, most=3.2)
+    low, high = forecast.interval()
+    assert high == 3.2 and low == pytest.approx(3.0 - 0.5 * 2.3534, abs=1e-3)
+    assert Forecast(3.0, 0.5, 3.0, most=2.9).interval()[1] == 3.0
+
+
+def test_fit_loss_law__levels_that_the_target_exceeds_in_everything__bound_it():
+    losses = [best_loss(*place) for place in LEVELS]
+    error = 1.645 * 0.001
+    above_all = law_of(LEVELS, losses, (7e9, 1.4e11)).forecast
+    assert above_all.most == pytest.approx(min(losses) + error)
+    fewer_tokens = law_of(LEVELS, losses, (7e9, 5e9)).forecast
+    assert fewer_tokens.most == pytest.approx(losses[1] + error)
+    assert law_of(LEVELS, losses, (5e7, 1e11)).forecast.most == float("inf")
