@@ -10,7 +10,8 @@ Invariant: of a question that is not answered the same way, the reason is told.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,29 +196,32 @@ def difference(
     wanted: Mapping[str, Any],
     found: Mapping[str, Any],
 ) -> str:
-    """How a configuration differs from the wanted one, names by their last part; empty:
-    it does not.
-    """
-    mine = {tail(name): value for name, value in wanted.items()}
-    theirs = {tail(name): value for name, value in found.items()}
-    missing = sorted(set(mine) - set(theirs))
+    """How a configuration differs from the wanted one; empty: it does not."""
+    theirs = {own(name, wanted): value for name, value in found.items()}
+    missing = sorted(set(wanted) - set(theirs))
     if missing:
         return f"no knob: {', '.join(missing[:3])}"
-    added = sorted(set(theirs) - set(mine))
+    added = sorted(set(theirs) - set(wanted))
     if added:
         return f"taken for a knob: {', '.join(added[:3])}"
-    for name, value in mine.items():
+    for name, value in wanted.items():
         if not _same(value, theirs[name]):
             return f"{name} {theirs[name]} instead of {value}"
     return ""
 
 
-def tail(name: str) -> str:
-    """A column's own name: without the tool's prefixes, mixtures' parts joined alike."""
+def own(
+    name: str,
+    known: Iterable[str],
+) -> str:
+    """The one of the `known` names that a column has behind its tool's prefixes, the parts of
+    mixtures joined alike; its whole name where it has none.
+    """
     plain = name.replace("mixture.", "mixture_")
-    for prefix in ("params_", "user_attrs_"):
-        plain = plain.removeprefix(prefix)
-    return plain.rsplit(".", 1)[-1].rsplit("/", 1)[-1]
+    ends = [
+        k for k in known if re.fullmatch(f"(.*[._/])?{re.escape(k)}", plain)
+    ]
+    return max(ends, key=len, default=name)
 
 
 def _same(

@@ -12,8 +12,8 @@ from autollm.advisor.judged.reading import (
     book_of,
     difference,
     few_of_each,
+    own,
     readings,
-    tail,
 )
 from autollm.advisor.judged.rewriting import FORMATS, runs_of
 from autollm.advisor.judged.summaries import format_summaries
@@ -67,7 +67,7 @@ def test_difference__says_what_is_missing_added_or_other():
     assert difference(wanted, {"config.lr": 0.001, "mixture.code": 0.5}) == ""
     assert difference(wanted, {"lr": 0.001}) == "no knob: mixture_code"
     added = {**wanted, "summary.grad_norm": 1.0}
-    assert difference(wanted, added) == "taken for a knob: grad_norm"
+    assert difference(wanted, added) == "taken for a knob: summary.grad_norm"
     other = difference(wanted, {"lr": 0.002, "mixture_code": 0.5})
     assert other == "lr 0.002 instead of 0.001"
 
@@ -86,10 +86,12 @@ def test_runs_of__sizes_of_a_source__have_people_s_names(drawn):
     assert all("params" in run.settings for run in runs_of(rows))
 
 
-def test_tail__prefixes_of_tools__are_no_part_of_a_name():
-    assert (
-        tail("params_lr") == tail("config.train.lr") == tail("train/lr") == "lr"
-    )
+def test_own__prefixes_of_tools__are_no_part_of_a_name():
+    known = ("lr", "mixture_tulu_v3.9_aya")
+    columns = ("params_lr", "config.train.lr", "train/lr", "lr")
+    assert {own(name, known) for name in columns} == {"lr"}
+    assert own("params_mixture_tulu_v3.9_aya", known) == known[1]
+    assert own("mlr", known) == "mlr"
 
 
 def test_read_alike__formats__count_and_keep_reasons():
