@@ -24,6 +24,9 @@ QUICK_QUESTIONS = 2
 PARTS = ("decision", "future", "reading", "plan")
 BY_NAME = ("trained",)
 """Parts that run where they are named alone: hours, where the others take minutes."""
+MOST_SECONDS = 7200.0
+"""Of one run that is trained: minutes on a core of its own, an hour on one that others
+use; a run that is cut says nothing of its configuration."""
 SOURCES_HELP = (
     "Sources to judge on, NAME or NAME=PATH; repeat it. By default the lab's recorded "
     "ladders, and the public tables of AUTOLLM_DATA_DIR."
@@ -240,7 +243,7 @@ def _trained(
     names = best_others(decision(measured))
     places = resolve(records.home)
     logs = places.local / "reports" / "advice_judge" / "trained"
-    lab = LiveLab(logs, places.lab, places.locks / "live")
+    lab = LiveLab(logs, places.lab, places.locks / "live", MOST_SECONDS)
     told = trained_answers(measured, questions, names, lab)
     if not told:
         return ["Every pick of the lab's questions was recorded."], {}
