@@ -17,6 +17,7 @@ import numpy as np
 
 RESAMPLES = 4000
 LEVEL = 0.95
+NOT_RESOLVED = "not resolved"
 RESOLVED = 0.05
 """Regret below which the upper bound of a difference has to lie (issue F)."""
 
@@ -31,6 +32,15 @@ class Estimate:
     mean: float
     low: float | None
     high: float | None
+
+    @property
+    def side(self) -> str:
+        """On which side of zero its whole interval lies."""
+        if self.high is not None and self.high < 0:
+            return "below"
+        if self.low is not None and self.low > 0:
+            return "above"
+        return NOT_RESOLVED
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Comparison:
     def verdict(self) -> str:
         if self.upper is not None and self.upper < RESOLVED:
             return f"below .{round(100 * RESOLVED):02d}"
-        return "not resolved"
+        return NOT_RESOLVED
 
 
 def mean_of_sources(scores: Scores) -> np.ndarray:

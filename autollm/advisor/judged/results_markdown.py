@@ -59,6 +59,19 @@ def estimated(found: Estimate | None) -> str:
     return f"{number(found.mean)} [{number(found.low)}, {number(found.high)}]"
 
 
+COMPARED = ("advice - it", "the advice is")
+
+
+def _compared(
+    found: Comparison,
+    name: str,
+) -> tuple[str, str]:
+    """The advice minus one other, and whether its interval holds zero."""
+    difference = found.differences.get(name)
+    side = "-" if difference is None else difference.side
+    return estimated(difference), side
+
+
 def decision_lines(found: Decision) -> list[str]:
     """Who loses how much at the first trial."""
     sources = list(found.n_questions)
@@ -72,7 +85,7 @@ def decision_lines(found: Decision) -> list[str]:
         "",
     ]
     names = sorted(found.latent.names, key=lambda c: found.latent.means[c].mean)
-    header = ["who", "mean of sources", "recorded values", "advice - it"]
+    header = ["who", "mean of sources", "recorded values", *COMPARED]
     rows = []
     for name in names:
         rows.append(
@@ -80,7 +93,7 @@ def decision_lines(found: Decision) -> list[str]:
                 name,
                 estimated(found.latent.means[name]),
                 number(found.realised.means[name].mean),
-                estimated(found.latent.differences.get(name)),
+                *_compared(found.latent, name),
                 *(number(found.by_source[name][s]) for s in sources),
             ]
         )
@@ -113,13 +126,12 @@ def trained_lines(
     rows = []
     for name in trained.names:
         cells = [name, number(by_row.means[name].mean)]
-        cells.append(estimated(trained.means[name]))
-        cells.append(estimated(trained.differences.get(name)))
+        cells += [estimated(trained.means[name]), *_compared(trained, name)]
         for picks in asked.values():
             regrets = [pick[name]["trained_regret"] for pick in picks]
             cells.append(number(float(np.mean(regrets))))
         rows.append(cells)
-    header = ["who", "nearest row", "trained", "advice - it", *asked]
+    header = ["who", "nearest row", "trained", *COMPARED, *asked]
     return [*lines, *table(header, rows)]
 
 

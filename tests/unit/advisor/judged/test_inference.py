@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from autollm.advisor.judged.inference import (
+    Estimate,
     compare,
     estimate,
     mean_of_sources,
@@ -75,3 +76,16 @@ def test_compare__best_other__is_taken_anew_in_every_resample():
     assert found.verdict == "not resolved"
     with pytest.raises(ValueError, match="nobody"):
         compare({"a": [column(0.1)]}, ["ours"], "ours")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "side"),
+    [
+        (-0.3, -0.1, "below"),
+        (-0.3, 0.1, "not resolved"),
+        (0.1, 0.3, "above"),
+        (None, None, "not resolved"),
+    ],
+)
+def test_side__interval__lies_on_one_or_is_not_resolved(low, high, side):
+    assert Estimate(0.0, low, high).side == side
