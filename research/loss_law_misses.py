@@ -6,8 +6,9 @@ each forecast from the cheapest three, four ... levels of its ladder.
 What came is what a hidden experiment could have reached by the fit to its whole table.
 Prints MISS_SD, MISS_FREEDOM and AT_ONCE of highest marginal likelihood (sources weigh
 alike, a hidden experiment counts once); then, by CAUTION, coverage and interval scores (in
-median - best) of 90 % intervals with the figures learnt on the other sources; last the
-mean miss of this law, and of one that falls for ever.
+median - best) of 90 % intervals with the figures learnt on the other sources, beside a
+constant width learnt on these; before that the mean miss of this law, and of one that
+falls for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from scipy.optimize import minimize
 from scipy.special import gammaln
 
 from autollm.advisor import loss_law
-from autollm.advisor.judged.calibration import interval_score
+from autollm.advisor.judged.calibration import (
+    Prediction,
+    constant_width,
+    coverage,
+    mean_score,
+    score_difference,
+)
 from autollm.advisor.judged.future import (
     LEAST_SEEN,
     response_through,
@@ -39,7 +46,9 @@ FALLING = (0.001, 0.02)
 
 @dataclass(frozen=True)
 class Ahead:
-    """A hidden experiment and what is seen of its ladder; octaves: [n] of compute."""
+    """A hidden experiment and what is seen of its ladder; octaves: [n] of compute;
+    spread, spread_seen: median - best of it, and of the most expensive level seen.
+    """
 
     source: str
     table: str
@@ -49,6 +58,7 @@ class Ahead:
     octaves: np.ndarray
     reached: float
     spread: float
+    spread_seen: float
 
     def law(
         self,
@@ -100,7 +110,6 @@ def _ahead(
     z = np.array([e.z for e in seen])
     flops = np.array([e.compute_flops for e in seen])
     octaves = np.log2(flops / here.compute_flops)
-    loss = whole.losses(target)
     return Ahead(
         table.source,
         table.name,
@@ -109,8 +118,13 @@ def _ahead(
         ladder_of(tuple(here.fidelity), z, here.z, octaves),
         octaves,
         responses_of(table).levels[target].reached,
-        float(np.median(loss) - loss.min()),
+        _spread(whole.losses(target)),
+        _spread(whole.losses(len(seen) - 1)),
     )
+
+
+def _spread(loss: np.ndarray) -> float:
+    return float(np.median(loss) - loss.min())
 
 
 def by_source(
@@ -174,23 +188,35 @@ def tell_intervals(
     asked: Sequence[Ahead], learnt: Mapping[str, np.ndarray], caution: float
 ) -> None:
     """Coverage and scores of every source with what the others taught."""
-    told = {}
+    told = []
     for one in asked:
         sd, df, at_once = learnt[one.source]
         loss_law.MISS_SD = caution * sd / loss_law.CAUTION
         loss_law.MISS_FREEDOM = df
         loss_law.AT_ONCE = at_once
-        told[id(one)] = one.law().forecast.interval()
-
-    def covered(one: Ahead) -> float:
-        low, high = told[id(one)]
-        return float(low <= one.reached <= high)
-
-    def score(one: Ahead) -> float:
-        return interval_score(*told[id(one)], one.reached) / one.spread
-
-    for name, value in (("covered", covered), ("score", score)):
-        _tell(f"caution {caution} {name}", by_source(asked, value))
+        forecast = one.law().forecast
+        told.append(
+            Prediction(
+                one.source,
+                f"{one.table} {one.target}",
+                forecast.mean,
+                *forecast.interval(),
+                one.reached,
+                one.spread,
+                one.spread_seen,
+            )
+        )
+    constant = constant_width(told)
+    for name, intervals in (("", told), (", constant width", constant)):
+        rest = (
+            f"{mean_score(intervals).mean:.2f} {coverage(intervals).mean:.3f}"
+        )
+        print(f"caution {caution}{name}: score, covered", rest)
+        for source in dict.fromkeys(one.source for one in intervals):
+            mine = [one for one in intervals if one.source == source]
+            of_it = coverage(mine).mean, mean_score(mine).mean
+            print(f"    {source}: {of_it[1]:.2f} {of_it[0]:.2f}")
+    print("    its score less that:", score_difference(told, constant))
 
 
 def _tell(
