@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.answer import Checked
-from autollm.advisor.decide import choose
 from autollm.advisor.resting import at_rest, chosen
 from autollm.advisor.study import Study
 from autollm.advisor.worth import (
@@ -54,10 +53,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     point = space.encode(configuration)
     weights = study.policy.weights
     u = study.sampled(point[None])[:, 0]
-    p_all = study.divergence.probability(
-        study.question.view.candidates, study.optimum
-    )
-    best = choose(study.policy, study.question.view, 1, p_all).points
+    best = study.chosen(1).points
     advised = study.sampled(best)[:, 0]
     here = worth(study, u, weights)
     there = worth(study, advised, weights)

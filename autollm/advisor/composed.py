@@ -23,7 +23,7 @@ from autollm.advisor.answer import (
 )
 from autollm.advisor.answerable import can_answer
 from autollm.advisor.check import check_configuration
-from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED, choose
+from autollm.advisor.decide import PRICE_OF_DIVERGENCE, WHY_TRUSTED
 from autollm.advisor.doubts import doubts
 from autollm.advisor.laws import Law
 from autollm.advisor.options import Options
@@ -159,9 +159,7 @@ def _constants(found: Study) -> dict[str, Any]:
 
 
 def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
-    view = found.question.view
-    p = found.divergence.probability(view.candidates, found.optimum)
-    choice = choose(found.policy, view, trials, p, found.tried_points)
+    choice = found.chosen(trials)
     listed = []
     for i, point in enumerate(choice.points):
         u = found.sampled(point[None])[:, 0]

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autollm.advisor.decider import Decider
 from autollm.advisor.question import Question, make_question
 from autollm.advisor.resting import at_rest, chosen
+from autollm.advisor.told import Tried
 from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError
 from autollm.gym.tables.outcome_table import OutcomeTable
@@ -92,7 +94,7 @@ def ready(policy_id: str, view: TaskView):
     Raises:
         AutoLLMError: it cannot play this view.
     """
-    policy = make_policy(policy_id)
+    policy = Decider() if policy_id == DECIDER else make_policy(policy_id)
     policy.reset(view, np.random.default_rng(0))
     return policy
 
@@ -102,11 +104,11 @@ def choose(
     view: TaskView,
     k: int,
     p_diverge: np.ndarray | None = None,
-    tried: np.ndarray | None = None,
+    tried: Sequence[Tried] = (),
 ) -> Choice:
     """The k proposals of a policy that gives draws; `p_diverge` [n_candidates] is
-    priced in. `tried` [m, d]: points that were run at the target; they are not proposed
-    again, and what comes next has to be better than them.
+    priced in. `tried`: runs at the target; they are not proposed again, and what comes
+    next has to be better than those that gave an outcome.
     """
     candidates = view.candidates
     optimum = getattr(policy, "target_optimum", None)
@@ -120,10 +122,11 @@ def choose(
     picked: list[int] = []
     best = np.full(len(u), np.inf)
     spent = np.zeros(len(candidates), dtype=bool)
-    if tried is not None and len(tried):
-        best = policy.sampled(tried).min(axis=1)
-        gaps = np.linalg.norm(candidates[:, None] - tried[None], axis=2)
-        spent = gaps.min(axis=1) < REPEATED
+    for run in tried:
+        gaps = np.linalg.norm(candidates - run.point, axis=1)
+        spent |= gaps < REPEATED
+        if run.has_outcome:
+            best = np.minimum(best, policy.sampled(run.point[None])[:, 0])
     tie = TIE * (policy.weights @ u)
     for _ in range(min(k, int((~spent).sum()))):
         expected = policy.weights @ np.minimum(u, best[:, None]) + tie

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.answer import Interval, Proposal
-from autollm.advisor.decide import choose
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study, after, study
 from autollm.advisor.worth import worth
@@ -73,9 +72,7 @@ def _without(
         return None
     if found.tried:
         less = after(less, found.tried)
-    p = less.divergence.probability(less.question.view.candidates, less.optimum)
-    view = less.question.view
-    choice = choose(less.policy, view, 1, p, less.tried_points)
+    choice = less.chosen(1)
     u = less.sampled(choice.points)[:, 0]
     here = worth(less, u, choice.weights)
     shown = found.names.show(less.question.space.decode(choice.points[0]))

@@ -32,8 +32,8 @@ from autollm.core.files import (
 )
 from autollm.core.locks import hold
 from autollm.core.sealed import read_sealed, write_sealed
+from autollm.core.statuses import STATUSES, status_of
 
-STATUSES = ("finished", "diverged", "failed", "killed", "pruned", "running")
 ENDED = ("finished", "diverged", "failed")
 """Statuses that a run keeps."""
 STOPPED = ("killed", "pruned", "running")
@@ -48,7 +48,8 @@ WAIT_S = 10.0
 @dataclass(frozen=True)
 class ReportedRun:
     """One run at the target. `outcome` in the objective's own unit; None where it gave
-    none. `rank`: the recommendation that was followed, 0 for another configuration.
+    none. `status`: any word that logs have for it. `rank`: the recommendation that was
+    followed, 0 for another configuration.
     """
 
     configuration: dict[str, Any]
@@ -58,10 +59,13 @@ class ReportedRun:
     run: str = ""
 
     def __post_init__(self) -> None:
-        if self.status not in STATUSES:
+        status = status_of(self.status)
+        if status is None:
             raise QuestionError(
-                f"status {self.status!r}, expected one of {', '.join(STATUSES)}"
+                f"status {self.status!r}, expected one of {', '.join(STATUSES)}, or a "
+                "tool's word for one of them."
             )
+        object.__setattr__(self, "status", status)
         if self.outcome is not None and not math.isfinite(self.outcome):
             raise QuestionError(
                 f"the outcome {self.outcome} is no finite number. Fix: leave it out, "
@@ -90,6 +94,11 @@ class Entry:
     asked: dict[str, Any]
     answer: dict[str, Any]
     told: tuple[ReportedRun, ...] = ()
+
+    @property
+    def objective(self) -> str:
+        """Its name."""
+        return self.answer["objective"]["name"]
 
 
 def save(
@@ -294,7 +303,7 @@ def score(entry: Entry) -> dict[str, Any]:
         "n_told": len(statuses),
         "n_followed": sum(told.rank > 0 for told in entry.told),
         "n_diverged": statuses.count("diverged"),
-        "n_censored": sum(map(statuses.count, STATUSES[3:])),
+        "n_censored": sum(map(statuses.count, STOPPED)),
         "best_outcome": best,
         "n_scored": len(known),
         "n_inside": len(inside),

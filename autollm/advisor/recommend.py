@@ -25,8 +25,9 @@ from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.options import Options
 from autollm.advisor.planned import sizes_in
-from autollm.advisor.study import Study, Tried, after, study
+from autollm.advisor.study import Study, after, study
 from autollm.advisor.target import parse_target, resolve_target, size_of
+from autollm.advisor.told import Tried
 from autollm.core.errors import AdviceError, QuestionError, UnknownNameError
 
 Runs = str | Path | Sequence[str | Path] | Evidence

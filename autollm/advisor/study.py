@@ -5,6 +5,7 @@ Invariant: equal evidence and question give an equal study.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,9 @@ from autollm.advisor.decide import (
     CHEAPER,
     DECIDER,
     Backtest,
+    Choice,
     backtest,
+    choose,
     hidden_experiments,
     ready,
 )
@@ -26,18 +29,18 @@ from autollm.advisor.divergence import Divergence, fit_divergence
 from autollm.advisor.evidence import Evidence
 from autollm.advisor.floors import floor_of
 from autollm.advisor.laws import Ladder, Law, Trend, knob_laws, ladder_of
-from autollm.advisor.loss_law import Forecast, LossLaw, fit_loss_law
+from autollm.advisor.loss_law import LossLaw, fit_loss_law
 from autollm.advisor.native import Names, names_of
 from autollm.advisor.question import Question, make_question
 from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
 from autollm.advisor.resting import at_rest
+from autollm.advisor.told import Tried, learn
 from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
 from autollm.advisor.window import as_typed, refined, widened
 from autollm.core.errors import SpaceError
 from autollm.gym.tables.squashing import squash
-from autollm.gym.tasks.trial import Trial
 from autollm.policies.surrogates.spread import expected_spread
 
 OTHERS = ("power-law", "copy-nearest", "pool-centre")
@@ -54,17 +57,10 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A run at the target: point [d], loss (NaN where it gave none), status."""
-
-    point: np.ndarray
-    loss: float
-    status: str
-
-
-@dataclass(frozen=True)
 class Study:
-    """`rows`, `response.levels`: in the order of `question.levels`."""
+    """`rows`, `response.levels`: in the order of `question.levels`. `narrowed`: by what
+    the error of regrets changed once runs at the target were known.
+    """
 
     evidence: Evidence
     question: Question
@@ -82,6 +78,7 @@ class Study:
     policy: Any
     ends: tuple[Ends, ...] = ()
     tried: tuple[Tried, ...] = ()
+    narrowed: float = 1.0
 
     @property
     def is_prior(self) -> bool:
@@ -129,11 +126,16 @@ class Study:
         """An experiment's label without the source, which is the same in all."""
         return label.removeprefix(f"{self.evidence.source}/")
 
-    @property
-    def tried_points(self) -> np.ndarray:
-        """[n_tried, d]."""
-        points = [t.point for t in self.tried]
-        return np.array(points).reshape(-1, len(self.question.space))
+    def chosen(self, k: int) -> Choice:
+        """The next k proposals: what was run at the target is not proposed again."""
+        candidates = self.question.view.candidates
+        return choose(
+            self.policy,
+            self.question.view,
+            k,
+            self.divergence.probability(candidates, self.optimum),
+            self.tried,
+        )
 
     def sampled(self, points: np.ndarray) -> np.ndarray:
         """u of points [n, d] under every draw of the policy, [n_draws, n]; of a number
@@ -188,7 +190,14 @@ class Study:
             own.append((test.regret, float(np.log2(test.times_evidence))))
         noise = self.noise.sd if self.noise.origin == "replicas" else None
         beyond = -float(self.octaves.max())
-        return regret_error(own, beyond, (noise or 0.0) / self.spread)
+        least = (noise or 0.0) / self.spread
+        error = regret_error(own, beyond, least)
+        return RegretError(
+            max(error.sd * self.narrowed, least),
+            max(error.cautious_sd * self.narrowed, least),
+            error.df,
+            error.n_own,
+        )
 
     @cached_property
     def lowest_expected(self) -> float:
@@ -292,54 +301,39 @@ def study(
 
 
 def after(found: Study, tried: Sequence[Tried]) -> Study:
-    """The study once runs at the target are known: the policy is told of them, and what
-    the target can reach is corrected by what they gave.
+    """The study once runs at the target are known: they say where its optimum lies, and
+    how high its level (told.py). How far regrets may be off shrinks, or grows, by what
+    the best candidate then is expected to lose.
     """
+    before = _as_unsure_as_regrets(found)
+    policy = copy.copy(before.policy)
     law = found.loss_law
-    for number, run in enumerate(tried, 1):
-        has_outcome = run.status == "finished" and np.isfinite(run.loss)
-        if hasattr(found.policy, "tell"):
-            found.policy.tell(_trial(found, number, run, has_outcome))
-    for run in tried:
-        if (
-            law is not None
-            and run.status == "finished"
-            and np.isfinite(run.loss)
-        ):
-            law = replace(law, forecast=_corrected(found, law.forecast, run))
-    return replace(found, tried=tuple(tried), loss_law=law)
-
-
-def _trial(found: Study, number: int, run: Tried, has_outcome: bool) -> Trial:
-    return Trial(
-        number,
-        "ok",
-        found.question.space.decode(run.point),
-        tuple(run.point.tolist()),
-        objective=found.sign * run.loss,
-        loss=run.loss if has_outcome else float("nan"),
-        diverged=run.status == "diverged",
+    policy.weights, forecast = learn(
+        before.sampled(np.array([run.point for run in tried])),
+        tried,
+        policy.weights,
+        found.spread,
+        max(found.noise.sd or 0.0, found.response.scatter_sd),
+        None if law is None else law.forecast,
     )
+    if law is not None and forecast is not None:
+        law = replace(law, forecast=forecast)
+    told = replace(before, policy=policy, tried=tuple(tried), loss_law=law)
+    lowest = before.lowest_expected
+    narrowed = told.lowest_expected / lowest if lowest > 0 else 1.0
+    return replace(told, narrowed=max(narrowed, 0.0))
 
 
-def _corrected(found: Study, forecast: Forecast, run: Tried) -> Forecast:
-    """The forecast of the best, by what a run shows of it: its loss less what its
-    configuration is expected to lose (two normals multiplied).
+def _as_unsure_as_regrets(found: Study) -> Study:
+    """The study with draws so wide that the best candidate loses what hidden experiments
+    say: what the draws leave open alone is the least of it.
     """
-    u = found.sampled(run.point[None])[:, 0]
-    mean_u = float(found.policy.weights @ u)
-    sd_u = float(np.sqrt(max(found.policy.weights @ (u - mean_u) ** 2, 0.0)))
-    noise = found.noise.sd or 0.1 * found.spread
-    variance = noise**2 + (found.spread * sd_u) ** 2
-    share = forecast.sd**2 / (forecast.sd**2 + variance)
-    shown = run.loss - found.spread * mean_u
-    mean = forecast.mean + share * (shown - forecast.mean)
-    return Forecast(
-        mean,
-        forecast.sd * float(np.sqrt(1 - share)),
-        forecast.df,
-        forecast.most,
-    )
+    error = found.regret_error
+    lowest = found.lowest_expected
+    if error is None or not 0 < lowest < error.miss:
+        return found
+    factor = float(np.sqrt(error.miss / lowest))
+    return replace(found, policy=found.policy.widened(factor))
 
 
 def rows_of(evidence: Evidence, e: int) -> Rows:

@@ -24,6 +24,7 @@ from autollm.advisor.regret_error import LEVEL
 from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.advisor.words import FEW_VALUES, NO_CHOICE
+from autollm.core.errors import QuestionError, SpaceError
 from autollm.core.knobs import Knob
 from autollm.gym.tables.squashing import exp_above_one
 
@@ -174,9 +175,7 @@ def acceptable(
             )
         elif entry.scale == "categorical":
             column = study.names.spelling(knob).column
-            found[column] = _categories(
-                study, entry, point, where, base + u_allowed
-            )
+            found[column] = _categories(study, entry, point, base + u_allowed)
     return found
 
 
@@ -225,24 +224,42 @@ def _range(
     allowed = _allowed(study, points, most)
     if ends is not None and ends.is_better:
         allowed &= ends.holds(at)
-    here = int(np.argmin(np.abs(at - point[j])))
-    first = here
-    last = here
-    while first > 0 and allowed[first - 1]:
-        first -= 1
-    while last < len(at) - 1 and allowed[last + 1]:
-        last += 1
+    first, last = _run_of(allowed, int(np.argmin(np.abs(at - point[j]))))
     ends = [knob.decode(float(at[i])) for i in (first, last)]
     return [study.names.value(knob.name, value) for value in ends]
 
 
+def _run_of(allowed: np.ndarray, here: int) -> tuple[int, int]:
+    """First and last place of those around `here` between which all are allowed."""
+    refused = np.flatnonzero(~allowed)
+    below = refused[refused < here]
+    above = refused[refused > here]
+    first = int(below[-1]) + 1 if len(below) else 0
+    last = int(above[0]) - 1 if len(above) else len(allowed) - 1
+    return first, last
+
+
 def _categories(
-    study: Study, knob: Knob, point: np.ndarray, where: slice, most: float
+    study: Study, knob: Knob, point: np.ndarray, most: float
 ) -> list:
-    points = np.tile(point, (len(knob.levels), 1))
-    points[:, where] = np.array([knob.encode(level) for level in knob.levels])
-    allowed = _allowed(study, points, most)
-    return [level for level, ok in zip(knob.levels, allowed, strict=True) if ok]
+    """The levels with which the other settings, as the user writes them, still make a
+    configuration that is allowed: one that asks for another setting, or takes the same
+    rate far outside of what it was tried at, is none.
+    """
+    space = study.question.space
+    shown = study.names.show(space.decode(point))
+    column = study.names.spelling(knob.name).column
+    found = []
+    for level in knob.levels:
+        try:
+            written = study.names.read(shown | {column: level})
+            other = space.encode(written)
+        except (QuestionError, SpaceError):
+            continue
+        good = space.inside(other) and _allowed(study, other[None], most)[0]
+        if good or level == shown[column]:
+            found.append(level)
+    return found
 
 
 def _parts(
@@ -258,13 +275,7 @@ def _parts(
         for i, share in enumerate(at):
             points[i, where] = knob.encode(_with_share(weights, part, share))
         allowed = _allowed(study, points, most)
-        here = int(np.argmin(np.abs(at - weight)))
-        first = here
-        last = here
-        while first > 0 and allowed[first - 1]:
-            first -= 1
-        while last < len(at) - 1 and allowed[last + 1]:
-            last += 1
+        first, last = _run_of(allowed, int(np.argmin(np.abs(at - weight))))
         name = f"{knob.name}.{part}"
         ends = [study.names.value(name, at[i]) for i in (first, last)]
         found[study.names.spelling(name).column] = ends

@@ -6,8 +6,6 @@ Invariant: only what was saved can be told of.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,9 +96,9 @@ def tell(
 ) -> None:
     """Note what a run at the target of a saved advice gave."""
     from autollm.advisor import ledger
+    from autollm.advisor.telling import reported
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
-    from autollm.core.statuses import status_of
     from autollm.stages.advice_runs import mirror
 
     home_url = resolve(home).home
@@ -108,11 +106,12 @@ def tell(
     try:
         entry = ledger.load(home_url, advice)
         if forget:
-            told = _named(name) or _told(entry, _values(run), "running", name)
+            told = _named(name) or reported(
+                entry, _values(run), "running", name
+            )
             entry = ledger.forget(home_url, entry.advice_id, told)
         else:
-            ended = status_of(status) or status
-            told = _told(entry, _values(run), ended, name)
+            told = reported(entry, _values(run), status, name)
             entry, before = ledger.tell(home_url, entry.advice_id, told)
         mirror(resolve(home), [entry.advice_id])
     except QuestionError as error:
@@ -155,97 +154,6 @@ def _values(run: str) -> dict[str, Any]:
         number = parse_number(text.strip())
         values[key.strip()] = text.strip() if number is None else number
     return values
-
-
-def _told(entry: Any, values: dict[str, Any], status: str, name: str) -> Any:
-    from autollm.advisor import ledger
-    from autollm.core.errors import QuestionError
-    from autollm.core.values import parse_number
-
-    objective = entry.answer["objective"]["name"]
-    keys = _keys(entry)
-    configuration = {key: _said(key, keys, values) for key in keys}
-    lacking = [key for key in keys if configuration[key] is None]
-    if lacking:
-        raise QuestionError(
-            f"--run lacks {lacking[0]}. It needs: {', '.join(keys)}."
-        )
-    outcome = parse_number(_outcome(entry, values))
-    if status == "diverged":
-        outcome = _logged_last(entry, outcome)
-    if outcome is None and status == "finished":
-        raise QuestionError(
-            f"--run lacks the outcome {objective}. Fix: --run ...,{objective}=VALUE, or "
-            "--status diverged."
-        )
-    rank = ledger.followed(entry, configuration)
-    number = None if outcome is None else float(outcome)
-    return ledger.ReportedRun(configuration, number, status, rank, name)
-
-
-def _outcome(entry: Any, values: dict[str, Any]) -> Any:
-    """The value under one of the objective's names; no other metric's."""
-    own = entry.answer["objective"]["name"]
-    for name in (own, *entry.answer.get("objective_names", ())):
-        if name in values:
-            return values[name]
-    return None
-
-
-def _logged_last(entry: Any, outcome: float | None) -> None:
-    """What a diverged run logged last is no outcome.
-
-    Raises:
-        QuestionError: it is as good as the run was expected to be.
-    """
-    from autollm.core.errors import QuestionError
-
-    proposals = entry.answer["recommendations"]
-    predicted = proposals[0]["predicted"] if proposals else None
-    if predicted is None or outcome is None or not math.isfinite(outcome):
-        return
-    is_low = entry.answer["objective"]["direction"] == "min"
-    as_good = outcome >= predicted["low"]
-    if is_low:
-        as_good = outcome <= predicted["high"]
-    if as_good:
-        name = entry.answer["objective"]["name"]
-        raise QuestionError(
-            f"--status diverged, but {name} = {outcome:g} is as good as was expected "
-            f"({predicted['low']:.4g} to {predicted['high']:.4g}). Fix: --status "
-            f"finished, or leave {name} out."
-        )
-
-
-def _keys(entry: Any) -> list[str]:
-    """Names of the settings of an advice.
-
-    Raises:
-        QuestionError: it proposed nothing.
-    """
-    from autollm.core.errors import QuestionError
-
-    proposals = entry.answer["recommendations"]
-    if not proposals:
-        raise QuestionError(
-            f"advice {entry.advice_id} proposed nothing: all that may be proposed had "
-            "been run. Fix: tell it to an earlier one (autollm advice list)."
-        )
-    return list(proposals[0]["configuration"])
-
-
-def _said(name: str, names: Iterable[str], values: dict[str, Any]) -> Any:
-    """The value of one of several names, spelt so or by its last part alone, as files
-    leave out the prefixes of trackers; None where there is none, or no one.
-    """
-    from autollm.advisor.words import last_part
-
-    if name in values:
-        return values[name]
-    last = last_part(name)
-    found = [value for key, value in values.items() if last_part(key) == last]
-    is_clear = list(map(last_part, names)).count(last) == 1
-    return found[0] if is_clear and len(found) == 1 else None
 
 
 def _line(row: dict[str, Any]) -> str:

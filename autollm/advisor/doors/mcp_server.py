@@ -28,9 +28,11 @@ from autollm.advisor.native import names_of
 from autollm.advisor.noise_test import NoiseTest, noise_test
 from autollm.advisor.recommend import explore
 from autollm.advisor.study import Study
+from autollm.advisor.telling import reported
 from autollm.core.errors import AutoLLMError
 from autollm.core.redaction import redact
 from autollm.core.refusals import sentence_of
+from autollm.core.statuses import STATUSES
 
 MAX_CHARACTERS = 40_000
 """Of an answer: about a tenth of what a model of today reads at once."""
@@ -206,7 +208,12 @@ class Consultant:
             Field(description="Its objective; none where it gave none."),
         ] = None,
         status: Annotated[
-            str, Field(description=f"One of {', '.join(ledger.STATUSES)}.")
+            str,
+            Field(
+                description=f"{', '.join(STATUSES)}, or your tool's word for one of "
+                "them.",
+                max_length=100,
+            ),
         ] = "finished",
         name: Annotated[
             str,
@@ -219,13 +226,9 @@ class Consultant:
         """Note what a run at the target of a saved advice gave, so that the advice is
         scored and the next one knows it.
         """
-        if outcome is None and status == "finished":
-            raise ToolError(
-                "a finished run has an outcome. Fix: give it, or another status."
-            )
         entry = ledger.load(self._home(), advice_id)
-        rank = ledger.followed(entry, configuration)
-        told = ledger.ReportedRun(configuration, outcome, status, rank, name)
+        given = {} if outcome is None else {entry.objective: outcome}
+        told = reported(entry, configuration | given, status, name)
         entry, before = ledger.tell(self._home(), entry.advice_id, told)
         noise = entry.answer["evidence"]["noise"]
         replaced = None if before is None else asdict(before)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,10 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from autollm.advisor.decide import DECIDER, choose, ready
 from autollm.advisor.evidence import Evidence, Said, read_evidence
-from autollm.advisor.study import Study, Tried, after, study
+from autollm.advisor.study import Study, after, study
 from autollm.advisor.target import parse_target, resolve_target
+from autollm.advisor.told import Tried
 from autollm.core.errors import QuestionError, SpaceError
 
 STATUS = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed"}
@@ -138,15 +137,12 @@ class AutoLLMSampler(BaseSampler):
         self, found: Study, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, Any]:
         """The configuration of the next trial by the user's own names."""
-        view = found.question.view
         tried = []
         for other in study.get_trials(deepcopy=False):
             if other.number != trial.number:
                 tried += _tried(found, study, other)
-        policy = ready(DECIDER, view)
-        known = after(replace(found, policy=policy), tried)
-        p_diverge = known.divergence.probability(view.candidates, known.optimum)
-        best = choose(policy, view, 1, p_diverge, known.tried_points).points
+        known = after(found, tried) if tried else found
+        best = known.chosen(1).points
         if not len(best):
             return {}
         return known.names.show(found.question.space.decode(best[0]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.decide import choose
 from autollm.advisor.loss_law import Forecast, LossLaw
 from autollm.advisor.native import names_of
 from autollm.advisor.regret_error import RegretError
@@ -81,7 +82,14 @@ def study_of(
         return np.ones(len(points), dtype=bool)
 
     policy = KnownPolicy(formula, shifts)
-    return SimpleNamespace(
+
+    def proposed(k: int) -> Any:
+        view = found.question.view
+        risk = found.divergence.probability(view.candidates, found.optimum)
+        return choose(policy, view, k, risk)
+
+    found = SimpleNamespace(
+        chosen=proposed,
         sampled=policy.sampled,
         question=SimpleNamespace(space=space, keeps=keeps or all_kept),
         policy=policy,
@@ -92,3 +100,4 @@ def study_of(
         sign=1.0,
         **(known | more),
     )
+    return found

@@ -118,7 +118,19 @@ def test_told__outcome_that_is_no_number__says_how_to_tell_it(outcome):
         ReportedRun({"lr": 1.0}, outcome)
 
 
-@pytest.mark.parametrize("status", ["done", "", "Finished", "unknown"])
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("Finished", "finished"),
+        ("CANCELLED by 1000", "killed"),
+        ("OOM", "failed"),
+    ],
+)
+def test_told__word_of_a_tool__is_one_of_our_statuses(word, status):
+    assert ReportedRun({"lr": 1.0}, None, word).status == status
+
+
+@pytest.mark.parametrize("status", ["", "unknown", "crumpled"])
 def test_told__unknown_status__names_the_known(status):
     with pytest.raises(QuestionError, match="expected one of finished"):
         ReportedRun({"lr": 1.0}, 2.0, status)

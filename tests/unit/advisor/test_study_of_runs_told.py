@@ -9,29 +9,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from autollm.advisor.decide import Backtest, chance_of_best, choose
-from autollm.advisor.study import Noise, Study, Tried, after
+from autollm.advisor.study import Noise, Study, after
+from autollm.advisor.told import Tried
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 from tests.unit.advisor.stand_ins import KnownPolicy, law_of
 
-FEW = settings(max_examples=40)
 SPACE = Space((Knob("lr", "log", tuple(2.0**k for k in range(-12, -3))),))
 SPREAD = 0.4
-
-
-class Listening(KnownPolicy):
-    """Keeps what it is told."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.told = []
-
-    def tell(self, trial):
-        self.told.append(trial)
 
 
 def bowl(points):
@@ -44,7 +31,9 @@ def study(law=None, noise_sd=0.05, shifts=(0.0,), direction="min", **changes):
     view = SimpleNamespace(direction=direction)
     fields = nothing | {
         "question": SimpleNamespace(space=SPACE, view=view, levels=(0, 1)),
-        "policy": Listening(bowl, shifts),
+        "policy": KnownPolicy(bowl, shifts),
+        "response": SimpleNamespace(scatter_sd=0.0),
+        "narrowed": 1.0,
         "loss_law": law or law_of(mean=2.0, sd=0.1),
         "noise": Noise(noise_sd, "replicas"),
         "backtests": (),
@@ -52,7 +41,8 @@ def study(law=None, noise_sd=0.05, shifts=(0.0,), direction="min", **changes):
         "tried": (),
     }
     found = Study(**(fields | changes))
-    found.__dict__["spread"] = SPREAD
+    known = {"spread": SPREAD, "regret_error": None, "lowest_expected": 0.0}
+    found.__dict__.update(known)
     return found
 
 
@@ -60,11 +50,11 @@ def tried(octaves, loss, status="finished"):
     return Tried(np.array([-8.0 + octaves]), loss, status)
 
 
-def test_after__run_at_the_optimum__is_two_normals_multiplied():
-    found = after(study(), [tried(0.0, 1.8)]).loss_law.forecast
-    share = 0.1**2 / (0.1**2 + 0.05**2)
-    assert found.mean == pytest.approx(2.0 + share * (1.8 - 2.0))
-    assert found.sd == pytest.approx(0.1 * math.sqrt(1 - share))
+def test_after__run_at_the_optimum__level_follows_it_as_far_as_it_is_surer():
+    found = after(study(), [tried(0.0, 1.8)])
+    assert 1.8 < found.loss_law.forecast.mean < 1.86
+    assert found.loss_law.forecast.sd < 0.07
+    assert study().loss_law.forecast.mean == 2.0
 
 
 @pytest.mark.parametrize("octaves", [-2.0, 1.0, 1.5])
@@ -74,37 +64,20 @@ def test_after__run_off_the_optimum__shows_its_loss_less_what_it_was_to_lose(
     lost = SPREAD * 0.25 * octaves**2
     off = after(study(), [tried(octaves, 1.8 + lost)]).loss_law.forecast
     at = after(study(), [tried(0.0, 1.8)]).loss_law.forecast
-    assert off.mean == pytest.approx(at.mean)
-    assert off.sd == pytest.approx(at.sd)
+    assert at.mean < off.mean < 2.0  # rows far from an optimum scatter more
+    assert off.sd > at.sd
 
 
 def test_after__draws_that_differ__a_run_says_less():
-    sure = after(study(), [tried(0.0, 1.8)]).loss_law.forecast
-    unsure = after(study(shifts=(-0.5, 0.5)), [tried(0.0, 1.8)])
-    forecast = unsure.loss_law.forecast
-    variance = 0.05**2 + (SPREAD * 0.5) ** 2
-    share = 0.1**2 / (0.1**2 + variance)
-    assert forecast.mean == pytest.approx(2.0 - share * 0.2)
-    assert forecast.sd > sure.sd
+    sure = after(study(), [tried(0.0, 2.0)]).loss_law.forecast
+    unsure = after(study(shifts=(-0.5, 0.5)), [tried(0.0, 2.0)])
+    assert unsure.loss_law.forecast.sd > sure.sd
 
 
-def test_after__noise_that_nobody_measured__is_a_tenth_of_the_spread():
-    found = after(study(noise_sd=None), [tried(0.0, 1.8)]).loss_law.forecast
-    share = 0.1**2 / (0.1**2 + (0.1 * SPREAD) ** 2)
-    assert found.mean == pytest.approx(2.0 - share * 0.2)
-
-
-@FEW
-@given(st.lists(st.floats(1.0, 3.0), min_size=1, max_size=6))
-def test_after__several_runs__are_the_posterior_of_all_in_any_order(losses):
-    runs = [tried(0.0, loss) for loss in losses]
-    found = after(study(), runs).loss_law.forecast
-    precision = 1 / 0.1**2 + len(losses) / 0.05**2
-    mean = (2.0 / 0.1**2 + sum(losses) / 0.05**2) / precision
-    assert found.mean == pytest.approx(mean)
-    assert found.sd == pytest.approx(precision**-0.5)
-    again = after(study(), runs[::-1]).loss_law.forecast
-    assert again.mean == pytest.approx(found.mean)
+def test_after__worse_than_foretold__draws_that_said_so_weigh_more():
+    found = after(study(shifts=(0.0, 0.8)), [tried(0.0, 2.3)])
+    assert found.policy.weights[1] > 0.8
+    assert found.loss_law.forecast.mean < 2.15
 
 
 @pytest.mark.parametrize(
@@ -120,45 +93,31 @@ def test_after__several_runs__are_the_posterior_of_all_in_any_order(losses):
 def test_after__run_without_an_outcome__moves_no_forecast(run):
     found = after(study(), [run])
     assert found.loss_law.forecast == study().loss_law.forecast
-    (trial,) = found.policy.told
-    assert math.isnan(trial.loss)
-    assert trial.diverged == (run.status == "diverged")
+    assert found.tried == (run,)
 
 
-def test_after__no_law__the_policy_is_told_all_the_same():
-    found = study()
-    found = after(
-        Study(
-            **(
-                {n: getattr(found, n) for n in Study.__dataclass_fields__}
-                | {"loss_law": None}
-            )
-        ),
-        [tried(1.0, 2.0)],
-    )
+def test_after__no_law__differences_are_weighed_all_the_same():
+    nothing = {"loss_law": None, "policy": Slopes()}
+    found = after(study(**nothing), [tried(0.0, 2.0), tried(1.0, 2.4)])
     assert found.loss_law is None
-    (trial,) = found.policy.told
-    assert trial.number == 1 and trial.point == (-7.0,)
-    assert trial.configuration == {"lr": 0.0078125}
-    assert trial.loss == trial.objective == 2.0
+    assert found.policy.weights[0] > 0.9
 
 
-def test_after__objective_to_be_maximized__is_told_in_its_own_sign():
-    found = after(study(direction="max"), [tried(0.0, -0.8)])
-    assert found.sign == -1.0
-    (trial,) = found.policy.told
-    assert (trial.loss, trial.objective) == (-0.8, 0.8)
+def test_after__study_before__stays_what_it_was():
+    before = study(shifts=(0.0, 0.8))
+    after(before, [tried(0.0, 2.3)])
+    assert before.policy.weights.tolist() == [0.5, 0.5] and before.tried == ()
 
 
-def test_after__policy_that_cannot_be_told__still_corrects_the_law():
-    found = after(study(policy=KnownPolicy(bowl)), [tried(0.0, 1.8)])
-    assert found.loss_law.forecast.mean < 2.0
+class Slopes(KnownPolicy):
+    """Two worlds: the rate is best at -8 octaves, or at -7."""
 
+    def __init__(self):
+        super().__init__(bowl, (0.0, 0.0))
 
-def test_tried_points__none_and_some__have_their_width():
-    assert study().tried_points.shape == (0, 1)
-    found = after(study(), [tried(0.0, 1.8), tried(1.0, 1.9)])
-    assert found.tried_points.tolist() == [[-8.0], [-7.0]]
+    def sampled(self, points):
+        off = points[:, 0] + np.array([[8.0], [7.0]])
+        return off**2
 
 
 def backtest(u, predicted, policy="known"):
@@ -216,15 +175,23 @@ def test_choose__more_asked_for_than_there_are__is_all_of_them():
     assert len(found.points) == 2
 
 
+def ran(place, loss=2.0, status="finished"):
+    return Tried(np.array([place]), loss, status)
+
+
 def test_choose__candidate_that_was_run__is_not_proposed_again():
-    found = choose(
-        Particles(), view_of([0.0, 1.0, 4.0]), 1, tried=np.array([[0.01]])
-    )
+    found = choose(Particles(), view_of([0.0, 1.0, 4.0]), 1, tried=[ran(0.01)])
     assert found.points[0, 0] == 4.0  # the world in which 0 was run has it
 
 
+def test_choose__run_without_an_outcome__is_spent_and_nothing_to_beat():
+    killed = [ran(0.0, math.nan, "killed")]
+    found = choose(Particles(), view_of([0.0, 1.0, 4.0]), 1, tried=killed)
+    assert found.points[0, 0] == 1.0  # the likelier world still needs a run
+
+
 def test_choose__everything_was_run__proposes_nothing():
-    every = np.array([[0.0], [4.0]])
+    every = [ran(0.0), ran(4.0)]
     found = choose(Particles(), view_of([0.0, 4.0]), 2, tried=every)
     assert found.points.shape == (0, 1)
 

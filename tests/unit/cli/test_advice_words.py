@@ -102,7 +102,7 @@ def test_tell__another_metric_than_the_objective__is_no_outcome(home, other):
     )
     done = tell(home, advice_id, f"lr=0.001,{other}=2.2")
     assert done.code == 2
-    assert "--run lacks the outcome eval/loss" in done.err
+    assert "the run lacks the outcome eval/loss" in done.err
 
 
 def test_tell__word_of_a_tool_for_how_it_ended__is_understood(home):
@@ -116,9 +116,9 @@ def test_tell__word_of_a_tool_for_how_it_ended__is_understood(home):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        ("val_loss=2", "--run lacks lr. It needs: lr."),
-        ("lr=0.1", "--run lacks the outcome val_loss"),
-        ("lr=0.1,val_loss=good", "--run lacks the outcome val_loss"),
+        ("val_loss=2", "the run lacks lr. It needs: lr."),
+        ("lr=0.1", "the run lacks the outcome val_loss"),
+        ("lr=0.1,val_loss=good", "the run lacks the outcome val_loss"),
         ("lr=0.1,val_loss", "--run: 'val_loss', expected KEY=VALUE"),
         ("lr=0.1,val_loss=inf", "is no finite number"),
         ("lr=0.1,val_loss=nan", "is no finite number"),

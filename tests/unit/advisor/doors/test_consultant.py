@@ -170,12 +170,6 @@ def test_evidence__same_files__are_read_once_and_changed_ones_anew(
     assert len(reads) == 3
 
 
-def test_tell__finished_run_without_an_outcome__says_what_to_give(tmp_path):
-    consultant = Consultant(tmp_path, str(tmp_path))
-    with pytest.raises(ToolError, match="a finished run has an outcome"):
-        consultant.tell("abcd", {"lr": 1})
-
-
 def test_home__server_without_one__says_how_to_start_it(tmp_path):
     with pytest.raises(ToolError, match="start it with --home"):
         Consultant(tmp_path).tell("abcd", {"lr": 1}, 2.0)

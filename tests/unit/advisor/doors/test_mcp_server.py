@@ -156,7 +156,7 @@ def test_recommend_saved_and_told__ledger__scores_it(folder, tmp_path):
         "configuration": first["configuration"],
     }
     text, failed = ask(server, "tell", **told)
-    assert failed and "Fix: give it" in text
+    assert failed and "the run lacks the outcome val_loss. Fix: give it" in text
     outcome = first["predicted"]["mean"]
     text, failed = ask(server, "tell", outcome=outcome, **told)
     row = json.loads(text)
@@ -164,6 +164,8 @@ def test_recommend_saved_and_told__ledger__scores_it(folder, tmp_path):
     assert row["noise"]["sd"] > 0 and SECRET not in text
     text, failed = ask(server, "tell", status="lost", **told)
     assert failed and "expected one of" in text
+    text, failed = ask(server, "tell", name="b", status="OOM", **told)
+    assert not failed and json.loads(text)["n_told"] == 2
     other = told | {"advice_id": "f" * 16, "status": "killed"}
     text, failed = ask(server, "tell", **other)
     assert failed and "unknown advice" in text

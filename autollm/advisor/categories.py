@@ -1,0 +1,159 @@
+"""How categories differ at the target, in u, by what the runs of every experiment show.
+
+Within an experiment categories are compared by least squares, every number bent by a
+parabola (the rates of two optimizers have one each, so that they are compared at their
+best). Over experiments a difference is a line in log2 scale, its slope shrunk towards
+none: what every scale shows alike holds at the target, too.
+
+    gap_e = gap + slope * octaves_e + own deviation + error_e
+
+Source: A. Gelman et al., "Bayesian data analysis" (2013), 14.8. Invariant: categories
+that no experiment compares have no gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autollm.core.knobs import Knob
+from autollm.core.scales import ONE_COORDINATE
+from autollm.gym.tables.squashing import squash
+from autollm.gym.tasks.view import EvidenceTable, TaskView
+from autollm.policies.surrogates.bowl_rows import FEW_ROWS
+
+FAR = 3.0
+"""u from which a row stands on the cliff (response.FAR)."""
+GAP_SD, SLOPE_SD = 2.0, 0.05
+"""Prior sd of a gap, u, and of what it changes by an octave of each size: over a ladder
+of ten octaves half of median - best."""
+DEVIATION, DEVIATION_DF = 0.1, 2.0
+"""An experiment's own deviation from the line, u (noise of a bowl's rows, bowl_fit), and
+the experiments that this is worth."""
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Mean and sd [n_levels] of u at the target, of each level of a category above its
+    first one. columns: its coordinates.
+    """
+
+    columns: slice
+    mean: np.ndarray
+    sd: np.ndarray
+
+    def level_of(self, points: np.ndarray) -> np.ndarray:
+        """Number of the level of points [n, d], int [n]."""
+        return np.argmax(points[:, self.columns], axis=1)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One experiment: each level less the first one [n_levels], u, and its variance in
+    that of one run; NaN where its rows do not tell.
+    """
+
+    octaves: float
+    gaps: np.ndarray
+    factors: np.ndarray
+    misfit: float
+    df: int
+
+
+def gaps_of(view: TaskView) -> tuple[Gaps, ...]:
+    """Of every category that is always chosen, and all of whose levels are compared."""
+    found = []
+    for knob in view.space.knobs:
+        if knob.scale == "categorical" and knob.when is None:
+            found += _of_knob(view, knob)
+    return tuple(found)
+
+
+def _of_knob(view: TaskView, knob: Knob) -> list[Gaps]:
+    told = []
+    for here in view.evidence:
+        told += _compared(view, here, knob)
+    n = len(knob.levels)
+    if not told:
+        return []
+    row_variance = sum(one.misfit for one in told) / sum(one.df for one in told)
+    mean = np.zeros(n)
+    sd = np.zeros(n)
+    for level in range(1, n):
+        known = [one for one in told if np.isfinite(one.gaps[level])]
+        if not known:
+            return []
+        mean[level], sd[level] = _at_target(
+            np.array([one.gaps[level] for one in known]),
+            np.array([one.factors[level] for one in known]) * row_variance,
+            np.array([one.octaves for one in known]),
+        )
+    return [Gaps(view.space.slices[knob.name], mean, sd)]
+
+
+def _compared(
+    view: TaskView, here: EvidenceTable, knob: Knob
+) -> list[_Compared]:
+    """Nothing where an experiment has too few rows."""
+    spread = float(np.median(here.loss) - here.loss.min())
+    kept = (squash(here.loss) <= FAR) & ~here.diverged
+    if len(here.loss) < FEW_ROWS or spread <= 0:
+        return []
+    x = here.points[kept]
+    u = (here.loss[kept] - here.loss.min()) / spread
+    where = view.space.slices[knob.name]
+    levels = x[:, where] > 0
+    design = np.concatenate([levels, _bent(view, x, where)], axis=1)
+    inverse = np.linalg.pinv(design, rcond=1e-9)
+    df = len(u) - int(np.linalg.matrix_rank(design))
+    if df < 1:
+        return []
+    contrasts = np.zeros((len(knob.levels), design.shape[1]))
+    for level in range(len(knob.levels)):
+        contrasts[level, [0, level]] = [-1.0, 1.0]
+    contrasts[0] = 0.0
+    misfit = u - design @ (inverse @ u)
+    gaps = contrasts @ inverse @ u
+    factors = np.sum((contrasts @ inverse) ** 2, axis=1)
+    told = np.abs(contrasts @ inverse @ design - contrasts).max(axis=1) < 1e-6
+    return [
+        _Compared(
+            float(np.sum(here.z - view.target_z)),
+            np.where(told, gaps, np.nan),
+            np.where(told, factors, np.nan),
+            float(misfit @ misfit),
+            df,
+        )
+    ]
+
+
+def _bent(view: TaskView, x: np.ndarray, where: slice) -> np.ndarray:
+    """A parabola in every number, and every other coordinate, of points [n, d]."""
+    columns = []
+    for knob, at in view.space.slices.items():
+        if at == where:
+            continue
+        off = x[:, at] - x[:, at].mean(axis=0)
+        columns.append(off)
+        scale = view.space.knobs[view.space.names.index(knob)].scale
+        if scale in ONE_COORDINATE:
+            columns.append(off**2)
+    return np.concatenate([np.zeros((len(x), 0)), *columns], axis=1)
+
+
+def _at_target(
+    gaps: np.ndarray, variances: np.ndarray, octaves: np.ndarray
+) -> tuple[float, float]:
+    """Mean and sd of the line at 0 octaves, through gaps [n]."""
+    design = np.column_stack([np.ones(len(gaps)), octaves])
+    prior = np.diag([GAP_SD**-2.0, SLOPE_SD**-2.0])
+    deviation = DEVIATION**2
+    for _ in range(3):  # the deviation hangs on the line, and the line on it
+        weight = 1 / (variances + deviation)
+        covariance = np.linalg.inv((design.T * weight) @ design + prior)
+        line = covariance @ (design.T @ (weight * gaps))
+        left = np.maximum((gaps - design @ line) ** 2 - variances, 0.0)
+        squares = DEVIATION_DF * DEVIATION**2 + float(left.sum())
+        deviation = squares / (DEVIATION_DF + len(gaps))
+    return float(line[0]), float(np.sqrt(covariance[0, 0] + deviation))

@@ -1,0 +1,78 @@
+"""The policy that decides: the moving bowl, with categories as the runs compare them.
+
+A bowl puts a category on axes of its own and lets its optimum move with scale: of the
+gap between two optimizers that every scale shows alike it keeps a part, or none. So
+numbers are the bowl's, and what categories differ by is that of the runs
+(categories.py). Numbers that are not chosen stand at their optimum (resting.py).
+
+Invariant: without a category this is the moving bowl, to the bit.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from autollm.advisor.categories import Gaps, gaps_of
+from autollm.advisor.resting import at_rest
+from autollm.policies.surrogates.moving_bowl import MovingBowl
+
+BOWL_SD = 0.5
+"""u, by which the bowl's own gap of two categories may be off: half of median - best."""
+
+
+class Decider(MovingBowl):
+    """Attributes after reset, beside the bowl's: gaps, of the categories; added
+    [n_particles, n_levels] of each, u that a level adds to the bowl's.
+    """
+
+    def _draw_particles(self) -> None:
+        self.gaps: tuple[Gaps, ...] = ()
+        self.added: list[np.ndarray] = []
+        super()._draw_particles()
+        gaps = gaps_of(self.view)
+        for one in gaps:
+            # the runs say how far a category's gap may be off, not the bowl
+            self.particles[:, one.columns] = self.target_optimum[one.columns]
+        if gaps:
+            rested = at_rest(
+                self.view.space, self.candidates, self.target_optimum
+            )
+            expected = self.weights @ self._heights(rested)
+            self.added = [self._added(one, rested, expected) for one in gaps]
+            self.gaps = gaps
+            self._u = self._heights(self.candidates[self._scored])
+
+    def _added(
+        self, gaps: Gaps, points: np.ndarray, expected: np.ndarray
+    ) -> np.ndarray:
+        """What brings the best candidates of each level as far apart as the runs say, the
+        bowl's own say being worth BOWL_SD; the best of all keeps its height. Nothing for
+        a level that no candidate has.
+        """
+        lowest = np.full(len(gaps.mean), np.inf)
+        np.minimum.at(lowest, gaps.level_of(points), expected)
+        known = np.isfinite(lowest)
+        lowest[~known] = lowest[known].max()
+        share = BOWL_SD**2 / (BOWL_SD**2 + gaps.sd**2)
+        apart = gaps.mean - (lowest - lowest[0])
+        wanted = lowest + share * apart
+        wanted += lowest.min() - wanted[known].min()
+        normal = np.random.default_rng(0).normal(
+            size=(len(self.particles), len(wanted))
+        )
+        return wanted - lowest + normal * gaps.sd * np.sqrt(share)
+
+    def _heights(self, points: np.ndarray) -> np.ndarray:
+        u = super()._heights(points)
+        for gaps, added in zip(self.gaps, self.added, strict=True):
+            u = u + added[:, gaps.level_of(points)]
+        return u
+
+    def widened(self, factor: float) -> Decider:
+        """The same with its draws of the optimum so much farther from the middle."""
+        wider = copy.copy(self)
+        away = self.particles - self.target_optimum
+        wider.particles = self.target_optimum + factor * away
+        return wider
