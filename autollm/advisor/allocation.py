@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autollm.advisor.loss_law import LossLaw
-from autollm.advisor.question import Question
+from autollm.advisor.question import Question, flops_per_product
 
 LEVEL = 0.9
 WASTE = 0.01
@@ -41,7 +41,9 @@ def split_of(question: Question, law: LossLaw | None) -> Split | None:
     """The best split of the target's compute; None where the law has no term each, or
     compute is not proportional to parameters times tokens.
     """
-    if law is None or law.draws is None or not _is_product(question):
+    experiments = [question.table.experiments[e] for e in question.levels]
+    is_product = flops_per_product(experiments) is not None
+    if law is None or law.draws is None or not is_product:
         return None
     order = [list(law.names).index(name) for name in ("params", "tokens")]
     a, b = law.draws.exponents[:, order].T
@@ -58,15 +60,6 @@ def split_of(question: Question, law: LossLaw | None) -> Split | None:
         _flat_within(a, b, terms),
         (middle, low, high),
     )
-
-
-def _is_product(question: Question) -> bool:
-    """Whether a run's compute is a constant times parameters times tokens."""
-    if set(question.fidelity) != {"params", "tokens"}:
-        return False
-    experiments = [question.table.experiments[e] for e in question.levels]
-    ratio = np.array([e.compute_flops / 2.0 ** e.z.sum() for e in experiments])
-    return bool(np.ptp(ratio) < 1e-3 * ratio.max())
 
 
 def _flat_within(a: np.ndarray, b: np.ndarray, terms: np.ndarray) -> float:

@@ -96,7 +96,8 @@ class Checked:
     `beyond`: by knob that lies outside of what was tried, the lowest and highest value
     that were. `taken_as`: by knob that is known by rank alone, the nearest value that
     was tried, which stands for the planned one. `sums`: by mixture whose weights do not
-    sum to what they sum to in the runs, both sums; its shares are judged.
+    sum to what they sum to in the runs, both sums; its shares are judged. `otherwise`:
+    by setting that no run varied and of which the plan has another value: both.
     """
 
     configuration: dict[str, Any]
@@ -115,6 +116,7 @@ class Checked:
     beyond: dict[str, list[Any]] = field(default_factory=dict)
     taken_as: dict[str, Any] = field(default_factory=dict)
     sums: dict[str, list[float]] = field(default_factory=dict)
+    otherwise: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.allocation import split_of
-from autollm.advisor.answer import Answerable, Help
+from autollm.advisor.answer import Answerable, Help, Interval
 from autollm.advisor.cheap_runs import beyond
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Law
+from autollm.advisor.lines import interval_text
 from autollm.advisor.sizes import buildable
 from autollm.advisor.study import Study
 from autollm.advisor.target import NO_SIZE
@@ -37,6 +38,8 @@ SAME_PLACE = 1e-6
 MOST_LAWS = 4
 """Told in one row of the table."""
 LEAST_LEVELS = 3
+SURE = 1.64
+"""Standard errors from which a category is told from the next best, at 5 % one-sided."""
 WIDE = 2.0
 """Half width of a forecast in median - best of the target, from which it does not tell
 a good choice from a poor one."""
@@ -57,7 +60,9 @@ def _knob_row(study: Study, role: str, question: str) -> Answerable:
     knobs = [k for k in _varied(study) if _is(k, role)]
     if not knobs:
         return Answerable(
-            question, "no", "it does not vary in your runs, or is no knob"
+            question,
+            "no",
+            f"no setting that varies in your runs is called {question}",
         )
     return _of_knobs(study, question, [k.name for k in knobs])
 
@@ -83,24 +88,31 @@ def _other_rows(study: Study) -> list[Answerable]:
 
 
 def _best_categories(study: Study, names: list[str]) -> tuple[list[str], bool]:
-    """A sentence a category, and whether the same value of each is best everywhere."""
+    """A sentence a category, and whether the best of each is told from the next best."""
     told = []
-    is_sure = True
+    is_sure = len(study.rows) >= LEAST_LEVELS
+    gaps = {one.knob: one for one in study.policy.gaps}
     for knob in study.question.space.knobs:
         if knob.scale != "categorical" or knob.name not in names:
             continue
-        where = study.question.space.slices[knob.name]
-        best = [
-            rows.points[int(np.argmin(rows.loss)), where] for rows in study.rows
-        ]
-        winners = [knob.decode(point) for point in best]
-        value = max(knob.levels, key=winners.count)
-        n = winners.count(value)
-        told.append(
-            f"{study.native(knob.name)} = {value} has the best run in {n} of "
-            f"{several(len(winners), 'experiment')}"
-        )
-        is_sure &= n == len(winners) >= LEAST_LEVELS
+        compared = gaps.get(knob.name)
+        if compared is None or len(knob.levels) < 2:
+            told.append(
+                f"no runs compare the values of {study.native(knob.name)}"
+            )
+            is_sure = False
+            continue
+        best, second = np.argsort(compared.mean, kind="stable")[:2]
+        apart = float(compared.mean[second] - compared.mean[best])
+        error = float(np.hypot(compared.sd[best], compared.sd[second]))
+        values = knob.levels[best], knob.levels[second]
+        text = f"{study.native(knob.name)} = {values[0]} is better than {values[1]}, by "
+        text += f"{apart * study.spread:.2g}"
+        if apart < SURE * error:
+            text = f"{study.native(knob.name)}: {values[0]} and {values[1]} are not told "
+            text += "apart"
+            is_sure = False
+        told.append(text)
     return told, is_sure
 
 
@@ -221,7 +233,7 @@ def _size_row(study: Study) -> Answerable:
         because = f"{several(n, 'level')}; parameters and tokens each need a term, from 6 "
         because += "levels on"
         if study.question.view.direction == "max":
-            because = "the objective is a benchmark, no loss"
+            because = "the objective is maximized, and follows no law of loss"
             return Answerable(question, "no", because)
         return Answerable(question, "no", because, tuple(_another_level(study)))
     split = split_of(study.question, law)
@@ -247,14 +259,15 @@ def _outcome_row(study: Study) -> Answerable:
     question = "achievable outcome"
     law = study.loss_law
     if study.question.view.direction == "max":
-        because = "a benchmark is not forecast from benchmarks; name the loss as objective"
+        because = "what is maximized follows no law of loss: it is not forecast"
         return Answerable(question, "no", because)
     if law is None:
         n = len(study.question.levels)
         because = f"{several(n, 'level')}; a law of loss needs {LEAST_LEVELS} that fall with scale"
         return Answerable(question, "no", because, tuple(_another_level(study)))
     low, high = law.forecast.interval()
-    because = f"{law.n_levels} levels give {law.forecast.mean:.4g} ({low:.4g} to {high:.4g})"
+    told = interval_text(Interval(law.forecast.mean, low, high))
+    because = f"{law.n_levels} levels give {told}"
     if law.is_bound:
         because += "; some optima lie beyond what was tried: an upper bound"
         return Answerable(

@@ -36,9 +36,10 @@ the experiments that this is worth."""
 @dataclass(frozen=True)
 class Gaps:
     """Mean and sd [n_levels] of u at the target, of each level of a category above its
-    first one. columns: its coordinates.
+    first one. knob: its name; columns: its coordinates.
     """
 
+    knob: str
     columns: slice
     mean: np.ndarray
     sd: np.ndarray
@@ -77,7 +78,9 @@ def _of_knob(view: TaskView, knob: Knob) -> list[Gaps]:
     n = len(knob.levels)
     if not told:
         return []
-    row_variance = sum(one.misfit for one in told) / sum(one.df for one in told)
+    df = DEVIATION_DF + sum(one.df for one in told)
+    misfit = DEVIATION_DF * DEVIATION**2 + sum(one.misfit for one in told)
+    row_variance = misfit / df
     mean = np.zeros(n)
     sd = np.zeros(n)
     for level in range(1, n):
@@ -89,7 +92,7 @@ def _of_knob(view: TaskView, knob: Knob) -> list[Gaps]:
             np.array([one.factors[level] for one in known]) * row_variance,
             np.array([one.octaves for one in known]),
         )
-    return [Gaps(view.space.slices[knob.name], mean, sd)]
+    return [Gaps(knob.name, view.space.slices[knob.name], mean, sd)]
 
 
 def _compared(
@@ -107,8 +110,6 @@ def _compared(
     design = np.concatenate([levels, _bent(view, x, where)], axis=1)
     inverse = np.linalg.pinv(design, rcond=1e-9)
     df = len(u) - int(np.linalg.matrix_rank(design))
-    if df < 1:
-        return []
     contrasts = np.zeros((len(knob.levels), design.shape[1]))
     for level in range(len(knob.levels)):
         contrasts[level, [0, level]] = [-1.0, 1.0]

@@ -17,6 +17,7 @@ import numpy as np
 from autollm.advisor.answer import Checked
 from autollm.advisor.resting import at_rest, chosen
 from autollm.advisor.study import Study
+from autollm.advisor.words import last_part
 from autollm.advisor.worth import (
     NO_BENCHMARK,
     NO_LAW,
@@ -30,10 +31,13 @@ from autollm.advisor.worth import (
 )
 from autollm.core.knobs import is_number
 from autollm.core.scales import ONE_COORDINATE
+from autollm.core.values import is_nothing, parse_number
 
 SAME_VALUE = 1e-6
 """Natural units: canonical values keep nine digits."""
 
+SAME_SIZE = 0.01
+"""Share by which a size may differ and is the same: 1.4B is told with two digits."""
 FINE, RISKY = 1.05, 0.2
 """A plan that wastes less than 5 % of its compute is fine; one that diverges with more
 than this probability is risky whatever else it is."""
@@ -92,6 +96,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         _beyond(study, point),
         _taken_as(study, configuration),
         study.names.sums_of(planned),
+        _otherwise(study, planned),
     )
 
 
@@ -186,6 +191,27 @@ def _taken_as(study: Study, configuration: Mapping[str, Any]) -> dict[str, Any]:
                 column = study.names.spelling(knob.name).column
                 found[column] = study.names.value(knob.name, level)
     return found
+
+
+def _otherwise(
+    study: Study, planned: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """By key of a plan that has another value than all runs had: both."""
+    usual = {last_part(k): v for k, v in study.evidence.constants.items()}
+    found = {}
+    for key, value in planned.items():
+        had = usual.get(last_part(key), value)
+        if not is_nothing(value) and not _equal(value, had):
+            found[key] = [value, had]
+    return found
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Of two cells: 8 is 8.0, and a word counts in any case."""
+    numbers = parse_number(a), parse_number(b)
+    if None not in numbers:
+        return math.isclose(*map(float, numbers), rel_tol=SAME_SIZE)
+    return str(a).lower() == str(b).lower()
 
 
 def _told(study: Study, optima: Mapping[str, float]) -> dict[str, Any]:

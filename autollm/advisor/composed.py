@@ -53,6 +53,9 @@ NO_OPTIMUM = {
     "categorical": "a category has no order along which an optimum could move",
 }
 """Why a kind of knob has no law."""
+HOPELESS = 0.9
+"""Regret from which a configuration is about as good as the median one: not worth a run
+beside a better one."""
 N_ROWS = 20
 """Rows of the evidence that are listed: the best ones nearest to the target."""
 
@@ -167,6 +170,8 @@ def _proposals(found: Study, trials: int) -> tuple[Proposal, ...]:
         p_best = None
         if here.expected_regret is not None:
             p_best = float(choice.probability_best[i])
+        if i and here.expected_regret and here.expected_regret.mean > HOPELESS:
+            break  # what comes later loses more
         listed.append(_proposal(found, i, point, here, p_best))
     return tuple(listed)
 
@@ -197,9 +202,7 @@ def _known_outcome(found: Study, shown: dict[str, Any]) -> float | None:
     None without any.
     """
     space = found.question.space
-    for rows in found.rows:
-        if not np.allclose(rows.z, found.question.target_z):
-            continue
+    for rows in found.rows_there:
         for point, loss in zip(rows.points, rows.loss, strict=True):
             same = found.names.show(space.decode(point)) == shown
             if same and np.isfinite(loss):
@@ -416,11 +419,10 @@ def _loss_law(found: Study) -> dict[str, Any] | None:
     law = found.loss_law
     if law is None:
         return None
-    low, high = law.forecast.interval()
     return {
         "form": law.form,
         "parameters": law.parameters,
-        "at_target": Interval(law.forecast.mean, low, high),
+        "at_target": Interval(law.forecast.mean, *law.forecast.interval()),
         "at_floors": [
             {"irreducible": floor, "mean": mean}
             for floor, mean in law.at_floors.items()

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from autollm.advisor.words import last_part
+from autollm.advisor.words import last_part, several
 from autollm.core.errors import QuestionError, UnknownNameError
 
 Marts = dict[str, pa.Table]
@@ -60,8 +60,8 @@ def choose_context(
     if len(contexts) > 1:
         others = len(contexts) - 1
         text = (
-            f"only runs of the context {kept} count; {others} other contexts are left "
-            "out"
+            f"only runs of {_in_words(kept)} count; {several(others, 'other context')} "
+            f"{'is' if others == 1 else 'are'} left out"
         )
         another = _spelled(kept, contexts)
         if another and not wanted:
@@ -77,6 +77,13 @@ def choose_context(
         out[name] = mart
     context = {k: str(v) for k, v in json.loads(kept).items()}
     return out, tuple(notes), context
+
+
+def _in_words(context: str) -> str:
+    """`tokenizer = bpe, data = v2`."""
+    values = json.loads(context)
+    told = [f"{name} = {value}" for name, value in values.items()]
+    return ", ".join(told) or "no context"
 
 
 def _of_plan(

@@ -105,10 +105,12 @@ def choose(
     k: int,
     p_diverge: np.ndarray | None = None,
     tried: Sequence[Tried] = (),
+    known: np.ndarray | None = None,
 ) -> Choice:
     """The k proposals of a policy that gives draws; `p_diverge` [n_candidates] is
     priced in. `tried`: runs at the target; they are not proposed again, and what comes
-    next has to be better than those that gave an outcome.
+    next has to be better than those that gave an outcome. `known` [m, d]: runs of the
+    evidence at the target itself, of which the first proposal alone may be one.
     """
     candidates = view.candidates
     optimum = getattr(policy, "target_optimum", None)
@@ -127,12 +129,16 @@ def choose(
         spent |= gaps < REPEATED
         if run.has_outcome:
             best = np.minimum(best, policy.sampled(run.point[None])[:, 0])
+    made = np.zeros(len(candidates), dtype=bool)
+    for point in () if known is None else known:
+        made |= np.linalg.norm(candidates - point, axis=1) < REPEATED
     tie = TIE * (policy.weights @ u)
-    for _ in range(min(k, int((~spent).sum()))):
+    while len(picked) < k and not spent.all():
         expected = policy.weights @ np.minimum(u, best[:, None]) + tie
         expected[spent] = np.inf
         picked.append(int(np.argmin(expected)))
         spent[picked[-1]] = True
+        spent |= made
         best = np.minimum(best, u[:, picked[-1]])
     return Choice(
         candidates[picked],

@@ -18,9 +18,6 @@ from autollm.advisor.categories import Gaps, gaps_of
 from autollm.advisor.resting import at_rest
 from autollm.policies.surrogates.moving_bowl import MovingBowl
 
-BOWL_SD = 0.5
-"""u, by which the bowl's own gap of two categories may be off: half of median - best."""
-
 
 class Decider(MovingBowl):
     """Attributes after reset, beside the bowl's: gaps, of the categories; added
@@ -47,22 +44,18 @@ class Decider(MovingBowl):
     def _added(
         self, gaps: Gaps, points: np.ndarray, expected: np.ndarray
     ) -> np.ndarray:
-        """What brings the best candidates of each level as far apart as the runs say, the
-        bowl's own say being worth BOWL_SD; the best of all keeps its height. Nothing for
-        a level that no candidate has.
+        """What brings the best candidates of each level as far apart as the runs say; the
+        best of all keeps its height. Nothing for a level that no candidate has.
         """
         lowest = np.full(len(gaps.mean), np.inf)
         np.minimum.at(lowest, gaps.level_of(points), expected)
         known = np.isfinite(lowest)
         lowest[~known] = lowest[known].max()
-        share = BOWL_SD**2 / (BOWL_SD**2 + gaps.sd**2)
-        apart = gaps.mean - (lowest - lowest[0])
-        wanted = lowest + share * apart
-        wanted += lowest.min() - wanted[known].min()
+        wanted = gaps.mean + lowest.min() - gaps.mean[known].min()
         normal = np.random.default_rng(0).normal(
             size=(len(self.particles), len(wanted))
         )
-        return wanted - lowest + normal * gaps.sd * np.sqrt(share)
+        return wanted - lowest + normal * gaps.sd
 
     def _heights(self, points: np.ndarray) -> np.ndarray:
         u = super()._heights(points)

@@ -14,6 +14,11 @@ import numpy as np
 from autollm.advisor.answer import Warn
 from autollm.advisor.parametrization import should_stay, transfers
 from autollm.advisor.study import Study
+from autollm.advisor.together import (
+    correlation,
+    rank_correlation,
+    tied_pairs,
+)
 
 FEW_ROWS = 12
 """Runs of a level: a bowl of two knobs has six parameters, and noise needs as many."""
@@ -107,28 +112,18 @@ def collinear(study: Study) -> Iterator[Warn]:
 def together(study: Study) -> Iterator[Warn]:
     """Two numeric knobs that changed together in every experiment."""
     space = study.question.space
-    columns = list(np.flatnonzero(space.gridded))
-    for a, i in enumerate(columns):
-        for j in columns[a + 1 :]:
-            tied = [
-                _rank_correlation(r.points[:, i], r.points[:, j])
-                for r in study.rows
-            ]
-            tied = [abs(t) for t in tied if t is not None]
-            if tied and min(tied) > 0.95:
-                pair = " and ".join(
-                    study.native(space.coordinates[k]) for k in (i, j)
-                )
-                yield Warn(
-                    "together",
-                    f"{pair} changed together in every experiment: the fit cannot say "
-                    "which of them mattered.",
-                )
+    for pair in tied_pairs(space, [rows.points for rows in study.rows]):
+        told = " and ".join(study.native(space.coordinates[k]) for k in pair)
+        yield Warn(
+            "together",
+            f"{told} changed together in every experiment: the fit cannot say which of "
+            "them mattered.",
+        )
 
 
 def effort(study: Study) -> Iterator[Warn]:
     n = [len(r.loss) for r in study.rows]
-    tied = _rank_correlation(np.array(n), np.arange(len(n)))
+    tied = rank_correlation(np.array(n), np.arange(len(n)))
     uneven = max(n) >= UNEVEN * min(n)
     if len(n) >= 3 and uneven and tied is not None and abs(tied) > EFFORT:
         yield Warn(
@@ -285,7 +280,7 @@ def noted(study: Study) -> Iterator[Warn]:
 def direction(study: Study) -> Iterator[Warn]:
     """Larger scales ought to be better."""
     typical = np.array([np.median(rows.loss) for rows in study.rows])
-    tied = _correlation(study.octaves, typical)
+    tied = correlation(study.octaves, typical)
     if tied is not None and tied > 0.8:
         yield Warn(
             "direction",
@@ -367,19 +362,6 @@ def unproven(study: Study) -> Iterator[Warn]:
 
 def _window(study: Study, j: int) -> np.ndarray:
     return study.question.space.window[:, study.response.columns[j]]
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    a = np.asarray(a, dtype=float)
-    b = np.asarray(b, dtype=float)
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's, equal values sharing a rank."""
-    return _correlation(*(np.unique(v, return_inverse=True)[1] for v in (a, b)))
 
 
 def _lopsided(values: np.ndarray) -> float:

@@ -86,7 +86,7 @@ def plan_lines(advice: Advice, checked: Checked) -> list[str]:
     if checked.loses is not None and checked.compute_equivalent is not None:
         lines.append(_lost(checked))
     for reason, fields in by_reason(checked.missing).items():
-        lines.append(f"no {fields}: {reason}")
+        lines.append(f"not known: {fields}; {reason}")
     if checked.p_diverge is not None:
         lines.append(f"diverges with probability {checked.p_diverge:.1%}")
     if checked.nearest_diverged is not None:
@@ -104,6 +104,11 @@ def plan_lines(advice: Advice, checked: Checked) -> list[str]:
         lines.append(
             f"{mixture} sums to {total:.4g}, in your runs to {usual:.4g}: it is judged by "
             "its shares"
+        )
+    for key, (said, had) in checked.otherwise.items():
+        lines.append(
+            f"{key} = {said} in your plan, {had} in all of your runs: nothing says what "
+            "that changes"
         )
     for column, (low, high) in checked.beyond.items():
         lines.append(

@@ -142,13 +142,12 @@ def outcome(found: Study) -> str:
             at, path = _to_target(found)
             line = sign * law_along(found.loss_law, path)
             axes.plot(at, line, "-", color=TARGET, lw=1.3, label="law")
-            forecast = found.loss_law.forecast
-            low, high = forecast.interval()
-            spread = [[forecast.mean - low], [high - forecast.mean]]
+            mean = found.loss_law.forecast.mean
+            low, high = found.loss_law.forecast.interval()
             axes.errorbar(
                 [AT_TARGET],
-                [sign * forecast.mean],
-                spread if sign > 0 else spread[::-1],
+                [mean],
+                [[mean - low], [high - mean]],
                 fmt="s",
                 color=TARGET,
                 label="forecast, 90 %",

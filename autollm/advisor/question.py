@@ -15,6 +15,7 @@ import numpy as np
 
 from autollm.advisor.constraint import Constraints, nothing_keeps
 from autollm.advisor.parametrization import without_rate_rule
+from autollm.advisor.together import as_tried
 from autollm.advisor.tried import Ends
 from autollm.core.errors import SpaceError
 from autollm.core.space import Space
@@ -34,6 +35,9 @@ N_DRAWS, N_NEAR = 2000, 2000
 near the evidence."""
 MOST_ROUNDS = 10
 """Of drawing, where constraints leave little of the window."""
+ROUNDED = 0.02
+"""Share by which nominal compute (1e18) may differ from parameters times tokens that are
+told with three digits."""
 N_BEST = 20
 """Evidence designs whose neighbours are candidates."""
 
@@ -120,6 +124,7 @@ def make_question(
         )
         for one in ends:
             candidates = _held(space, candidates, one, keeps)
+        candidates = as_tried(space, candidates, [e.points for e in evidence])
     if keeps is not None and constraints is not None:
         kept = keeps(candidates)
         if not kept.any():
@@ -199,13 +204,9 @@ def compute_at(
     flops = np.array([e.compute_flops for e in experiments], dtype=float)
     if not np.all(np.isfinite(flops) & (flops > 0)):
         return None
-    names = tuple(experiments[0].fidelity)
-    ratio = flops / (6 * 2.0 ** here.sum(axis=1))
-    if (
-        set(names) == {"params", "tokens"}
-        and np.ptp(ratio) < 1e-3 * ratio.max()
-    ):
-        return float(ratio.mean() * 6 * 2.0 ** z.sum())
+    ratio = flops_per_product(experiments)
+    if ratio is not None:
+        return float(ratio * 2.0 ** z.sum())
     design = np.column_stack([np.ones(len(here)), here])
     beta, _, rank, _ = np.linalg.lstsq(design, np.log2(flops), rcond=None)
     off = z - here.mean(axis=0)
@@ -216,6 +217,18 @@ def compute_at(
     ):  # octaves: no product of coordinates
         return None
     return float(2.0 ** (beta[0] + z @ beta[1:]))
+
+
+def flops_per_product(experiments: Sequence[Experiment]) -> float | None:
+    """FLOPs a parameter and token, where compute is that times both (up to ROUNDED);
+    None where it is not.
+    """
+    if set(experiments[0].fidelity) != {"params", "tokens"}:
+        return None
+    ratio = np.array([e.compute_flops / 2.0 ** e.z.sum() for e in experiments])
+    return (
+        float(ratio.mean()) if np.ptp(ratio) <= ROUNDED * ratio.max() else None
+    )
 
 
 def _thinned(grid: np.ndarray, evidence: Sequence[EvidenceTable]) -> np.ndarray:

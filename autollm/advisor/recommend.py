@@ -25,6 +25,7 @@ from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
 from autollm.advisor.ledger import ReportedRun
 from autollm.advisor.options import Options
 from autollm.advisor.planned import sizes_in
+from autollm.advisor.question import flops_per_product
 from autollm.advisor.study import Study, after, study
 from autollm.advisor.target import parse_target, resolve_target, size_of
 from autollm.advisor.told import Tried
@@ -122,7 +123,13 @@ def target_of_budget(
             f"both have: {', '.join(first.fidelity)}.",
             "--target with every coordinate.",
         )
-    per_product = first.compute_flops / 2.0 ** first.z.sum()
+    per_product = flops_per_product(experiments)
+    if per_product is None:
+        raise AdviceError(
+            "no-split",
+            "the compute of your runs is not parameters times tokens times a constant.",
+            "--target with every coordinate.",
+        )
     product = budget_flops / per_product
     known = {evidence.native(n).lower(): n for n in first.fidelity}
     known |= {n.lower(): n for n in first.fidelity}

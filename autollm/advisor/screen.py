@@ -18,6 +18,7 @@ from rich.text import Text
 
 from autollm.advisor.answer import (
     Advice,
+    Checked,
     Help,
     Interval,
     PlannedRun,
@@ -50,6 +51,10 @@ JUDGED = (
     "not pay; that its order is the best is not shown."
 )
 """`autollm advice judge --parts plan --seeds 4` (docs/results.md)."""
+REGRET = (
+    "Regret: what a run is expected to lose, as a share of what separates the median "
+    "configuration (1) from the best (0)."
+)
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -94,6 +99,7 @@ def show_check(advice: Advice, console: Console) -> None:
     console.print(_title("The advice there"))
     for entry in advice.recommendations[:1]:
         console.print(_recommendation(advice, entry))
+    console.print(_reasons(advice.recommendations[:1]))
     _warn(advice, console)
 
 
@@ -231,16 +237,20 @@ def _reasons(entries: Sequence[Proposal]) -> Text:
             "In brackets: what costs at most 1 % more compute than this proposal, its "
             "other settings held."
         )
+    if any(entry.expected_regret for entry in entries):
+        lines.append(REGRET)
     for entry in entries[:1]:
         for reason, fields in by_reason(entry.missing).items():
-            lines.append(f"No {fields}: {reason}.")
+            lines.append(f"Not known: {fields}; {reason}.")
     return _text("\n".join(lines))
 
 
 def _promise(entry: Proposal, objective: str) -> str:
-    told = [f"{objective} {interval_text(entry.predicted)}"]
+    told = []
     if entry.known_outcome is not None:
-        told.insert(0, have_in_words(entry.known_outcome))
+        told.append(have_in_words(entry.known_outcome))
+    if entry.predicted is not None:
+        told.append(f"{objective} {interval_text(entry.predicted)}")
     if entry.expected_regret is not None:
         told.append(f"regret {_share(entry.expected_regret)}")
     if entry.p_diverge is not None:
@@ -275,10 +285,18 @@ def _checked(advice: Advice) -> Panel:
     assert checked is not None
     return Panel(
         _text("\n".join(plan_lines(advice, checked))),
-        title=f"Your plan is {checked.verdict}",
+        title=f"Your plan is {_verdict(checked)}",
         border_style=VERDICTS[checked.verdict],
         expand=False,
     )
+
+
+def _verdict(checked: Checked) -> str:
+    """A waste that may as well be none is probable."""
+    lost = checked.loses
+    is_open = lost is not None and lost.low <= 0 < lost.mean
+    is_wasteful = checked.verdict == "wasteful"
+    return "probably wasteful" if is_open and is_wasteful else checked.verdict
 
 
 def _helpful(advice: Advice) -> dict[str, str]:

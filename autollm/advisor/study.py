@@ -123,8 +123,8 @@ class Study:
         return tuple(self.names.spelling(k.name).column for k in knobs)
 
     def place(self, label: str) -> str:
-        """An experiment's label without the source, which is the same in all."""
-        return label.removeprefix(f"{self.evidence.source}/")
+        """An experiment's label without source and context, the same in all."""
+        return label.removeprefix(f"{self.evidence.source}/").partition(" {")[0]
 
     def chosen(self, k: int) -> Choice:
         """The next k proposals: what was run at the target is not proposed again."""
@@ -135,7 +135,16 @@ class Study:
             k,
             self.divergence.probability(candidates, self.optimum),
             self.tried,
+            np.concatenate(
+                [r.points for r in self.rows_there] or [candidates[:0]]
+            ),
         )
+
+    @property
+    def rows_there(self) -> list[Rows]:
+        """Of the evidence at the target itself."""
+        there = self.question.target_z
+        return [rows for rows in self.rows if np.allclose(rows.z, there)]
 
     def sampled(self, points: np.ndarray) -> np.ndarray:
         """u of points [n, d] under every draw of the policy, [n_draws, n]; of a number

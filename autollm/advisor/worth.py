@@ -37,7 +37,7 @@ MOST_U = 10.0
 NO_LAW = (
     "no law of loss with compute: fewer than three levels that fall with scale"
 )
-NO_BENCHMARK = "a benchmark is not forecast from benchmarks (unforecastable)"
+NO_BENCHMARK = "what is maximized follows no law of loss, and is not forecast (unforecastable)"
 NO_DIFFERENCE = (
     "settings changed no outcome of one size, so no unit of regret is known"
 )

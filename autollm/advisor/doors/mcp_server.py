@@ -248,9 +248,13 @@ class Consultant:
         """Whether a configuration is all right at a target: what it loses against the
         advice, whether it may diverge, how far each knob is from its optimum.
         """
-        evidence = self._evidence(logs, objective)
         _, advice = explore(
-            evidence, target, trials=1, planned=configuration, home=self.home
+            self._inside(logs),
+            target,
+            trials=1,
+            said=Said(objective=objective),
+            planned=configuration,
+            home=self.home,
         )
         told = advice.to_json()
         kept = ("target", "checked", "warnings", "assumptions")

@@ -31,6 +31,7 @@ class KnownPolicy:
     ):
         self._formula = formula
         self._shifts = np.array(list(shifts))
+        self.gaps = ()
         self.weights = np.full(len(self._shifts), 1 / len(self._shifts))
 
     def sampled(self, points: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ def law_of(
         "power",
         {"E": floor, "A": mean - floor, "exponent_params": 0.3},
         Forecast(mean, sd, 1e6),
-        {floor: mean},
+        {},
         slope,
         0.0,
         5,

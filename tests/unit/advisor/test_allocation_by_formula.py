@@ -26,7 +26,11 @@ def question(fidelity=None, costs=(1.0, 1.0)):
     for number, cost in enumerate(costs):
         z = np.full(len(fidelity), 20.0 + number)
         experiments.append(
-            SimpleNamespace(z=z, compute_flops=6 * cost * 2.0 ** z.sum())
+            SimpleNamespace(
+                z=z,
+                compute_flops=6 * cost * 2.0 ** z.sum(),
+                fidelity=fidelity,
+            )
         )
     return SimpleNamespace(
         fidelity=fidelity,
@@ -119,6 +123,12 @@ def test_split_of__flat_range__costs_one_percent_of_compute(a, b):
 )
 def test_split_of__compute_that_is_no_product_of_both__is_none(asked):
     assert split_of(asked, law((0.3, 0.3), (0.4, 0.4))) is None
+
+
+def test_split_of__nominal_compute__is_the_product_of_rounded_sizes():
+    """An isoFLOP table says 1e18 for every 12.1M x 13.75B."""
+    asked = question(costs=(1.0, 1.004, 0.997))
+    assert split_of(asked, law((0.3, 0.3), (0.4, 0.4))) is not None
 
 
 optuna = pytest.importorskip("optuna", reason="the extra `optuna` is not there")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from autollm.advisor.answerable import can_answer
+from autollm.advisor.categories import Gaps
 from autollm.advisor.cost import cost_at, shown_cost
 from autollm.advisor.laws import Ladder, Law
 from autollm.advisor.loss_law import Draws, Forecast, LossLaw
@@ -101,6 +102,7 @@ def study_of(knobs=(RATE,), sizes=((1e8, 2e9), (4e8, 8e9)), **changes):
         "names": names,
         "native": lambda name: f"my_{name}",
         "run_at": lambda point: names.show(space.decode(point)),
+        "policy": SimpleNamespace(gaps=()),
         "evidence": SimpleNamespace(
             has_flops=True, table=SimpleNamespace(experiments=experiments)
         ),
@@ -143,7 +145,7 @@ def test_can_answer__no_other_knob_or_mixture__has_no_such_row():
 
 def test_learning_rate__not_varied__is_no_with_its_reason():
     found = row(study_of((BATCH,)), "learning rate")
-    assert found.answer == "no" and "does not vary" in found.because
+    assert found.answer == "no" and "no setting that varies" in found.because
 
 
 @pytest.mark.parametrize(
@@ -335,10 +337,8 @@ def test_outcome__benchmark__is_not_forecast():
     study = study_of(loss_law=None)
     study.question.view.direction = "max"
     found = row(study, "achievable outcome")
-    assert (
-        found.answer == "no" and "name the loss as objective" in found.because
-    )
-    assert "no loss" in row(study, "size and tokens").because
+    assert found.answer == "no" and "no law of loss" in found.because
+    assert "no law of loss" in row(study, "size and tokens").because
 
 
 @pytest.mark.parametrize(
@@ -391,28 +391,37 @@ def test_shown_cost__logs_without_flops__show_none():
     assert shown_cost(study, cost) == {"flops": None, "device_hours": 2.0}
 
 
-def won(*winners):
-    """One experiment a winner: the category of its best run."""
-    optimizer = Knob("opt", "categorical", ("adamw", "muon"))
-    sizes = tuple((1e8 * 2**n, 2e9) for n in range(len(winners)))
-    study = study_of((optimizer,), sizes=sizes, laws=())
-    none = tuple(level_at([]) for _ in winners)
-    study.response = SimpleNamespace(names=(), columns=(), levels=none)
-    for here, winner in zip(study.rows, winners, strict=True):
-        losses = [0.0 if level == winner else 1.0 for level in optimizer.levels]
-        here.points = np.array([optimizer.encode(v) for v in optimizer.levels])
-        here.loss = np.array(losses)
+def compared(mean, sd, n_sizes=3):
+    """The answer on optimizers whose gaps the runs told."""
+    sizes = ((1e8, 2e9), (4e8, 8e9), (1.6e9, 3.2e10))[:n_sizes]
+    knob = Knob("opt", "categorical", ("adamw", "muon"))
+    gaps = Gaps("opt", slice(0, 2), np.array([0.0, mean]), np.array([0.0, sd]))
+    study = study_of((knob,), sizes, policy=SimpleNamespace(gaps=(gaps,)))
+    study.response.names = ()
+    study.response.columns = ()
     return row(study, "other knobs")
 
 
 @pytest.mark.parametrize(
-    ("winners", "answer", "words"),
+    ("mean", "sd", "sizes", "answer", "words"),
     [
-        (("muon",) * 3, "yes", "opt = muon has the best run in 3 of 3"),
-        (("muon",) * 2, "partly", "opt = muon has the best run in 2 of 2"),
-        (("muon", "adamw", "muon"), "partly", "in 2 of 3 experiments"),
+        (-0.5, 0.1, 3, "yes", "my_opt = muon is better than adamw, by 0.2"),
+        (0.5, 0.1, 3, "yes", "my_opt = adamw is better than muon, by 0.2"),
+        (-0.5, 0.1, 2, "partly", "my_opt = muon is better than adamw"),
+        (-0.1, 0.1, 3, "partly", "muon and adamw are not told apart"),
     ],
 )
-def test_other_knobs__category__is_answered_by_who_won(winners, answer, words):
-    found = won(*winners)
+def test_other_knobs__category__is_answered_by_what_the_runs_compare(
+    mean, sd, sizes, answer, words
+):
+    found = compared(mean, sd, sizes)
     assert found.answer == answer and words in found.because
+
+
+def test_other_knobs__category_that_no_runs_compare__is_said():
+    knob = Knob("opt", "categorical", ("adamw", "muon"))
+    study = study_of((knob,))
+    study.response.names = ()
+    study.response.columns = ()
+    found = row(study, "other knobs")
+    assert found.answer == "partly" and "no runs compare" in found.because

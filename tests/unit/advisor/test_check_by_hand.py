@@ -50,7 +50,11 @@ def study(knobs=(RATE,), often=0.0, law=None, **more):
     found.response = SimpleNamespace(names=("lr",), columns=(0,))
     found.optimum = np.array([-8.0])
     declared = SimpleNamespace(experiments=[SimpleNamespace(space=space)])
-    found.evidence = SimpleNamespace(experiment_runs={}, table=declared)
+    found.evidence = SimpleNamespace(
+        experiment_runs={},
+        table=declared,
+        constants={"data.tokenizer": "bpe", "depth": 8},
+    )
     found.native = lambda name: name
     return found
 
@@ -226,3 +230,14 @@ def test_check_configuration__centre_beside_the_least_expected__optimum_is_the_l
     told = check_configuration(found, {"lr": 2.0**-8})
     assert told.distance_to_optimum["lr"] == pytest.approx(0.0, abs=1e-6)
     assert told.optimum["lr"] == pytest.approx(2.0**-8, rel=1e-3)
+
+
+def test_check_configuration__plan_that_says_other_things__is_told_them():
+    plan = {"lr": 2.0**-8, "tokenizer": "byte", "depth": 8.0}
+    found = check_configuration(study(), plan)
+    assert found.otherwise == {"tokenizer": ["byte", "bpe"]}
+
+
+def test_check_configuration__plan_as_all_runs_were__has_nothing_otherwise():
+    plan = {"lr": 2.0**-8, "tokenizer": "BPE", "depth": 8}
+    assert check_configuration(study(), plan).otherwise == {}

@@ -173,9 +173,12 @@ def test_show__mixture_of_many_parts__the_largest_and_a_count():
     assert "part3 " not in text
 
 
-def test_show__nothing_predicted__says_not_known():
-    entry = proposal(predicted=None, p_diverge=None)
-    assert "val_loss not known" in screen(recommendations=(entry,))
+def test_show__nothing_predicted__says_nothing_of_it_beside_what_is_known():
+    entry = proposal(predicted=None, known_outcome=2.9)
+    text = screen(recommendations=(entry,))
+    assert (
+        "you have this run: 2.9; regret" in text and "val_loss not" not in text
+    )
 
 
 def test_show__risk_of_divergence__is_in_percent():
@@ -341,8 +344,8 @@ def test_show_check__number_that_is_missing__has_its_reason():
     missing = {"predicted": "no law", "loses": "no law", "p_diverge": "0 of 9"}
     plan = judged(predicted=None, loses=None, p_diverge=None, missing=missing)
     text = screen(show_check, checked=plan)
-    assert "no outcome, loss against the advice: no law" in text
-    assert "no probability of divergence: 0 of 9" in text
+    assert "not known: outcome, loss against the advice; no law" in text
+    assert "not known: probability of divergence; 0 of 9" in text
 
 
 @pytest.mark.parametrize(
@@ -360,8 +363,8 @@ def test_show_check__optimum__is_told_as_a_multiple(optimum, words):
 def test_show__numbers_missing_of_all__are_told_once():
     missing = {"p_diverge": "0 of 9 diverged", "predicted": "no law"}
     text = screen(recommendations=(proposal(missing=missing),) * 2)
-    assert text.count("No probability of divergence: 0 of 9 diverged.") == 1
-    assert text.count("No outcome: no law.") == 1
+    risk = "Not known: probability of divergence; 0 of 9 diverged."
+    assert text.count(risk) == text.count("Not known: outcome; no law.") == 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ EVEN = np.full(4, 0.25)
 def study_of(**changes):
     """What `worth` reads of a study: a law of 2.0 (reducible .5), one u worth .4."""
     law = SimpleNamespace(
-        forecast=Forecast(2.0, 0.05, 1e9), parameters={"E": 1.5}, slope=-0.1
+        forecast=Forecast(2.0, 0.05, 1e9),
+        parameters={"E": 1.5},
+        slope=-0.1,
+        at_floors={},
     )
     fields = {
         "regret_error": ERROR,

@@ -89,22 +89,14 @@ def test_worth__far_beyond_the_median__regret_is_one_and_loss_goes_on():
     assert found.predicted.mean == pytest.approx(2.0 + 0.4 * math.e)
 
 
-def test_worth__objective_to_be_maximized__bounds_are_mirrored_and_ordered():
-    plain, mirrored = of([0.3, 0.3]), of([0.3, 0.3], sign=-1.0)
-    assert mirrored.predicted.mean == pytest.approx(-plain.predicted.mean)
-    assert mirrored.predicted.low == pytest.approx(-plain.predicted.high)
-    assert mirrored.predicted.high == pytest.approx(-plain.predicted.low)
-
-
 @FEW
 @given(
     st.lists(st.floats(0, 0.9), min_size=2, max_size=30),
     st.floats(0, 0.3),
-    st.sampled_from([1.0, -1.0]),
 )
-def test_worth__any_draws__intervals_hold_in_order(u, sd, sign):
+def test_worth__any_draws__intervals_hold_in_order(u, sd):
     error = RegretError(sd, 2 * sd, 3.0, 1)
-    found = of(u, regret_error=error, sign=sign)
+    found = of(u, regret_error=error)
     for interval in (found.predicted, found.expected_regret):
         assert interval.low <= interval.high + 1e-12
     assert found.expected_regret.high <= 1

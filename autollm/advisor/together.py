@@ -1,0 +1,74 @@
+"""Numbers that were changed together everywhere, as widths and depths of one size are:
+which, and what may then be proposed of them.
+
+Invariant: of a shape (whole numbers that were tied) only combinations that were tried are
+proposed: another one has another size than is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from autollm.core.knobs import Knob, is_number
+from autollm.core.space import Space
+
+TIED = 0.95
+"""Rank correlation within every experiment from which two numbers changed together."""
+
+
+def tied_pairs(
+    space: Space, experiments: Sequence[np.ndarray]
+) -> Iterator[tuple[int, int]]:
+    """Coordinates of numbers that changed together in every experiment, points [n, d]
+    each, that tells.
+    """
+    columns = list(np.flatnonzero(space.gridded))
+    for a, i in enumerate(columns):
+        for j in columns[a + 1 :]:
+            told = []
+            for points in experiments:
+                tied = rank_correlation(points[:, i], points[:, j])
+                told += [] if tied is None else [abs(tied)]
+            if told and min(told) > TIED:
+                yield int(i), int(j)
+
+
+def as_tried(
+    space: Space, candidates: np.ndarray, experiments: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The candidates [n, d] whose shape was tried; all of them where no shape was tied,
+    or none of them was tried.
+    """
+    shape = [space.slices[k.name].start for k in space.knobs if _is_shape(k)]
+    pairs = tied_pairs(space, experiments)
+    if not any({i, j} <= set(shape) for i, j in pairs):
+        return candidates
+    tried = set(_rows(np.concatenate(experiments)[:, shape]))
+    kept = [row in tried for row in _rows(candidates[:, shape])]
+    return candidates[kept] if any(kept) else candidates
+
+
+def _is_shape(knob: Knob) -> bool:
+    """A whole number that is no batch."""
+    whole = all(is_number(v) and float(v).is_integer() for v in knob.levels)
+    return whole and knob.role != "size" and knob.width == 1
+
+
+def _rows(points: np.ndarray) -> Iterable[tuple[float, ...]]:
+    return map(tuple, np.round(points, 4).tolist())
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """None of fewer than three pairs, or of a constant."""
+    a = np.asarray(a, dtype=float)
+    b = np.asarray(b, dtype=float)
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's, equal values sharing a rank."""
+    return correlation(*(np.unique(v, return_inverse=True)[1] for v in (a, b)))
