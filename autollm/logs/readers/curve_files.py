@@ -24,6 +24,14 @@ from dataclasses import replace
 from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import (
+    Cells,
+    as_number,
+    cell,
+    flat_cells,
+    names_of,
+    number,
+)
 from autollm.logs.readers.curves import (
     CurveCollector,
     CurveLayout,
@@ -31,15 +39,8 @@ from autollm.logs.readers.curves import (
     named_layout,
 )
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    as_number,
-    cell,
-    flat_cells,
-    last_part,
-    names_of,
-    number,
-)
+from autollm.logs.readers.paths import last_part, plain_stem
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.wide_tables import OUTCOME, one_setting
 from autollm.logs.readers.words import STEP_NAMES
 from autollm.logs.reading import decode_line
@@ -57,17 +58,9 @@ _BOARD_NAME = re.compile(r"(?:run-)?(?P<run>.+?)-tag-(?P<tag>.+)\.csv$")
 _VALUE = re.compile(r"[Tt]rue|[Ff]alse|nan|[-+\d.eE_:]+|[0-9a-f]{5,}_\d+")
 """A number, a truth value or a hexadecimal id, as rows hold and headers do not."""
 _BOM = b"\xef\xbb\xbf"
-Row = dict[str, Any]
+
 Lines = Iterable[tuple[int, bytes]]
-Rows = Iterator[tuple[int, Row]]
-
-
-def plain_stem(name: str) -> str:
-    """A file's name without folders and suffixes: what a curve's run is called when
-    nothing else names it.
-    """
-    base = last_part(name)
-    return re.sub(r"(\.[A-Za-z]{1,6}){1,2}$", "", base) or base
+Rows = Iterator[tuple[int, Cells]]
 
 
 class CurveCsvReader:
@@ -119,8 +112,8 @@ class CurveJsonlReader:
 
 
 def read_curve(
-    builder: RelationBuilder, opened: OpenedFile, run: str, settings: Row
-) -> Row:
+    builder: RelationBuilder, opened: OpenedFile, run: str, settings: Cells
+) -> Cells:
     """The curve of one run's own folder, CSV or JSON lines by its name, into a builder;
     gives the last row.
 
@@ -169,7 +162,7 @@ class _Rows:
         self.run = plain_stem(name)
         self._file = name if is_inside else ""
 
-    def sniffed(self) -> list[Row]:
+    def sniffed(self) -> list[Cells]:
         """All rows of the lines of a head."""
         return [row for _, row in self]
 
@@ -181,7 +174,7 @@ class _Rows:
                 for row in self._rows_of(line_number, line.removesuffix(b"\r")):
                     yield line_number, row
 
-    def _rows_of(self, line_number: int, line: bytes) -> list[Row]:
+    def _rows_of(self, line_number: int, line: bytes) -> list[Cells]:
         """The rows that a line makes: of a chart, one a run."""
         raise NotImplementedError
 
@@ -190,8 +183,8 @@ def _read(
     builder: RelationBuilder,
     table: _Rows,
     run: str = "",
-    settings: Row | None = None,
-) -> Row:
+    settings: Cells | None = None,
+) -> Cells:
     rows = iter(table)
     first_rows = list(itertools.islice(rows, _MAX_SNIFFED))
     layout = table.layout or _layout_of([row for _, row in first_rows])
@@ -200,7 +193,7 @@ def _read(
     name = run or table.run
     collector = CurveCollector(builder, layout, name, is_one_run=bool(run))
     said = dict(settings or {})
-    last: Row = {}
+    last: Cells = {}
     for line, last in itertools.chain(first_rows, rows):
         is_before = collector.is_empty and last.get(layout.step) is None
         if is_before and layout.step:
@@ -213,7 +206,7 @@ def _read(
     return last
 
 
-def _layout_of(rows: Sequence[Row]) -> CurveLayout:
+def _layout_of(rows: Sequence[Cells]) -> CurveLayout:
     """The layout by names.
 
     Raises:
@@ -238,7 +231,7 @@ def _layout_of(rows: Sequence[Row]) -> CurveLayout:
 
 
 def _say_before(
-    builder: RelationBuilder, said: Row, row: Row, layout: CurveLayout
+    builder: RelationBuilder, said: Cells, row: Cells, layout: CurveLayout
 ) -> None:
     """The settings that a line without a step says, before the first one that has one."""
     for name, value in row.items():
@@ -282,7 +275,7 @@ class _CsvRows(_Rows):
         except csv.Error as error:
             raise RecordError(f"not a record on one line: {error}") from None
 
-    def _rows_of(self, line_number: int, line: bytes) -> list[Row]:
+    def _rows_of(self, line_number: int, line: bytes) -> list[Cells]:
         cells = self._cells(line)
         is_new = cells[0] == self.header[0] != ""
         if is_new and not any(map(_VALUE.fullmatch, filter(None, cells))):
@@ -313,10 +306,10 @@ class _CsvRows(_Rows):
                 "wandb:ENTITY/PROJECT"
             )
 
-    def _of_chart(self, row: Row) -> list[Row]:
+    def _of_chart(self, row: Cells) -> list[Cells]:
         axis = self.header[0]
         unnamed = self.run if OUTCOME.search(self.run) else "value"
-        by_run: dict[str, Row] = {}
+        by_run: dict[str, Cells] = {}
         for column, value in row.items():
             run, _, metric = column.rpartition(_BESIDE)
             if column == axis or column.endswith(_SPREADS) or metric == "_step":
@@ -338,7 +331,7 @@ class _CsvRows(_Rows):
             "a TensorBoard download: the board thins long curves to 1,000 points"
         )
 
-    def _of_board(self, row: Row) -> Row:
+    def _of_board(self, row: Cells) -> Cells:
         time, step, value_name = self.header
         value = number(row[value_name])
         if value is None:
@@ -376,10 +369,10 @@ def _holds_values(header: Sequence[str]) -> bool:
 class _JsonRows(_Rows):
     """Objects of JSON lines; `config` inside them as `config.*`."""
 
-    _config: tuple[Any, Row] = (None, {})
+    _config: tuple[Any, Cells] = (None, {})
 
-    def _rows_of(self, line_number: int, line: bytes) -> list[Row]:
-        out: Row = {}
+    def _rows_of(self, line_number: int, line: bytes) -> list[Cells]:
+        out: Cells = {}
         for name, value in parse_object(decode_line(line), "a line").items():
             if name == "config":
                 out |= self._settings(value)
@@ -390,7 +383,7 @@ class _JsonRows(_Rows):
                 out[name] = value
         return [out]
 
-    def _settings(self, config: Any) -> Row:
+    def _settings(self, config: Any) -> Cells:
         """A config flattened, that of the line before if it is the same."""
         if not isinstance(config, dict):
             return {}

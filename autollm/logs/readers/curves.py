@@ -19,17 +19,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autollm.logs.readers.cells import Cells, Row, cell, number, whole_number
 from autollm.logs.readers.log_ends import add_plan_state, counts_epochs
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    cell,
-    number,
-    whole_number,
-)
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.words import STEP_NAMES, names, pattern
 
 _CLOCKS = names("clocks")
@@ -47,7 +43,6 @@ _MIN_ROWS = 3
 """Of a curve; and through which a value that stood still is a setting."""
 _MIN_GROWING = 0.8
 """Of neighbouring rows; the others are restarts, or rows of one step."""
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -200,14 +195,14 @@ def _are_measured(metrics: Sequence[Sequence[Any]]) -> bool:
 @dataclass
 class _Curve:
     line: int
-    cells: dict[str, Any] = field(default_factory=dict)
+    cells: Cells = field(default_factory=dict)
     results: dict[str, float] = field(default_factory=dict)
     last_step: float | None = None
     widest: float = 0.0
     n_restarts: int = 0
     wall_time_s: float | None = None
     n_rows: int = 0
-    still: dict[str, Any] = field(default_factory=dict)
+    still: Cells = field(default_factory=dict)
 
     def see(self, row: Row) -> None:
         """Take a row in: `still` are the cells that have stood still so far."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 from autollm.core.errors import SourceError
 from autollm.core.records import content_hash
+from autollm.logs.readers.cells import Cells
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
@@ -39,7 +40,7 @@ class Job:
 
     run_id: str
     mark: str
-    fetch: Callable[[], Sequence[dict[str, Any]]]
+    fetch: Callable[[], Sequence[Cells]]
 
 
 def shown_address(address: str) -> str:
@@ -54,7 +55,7 @@ def _history_path(run_id: str) -> str:
 
 
 def write_runs(
-    folder: Path, tool: str, address: str, runs: Sequence[dict[str, Any]]
+    folder: Path, tool: str, address: str, runs: Sequence[Cells]
 ) -> None:
     """The list of runs, and the mark of the tool that they are of."""
     head = {"schema": FETCHED_SCHEMA, "tool": tool, "n_runs": len(runs)}
@@ -62,7 +63,7 @@ def write_runs(
     (folder / f"{tool}.fetched").write_text(f"{address}\n")
 
 
-def _write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+def _write_lines(path: Path, records: Iterable[Cells]) -> None:
     """JSON lines, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writing = path.with_name(f".{path.name}.writing")
@@ -137,7 +138,7 @@ class FetchedReader:
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
         builder = RelationBuilder(self.format, "run_id", self.roles)
-        runs: dict[str, Any] = {}
+        runs: Cells = {}
         for line, record, text in _records_of(builder, opened.files[RUNS]):
             with builder.setting_aside(line, text, RUNS):
                 run_id, run = self.run_of(builder, record, line)
@@ -152,7 +153,7 @@ class FetchedReader:
         return [builder.relation()]
 
     def run_of(
-        self, builder: RelationBuilder, record: dict[str, Any], line: int
+        self, builder: RelationBuilder, record: Cells, line: int
     ) -> tuple[str, Any]:
         """The id of a run, and what `take` shall know of it."""
         raise NotImplementedError
@@ -161,7 +162,7 @@ class FetchedReader:
         self,
         builder: RelationBuilder,
         run: Any,
-        record: dict[str, Any],
+        record: Cells,
         line: int,
     ) -> None:
         """One record of a run's history."""
@@ -173,10 +174,10 @@ class FetchedReader:
 
 def _records_of(
     builder: RelationBuilder, opened: OpenedFile
-) -> Iterator[tuple[int, dict[str, Any], bytes]]:
+) -> Iterator[tuple[int, Cells, bytes]]:
     """The objects after the head, with their lines."""
     for line_number, line in builder.lines(opened):
-        record: dict[str, Any] = {"schema": ""}
+        record: Cells = {"schema": ""}
         with builder.setting_aside(line_number, line, opened.name):
             record = parse_object(line, "a line")
         if "schema" not in record:

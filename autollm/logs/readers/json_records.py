@@ -10,11 +10,11 @@ Invariant: an object is one run; a document that holds no two is none of ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import plain_stem
+from autollm.logs.readers.cells import Cells, Row, flat_cells
 from autollm.logs.readers.curves import (
     CurveCollector,
     CurveLayout,
@@ -22,12 +22,8 @@ from autollm.logs.readers.curves import (
     named_layout,
 )
 from autollm.logs.readers.documents import parse_any_yaml, parse_json
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    count_lines,
-    flat_cells,
-    read_whole,
-)
+from autollm.logs.readers.paths import plain_stem
+from autollm.logs.readers.rows import RelationBuilder, count_lines, read_whole
 from autollm.logs.readers.wide_tables import OUTCOME
 from autollm.logs.readers.words import pattern
 from autollm.logs.relation import OpenedFile, Relation
@@ -42,7 +38,7 @@ _YAML_BEGINNINGS = re.compile(
     rb"\A(#.*\n|---.*\n|\s*\n)*(\w+:[ \t]*\n)?\s*- ?\s*[\w.]+:"
 )
 _OF_EPOCHS = pattern("of_epochs")
-Records = list[Mapping[str, Any]]
+Records = list[Row]
 
 
 class JsonRecordsReader:
@@ -116,7 +112,7 @@ def _parsed(data: bytes, name: str) -> Any:
         return [parse_json(line) for line in lines]
 
 
-def _history_of(document: Any) -> list[dict[str, Any]]:
+def _history_of(document: Any) -> list[Cells]:
     """The rows of lists under names, where they are a curve; else none."""
     rows = _of_lists(document)
     if not rows or find_layout(list(rows[0]), rows) is not None:
@@ -127,7 +123,7 @@ def _history_of(document: Any) -> list[dict[str, Any]]:
     return [{"epoch": at, **row} for at, row in enumerate(rows, start=1)]
 
 
-def _of_lists(document: Any) -> list[dict[str, Any]]:
+def _of_lists(document: Any) -> list[Cells]:
     """Rows of lists of one length, three at least, under names; else none."""
     lists = list(document.values()) if isinstance(document, dict) else []
     if not lists or not all(isinstance(cells, list) for cells in lists):
@@ -184,7 +180,7 @@ def _of_split(names: Any, rows: Any) -> Records:
     return [dict(zip(map(str, names), row, strict=True)) for row in rows]
 
 
-def _unfolded(record: Mapping[str, Any]) -> dict[str, Any]:
+def _unfolded(record: Row) -> Cells:
     """An object whose lists of keys and values are objects, as MLflow's server writes
     them, within its `info` and `data`.
     """
@@ -203,7 +199,7 @@ def _is_list_of_objects(value: Any) -> bool:
     return is_list and all(isinstance(item, dict) for item in value)
 
 
-def _of_object(document: dict[str, Any]) -> Records:
+def _of_object(document: Cells) -> Records:
     """Runs of an object of objects that share their keys."""
     inner = list(document.values())
     if len(inner) < 2 or not all(isinstance(v, dict) and v for v in inner):
@@ -214,7 +210,7 @@ def _of_object(document: dict[str, Any]) -> Records:
             return []
     if not all(key.isdigit() for key in first):
         return [{RUN: name, **record} for name, record in document.items()]
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Cells] = {}
     for column, cells in document.items():
         for index, value in cells.items():
             rows.setdefault(index, {})[column] = value

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from autollm.logs.readers.rows import RelationBuilder, number
+from autollm.logs.readers.cells import Cells, Row, number
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.words import ending
 
 WHOLE = 0.95
@@ -86,7 +86,7 @@ def is_short(reached: float, widest: float, planned: float) -> bool:
 
 def add_plan_state(
     builder: RelationBuilder,
-    cells: dict[str, Any],
+    cells: Cells,
     counter: str,
     reached: float | None,
     widest: float = 0.0,
@@ -115,7 +115,7 @@ def add_plan_state(
 
 
 def _plan_state(
-    cells: Mapping[str, Any], counter: str, reached: float, widest: float
+    cells: Row, counter: str, reached: float, widest: float
 ) -> tuple[str, str]:
     """(`unfinished`, the plan that a run fell short of) or (`finished`, ""); both empty
     where no plan is known, or where the run may stop by itself. Of several plans (steps,

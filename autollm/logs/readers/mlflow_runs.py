@@ -21,14 +21,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from autollm.logs.readers.rows import (
-    RelationBuilder,
+from autollm.logs.readers.cells import (
+    Cells,
+    Row,
     cell,
     moment,
     number,
     whole_number,
 )
-from autollm.logs.readers.tables import Row, Tables
+from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.tables import Tables
 from autollm.logs.relation import Role
 
 ROLES: dict[str, Role] = {
@@ -57,9 +59,9 @@ class MlflowRun:
     status: str = ""
     start_ms: float | None = None
     end_ms: float | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Cells = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    tags: dict[str, Any] = field(default_factory=dict)
+    tags: Cells = field(default_factory=dict)
     last_at: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Step and clock of each metric's last point."""
 
@@ -83,7 +85,7 @@ def add_mlflow_runs(
 
 
 def _add_run(builder: RelationBuilder, run: MlflowRun, file: str) -> None:
-    cells: dict[str, Any] = {
+    cells: Cells = {
         "run_id": run.run_id,
         "run_name": run.name or None,
         "experiment": run.experiment or None,

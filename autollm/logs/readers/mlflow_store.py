@@ -19,6 +19,7 @@ from typing import Any
 
 from autollm.core.errors import RecordError, SourceError
 from autollm.core.extras import naming_extra
+from autollm.logs.readers.cells import Cells, Row, number, whole_number
 from autollm.logs.readers.documents import parse_yaml
 from autollm.logs.readers.fetched import (
     RUNS,
@@ -38,7 +39,7 @@ from autollm.logs.readers.mlflow_runs import (
     take_text,
     told_run,
 )
-from autollm.logs.readers.rows import RelationBuilder, number, whole_number
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _EXPERIMENT = re.compile(r"(?P<experiment>\d+)/meta\.yaml")
@@ -105,7 +106,7 @@ def _begins(entry: tuple[str, OpenedFile]) -> tuple[int, bool, str]:
     return min(path.count("/"), 2), not path.endswith("/meta.yaml"), path
 
 
-def _named(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _named(meta: Row) -> Cells:
     """A run's file with its status as a word; `name` is the run's id, too."""
     status = meta.get("status")
     if isinstance(status, int):
@@ -143,7 +144,7 @@ class MlflowFetchedReader(FetchedReader):
     roles = ROLES
 
     def run_of(
-        self, builder: RelationBuilder, record: dict[str, Any], line: int
+        self, builder: RelationBuilder, record: Cells, line: int
     ) -> tuple[str, MlflowRun]:
         """See `FetchedReader`; what has another type than it should is left out."""
         said = {name: record.get(name) for name in ("name", "status")}
@@ -168,7 +169,7 @@ class MlflowFetchedReader(FetchedReader):
         self,
         builder: RelationBuilder,
         run: MlflowRun,
-        record: dict[str, Any],
+        record: Cells,
         line: int,
     ) -> None:
         """See `FetchedReader`."""
@@ -272,8 +273,8 @@ def _search_runs(
     return runs
 
 
-def _history(client: Any, run: MlflowRun) -> Callable[[], list[dict[str, Any]]]:
-    def fetch() -> list[dict[str, Any]]:
+def _history(client: Any, run: MlflowRun) -> Callable[[], list[Cells]]:
+    def fetch() -> list[Cells]:
         points = []
         for metric in sorted(run.metrics):
             for point in client.get_metric_history(run.run_id, metric):

@@ -8,10 +8,10 @@ Invariant: every line is applied or set aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Cells, Row
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.optuna_trials import (
     Storage,
@@ -25,7 +25,7 @@ from autollm.logs.relation import OpenedFile, Relation
 
 STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 """By the number that a journal writes."""
-Operation = Mapping[str, Any]
+Operation = Row
 
 
 class OptunaJournalReader:
@@ -173,7 +173,7 @@ def _whole(operation: Operation, name: str) -> int:
     return value
 
 
-def _object(operation: Operation, name: str) -> dict[str, Any]:
+def _object(operation: Operation, name: str) -> Cells:
     value = operation.get(name, {})
     if not isinstance(value, dict):
         raise RecordError(f"{name} {value!r:.40}, expected an object")

@@ -22,14 +22,10 @@ from typing import Any
 
 from autollm.core.errors import RecordError
 from autollm.logs.opening.found import clean_name
+from autollm.logs.readers.cells import Cells, Row, cell, number, whole_number
 from autollm.logs.readers.documents import parse_json, parse_object
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    cell,
-    number,
-    whole_number,
-)
-from autollm.logs.readers.tables import Row, Tables
+from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.tables import Tables
 from autollm.logs.relation import Role
 
 _DIRECTIONS = {1: "min", 2: "max", "MINIMIZE": "min", "MAXIMIZE": "max"}
@@ -56,8 +52,8 @@ class Trial:
     started: str | None = None
     completed: str | None = None
     values: dict[int, float] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
-    user_attrs: dict[str, Any] = field(default_factory=dict)
+    params: Cells = field(default_factory=dict)
+    user_attrs: Cells = field(default_factory=dict)
     reported: list[tuple[int | None, float, int]] = field(default_factory=list)
     line: int = 0
 
@@ -200,7 +196,7 @@ def _add_trial(
     several: bool,
     file: str,
 ) -> None:
-    cells: dict[str, Any] = {}
+    cells: Cells = {}
     if several:
         cells["trial"] = f"{study.name}/{trial.number}"
         cells["study"] = clean_name(study.name).lstrip("-_+=,@") or "study"

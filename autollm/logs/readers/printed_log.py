@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Cells, flat_cells
 from autollm.logs.readers.documents import parse_mapping_text
 from autollm.logs.readers.log_ends import ending_of
-from autollm.logs.readers.rows import flat_cells
 from autollm.logs.readers.text_patterns import MAX_LINE, shown
 from autollm.logs.readers.words import STEP_NAMES, pattern
 
@@ -104,7 +103,7 @@ class Printed:
         self._count = {}
         self.is_begun = False
 
-    def point(self, line: str) -> dict[str, Any] | None:
+    def point(self, line: str) -> Cells | None:
         """The values of a line, its counts among them; None where it is no point."""
         plain = _plain(line)
         if _COMMAND.search(plain):
@@ -117,16 +116,16 @@ class Printed:
         self.is_begun = True
         return {**values, **self._count}
 
-    def results(self, line: str) -> dict[str, Any]:
+    def results(self, line: str) -> Cells:
         """None: they are told from points alone."""
         return {}
 
-    def settings(self, line: str) -> dict[str, Any]:
+    def settings(self, line: str) -> Cells:
         """Settings that a line before the first point prints as such."""
         if self.is_begun:
             return {}
         plain = _plain(line)
-        found: dict[str, Any] = {}
+        found: Cells = {}
         namespace = _NAMESPACE.search(plain)
         if namespace:
             for name, value in _ASSIGNED.findall(namespace[1]):

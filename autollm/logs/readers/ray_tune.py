@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Cells, Row
 from autollm.logs.readers.documents import parse_object
-from autollm.logs.readers.rows import RelationBuilder, last_part
+from autollm.logs.readers.paths import last_part
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.run_folders import (
     add_curve,
     add_settings,
@@ -92,7 +93,7 @@ def _add_trial(
     status: str,
 ) -> bool:
     """One trial; whether one of its histories is a curve."""
-    cells: dict[str, Any] = {}
+    cells: Cells = {}
     if _SETTINGS in files:
         add_settings(builder, cells, files[_SETTINGS], "config.")
     if not status and any(name in files for name in _ERRORS):
@@ -107,9 +108,7 @@ def _add_trial(
     return False
 
 
-def _statuses(
-    builder: RelationBuilder, state: Mapping[str, Any]
-) -> dict[str, str]:
+def _statuses(builder: RelationBuilder, state: Row) -> dict[str, str]:
     """Status by trial id and by trial folder: each trial is a pair of JSON texts."""
     out: dict[str, str] = {}
     trials = state.get("trial_data")

@@ -25,25 +25,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Cells, flat_cells, number
 from autollm.logs.readers.curve_files import (
     CurveCsvReader,
     CurveJsonlReader,
-    plain_stem,
     read_curve,
 )
 from autollm.logs.readers.documents import parse_any_yaml, parse_config
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    count_lines,
-    flat_cells,
-    last_part,
-    number,
-    read_whole,
-    run_of_folder,
-)
+from autollm.logs.readers.paths import last_part, plain_stem, run_of_folder
+from autollm.logs.readers.rows import RelationBuilder, count_lines, read_whole
 from autollm.logs.readers.tensorboard import events_of, read_events
 from autollm.logs.readers.text_log import read_text
 from autollm.logs.readers.text_patterns import TextFormat, shipped_formats
@@ -98,14 +90,14 @@ def _configs_of(listing: Sequence[str]) -> list[str]:
     return named or (others if len(others) == 1 else [])
 
 
-def read_config(builder: RelationBuilder, opened: OpenedFile) -> dict[str, Any]:
+def read_config(builder: RelationBuilder, opened: OpenedFile) -> Cells:
     """A configuration file as it stands; empty, and set aside, where it is unreadable."""
     return builder.document(opened, parse_config)
 
 
 def add_settings(
     builder: RelationBuilder,
-    cells: dict[str, Any],
+    cells: Cells,
     opened: OpenedFile,
     prefix: str,
 ) -> None:
@@ -118,7 +110,7 @@ def add_settings(
 
 
 def add_results(
-    builder: RelationBuilder, cells: dict[str, Any], opened: OpenedFile
+    builder: RelationBuilder, cells: Cells, opened: OpenedFile
 ) -> None:
     """Numbers that a run ended with, as `metrics.<name>`, and the word for how it ended,
     as `state`: a results file is written by many jobs as they go on.
@@ -139,8 +131,8 @@ def add_curve(
     builder: RelationBuilder,
     opened: OpenedFile,
     run: str,
-    settings: dict[str, Any],
-) -> dict[str, Any] | None:
+    settings: Cells,
+) -> Cells | None:
     """A metrics file as a run's row and history; gives its last row. None, and the file
     is set aside, where it is no curve.
     """
@@ -183,8 +175,8 @@ class JobFolderReader:
         """See `FolderReader.read`."""
         builder = RelationBuilder(self.format, "run")
         run = run_of_folder(opened.name)
-        cells: dict[str, Any] = {}
-        results: dict[str, Any] = {}
+        cells: Cells = {}
+        results: Cells = {}
         histories = []
         events = events_of(list(opened.files))
         configs = _configs_of(list(opened.files))
@@ -320,7 +312,7 @@ class TextLogFolderReader(JobFolderReader):
             RecordError: none of the logs is of a known format.
         """
         builder = RelationBuilder(self.format, "run")
-        cells: dict[str, Any] = {}
+        cells: Cells = {}
         logs = []
         for path, file in sorted(opened.files.items()):
             if _TEXT_LOG.fullmatch(path):

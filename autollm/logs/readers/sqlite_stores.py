@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Row
 from autollm.logs.readers.mlflow_runs import read_mlflow_tables
 from autollm.logs.readers.optuna_trials import storage_of_tables
 from autollm.logs.readers.rows import RelationBuilder, read_whole
-from autollm.logs.readers.tables import Row
 from autollm.logs.relation import OpenedFile, Relation
 
 MAGIC = b"SQLite format 3\x00"

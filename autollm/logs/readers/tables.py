@@ -5,10 +5,10 @@ Invariant: rows come in the order written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
-Row = Mapping[str, Any]
+from autollm.logs.readers.cells import Row
 
 
 class Tables(Protocol):

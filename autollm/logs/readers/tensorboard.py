@@ -23,15 +23,17 @@ from __future__ import annotations
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import Cells, Row, cell, flat_cells
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.log_ends import add_plan_state
+from autollm.logs.readers.paths import run_of_folder
 from autollm.logs.readers.protobuf import (
     Message,
     integer,
@@ -42,13 +44,7 @@ from autollm.logs.readers.protobuf import (
     text,
     texts,
 )
-from autollm.logs.readers.rows import (
-    RelationBuilder,
-    cell,
-    flat_cells,
-    read_whole,
-    run_of_folder,
-)
+from autollm.logs.readers.rows import RelationBuilder, read_whole
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 _PARTS = r"train|validation|eval|val|test"
@@ -114,7 +110,7 @@ def read_events(
     builder: RelationBuilder,
     files: Sequence[OpenedFile],
     run: str,
-    settings: Mapping[str, Any],
+    settings: Row,
 ) -> None:
     """The event files of one run into a builder. `settings`: cells of its row."""
     events = _Events(builder, run)
@@ -206,8 +202,8 @@ class _Events:
         self._builder = builder
         self._run = run
         self._prefix = ""
-        self._settings: dict[str, Any] = {}
-        self._hparams: dict[str, Any] = {}
+        self._settings: Cells = {}
+        self._hparams: Cells = {}
         self._results: dict[str, float] = {}
         self._last_step: dict[str, int] = {}
         self._started_s: float | None = None
@@ -294,10 +290,10 @@ class _Events:
                 value = _plain(message(entry, 2))
                 self._hparams[f"hparams.{text(entry, 1)}"] = cell(value)
 
-    def add_run(self, settings: Mapping[str, Any], file: str) -> None:
+    def add_run(self, settings: Row, file: str) -> None:
         """The run's row."""
         builder = self._builder
-        cells: dict[str, Any] = {"run": self._run, **settings}
+        cells: Cells = {"run": self._run, **settings}
         builder.put(cells, self._settings | self._hparams, "setting")
         builder.put_results(cells, self._results)
         if self._last_step:

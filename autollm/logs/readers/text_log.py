@@ -11,19 +11,16 @@ Invariant: time grows with the length of the log alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import plain_stem
+from autollm.logs.readers.cells import Cells, Row
 from autollm.logs.readers.curves import CurveCollector, CurveLayout
 from autollm.logs.readers.log_ends import LogEnd
+from autollm.logs.readers.paths import plain_stem, run_of_checkpoint
 from autollm.logs.readers.printed_log import Printed, is_printed_log
-from autollm.logs.readers.rows import (
-    FORKED_FROM,
-    RelationBuilder,
-    run_of_checkpoint,
-)
+from autollm.logs.readers.rows import FORKED_FROM, RelationBuilder
 from autollm.logs.readers.text_patterns import (
     Patterned,
     TextFormat,
@@ -48,15 +45,15 @@ class Lines(Protocol):
     told: str
     """How it is read, for people."""
 
-    def point(self, line: str) -> dict[str, Any] | None:
+    def point(self, line: str) -> Cells | None:
         """The values of a line, its step among them; None where it is no point."""
         ...
 
-    def settings(self, line: str) -> dict[str, Any]:
+    def settings(self, line: str) -> Cells:
         """Settings that a line says."""
         ...
 
-    def results(self, line: str) -> dict[str, Any]:
+    def results(self, line: str) -> Cells:
         """Results of the run that a line says."""
         ...
 
@@ -95,13 +92,13 @@ class _PatternedPoints(Patterned):
         super().__init__(chosen)
         self._printed = Printed()
 
-    def point(self, line: str) -> dict[str, Any] | None:
+    def point(self, line: str) -> Cells | None:
         """See `Lines`."""
         row = super().point(line)
         self._printed.is_begun |= row is not None
         return row
 
-    def settings(self, line: str) -> dict[str, Any]:
+    def settings(self, line: str) -> Cells:
         """See `Lines`."""
         return self._printed.settings(line)
 
@@ -123,7 +120,7 @@ def read_text(
     opened: OpenedFile,
     formats: Sequence[TextFormat],
     run: str,
-    known: Mapping[str, Any],
+    known: Row,
 ) -> bool:
     """One text log as a run; False, and nothing is added, where it is none."""
     with opened.open() as stream:
@@ -136,8 +133,8 @@ def read_text(
     collector = CurveCollector(builder, layout, run)
     end = LogEnd()
     first_rank = None
-    cells: dict[str, Any] = {}
-    results: dict[str, Any] = {}
+    cells: Cells = {}
+    results: Cells = {}
     for line_number, raw in builder.lines(opened):
         line = shown(raw.decode("utf-8", "replace"))
         rank = _RANK.match(line)

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.rows import as_number
+from autollm.logs.readers.cells import Cells, Row, as_number
 
 MAX_LINE = 8_192
 """Characters of a line that are searched; Megatron's take some 500."""
@@ -76,7 +76,7 @@ class Pairs(_Strict):
     separator: str = Field(min_length=1, max_length=8)
     assign: str = Field(min_length=1, max_length=8)
 
-    def numbers(self, text: str) -> dict[str, Any]:
+    def numbers(self, text: str) -> Cells:
         """Those whose value is a number; others are passed over."""
         row = {}
         for part in text.split(self.separator):
@@ -221,7 +221,7 @@ class Patterned:
         self._step: Any = None
         self.told = f"what {chosen.format} prints"
 
-    def point(self, line: str) -> dict[str, Any] | None:
+    def point(self, line: str) -> Cells | None:
         """The values of a line, its step among them; None where it is no point."""
         for said in self._format.points:
             found = _found(said, line)
@@ -239,9 +239,9 @@ class Patterned:
                 return row
         return None
 
-    def settings(self, line: str) -> dict[str, Any]:
+    def settings(self, line: str) -> Cells:
         """Settings that a line says."""
-        settings: dict[str, Any] = {}
+        settings: Cells = {}
         for said in self._format.settings:
             if said.between and not self._is_inside(line, said.between):
                 continue
@@ -264,9 +264,9 @@ class Patterned:
             self._inside.add(marks)
         return is_inside and end not in line
 
-    def results(self, line: str) -> dict[str, Any]:
+    def results(self, line: str) -> Cells:
         """Results of the run that a line says."""
-        results: dict[str, Any] = {}
+        results: Cells = {}
         for said in self._format.results:
             for name, text in (_found(said, line) or ({}, ""))[0].items():
                 results[name] = as_number(text, ",")
@@ -279,9 +279,9 @@ def _found(said: ResultLine, line: str) -> tuple[dict[str, str], str] | None:
     return compile_line(said.line).find(line)
 
 
-def _prefixed(row: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _prefixed(row: Row, prefix: str) -> Cells:
     """The row by its metrics' names, its clock in seconds."""
-    out: dict[str, Any] = {}
+    out: Cells = {}
     for name, value in row.items():
         if name in _CLOCKS:
             out["wall_time_s"] = value * _CLOCKS[name]

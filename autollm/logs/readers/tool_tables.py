@@ -29,14 +29,16 @@ import pyarrow as pa
 
 from autollm.core.errors import RecordError
 from autollm.core.mapping_checks import TABLES
-from autollm.logs.readers.documents import parse_mapping_text
-from autollm.logs.readers.merged_cells import filled_down
-from autollm.logs.readers.rows import (
+from autollm.logs.readers.cells import (
     MAX_COLUMNS,
+    Cells,
+    Row,
     column_of,
     flat_cells,
     metric_role,
 )
+from autollm.logs.readers.documents import parse_mapping_text
+from autollm.logs.readers.merged_cells import filled_down
 from autollm.logs.readers.wandb_offline import unwrapped
 from autollm.logs.readers.wide_tables import unpivoted, with_repeats
 from autollm.logs.readers.words import names
@@ -168,7 +170,7 @@ def _may_nest(runs: pa.Table, name: str) -> bool:
     return next(filter(None, texts), "").lstrip().startswith("{")
 
 
-def _without_wrappers(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_wrappers(values: Row) -> Cells:
     """Settings as W&B's server keeps them: `{"lr": {"value": 0.1, "desc": null}}`."""
     out = {name: unwrapped(value) for name, value in values.items()}
     for name in ("_wandb", "wandb_version"):

@@ -23,24 +23,26 @@ Invariant: one folder, one run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from autollm.core.errors import RecordError
-from autollm.logs.readers.curve_files import plain_stem
+from autollm.logs.readers.cells import (
+    Cells,
+    Row,
+    cell,
+    flat_cells,
+    number,
+    whole_number,
+)
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.log_ends import is_short
+from autollm.logs.readers.paths import last_part, plain_stem, run_of_checkpoint
 from autollm.logs.readers.rows import (
     FORKED_FROM,
     RelationBuilder,
-    cell,
     count_lines,
-    flat_cells,
-    last_part,
-    number,
     read_whole,
-    run_of_checkpoint,
-    whole_number,
 )
 from autollm.logs.readers.run_folders import (
     CONFIG_NAME,
@@ -106,8 +108,8 @@ class TrainerFolderReader:
         """
         builder = RelationBuilder(self.format, "run", ROLES)
         states = {}
-        cells: dict[str, Any] = {}
-        said: dict[str, Any] = {}
+        cells: Cells = {}
+        said: Cells = {}
         for path, file in sorted(opened.files.items()):
             name = last_part(path)
             if name == _STATE:
@@ -166,7 +168,7 @@ def _checkpoint_step(path: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _reached(state: Mapping[str, Any]) -> tuple[int, int]:
+def _reached(state: Row) -> tuple[int, int]:
     return whole_number(state.get("global_step")) or 0, len(
         state["log_history"]
     )
@@ -174,8 +176,8 @@ def _reached(state: Mapping[str, Any]) -> tuple[int, int]:
 
 def add_state(
     builder: RelationBuilder,
-    state: Mapping[str, Any],
-    known: Mapping[str, Any],
+    state: Row,
+    known: Row,
     run: str,
     file: str,
 ) -> None:
@@ -187,7 +189,7 @@ def add_state(
     """
     name = state.get("trial_name")
     run = str(cell(name)) if isinstance(name, str) and name else run
-    cells: dict[str, Any] = {"run": run, **known}
+    cells: Cells = {"run": run, **known}
     resumed = known.get("args.resume_from_checkpoint")
     if isinstance(resumed, str) and run_of_checkpoint(resumed) not in ("", run):
         cells[FORKED_FROM] = run_of_checkpoint(resumed)
@@ -230,7 +232,7 @@ def add_state(
 
 def _rows_of(
     builder: RelationBuilder, history: Sequence[Any], file: str
-) -> list[tuple[int, dict[str, Any]]]:
+) -> list[tuple[int, Cells]]:
     """The rows with their numbers."""
     rows = []
     for line, row in enumerate(history, start=1):
@@ -243,7 +245,7 @@ def _rows_of(
     return rows
 
 
-def _note_direction(builder: RelationBuilder, known: Mapping[str, Any]) -> None:
+def _note_direction(builder: RelationBuilder, known: Row) -> None:
     """What the arguments say of their best model's metric."""
     metric = known.get("args.metric_for_best_model")
     greater = known.get("args.greater_is_better")

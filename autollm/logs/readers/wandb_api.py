@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autollm.core.errors import RecordError, SourceError
+from autollm.logs.readers.cells import Cells, Row, whole_number
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.fetched import (
     RUNS,
@@ -32,7 +33,7 @@ from autollm.logs.readers.fetched import (
     fetch_histories,
     write_runs,
 )
-from autollm.logs.readers.rows import RelationBuilder, whole_number
+from autollm.logs.readers.rows import RelationBuilder
 from autollm.logs.readers.wandb_offline import (
     ROLES,
     add_history,
@@ -104,7 +105,7 @@ def fetch_wandb(
 
 def _list_runs(
     server: WandbServer, names: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Cells]:
     cursor: str | None = None
     while True:
         variables = {
@@ -150,9 +151,9 @@ def _expected(what: str) -> Iterator[None]:
 
 
 def _history(
-    server: WandbServer, names: Mapping[str, str], run: Mapping[str, Any]
-) -> Callable[[], list[dict[str, Any]]]:
-    def fetch() -> list[dict[str, Any]]:
+    server: WandbServer, names: Mapping[str, str], run: Row
+) -> Callable[[], list[Cells]]:
+    def fetch() -> list[Cells]:
         variables = {**names, "run": run["name"], "pageSize": MAX_ROWS}
         last = _last_step(run)
         rows = stored_history(server, names, run["name"])
@@ -168,7 +169,7 @@ def _history(
     return fetch
 
 
-def _last_step(run: Mapping[str, Any]) -> int:
+def _last_step(run: Row) -> int:
     """The last step of the history, by what the server says of its keys, else of the
     summary; else as many steps as there are lines.
     """
@@ -184,7 +185,7 @@ def _last_step(run: Mapping[str, Any]) -> int:
 
 def stored_history(
     server: WandbServer, names: Mapping[str, str], run_id: str
-) -> list[dict[str, Any]]:
+) -> list[Cells]:
     """The rows that the server keeps in files, by step; none where it keeps none.
 
     Raises:
@@ -199,13 +200,13 @@ def stored_history(
         raise
     with _expected("the list of history files"):
         urls = data["project"]["run"]["parquetHistory"]["parquetUrls"] or []
-    rows: list[dict[str, Any]] = []
+    rows: list[Cells] = []
     for url in urls:
         rows += _parquet_rows(server.download(str(url)))
     return sorted(rows, key=lambda row: whole_number(row.get("_step")) or 0)
 
 
-def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
+def _parquet_rows(data: bytes) -> list[Cells]:
     try:
         records = pq.read_table(io.BytesIO(data)).to_pylist()
     except (OSError, pa.ArrowException, ValueError) as error:
@@ -220,15 +221,15 @@ def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
 
 
 def full_history(
-    server: WandbServer, variables: Mapping[str, Any], first: int, end: int
-) -> list[dict[str, Any]]:
+    server: WandbServer, variables: Row, first: int, end: int
+) -> list[Cells]:
     """The rows of the steps from `first` up to, not with, `end`.
 
     Raises:
         SourceError: the server does not answer, or one step alone holds too many rows.
     """
     windows = [(first, end)]
-    rows: list[dict[str, Any]] = []
+    rows: list[Cells] = []
     while windows:
         low, high = windows.pop()
         found = _page(server, variables, low, high)
@@ -241,8 +242,8 @@ def full_history(
 
 
 def _page(
-    server: WandbServer, variables: Mapping[str, Any], low: int, high: int
-) -> list[dict[str, Any]]:
+    server: WandbServer, variables: Row, low: int, high: int
+) -> list[Cells]:
     asked = {**variables, "minStep": low, "maxStep": high}
     data = server.ask(HISTORY_QUERY, asked)
     with _expected("a page of history"):
@@ -258,12 +259,12 @@ class WandbFetchedReader(FetchedReader):
     roles = ROLES
 
     def run_of(
-        self, builder: RelationBuilder, node: Mapping[str, Any], line: int
+        self, builder: RelationBuilder, node: Row, line: int
     ) -> tuple[str, str]:
         """See `FetchedReader`."""
         run_id = str(node.get("name"))
         tags = node.get("tags")
-        cells: dict[str, Any] = {"run_id": run_id}
+        cells: Cells = {"run_id": run_id}
         for column, name in _CELLS.items():
             cells[column] = node.get(name) or None
         if isinstance(tags, list) and tags:
@@ -275,7 +276,7 @@ class WandbFetchedReader(FetchedReader):
         return run_id, run_id
 
     def take(
-        self, builder: RelationBuilder, run: str, row: dict[str, Any], line: int
+        self, builder: RelationBuilder, run: str, row: Cells, line: int
     ) -> None:
         """See `FetchedReader`."""
         if "_n_expected" in row:
@@ -299,7 +300,7 @@ _CELLS = {
 """Columns, and what the server calls them."""
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> Cells:
     """An object, or the JSON text of one; the server's empty answer is empty."""
     if isinstance(value, str) and value:
         return parse_object(value, "configuration or summary")

@@ -25,11 +25,20 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers.cells import (
+    Cells,
+    Row,
+    cell,
+    flat_cells,
+    moment,
+    number,
+    whole_number,
+)
 from autollm.logs.readers.documents import parse_config, parse_json
 from autollm.logs.readers.protobuf import (
     Message,
@@ -41,16 +50,7 @@ from autollm.logs.readers.protobuf import (
     text,
     texts,
 )
-from autollm.logs.readers.rows import (
-    FORKED_FROM,
-    RelationBuilder,
-    cell,
-    flat_cells,
-    moment,
-    number,
-    read_whole,
-    whole_number,
-)
+from autollm.logs.readers.rows import FORKED_FROM, RelationBuilder, read_whole
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation, Role
 
 _FILE_HEADER = b":W&B"
@@ -142,9 +142,9 @@ class _Segment:
 
     file: str
     run_id: str = ""
-    labels: dict[str, Any] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    labels: Cells = field(default_factory=dict)
+    config: Cells = field(default_factory=dict)
+    summary: Cells = field(default_factory=dict)
     started_s: float = 0.0
     exit_code: int | None = None
     trunk: tuple[str, float | None] = ("", None)
@@ -279,14 +279,14 @@ def _take_run(segment: _Segment, run: Message) -> None:
     _update(segment.summary, message(run, 5))
 
 
-def _update(values: dict[str, Any], record: Message) -> None:
+def _update(values: Cells, record: Message) -> None:
     """ConfigRecord and SummaryRecord: updates (1) and removals (2) of keys."""
     values.update(_items(record))
     for item in messages(record, 2):
         values.pop(_name(item), None)
 
 
-def _items(record: Message) -> dict[str, Any]:
+def _items(record: Message) -> Cells:
     out = {}
     for item in messages(record, 1):
         out[_name(item)] = parse_json(text(item, 16) or "null")
@@ -305,8 +305,8 @@ def _add_segments(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
             f"{first.run_id}: resumed, {len(parts)} files follow one another; where a "
             "step comes again, the later point counts"
         )
-    config: dict[str, Any] = {}
-    summary: dict[str, Any] = {}
+    config: Cells = {}
+    summary: Cells = {}
     for part in parts:
         config.update(part.config)
         summary.update(part.summary)
@@ -324,9 +324,9 @@ def _add_segments(builder: RelationBuilder, parts: Sequence[_Segment]) -> None:
 
 def add_run(
     builder: RelationBuilder,
-    cells: dict[str, Any],
-    config: Mapping[str, Any],
-    summary: Mapping[str, Any],
+    cells: Cells,
+    config: Row,
+    summary: Row,
     file: str,
     line: int = 0,
 ) -> None:
@@ -334,7 +334,7 @@ def add_run(
     cells["runtime_s"] = number(summary.get("_runtime"))
     cells["last_step"] = whole_number(summary.get("_step"))
     builder.put(cells, _flat(config), "setting", "config.")
-    results: dict[str, Any] = {}
+    results: Cells = {}
     for name, value in _flat(summary).items():
         as_number = number(value)
         results[name] = value if as_number is None else as_number
@@ -350,9 +350,9 @@ def unwrapped(value: Any) -> Any:
     return value["value"] if is_wrapped and "value" in value else value
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(values: Row) -> Cells:
     """Values of W&B's as cells, without what it keeps of itself."""
-    out: dict[str, Any] = {}
+    out: Cells = {}
     for name, value in values.items():
         if name in _INTERNAL or name.startswith("_wandb."):
             continue
@@ -364,7 +364,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_history(
-    builder: RelationBuilder, run_id: str, line: int, row: Mapping[str, Any]
+    builder: RelationBuilder, run_id: str, line: int, row: Row
 ) -> None:
     """One logged row as points, without W&B's own columns."""
     metrics = flat_cells(row)

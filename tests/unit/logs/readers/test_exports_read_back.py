@@ -11,7 +11,7 @@ import pytest
 from autollm.core.records import canonical_json
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import NEEDS, export, replay_of
-from autollm.logs.readers.rows import cell
+from autollm.logs.readers.cells import cell
 from autollm.logs.readers.sqlite_stores import SqliteStoreReader
 from autollm.logs.readers.tensorboard import TensorboardFolderReader
 from autollm.logs.readers.trainer_state import TrainerFolderReader

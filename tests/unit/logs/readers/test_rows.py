@@ -3,9 +3,9 @@ import math
 import pytest
 
 from autollm.core.errors import RecordError
+from autollm.logs.readers import cells as cells_module
 from autollm.logs.readers import rows, spilled_points
-from autollm.logs.readers.rows import (
-    RelationBuilder,
+from autollm.logs.readers.cells import (
     cell,
     column_of,
     flat_cells,
@@ -13,6 +13,7 @@ from autollm.logs.readers.rows import (
     number,
     whole_number,
 )
+from autollm.logs.readers.rows import RelationBuilder
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_number__spellings__are_numbers_or_none():
 
 
 def test_flat_cells__too_many_names__are_refused(monkeypatch):
-    monkeypatch.setattr(rows, "MAX_COLUMNS", 3)
+    monkeypatch.setattr(cells_module, "MAX_COLUMNS", 3)
     assert flat_cells({"a": {"b": 1, "c": {}}}) == {"a.b": 1, "a.c": "{}"}
     with pytest.raises(RecordError, match="more than 3 names"):
         flat_cells({str(i): i for i in range(4)})

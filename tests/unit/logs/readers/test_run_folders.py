@@ -6,8 +6,8 @@ import pytest
 from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
 from autollm.logs.readers.documents import parse_config
+from autollm.logs.readers.paths import run_of_checkpoint
 from autollm.logs.readers.ray_tune import RayTuneReader
-from autollm.logs.readers.rows import run_of_checkpoint
 from autollm.logs.readers.run_folders import (
     HydraJobReader,
     JobFolderReader,
