@@ -31,6 +31,7 @@ from autollm.logs.readers.words import STEP_NAMES, names, pattern
 _CLOCKS = names("clocks")
 _RUNS = names("runs")
 _PHASES = names("phases")
+_METRIC_NAMES = names("metrics")
 _PASSED_OVER = names("passed_over")
 _SETTING_PREFIXES = names("setting_prefixes")
 _SETTING = pattern("setting")
@@ -55,12 +56,14 @@ class CurveLayout:
     run: str = ""
     time: str = ""
     phase: str = ""
+    metric: str = ""
+    """Where each row is one value: the column of its metric's name."""
     shared: frozenset[str] = frozenset()
     """Metrics of one name in several phases: they are told apart by them."""
 
     def is_metric(self, name: str) -> bool:
         """Whether the column may hold values of a metric."""
-        taken = (self.step, self.run, self.time, self.phase)
+        taken = (self.step, self.run, self.time, self.phase, self.metric)
         if name in taken or name.startswith(_SETTING_PREFIXES):
             return False
         return name.lower() not in _PASSED_OVER
@@ -97,7 +100,8 @@ def named_layout(
     shared = _shared(phase, rows) - {step} if phase else frozenset()
     runs = [by_name[name] for name in _RUNS if name in by_name]
     run = next((name for name in runs if _comes_again(name, rows)), "")
-    return CurveLayout(step, run, first(_CLOCKS), phase, shared)
+    metric = first(_METRIC_NAMES) if "value" in by_name else ""
+    return CurveLayout(step, run, first(_CLOCKS), phase, metric, shared)
 
 
 def _shared(phase: str, rows: Sequence[Row]) -> frozenset[str]:
@@ -314,6 +318,8 @@ class CurveCollector:
             as_number = number(value)
             if as_number is None:
                 curve.cells[name] = cell(value)
+            elif layout.metric and name.lower() == "value":
+                metrics[str(row[layout.metric])] = as_number
             elif name in layout.shared and row.get(layout.phase):
                 metrics[f"{row[layout.phase]}/{name}"] = as_number
             else:

@@ -9,12 +9,16 @@ are empty.
 Only the leading columns can be such groups, where no value comes twice in a group and no
 two rows after another are filled: an empty cell of any other column says "not used".
 
+Rows that speak of one run at several moments (`event` is run_started, then run_finished)
+are one row, too.
+
 Invariant: a cell that is filled stays as it is.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +26,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from autollm.logs.readers.cells import Cells, table_of
+from autollm.logs.readers.words import names as names_in
 from autollm.logs.relation import LINE_COLUMN, OWN_COLUMNS, Relation
 
 MOST_BYTES = 2**20
@@ -31,6 +37,9 @@ FIRST_LINES = 40
 LEAST_EMPTY = 0.4
 """Share of the rows that are empty in the first such column."""
 LEAST_ROWS = 4
+_EVENTS = names_in("phases")
+_RUNS = (*names_in("runs"), "id")
+_MOMENT = re.compile(r"time|date|^ts$|_at$", re.IGNORECASE)
 
 
 def filled_down(relation: Relation) -> Relation:
@@ -53,6 +62,36 @@ def filled_down(relation: Relation) -> Relation:
         "cells were merged"
     )
     return replace(relation, runs=runs, notes=(*relation.notes, note))
+
+
+def one_row_a_run(relation: Relation) -> Relation:
+    """The relation with the rows of each run's events in one, where they contradict one
+    another in nothing but their moments.
+    """
+    runs = relation.runs
+    by_name = {name.lower(): name for name in runs.column_names}
+    event = next((by_name[n] for n in _EVENTS if n in by_name), None)
+    key = next((by_name[n] for n in _RUNS if n in by_name), None)
+    if event is None or key is None or runs.nbytes > MOST_BYTES:
+        return relation
+    merged: dict[Any, Cells] = {}
+    for row in runs.to_pylist():
+        so_far = merged.setdefault(row[key], {})
+        for name, cell in row.items():
+            is_own = name in OWN_COLUMNS and name in so_far
+            if cell is None or name == event or is_own:
+                continue
+            if so_far.setdefault(name, cell) != cell:
+                if not _MOMENT.search(name):
+                    return relation
+                so_far[name] = cell
+    if len(merged) * 2 > runs.num_rows:
+        return relation
+    note = (
+        f"the rows of one {key} are what is said of it as it goes on: one run"
+    )
+    rows = table_of(list(merged.values()))
+    return replace(relation, runs=rows, notes=(*relation.notes, note))
 
 
 def _merged(runs: pa.Table) -> list[str]:

@@ -43,6 +43,7 @@ from autollm.logs.readers.words import pattern
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 
 CONFIG_NAME = pattern("configuration")
+_ANY_CONFIG = pattern("any_configuration")
 _WORDS = (
     r"(metrics?|((all|eval|test|train|final)[-_])?results?|history"
     r"|(train(?:ing)?_)?(?:logs?|metrics)|progress|eval\w*|summary)"
@@ -86,7 +87,7 @@ def _configs_of(listing: Sequence[str]) -> list[str]:
     """
     here = [p for p in listing if "/" not in p and not _RESULT.search(p)]
     named = list(filter(is_config, here))
-    others = [p for p in here if p.endswith((".yaml", ".yml", ".toml"))]
+    others = [p for p in here if _ANY_CONFIG.fullmatch(p)]
     return named or (others if len(others) == 1 else [])
 
 
@@ -300,6 +301,10 @@ class TextLogFolderReader(JobFolderReader):
         """See `FolderReader.matches_folder`."""
         configs = _configs_of(listing)
         logs = [path for path in listing if _TEXT_LOG.fullmatch(path)]
+        deep = [p for p in listing if _TEXT_LOG.fullmatch(last_part(p))]
+        has_inner = any(is_config(path) and "/" in path for path in listing)
+        if len(deep) == 1 and not has_inner:
+            logs = deep  # `logs/log_1749.txt`
         is_alone = not configs and not any(map(_OTHER_LOGS.search, listing))
         if len(logs) == 1 and _LOG_OF_A_RUN.fullmatch(logs[0]) and is_alone:
             return (*logs,)
@@ -315,7 +320,7 @@ class TextLogFolderReader(JobFolderReader):
         cells: Cells = {}
         logs = []
         for path, file in sorted(opened.files.items()):
-            if _TEXT_LOG.fullmatch(path):
+            if _TEXT_LOG.fullmatch(last_part(path)):
                 logs.append(file)
             else:
                 add_settings(builder, cells, file, self.prefix)

@@ -38,9 +38,9 @@ from autollm.logs.readers.cells import (
     metric_role,
 )
 from autollm.logs.readers.documents import parse_mapping_text
-from autollm.logs.readers.merged_cells import filled_down
+from autollm.logs.readers.merged_cells import filled_down, one_row_a_run
 from autollm.logs.readers.wandb_offline import unwrapped
-from autollm.logs.readers.wide_tables import unpivoted, with_repeats
+from autollm.logs.readers.wide_tables import turned, unpivoted, with_rows
 from autollm.logs.readers.words import names
 from autollm.logs.reading import quote
 from autollm.logs.relation import LINE_COLUMN, BadLines, Relation, Role
@@ -102,7 +102,7 @@ def recognized(relation: Relation) -> Relation:
     if relation.format not in OF_PEOPLE or relation.points is not None:
         return relation  # of a tool's own log its reader knows all
     relation = without_envelopes(_unnested(filled_down(relation)))
-    relation = unpivoted(with_repeats(relation))
+    relation = unpivoted(with_rows(turned(one_row_a_run(relation))))
     columns = relation.runs.column_names
     tool = next(
         (table for table in _tool_tables() if table.fits(columns)), None

@@ -9,7 +9,9 @@ The columns' setting is known by their names: `lr=1e-4,lr=3e-4`, or numbers alon
 word then stands in the corner. The cells are called `value`, or as the file is, where
 that is an outcome's name.
 
-Columns that are repeats, `seed 1,seed 2,seed 3`, become rows as well, beside any others.
+Columns that are repeats, `seed 1,seed 2,seed 3`, or one outcome at several settings, `loss @
+lr=1e-4,loss @ lr=3e-4`, become rows as well, beside any others; a sheet whose runs are its
+columns is turned.
 
 Invariant: every cell of such a table becomes a row of its line.
 """
@@ -24,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 from autollm.core.values import is_nothing, parse_number
+from autollm.logs.readers.cells import Cells, table_of
 from autollm.logs.readers.words import pattern
 from autollm.logs.relation import FILE_COLUMN, OWN_COLUMNS, Relation
 
@@ -40,6 +43,10 @@ _REPEAT = re.compile(
     r"(?:(.*?)[ _/(-]*)?\b(seed|run|rep(?:lica|eat)?|trial|fold)[ _#=]*(\d+)\)?",
     re.IGNORECASE,
 )
+_AT_SETTING = re.compile(
+    r"(.*?[\w)\]])\s*(?:@|\||,|\(|\[|\bat\b)\s*([A-Za-z][\w .-]*?)\s*=\s*([^)\]]+?)\s*[)\]]?"
+)
+_CHOSEN = pattern("setting")
 _CORNER = re.compile(r"\s*(?:\\|/|\||×|\bvs\.?\s|\s[x↓→]\s)\s*")
 
 
@@ -60,29 +67,72 @@ def one_setting(names: Sequence[str]) -> tuple[str, list[str]] | None:
     return "", list(names)
 
 
-def with_repeats(relation: Relation) -> Relation:
-    """The relation with one row a repeat, where columns hold an outcome's repeats."""
-    found: dict[str, re.Match[str]] = {}
+def with_rows(relation: Relation) -> Relation:
+    """The relation with one row a cell, where some columns hold one outcome's repeats, or
+    one outcome at several settings.
+    """
     names = _names_of(relation)
-    for name in names:
-        match = _REPEAT.fullmatch(name.replace("_", " ").strip())
-        if match:
-            found[name] = match
-    heads = {(m[1], m[2].lower()) for m in found.values()}
-    if len(found) < 2 or len(heads) != 1:
+    for named in (_REPEAT, _AT_SETTING):
+        found: dict[str, re.Match[str]] = {}
+        for name in names:
+            plain = name.replace("_", " ") if named is _REPEAT else name
+            match = named.fullmatch(plain.strip())
+            if match:
+                found[name] = match
+        heads = {(m[1], m[2].lower()) for m in found.values()}
+        numbers = _numbers(relation.runs.select(list(found)))
+        is_whole = all(number == int(number) for number in numbers)  # seeds are
+        if len(found) < 2 or len(heads) != 1 or is_whole:
+            continue
+        outcome, word = heads.pop()
+        cells: Cells = {name: match[3] for name, match in found.items()}
+        value = outcome or ""
+        column = next(iter(found.values()))[2]
+        if named is _REPEAT:
+            cells = {name: int(text) for name, text in cells.items()}
+            value = value.strip().replace(" ", "_") or _value_of(relation.runs)
+            column = "seed" if word == "seed" else "replica"
+        if {value, column} & set(names):
+            return relation
+        said = "repeats of" if named is _REPEAT else f"{column} of"
+        note = f"{', '.join(found)} are {said} {value}: a row each"
+        return _melted(relation, cells, column, value, note)
+    return relation
+
+
+def turned(relation: Relation) -> Relation:
+    """The relation with a row a run, where the sheet has a column a run: its first column
+    names settings and outcomes.
+    """
+    corner, *others = _names_of(relation) or [""]
+    runs = relation.runs
+    if len(others) < 2:
         return relation
-    numbers = _numbers(relation.runs.select(list(found)))
-    if not numbers or all(number == int(number) for number in numbers):
-        return relation  # seeds are whole numbers
-    outcome, word = heads.pop()
-    value = (outcome or "").strip().replace(" ", "_")
-    value = value or _value_of(relation.runs)
-    column = "seed" if word == "seed" else "replica"
-    if {value, column} & set(names):
+    words = [str(cell).strip() for cell in runs[corner].to_pylist()]
+    are_names = len(set(words)) == len(words) and not any(
+        parse_number(word) is not None for word in words
+    )
+    has_outcome = any(map(OUTCOME.search, words))
+    has_setting = any(_CHOSEN.search(word.replace(" ", "_")) for word in words)
+    if not (are_names and has_outcome and has_setting):
         return relation
-    cells = {name: int(match[3]) for name, match in found.items()}
-    note = f"{', '.join(found)} are repeats of {value}: a row each"
-    return _melted(relation, cells, column, value, note)
+    if not _numbers(runs.select(others)):
+        return relation
+    rows = []
+    first = runs.slice(0, 1).to_pylist()[0]
+    for name in others:
+        cells = runs[name].to_pylist()
+        own = {n: v for n, v in first.items() if n in OWN_COLUMNS}
+        rows.append(
+            {
+                corner or "run": name,
+                **dict(zip(words, cells, strict=True)),
+                **own,
+            }
+        )
+    note = "a sheet with a column a run: it is read as rows"
+    notes = (*relation.notes, note)
+    return replace(relation, runs=table_of(rows), notes=notes)
 
 
 def unpivoted(relation: Relation) -> Relation:
