@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -165,14 +165,24 @@ def _tell(report: IngestReport, guesses: Sequence[Guess]) -> None:
             f"quarantined {entry.file}:{entry.line} ({entry.n_lines} lines): "
             f"{entry.reason}"
         )
-    for name, reason in zip(
-        report.ignored, report.ignored_reasons, strict=True
-    ):
+    ignored = zip(report.ignored, report.ignored_reasons, strict=True)
+    for name, reason in _once(ignored):
         lines.append(f"ignored {name}: {reason}")
-    lines += [f"note: {text}" for text in report.notes]
+    notes = (note.partition(": ")[::2] for note in report.notes)
+    lines += [f"note: {name}: {text}" for name, text in _once(notes)]
     lines += [f"warning: {text}" for text in report.warnings]
     lines += [
         f"read anew from the raw files: {source}" for source in report.again
     ]
     for line in lines:
         _say(line)
+
+
+def _once(said: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What is said of several files alike, once: by the first, and how many more."""
+    names: dict[str, list[str]] = {}
+    for name, text in said:
+        names.setdefault(text, []).append(name)
+    for text, (first, *others) in names.items():
+        more = f" and {len(others)} more" if others else ""
+        yield first + more, text

@@ -80,3 +80,28 @@ def test_curve_jsonl__config_of_each_run__stays_with_it():
     relation = read(CurveJsonlReader(), "history.jsonl", data)
     assert relation.runs["config.lr"].to_pylist() == list(RATES)
     assert relation.roles["config.lr"] == "setting"
+
+
+def test_curve_csv__a_metric_a_row__is_told_by_its_name():
+    rows = []
+    for run in ("a", "b"):
+        for step in (10, 20, 30):
+            for metric, value in (("loss", 3), ("acc", 0.5)):
+                rows.append((run, step, metric, value + step / 100))
+    data = curve_csv(("run_id", "step", "metric", "value"), rows)
+    relation = read(CurveCsvReader(), "metrics.csv", data)
+    assert relation.runs["metrics.loss"].to_pylist() == [3.3, 3.3]
+    assert relation.runs["metrics.acc"].to_pylist() == [0.8, 0.8]
+    assert not relation.notes and not relation.bad
+    assert set(relation.points["metric"].to_pylist()) == {"loss", "acc"}
+
+
+def test_curve_jsonl__clocks_spelt_as_text__are_no_labels():
+    lines = []
+    for step in range(1, 6):
+        row = {"current_steps": step, "loss": 3 - step / 9, "epoch": step / 5}
+        lines.append(json.dumps({**row, "elapsed_time": f"0:00:0{step}"}))
+    data = "\n".join([*lines, ""]).encode()
+    relation = read(CurveJsonlReader(), "trainer_log.jsonl", data)
+    assert relation.points["step"].to_pylist()[0] == 1
+    assert relation.runs["last_step"].to_pylist() == [5]

@@ -7,6 +7,7 @@ import pytest
 from autollm.core.errors import RecordError
 from autollm.logs.proposals import propose
 from autollm.logs.readers.json_records import JsonRecordsReader
+from autollm.logs.readers.tool_tables import recognized
 from tests.unit.logs.proposals.tables import knobs, sweep
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened
@@ -51,3 +52,20 @@ def test_json_records__long_document__is_known_by_its_beginning():
     data = DOCUMENTS["list"].encode()
     assert JsonRecordsReader().matches("runs.json", data[:300])
     assert not JsonRecordsReader().matches("runs.csv", data)
+
+
+def test_json__an_answer_of_mlflows_server__has_its_columns():
+    runs = []
+    for at, row in enumerate(ROWS):
+        params = [{"key": "lr", "value": str(row["lr"])}]
+        metrics = [{"key": "val_loss", "value": row["val_loss"], "step": 9}]
+        info = {"run_id": f"r{at}", "status": "FINISHED"}
+        data = {"params": params, "metrics": metrics}
+        runs.append({"info": info, "data": data})
+    text = json.dumps({"runs": runs}).encode()
+    assert JsonRecordsReader().matches("runs.json", text)
+    (relation,) = JsonRecordsReader().read(Opened("runs.json", text))
+    row = recognized(relation).runs.to_pylist()[4]
+    assert row["params.lr"] == str(ROWS[4]["lr"])
+    assert row["metrics.val_loss"] == ROWS[4]["val_loss"]
+    assert recognized(relation).key == "run_id"

@@ -146,3 +146,18 @@ def test_plan_state__last_point_at_400__is_judged_by_what_counts_alike(
     cells = {"run": "a", **settings}
     add_plan_state(RelationBuilder("x", "run"), cells, counter, 400, 10)
     assert cells.get("state") == state
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "terminate called after throwing an instance of 'c10::DistBackendError'",
+        "srun: error: n7: task 3: Aborted (core dumped)",
+        "[rank3]: Watchdog caught collective operation timeout: WorkNCCL",
+    ],
+)
+def test_log_end__a_crash_below_python__is_failed(line):
+    end = LogEnd()
+    end.see("step 10/100 loss 2", True)
+    end.see(line, False)
+    assert end.state() == "failed"

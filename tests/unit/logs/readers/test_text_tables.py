@@ -131,3 +131,17 @@ def test_latex__commands_of_a_cell__are_taken_off(tmp_path):
     relation = read_file(TextTableReader(), path)
     cells = [(r["name"], r["n"], r["loss"]) for r in relation.runs.to_pylist()]
     assert cells == [("a_b", "1,024", "3.1 ± 0.2"), ("c", "12%", "2.9")]
+
+
+def test_text_table__pandas_wrapped_over_blocks__is_one_table(tmp_path):
+    table = pytest.importorskip("pandas").DataFrame(sweep())
+    text = table.to_string(line_width=40)
+    assert text.count("\\\n") >= 1
+    relation = read_file(
+        TextTableReader(), write(tmp_path, "print.txt", text.encode())
+    )
+    assert relation.runs.num_rows == len(sweep()) and not relation.bad
+    cells = relation.runs.to_pylist()[4]
+    assert float(cells["lr"]) == sweep()[4]["lr"]
+    assert float(cells["val_loss"]) == sweep()[4]["val_loss"]
+    assert relation.runs["_line"].to_pylist()[:2] == [2, 3]

@@ -2,6 +2,8 @@
 cells were merged.
 """
 
+import json
+
 import pytest
 
 from autollm.logs.proposals import Said, propose
@@ -142,3 +144,53 @@ def test_propose__empty_cells_of_other_kinds__stay_empty(tmp_path, cells):
         lines.append(f"{cell},{RATES[number % 3]},{3 + number / 100}")
     found = propose(write(tmp_path, "t.csv", "\n".join(lines).encode()))
     assert not any("merged" in note.text for note in found.notes)
+
+
+def test_propose__one_outcome_at_several_rates__a_run_a_cell(tmp_path):
+    names = [f"val loss @ lr={rate:g}" for rate in RATES]
+    lines = [",".join(["params", "tokens", *names])]
+    for params, tokens in SIZES:
+        values = [f"{loss(params, rate)}" for rate in RATES]
+        lines.append(",".join([f"{params:g}", f"{tokens:g}", *values]))
+    found = propose(write(tmp_path, "wide.csv", "\n".join(lines).encode()))
+    assert found.n_land == 9 and set(knobs(found)) == {"lr"}
+    assert found.mapping.objective.column == "val loss"
+    assert found.summary.best["configuration"] == {"lr": 0.001}
+
+
+def test_propose__a_column_a_run__is_turned(tmp_path):
+    rows = sweep()
+    lines = [",".join(["run", *(f"r{at}" for at in range(len(rows)))])]
+    for name in ("lr", "params", "tokens", "val_loss"):
+        said = name.replace("_", " ")
+        lines.append(",".join([said, *(f"{row[name]:g}" for row in rows)]))
+    found = propose(write(tmp_path, "turned.csv", "\n".join(lines).encode()))
+    assert found.n_land == len(rows) and set(knobs(found)) == {"lr"}
+    assert found.mapping.objective.column == "val loss"
+
+
+def test_propose__events_of_runs__are_one_row_a_run(tmp_path):
+    lines = []
+    for at, row in enumerate(sweep()):
+        config = {n: row[n] for n in ("lr", "params", "tokens", "batch_size")}
+        begun = {"event": "run_started", "ts": f"1:{at}", "config": config}
+        ended = {"event": "run_finished", "ts": f"2:{at}"}
+        ended["result"] = {"val_loss": row["val_loss"]}
+        lines += [{"run_id": f"r{at}", **said} for said in (begun, ended)]
+    text = "\n".join(map(json.dumps, lines))
+    found = propose(write(tmp_path, "events.jsonl", text.encode()))
+    assert found.summary.n_runs == len(lines) / 2
+    assert set(knobs(found)) == {"config_lr", "config_batch_size"}
+    assert found.mapping.objective.column == "result.val_loss"
+
+
+def test_propose__rows_of_one_run_that_differ__stay_rows(tmp_path):
+    lines = ["run_id,split,lr,loss"]
+    for run in range(8):
+        for split in ("train", "val"):
+            lines.append(f"r{run},{split},{0.1 * (run + 1)},{run + len(split)}")
+    found = propose(
+        write(tmp_path, "splits.csv", "\n".join(lines).encode()),
+        Said.parse("loss:min"),
+    )
+    assert found.n_land == 16
