@@ -30,7 +30,13 @@ from autollm.logs.opening import archives
 from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.found import Found
 from autollm.logs.opening.lying import lying_at
-from autollm.logs.opening.opened import Opened, RawFile, head_of, plain_name
+from autollm.logs.opening.opened import (
+    Opened,
+    RawFile,
+    head_of,
+    plain_name,
+    why_unread,
+)
 from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.pairs import Held, JoinedRows, Waiting
 from autollm.logs.readings import Landing, Reading
@@ -49,8 +55,6 @@ from autollm.logs.taking import (
     relations_of,
 )
 from autollm.logs.units import Unit, member_path_id, parts_of
-
-NO_READER = "no reader knows its format"
 
 
 class Session:
@@ -137,14 +141,18 @@ class Session:
             head = raw.head(HEAD_BYTES)
             reader = self._readers.for_file(found.place, head, self._choice)
             if reader is None:
-                self._ignore(found.name, NO_READER)
+                self._ignore(found.name, why_unread(found.name))
                 return
             parts = parts_of(raw.opened(), reader)
             if parts:
                 self._land_parts(raw, parts, reader)
                 return
             if in_folder and not self._is_wanted(
-                found.place, reader, found.path_id, self._landed_as
+                found.place,
+                reader,
+                found.path_id,
+                self._landed_as,
+                raw,
             ):
                 return
             if raw.is_large and not self._known.has_size(raw.n_bytes):
@@ -172,13 +180,19 @@ class Session:
         reader: FileReader,
         path_id: str,
         landed_as: str = "",
+        log: RawFile | Opened | None = None,
     ) -> bool:
-        """Whether a file of a folder is read: what a mapping claims, and run logs."""
+        """Whether a file of a folder is read: what a mapping claims, and run logs. A copy
+        of what has landed is not.
+        """
         if reader.format == RUN_LOG and self._choice.named is None:
             return True
         is_claimed = self._choice.claims(place, reader.format, landed_as)
         if is_claimed and path_id not in self._reasons:
             return True
+        if log is not None and self._known.has_copy(log.sha256):
+            self._n_skipped += 1
+            return False
         name = short_name(place)
         self._ignore(name, self._unclaimed(name, reader.format, path_id))
         return False
@@ -238,9 +252,9 @@ class Session:
         head = head_of(opened, HEAD_BYTES)
         reader = self._readers.for_file(opened.name, head, self._choice)
         if reader is None:
-            self._ignore(opened.name, NO_READER)
+            self._ignore(opened.name, why_unread(opened.name))
             return None
-        is_wanted = self._is_wanted(opened.name, reader, path_id)
+        is_wanted = self._is_wanted(opened.name, reader, path_id, log=opened)
         return reader if is_wanted else None
 
     def _land_unit(self, unit: Unit) -> bool:
@@ -250,9 +264,12 @@ class Session:
         if pair is not None and pair[0].format == reader.format:
             return self._hold(unit, *pair)
         mapping = None
+        is_copy = False
         if reader.format != RUN_LOG:
             mapping = self._mapping_for(unit, reader.format)
-        if self._known.has_landed(
+            is_new = mapping is not None or self._choice.named is not None
+            is_copy = not is_new and self._known.has_copy(opened.sha256)
+        if is_copy or self._known.has_landed(
             opened, mapping, is_log=reader.format == RUN_LOG
         ):
             self._n_skipped += 1
@@ -364,22 +381,17 @@ class Session:
         """A run folder, unless it has landed as it is."""
         reader = next(r for r in readers if r.format == folder.format)
         mapping = self._folder_mapping(folder)
-        if mapping is None:
-            reason = self._unclaimed(folder.name, folder.format, folder.path_id)
-            self._ignore(folder.name, reason)
-            return
         try:
-            raws = {p: RawFile(found) for p, found in folder.files.items()}
-            parts = [f"{p} {raw.sha256}" for p, raw in sorted(raws.items())]
+            opened, raws = folder.opened()
         except OSError as error:
             found = next(iter(folder.files.values()))
             self._land_problem(found, f"cannot be read: {_plain(error)}")
             return
-        text = "\n".join(parts).encode("utf-8", "replace")
-        n_bytes = sum(raw.n_bytes for raw in raws.values())
-        sha256 = hashlib.sha256(text).hexdigest()
-        opened = Opened(folder.name, sha256, n_bytes, b"")
-        if self._known.has_landed(opened, mapping):
+        if mapping is None and not self._known.has_copy(opened.sha256):
+            reason = self._unclaimed(folder.name, folder.format, folder.path_id)
+            self._ignore(folder.name, reason)
+            return
+        if mapping is None or self._known.has_landed(opened, mapping):
             self._n_skipped += 1
             return
         for inside, raw in raws.items():

@@ -68,6 +68,13 @@ class Claims:
         return found
 
     @cached_property
+    def _mapped(self) -> set[str]:
+        """Hashes of what has been read with a mapping."""
+        columns = ["sha256", "mapping_id", "n_lines"]
+        rows = Bronze(self._home).read("files", columns)
+        return {sha256 for sha256, mapping, n in rows if mapping and n}
+
+    @cached_property
     def _configs(self) -> dict[tuple[str, str], str]:
         """The configuration of each landed run, by source and run."""
         columns = ["source", "run_id", "config_json"]
@@ -111,17 +118,19 @@ class Claims:
         """Whether logs whose paths have landed hold nothing new: a run that went on has
         the settings that it had.
         """
-        for log in logs:
-            if isinstance(log, RunFolder):
-                continue
-            try:
-                is_member = isinstance(log, Opened)
-                sha256 = log.sha256 if is_member else RawFile(log).sha256
-            except OSError:
-                return True
-            if (source, sha256) not in self._files:
-                return False
-        return True
+        files = [log for log in logs if not isinstance(log, RunFolder)]
+        try:
+            return all((source, _sha256(log)) in self._files for log in files)
+        except OSError:
+            return True
+
+    def are_copies(self, logs: Sequence[Log]) -> bool:
+        """Whether all of it has landed byte for byte, wherever that lay."""
+        try:
+            copies = [_sha256(log) in self._mapped for log in logs]
+        except OSError:
+            return False
+        return all(copies) and bool(copies)
 
     def _reads(self, mapping: Mapping, looked: Looked) -> bool:
         """Whether enough rows land, as runs of their own."""
@@ -152,3 +161,10 @@ class Claims:
             if column["role"] in _CHOSEN and not is_known:
                 return False
         return True
+
+
+def _sha256(log: Log) -> str:
+    """Of a log's bytes."""
+    if isinstance(log, RunFolder):
+        return log.opened()[0].sha256
+    return log.sha256 if isinstance(log, Opened) else RawFile(log).sha256

@@ -168,7 +168,10 @@ class Guesser:
         path_ids = tuple(map(self._walk.path_id, table.logs))
         mapping = table.mapping
         if mapping is None:
-            return self._guess(table, path_ids, self._said)
+            is_new = self._said != Said() or not self._claims.are_copies(
+                table.logs
+            )
+            return self._guess(table, path_ids, self._said) if is_new else None
         if self._claims.is_meant(mapping, table.logs, path_ids, table.folder):
             return None
         if not self._may_replace(mapping.source, path_ids):

@@ -120,6 +120,11 @@ class KnownFiles:
         entries = self._landed.get(sha256, []) if sha256 else []
         return any(name is None or entry.name == name for entry in entries)
 
+    def has_copy(self, sha256: str) -> bool:
+        """Whether these bytes have been read with a mapping, whatever they were called."""
+        entries = self._landed.get(sha256, [])
+        return any(entry.mapping_id and entry.n_lines for entry in entries)
+
     def has_landed(
         self,
         opened: Opened,

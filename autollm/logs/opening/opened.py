@@ -32,6 +32,7 @@ SMALL_BYTES = 32 * 2**20
 MAX_TABLE_BYTES = 16 * 2**30
 """Of a compressed file of its own, after decompression."""
 COMPRESSIONS = {".zst": "zstd", ".gz": "gzip"}
+_SHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 _CHUNK_BYTES = 2**20
 
 
@@ -73,6 +74,13 @@ class Opened:
 def codec_of(name: str) -> str | None:
     """The compression that a name's suffix says."""
     return next((c for s, c in COMPRESSIONS.items() if name.endswith(s)), None)
+
+
+def why_unread(name: str) -> str:
+    """What is said of a file that no reader knows."""
+    if name.lower().endswith(_SHEETS):
+        return "a spreadsheet's own format. Fix: export the sheet as CSV"
+    return "no reader knows its format"
 
 
 def plain_name(name: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from autollm.core.records import content_hash
 from autollm.logs.opening.found import Found, clean_place
-from autollm.logs.opening.opened import RawFile
+from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.relation import FolderReader
 from autollm.logs.tables.blocks import HEAD_BYTES
 
@@ -26,6 +26,19 @@ class RunFolder:
     files: dict[str, Found]
     path_id: str
     place: str
+
+    def opened(self) -> tuple[Opened, dict[str, RawFile]]:
+        """The folder as one log, whose hash is that of what its files hold, by their
+        paths in it: a copy has the same, wherever it lies. And its files.
+
+        Raises:
+            OSError: one cannot be opened or read.
+        """
+        raws = {path: RawFile(found) for path, found in self.files.items()}
+        parts = [f"{path} {raw.sha256}" for path, raw in sorted(raws.items())]
+        text = "\n".join(parts).encode("utf-8", "replace")
+        n_bytes = sum(raw.n_bytes for raw in raws.values())
+        return Opened(self.name, content_hash(text, 64), n_bytes, b""), raws
 
     @property
     def claimed(self) -> set[str]:

@@ -23,7 +23,12 @@ from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.archives import is_archive
 from autollm.logs.opening.found import Found, clean_place
 from autollm.logs.opening.lying import lying_at
-from autollm.logs.opening.opened import Opened, RawFile, head_of
+from autollm.logs.opening.opened import (
+    Opened,
+    RawFile,
+    head_of,
+    why_unread,
+)
 from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.proposals.columns import Sampler
 from autollm.logs.proposals.sweeps import sweeps_of
@@ -352,7 +357,7 @@ def _read_file(file: Found | Opened, readers: Readers) -> Iterator[Relation]:
     reader = reader_of(file, readers)
     if reader is None:
         raise RecordError(
-            f"cannot tell its format. Expected {KNOWN_FORMATS}, plain or compressed "
+            f"{why_unread(file.name)}. Expected {KNOWN_FORMATS}, plain or compressed "
             "(.gz, .zst)."
         )
     for relation in reader.read(opened):

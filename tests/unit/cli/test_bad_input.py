@@ -181,7 +181,7 @@ ERRORS = [
     ),
     (("lab", "pilot", "pretraining", "--levels", "z1"), "unknown level 'z1'"),
     (("sources", "inspect", "{files}/absent"), "does not exist"),
-    (("sources", "inspect", "{files}/text"), "cannot tell its format"),
+    (("sources", "inspect", "{files}/text"), "no reader knows its format"),
     (("sources", "inspect", "{files}/empty"), "holds no log that can be read"),
     (("sources", "add", "{files}/absent"), "cannot read the mapping file"),
     (("sources", "add", "{files}/text"), "is not TOML"),

@@ -163,7 +163,7 @@ def test_ingest__tables_of_one_header__are_one_source(home, tmp_path):
         ("t.csv", b"\x00\x01\x02,\x00\n", "binary data"),
         ("t.csv", b"name,city\nada,paris\n", "no column"),
         ("t.ndjson", b"{broken\n" * 3, "not a JSON line"),
-        ("t.xlsx", b"PK\x03\x04", "no reader knows its format"),
+        ("t.xlsx", b"PK\x03\x04", "export the sheet as CSV"),
     ],
 )
 def test_ingest__nothing_to_read__exits_1_with_the_reason(

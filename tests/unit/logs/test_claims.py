@@ -206,3 +206,30 @@ def test_ingest__mapping_that_reads_fewer_runs_than_landed__says_so(
     own.write_text(text)
     assert autollm("ingest", folder).exit_code == 0
     assert runs_by_source(home) == {"lr-sweep": 9}
+
+
+@pytest.mark.parametrize("kind", ["folders", "table"])
+def test_ingest__a_copy_under_another_name__is_seen(home, tmp_path, kind):
+    for name in ("first", "second"):
+        if kind == "folders":
+            run_folders(tmp_path / name, RATES)
+        else:
+            write(tmp_path / name, f"{name}.csv", csv_bytes(sweep()))
+    assert autollm("ingest", tmp_path / "first").exit_code == 0
+    before = runs_by_source(home)
+    assert len(before) == 1
+    done = autollm("ingest", tmp_path / "second")
+    assert done.exit_code == 0 and done.stdout.startswith("0 new files")
+    assert runs_by_source(home) == before
+    assert not (home / "mappings" / "second.toml").exists()
+
+
+def test_ingest__a_copy_that_has_gone_on__is_a_source_of_its_own(
+    home, tmp_path
+):
+    run_folders(tmp_path / "first", RATES)
+    assert autollm("ingest", tmp_path / "first").exit_code == 0
+    run_folders(tmp_path / "second", RATES)
+    run_folders(tmp_path / "second", {"lr": (1e-2,)}, first=9)
+    assert autollm("ingest", tmp_path / "second").exit_code == 0
+    assert set(runs_by_source(home)) == {"first", "second"}

@@ -254,7 +254,8 @@ def test_propose__no_fidelity__is_one_experiment_and_a_note(tmp_path):
         (b"junk", "t.parquet", "not a readable Parquet file"),
         (b"junk\n", "t.ndjson", "First problem, line 1: not a JSON line"),
         (b"junk", "t.csv.gz", "not a whole gzip file"),
-        (b"junk", "t.xlsx", "t.xlsx: cannot tell its format. Expected .csv"),
+        (b"junk", "t.bin", "t.bin: no reader knows its format. Expected .csv"),
+        (b"junk", "t.xlsx", "Fix: export the sheet as CSV"),
     ],
 )
 def test_propose__no_table__is_a_clear_error(tmp_path, data, name, words):
