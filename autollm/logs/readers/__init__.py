@@ -1,9 +1,22 @@
-"""Readers of other tools' logs: one small file a tool, each turns bytes into a relation
-(autollm.logs.relation) and knows nothing of mappings.
+"""Readers of other tools' logs: each turns bytes into a relation (autollm.logs.relation)
+and knows nothing of mappings.
 
-What is recognized, and the rule for each case, is told in docs/your-logs.md. In the order
-in which they are asked: the first reader whose `matches` says yes reads the file. Run
-folders are asked before files, from the outermost folder inwards.
+All have one shape. `matches` or `matches_folder` says whether a file, or which files of a
+folder, are its own; `read` makes a builder (rows.py), goes through the file's lines or
+records, of which each is taken or set aside with its reason, and gives the builder's
+relation. Values become cells by cells.py, documents plain data by documents.py; what
+names and lines mean stands in words.toml, tool_tables.toml and text_formats/.
+
+    one curve or several     curve_files, json_records -> curves
+    run folders              run_folders (nobody's own), trainer_state, ray_tune
+    text                     text_log -> text_patterns, printed_log; log_ends
+    binary                   tensorboard, wandb_offline -> protobuf
+    stores                   sqlite_stores, optuna_journal, mlflow_store, what was fetched
+    tables of people         text_tables; tool_tables -> merged_cells, wide_tables
+
+What is recognized, and the rule for each case, is told in docs/your-logs.md. Readers are
+asked in the order below: the first whose `matches` says yes reads the file. Run folders
+are asked before files, from the outermost folder inwards.
 
 Invariant: bytes in, relation or RecordError out; nothing that the bytes say is executed.
 No two file readers, and no two folder readers, have one format.

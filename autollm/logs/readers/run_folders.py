@@ -18,7 +18,8 @@ Rules
 - Text logs beside one configuration are a run of its settings each.
 - A file that cannot be read costs itself, with its reason.
 
-Invariant: every claimed file's lines are counted once, read or set aside.
+Invariant: every claimed file's lines are counted once, read or set aside, but for those of
+a second history.
 """
 
 from __future__ import annotations
@@ -168,9 +169,8 @@ class JobFolderReader:
         metrics = [p for p in here if _CURVE.fullmatch(p) or _RESULT.search(p)]
         is_trainers = any(map(_OF_TRAINER.fullmatch, metrics))
         metrics += events_of(listing)
-        return (
-            (*configs, *metrics) if metrics and (configs or is_trainers) else ()
-        )
+        is_run = metrics and (configs or is_trainers)
+        return (*configs, *metrics) if is_run else ()
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
@@ -198,17 +198,17 @@ class JobFolderReader:
                     f"{run}: {file.name} is a second history: kept raw only"
                 )
             elif _TEXT_LOG.fullmatch(file.name):
-                has_history = read_text(
-                    builder, file, self._formats, run, cells
-                )
+                formats = self._formats
+                has_history = read_text(builder, file, formats, run, cells)
             else:
                 has_history = add_curve(builder, file, run, cells) is not None
-        if events and not has_history:
-            read_events(
-                builder, [opened.files[path] for path in events], run, cells
-            )
-        elif not has_history:
-            builder.add_run({"run": run, **cells}, next(iter(opened.files), ""))
+        if not has_history:
+            files = [opened.files[path] for path in events]
+            if files:
+                read_events(builder, files, run, cells)
+            else:
+                first = next(iter(opened.files), "")
+                builder.add_run({"run": run, **cells}, first)
         builder.amend_run(results)
         return [builder.relation()]
 

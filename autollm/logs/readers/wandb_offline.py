@@ -86,6 +86,17 @@ ROLES: dict[str, Role] = {
 }
 
 
+_LABELS = {
+    "run_name": 8,
+    "project": 3,
+    "group": 6,
+    "job_type": 7,
+    "notes": 9,
+    "sweep_id": 12,
+}
+"""Columns, and their fields in a record of a run."""
+
+
 def frame_records(data: bytes) -> Iterator[tuple[bytes | None, str]]:
     """The records of a LevelDB log after the file's header: each as its bytes, or as
     None with what is wrong with it. A damaged piece costs its record; where not even
@@ -264,17 +275,10 @@ def _take_run(segment: _Segment, run: Message) -> None:
     if branch:
         segment.trunk = (text(branch, 1), real(branch, 2))
     segment.is_resumed = bool(integer(run, 18))
-    labels = {
-        "run_name": text(run, 8),
-        "project": text(run, 3),
-        "group": text(run, 6),
-        "job_type": text(run, 7),
-        "tags": ", ".join(texts(run, 10)),
-        "notes": text(run, 9),
-        "sweep_id": text(run, 12),
-        "created": moment(segment.started_s),
-    }
+    labels = {name: text(run, number) for name, number in _LABELS.items()}
+    labels["tags"] = ", ".join(texts(run, 10))
     segment.labels = {name: value or None for name, value in labels.items()}
+    segment.labels["created"] = moment(segment.started_s)
     _update(segment.config, message(run, 4))
     _update(segment.summary, message(run, 5))
 
