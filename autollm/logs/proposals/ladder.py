@@ -322,8 +322,7 @@ class _Search:
             if levels_of(positive_numbers(column)).n_levels == 1:
                 self._take("params", column, "moves too little to be a ladder")
                 return
-        why = "a consequence of other settings: it differs in nearly every row"
-        self._leave(varying, why)
+        self._leave(varying, "a consequence of other settings")
 
     def _say_near(self, raw: str, column: Column, levels: Levels) -> None:
         share = 100 * (column.levels[-1] / column.levels[0] - 1)

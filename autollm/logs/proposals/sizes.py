@@ -22,8 +22,10 @@ moves the number of parameters by some percent, and nobody calls that two sizes.
 """
 _GAP = 1.2
 """Between neighbours of two levels; sizes of one level are nearer."""
+MOSTLY = 0.5
+"""Share of the rows in which a size must stand; the others are set aside."""
 NEARLY_ALL = 0.9
-"""Share of the rows in which a size must stand."""
+"""Share of the numbers that must be positive."""
 _LEVEL_SPREAD = 1.06
 """Largest over smallest value of one level: what an ablation moves."""
 _SIZE = re.compile(
@@ -135,11 +137,10 @@ def levels_of(values: np.ndarray, least_span: float = LEAST_SPAN) -> Levels:
 
 
 def positive_numbers(column: Column) -> np.ndarray | None:
-    """The numbers of a column; None unless nearly every row has a positive one."""
+    """The positive numbers of a column; None where few rows have one, or a zero."""
     is_fine = np.isfinite(column.array) & (column.array > 0)
-    if not len(is_fine) or is_fine.mean() < NEARLY_ALL:
-        return None
-    return column.array[is_fine]
+    n_least = max(MOSTLY * len(is_fine), NEARLY_ALL * len(column.finite), 1)
+    return column.array[is_fine] if is_fine.sum() >= n_least else None
 
 
 def octaves_of(column: Column) -> np.ndarray:

@@ -146,3 +146,28 @@ def test_propose__load_imbalance__is_measured(tmp_path):
 )
 def test_parse_number__raised_digits__are_an_exponent_of_ten(cell, number):
     assert parse_number(cell) == number
+
+
+def test_propose__sheet_of_experts__they_are_chosen_and_sizes_follow(tmp_path):
+    rows = []
+    for experts, top, grain in itertools.product((8, 16, 64), (1, 2), (1, 4)):
+        row = {"#experts": experts, "top-k": top, "granularity": grain}
+        row |= {"total params": f"{experts / 10}B", "active params": top * 1e8}
+        row |= {"aux loss": 0.01 + experts / 1e4, "LM loss": 3 - experts / 100}
+        rows.append(row)
+    found = proposed(tmp_path, rows)
+    assert {c.column for c in found.mapping.knobs} == {
+        "#experts",
+        "top-k",
+        "granularity",
+    }
+    assert roles(found)["LM loss"] == "objective"
+
+
+def test_propose__sizes_of_most_runs_alone__are_sizes(tmp_path):
+    rows = sweep()
+    for row in rows[1::3]:
+        row |= {"params": "", "tokens": ""}
+    found = proposed(tmp_path, rows)
+    assert {q.name for q in found.mapping.fidelity} == {"params", "tokens"}
+    assert found.n_land == 18 and "missing-values" in codes(found)
