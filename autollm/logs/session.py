@@ -29,7 +29,7 @@ from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opening import archives
 from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.found import Found
-from autollm.logs.opening.lying import lying_at
+from autollm.logs.opening.lying import lying_at, member_path_id, parts_of
 from autollm.logs.opening.opened import (
     Opened,
     RawFile,
@@ -54,7 +54,7 @@ from autollm.logs.taking import (
     refused_whole,
     relations_of,
 )
-from autollm.logs.units import Unit, member_path_id, parts_of
+from autollm.logs.units import Unit
 
 
 class Session:

@@ -8,7 +8,6 @@ so.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pyarrow as pa
@@ -17,11 +16,8 @@ import pyarrow.compute as pc
 from autollm.core.ids import Origin
 from autollm.core.mapping import Mapping, Quantity
 from autollm.logs.lake.ledger import Judged
+from autollm.logs.proposals.names import direction_of
 
-LOWER = re.compile(r"loss|nll|perplex|\bppl|error|\bbpb|bits", re.IGNORECASE)
-HIGHER = re.compile(
-    r"acc(uracy)?\b|score|reward|\bf1\b|bleu|success|win.?rate", re.IGNORECASE
-)
 _CONFIGURATIONS = 5000
 """Configurations of a chunk that are looked at for knobs that never vary."""
 
@@ -114,12 +110,10 @@ def source_warnings(checks: dict[Origin, SourceChecks]) -> list[str]:
 
 def direction_doubt(quantity: Quantity) -> str:
     """Why the direction of an objective looks wrong; empty when it does not."""
-    name = f"{quantity.name} {quantity.column}"
-    is_lower, is_higher = bool(LOWER.search(name)), bool(HIGHER.search(name))
-    is_wrong = is_lower if quantity.direction == "max" else is_higher
-    if not quantity.direction or not is_wrong or (is_lower and is_higher):
-        return ""
+    told = {direction_of(name) for name in (quantity.name, quantity.column)}
     other = "min" if quantity.direction == "max" else "max"
+    if not quantity.direction or told - {""} != {other}:
+        return ""
     meaning = "lower" if other == "min" else "higher"
     return (
         f"{quantity.name!r} has direction {quantity.direction!r}, though its name says "

@@ -1,41 +1,14 @@
-"""What is read as one, and the readings that an ingest makes of it.
-
-Invariant: a member of an archive or a part of a folder has a path id of its own.
-"""
+"""What the landing reads as one, with its reader and where it came from."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from autollm.core.errors import RecordError
 from autollm.core.mapping import Mapping
-from autollm.core.records import content_hash
+from autollm.logs.opening.lying import member_path_id
 from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.readings import Reading
 from autollm.logs.relation import FileReader
-
-
-def parts_of(opened: Opened, reader: FileReader) -> list[Opened]:
-    """The tables of a file, where it holds several that are read one by one."""
-    find = getattr(reader, "parts", None)
-    if find is None or opened.problem:
-        return []
-    try:
-        names = find(opened)
-    except RecordError:  # reading it says why
-        return []
-    found = []
-    for name in names:
-        digest = hashlib.sha256(f"{opened.sha256} {name}".encode()).hexdigest()
-        whole = f"{opened.name}!{name}"
-        found.append(replace(opened, name=whole, sha256=digest, part=name))
-    return found
-
-
-def member_path_id(path_id: str, name: str) -> str:
-    """The path id of a member or part, by that of its archive or folder."""
-    return f"{path_id}-{content_hash(name, 8)}"
 
 
 @dataclass(frozen=True)

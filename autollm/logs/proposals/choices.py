@@ -115,7 +115,7 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
             role = "fixed" if entry == "sequence_length" else "context"
             why = f"{entry}: one value for each size, confounded"
             roles.give(name, role, why)
-            roles.book.say(
+            roles.say(
                 "confounded-context",
                 f"{name} ({entry}) changes with the fidelity: what it does and what size "
                 "does cannot be told apart (confounded).",
@@ -125,7 +125,7 @@ def _contexts(roles: Roles, size: list[Column]) -> None:
             roles.give(
                 name, "context", f"{entry}: changes what the settings mean"
             )
-            roles.book.say(
+            roles.say(
                 "context",
                 f"{name} ({entry}) changes what the settings mean: runs are compared "
                 "within one value of it alone. If it is a choice, move it to [[knobs]].",
@@ -150,7 +150,7 @@ def _file(roles: Roles, size: list[Column]) -> None:
     roles.give(
         FILE_COLUMN, "context", "the same settings stand in several files"
     )
-    roles.book.say(
+    roles.say(
         "context",
         "the same settings stand in several files, and no column says what tells the "
         f"files apart ({listed(column.levels)}): runs are compared within one file "
@@ -195,7 +195,7 @@ def _together(roles: Roles) -> None:
         others = [c.raw for c in group if c is not best]
         for name in others:
             roles.give(name, "fixed", f"changes together with {best.raw}")
-        roles.book.say(
+        roles.say(
             "changed-together",
             f"{listed([best.raw, *others])} were changed together: they are one "
             f"knob, and {best.raw!r} stands for them.",
@@ -235,7 +235,7 @@ def _tied(roles: Roles, size: list[Column]) -> None:
         if is_named_knob(other) and not (
             is_same and kept.finite == other.finite
         ):
-            roles.book.say(
+            roles.say(
                 "changed-together",
                 f"{names[1]} {how} {names[0]} is the same number at each size: they are "
                 f"one knob, and {names[0]!r} stands for both.",
@@ -318,7 +318,7 @@ def _label_as_knob(roles: Roles, size: list[Column]) -> None:
     if name is None or not ranks[name]:
         return
     roles.give(name, "knob", "the only thing that tells the runs apart")
-    roles.book.say(
+    roles.say(
         "label-as-knob",
         f"no setting varies, and only {name!r} tells the runs apart: it stands for what "
         "was changed. Add columns that say what was changed, and correct [[knobs]].",

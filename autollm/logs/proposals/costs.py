@@ -46,7 +46,7 @@ def find_costs(roles: Roles, ladder: Ladder, naming: Naming) -> Costs:
     for column in columns:
         factor = two_clusters(column)
         if factor:
-            roles.book.say(
+            roles.say(
                 "mixed-units",
                 f"{column.raw}: values lie in two groups a factor of about {factor:g} "
                 "apart. Mixed units? Fix: write every row in one unit.",
@@ -77,7 +77,7 @@ def _wall_time(roles: Roles, columns: list[Column], naming: Naming) -> Costs:
     formula = _times(naming.alias(column.raw), factor or 1.0)
     if factor is not None:
         return {"wall_time_s": formula}
-    roles.book.say(
+    roles.say(
         "unit-guessed",
         f"{column.raw}: seconds, minutes or hours? Correct [cost] wall_time_s.",
         column.raw,
@@ -118,7 +118,7 @@ def _computed_flops(roles: Roles, ladder: Ladder, costs: Costs) -> Costs:
         formula, why = f"{time} * {DEVICE_FLOPS}", "from wall time"
     else:
         formula, why = "one", "nothing in the table says it"
-    roles.book.say(
+    roles.say(
         "cost-guessed",
         f"no column says what a run cost in FLOPs: flops = {formula} is a guess ({why}). "
         "It orders the experiments from cheap to expensive; correct [cost], and delete "

@@ -159,7 +159,7 @@ class _Writer:
             entry = {"group": {"column": column.raw}}
             told = f"each is a source of its own, SOURCE/{column.levels[0]} ... with a "
             fix = "ladder of its own. Delete [group] if their outcomes may be compared."
-        self._roles.book.say(
+        self._roles.say(
             "groups",
             f"{column.raw}: {column.n_distinct} of them in one log; {told}{fix}",
             column.raw,
@@ -254,7 +254,7 @@ class _Writer:
         n = len(column.cells) - len(column.present)
         if n:
             said = f"{column.raw} is empty in {n} {what}"
-            self._roles.book.say("missing-values", said, column.raw)
+            self._roles.say("missing-values", said, column.raw)
 
     def _secondary(self) -> list[Entry]:
         entries = []
@@ -312,7 +312,7 @@ class _Writer:
         if states.unknown:
             words = ", ".join(repr(word) for word in states.unknown[:6])
             doubt = f'{{ WORD = "finished" ... }} for {words}'
-            self._roles.book.say(
+            self._roles.say(
                 "status-words",
                 f"{states.column} holds words that say no status: {words}. Their "
                 f"{statuses['unknown']} rows are set aside until `words` of [state] "
@@ -333,7 +333,7 @@ class _Writer:
         if 0 < n_diverged < n_ended:
             told += ", the others have none"
         if n_ended:
-            self._roles.book.say(
+            self._roles.say(
                 "not-finished",
                 f"{n_ended} runs did not finish ({counted(ended)}): they land with that "
                 f"status; {told}.",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.logs.mapped.sheet import plain as as_landed
+from autollm.logs.mapped.sheet import plain as value_of_text
 from autollm.logs.proposals.choices import context_of
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.formulas import Naming
@@ -137,7 +137,7 @@ class Knobs:
             name = f"{plain(column.name.path)}_{plain(value)}"
             entry = self._entry(part, name)
             knob = self._names[optimizer.raw]
-            entry["when"] = {"knob": knob, "values": [as_landed(value)]}
+            entry["when"] = {"knob": knob, "values": [_spelled(value)]}
             why = "the rates of two optimizers are two knobs"
             self._entries.append(Noted(entry, why))
 
@@ -167,7 +167,7 @@ class Knobs:
 
     def _say_set_aside(self, column: Column) -> None:
         n_rows = len(column.cells) - len(column.present)
-        self._roles.book.say(
+        self._roles.say(
             "missing-values",
             f"{column.raw} is empty in {n_rows} rows, which are set aside, and nothing "
             "says when. Fix: write `missing` or `when` under this knob.",
@@ -179,7 +179,7 @@ class Knobs:
         texts = dict.fromkeys(str(cell) for cell in whole.present)
         if len(texts) > MOST_DECLARED:
             return entry | {"scale": "categorical"}
-        levels = list(dict.fromkeys(map(as_landed, texts)))
+        levels = list(dict.fromkeys(map(_spelled, texts)))
         is_bool = column.kind == "bool"
         are_numbers = all(isinstance(x, (int, float)) for x in levels)
         is_number = are_numbers and len(levels) > 1 and not is_bool
@@ -246,5 +246,12 @@ def _landed(column: Column, row: int) -> Any:
     """A cell as landing stores it."""
     number = column.numbers[row]
     if not column.is_numeric or number is None or not math.isfinite(number):
-        return as_landed(str(column.cells[row]))
+        return _spelled(str(column.cells[row]))
     return int(number) if number.is_integer() else number
+
+
+def _spelled(text: str) -> Any:
+    """Text as landing reads it in a category; what is no finite number stays text."""
+    value = value_of_text(text)
+    is_odd = isinstance(value, float) and not math.isfinite(value)
+    return text if is_odd else value

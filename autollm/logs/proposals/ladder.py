@@ -114,7 +114,7 @@ def find_ladder(
         if not ladder.coordinates:
             search.take_reached(are_curves)
     if not ladder.coordinates:
-        roles.book.say(
+        roles.say(
             "no-fidelity",
             "no column looks like a fidelity (parameters, tokens, steps ...): all rows "
             "are one experiment. Correct [[fidelity]].",
@@ -319,7 +319,8 @@ class _Search:
         """A size that hardly moves is a consequence: all runs are of one size."""
         varying = [c for c in columns if not c.is_constant]
         for column in varying[:1]:
-            if levels_of(positive_numbers(column)).n_levels == 1:
+            values = positive_numbers(column)
+            if values is not None and levels_of(values).n_levels == 1:
                 self._take("params", column, "moves too little to be a ladder")
                 return
         self._leave(varying, "a consequence of other settings")
@@ -331,7 +332,7 @@ class _Search:
             if levels.n_levels == 1
             else "varies a little"
         )
-        self._roles.book.say(
+        self._roles.say(
             "near-constant-ladder",
             f"{raw} {what} ({column.levels[0]:g} to {column.levels[-1]:g}): runs of "
             f"about the same size are one experiment, {levels.n_levels} in all. If each "
@@ -363,7 +364,7 @@ class _Search:
             why = f"by its name; {column.n_distinct} levels, as text"
             self._take_looked_up(name, column, sizes, why)
             if sizes.guessed:
-                self._roles.book.say(
+                self._roles.say(
                     "size-words",
                     f"{column.raw}: no size stands in the name of "
                     f"{listed(sizes.guessed)}. Fix: write it under [lookup.rows]; rows "
@@ -421,7 +422,7 @@ class _Search:
         found = Coordinate(name, rows, "", shown, comment)
         self.ladder.coordinates.append(found)
         self.ladder.known[name] = name
-        self._roles.book.say(
+        self._roles.say(
             "computed",
             f"{name} = {computed.formula} ({computed.words}), since no column holds it. "
             "Correct [[derived]] where that is wrong.",

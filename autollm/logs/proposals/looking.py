@@ -22,7 +22,7 @@ from autollm.logs.choosing.formats import Readers, readers_of
 from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.archives import is_archive
 from autollm.logs.opening.found import Found, clean_place
-from autollm.logs.opening.lying import lying_at
+from autollm.logs.opening.lying import lying_at, member_path_id, parts_of
 from autollm.logs.opening.opened import (
     Opened,
     RawFile,
@@ -41,7 +41,6 @@ from autollm.logs.relation import (
     Relation,
 )
 from autollm.logs.tables.blocks import HEAD_BYTES
-from autollm.logs.units import member_path_id, parts_of
 
 KNOWN_FORMATS = (
     ".csv, .tsv, .jsonl, .ndjson, .parquet, .pq or a log of a known tool"

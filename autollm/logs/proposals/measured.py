@@ -71,7 +71,7 @@ def leave_measured(roles: Roles) -> None:
             roles.give(column.raw, "measured", why)
             doubtful += [column.raw] * is_doubtful
     if doubtful:
-        roles.book.say(
+        roles.say(
             "measured-or-chosen",
             f"{listed(doubtful)} {'was' if len(doubtful) == 1 else 'were'} taken for "
             "something measured: the values are no round numbers and hardly repeat. "
@@ -129,7 +129,7 @@ def _is_drawn(roles: Roles, column: Column) -> bool:
     shares = [_rank_correlation(column, c) for c in known]
     if not is_even or max(shares) > 3 / n**0.5:
         return False
-    roles.book.say(
+    roles.say(
         "measured-or-chosen",
         f"{column.raw} was taken for a setting that was drawn at random, since its "
         "values lie evenly and go with no other setting. If it was measured, name what "

@@ -232,7 +232,7 @@ def _best_outcome(roles: Roles, outcomes: list[Column]) -> Column:
         if is_equal and best not in (None, _best_row(chosen)):
             rivals.append(column.raw)
     if rivals:
-        roles.book.say(
+        roles.say(
             "objective-guessed",
             f"{chosen.raw!r} was taken for the objective; {listed(rivals)} could be "
             "it as well, and call another run the best. Fix: --objective NAME:min (or "

@@ -274,7 +274,7 @@ def _say_no_knob(looked: Looked, roles: Roles, ladder: Ladder) -> None:
             f"{looked.name}: no column varies that looks like a choice. {taken} Fix: a "
             "table in which knobs vary, or --knobs COLUMN,COLUMN."
         )
-    roles.book.say(
+    roles.say(
         "no-knob",
         "no knob varies: no column looks like a choice, and all runs count as one recipe. "
         "They tell how the outcome grows with size, and nothing about settings. If "

@@ -76,6 +76,10 @@ class Roles:
         """Decide on a column."""
         self.of[name] = Role(role, why)
 
+    def say(self, code: str, text: str, *columns: str) -> None:
+        """See `Notebook.say`."""
+        self.book.say(code, text, *columns)
+
     def named(self, *roles: str) -> list[str]:
         """Columns of some roles, in the order of the table."""
         order = self.table.columns

@@ -35,7 +35,7 @@ def sentinel_rules(roles: Roles, column: Column, name: str) -> list[Noted]:
         }
         doubt = f"{n} runs have {value:g} here, which a crash leaves"
         rules.append(Noted(rule, doubt=doubt))
-        roles.book.say(
+        roles.say(
             "sentinel",
             f"{column.raw} is {value:g} in {n} runs and {others.min():g} to "
             f"{others.max():g} in all others: what a crash leaves, no outcome. They land "
