@@ -4,7 +4,8 @@
 |-----------|---------------------------------------------------------------------|
 | yaml      | nested where a column has dots (`optimizer.lr`), Hydra's way        |
 | dotted    | YAML, one key a line, dots kept                                     |
-| sweep     | a Weights & Biases sweep over all recommendations                   |
+| sweep     | a Weights & Biases sweep over all recommendations where they are a  |
+|           | grid, else the first one as a sweep of one run                      |
 | overrides | `lr=0.001 batch=256`, a line a recommendation                       |
 | json      | the first recommendation's object                                   |
 
@@ -21,12 +22,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autollm.core.errors import QuestionError
-from autollm.core.extras import naming_extra
+from autollm.core.errors import QuestionError, SetupError
+from autollm.core.extras import absent, absent_text
+from autollm.core.plain_yaml import NotPlain, parse_plain_yaml
 
 STYLES = ("yaml", "dotted", "sweep", "overrides", "json")
-PREFIX = re.compile(r"^(config|params|hparams)[./]")
-"""Trackers put it before what the user called the setting."""
+PREFIX = re.compile(r"^(config|params|hparams|args|metrics|summary)[./]")
+"""Trackers and readers put it before what the user called the setting or the metric."""
+NO_GRID = "# the proposals are no grid: this is the first; --style overrides has all\n"
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-/]*")
 UNSEEN = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 """Characters that YAML does not take as they are, or takes for an end of line."""
@@ -67,7 +70,10 @@ def render(
         lines = [_overrides(c) for c in cleaned]
         return "\n".join(lines) + "\n"
     if style == "sweep":
-        return _yaml(_sweep(cleaned, objective, direction))
+        is_grid = _is_grid(cleaned)
+        swept = cleaned if is_grid else cleaned[:1]
+        text = _yaml(_sweep(swept, objective, direction))
+        return text if is_grid else NO_GRID + text
     return _yaml(first if style == "dotted" else _nested(first))
 
 
@@ -79,6 +85,14 @@ def _overrides(configuration: Mapping[str, Any]) -> str:
     """Quoted where a shell would read more than text into it."""
     words = [f"{k}={_bare(v)}" for k, v in configuration.items()]
     return shlex.join(words)
+
+
+def _is_grid(configurations: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether configurations are all combinations of their values."""
+    n_combinations = 1
+    for key in configurations[0]:
+        n_combinations *= len({repr(c[key]) for c in configurations})
+    return n_combinations == len({repr(c) for c in configurations})
 
 
 def _sweep(
@@ -155,7 +169,7 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: nothing there. QuestionError: no object of settings, or no
             text in UTF-8.
-        SetupError: it is YAML, and no reader of it is installed.
+        SetupError: it is YAML that is not plain, and PyYAML is not installed.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -177,8 +191,15 @@ def read_plan(path: str | Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str, path: str) -> Any:
-    with naming_extra(f"{path}, written as YAML,"):
-        import yaml
+    """Where PyYAML is not installed, what is plain: all that `render` writes is."""
+    if absent(["yaml"]):
+        try:
+            return parse_plain_yaml(text)
+        except NotPlain:
+            told = absent_text(["yaml"], f"{path}, written as YAML,")
+            raise SetupError(told) from None
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

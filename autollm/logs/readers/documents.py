@@ -20,6 +20,7 @@ from typing import Any, TypeGuard
 
 from autollm.core.errors import RecordError
 from autollm.core.extras import absent, absent_text
+from autollm.core.plain_yaml import NotPlain, parse_plain_yaml
 
 MAX_YAML_BYTES = 256 * 2**10
 """Of a settings file: people's are a few kB, and parsing takes some 10 s a MB."""
@@ -90,9 +91,12 @@ def _as_mapping(value: Any, what: str) -> dict[str, Any]:
 
 def parse_any_yaml(text: bytes, what: str) -> Any:
     """A YAML document, whatever it holds. Raises: see `parse_yaml`."""
-    if absent(["yaml"]):
-        raise RecordError(absent_text(["yaml"], what))
-    return _parsed(text, what, "YAML", _construct)
+    is_absent = bool(absent(["yaml"]))
+    try:
+        parse = parse_plain_yaml if is_absent else _construct
+        return _parsed(text, what, "YAML", parse)
+    except NotPlain:
+        raise RecordError(absent_text(["yaml"], what)) from None
 
 
 def _parsed(
@@ -107,7 +111,7 @@ def _parsed(
         return parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise RecordError(f"{what} is not UTF-8: {error.reason}") from None
-    except RecordError:
+    except (RecordError, NotPlain):
         raise
     except Exception as error:
         # PyYAML's constructors assume well-formed scalars ("!!int x", "!!timestamp"):

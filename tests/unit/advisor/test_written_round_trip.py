@@ -10,8 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autollm.advisor import written
 from autollm.advisor.written import STYLES, read_plan, render
-from autollm.core.errors import QuestionError
+from autollm.core.errors import QuestionError, SetupError
+from autollm.core.plain_yaml import NotPlain, parse_plain_yaml
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.one_of(
@@ -183,8 +185,25 @@ def test_render__sweep__holds_each_value_once_and_what_is_constant():
     }
 
 
+def test_render__sweep_of_what_is_no_grid__is_the_first_alone():
+    """A grid of mixtures would be mostly of shares that sum to nothing."""
+    mixes = [
+        {"web": 0.5, "code": 0.5},
+        {"web": 0.6, "code": 0.4},
+        {"web": 0.7, "code": 0.3},
+    ]
+    text = render(mixes, "sweep", "metrics.val_loss", "min")
+    assert text.startswith("# ")
+    loaded = yaml.safe_load(text)
+    assert loaded["parameters"] == {
+        "web": {"value": 0.5},
+        "code": {"value": 0.5},
+    }
+    assert loaded["metric"]["name"] == "val_loss"
+
+
 @pytest.mark.parametrize(
-    "prefix", ["config.", "params.", "hparams/", "params/"]
+    "prefix", ["config.", "params.", "hparams/", "params/", "args."]
 )
 @pytest.mark.parametrize("style", STYLES)
 def test_render__prefix_of_a_tracker__is_gone_in_every_style(prefix, style):
@@ -250,3 +269,31 @@ def test_read_plan__other_encoding__says_what_to_do(tmp_path, data):
 def test_read_plan__nothing_there__is_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_plan(tmp_path / "absent.yaml")
+
+
+@MANY
+@given(configuration=CONFIGURATIONS)
+def test_render__yaml__is_plain_enough_for_the_base_install(configuration):
+    for style in ("yaml", "dotted"):
+        text = render([configuration], style)
+        try:
+            found = parse_plain_yaml(text)
+        except NotPlain:
+            # astral characters and a list's odd ones stand as YAML alone has them
+            assert any(ord(c) > 0x7E or c in "\\\t" for c in text), text
+        else:
+            assert found == yaml.safe_load(text)
+
+
+def test_read_plan__no_pyyaml__reads_what_is_plain_else_names_the_extra(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(written, "absent", list)
+    text = render([{"optim.lr": 3e-5, "batch": 64, "name": "a: b"}], "yaml")
+    assert read(tmp_path, text) == {
+        "optim.lr": 3e-5,
+        "batch": 64,
+        "name": "a: b",
+    }
+    with pytest.raises(SetupError, match=r"needs yaml.*'autollm\[yaml\]'"):
+        read(tmp_path, "lr: &rate 1")

@@ -92,9 +92,15 @@ def test_mapping_text__other_cells__are_none():
         parse_mapping_text("{'a': 1, 'b': ")
 
 
-def test_parse_yaml__no_pyyaml__names_the_extra(monkeypatch):
+def test_parse_yaml__no_pyyaml__reads_what_is_plain_else_names_the_extra(
+    monkeypatch,
+):
     monkeypatch.setattr(documents, "absent", list)
     with pytest.raises(
         RecordError, match=r"hparams needs yaml.*'autollm\[yaml\]'"
     ):
-        parse_yaml(b"lr: 1\n", "hparams")
+        parse_yaml(b"lr: &rate 1\n", "hparams")
+    assert parse_yaml(b"lr: 1\nmodel:\n  depth: 2\n", "hparams") == {
+        "lr": 1,
+        "model": {"depth": 2},
+    }
