@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def constant_width(told: Sequence[Prediction]) -> list[Prediction]:
             if source != t.source
         ]
         half = _quantile(others) * t.expected_scale
-        found.append(_widened(t, half))
+        found.append(replace(t, low=t.mean - half, high=t.mean + half))
     return found
 
 
@@ -108,22 +108,6 @@ def _quantile(
     values, weights = np.array(sorted(weighed)).T
     below = np.cumsum(weights) / weights.sum()
     return float(values[np.searchsorted(below, NOMINAL - 1e-9)])
-
-
-def _widened(
-    t: Prediction,
-    half: float,
-) -> Prediction:
-    return Prediction(
-        t.source,
-        t.experiment,
-        t.mean,
-        t.mean - half,
-        t.mean + half,
-        t.came,
-        t.scale,
-        t.expected_scale,
-    )
 
 
 def _by_source(

@@ -7,7 +7,7 @@ compared.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -244,34 +244,15 @@ def outcomes(
     answers: Iterable[Answer],
     name: str,
 ) -> list[Prediction]:
-    """Predicted outcome at a contender's picks; those that fell off the table by more
-    than an octave have no outcome of their own.
-    """
+    """Predicted outcome at a contender's picks."""
     found = []
-    for answer in answers:
-        pick = answer["picks"][name]
-        if pick["predicted"] is None or pick["distance"] > 1:
-            continue
-        found.append(_told(answer, pick["predicted"], pick["outcome"]))
+    for answer, pick in _told(answers, name, "predicted"):
+        scales = answer["spread"], answer["expected_spread"]
+        where = answer["source"], answer["question"]
+        found.append(
+            Prediction(*where, *pick["predicted"], pick["outcome"], *scales)
+        )
     return found
-
-
-def _told(
-    answer: Answer,
-    interval: Sequence[float],
-    came: float,
-) -> Prediction:
-    mean, low, high = interval
-    return Prediction(
-        answer["source"],
-        answer["question"],
-        mean,
-        low,
-        high,
-        came,
-        answer["spread"],
-        answer["expected_spread"],
-    )
 
 
 def regrets(
@@ -280,15 +261,23 @@ def regrets(
 ) -> list[Prediction]:
     """Expected regret at a contender's picks against that of the smoothed table."""
     found = []
-    for answer in answers:
-        pick = answer["picks"][name]
-        if pick["expected_regret"] is None or pick["distance"] > 1:
-            continue
-        mean, low, high = pick["expected_regret"]
+    for answer, pick in _told(answers, name, "expected_regret"):
         came = pick["latent_regret"]
         where = answer["source"], answer["question"]
-        found.append(Prediction(*where, mean, low, high, came))
+        found.append(Prediction(*where, *pick["expected_regret"], came))
     return found
+
+
+def _told(
+    answers: Iterable[Answer], name: str, field: str
+) -> Iterator[tuple[Answer, Mapping[str, Any]]]:
+    """Answers and a contender's picks of which something is told; those that fell off the
+    table by more than an octave have no outcome of their own.
+    """
+    for answer in answers:
+        pick = answer["picks"][name]
+        if pick[field] is not None and pick["distance"] <= 1:
+            yield answer, pick
 
 
 def chances_of(
