@@ -98,7 +98,7 @@ def decision_lines(found: Decision) -> list[str]:
             ]
         )
     lines += table([*header, *sources], rows)
-    lines += ["", _verdict(found)]
+    lines += ["", _verdict(found.latent)]
     if found.nearer:
         lines += [
             "",
@@ -132,18 +132,17 @@ def trained_lines(
             cells.append(number(float(np.mean(regrets))))
         rows.append(cells)
     header = ["who", "nearest row", "trained", *COMPARED, *asked]
-    return [*lines, *table(header, rows)]
+    return [*lines, *table(header, rows), "", _verdict(trained)]
 
 
-def _verdict(found: Decision) -> str:
-    latent = found.latent
-    others = {n: e.mean for n, e in latent.means.items() if n != ADVISOR}
+def _verdict(found: Comparison) -> str:
+    others = {n: e.mean for n, e in found.means.items() if n != ADVISOR}
     best = min(others, key=lambda name: others[name])
-    upper = number(latent.upper)
+    upper = number(found.upper)
     return (
-        f"Against the best other policy ({best}): {number(latent.against_best)}; "
+        f"Against the best other policy ({best}): {number(found.against_best)}; "
         f"one-sided {LEVEL:.0%} upper bound of the difference to the best of every "
-        f"resample {upper}, wanted below {number(RESOLVED)}: **{latent.verdict}**."
+        f"resample {upper}, wanted below {number(RESOLVED)}: **{found.verdict}**."
     )
 
 
