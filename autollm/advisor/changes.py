@@ -12,10 +12,13 @@ from autollm.advisor.answer import Advice
 from autollm.advisor.influence import Influence
 from autollm.advisor.study import Study
 from autollm.advisor.words import count
+from autollm.logs.proposals.names import read_name
 
 MOST_CONSTANTS = 6
-STATES = ("status", "state", "State", "Status")
-"""Columns that say how a run ended: nobody chose them."""
+STATES = ("status", "state")
+NO_SETTINGS = ("key", "label", "path", "seed", "time", "duration", "throughput")
+NO_SETTINGS += ("memory", "money", "flops", "measured")
+"""Columns that nobody chose: how a run ended, what it was called, what it took."""
 
 
 def what_would_change(
@@ -25,7 +28,8 @@ def what_would_change(
     sentences = _outcome(advice) + _evidence(advice, moved) + _runs(advice)
     unvaried = []
     for name, value in advice.constants.items():
-        if name not in STATES:
+        meaning = read_name(name)
+        if name.lower() not in STATES and not meaning.is_a(*NO_SETTINGS):
             unvaried.append(f"{name} = {value}")
     unvaried = unvaried[:MOST_CONSTANTS]
     if unvaried:

@@ -112,6 +112,22 @@ def test_what_would_change__constants__are_named_but_not_how_runs_ended():
     assert "finished" not in found
 
 
+def test_what_would_change__what_nobody_chose__is_no_setting():
+    names = (
+        "Notes",
+        "Sweep",
+        "User",
+        "seed",
+        "Runtime",
+        "git_commit",
+        "seq_len",
+    )
+    told = sentences(recommendations=(), constants=dict.fromkeys(names, 1))
+    assert told[-1].startswith(
+        "Another value of what never varied: seq_len = 1."
+    )
+
+
 def test_what_would_change__many_constants__only_the_first_few():
     constants = {f"c{i}": i for i in range(20)}
     (found,) = sentences(
