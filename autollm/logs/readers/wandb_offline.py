@@ -15,7 +15,8 @@ Rules
   points stay; the later line counts.
 - A run forked from another says from which (`forked_from`, `forked_at_step`).
 - Where a run's file is gone, `files/config.yaml` and `files/wandb-summary.json` of its
-  folder are the run; nothing says how it ended.
+  folder are the run; nothing says how it ended. Beside the file they and the console
+  (`files/output.log`) say nothing more.
 
 Invariant: every record of a file is read or set aside by its number.
 """
@@ -60,10 +61,11 @@ _PIECE_HEADER = struct.Struct("<IHB")  # crc32, length, kind
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(1, 5)
 _CUT = "a record without its end: the file is cut short"
 _RUN_FILE = re.compile(r"(?:^|/)(?:offline-)?run-[^/]+/run-[^/]+\.wandb$")
-_LEFT = re.compile(
+_BESIDE = re.compile(
     r"(?:^|/)(?:offline-)?run-(?:[^/]*-)?(?P<id>[^/-]+)/files/"
-    r"(?P<part>config|wandb-summary)\.(?:yaml|json)$"
+    r"(?P<part>config|wandb-summary|output)\.(?:yaml|json|log)$"
 )
+"""What W&B writes beside a run's file: the same once more, and the console."""
 _STAMP = re.compile(r"run-(\d{8}_\d{6})-")
 _INTERNAL = ("_wandb", "wandb_version")
 _OWN = ("_runtime", "_step", "_timestamp")
@@ -185,11 +187,10 @@ class WandbFolderReader:
 
     def matches_folder(self, listing: Sequence[str]) -> tuple[str, ...]:
         """See `FolderReader.matches_folder`."""
-        runs = [path for path in listing if _RUN_FILE.search(path)]
-        begun = {path.rpartition("/")[0] for path in runs}
-        left = [path for path in listing if _LEFT.search(path)]
-        gone = [path for path in left if path.split("/files/")[0] not in begun]
-        return (*runs, *gone)
+        runs = list(filter(_RUN_FILE.search, listing))
+        beside = list(filter(_BESIDE.search, listing))
+        is_told = runs or not all(path.endswith(".log") for path in beside)
+        return (*runs, *beside) if is_told else ()
 
     def read(self, opened: OpenedFolder) -> Iterable[Relation]:
         """See `FolderReader.read`."""
@@ -206,23 +207,38 @@ def _begun(path: str) -> tuple[str, str]:
 def _read(files: Sequence[OpenedFile]) -> Relation:
     builder = RelationBuilder("wandb-offline", "run_id", ROLES)
     segments: dict[str, list[_Segment]] = {}
+    runs = [opened for opened in files if not _BESIDE.search(opened.name)]
+    begun = {opened.name.rpartition("/")[0] for opened in runs}
     for opened in files:
-        found = _LEFT.search(opened.name)
-        if found:
-            segment = _Segment(opened.name, found["id"], is_left=True)
-            values = builder.document(opened, parse_config)
-            if found["part"] == "config":
-                segment.config = {n: unwrapped(v) for n, v in values.items()}
-            else:
-                segment.summary = values
-        else:
+        found = _BESIDE.search(opened.name)
+        if found is None:
             segment = _segment(opened, builder)
+        elif (
+            opened.name.split("/files/")[0] in begun
+            or found["part"] == "output"
+        ):
+            continue
+        else:
+            segment = _left(opened, builder, found)
         if segment.run_id:
             segments.setdefault(segment.run_id, []).append(segment)
     for parts in segments.values():
         parts.sort(key=lambda part: part.started_s)
         _add_segments(builder, parts)
     return builder.relation()
+
+
+def _left(
+    opened: OpenedFile, builder: RelationBuilder, found: re.Match[str]
+) -> _Segment:
+    """What a file says of a run whose own file is gone."""
+    segment = _Segment(opened.name, found["id"], is_left=True)
+    values = builder.document(opened, parse_config)
+    if found["part"] == "config":
+        segment.config = {name: unwrapped(v) for name, v in values.items()}
+    else:
+        segment.summary = values
+    return segment
 
 
 def _segment(opened: OpenedFile, builder: RelationBuilder) -> _Segment:

@@ -22,6 +22,8 @@ from autollm.logs.readers.trainer_state import TrainerFolderReader
 from autollm.logs.readers.wandb_offline import WandbFolderReader
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import curve_of, read_folder, runs_of
+from tests.unit.logs.readers.wandb_files import framed as framed_run
+from tests.unit.logs.readers.wandb_files import run_record
 
 CURVE = "".join(
     json.dumps({"step": at, "loss": 3 - at / 10}) + "\n" for at in range(1, 5)
@@ -167,3 +169,15 @@ def test_wandb_folder__the_run_file_is_gone__is_what_its_files_say(tmp_path):
     assert (row["config.lr"], row["summary.val_loss"]) == (0.002, 2.5)
     assert (row["last_step"], row["runtime_s"], row["state"]) == (10, 7.5, None)
     assert not relation.notes and "config._wandb.a" not in row
+
+
+def test_wandb_folder__its_console_and_copies__are_no_second_run(tmp_path):
+    run = tmp_path / "wandb/offline-run-20250601_120000-x7"
+    write(run, "run-x7.wandb", framed_run([run_record("x7")]))
+    write(run, "files/config.yaml", b"lr:\n  value: 0.002\n")
+    write(run, "files/wandb-summary.json", b'{"val_loss": 2.5}')
+    write(run, "files/output.log", PRINTED)
+    ((file_format, files),) = claims_of(tmp_path)
+    assert file_format == "wandb-offline" and len(files) == 4
+    relation = read_folder(WandbFolderReader(), tmp_path)
+    assert list(runs_of(relation)) == ["x7"] and not relation.bad
