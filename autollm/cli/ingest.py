@@ -168,7 +168,10 @@ def _tell(report: IngestReport, guesses: Sequence[Guess]) -> None:
     ignored = zip(report.ignored, report.ignored_reasons, strict=True)
     for name, reason in _once(ignored):
         lines.append(f"ignored {name}: {reason}")
-    notes = (note.partition(": ")[::2] for note in report.notes)
+    notes = []
+    for note in report.notes:
+        name, _, text = note.partition(": ")
+        notes.append((name, text))
     lines += [f"note: {name}: {text}" for name, text in _once(notes)]
     lines += [f"warning: {text}" for text in report.warnings]
     lines += [

@@ -10,7 +10,7 @@ Invariant: an object is one run; a document that holds no two is none of ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from autollm.core.errors import RecordError
@@ -38,7 +38,7 @@ _YAML_BEGINNINGS = re.compile(
     rb"\A(#.*\n|---.*\n|\s*\n)*(\w+:[ \t]*\n)?\s*- ?\s*[\w.]+:"
 )
 _OF_EPOCHS = pattern("of_epochs")
-Records = list[Row]
+Records = Sequence[Row]
 
 
 class JsonRecordsReader:

@@ -30,14 +30,16 @@ class SpilledPoints:
     def add(self, batch: pa.RecordBatch) -> None:
         """Append a batch."""
         self._batches.append(batch)
-        if self._writer is None:
+        writer = self._writer
+        if writer is None:
             if len(self._batches) <= MAX_BATCHES:
                 return
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its points
             sink = pa.PythonFile(self._file, "w")
-            self._writer = pa.ipc.new_file(sink, POINTS_SCHEMA)
+            writer = pa.ipc.new_file(sink, POINTS_SCHEMA)
+            self._writer = writer
         for waiting in self._batches:
-            self._writer.write_batch(waiting)
+            writer.write_batch(waiting)
         self._batches = []
 
     def table(self) -> pa.Table | None:
