@@ -98,6 +98,7 @@ class Checked:
     was tried, which stands for the planned one. `sums`: by mixture whose weights do not
     sum to what they sum to in the runs, both sums; its shares are judged. `otherwise`:
     by setting that no run varied and of which the plan has another value: both.
+    `unknown`: keys that no run has.
     """
 
     configuration: dict[str, Any]
@@ -117,6 +118,7 @@ class Checked:
     taken_as: dict[str, Any] = field(default_factory=dict)
     sums: dict[str, list[float]] = field(default_factory=dict)
     otherwise: dict[str, list[Any]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ SAME_PLACE = 1e-6
 MOST_LAWS = 4
 """Told in one row of the table."""
 LEAST_LEVELS = 3
+LEAST_RUNS = 3
+"""That ended well at one size, from which a number has an optimum at all."""
 SURE = 1.64
 """Standard errors from which a category is told from the next best, at 5 % one-sided."""
 WIDE = 2.0
@@ -136,10 +138,13 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
         return Answerable(
             question, answer, because, tuple(_more_values(study, names))
         )
+    n_good = max(int((~rows.diverged).sum()) for rows in study.rows)
+    if n_good < LEAST_RUNS:
+        because = f"{several(n_good, 'run')} of one size did not diverge: no optimum shows"
+        return Answerable(question, "no", because)
     if study.is_prior:
-        because = (
-            f"{native} has an optimum at one scale; nothing says how it moves"
-        )
+        verb = "has" if len(names) == 1 else "have"
+        because = f"{native} {verb} an optimum at one scale; nothing says how it moves"
         return Answerable(
             question, "partly", because, tuple(_another_level(study))
         )

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.answer import Checked
+from autollm.advisor.native import key_of
 from autollm.advisor.resting import at_rest, chosen
 from autollm.advisor.study import Study
+from autollm.advisor.target import RATIO
 from autollm.advisor.words import last_part
 from autollm.advisor.worth import (
     NO_BENCHMARK,
@@ -97,6 +99,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         _taken_as(study, configuration),
         study.names.sums_of(planned),
         _otherwise(study, planned),
+        _unknown(study, planned),
     )
 
 
@@ -203,6 +206,23 @@ def _otherwise(
         had = usual.get(last_part(key), value)
         if not is_nothing(value) and not _equal(value, had):
             found[key] = [value, had]
+    return found
+
+
+def _unknown(study: Study, planned: Mapping[str, Any]) -> list[str]:
+    """Keys of a plan that are no column of the runs, under no name of theirs."""
+    columns = set(study.evidence.columns) | set(study.evidence.columns.values())
+    columns |= set(study.question.space.names) | set(study.question.fidelity)
+    for run in study.evidence.runs:
+        columns |= set(run["cells"])
+    for name in study.question.space.coordinates:
+        columns.add(study.names.spelling(name).column)
+    written = dict.fromkeys(columns)
+    found = []
+    for key in planned:
+        said = key_of(key, key, written) or RATIO.fullmatch(last_part(key))
+        if not said and not any(key_of(c, c, {key: 0}) for c in columns):
+            found.append(key)
     return found
 
 

@@ -295,10 +295,12 @@ def _evidence(found: Study) -> dict[str, Any]:
     for run in found.evidence.runs:
         statuses[run["status"]] = statuses.get(run["status"], 0) + 1
     noise = {"sd": found.noise.sd, "from": found.noise.origin}
+    is_chosen = "context-left-out" in dict(found.evidence.notes)
     return {
         "n_runs": len(found.evidence.runs),
         "n_experiments": len(found.question.levels),
         "statuses": statuses,
+        "context": found.evidence.context if is_chosen else {},
         "noise": noise,
         "rows": _rows(found),
     }

@@ -51,6 +51,8 @@ PRICE_OF_DIVERGENCE = 1.0
 REPEATED = 0.05
 """Natural units below which a candidate is a run that was made: values are told with
 four digits."""
+LEAST_GAIN = 0.002
+"""u by which a further proposal lowers the expected best at least: less than any noise."""
 TIE = 1e-6
 """Share of its own expected u that orders candidates which help the earlier picks
 alike."""
@@ -130,15 +132,21 @@ def choose(
         if run.has_outcome:
             best = np.minimum(best, policy.sampled(run.point[None])[:, 0])
     made = np.zeros(len(candidates), dtype=bool)
-    for point in () if known is None else known:
+    there = candidates[:0] if known is None else known
+    for point in there:
         made |= np.linalg.norm(candidates - point, axis=1) < REPEATED
+    held = policy.sampled(there).min(axis=1, initial=np.inf)
     tie = TIE * (policy.weights @ u)
     while len(picked) < k and not spent.all():
         expected = policy.weights @ np.minimum(u, best[:, None]) + tie
         expected[spent] = np.inf
-        picked.append(int(np.argmin(expected)))
+        pick = int(np.argmin(expected))
+        if picked and policy.weights @ best - expected[pick] < LEAST_GAIN:
+            break
+        picked.append(pick)
         spent[picked[-1]] = True
         spent |= made
+        best = np.minimum(best, held)
         best = np.minimum(best, u[:, picked[-1]])
     return Choice(
         candidates[picked],

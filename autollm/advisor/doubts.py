@@ -185,6 +185,17 @@ def unfinished(study: Study) -> Iterator[Warn]:
         )
 
 
+def mostly_diverged(study: Study) -> Iterator[Warn]:
+    runs = study.evidence.runs
+    n = sum(run["status"] == "diverged" for run in runs)
+    if n > len(runs) / 2:
+        yield Warn(
+            "diverged",
+            f"{n} of {len(runs)} runs diverged: all that is said rests on the others. Fix: "
+            "a few cheap runs where none diverges, at lower rates first.",
+        )
+
+
 def contradiction(study: Study) -> Iterator[Warn]:
     sd = study.evidence.sd_replicas
     if not sd:
@@ -381,6 +392,7 @@ RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
     effort,
     failures_deleted,
     unfinished,
+    mostly_diverged,
     contradiction,
     noisy,
     context,

@@ -16,6 +16,8 @@ from autollm.core.knobs import is_number
 NO_NUMBER = math.inf
 MOST_SETTINGS = 8
 """Of a configuration; of more the largest are shown, and the rest counted."""
+MOST_NAMES = 5
+"""Of settings that are told in one line."""
 FIELDS = {
     "predicted": "outcome",
     "expected_regret": "regret",
@@ -110,12 +112,24 @@ def plan_lines(advice: Advice, checked: Checked) -> list[str]:
             f"{key} = {said} in your plan, {had} in all of your runs: nothing says what "
             "that changes"
         )
+    if checked.unknown:
+        verb = "is" if len(checked.unknown) == 1 else "are"
+        lines.append(
+            f"{_listed(checked.unknown)} {verb} in no run of yours, and not judged"
+        )
     for column, (low, high) in checked.beyond.items():
         lines.append(
             f"{column} = {short(checked.configuration[column])} lies outside of what "
             f"was tried ({short(low)} to {short(high)}): what is said of it is a guess"
         )
     return lines
+
+
+def _listed(names: list[str]) -> str:
+    """The first few, and how many more."""
+    told = ", ".join(names[:MOST_NAMES])
+    n_more = len(names) - MOST_NAMES
+    return f"{told} and {n_more} more" if n_more > 0 else told
 
 
 def _lost(checked: Checked) -> str:

@@ -103,7 +103,9 @@ class Names:
             return _level(knob, raw)
         number = parse_number(raw)
         if number is None:
-            raise QuestionError(f"{knob.name}={raw!r} is no number")
+            raise QuestionError(
+                f"{knob.name}={raw!r} is no number. Fix: write one."
+            )
         factor = self.spelling(knob.name).factor if is_native else 1.0
         return float(number) * factor
 
@@ -143,11 +145,10 @@ class Names:
                 column == canonical
             )
         near = _near(column, written)
-        hint = f" Did you mean {near} = {column}?" if near else ""
-        rename = f", or rename {near}" if near else ""
+        remedy = f"rename {near} to {column}" if near else f"add {column}"
         raise QuestionError(
-            f"the configuration lacks {column}.{hint} It has: "
-            f"{', '.join(map(str, written))}. Fix: add {column}{rename}."
+            f"the configuration lacks {column}. It has: "
+            f"{', '.join(map(str, written))}. Fix: {remedy}."
         )
 
     def spelling(self, name: str) -> Spelling:

@@ -148,7 +148,9 @@ class _Plan:
         self._study = study
         self._budget = budget
         belief = Belief(study)
-        self._batches = self._affordable(batches_of(study, belief))
+        every = batches_of(study, belief)
+        self._batches = self._affordable(every)
+        self._buys_nothing = bool(every) and not self._batches
         decisions = Runs.at(_candidates(study, belief), study.question.target_z)
         self._n = len(decisions)
         self._slices = []
@@ -284,6 +286,8 @@ class _Plan:
     def _nothing(self, gained: float, after_runs: bool) -> PlannedRun:
         why = "spend nothing: no cheap run is expected to save as much compute at the "
         why += "target as it costs"
+        if self._buys_nothing:
+            why = "spend nothing: the budget pays for no run that could be made"
         if after_runs:
             why = "stop here: no further run is expected to save what it costs"
         regret = max(self.regret - gained, 0.0)

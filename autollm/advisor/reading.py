@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from autollm.advisor.words import several
 from autollm.core.errors import AdviceError, AutoLLMError
 from autollm.core.files import local_path
 from autollm.core.ids import Origin
@@ -91,7 +92,10 @@ def land(
     notes = _notes(guesses)
     if problems:
         notes += (
-            ("set-aside", f"{len(problems)} tables were not read.{first}"),
+            (
+                "set-aside",
+                f"not read: {several(len(problems), 'table')}.{first}",
+            ),
         )
     elif report.n_lines_quarantined:
         n_lines = report.n_lines_quarantined

@@ -55,6 +55,10 @@ REGRET = (
     "Regret: what a run is expected to lose, as a share of what separates the median "
     "configuration (1) from the best (0)."
 )
+UNTESTED = (
+    "No scale of yours could be hidden to test that: the interval is that of other "
+    "people's runs."
+)
 VERDICTS = {
     "fine": "green",
     "wasteful": "yellow",
@@ -70,7 +74,7 @@ def show(advice: Advice, console: Console) -> None:
     console.print(_title("What to run"))
     for entry in advice.recommendations:
         console.print(_recommendation(advice, entry))
-    console.print(_reasons(advice.recommendations))
+    console.print(_reasons(advice, advice.recommendations))
     if advice.allocation is not None:
         console.print(_split(advice))
     helpful = _helpful(advice)
@@ -99,7 +103,7 @@ def show_check(advice: Advice, console: Console) -> None:
     console.print(_title("The advice there"))
     for entry in advice.recommendations[:1]:
         console.print(_recommendation(advice, entry))
-    console.print(_reasons(advice.recommendations[:1]))
+    console.print(_reasons(advice, advice.recommendations[:1]))
     _warn(advice, console)
 
 
@@ -194,7 +198,8 @@ def _heading(advice: Advice) -> Group:
     better = "lower" if advice.objective["direction"] == "min" else "higher"
     read = (
         f"{several(evidence['n_runs'], 'run')} in "
-        f"{several(evidence['n_experiments'], 'experiment')} of {advice.source}; "
+        f"{several(evidence['n_experiments'], 'experiment')} of {advice.source}"
+        f"{_context(evidence)}; "
         f"{advice.objective['name']}, {better} is better"
     )
     if advice.basis == "prior":
@@ -202,6 +207,13 @@ def _heading(advice: Advice) -> Group:
             "; one scale only: how optima move is a prior, not your evidence"
         )
     return Group(*lines, _text(read))
+
+
+def _context(evidence: Mapping[str, Any]) -> str:
+    """Which runs count, where others are left out."""
+    values = evidence.get("context") or {}
+    told = ", ".join(f"{name} = {value}" for name, value in values.items())
+    return f" with {told}" if told else ""
 
 
 def _title(text: str) -> Text:
@@ -228,8 +240,10 @@ def _recommendation(advice: Advice, entry: Proposal) -> Table:
     return table
 
 
-def _reasons(entries: Sequence[Proposal]) -> Text:
+def _reasons(advice: Advice, entries: Sequence[Proposal]) -> Text:
     """What the brackets are, and why numbers are missing."""
+    own = [t["policy"] for t in advice.decided_by["backtest"]]
+    is_tested = advice.decided_by["policy"] in own
     lines = []
     choices = [e for e in entries if NO_CHOICE not in e.missing.values()]
     if any(_ranges(entry, (), ()) for entry in choices):
@@ -238,7 +252,7 @@ def _reasons(entries: Sequence[Proposal]) -> Text:
             "other settings held."
         )
     if any(entry.expected_regret for entry in entries):
-        lines.append(REGRET)
+        lines.append(REGRET if is_tested else f"{REGRET} {UNTESTED}")
     for entry in entries[:1]:
         for reason, fields in by_reason(entry.missing).items():
             lines.append(f"Not known: {fields}; {reason}.")

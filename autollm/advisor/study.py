@@ -40,6 +40,7 @@ from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
 from autollm.advisor.window import as_typed, refined, widened
 from autollm.core.errors import SpaceError
+from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.squashing import squash
 from autollm.policies.surrogates.spread import expected_spread
 
@@ -260,7 +261,7 @@ def study(
     `pool` [n, d]: the candidates, where they are known.
     """
     table = evidence.table
-    levels = list(levels or range(len(table.experiments)))
+    levels = _with_outcomes(table, levels or range(len(table.experiments)))
     rows = tuple(rows_of(evidence, e) for e in levels)
     draft = table.points[
         levels[0]
@@ -307,6 +308,14 @@ def study(
         ready(DECIDER, question.view),
         ends,
     )
+
+
+def _with_outcomes(table: OutcomeTable, levels: Sequence[int]) -> list[int]:
+    """The levels of which some run did not diverge: the others have no optimum, and no
+    loss to tell; all of them, where that leaves none.
+    """
+    kept = [e for e in levels if not table.column("diverged", e).all()]
+    return kept or list(levels)
 
 
 def after(found: Study, tried: Sequence[Tried]) -> Study:
@@ -431,7 +440,14 @@ def _loss_law(
         return None
     view = question.view
     floor = floor_of(view.context, view.objective)
-    return fit_loss_law(response.levels, ladder, octaves, clusters, floor)
+    law = fit_loss_law(response.levels, ladder, octaves, clusters, floor)
+    for level in response.levels:
+        there = np.allclose(level.z, question.target_z)
+        # what was run there says more than a law through other sizes
+        if law is not None and there and level.reached_sd < law.forecast.sd:
+            own = replace(law.forecast, mean=level.reached, sd=level.reached_sd)
+            law = replace(law, forecast=own)
+    return law
 
 
 def _noise(evidence: Evidence, response: Response) -> Noise:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from autollm.advisor.resting import chosen
 from autollm.advisor.study import Study
 from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 from autollm.core.errors import QuestionError, SpaceError
-from autollm.core.knobs import Knob
+from autollm.core.knobs import Knob, is_number
 from autollm.gym.tables.squashing import exp_above_one
 
 WASTE = 0.01
@@ -225,8 +226,15 @@ def _range(
     if ends is not None and ends.is_better:
         allowed &= ends.holds(at)
     first, last = _run_of(allowed, int(np.argmin(np.abs(at - point[j]))))
-    ends = [knob.decode(float(at[i])) for i in (first, last)]
+    ends = [_neat(knob, knob.decode(float(at[i]))) for i in (first, last)]
     return [study.names.value(knob.name, value) for value in ends]
+
+
+def _neat(knob: Knob, value: Any) -> Any:
+    """A level as it is, any other number to four digits."""
+    if not is_number(value) or value in knob.levels:
+        return value
+    return float(f"{value:.4g}")
 
 
 def _run_of(allowed: np.ndarray, here: int) -> tuple[int, int]:
