@@ -139,7 +139,8 @@ def _of_knobs(study: Study, question: str, names: list[str]) -> Answerable:
             question, answer, because, tuple(_more_values(study, names))
         )
     n_good = max(int((~rows.diverged).sum()) for rows in study.rows)
-    if n_good < LEAST_RUNS:
+    has_lost = any(rows.diverged.any() for rows in study.rows)
+    if has_lost and n_good < LEAST_RUNS:
         because = f"{several(n_good, 'run')} of one size did not diverge: no optimum shows"
         return Answerable(question, "no", because)
     if study.is_prior:

@@ -52,7 +52,8 @@ REPEATED = 0.05
 """Natural units below which a candidate is a run that was made: values are told with
 four digits."""
 LEAST_GAIN = 0.002
-"""u by which a further proposal lowers the expected best at least: less than any noise."""
+"""u by which a further proposal lowers the expected best at least, beside runs that were
+made at the target: less than any noise."""
 TIE = 1e-6
 """Share of its own expected u that orders candidates which help the earlier picks
 alike."""
@@ -114,46 +115,55 @@ def choose(
     next has to be better than those that gave an outcome. `known` [m, d]: runs of the
     evidence at the target itself, of which the first proposal alone may be one.
     """
-    candidates = view.candidates
-    optimum = getattr(policy, "target_optimum", None)
-    if optimum is not None:
-        candidates = at_rest(view.space, candidates, optimum)
+    candidates = _rested(policy, view, view.candidates)
+    told = [run.point for run in tried]
+    done = [run.point for run in tried if run.has_outcome]
+    told, done, there = (
+        _rested(policy, view, np.reshape(points, (-1, candidates.shape[1])))
+        for points in (told, done, candidates[:0] if known is None else known)
+    )
     u = policy.sampled(candidates)
     if p_diverge is not None:
         u = u + p_diverge * (
             PRICE_OF_DIVERGENCE - np.minimum(u, PRICE_OF_DIVERGENCE)
         )
     picked: list[int] = []
-    best = np.full(len(u), np.inf)
-    spent = np.zeros(len(candidates), dtype=bool)
-    for run in tried:
-        gaps = np.linalg.norm(candidates - run.point, axis=1)
-        spent |= gaps < REPEATED
-        if run.has_outcome:
-            best = np.minimum(best, policy.sampled(run.point[None])[:, 0])
-    made = np.zeros(len(candidates), dtype=bool)
-    there = candidates[:0] if known is None else known
-    for point in there:
-        made |= np.linalg.norm(candidates - point, axis=1) < REPEATED
+    best = policy.sampled(done).min(axis=1, initial=np.inf)
     held = policy.sampled(there).min(axis=1, initial=np.inf)
+    spent = _are(candidates, told)
+    made = _are(candidates, there)
     tie = TIE * (policy.weights @ u)
     while len(picked) < k and not spent.all():
         expected = policy.weights @ np.minimum(u, best[:, None]) + tie
         expected[spent] = np.inf
         pick = int(np.argmin(expected))
-        if picked and policy.weights @ best - expected[pick] < LEAST_GAIN:
+        gain = policy.weights @ best - expected[pick]
+        if picked and len(there) and gain < LEAST_GAIN:
             break
         picked.append(pick)
-        spent[picked[-1]] = True
+        spent[pick] = True
         spent |= made
-        best = np.minimum(best, held)
-        best = np.minimum(best, u[:, picked[-1]])
+        best = np.minimum(np.minimum(best, held), u[:, pick])
     return Choice(
         candidates[picked],
         u[:, picked],
         policy.weights,
         _p_best(policy, u, picked),
     )
+
+
+def _rested(policy, view: TaskView, points: np.ndarray) -> np.ndarray:
+    """Points [n, d] whose numbers that are not chosen stand where the policy has them."""
+    optimum = getattr(policy, "target_optimum", None)
+    return points if optimum is None else at_rest(view.space, points, optimum)
+
+
+def _are(candidates: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """Which candidates [n, d] are one of the runs [m, d], bool [n]."""
+    found = np.zeros(len(candidates), dtype=bool)
+    for run in runs:
+        found |= np.linalg.norm(candidates - run, axis=1) < REPEATED
+    return found
 
 
 def _p_best(policy, u: np.ndarray, picked: list[int]) -> np.ndarray:

@@ -33,22 +33,17 @@ class Decider(MovingBowl):
             # the runs say how far a category's gap may be off, not the bowl
             self.particles[:, one.columns] = self.target_optimum[one.columns]
         if gaps:
-            rested = at_rest(
-                self.view.space, self.candidates, self.target_optimum
-            )
-            expected = self.weights @ self._heights(rested)
-            self.added = [self._added(one, rested, expected) for one in gaps]
+            expected = self.weights @ self._heights(self.candidates)
+            self.added = [self._added(one, expected) for one in gaps]
             self.gaps = gaps
             self._u = self._heights(self.candidates[self._scored])
 
-    def _added(
-        self, gaps: Gaps, points: np.ndarray, expected: np.ndarray
-    ) -> np.ndarray:
+    def _added(self, gaps: Gaps, expected: np.ndarray) -> np.ndarray:
         """What brings the best candidates of each level as far apart as the runs say; the
         best of all keeps its height. Nothing for a level that no candidate has.
         """
         lowest = np.full(len(gaps.mean), np.inf)
-        np.minimum.at(lowest, gaps.level_of(points), expected)
+        np.minimum.at(lowest, gaps.level_of(self.candidates), expected)
         known = np.isfinite(lowest)
         lowest[~known] = lowest[known].max()
         wanted = gaps.mean + lowest.min() - gaps.mean[known].min()
@@ -58,6 +53,7 @@ class Decider(MovingBowl):
         return wanted - lowest + normal * gaps.sd
 
     def _heights(self, points: np.ndarray) -> np.ndarray:
+        points = at_rest(self.view.space, points, self.target_optimum)
         u = super()._heights(points)
         for gaps, added in zip(self.gaps, self.added, strict=True):
             u = u + added[:, gaps.level_of(points)]

@@ -34,7 +34,6 @@ from autollm.advisor.native import Names, names_of
 from autollm.advisor.question import Question, make_question
 from autollm.advisor.regret_error import RegretError, regret_error
 from autollm.advisor.response import Response, Rows, fit_response
-from autollm.advisor.resting import at_rest
 from autollm.advisor.told import Tried, learn
 from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
@@ -154,9 +153,6 @@ class Study:
         moved, added = compared(
             self.ends, self.question.space, points, self.spread
         )
-        optimum = getattr(self.policy, "target_optimum", None)
-        if optimum is not None:
-            moved = at_rest(self.question.space, moved, optimum)
         u = self.policy.sampled(moved)
         return with_share(u, added) if added.any() else u
 

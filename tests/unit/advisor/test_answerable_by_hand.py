@@ -50,7 +50,9 @@ def experiment(space, **fidelity):
 
 def rows_at(points, losses):
     return SimpleNamespace(
-        points=np.asarray(points, float), loss=np.asarray(losses, float)
+        points=np.asarray(points, float),
+        loss=np.asarray(losses, float),
+        diverged=np.zeros(len(losses), bool),
     )
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from autollm.advisor.categories import _at_target, gaps_of
 from autollm.advisor.recommend import explore
+from autollm.advisor.study import after
+from autollm.advisor.told import Tried
 
 LEVELS = ((1e8, 2e9), (2e8, 4e9), (4e8, 8e9), (8e8, 1.6e10))
 TARGET = "params=3.2e9,tokens=6.4e10"
@@ -127,3 +129,17 @@ def test_at_target__line_through_gaps__is_drawn_on_and_unsure_far_away():
     assert far > 2 * sd
     alone, unsure = _at_target(np.array([0.5]), np.array([0.01]), octaves[:1])
     assert alone == pytest.approx(0.5, abs=0.05) and unsure > 0.35
+
+
+def test_chosen__told_run_of_an_optimizer__is_not_proposed_again(asked):
+    """The other optimizers' rates, which it does not have, tell no two runs apart."""
+    found, advice = asked
+    tried = []
+    for proposal in advice.recommendations:
+        written = found.names.read(proposal.configuration)
+        point = found.question.space.encode(written)
+        tried.append(Tried(point, proposal.predicted.mean, "finished"))
+    told = [proposal.configuration for proposal in advice.recommendations]
+    for point in after(found, tried).chosen(3).points:
+        shown = found.names.show(found.question.space.decode(point))
+        assert shown not in told

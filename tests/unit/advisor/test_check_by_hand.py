@@ -54,7 +54,10 @@ def study(knobs=(RATE,), often=0.0, law=None, **more):
         experiment_runs={},
         table=declared,
         constants={"data.tokenizer": "bpe", "depth": 8},
+        columns={},
+        runs=({"cells": {"data.tokenizer": "bpe", "depth": 8}},),
     )
+    found.question.fidelity = {"params": 1e9}
     found.native = lambda name: name
     return found
 
