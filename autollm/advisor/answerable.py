@@ -179,8 +179,10 @@ def _said(study: Study, law: Law) -> str:
     )
     if law.verdict == "unknown":
         return f"whether the best {knob} moves is not resolved: {shift}"
-    verb = "moves" if law.verdict == "moves" else "hardly moves"
-    return f"the best {knob} {verb}: {shift}"
+    if law.verdict == "moves":
+        return f"the best {knob} moves: {shift}"
+    most = max(abs(law.low or 0.0), abs(law.high or 0.0))
+    return f"the best {knob} hardly moves: by {most:.2g} {unit} a doubling of {per} at most"
 
 
 def _mixture_row(study: Study) -> Answerable | None:
@@ -258,7 +260,7 @@ def _size_row(study: Study) -> Answerable:
 
 
 def _round(value: float) -> float:
-    return float(f"{value:.2g}")
+    return float(f"{value:.3g}")
 
 
 def _outcome_row(study: Study) -> Answerable:

@@ -312,15 +312,18 @@ def _rows(found: Study) -> list[dict[str, Any]]:
     share = max(N_ROWS // len(found.question.levels), 1)
     listed: list[dict[str, Any]] = []
     for e in reversed(found.question.levels):
-        runs = found.evidence.experiment_runs[
-            table.experiments[e].experiment_id
-        ]
-        known = [r for r in runs if _finite(r["objective_value"])]
-        known.sort(
-            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
-        )
-        listed += [_row(found, run) for run in known[:share]]
+        experiment = table.experiments[e].experiment_id
+        listed += [_row(found, r) for r in _ranked(found, experiment)[:share]]
     return listed[:N_ROWS]
+
+
+def _ranked(found: Study, experiment: str) -> list[dict[str, Any]]:
+    """The runs of an experiment that have an outcome, the best first."""
+    runs = found.evidence.experiment_runs[experiment]
+    known = [r for r in runs if _finite(r["objective_value"])]
+    return sorted(
+        known, key=lambda r: (found.sign * r["objective_value"], r["run_id"])
+    )
 
 
 def _row(found: Study, run: dict[str, Any]) -> dict[str, Any]:
@@ -336,21 +339,11 @@ def _row(found: Study, run: dict[str, Any]) -> dict[str, Any]:
 
 def _history(found: Study) -> tuple[dict[str, Any], ...]:
     """Runs that stand at the target already, the best first."""
-    here = [
-        e
-        for e in found.question.levels
-        if np.allclose(
-            found.question.table.experiments[e].z, found.question.target_z
-        )
-    ]
     listed = []
-    for e in here:
-        name = found.question.table.experiments[e].experiment_id
-        runs = found.evidence.experiment_runs[name]
-        known = [r for r in runs if _finite(r["objective_value"])]
-        known.sort(
-            key=lambda r: (found.sign * r["objective_value"], r["run_id"])
-        )
+    for experiment in found.question.table.experiments:
+        if not np.allclose(experiment.z, found.question.target_z):
+            continue
+        known = _ranked(found, experiment.experiment_id)
         for rank, run in enumerate(known[:N_ROWS], 1):
             row = _row(found, run)
             keys = ("configuration", "outcome", "run_id")

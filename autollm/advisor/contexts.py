@@ -2,7 +2,7 @@
 counts.
 
 The one that the user names, else the one that the plan to be checked names, else the
-one with most outcomes. Where every size has a
+one with most outcomes, of as many the one with the largest size. Where every size has a
 value of its own, what the setting does and what scale does cannot be told apart:
 `confounded`.
 
@@ -12,6 +12,7 @@ Invariant: runs of two contexts never stand in one experiment table.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,12 @@ class _Found:
     fidelities: set[str]
     n_outcomes: int
 
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Most outcomes first; of as many the one that reaches the largest size."""
+        sizes = [json.loads(text).values() for text in self.fidelities]
+        return -self.n_outcomes, -max(map(math.prod, sizes), default=0.0)
+
 
 def choose_context(
     marts: Marts,
@@ -56,7 +63,7 @@ def choose_context(
         wanted, notes = _of_plan(planned or {}, contexts)
     if wanted:
         known = _fitting(contexts, wanted)
-    kept = min(known, key=lambda c: (-known[c].n_outcomes, c))
+    kept = min(known, key=lambda c: (*known[c].rank, c))
     if len(contexts) > 1:
         others = len(contexts) - 1
         text = (

@@ -6,7 +6,6 @@ one that does not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -34,14 +33,6 @@ UNEVEN = 2.0
 """Most over fewest rows of an experiment, from which the raw best is another thing."""
 CONTRADICTION = 6.0
 """Replicas this many pooled sd apart contradict each other."""
-CONTEXT = (
-    "parametrization",
-    "optimizer",
-    "schedule",
-    "scheduler",
-    "tokenizer",
-    "dataset",
-)
 
 
 def doubts(study: Study) -> tuple[Warn, ...]:
@@ -243,34 +234,6 @@ def noisy(study: Study) -> Iterator[Warn]:
         )
 
 
-def context(study: Study) -> Iterator[Warn]:
-    """A setting that is no knob and changes with fidelity."""
-    space = set(study.question.space.names)
-    columns = {study.evidence.columns.get(name, name) for name in space}
-    rows = [r for r in study.evidence.runs if r["cells"]]
-    for name in dict.fromkeys(n for r in rows for n in r["cells"]):
-        word = name.lower().rsplit(".", 1)[-1]
-        if name in columns or not any(w in word for w in CONTEXT):
-            continue
-        by_level: dict[str, set[str]] = {}
-        for run in rows:
-            value = json.dumps(run["cells"].get(name), default=str)
-            by_level.setdefault(run["experiment_id"], set()).add(value)
-        values = set().union(*by_level.values())
-        if len(values) > 1 and max(map(len, by_level.values())) == 1:
-            yield Warn(
-                "confounded",
-                f"{name} changes with scale and never within one: what it does and what "
-                "scale does cannot be told apart.",
-            )
-        elif len(values) > 1:
-            yield Warn(
-                "context",
-                f"{name} has {len(values)} values and is pooled: knobs may mean "
-                "different things under each. Fix: name it in --knobs, or split the runs.",
-            )
-
-
 NOTED = {
     "changed-together": "together",
     "confounded-context": "confounded",
@@ -283,9 +246,14 @@ NOTED = {
 
 def noted(study: Study) -> Iterator[Warn]:
     """What reading the logs noticed already."""
+    told = set()
     for code, text in study.evidence.notes:
-        if code in NOTED:
+        # a proposal and what is read by it see the same settings change with scale
+        if code in NOTED and not (
+            code == "confounded-context" and code in told
+        ):
             yield Warn(NOTED[code], text)
+        told.add(code)
 
 
 def direction(study: Study) -> Iterator[Warn]:
@@ -336,10 +304,16 @@ def disagree(study: Study) -> Iterator[Warn]:
             - study.optimum[j]
         )
         if gap > max(1.0, 2 * trend.sd):
+            knobs = study.question.space.knobs
+            is_log = any(k.name == name and k.scale == "log" for k in knobs)
+            apart = (
+                f"a factor of {2.0**gap:.2g}" if is_log else f"{gap:.1f} steps"
+            )
             yield Warn(
                 "disagree",
-                f"two ways to read your runs put {study.native(name)} "
-                f"{gap:.1f} natural units apart (octaves of a log knob).",
+                f"two ways to read your runs put the best {study.native(name)} {apart} "
+                "apart: each level's own optimum and a line through them, and one fit "
+                "to all rows.",
             )
 
 
@@ -395,7 +369,6 @@ RULES: tuple[Callable[[Study], Iterator[Warn]], ...] = (
     mostly_diverged,
     contradiction,
     noisy,
-    context,
     noted,
     direction,
     far,

@@ -77,7 +77,7 @@ class Consultant:
         """What these logs can answer about a target (learning rate, batch size, outcome,
         noise ...): yes, partly or no, why, and the cheapest runs that would change it.
         """
-        advice = self._advise(logs, target, objective, 1)
+        _, advice = self._explore(logs, target, objective, trials=1)
         told = advice.to_json()
         kept = (
             "target",
@@ -276,11 +276,6 @@ class Consultant:
             self._evidence(logs, objective), difference, runs_each
         )
         return _bounded(found._asdict())
-
-    def _advise(
-        self, logs: str, target: str, objective: str, trials: int
-    ) -> Advice:
-        return self._explore(logs, target, objective, trials=trials)[1]
 
     def _explore(
         self, logs: str, target: str, objective: str, **options: Any

@@ -190,3 +190,10 @@ def test_choose_context__other_one_has_no_outcome__is_not_confounded():
     marts = marts_of((BPE, 1, True), (BPE, 2, True), (BYTE, 3, False))
     _, notes, _ = choose_context(marts, {})
     assert text_of(notes, "confounded-context") == ""
+
+
+def test_choose_context__one_a_size_as_often__the_largest_counts():
+    marts = marts_of((BPE, 8, True), (BYTE, 2, True))
+    assert choose_context(marts, {})[2] == BPE
+    marts = marts_of((BPE, 2, True), (BYTE, 8, True))
+    assert choose_context(marts, {})[2] == BYTE

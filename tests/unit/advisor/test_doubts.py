@@ -163,7 +163,7 @@ def test_doubts__the_line_and_the_decider_apart__is_said(tmp_path):
     off = replace(trend, at_target=trend.at_target + 2.0)
     apart = replace(study, trends=study.trends | {"lr": off})
     (warning,) = [w for w in doubts(apart) if w.code == "disagree"]
-    assert "lr" in warning.text and "natural units apart" in warning.text
+    assert "put the best lr a factor of" in warning.text
     unsure = replace(off, sd=2.0)  # a line that loose contradicts nothing
     loose = replace(study, trends=study.trends | {"lr": unsure})
     assert "disagree" not in codes(loose)

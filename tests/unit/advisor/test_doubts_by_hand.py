@@ -239,43 +239,6 @@ def test_noisy__a_third_of_the_spread__by_repeats_alone(noise, said):
     assert len(told(doubts.noisy, noise=noise, spread=1.0)) == said
 
 
-def with_cells(*cells):
-    runs = [run(experiment=level, **told) for level, told in cells]
-    return evidence(runs)
-
-
-def test_context__setting_that_changes_with_scale__is_confounded():
-    given = with_cells(
-        ("a", {"optim.tokenizer": "x"}), ("b", {"optim.tokenizer": "y"})
-    )
-    (found,) = told(doubts.context, evidence=given, question=ASKED)
-    assert found.code == "confounded" and "optim.tokenizer" in found.text
-
-
-def test_context__setting_that_changes_within_a_level__is_pooled():
-    given = with_cells(
-        ("a", {"optimizer": "adamw"}),
-        ("a", {"optimizer": "lion"}),
-        ("b", {"optimizer": "lion"}),
-    )
-    (found,) = told(doubts.context, evidence=given, question=ASKED)
-    assert found.code == "context" and "optimizer has 2 values" in found.text
-
-
-@pytest.mark.parametrize(
-    "cells",
-    [
-        [("a", {"optimizer": "x"}), ("b", {"optimizer": "x"})],
-        [("a", {"note": "x"}), ("b", {"note": "y"})],
-        [("a", {"lr": "0.1"}), ("b", {"lr": "0.2"})],
-        [("a", {}), ("b", {})],
-    ],
-)
-def test_context__constant_unknown_or_knob__is_no_doubt(cells):
-    given = with_cells(*cells)
-    assert told(doubts.context, evidence=given, question=ASKED) == []
-
-
 def test_noted__known_codes__become_warnings_and_others_do_not():
     given = SimpleNamespace(
         notes=(
@@ -283,6 +246,8 @@ def test_noted__known_codes__become_warnings_and_others_do_not():
             ("seeds", "b"),
             ("context-left-out", "c"),
             ("measured-or-chosen", "d"),
+            ("confounded-context", "e"),
+            ("confounded-context", "f"),
         )
     )
     found = told(doubts.noted, evidence=given)
@@ -290,6 +255,7 @@ def test_noted__known_codes__become_warnings_and_others_do_not():
         ("together", "a"),
         ("context", "c"),
         ("measured", "d"),
+        ("confounded", "e"),
     ]
 
 
