@@ -144,8 +144,11 @@ class Names:
             return written[key], last_part(key) != canonical or (
                 column == canonical
             )
-        near = _near(column, written)
-        remedy = f"rename {near} to {column}" if near else f"add {column}"
+        taken = {spelling.column for spelling in self.spellings.values()}
+        near = _near(column, [key for key in written if key not in taken])
+        remedy = f"add {column}"
+        if near:
+            remedy += f", or rename {near} to it"
         raise QuestionError(
             f"the configuration lacks {column}. It has: "
             f"{', '.join(map(str, written))}. Fix: {remedy}."

@@ -60,7 +60,9 @@ def test_show__derived_knob__is_told_in_the_unit_of_its_column():
 )
 def test_read__another_name_of_a_column__names_the_near_key(key, column):
     names = names_of(Space((Knob(column, "log", (0.001, 0.002)),)), {}, [])
-    with pytest.raises(QuestionError, match=f"mean {key} = {column}?"):
+    with pytest.raises(
+        QuestionError, match=f"add {column}, or rename {key} to it"
+    ):
         names.read({"weight_decay": 0.1, key: 0.002})
 
 
