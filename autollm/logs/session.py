@@ -147,13 +147,8 @@ class Session:
             if parts:
                 self._land_parts(raw, parts, reader)
                 return
-            if in_folder and not self._is_wanted(
-                found.place,
-                reader,
-                found.path_id,
-                self._landed_as,
-                raw,
-            ):
+            where = (found.place, reader, found.path_id, self._landed_as)
+            if in_folder and not self._is_wanted(*where, log=raw):
                 return
             if raw.is_large and not self._known.has_size(raw.n_bytes):
                 self._keep(raw)
@@ -264,12 +259,9 @@ class Session:
         if pair is not None and pair[0].format == reader.format:
             return self._hold(unit, *pair)
         mapping = None
-        is_copy = False
         if reader.format != RUN_LOG:
             mapping = self._mapping_for(unit, reader.format)
-            is_new = mapping is not None or self._choice.named is not None
-            is_copy = not is_new and self._known.has_copy(opened.sha256)
-        if is_copy or self._known.has_landed(
+        if self._known.has_landed(
             opened, mapping, is_log=reader.format == RUN_LOG
         ):
             self._n_skipped += 1
@@ -387,12 +379,12 @@ class Session:
             found = next(iter(folder.files.values()))
             self._land_problem(found, f"cannot be read: {_plain(error)}")
             return
-        if mapping is None and not self._known.has_copy(opened.sha256):
+        if self._known.has_landed(opened, mapping):
+            self._n_skipped += 1
+            return
+        if mapping is None:
             reason = self._unclaimed(folder.name, folder.format, folder.path_id)
             self._ignore(folder.name, reason)
-            return
-        if mapping is None or self._known.has_landed(opened, mapping):
-            self._n_skipped += 1
             return
         for inside, raw in raws.items():
             self._keep(raw)

@@ -18,7 +18,7 @@ from functools import cached_property
 from autollm.core.errors import AutoLLMError, MappingError
 from autollm.core.mapping import Mapping
 from autollm.core.records import content_hash
-from autollm.logs.choosing.catalog import kept_text
+from autollm.logs.choosing.catalog import kept_text, own_mappings
 from autollm.logs.choosing.formats import Readers
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.opening.opened import Opened, RawFile
@@ -69,10 +69,16 @@ class Claims:
 
     @cached_property
     def _mapped(self) -> set[str]:
-        """Hashes of what has been read with a mapping."""
-        columns = ["sha256", "mapping_id", "n_lines"]
-        rows = Bronze(self._home).read("files", columns)
-        return {sha256 for sha256, mapping, n in rows if mapping and n}
+        """Hashes of what has been read with a mapping that the home still keeps."""
+        columns = ["sha256", "source", "mapping_id", "n_lines"]
+        kept = own_mappings(self._home)
+        found = set()
+        for sha256, source, mapping_id, n_lines in Bronze(self._home).read(
+            "files", columns
+        ):
+            if mapping_id and n_lines and source in kept:
+                found.add(sha256)
+        return found
 
     @cached_property
     def _configs(self) -> dict[tuple[str, str], str]:

@@ -121,9 +121,14 @@ class KnownFiles:
         return any(name is None or entry.name == name for entry in entries)
 
     def has_copy(self, sha256: str) -> bool:
-        """Whether these bytes have been read with a mapping, whatever they were called."""
-        entries = self._landed.get(sha256, [])
-        return any(entry.mapping_id and entry.n_lines for entry in entries)
+        """Whether these bytes have been read with a mapping that there still is, whatever
+        they were called.
+        """
+        for entry in self._landed.get(sha256, []):
+            is_read = entry.mapping_id and entry.n_lines
+            if is_read and self._choice.for_source(entry.source) is not None:
+                return True
+        return False
 
     def has_landed(
         self,
@@ -132,9 +137,13 @@ class KnownFiles:
         by_name: bool = False,
         is_log: bool = False,
     ) -> bool:
-        """Whether these bytes have landed under the mapping that they have now. Files
-        of pairs may have equal bytes and different meanings, so that their names count.
+        """Whether these bytes have landed under the mapping that they have now; under any
+        where none means them. Files of pairs may have equal bytes and different meanings,
+        so that their names count.
         """
+        is_unclaimed = mapping is None and self._choice.named is None
+        if is_unclaimed and not is_log and self.has_copy(opened.sha256):
+            return True
         for entry in (
             self._landed.get(opened.sha256, []) if opened.sha256 else []
         ):
