@@ -112,12 +112,10 @@ class Session:
             self._land_found(found, in_folder=here.is_folder)
 
     def _folder_readers(self) -> tuple[FolderReader, ...]:
-        named = self._choice.named
+        named, readers = self._choice.named, self._readers.folders
         if named is None:
-            return self._readers.folders
-        return tuple(
-            r for r in self._readers.folders if r.format == named.format
-        )
+            return readers
+        return tuple(r for r in readers if r.format == named.format)
 
     def land_rest(self) -> None:
         """Files of a pair that waited in vain for a partner in their own folder."""
@@ -227,17 +225,14 @@ class Session:
                 unit = Unit(opened, raw, "member", found.path_id, inner, reader)
                 n_new += self._land_unit(unit)
                 continue
-            is_known = self._known.holds(raw.sha256, opened.name)
-            if not is_known:
+            if not self._known.holds(raw.sha256, opened.name):
                 unit = Unit(opened, raw, "member", found.path_id, "")
                 self._keep(raw)
                 self._set_aside_whole(unit, opened.problem)
                 n_new += 1
         if n_new:
-            reading = self._reading(
-                Unit(raw.opened(), raw, "archive", found.path_id, "")
-            )
-            self._finish(reading)
+            whole = Unit(raw.opened(), raw, "archive", found.path_id, "")
+            self._finish(self._reading(whole))
 
     def _member_reader(self, opened: Opened, path_id: str) -> FileReader | None:
         name = opened.name.rsplit("!", 1)[-1]
@@ -339,17 +334,14 @@ class Session:
         ):
             self._n_skipped += 2
             return False
-        for broken in pair:
-            if broken.unit.opened.problem:
-                for held in pair:
-                    problem = broken.unit.opened.problem
-                    name = broken.unit.opened.name
-                    other = (
-                        f"it belongs to {name}, which cannot be read: {problem}"
-                    )
-                    own = held.unit.opened.problem
-                    self._set_aside_whole(held.unit, own or other, mapping)
-                return True
+        opened = (held.unit.opened for held in pair)
+        broken = next((file for file in opened if file.problem), None)
+        if broken is not None:
+            other = f"it belongs to {broken.name}, which cannot be read: {broken.problem}"
+            for held in pair:
+                own = held.unit.opened.problem
+                self._set_aside_whole(held.unit, own or other, mapping)
+            return True
         main_reading = self._reading(main.unit, mapping)
         partner_reading = self._reading(partner.unit, mapping)
         relations = list(relations_of(partner.unit))

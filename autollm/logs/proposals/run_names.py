@@ -78,6 +78,10 @@ def _is_name(table: Table, column: Column) -> bool:
     return max(map(len, column.levels)) <= MOST_CHARACTERS
 
 
+def _long_words(words: Sequence[str]) -> list[str]:
+    return [word for word in words if len(word) > 1]
+
+
 def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
     """The words that stand in the names, by the column that each becomes; empty where
     these are no names of settings.
@@ -90,7 +94,7 @@ def _words_of(column: Column, taken: set[str]) -> dict[str, tuple[str, ...]]:
             meanings.setdefault(word, (word,))
     usual = max(LEAST_NAMES, USUAL * len(column.levels))
     # a single letter may stand for anything
-    sure = {k: [w for w in ws if len(w) > 1] for k, ws in meanings.items()}
+    sure = {key: _long_words(words) for key, words in meanings.items()}
     if max(_counted(column, sure).values(), default=0) < usual:
         return {}
     words: dict[str, tuple[str, ...]] = {}

@@ -144,12 +144,14 @@ def summarize(trial: Trial, mapping: Mapping, book: Notebook) -> Summary:
         if json.loads(fidelity) == ladder[-1]["fidelity"]:
             largest += rows
     _say_thin(book, ladder, trial.n_land)
+    knobs = {name: list(found.values()) for name, found in values.items()}
+    statuses = Counter(run["status"] for run in trial.runs)
     summary = Summary(
         trial.n_land,
         trial.n_set_aside,
         len(experiments),
-        dict(Counter(run["status"] for run in trial.runs)),
-        {name: list(found.values()) for name, found in values.items()},
+        dict(statuses),
+        knobs,
         ladder,
         _best(largest, direction),
         len(book.notes) + len(book.questions),
