@@ -46,7 +46,8 @@ class Gaps:
 
     def level_of(self, points: np.ndarray) -> np.ndarray:
         """Number of the level of points [n, d], int [n]."""
-        return np.argmax(points[:, self.columns], axis=1)
+        own = points[:, self.columns]
+        return np.argmax(own, axis=1)
 
 
 @dataclass(frozen=True)
@@ -78,83 +79,100 @@ def _of_knob(view: TaskView, knob: Knob) -> list[Gaps]:
     n = len(knob.levels)
     if not told:
         return []
-    df = DEVIATION_DF + sum(one.df for one in told)
-    misfit = DEVIATION_DF * DEVIATION**2 + sum(one.misfit for one in told)
-    row_variance = misfit / df
+    df = DEVIATION_DF
+    misfit = DEVIATION_DF * DEVIATION**2
+    for one in told:
+        df += one.df
+        misfit += one.misfit
+    gaps = np.array([one.gaps for one in told])
+    factors = np.array([one.factors for one in told])
+    variances = factors * misfit / df
+    octaves = np.array([one.octaves for one in told])
     mean = np.zeros(n)
     sd = np.zeros(n)
     for level in range(1, n):
-        known = [one for one in told if np.isfinite(one.gaps[level])]
-        if not known:
+        known = np.isfinite(gaps[:, level])
+        if not known.any():
             return []
         mean[level], sd[level] = _at_target(
-            np.array([one.gaps[level] for one in known]),
-            np.array([one.factors[level] for one in known]) * row_variance,
-            np.array([one.octaves for one in known]),
+            gaps[known, level],
+            variances[known, level],
+            octaves[known],
         )
-    return [Gaps(knob.name, view.space.slices[knob.name], mean, sd)]
+    where = view.space.slices[knob.name]
+    return [Gaps(knob.name, where, mean, sd)]
 
 
 def _compared(
     view: TaskView, here: EvidenceTable, knob: Knob
 ) -> list[_Compared]:
     """Nothing where an experiment has too few rows."""
-    spread = float(np.median(here.loss) - here.loss.min())
-    kept = (squash(here.loss) <= FAR) & ~here.diverged
+    lost = here.loss - here.loss.min()
+    spread = float(np.median(lost))
+    kept = squash(here.loss) <= FAR
+    kept &= ~here.diverged
     if len(here.loss) < FEW_ROWS or spread <= 0:
         return []
     x = here.points[kept]
-    u = (here.loss[kept] - here.loss.min()) / spread
+    u = lost[kept] / spread
     where = view.space.slices[knob.name]
     levels = x[:, where] > 0
-    design = np.concatenate([levels, _bent(view, x, where)], axis=1)
+    numbers = _bent(view, x, where)
+    design = np.concatenate([levels, numbers], axis=1)
     inverse = np.linalg.pinv(design, rcond=1e-9)
-    df = len(u) - int(np.linalg.matrix_rank(design))
-    contrasts = np.zeros((len(knob.levels), design.shape[1]))
-    for level in range(len(knob.levels)):
-        contrasts[level, [0, level]] = [-1.0, 1.0]
-    contrasts[0] = 0.0
+    rank = int(np.linalg.matrix_rank(design))
+    n = len(knob.levels)
+    contrasts = np.eye(n, design.shape[1])
+    contrasts[:, 0] -= 1.0
     misfit = u - design @ (inverse @ u)
-    gaps = contrasts @ inverse @ u
-    factors = np.sum((contrasts @ inverse) ** 2, axis=1)
-    told = np.abs(contrasts @ inverse @ design - contrasts).max(axis=1) < 1e-6
+    by_row = contrasts @ inverse
+    factors = np.sum(by_row**2, axis=1)
+    beside = np.abs(by_row @ design - contrasts)
+    told = beside.max(axis=1) < 1e-6
     return [
         _Compared(
             float(np.sum(here.z - view.target_z)),
-            np.where(told, gaps, np.nan),
+            np.where(told, by_row @ u, np.nan),
             np.where(told, factors, np.nan),
             float(misfit @ misfit),
-            df,
+            len(u) - rank,
         )
     ]
 
 
 def _bent(view: TaskView, x: np.ndarray, where: slice) -> np.ndarray:
     """A parabola in every number, and every other coordinate, of points [n, d]."""
-    columns = []
-    for knob, at in view.space.slices.items():
+    columns = [x[:, :0]]
+    for knob in view.space.knobs:
+        at = view.space.slices[knob.name]
         if at == where:
             continue
-        off = x[:, at] - x[:, at].mean(axis=0)
+        off = x[:, at]
+        off = off - off.mean(axis=0)
         columns.append(off)
-        scale = view.space.knobs[view.space.names.index(knob)].scale
-        if scale in ONE_COORDINATE:
+        if knob.scale in ONE_COORDINATE:
             columns.append(off**2)
-    return np.concatenate([np.zeros((len(x), 0)), *columns], axis=1)
+    return np.concatenate(columns, axis=1)
 
 
 def _at_target(
-    gaps: np.ndarray, variances: np.ndarray, octaves: np.ndarray
+    gaps: np.ndarray,
+    variances: np.ndarray,
+    octaves: np.ndarray,
 ) -> tuple[float, float]:
     """Mean and sd of the line at 0 octaves, through gaps [n]."""
-    design = np.column_stack([np.ones(len(gaps)), octaves])
-    prior = np.diag([GAP_SD**-2.0, SLOPE_SD**-2.0])
+    alone = np.ones(len(gaps))
+    design = np.column_stack([alone, octaves])
+    prior = np.diag([GAP_SD, SLOPE_SD]) ** 2
     deviation = DEVIATION**2
     for _ in range(3):  # the deviation hangs on the line, and the line on it
         weight = 1 / (variances + deviation)
-        covariance = np.linalg.inv((design.T * weight) @ design + prior)
+        gram = (design.T * weight) @ design
+        covariance = np.linalg.inv(gram + np.linalg.inv(prior))
         line = covariance @ (design.T @ (weight * gaps))
-        left = np.maximum((gaps - design @ line) ** 2 - variances, 0.0)
+        squared = (gaps - design @ line) ** 2
+        left = np.maximum(squared - variances, 0.0)
         squares = DEVIATION_DF * DEVIATION**2 + float(left.sum())
         deviation = squares / (DEVIATION_DF + len(gaps))
-    return float(line[0]), float(np.sqrt(covariance[0, 0] + deviation))
+    variance = covariance[0, 0] + deviation
+    return float(line[0]), float(np.sqrt(variance))

@@ -182,8 +182,7 @@ def _nothing_better(
     """That the best run told is expected to stay the best: by the forecasts, where there
     are any.
     """
-    told = [run.loss for run in found.tried if run.status == "finished"]
-    told = [loss for loss in told if np.isfinite(loss)]
+    told = [run.loss for run in found.tried if run.has_outcome]
     expected = []
     for entry in proposals:
         if entry.predicted is None:
@@ -294,7 +293,8 @@ def _evidence(found: Study) -> dict[str, Any]:
     statuses: dict[str, int] = {}
     for run in found.evidence.runs:
         statuses[run["status"]] = statuses.get(run["status"], 0) + 1
-    noise = {"sd": found.noise.sd, "from": found.noise.origin}
+    noise: dict[str, Any] = {"sd": found.noise.sd}
+    noise["from"] = found.noise.origin
     is_chosen = "context-left-out" in dict(found.evidence.notes)
     return {
         "n_runs": len(found.evidence.runs),
@@ -313,7 +313,8 @@ def _rows(found: Study) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for e in reversed(found.question.levels):
         experiment = table.experiments[e].experiment_id
-        listed += [_row(found, r) for r in _ranked(found, experiment)[:share]]
+        for run in _ranked(found, experiment)[:share]:
+            listed.append(_row(found, run))
     return listed[:N_ROWS]
 
 
@@ -346,11 +347,15 @@ def _history(found: Study) -> tuple[dict[str, Any], ...]:
         known = _ranked(found, experiment.experiment_id)
         for rank, run in enumerate(known[:N_ROWS], 1):
             row = _row(found, run)
-            keys = ("configuration", "outcome", "run_id")
-            listed.append({"rank": rank} | {k: row[k] for k in keys})
+            told: dict[str, Any] = {"rank": rank}
+            for key in ("configuration", "outcome", "run_id"):
+                told[key] = row[key]
+            listed.append(told)
     for run in found.tried:
-        shown = found.names.show(found.question.space.decode(run.point))
-        outcome = found.sign * run.loss if np.isfinite(run.loss) else None
+        decoded = found.question.space.decode(run.point)
+        shown = found.names.show(decoded)
+        is_known = np.isfinite(run.loss)
+        outcome = found.sign * run.loss if is_known else None
         told = {
             "configuration": shown,
             "outcome": outcome,

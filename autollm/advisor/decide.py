@@ -118,9 +118,9 @@ def choose(
     candidates = _rested(policy, view, view.candidates)
     told = [run.point for run in tried]
     done = [run.point for run in tried if run.has_outcome]
+    there = candidates[:0] if known is None else known
     told, done, there = (
-        _rested(policy, view, np.reshape(points, (-1, candidates.shape[1])))
-        for points in (told, done, candidates[:0] if known is None else known)
+        _rested(policy, view, points) for points in (told, done, there)
     )
     u = policy.sampled(candidates)
     if p_diverge is not None:
@@ -128,13 +128,15 @@ def choose(
             PRICE_OF_DIVERGENCE - np.minimum(u, PRICE_OF_DIVERGENCE)
         )
     picked: list[int] = []
-    best = policy.sampled(done).min(axis=1, initial=np.inf)
-    held = policy.sampled(there).min(axis=1, initial=np.inf)
+    none = np.inf
+    best = policy.sampled(done).min(axis=1, initial=none)
+    held = policy.sampled(there).min(axis=1, initial=none)
     spent = _are(candidates, told)
     made = _are(candidates, there)
     tie = TIE * (policy.weights @ u)
     while len(picked) < k and not spent.all():
-        expected = policy.weights @ np.minimum(u, best[:, None]) + tie
+        after = np.minimum(u, best[:, None])
+        expected = policy.weights @ after + tie
         expected[spent] = np.inf
         pick = int(np.argmin(expected))
         gain = policy.weights @ best - expected[pick]
@@ -143,7 +145,8 @@ def choose(
         picked.append(pick)
         spent[pick] = True
         spent |= made
-        best = np.minimum(np.minimum(best, held), u[:, pick])
+        best = np.minimum(best, held)
+        best = np.minimum(best, u[:, pick])
     return Choice(
         candidates[picked],
         u[:, picked],
@@ -154,23 +157,30 @@ def choose(
 
 def _rested(policy, view: TaskView, points: np.ndarray) -> np.ndarray:
     """Points [n, d] whose numbers that are not chosen stand where the policy has them."""
+    width = view.candidates.shape[1]
+    points = np.reshape(points, (-1, width))
     optimum = getattr(policy, "target_optimum", None)
-    return points if optimum is None else at_rest(view.space, points, optimum)
+    if optimum is None:
+        return points
+    return at_rest(view.space, points, optimum)
 
 
 def _are(candidates: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Which candidates [n, d] are one of the runs [m, d], bool [n]."""
     found = np.zeros(len(candidates), dtype=bool)
     for run in runs:
-        found |= np.linalg.norm(candidates - run, axis=1) < REPEATED
+        away = np.linalg.norm(candidates - run, axis=1)
+        found |= away < REPEATED
     return found
 
 
 def _p_best(policy, u: np.ndarray, picked: list[int]) -> np.ndarray:
     """Of each pick, that no candidate is better, [k]."""
     winner = np.argmin(u, axis=1)
-    shares = np.array([policy.weights[winner == i].sum() for i in picked])
-    return chance_of_best(shares, u.shape[1])
+    shares = []
+    for pick in picked:
+        shares.append(policy.weights[winner == pick].sum())
+    return chance_of_best(np.array(shares), u.shape[1])
 
 
 def chance_of_best(share: np.ndarray, n: int) -> np.ndarray:

@@ -31,22 +31,26 @@ class Decider(MovingBowl):
         gaps = gaps_of(self.view)
         for one in gaps:
             # the runs say how far a category's gap may be off, not the bowl
-            self.particles[:, one.columns] = self.target_optimum[one.columns]
+            middle = self.target_optimum[one.columns]
+            self.particles[:, one.columns] = middle
         if gaps:
             expected = self.weights @ self._heights(self.candidates)
             self.added = [self._added(one, expected) for one in gaps]
             self.gaps = gaps
-            self._u = self._heights(self.candidates[self._scored])
+            scored = self.candidates[self._scored]
+            self._u = self._heights(scored)
 
     def _added(self, gaps: Gaps, expected: np.ndarray) -> np.ndarray:
         """What brings the best candidates of each level as far apart as the runs say; the
         best of all keeps its height. Nothing for a level that no candidate has.
         """
-        lowest = np.full(len(gaps.mean), np.inf)
-        np.minimum.at(lowest, gaps.level_of(self.candidates), expected)
+        level = gaps.level_of(self.candidates)
+        lowest = np.full_like(gaps.mean, np.inf)
+        np.minimum.at(lowest, level, expected)
         known = np.isfinite(lowest)
         lowest[~known] = lowest[known].max()
-        wanted = gaps.mean + lowest.min() - gaps.mean[known].min()
+        least = gaps.mean[known].min()
+        wanted = gaps.mean - least + lowest.min()
         normal = np.random.default_rng(0).normal(
             size=(len(self.particles), len(wanted))
         )

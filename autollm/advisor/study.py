@@ -37,7 +37,12 @@ from autollm.advisor.response import Response, Rows, fit_response
 from autollm.advisor.told import Tried, learn
 from autollm.advisor.tried import Ends, compared, ends_of, with_share
 from autollm.advisor.trunks import clusters_of
-from autollm.advisor.window import as_typed, refined, widened
+from autollm.advisor.window import (
+    as_typed,
+    outward_sides,
+    refined,
+    widened,
+)
 from autollm.core.errors import SpaceError
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.squashing import squash
@@ -268,7 +273,7 @@ def study(
     octaves = octaves_of(question, z)
     ladder = ladder_of(tuple(fidelity), z, question.target_z, octaves)
     laws, trends = knob_laws(response, ladder)
-    outward = _outward(question, response, trends)
+    outward = outward_sides(question.space, response, trends)
     by_cost = [rows[i] for i in np.argsort(octaves, kind="stable")]
     sides = dict(zip(question.space.names, outward.tolist(), strict=True))
     unbracketed = {n: s for n, s in sides.items() if n not in trends}
@@ -395,31 +400,6 @@ def _bounds(
     if not points:
         return None
     return np.array(points), found.losses[kept], found.sides[kept]
-
-
-def _outward(
-    question: Question, response: Response, trends: dict[str, Trend]
-) -> np.ndarray:
-    """Sign a knob [n_knobs]: on which side of the window its optimum at the target lies:
-    by its law, else by most levels and the most expensive one.
-    """
-    space = question.space
-    sides = np.zeros(len(space.knobs), dtype=int)
-    for i, knob in enumerate(space.knobs):
-        if knob.name not in response.names:
-            continue
-        trend = trends.get(knob.name)
-        low, high = knob.window[:, 0]
-        if trend is not None:
-            sides[i] = int(trend.at_target > high) - int(trend.at_target < low)
-            continue
-        j = response.names.index(knob.name)
-        edges = np.array([level.edge[j] for level in response.levels])
-        if abs(edges.sum()) > len(edges) / 2 and edges[-1] == np.sign(
-            edges.sum()
-        ):
-            sides[i] = int(edges[-1])
-    return sides
 
 
 def _loss_law(

@@ -19,7 +19,10 @@ from autollm.core.values import parse_number
 
 
 def reported(
-    entry: Entry, values: Mapping[str, Any], status: str, name: str = ""
+    entry: Entry,
+    values: Mapping[str, Any],
+    status: str,
+    name: str = "",
 ) -> ReportedRun:
     """The run whose settings and outcome `values` hold; `status`: any word that logs
     have for how a run ended.
@@ -47,7 +50,8 @@ def reported(
 def _outcome(entry: Entry, values: Mapping[str, Any]) -> Any:
     """The value under one of the objective's names; no other metric's."""
     own = entry.objective
-    for name in (own, *entry.answer.get("objective_names", ())):
+    others = entry.answer.get("objective_names", ())
+    for name in (own, *others):
         if name in values:
             return values[name]
     return None
@@ -107,5 +111,6 @@ def _said(name: str, names: Iterable[str], values: Mapping[str, Any]) -> Any:
         return values[name]
     last = last_part(name)
     found = [value for key, value in values.items() if last_part(key) == last]
-    is_clear = list(map(last_part, names)).count(last) == 1
+    endings = list(map(last_part, names))
+    is_clear = endings.count(last) == 1
     return found[0] if is_clear and len(found) == 1 else None

@@ -29,31 +29,38 @@ def tied_pairs(
         for j in columns[a + 1 :]:
             told = []
             for points in experiments:
-                tied = rank_correlation(points[:, i], points[:, j])
+                a, b = points[:, [i, j]].T
+                tied = rank_correlation(a, b)
                 told += [] if tied is None else [abs(tied)]
             if told and min(told) > TIED:
                 yield int(i), int(j)
 
 
 def as_tried(
-    space: Space, candidates: np.ndarray, experiments: Sequence[np.ndarray]
+    space: Space,
+    candidates: np.ndarray,
+    experiments: Sequence[np.ndarray],
 ) -> np.ndarray:
     """The candidates [n, d] whose shape was tried; all of them where no shape was tied,
     or none of them was tried.
     """
-    shape = [space.slices[k.name].start for k in space.knobs if _is_shape(k)]
-    pairs = tied_pairs(space, experiments)
-    if not any({i, j} <= set(shape) for i, j in pairs):
+    knobs = filter(_is_shape, space.knobs)
+    shape = [space.slices[knob.name].start for knob in knobs]
+    pairs = map(set, tied_pairs(space, experiments))
+    if not any(pair <= set(shape) for pair in pairs):
         return candidates
-    tried = set(_rows(np.concatenate(experiments)[:, shape]))
-    kept = [row in tried for row in _rows(candidates[:, shape])]
+    runs = np.concatenate(experiments)
+    tried = set(_rows(runs[:, shape]))
+    proposed = _rows(candidates[:, shape])
+    kept = [row in tried for row in proposed]
     return candidates[kept] if any(kept) else candidates
 
 
 def _is_shape(knob: Knob) -> bool:
     """A whole number that is no batch."""
-    whole = all(is_number(v) and float(v).is_integer() for v in knob.levels)
-    return whole and knob.role != "size" and knob.width == 1
+    if knob.role == "size" or not all(map(is_number, knob.levels)):
+        return False
+    return all(float(level).is_integer() for level in knob.levels)
 
 
 def _rows(points: np.ndarray) -> Iterable[tuple[float, ...]]:
@@ -64,11 +71,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     """None of fewer than three pairs, or of a constant."""
     a = np.asarray(a, dtype=float)
     b = np.asarray(b, dtype=float)
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) < 3 or 0 in (np.ptp(a), np.ptp(b)):
         return None
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     """Spearman's, equal values sharing a rank."""
-    return correlation(*(np.unique(v, return_inverse=True)[1] for v in (a, b)))
+    _, ranks = np.unique(a, return_inverse=True)
+    _, others = np.unique(b, return_inverse=True)
+    return correlation(ranks, others)

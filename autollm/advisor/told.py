@@ -27,7 +27,8 @@ MOST_U = 2.0
 """Beyond it the noise of a run grows no further."""
 MOST_LOST = 10.0
 """u of which a loss is told: e^9 medians already say hopeless."""
-AWAY = np.sinh(np.linspace(-4.0, 4.0, 41)) / 4
+EVENLY = np.linspace(-4.0, 4.0, 41)
+AWAY = np.sinh(EVENLY) / 4
 """Places of the grid around what a run shows, in its sd: from a fortieth to seven."""
 
 
@@ -41,7 +42,8 @@ class Tried:
 
     @property
     def has_outcome(self) -> bool:
-        return self.status == "finished" and bool(np.isfinite(self.loss))
+        is_known = bool(np.isfinite(self.loss))
+        return is_known and self.status == "finished"
 
 
 def learn(
@@ -59,39 +61,50 @@ def learn(
     log_weights = np.log(np.maximum(weights, 1e-300))
     least = max(scatter / spread or UNKNOWN_SD, LEAST_SD)
     sd = least + GROWTH * np.clip(u, 0.0, MOST_U)
-    lost = np.array([run.status == "diverged" for run in tried], dtype=bool)
-    beyond = (u[:, lost] - 1) / sd[:, lost]
-    log_weights += student.logcdf(beyond, RUN_DF).sum(axis=1)
-    ended = np.array([run.has_outcome for run in tried], dtype=bool)
+    statuses = np.array([run.status for run in tried])
+    lost = statuses == "diverged"
+    beyond = u[:, lost] - 1
+    told = student.logcdf(beyond / sd[:, lost], RUN_DF)
+    log_weights += told.sum(axis=1)
+    ended = np.array([run.has_outcome for run in tried])
     if not ended.any():
         return _normed(log_weights), forecast
-    losses = np.array([run.loss for run in tried])[ended]
-    shown = losses - spread * exp_above_one(np.minimum(u[:, ended], MOST_LOST))
+    losses = np.array([run.loss for run in tried])
+    above = np.minimum(u[:, ended], MOST_LOST)
+    shown = losses[ended] - spread * exp_above_one(above)
     sd = spread * sd[:, ended]
     levels = _grid(shown, sd, forecast)
-    joint = np.tile(log_weights, (len(levels), 1))
-    joint += np.log(np.gradient(levels))[:, None]
+    width = np.log(np.gradient(levels))
+    joint = width[:, None] + log_weights
     if forecast is not None:
         away = (levels - forecast.mean) / forecast.sd
-        joint += student.logpdf(away, forecast.df)[:, None]
+        before = student.logpdf(away, forecast.df)
+        joint += before[:, None]
     for one, error in zip(shown.T, sd.T, strict=True):
-        off = (one - levels[:, None]) / error
-        joint += student.logpdf(off, RUN_DF) - np.log(error)
+        off = one - levels[:, None]
+        joint += student.logpdf(off / error, RUN_DF)
+        joint -= np.log(error)
     joint = _normed(joint)
-    told = None
-    if forecast is not None:
-        told = _forecast(levels, joint.sum(axis=1), forecast)
-    return joint.sum(axis=0), told
+    weights = joint.sum(axis=0)
+    if forecast is None:
+        return weights, None
+    mass = joint.sum(axis=1)
+    return weights, _forecast(levels, mass, forecast)
 
 
 def _grid(
-    shown: np.ndarray, sd: np.ndarray, forecast: Forecast | None
+    shown: np.ndarray,
+    sd: np.ndarray,
+    forecast: Forecast | None,
 ) -> np.ndarray:
     """Levels [n] that a forecast or some run makes likely, ascending, each once."""
-    near = np.quantile(shown, np.linspace(0, 1, 15))
-    parts = [(near[:, None] + np.median(sd) * AWAY).ravel()]
+    shares = np.linspace(0, 1, 15)
+    near = np.quantile(shown, shares)
+    away = np.median(sd) * AWAY
+    parts = [np.add.outer(near, away).ravel()]
     if forecast is not None:
-        likely = student.ppf(np.linspace(0.002, 0.998, 101), forecast.df)
+        shares = np.linspace(0.002, 0.998, 101)
+        likely = student.ppf(shares, forecast.df)
         parts.append(forecast.mean + forecast.sd * likely)
     return np.unique(np.concatenate(parts))
 
@@ -101,9 +114,11 @@ def _forecast(
 ) -> Forecast:
     """The posterior [n] as mean and sd: of the sd whose 90 % interval holds 90 % of it."""
     below = np.cumsum(mass) - mass / 2
-    low, high = np.interp([0.05, 0.95], below, levels)
-    sd = (high - low) / 2 / float(student.ppf(0.95, before.df))
-    return replace(before, mean=float(mass @ levels), sd=float(sd))
+    ends = np.interp([0.05, 0.95], below, levels)
+    half = float(np.ptp(ends)) / 2
+    sd = half / float(student.ppf(0.95, before.df))
+    mean = float(mass @ levels)
+    return replace(before, mean=mean, sd=sd)
 
 
 def _normed(log_weights: np.ndarray) -> np.ndarray:

@@ -7,12 +7,14 @@ Invariant: a value that is proposed is one that a run can have.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from autollm.advisor.laws import Trend
+from autollm.advisor.response import Response
 from autollm.core.knobs import Knob
 from autollm.core.space import Space
 
@@ -97,6 +99,30 @@ def _typed(knob: Knob, value: float) -> float:
         unit = math.gcd(*map(int, knob.levels)) or 1
         return float(unit * max(round(value / unit), 1 if value > 0 else 0))
     return float(f"{value:.2g}")
+
+
+def outward_sides(
+    space: Space, response: Response, trends: Mapping[str, Trend]
+) -> np.ndarray:
+    """Sign a knob [n_knobs]: on which side of the window its optimum at the target lies:
+    by its law, else by most levels and the most expensive one.
+    """
+    sides = np.zeros(len(space.knobs), dtype=int)
+    for i, knob in enumerate(space.knobs):
+        if knob.name not in response.names:
+            continue
+        trend = trends.get(knob.name)
+        low, high = knob.window[:, 0]
+        if trend is not None:
+            sides[i] = int(trend.at_target > high) - int(trend.at_target < low)
+            continue
+        j = response.names.index(knob.name)
+        edges = np.array([level.edge[j] for level in response.levels])
+        if abs(edges.sum()) > len(edges) / 2 and edges[-1] == np.sign(
+            edges.sum()
+        ):
+            sides[i] = int(edges[-1])
+    return sides
 
 
 def _longer(knob: Knob, side: int) -> Knob:
