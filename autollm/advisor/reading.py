@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from autollm.advisor.words import several
-from autollm.core.errors import AdviceError, AutoLLMError
+from autollm.core.errors import AdviceError, AutoLLMError, QuestionError
 from autollm.core.files import local_path
 from autollm.core.ids import Origin
 from autollm.core.mapping import Mapping, parse_mapping
@@ -86,6 +86,8 @@ def land(
     reasons = problems + [line.reason for line in report.quarantined]
     reason, _, remedy = reasons[0].partition(" Fix: ") if reasons else [""] * 3
     first = f" First problem: {reason}" if reason else ""
+    if report.n_runs == 0 and reason.startswith("--"):
+        raise QuestionError(reason)  # an option is wrong, the logs are not
     if report.n_runs == 0:
         read = f"no run could be read from {', '.join(paths)}.{first}"
         raise AdviceError("unreadable", read, remedy or INSPECT)

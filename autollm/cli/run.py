@@ -13,16 +13,16 @@ import typer
 
 from autollm.cli.options import Home
 
-NEEDS = (
-    "dagster",
-    "dagster_dbt",
-    "dbt",
-    "mlflow",
-    "optuna",
-    "torch",
-    "transformers",
-    "trl",
+NEEDS = ("dagster", "dagster_dbt", "dbt", "mlflow")
+TO_TRAIN = ("optuna", "torch", "transformers", "trl")
+WITHOUT_TRAINING = (
+    "landing",
+    "dbt_build",
+    "recommendations",
+    "snapshot",
+    "published_snapshot",
 )
+"""Assets before the first that trains or plays: `--to` one of them needs less."""
 
 
 def run(
@@ -46,7 +46,9 @@ def run(
     from autollm.core.processes import die_with_parent_if_asked
     from autollm.stages.settings import load_settings
 
-    require(NEEDS, "`autollm run`")
+    require(
+        NEEDS if to in WITHOUT_TRAINING else NEEDS + TO_TRAIN, "`autollm run`"
+    )
     load_settings(settings)  # a wrong name is said before anything starts
     die_with_parent_if_asked()
     code = run_child(

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from autollm.core.errors import MappingError
 from autollm.core.mapping import Mapping
 
-DIRECTIONS = ("min", "max")
+DIRECTIONS = {
+    "min": "min",
+    "minimize": "min",
+    "minimise": "min",
+    "lower": "min",
+    "max": "max",
+    "maximize": "max",
+    "maximise": "max",
+    "higher": "max",
+}
+"""Words for which way is better."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,12 @@ class Said:
                     name, columns, n=1, cutoff=0.0
                 )
                 hint = f" Did you mean {close[0]!r}?" if close else ""
+                ending = ""
+                if option == "--objective":
+                    ending = ", NAME:min or NAME:max"
                 raise MappingError(
-                    f"{option} {name!r}: expected a column that varies, with :min or "
-                    f":max for the objective.{hint} Columns: {', '.join(columns)}."
+                    f"{option} {name!r}: expected a column that varies{ending}.{hint} "
+                    f"Columns: {', '.join(columns)}."
                 )
 
 
@@ -98,6 +111,6 @@ def _objective(text: str | None) -> tuple[str | None, str]:
     if not text:
         return None, ""
     head, mark, tail = text.rpartition(":")
-    if mark and tail in DIRECTIONS:
-        return head, tail
+    if mark and tail.strip().lower() in DIRECTIONS:
+        return head, DIRECTIONS[tail.strip().lower()]
     return text, ""

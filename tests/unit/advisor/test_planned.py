@@ -93,3 +93,22 @@ def test_check__said_context__goes_before_the_plans(table):
     advice = explore(table, "", options)[1]
     expected = loss(8e8, 1e-3, "llama")
     assert advice.checked.predicted.mean == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            {"knobs": ("lr", "batchsize")},
+            "--knobs 'batchsize'.*tokens_per_param",
+        ),
+        ({"objective": "loss"}, "--objective 'loss'.*NAME:min.*'val_loss'"),
+    ],
+)
+def test_explore__option_that_no_column_is__is_a_question_of_it(
+    table, said, told
+):
+    from autollm.advisor.reading import Said
+
+    with pytest.raises(QuestionError, match=told):
+        explore(table, "params=1B,tokens=20B", Options(said=Said(**said)))

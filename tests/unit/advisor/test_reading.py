@@ -10,7 +10,7 @@ import pytest
 
 from autollm.advisor.evidence import Said, read_evidence, read_home
 from autollm.advisor.recommend import recommend
-from autollm.core.errors import AdviceError
+from autollm.core.errors import AdviceError, QuestionError
 from autollm.logs.choosing.guesses import Guesser, nobody
 from autollm.logs.landing import ingest
 from autollm.logs.proposals import Said as Words
@@ -83,7 +83,7 @@ def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
     home = str(tmp_path / "home")
     guesser = Guesser(home, Words.parse("val_loss:min"), nobody, print)
     ingest([path], home, guesser.guess([str(path)])[0].mapping)
-    with pytest.raises(AdviceError, match="expected a column that varies"):
+    with pytest.raises(QuestionError, match="expected a column that varies"):
         read_evidence([path], said, home)
     with pytest.raises(AdviceError, match="the mapping runs reads"):
         read_home(home, said)

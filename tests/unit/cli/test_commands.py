@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from autollm.cli.evaluate import contenders
@@ -355,3 +356,21 @@ def test_report__written_board__is_printed_with_its_command(tmp_path):
         assert words in shown
     told = json.loads(_call("report", "--json", "--home", tmp_path).stdout)
     assert told == board.as_json()
+
+
+@pytest.mark.parametrize(
+    ("to", "needs_torch"), [("published_snapshot", False), (None, True)]
+)
+def test_run__up_to_the_snapshot__needs_nothing_that_trains(
+    monkeypatch, tmp_path, to, needs_torch
+):
+    from autollm.cli import run as module
+
+    asked = []
+    monkeypatch.setattr(
+        "autollm.core.extras.require", lambda modules, by: asked.extend(modules)
+    )
+    monkeypatch.setattr(module, "run_child", lambda arguments: 3)
+    with pytest.raises(typer.Exit):
+        module.run(home=str(tmp_path), settings=None, to=to)
+    assert "dagster" in asked and ("torch" in asked) == needs_torch

@@ -279,14 +279,14 @@ def test_propose__objective_named__overrides_the_guess(tmp_path):
     )
     assert (
         parse_mapping(
-            proposal(tmp_path, data, objective="speed:max").toml, "p"
+            proposal(tmp_path, data, objective="speed:maximize").toml, "p"
         ).objective.direction
         == "max"
     )
     for wrong in ("sped", "loss:down"):
         with pytest.raises(
             MappingError,
-            match="expected a column that varies, with :min or :max",
+            match="expected a column that varies, NAME:min or NAME:max",
         ):
             proposal(tmp_path, data, objective=wrong)
 
