@@ -17,14 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from autollm.advisor import decide
-from autollm.advisor.decide import backtest, cheaper, choose, hidden_experiments
-from autollm.advisor.evidence import MARTS, Evidence, evidence_of_marts
-from autollm.advisor.marts import build_marts, origins_in
-from autollm.advisor.study import study
-from autollm.advisor.worth import worth
-from autollm.core.distances import nearest
+from autollm.advisor.deciding import decide
+from autollm.advisor.deciding.decide import (
+    backtest,
+    cheaper,
+    choose,
+    hidden_experiments,
+)
+from autollm.advisor.deciding.study import study
+from autollm.advisor.deciding.worth import worth
+from autollm.advisor.evidence.evidence import MARTS, Evidence, evidence_of_marts
+from autollm.advisor.evidence.marts import build_marts, origins_in
 from autollm.core.errors import AdviceError
+from autollm.core.spaces.distances import nearest
 from autollm.logs.landing import ingest
 
 POLICIES = (

@@ -21,7 +21,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
-from autollm.advisor import loss_law
 from autollm.advisor.judged.calibration import (
     Prediction,
     constant_width,
@@ -36,7 +35,8 @@ from autollm.advisor.judged.future import (
 )
 from autollm.advisor.judged.questions import CHEAPER
 from autollm.advisor.judged.sources import Table, chosen_paths, tables
-from autollm.advisor.laws import Ladder, ladder_of
+from autollm.advisor.statistics import loss_law
+from autollm.advisor.statistics.laws import Ladder, ladder_of
 from research.regret_errors import OPEN_BELOW, is_open
 
 CAUTIONS = (1.0, 1.25, 1.5, 2.0)

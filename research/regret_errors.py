@@ -7,7 +7,7 @@ Sources: the lab's train and validation levels, Step Law's experiments that are 
 RegMix at 60M. Each is hidden in turn and asked from all that cost an eighth, a quarter and
 nine tenths of it at most. Prints the regret of the first pick by rule and gap; then the
 prior of an error's variance, its growth, and the caution with which 90 % intervals hold 90
-% on sources that were left out (autollm/advisor/regret_error.py); then the share of the
+% on sources that were left out (autollm/advisor/statistics/regret_error.py); then the share of the
 draws' odds that came true (TRUSTED_SHARE).
 """
 
@@ -22,7 +22,8 @@ from scipy.optimize import minimize
 from scipy.special import gammaln
 from scipy.stats import t as student
 
-from autollm.advisor.decide import CHEAPER, DECIDER, choose, ready
+from autollm.advisor.deciding.decide import CHEAPER, DECIDER, choose, ready
+from autollm.advisor.deciding.study import study
 from autollm.advisor.judged.inference import mean_of_sources
 from autollm.advisor.judged.questions import (
     LEAST_ROWS,
@@ -31,8 +32,7 @@ from autollm.advisor.judged.questions import (
     draw,
 )
 from autollm.advisor.judged.sources import chosen_paths, tables
-from autollm.advisor.study import study
-from autollm.core.distances import nearest
+from autollm.core.spaces.distances import nearest
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.regret import regret
 from autollm.policies.interpolation import interpolate

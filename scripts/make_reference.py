@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from autollm.advisor import answer
-from autollm.core import errors, mapping
+from autollm.core import errors
+from autollm.core.mappings import mapping
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- made by scripts/make_reference.py -->\n\n"

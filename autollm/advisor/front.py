@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autollm.advisor.answer import Advice
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.options import Options
 from autollm.advisor.recommend import Runs
 from autollm.advisor.recommend import recommend as answer
@@ -56,7 +56,7 @@ def recommend(
         AdviceError: no honest answer. QuestionError: the target lacks a coordinate, or
             a constraint names what nobody knows.
     """
-    said = Said(
+    said = LogOptions(
         objective,
         tuple(knobs),
         dict(fidelity or {}),

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autollm.advisor import ledger
 from autollm.advisor.answer import Advice
-from autollm.advisor.page import advice_page
-from autollm.advisor.study import Study
+from autollm.advisor.deciding.study import Study
+from autollm.advisor.kept import ledger
+from autollm.advisor.showing.page import advice_page
 
 
 def keep(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.evidence import Said
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.evidence.evidence import LogOptions
+from autollm.advisor.kept.ledger import ReportedRun
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Options:
     """
 
     trials: int = 3
-    said: Said = field(default_factory=Said)
+    said: LogOptions = field(default_factory=LogOptions)
     planned: Mapping[str, Any] | None = None
     tried: Sequence[ReportedRun] = ()
     constraints: Sequence[str] = ()

@@ -12,23 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.allocation import split_of
 from autollm.advisor.answer import Advice, Assumption
-from autollm.advisor.calibration import recalibrated, record_of
-from autollm.advisor.composed import compose
-from autollm.advisor.constraint import (
+from autollm.advisor.answering.composed import compose
+from autollm.advisor.asking.constraint import (
     Constraints,
     check_target,
     constraints_of,
 )
-from autollm.advisor.evidence import Evidence, Said, read_evidence, read_home
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.asking.planned import sizes_in
+from autollm.advisor.asking.question import flops_per_product
+from autollm.advisor.asking.target import parse_target, resolve_target, size_of
+from autollm.advisor.deciding.allocation import split_of
+from autollm.advisor.deciding.study import Study, after, study
+from autollm.advisor.evidence.evidence import (
+    Evidence,
+    LogOptions,
+    read_evidence,
+    read_home,
+)
+from autollm.advisor.kept.calibration import recalibrated, record_of
+from autollm.advisor.kept.ledger import ReportedRun
 from autollm.advisor.options import Options
-from autollm.advisor.planned import sizes_in
-from autollm.advisor.question import flops_per_product
-from autollm.advisor.study import Study, after, study
-from autollm.advisor.target import parse_target, resolve_target, size_of
-from autollm.advisor.told import Tried
+from autollm.advisor.statistics.told import Tried
 from autollm.core.errors import AdviceError, QuestionError, UnknownNameError
 
 Runs = str | Path | Sequence[str | Path] | Evidence
@@ -169,6 +174,6 @@ def _tried(found: Study, run: ReportedRun) -> Tried:
     return Tried(point, found.sign * outcome, run.status)
 
 
-def _read(runs: Runs, said: Said, home: str) -> Evidence:
+def _read(runs: Runs, said: LogOptions, home: str) -> Evidence:
     paths = [runs] if isinstance(runs, (str, Path)) else list(runs)
     return read_evidence(paths, said, home) if paths else read_home(home, said)

@@ -11,8 +11,8 @@ import itertools
 import numpy as np
 
 from autollm.agent.landscape_names import INVENTED, KNOB_NAMES, invented
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 LEVELS = {1: (5, 14), 2: (5, 14), 3: (4, 7), 4: (3, 5)}
 """Number of levels per knob, by the number of knobs."""

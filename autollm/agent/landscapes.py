@@ -46,8 +46,8 @@ from autollm.agent.landscape_spaces import (
     small_space,
     wide_space,
 )
-from autollm.core.knobs import SIMPLEX_UNIT
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import SIMPLEX_UNIT
+from autollm.core.spaces.space import Space
 from autollm.gym.environments.shortlist import SPOKEN_COORDINATES
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 from autollm.gym.tasks.task import Task

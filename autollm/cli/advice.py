@@ -22,7 +22,7 @@ AdviceId = Annotated[
 @app.command("list")
 def list_advice(home: Home = None, as_json: Json = False) -> None:
     """Every saved advice: target, first configuration, what came of it."""
-    from autollm.advisor import ledger
+    from autollm.advisor.kept import ledger
     from autollm.core.places import resolve
 
     places = resolve(home)
@@ -37,8 +37,8 @@ def list_advice(home: Home = None, as_json: Json = False) -> None:
 @app.command()
 def show(advice: AdviceId, home: Home = None, as_json: Json = False) -> None:
     """One saved advice as it was given, and the runs that were told of since."""
-    from autollm.advisor import ledger
-    from autollm.advisor.lines import settings
+    from autollm.advisor.answering.lines import settings
+    from autollm.advisor.kept import ledger
     from autollm.core.places import resolve
 
     home_url = resolve(home).home
@@ -95,8 +95,8 @@ def tell(
     as_json: Json = False,
 ) -> None:
     """Note what a run at the target of a saved advice gave."""
-    from autollm.advisor import ledger
-    from autollm.advisor.telling import reported
+    from autollm.advisor.kept import ledger
+    from autollm.advisor.kept.telling import reported
     from autollm.core.errors import QuestionError
     from autollm.core.places import resolve
     from autollm.stages.advice_runs import mirror
@@ -128,14 +128,14 @@ def tell(
 
 def _named(name: str) -> Any:
     """A run by its name alone; None without one."""
-    from autollm.advisor import ledger
+    from autollm.advisor.kept import ledger
 
     return ledger.ReportedRun({}, None, "running", 0, name) if name else None
 
 
 def _values(run: str) -> dict[str, Any]:
     """Settings and outcome, from a file or from `key=value,...`."""
-    from autollm.advisor.written import read_plan
+    from autollm.advisor.showing.written import read_plan
     from autollm.core.errors import QuestionError
     from autollm.core.values import parse_number
 

@@ -102,12 +102,12 @@ def explored(
     Raises:
         AdviceError, QuestionError, SpaceError, FileNotFoundError: there is none.
     """
-    from autollm.advisor.evidence import Said
+    from autollm.advisor.evidence.evidence import LogOptions
     from autollm.advisor.options import Options
     from autollm.advisor.recommend import explore
     from autollm.core.places import resolve
 
-    said = Said(
+    said = LogOptions(
         asked.objective,
         tuple(split(asked.knobs)),
         _pairs(asked.fidelity, "--fidelity"),
@@ -193,7 +193,7 @@ def _pairs(text: str, option: str) -> dict[str, str]:
 
 def _planned(path: Path) -> dict[str, Any]:
     """A configuration of the user's own."""
-    from autollm.advisor.written import read_plan
+    from autollm.advisor.showing.written import read_plan
     from autollm.core.errors import QuestionError
 
     try:

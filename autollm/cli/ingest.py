@@ -12,10 +12,10 @@ import typer
 from autollm.cli.options import ChosenKnobs, Fidelity, Home, Json, Objective
 
 if TYPE_CHECKING:
-    from autollm.core.mapping import Mapping
+    from autollm.core.mappings.mapping import Mapping
     from autollm.logs.choosing.guesses import Guess
     from autollm.logs.ingest_report import IngestReport
-    from autollm.logs.proposals import Said
+    from autollm.logs.proposals import TableOptions
 
 
 def ingest(
@@ -52,17 +52,17 @@ def ingest(
     from autollm.core.places import resolve
     from autollm.logs.choosing.guesses import problems_of
     from autollm.logs.landing import ingest as land
-    from autollm.logs.proposals import Said
-    from autollm.logs.readers.addresses import local_path
+    from autollm.logs.proposals import TableOptions
+    from autollm.logs.readers.tools.addresses import local_path
 
-    said = Said.parse(objective, knobs, fidelity)
-    if not paths and (not again or said != Said()):
+    said = TableOptions.parse(objective, knobs, fidelity)
+    if not paths and (not again or said != TableOptions()):
         raise typer.BadParameter("a PATH, or --again SOURCE, is needed")
     if any(not path.strip() for path in paths or ()):
         raise typer.BadParameter(
             "an empty PATH. Fix: name a file or folder; . is the one you are in"
         )
-    if mapping and said != Said():
+    if mapping and said != TableOptions():
         raise typer.BadParameter(
             "--as says what --objective, --knobs and --fidelity would: name one or the "
             "others"
@@ -111,7 +111,7 @@ def _named(name: str, home: str) -> Mapping:
 
 
 def _guessed(
-    paths: list[str], home: str, said: Said
+    paths: list[str], home: str, said: TableOptions
 ) -> tuple[list[Guess], list[str], bool]:
     """Guesses for what no mapping reads; the paths of which something may land; whether
     a question is open, or a path holds nothing that can be read.

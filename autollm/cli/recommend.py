@@ -151,7 +151,7 @@ def check(
         return
     from rich.console import Console
 
-    from autollm.advisor.screen import show_check
+    from autollm.advisor.showing.screen import show_check
 
     show_check(advice, Console())
 
@@ -195,7 +195,7 @@ def plan(
         return
     from rich.console import Console
 
-    from autollm.advisor.screen import show_plan
+    from autollm.advisor.showing.screen import show_plan
 
     show_plan(advice, Console())
 
@@ -245,8 +245,8 @@ def _with_opinions(
 
 
 def _write_page(study: Any, advice: Any, path: Path, home: str | None) -> None:
-    from autollm.advisor import ledger
-    from autollm.advisor.page import advice_page
+    from autollm.advisor.kept import ledger
+    from autollm.advisor.showing.page import advice_page
     from autollm.core.files import write_atomic
     from autollm.core.places import resolve
 
@@ -262,7 +262,7 @@ def _continued(
     """The question of a saved advice, and the runs that were told since."""
     if not advice_id:
         return None
-    from autollm.advisor import ledger
+    from autollm.advisor.kept import ledger
     from autollm.core.places import resolve
 
     entry = ledger.load(resolve(home).home, advice_id)
@@ -288,7 +288,7 @@ def _save(
 
 
 def _write(advice: Any, write: str, style: str) -> None:
-    from autollm.advisor.written import render, style_of
+    from autollm.advisor.showing.written import render, style_of
     from autollm.core.errors import AdviceError
 
     if not advice.recommendations:
@@ -318,6 +318,6 @@ def _print(advice: Any, as_json: bool, quiet: bool = False) -> None:
     elif not quiet:
         from rich.console import Console
 
-        from autollm.advisor.screen import show
+        from autollm.advisor.showing.screen import show
 
         show(advice, Console())

@@ -171,8 +171,8 @@ def inspect(
     """
     from autollm.core.places import resolve
     from autollm.logs.choosing.catalog import load_mapping
-    from autollm.logs.proposals import Said, propose
-    from autollm.logs.readers.addresses import local_path
+    from autollm.logs.proposals import TableOptions, propose
+    from autollm.logs.readers.tools.addresses import local_path
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
@@ -180,12 +180,14 @@ def inspect(
     folder = str(resolve(home).home)
     here = local_path(path, resolve(home).fetched, say)
     named = load_mapping(mapping, folder) if mapping else None
-    said = Said.parse(objective, knobs, fidelity, named)
+    said = TableOptions.parse(objective, knobs, fidelity, named)
     found = propose(here, said, folder)
     answers = ask_person(found.questions)
     if answers:
         column = found.questions[0].column
-        answered = Said.parse(f"{column}:{answers[0]}", knobs, fidelity, named)
+        answered = TableOptions.parse(
+            f"{column}:{answers[0]}", knobs, fidelity, named
+        )
         found = propose(here, answered, folder)
     if as_json:
         print(json.dumps(found.as_dict()))

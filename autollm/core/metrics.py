@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autollm.core.errors import SpaceError
-from autollm.core.scales import AnyDirection
+from autollm.core.spaces.scales import AnyDirection
 from autollm.core.validation import declaration
 
 

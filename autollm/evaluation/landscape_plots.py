@@ -15,9 +15,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from autollm.core.knobs import Knob, is_number
-from autollm.core.scales import ONE_COORDINATE
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob, is_number
+from autollm.core.spaces.scales import ONE_COORDINATE
+from autollm.core.spaces.space import Space
 from autollm.evaluation.pages import power
 from autollm.evaluation.plots import COLOURS, MARKS, STYLE, svg_text
 from autollm.gym.environments.summary import fit_optimum

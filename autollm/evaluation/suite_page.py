@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from autollm.core.knobs import Knob
+from autollm.core.spaces.knobs import Knob
 from autollm.evaluation.bounds import bounds, row_noise_sd
 from autollm.evaluation.leaderboard import KS
 from autollm.evaluation.pages import page
@@ -197,7 +197,7 @@ def _task(
         "compute_ratio": _flops(table, at) / _flops(table, cheap[-1])
         if cheap
         else None,
-        "dearest_correlation": correlations[-1] if cheap else None,
+        "top_correlation": correlations[-1] if cheap else None,
         "median_correlation": float(np.median(known)) if known else None,
     }
 

@@ -33,13 +33,13 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.distances import nearest
 from autollm.core.errors import AutoLLMError, EpisodeError, SetupError
 from autollm.core.ids import Origin, experiment_id
 from autollm.core.locks import hold
 from autollm.core.progress import say
 from autollm.core.records import Record, RunEnd, parse_record
-from autollm.core.space import Space
+from autollm.core.spaces.distances import nearest
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.drawing import Draw
 from autollm.gym.tasks.outcomes import Outcome, TableSource

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from autollm.core.knobs import Knob
-from autollm.core.mapping import RUN_LOG, Mapping, build_mapping
+from autollm.core.mappings.mapping import RUN_LOG, Mapping, build_mapping
 from autollm.core.metrics import Metric
+from autollm.core.spaces.knobs import Knob
 from autollm.lab.families import FAMILIES
 from autollm.lab.spec import Family
 

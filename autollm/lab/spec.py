@@ -20,7 +20,7 @@ from typing import Any, Literal
 from autollm.core.errors import FamilyError, UnknownNameError
 from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 from autollm.core.validation import declaration
 from autollm.lab.shapes import Shape
 

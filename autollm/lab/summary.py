@@ -16,7 +16,7 @@ import numpy as np
 
 from autollm.core.errors import UnknownNameError
 from autollm.core.records import Record, RunEnd, RunHeader, canonical_json
-from autollm.core.scales import ONE_COORDINATE
+from autollm.core.spaces.scales import ONE_COORDINATE
 from autollm.lab.spec import Config, Family, Level
 
 Cells = dict[str, dict[int, float]]

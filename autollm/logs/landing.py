@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from autollm.core.errors import UnknownNameError
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.choosing.catalog import MappingChoice, own_mappings
 from autollm.logs.choosing.formats import readers_of
 from autollm.logs.ingest_report import IngestReport

@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.mapped.sheet import key_text, per_cell
 from autollm.logs.relation import FILE_COLUMN, LINE_COLUMN, BadLines, Relation
 from autollm.logs.tables.columns import stack
 
 
 @dataclass(frozen=True)
-class Held:
+class WaitingFile:
     """A file of a pair: `unit` is what the session landed of it, `folder` where it
     lay; `main` and `partner` are the names of both.
     """
@@ -39,9 +39,9 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str, str], list[Held]] = {}
+        self._held: dict[tuple[str, str, str], list[WaitingFile]] = {}
 
-    def add(self, held: Held) -> tuple[Held, Held] | None:
+    def add(self, held: WaitingFile) -> tuple[WaitingFile, WaitingFile] | None:
         """The pair (main, partner) that the file completes, if it does."""
         key = (held.folder, held.mapping.source, held.main)
         others = self._held.setdefault(key, [])
@@ -52,11 +52,11 @@ class Waiting:
         others.remove(match)
         return (held, match) if held.is_main else (match, held)
 
-    def rest(self) -> Iterator[tuple[Held, Held | str]]:
+    def rest(self) -> Iterator[tuple[WaitingFile, WaitingFile | str]]:
         """Pairs over folders, where there is one file of each name only; and the
         others, with the reason.
         """
-        left: dict[tuple[str, str], list[Held]] = {}
+        left: dict[tuple[str, str], list[WaitingFile]] = {}
         for (_, source, main), held in self._held.items():
             left.setdefault((source, main), []).extend(held)
         self._held = {}
@@ -70,7 +70,7 @@ class Waiting:
                 yield one, _alone(one, len(mains), len(partners))
 
 
-def _alone(one: Held, n_mains: int, n_partners: int) -> str:
+def _alone(one: WaitingFile, n_mains: int, n_partners: int) -> str:
     other = one.partner if one.is_main else one.main
     if not (n_partners if one.is_main else n_mains):
         return f"it belongs to {other}, which is not there. Fix: land both files together."

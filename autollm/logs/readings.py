@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from autollm.core.errors import MappingError
 from autollm.core.ids import Origin
-from autollm.core.mapping import Mapping
-from autollm.core.mapping_checks import TABLES
+from autollm.core.mappings.mapping import Mapping
+from autollm.core.mappings.mapping_checks import TABLES
 from autollm.core.values import Style
 from autollm.logs.ingest_report import SHOWN, Quarantined
 from autollm.logs.lake.bronze_tables import RUNS, SCHEMA, Batch

@@ -16,7 +16,7 @@ from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
 
 from autollm.core.errors import MappingError, RecordError
-from autollm.core.mapping import RUN_LOG, Mapping
+from autollm.core.mappings.mapping import RUN_LOG, Mapping
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers
 from autollm.logs.ingest_report import Ignored, IngestReport
@@ -38,7 +38,7 @@ from autollm.logs.opening.opened import (
     why_unread,
 )
 from autollm.logs.opening.run_folders import RunFolder
-from autollm.logs.pairs import Held, JoinedRows, Waiting
+from autollm.logs.pairs import JoinedRows, Waiting, WaitingFile
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
     FileReader,
@@ -120,7 +120,7 @@ class Session:
     def land_rest(self) -> None:
         """Files of a pair that waited in vain for a partner in their own folder."""
         for held, other in self._waiting.rest():
-            if isinstance(other, Held):
+            if isinstance(other, WaitingFile):
                 self._land_pair(held, other)
             elif self._has_come(held.unit.opened):
                 self._n_skipped += 1
@@ -319,13 +319,13 @@ class Session:
             self._keep(unit.raw)
         is_main = names[0] == plain_name(short_name(unit.opened.name))
         pair = self._waiting.add(
-            Held(unit, unit.folder, mapping, *names, is_main)
+            WaitingFile(unit, unit.folder, mapping, *names, is_main)
         )
         if pair is not None:
             return self._land_pair(*pair)
         return is_new
 
-    def _land_pair(self, main: Held, partner: Held) -> bool:
+    def _land_pair(self, main: WaitingFile, partner: WaitingFile) -> bool:
         """Two files that make one table; a pair that has landed is skipped."""
         pair, mapping = (main, partner), main.mapping
         if all(

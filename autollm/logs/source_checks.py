@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.ids import Origin
-from autollm.core.mapping import Mapping, Quantity
+from autollm.core.mappings.mapping import Mapping, Quantity
 from autollm.logs.lake.ledger import Judged
 from autollm.logs.proposals.names import direction_of
 

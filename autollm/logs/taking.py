@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
-from autollm.core.mapping import RUN_LOG
+from autollm.core.mappings.mapping import RUN_LOG
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.ingest_report import SHOWN
 from autollm.logs.lake.bronze_tables import Batch
 from autollm.logs.lake.points import WaitingPoints
 from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.opening.opened import Opened, plain_name
-from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.readers.tools.tool_tables import recognized
 from autollm.logs.readings import Landing, Reading
 from autollm.logs.relation import (
     BadLines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.opening.lying import member_path_id
 from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.readings import Reading

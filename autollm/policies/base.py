@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from autollm.core.distances import nearest
-from autollm.core.space import Space
+from autollm.core.spaces.distances import nearest
+from autollm.core.spaces.space import Space
 from autollm.gym.tasks.episode import Proposal, Trial
 from autollm.gym.tasks.view import TaskView
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from autollm.core.errors import SnapshotError, SpaceError
 from autollm.core.ids import Origin
-from autollm.core.ladders import Ladder
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.ladders import Ladder
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.arrays import SCHEMA
 from autollm.gym.tables.outcome_table import (
     COLUMNS,

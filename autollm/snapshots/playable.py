@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from autollm.core.scales import SCALES
+from autollm.core.spaces.scales import SCALES
 from autollm.snapshots.building import MARTS
 
 

@@ -16,7 +16,7 @@ import itertools
 
 import numpy as np
 
-from autollm.core.distances import squared_distances
+from autollm.core.spaces.distances import squared_distances
 from autollm.gym.tables.squashing import squash, unsquash
 
 LENGTHS = (1.0, 1.5, 2.25, 3.5, 5.0)

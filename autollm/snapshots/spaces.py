@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from autollm.core.ids import Origin
-from autollm.core.knobs import Knob
 from autollm.core.records import canonical_json
-from autollm.core.space import Limit, Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Limit, Space
 
 
 def origin_of(row: dict[str, Any]) -> Origin:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
-from autollm.advisor import ledger
-from autollm.advisor.calibration import half_widths
-from autollm.advisor.ledger import Entry
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.calibration import half_widths
+from autollm.advisor.kept.ledger import Entry
 from autollm.core.places import Places
 from autollm.core.redaction import redacted
 

@@ -21,9 +21,9 @@ import numpy as np
 from autollm.core.errors import SetupError
 from autollm.core.extras import naming_extra
 from autollm.core.files import scratch_folder
-from autollm.core.knobs import Knob
 from autollm.core.progress import say
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.environments.scalar import LLMConfigEnv
 from autollm.gym.environments.vector import LLMConfigVectorEnv
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable

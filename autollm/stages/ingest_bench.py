@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autollm.core.files import scratch_folder
-from autollm.core.mapping import Mapping, build_mapping
+from autollm.core.mappings.mapping import Mapping, build_mapping
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.logs.landing import ingest
 

@@ -21,7 +21,7 @@ from autollm.logs.choosing.guesses import Guess, Guesser, nobody, problems_of
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.landing import ingest, require_bronze
-from autollm.logs.proposals import Said
+from autollm.logs.proposals import TableOptions
 from autollm.logs.sources import public_tables, tables_below
 from autollm.stages.settings import Settings
 from autollm.stages.trackers import fetch_tracker, tracker_paths
@@ -86,7 +86,7 @@ def _guessed(places: Places, found: list[Path]) -> list[Guess]:
     """
     if places.inbox not in found:
         return []
-    guesser = Guesser(places.home, Said(), nobody, lambda text: None)
+    guesser = Guesser(places.home, TableOptions(), nobody, lambda text: None)
     return guesser.guess([str(places.inbox)])
 
 

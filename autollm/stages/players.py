@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autollm.advisor.opinions import no_opinion, opinion
-from autollm.advisor.study import Study
+from autollm.advisor.answering.opinions import no_opinion, opinion
+from autollm.advisor.deciding.study import Study
 from autollm.agent.chat import PREFIX, make_chat_agent, parse_chat
 from autollm.core.errors import GenerationError, SetupError, UnknownNameError
 from autollm.core.extras import absent, require

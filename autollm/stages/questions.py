@@ -21,9 +21,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autollm.advisor import ledger
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.keeping import keep
+from autollm.advisor.kept import ledger
 from autollm.advisor.recommend import explore
 from autollm.core.errors import AutoLLMError, QuestionError
 from autollm.core.places import Places
@@ -168,7 +168,7 @@ def _answer(places: Places, name: str, question: Question) -> Answered:
         [],
         question.target,
         trials=question.trials,
-        said=Said(source=question.source, context=question.context),
+        said=LogOptions(source=question.source, context=question.context),
         constraints=tuple(question.constraints),
         home=places.home,
         command=question.command,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autollm.core.errors import SourceError
 from autollm.core.places import Places
-from autollm.logs.readers.addresses import fetched_folder, local_path
+from autollm.logs.readers.tools.addresses import fetched_folder, local_path
 
 VARIABLE = "AUTOLLM_MLFLOW_SOURCE"
 FILES = ("sqlite:///", "file://")

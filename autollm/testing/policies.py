@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.evaluation.protocol import play as judged
 from autollm.gym.tables.outcome_table import Experiment, OutcomeTable
 from autollm.gym.tasks.episode import Episode, Trial, start

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import (
     COLUMNS,
     Experiment,

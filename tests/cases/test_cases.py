@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autollm.cli.main import app
-from autollm.core.mapping import Mapping, parse_mapping
+from autollm.core.mappings.mapping import Mapping, parse_mapping
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.proposals.names import direction_of
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import Mapping, parse_mapping
+from autollm.core.mappings.mapping import Mapping, parse_mapping
 from autollm.logs.choosing.catalog import load_mapping
 from autollm.logs.landing import ingest
 from autollm.logs.reading import split_lines

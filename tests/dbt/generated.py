@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autollm.core.mapping import RUN_LOG, Mapping, build_mapping
+from autollm.core.mappings.mapping import RUN_LOG, Mapping, build_mapping
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 
 NAMES = st.one_of(

@@ -142,12 +142,12 @@ def test_build__tiny_lake__names_and_orders_experiments(built):
             e["experiment_id"]
             == f"{Origin(e['source'], e['source_group']).name}:{hashlib.sha256(e['fidelity_json'].encode()).hexdigest()[:8]}"
         )
-    cheap, dear = (
+    cheap, expensive = (
         experiments[f"lab-pretraining/{x}"]
         for x in ("params=2.5e4,tokens=5e5", "params=9.9e4,tokens=1e6")
     )
     assert [
-        (e["fidelity_index"], e["fidelity_level"]) for e in (cheap, dear)
+        (e["fidelity_index"], e["fidelity_level"]) for e in (cheap, expensive)
     ] == [
         (0, "low"),
         (1, "high"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from autollm.advisor.marts import build_marts
+from autollm.advisor.evidence.marts import build_marts
 from autollm.logs.landing import ingest
 from tests.dbt.projects import Home
 from tests.dbt.test_marts import NO_UNIT_TESTS, land
@@ -28,14 +28,14 @@ def sorted_rows(rows: list[dict]) -> list[str]:
 
 
 def test_build_marts__tables_and_run_logs__equal_those_of_dbt(tmp_path):
-    from autollm.core.mapping import parse_mapping
-    from autollm.logs.proposals import Said, propose
+    from autollm.core.mappings.mapping import parse_mapping
+    from autollm.logs.proposals import TableOptions, propose
 
     home = Home(tmp_path)
     land(home, {"a.jsonl": run_bytes("a"), "b.jsonl": run_bytes("b", seed=1)})
     table = write_csv(tmp_path / "sweep.csv", rows_of(seeds=2)[:300])
     mapping = parse_mapping(
-        propose(table, Said.parse("val_loss:min")).toml, "sweep"
+        propose(table, TableOptions.parse("val_loss:min")).toml, "sweep"
     )
     ingest([table], home.lake, mapping)
     home.build(*NO_UNIT_TESTS)

@@ -26,7 +26,7 @@ def codes_of(*files: str) -> set[str]:
 def test_advice_warnings__every_code__has_its_line():
     page = (ROOT / "docs" / "advice-warnings.md").read_text()
     written = set(CODE.findall(page))
-    raised = codes_of("advisor/*.py", "cli/*.py")
+    raised = codes_of("advisor/**/*.py", "cli/*.py")
     assert len(raised) > 15 and raised <= written, raised - written
 
 

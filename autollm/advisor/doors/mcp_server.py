@@ -20,15 +20,19 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from autollm.advisor import ledger
 from autollm.advisor.answer import Advice
-from autollm.advisor.evidence import Evidence, Said, read_evidence
+from autollm.advisor.asking.native import names_of
+from autollm.advisor.deciding.study import Study
+from autollm.advisor.evidence.evidence import (
+    Evidence,
+    LogOptions,
+    read_evidence,
+)
 from autollm.advisor.keeping import keep
-from autollm.advisor.native import names_of
-from autollm.advisor.noise_test import NoiseTest, noise_test
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.telling import reported
 from autollm.advisor.recommend import explore
-from autollm.advisor.study import Study
-from autollm.advisor.telling import reported
+from autollm.advisor.statistics.noise_test import NoiseTest, noise_test
 from autollm.core.errors import AutoLLMError
 from autollm.core.redaction import redact
 from autollm.core.refusals import sentence_of
@@ -252,7 +256,7 @@ class Consultant:
             self._inside(logs),
             target,
             trials=1,
-            said=Said(objective=objective),
+            said=LogOptions(objective=objective),
             planned=configuration,
             home=self.home,
         )
@@ -302,7 +306,7 @@ class Consultant:
         key = (str(path), objective, newest)
         if key not in self._read:
             self._read.clear()
-            said = Said(objective=objective)
+            said = LogOptions(objective=objective)
             self._read[key] = read_evidence([path], said, self.home)
         return self._read[key]
 

@@ -28,10 +28,14 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from autollm.advisor.evidence import Evidence, Said, read_evidence
-from autollm.advisor.study import Study, after, study
-from autollm.advisor.target import parse_target, resolve_target
-from autollm.advisor.told import Tried
+from autollm.advisor.asking.target import parse_target, resolve_target
+from autollm.advisor.deciding.study import Study, after, study
+from autollm.advisor.evidence.evidence import (
+    Evidence,
+    LogOptions,
+    read_evidence,
+)
+from autollm.advisor.statistics.told import Tried
 from autollm.core.errors import QuestionError, SpaceError
 
 STATUS = {TrialState.COMPLETE: "finished", TrialState.FAIL: "failed"}
@@ -152,7 +156,7 @@ def _study_of(
     history: str | Evidence, target: str | Mapping[str, float], objective: str
 ) -> Study:
     if not isinstance(history, Evidence):
-        history = read_evidence([history], Said(objective=objective))
+        history = read_evidence([history], LogOptions(objective=objective))
     asked = parse_target(target) if isinstance(target, str) else dict(target)
     fidelity, _ = resolve_target(
         asked, history.table.experiments, history.columns

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.deciding.study import Study
 from autollm.advisor.judged.one_question import (
     ADVISOR,
     ask_advisor,
@@ -33,7 +34,6 @@ from autollm.advisor.judged.questions import (
 )
 from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.sources import tables
-from autollm.advisor.study import Study
 from autollm.core.identity import code_digest, identity_of
 from autollm.core.progress import Progress
 from autollm.gym.tasks.view import TaskView

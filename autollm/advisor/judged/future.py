@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.deciding.study import rows_of
 from autollm.advisor.judged.questions import CHEAPER
 from autollm.advisor.judged.records import Records, made_by
 from autollm.advisor.judged.sources import Table
-from autollm.advisor.laws import Ladder, Law, knob_laws, ladder_of
-from autollm.advisor.loss_law import fit_loss_law
-from autollm.advisor.response import Response, fit_response
-from autollm.advisor.study import rows_of
+from autollm.advisor.statistics.laws import Ladder, Law, knob_laws, ladder_of
+from autollm.advisor.statistics.loss_law import fit_loss_law
+from autollm.advisor.statistics.response import Response, fit_response
 from autollm.core.progress import Progress
 
 LEAST_EXPERIMENTS = 5

@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 
 from autollm.advisor.answer import Interval
-from autollm.advisor.decide import chance_of_best
+from autollm.advisor.deciding.decide import chance_of_best
+from autollm.advisor.deciding.study import Study
+from autollm.advisor.deciding.worth import worth
 from autollm.advisor.judged.questions import DrawnQuestion
-from autollm.advisor.laws import Trend, ladder_of
-from autollm.advisor.loss_law import fit_loss_law
 from autollm.advisor.recommend import explore
-from autollm.advisor.response import Rows, fit_response
-from autollm.advisor.study import Study
-from autollm.advisor.worth import worth
-from autollm.core.distances import nearest
+from autollm.advisor.statistics.laws import Trend, ladder_of
+from autollm.advisor.statistics.loss_law import fit_loss_law
+from autollm.advisor.statistics.response import fit_response
+from autollm.advisor.statistics.rows import Rows
 from autollm.core.errors import AutoLLMError
+from autollm.core.spaces.distances import nearest
 from autollm.gym.tasks.regret import regret
 
 ADVISOR = "recommend"

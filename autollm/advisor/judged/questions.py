@@ -23,11 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from autollm.advisor.evidence import Evidence, evidence_of_marts
+from autollm.advisor.asking.question import make_question
+from autollm.advisor.evidence.evidence import Evidence, evidence_of_marts
 from autollm.advisor.judged.sources import Table
-from autollm.advisor.question import make_question
 from autollm.core.errors import SpaceError
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import ALWAYS_LISTED, KEEP
 from autollm.gym.tasks.view import TaskView

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.judged.questions import (
     DrawnQuestion,
     HiddenExperiment,
@@ -144,11 +144,11 @@ def book_of(drawn: DrawnQuestion) -> Book:
     return Book(runs_of(drawn.evidence.runs), objective, sizes)
 
 
-def _said(book: Book) -> Said:
+def _said(book: Book) -> LogOptions:
     direction = "max" if book.objective == SCORE else "min"
     settings = flat(book.runs[0].settings)
     knobs = [n for n in settings if n not in (*book.sizes, "seed")]
-    return Said(
+    return LogOptions(
         f"{book.objective}:{direction}",
         tuple(knobs),
         {name: name for name in book.sizes},
@@ -175,17 +175,17 @@ def _why(
 def _unsaid(
     name: str,
     book: Book,
-) -> Said:
+) -> LogOptions:
     """Nothing; the direction alone where the format calls every objective `value`."""
     if name != OPTUNA:
-        return Said()
-    return Said(f"value:{'max' if book.objective == SCORE else 'min'}")
+        return LogOptions()
+    return LogOptions(f"value:{'max' if book.objective == SCORE else 'min'}")
 
 
 def _configuration(
     path: Path,
     drawn: DrawnQuestion,
-    said: Said,
+    said: LogOptions,
 ) -> dict[str, Any]:
     target = peoples(drawn.hidden.fidelity)
     advice = recommend(path, target, trials=1, said=said)

@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from autollm.advisor.evidence import MARTS, Evidence, evidence_of_marts
-from autollm.advisor.marts import build_marts, origins_in, rows_of
-from autollm.advisor.reading import Said, land
+from autollm.advisor.evidence.evidence import MARTS, Evidence, evidence_of_marts
+from autollm.advisor.evidence.marts import build_marts, origins_in, rows_of
+from autollm.advisor.evidence.reading import LogOptions, land
 from autollm.core.errors import SealedError, UnknownNameError
 from autollm.core.files import scratch_folder
 from autollm.core.places import EMBEDDED, mirror
@@ -147,7 +147,7 @@ def _landed(
     with scratch_folder("judged") as lake:
         report = ingest([str(path)], str(lake))
         if report.n_runs == 0:
-            land([str(path)], str(lake), Said(), str(lake))
+            land([str(path)], str(lake), LogOptions(), str(lake))
         return build_marts(f"{lake}/bronze", MARTS)
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from autollm.advisor.deciding.plan import Budget, plan_of
+from autollm.advisor.deciding.study import study
 from autollm.advisor.judged.one_question import ask_advisor
 from autollm.advisor.judged.questions import (
     DrawnQuestion,
@@ -28,8 +30,6 @@ from autollm.advisor.judged.questions import (
     stream_of,
 )
 from autollm.advisor.judged.records import Records, made_by
-from autollm.advisor.plan import Budget, plan_of
-from autollm.advisor.study import study
 from autollm.core.errors import AutoLLMError
 from autollm.core.progress import Progress
 

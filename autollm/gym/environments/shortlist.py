@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.core.distances import nearest
-from autollm.core.space import Space
+from autollm.core.spaces.distances import nearest
+from autollm.core.spaces.space import Space
 
 SPOKEN_COORDINATES = 4
 """The most that a configuration is written out for."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autollm.core.distances import squared_distances
+from autollm.core.spaces.distances import squared_distances
 from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.view import TaskView

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
-from autollm.core.knobs import is_finite
+from autollm.core.spaces.knobs import is_finite
 from autollm.gym.environments.shortlist import Shortlist, has_numbers
 from autollm.gym.environments.summary import (
     EvidenceSummary,

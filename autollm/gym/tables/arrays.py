@@ -17,7 +17,7 @@ import numpy as np
 
 from autollm.core import files as storage
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 
 SCHEMA = 4

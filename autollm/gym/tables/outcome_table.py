@@ -23,7 +23,7 @@ from autollm.core.errors import SnapshotError, UnknownNameError
 from autollm.core.ids import Origin
 from autollm.core.metrics import Metric
 from autollm.core.records import canonical_json, content_hash
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.core.distances import nearest
+from autollm.core.spaces.distances import nearest
 
 NEIGHBOURS = 16
 """Sorted rows a grid point. A draw that kept none of them (4e-12 at one in five

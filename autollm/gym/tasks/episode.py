@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from autollm.core.errors import EpisodeError, SpaceError
-from autollm.core.knobs import is_number
+from autollm.core.spaces.knobs import is_number
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tasks.drawing import Draw, draw
 from autollm.gym.tasks.outcomes import Outcome, OutcomeSource, TableSource

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.knobs import Knob, is_number
-from autollm.core.space import Limit, Space
+from autollm.core.spaces.knobs import Knob, is_number
+from autollm.core.spaces.space import Limit, Space
 from autollm.gym.tasks.task import Constraint
 from autollm.gym.tasks.view import TaskView
 

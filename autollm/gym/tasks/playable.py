@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autollm.core.distances import nearest
+from autollm.core.spaces.distances import nearest
 from autollm.gym.tables.outcome_table import OutcomeTable
 from autollm.gym.tables.snapping import places_in_play
 from autollm.gym.tasks.drawing import Draw, rows_to_snap_to

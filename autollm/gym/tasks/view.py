@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 from autollm.gym.tasks.task import Constraint, Setting
 
 

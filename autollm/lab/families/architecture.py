@@ -13,9 +13,9 @@ import itertools
 import math
 from functools import cache
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import FAR, FRESH, Config, Family, Level, Run, added_level
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.designs import even_points, largest_remainders
 from autollm.lab.spec import (
     FAR,

@@ -7,9 +7,9 @@ among themselves. In the gym it belongs to that family.
 
 from __future__ import annotations
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.designs import even_cells
 from autollm.lab.spec import (
     FAR,

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.spec import (
     FAR,
     FRESH,

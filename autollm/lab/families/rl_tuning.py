@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.designs import even_cells
 from autollm.lab.spec import FAR, FRESH, Config, Family, Level, added_level
 from autollm.lab.tasks import TASKS

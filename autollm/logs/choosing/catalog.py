@@ -17,7 +17,7 @@ from pathlib import Path
 
 from autollm.core.errors import MappingError, UnknownNameError
 from autollm.core.files import filesystem_of, join, write_atomic
-from autollm.core.mapping import RUN_LOG, Mapping, parse_mapping
+from autollm.core.mappings.mapping import RUN_LOG, Mapping, parse_mapping
 from autollm.logs.opening.opened import plain_name
 
 DECLARED = ("autollm.lab.mapping:lab_mappings",)

@@ -16,14 +16,14 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 
 from autollm.core.errors import AutoLLMError, MappingError
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.core.records import content_hash
 from autollm.logs.choosing.catalog import kept_text, own_mappings
 from autollm.logs.choosing.formats import Readers
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.opening.run_folders import RunFolder
-from autollm.logs.proposals import Said, propose
+from autollm.logs.proposals import TableOptions, propose
 from autollm.logs.proposals.looking import Looked, look_at_logs
 from autollm.logs.proposals.summary import LEAST_SHARE, try_mapping
 from autollm.logs.proposals.table_names import Log
@@ -154,7 +154,7 @@ class Claims:
     def _knows_all(self, mapping: Mapping, looked: Looked) -> bool:
         """Whether a mapping reads every column that a proposal takes for a choice."""
         try:
-            found = propose(looked, Said(), self._home)
+            found = propose(looked, TableOptions(), self._home)
         except AutoLLMError:
             return True
         known = {*mapping.needed_columns(), *mapping.name_parts_of}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autollm.core.errors import AutoLLMError, MappingError
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.choosing.catalog import (
     MappingChoice,
     builtin_mappings,
@@ -24,7 +24,7 @@ from autollm.logs.choosing.catalog import (
 )
 from autollm.logs.choosing.claims import Claims, is_guess, marked
 from autollm.logs.choosing.formats import readers_of
-from autollm.logs.proposals import Proposal, Question, Said, propose
+from autollm.logs.proposals import Proposal, Question, TableOptions, propose
 from autollm.logs.proposals.looking import (
     LogTable,
     Walk,
@@ -128,7 +128,7 @@ class Guesser:
     def __init__(
         self,
         home: str,
-        said: Said,
+        said: TableOptions,
         ask: Callable[[Sequence[Question]], list[str]],
         say: Callable[[str], None],
     ):
@@ -150,7 +150,7 @@ class Guesser:
             FileNotFoundError: nothing there.
         """
         own = tuple(own_mappings(self._home).values())
-        choice = MappingChoice(own=() if self._said != Said() else own)
+        choice = MappingChoice(own=() if self._said != TableOptions() else own)
         self._walk = Walk(self._readers, choice)
         found = []
         for table in self._walk.tables(paths):
@@ -168,8 +168,9 @@ class Guesser:
         path_ids = tuple(map(self._walk.path_id, table.logs))
         mapping = table.mapping
         if mapping is None:
-            is_new = self._said != Said() or not self._claims.are_copies(
-                table.logs
+            is_new = (
+                self._said != TableOptions()
+                or not self._claims.are_copies(table.logs)
             )
             return self._guess(table, path_ids, self._said) if is_new else None
         if self._claims.is_meant(mapping, table.logs, path_ids, table.folder):
@@ -177,7 +178,7 @@ class Guesser:
         if not self._may_replace(mapping.source, path_ids):
             return self._guess(table, path_ids, self._said)
         goal = mapping.objective  # a direction that was asked for stays
-        said = Said(objective=goal.column, direction=goal.direction)
+        said = TableOptions(objective=goal.column, direction=goal.direction)
         guess = self._guess(table, path_ids, said, is_again=True)
         return None if guess.problem else guess
 
@@ -185,7 +186,7 @@ class Guesser:
         self,
         table: LogTable,
         path_ids: tuple[str, ...],
-        said: Said,
+        said: TableOptions,
         is_again: bool = False,
     ) -> Guess:
         """A guess for a table; `is_again` where it replaces an earlier one."""
@@ -210,7 +211,7 @@ class Guesser:
         try:
             text = self._text(found, table, path_ids)
             mapping, kept_at = keep_mapping(
-                self._home, text, name, is_again or said != Said()
+                self._home, text, name, is_again or said != TableOptions()
             )
         except MappingError as error:
             return replace(guess, problem=str(error))
@@ -221,7 +222,7 @@ class Guesser:
         is_theirs = self._claims.is_same_place(source, path_ids)
         return is_theirs and self._claims.is_kept_guess(source)
 
-    def _proposal(self, table: LogTable, said: Said) -> Proposal:
+    def _proposal(self, table: LogTable, said: TableOptions) -> Proposal:
         """What is proposed, once a person has answered what was asked."""
         looked = look_at_logs(table.logs, self._readers, table.folder)
         found = propose(looked, said, self._home)
@@ -250,7 +251,7 @@ class Guesser:
                 line = f"files = {toml_value(files)}"
             lines.append(line)
         text = "\n".join(lines[1:])  # the first one speaks of `sources add`
-        return marked(text, was_told=self._said != Said())
+        return marked(text, was_told=self._said != TableOptions())
 
     def _free(
         self, table: LogTable, path_ids: tuple[str, ...]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.choosing.catalog import MappingChoice
 from autollm.logs.lake.bronze import Bronze
 from autollm.logs.opening.opened import Opened

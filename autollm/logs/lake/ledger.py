@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.lake.bronze import Bronze
 
 _KNOWN = """

@@ -13,7 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from autollm.core.expressions import Call, Name, Node, Number, Operation, Text
+from autollm.core.mappings.expressions import (
+    Call,
+    Name,
+    Node,
+    Number,
+    Operation,
+    Text,
+)
 from autollm.logs.mapped.query import Query, number, text
 
 _COMPARISONS = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import difflib
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import Mapping
-from autollm.core.mapping_checks import TABLES
+from autollm.core.mappings.mapping import Mapping
+from autollm.core.mappings.mapping_checks import TABLES
 from autollm.logs.relation import FILE_COLUMN, OWN_COLUMNS, Relation
 
 SHOWN = 60

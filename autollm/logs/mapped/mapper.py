@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.mapped.rows_sql import RowsSql
 from autollm.logs.mapped.settings_sql import SettingsSql, is_part

@@ -8,7 +8,13 @@ metrics, costs, group, seed, run key.
 
 from __future__ import annotations
 
-from autollm.core.mapping import RUN_LOG, SOURCE_NAME, Mapping, Quantity, State
+from autollm.core.mappings.mapping import (
+    RUN_LOG,
+    SOURCE_NAME,
+    Mapping,
+    Quantity,
+    State,
+)
 from autollm.core.statuses import OUTCOMES
 from autollm.logs.mapped.query import joined, text
 from autollm.logs.mapped.sheet import Sheet, state_speller

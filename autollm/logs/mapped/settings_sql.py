@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from autollm.core.mapping import Context, KnobRule, Quantity
+from autollm.core.mappings.mapping import Context, KnobRule, Quantity
 from autollm.core.records import canonical_json
 from autollm.core.values import is_nothing
 from autollm.logs.mapped.query import joined, number, text

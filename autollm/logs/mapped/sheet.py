@@ -20,9 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.errors import RecordError
-from autollm.core.mapping import KnobRule, Lookup, Mapping, Scalar, State
-from autollm.core.mapping_entries import NameParts
-from autollm.core.name_parts import parts_reader
+from autollm.core.mappings.mapping import (
+    KnobRule,
+    Lookup,
+    Mapping,
+    Scalar,
+    State,
+)
+from autollm.core.mappings.mapping_entries import NameParts
+from autollm.core.mappings.name_parts import parts_reader
 from autollm.core.records import canonical_json
 from autollm.core.statuses import status_of
 from autollm.core.values import Style, is_nothing, numbers_of, styles_of

@@ -9,8 +9,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from autollm.core.expressions import Expression
-from autollm.core.mapping import KnobRule, Mapping, Quantity
+from autollm.core.mappings.expressions import Expression
+from autollm.core.mappings.mapping import KnobRule, Mapping, Quantity
 from autollm.logs.mapped.expression_sql import ExpressionSql
 from autollm.logs.mapped.query import Query, joined, number, text
 from autollm.logs.mapped.sheet import Sheet

@@ -19,7 +19,7 @@ with its reason (roles); what a person should know is said in notes.
 """
 
 from autollm.logs.proposals.notes import Note, Question
+from autollm.logs.proposals.options import TableOptions
 from autollm.logs.proposals.proposal import Proposal, propose
-from autollm.logs.proposals.said import Said
 
-__all__ = ["Note", "Proposal", "Question", "Said", "propose"]
+__all__ = ["Note", "Proposal", "Question", "TableOptions", "propose"]

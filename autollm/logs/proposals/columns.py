@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.mapping_entries import NameParts
+from autollm.core.mappings.mapping_entries import NameParts
 from autollm.core.values import (
     PLAIN,
     Style,

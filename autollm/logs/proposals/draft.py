@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.mapping import SCHEMA
+from autollm.core.mappings.mapping import SCHEMA
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.costs import find_costs
 from autollm.logs.proposals.formulas import Naming
@@ -26,7 +26,7 @@ from autollm.logs.proposals.states import counted, rule_of
 from autollm.logs.proposals.structure import is_decided, n_groups
 from autollm.logs.proposals.summary import RECIPE
 from autollm.logs.proposals.toml_text import MARK, Draft, Noted, toml_value
-from autollm.logs.readers.log_ends import WHOLE
+from autollm.logs.readers.texts.log_ends import WHOLE
 
 REACHED = re.compile(
     r"^(global_|last_)?(step|iter|iteration|epoch)s?$|training_iteration"

@@ -12,9 +12,9 @@ import numpy as np
 from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.names import metric_of
 from autollm.logs.proposals.notes import Notebook
+from autollm.logs.proposals.options import TableOptions
 from autollm.logs.proposals.outcomes import find_outcomes, take_said_objective
 from autollm.logs.proposals.roles import NAMED_ROLES, Roles, is_setting_by_name
-from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.states import read_states
 from autollm.logs.proposals.structure import simplex_groups
 from autollm.logs.relation import FILE_COLUMN
@@ -41,7 +41,7 @@ LEAST_SHARE = 0.3
 """Runs that finished, and their share, from which on they alone say how columns vary."""
 
 
-def first_roles(table: Table, said: Said, book: Notebook) -> Roles:
+def first_roles(table: Table, said: TableOptions, book: Notebook) -> Roles:
     """All roles that are decided before fidelity, contexts and knobs.
 
     Raises:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autollm.core.expressions import ARITY
+from autollm.core.mappings.expressions import ARITY
 from autollm.logs.proposals.columns import Column
 from autollm.logs.proposals.names import plain, tables
 from autollm.logs.proposals.roles import Roles

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autollm.core.errors import AutoLLMError, MappingError, RecordError
-from autollm.core.mapping import RUN_LOG, Mapping
-from autollm.core.mapping_checks import TABLES
+from autollm.core.mappings.mapping import RUN_LOG, Mapping
+from autollm.core.mappings.mapping_checks import TABLES
 from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers, readers_of
 from autollm.logs.opening.archive_units import units_of_archive
@@ -33,7 +33,7 @@ from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.proposals.columns import Sampler
 from autollm.logs.proposals.sweeps import sweeps_of
 from autollm.logs.proposals.table_names import Log, common_name, names_of
-from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.readers.tools.tool_tables import recognized
 from autollm.logs.relation import (
     OWN_COLUMNS,
     FileReader,

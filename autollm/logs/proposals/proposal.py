@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import SCHEMA, Mapping, parse_mapping
+from autollm.core.mappings.mapping import SCHEMA, Mapping, parse_mapping
 from autollm.core.statuses import status_of
 from autollm.logs.choosing.catalog import MappingChoice, builtin_mappings
 from autollm.logs.proposals.choices import choose
@@ -31,9 +31,9 @@ from autollm.logs.proposals.ladder import Ladder, find_ladder
 from autollm.logs.proposals.looking import Looked, look_at
 from autollm.logs.proposals.measured import DOUBTFUL
 from autollm.logs.proposals.notes import Note, Notebook, Question
+from autollm.logs.proposals.options import TableOptions
 from autollm.logs.proposals.roles import Roles, listed
 from autollm.logs.proposals.run_names import with_name_parts
-from autollm.logs.proposals.said import Said
 from autollm.logs.proposals.summary import (
     Summary,
     check_share,
@@ -92,7 +92,7 @@ class Proposal:
 
 def propose(
     source: str | Path | Looked | Sequence[Relation],
-    said: Said | None = None,
+    said: TableOptions | None = None,
     home: str = "",
 ) -> Proposal:
     """Look at a log and propose a mapping.
@@ -108,7 +108,7 @@ def propose(
         MappingError: nothing that can be read, no rows, or no column that looks like an
             outcome.
     """
-    said, book = said or Said(), Notebook()
+    said, book = said or TableOptions(), Notebook()
     if isinstance(source, (str, Path)):
         source = look_at(str(source), home)
     elif not isinstance(source, Looked):

@@ -18,7 +18,7 @@ from typing import Any
 
 from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.notes import Notebook
-from autollm.logs.proposals.said import Said
+from autollm.logs.proposals.options import TableOptions
 from autollm.logs.proposals.states import StateReading
 from autollm.logs.proposals.structure import Simplex
 
@@ -61,7 +61,7 @@ class Roles:
     """
 
     table: Table
-    said: Said
+    said: TableOptions
     book: Notebook
     of: dict[str, Role] = field(default_factory=dict)
     groups: list[Simplex] = field(default_factory=list)

@@ -17,14 +17,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.core.mapping_entries import NameParts
-from autollm.core.name_parts import REST, parts_reader
+from autollm.core.mappings.mapping_entries import NameParts
+from autollm.core.mappings.name_parts import REST, parts_reader
 from autollm.core.values import parse_number
 from autollm.logs.proposals.columns import Column, Table, columns_of
 from autollm.logs.proposals.names import Name, metric_of, read_name, tables
 from autollm.logs.proposals.notes import Notebook
+from autollm.logs.proposals.options import TableOptions
 from autollm.logs.proposals.roles import NAMED_ROLES, listed
-from autollm.logs.proposals.said import Said
 
 USUAL = 0.6
 """Share of the names in which at least one setting stands, if they are such names."""
@@ -52,7 +52,7 @@ _IS_ID = re.compile(r"(^|_)(id|uuid|hash|sha|commit)$")
 _ID = re.compile(r"[0-9a-f]{6,}|[\d_T-]{6,}")
 
 
-def with_name_parts(table: Table, said: Said, book: Notebook) -> Table:
+def with_name_parts(table: Table, said: TableOptions, book: Notebook) -> Table:
     """The table with a column for each setting that its names alone tell."""
     found = []
     columns = dict(table.columns)

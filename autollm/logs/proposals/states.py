@@ -19,7 +19,7 @@ import numpy as np
 from autollm.core.statuses import Status, status_of
 from autollm.logs.proposals.columns import Column, Table
 from autollm.logs.proposals.names import plain, tables
-from autollm.logs.readers.log_ends import WHOLE
+from autollm.logs.readers.texts.log_ends import WHOLE
 
 _COUNTED = re.compile(r"(?:^|_)(token|step|iter|iteration|epoch)s?(?:_|$)")
 _NO_COUNT = re.compile(

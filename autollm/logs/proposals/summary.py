@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.core.values import Style
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.proposals.notes import Notebook

@@ -29,12 +29,6 @@ from pathlib import Path
 
 from autollm.logs.readers.curve_files import CurveCsvReader, CurveJsonlReader
 from autollm.logs.readers.json_records import JsonRecordsReader
-from autollm.logs.readers.mlflow_store import (
-    MlflowFetchedReader,
-    MlflowFolderReader,
-)
-from autollm.logs.readers.optuna_journal import OptunaJournalReader
-from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.run_folders import (
     BareCurveReader,
     HydraJobReader,
@@ -42,20 +36,29 @@ from autollm.logs.readers.run_folders import (
     LightningFolderReader,
     TextLogFolderReader,
 )
-from autollm.logs.readers.sqlite_stores import SqliteStoreReader
-from autollm.logs.readers.tensorboard import (
+from autollm.logs.readers.texts.text_log import TextLogReader
+from autollm.logs.readers.texts.text_patterns import TextFormat, own_formats
+from autollm.logs.readers.texts.text_tables import (
+    MarkdownReader,
+    TextTableReader,
+)
+from autollm.logs.readers.tools.mlflow_store import (
+    MlflowFetchedReader,
+    MlflowFolderReader,
+)
+from autollm.logs.readers.tools.optuna_journal import OptunaJournalReader
+from autollm.logs.readers.tools.ray_tune import RayTuneReader
+from autollm.logs.readers.tools.sqlite_stores import SqliteStoreReader
+from autollm.logs.readers.tools.tensorboard import (
     TensorboardFileReader,
     TensorboardFolderReader,
 )
-from autollm.logs.readers.text_log import TextLogReader
-from autollm.logs.readers.text_patterns import TextFormat, own_formats
-from autollm.logs.readers.text_tables import MarkdownReader, TextTableReader
-from autollm.logs.readers.trainer_state import (
+from autollm.logs.readers.tools.trainer_state import (
     TrainerFolderReader,
     TrainerStateReader,
 )
-from autollm.logs.readers.wandb_api import WandbFetchedReader
-from autollm.logs.readers.wandb_offline import (
+from autollm.logs.readers.tools.wandb_api import WandbFetchedReader
+from autollm.logs.readers.tools.wandb_offline import (
     WandbFolderReader,
     WandbOfflineReader,
 )

@@ -41,7 +41,7 @@ from autollm.logs.readers.curves import (
 from autollm.logs.readers.documents import parse_object
 from autollm.logs.readers.paths import last_part, plain_stem
 from autollm.logs.readers.rows import RelationBuilder
-from autollm.logs.readers.wide_tables import OUTCOME, one_setting
+from autollm.logs.readers.texts.wide_tables import OUTCOME, one_setting
 from autollm.logs.readers.words import STEP_NAMES
 from autollm.logs.reading import decode_line
 from autollm.logs.relation import OpenedFile, Relation

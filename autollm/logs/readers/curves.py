@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autollm.logs.readers.cells import Cells, Row, cell, number, whole_number
-from autollm.logs.readers.log_ends import add_plan_state, counts_epochs
 from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.texts.log_ends import add_plan_state, counts_epochs
 from autollm.logs.readers.words import STEP_NAMES, names, pattern
 
 _CLOCKS = names("clocks")

@@ -24,7 +24,7 @@ from autollm.logs.readers.curves import (
 from autollm.logs.readers.documents import parse_any_yaml, parse_json
 from autollm.logs.readers.paths import plain_stem
 from autollm.logs.readers.rows import RelationBuilder, count_lines, read_whole
-from autollm.logs.readers.wide_tables import OUTCOME
+from autollm.logs.readers.texts.wide_tables import OUTCOME
 from autollm.logs.readers.words import pattern
 from autollm.logs.relation import OpenedFile, Relation
 

@@ -37,9 +37,9 @@ from autollm.logs.readers.curve_files import (
 from autollm.logs.readers.documents import parse_any_yaml, parse_config
 from autollm.logs.readers.paths import last_part, plain_stem, run_of_folder
 from autollm.logs.readers.rows import RelationBuilder, count_lines, read_whole
-from autollm.logs.readers.tensorboard import events_of, read_events
-from autollm.logs.readers.text_log import read_text
-from autollm.logs.readers.text_patterns import TextFormat, shipped_formats
+from autollm.logs.readers.texts.text_log import read_text
+from autollm.logs.readers.texts.text_patterns import TextFormat, shipped_formats
+from autollm.logs.readers.tools.tensorboard import events_of, read_events
 from autollm.logs.readers.words import pattern
 from autollm.logs.relation import OpenedFile, OpenedFolder, Relation
 

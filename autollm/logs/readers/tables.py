@@ -12,7 +12,7 @@ from autollm.logs.readers.cells import Row
 
 
 class Tables(Protocol):
-    """Tables by name (autollm.logs.readers.sqlite_stores.Database)."""
+    """Tables by name (autollm.logs.readers.tools.sqlite_stores.Database)."""
 
     def rows(self, table: str) -> Iterable[Row]:
         """Rows by column; none of a table that is not there."""

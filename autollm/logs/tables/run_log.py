@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autollm.core.errors import RecordError
-from autollm.core.mapping import RUN_LOG
+from autollm.core.mappings.mapping import RUN_LOG
 from autollm.core.records import (
     Record,
     RunEnd,

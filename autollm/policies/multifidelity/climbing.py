@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from autollm.core.distances import nearest
+from autollm.core.spaces.distances import nearest
 from autollm.gym.tasks.episode import Trial
 from autollm.gym.tasks.trial import SLACK, read_proposal
 from autollm.gym.tasks.view import TaskView

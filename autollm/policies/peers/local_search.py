@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from autollm.core.distances import squared_distances
+from autollm.core.spaces.distances import squared_distances
 from autollm.gym.tasks.episode import Trial
 from autollm.policies.base import RankingPolicy, describe
 from autollm.policies.surrogates.process import fitted, noise_term, smooth_term

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import numpy as np
 import optuna
 
-from autollm.core.distances import nearest
-from autollm.core.space import Space
+from autollm.core.spaces.distances import nearest
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.episode import Proposal, Trial
 from autollm.policies.base import Configuration, RankingPolicy

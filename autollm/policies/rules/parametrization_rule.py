@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from autollm.core.knobs import Knob
+from autollm.core.spaces.knobs import Knob
 from autollm.gym.environments.summary import FittedOptimum, fit_optimum
 from autollm.gym.tasks.view import EvidenceTable
 from autollm.policies.base import RankingPolicy, describe

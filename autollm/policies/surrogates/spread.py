@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autollm.core.distances import nearest
+from autollm.core.spaces.distances import nearest
 from autollm.gym.tables.squashing import log_above_one, squash
 from autollm.gym.tasks.view import TaskView
 from autollm.policies.surrogates.bowl_rows import FEW_ROWS

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from autollm.advisor.decide import choose
-from autollm.advisor.loss_law import Forecast, LossLaw
-from autollm.advisor.native import names_of
-from autollm.advisor.regret_error import RegretError
-from autollm.advisor.study import Noise
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.asking.native import names_of
+from autollm.advisor.deciding.decide import choose
+from autollm.advisor.deciding.study import Noise
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.loss_law import LossLaw
+from autollm.advisor.statistics.regret_error import RegretError
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 
 class KnownPolicy:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.allocation import split_of
+from autollm.advisor.deciding.allocation import split_of
 from tests.unit.advisor.studies import study_of
 from tests.unit.advisor.sweeps import best_loss
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.allocation import FARTHEST, split_of
-from autollm.advisor.loss_law import Draws, Forecast, LossLaw
+from autollm.advisor.deciding.allocation import FARTHEST, split_of
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.loss_law import Draws, LossLaw
 
 FEW = settings(max_examples=40)
 TARGET = {"params": 1e9, "tokens": 2e10}

@@ -9,17 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autollm.advisor.answerable import can_answer
-from autollm.advisor.categories import Gaps
-from autollm.advisor.cost import cost_at, shown_cost
-from autollm.advisor.laws import Ladder, Law
-from autollm.advisor.loss_law import Draws, Forecast, LossLaw
-from autollm.advisor.native import names_of
-from autollm.advisor.study import Noise
-from autollm.advisor.target import NO_SIZE
-from autollm.advisor.tried import Ends
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.answering.answerable import can_answer
+from autollm.advisor.asking.native import names_of
+from autollm.advisor.asking.target import NO_SIZE
+from autollm.advisor.deciding.cost import cost_at, shown_cost
+from autollm.advisor.deciding.study import Noise
+from autollm.advisor.statistics.categories import Gaps
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.laws import Ladder, Law
+from autollm.advisor.statistics.loss_law import Draws, LossLaw
+from autollm.advisor.statistics.tried import Ends
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 RATE = Knob("lr", "log", (0.001, 0.002, 0.004), role="rate")
 BATCH = Knob("batch_size", "log", (32, 64, 128), role="size")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.linalg import cho_factor, cho_solve
 
-from autollm.advisor.belief import (
+from autollm.advisor.deciding.belief import (
     CENTRE_SD,
     FLOOR_SD,
     LEAST_NOISE,
@@ -18,9 +18,9 @@ from autollm.advisor.belief import (
     Belief,
     Runs,
 )
-from autollm.advisor.cheap_runs import MOST_COST, batches_of, places_of
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.deciding.cheap_runs import MOST_COST, batches_of, places_of
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from tests.unit.advisor.studies import study_of as sweep_study
 
 RATES = tuple(2.0**k for k in range(-12, -3))

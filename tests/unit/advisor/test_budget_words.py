@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.advisor.plan import parse_budget
+from autollm.advisor.deciding.plan import parse_budget
 from autollm.core.errors import QuestionError
 
 

@@ -9,10 +9,10 @@ import csv
 import numpy as np
 import pytest
 
-from autollm.advisor.categories import _at_target, gaps_of
+from autollm.advisor.deciding.study import after
 from autollm.advisor.recommend import explore
-from autollm.advisor.study import after
-from autollm.advisor.told import Tried
+from autollm.advisor.statistics.categories import _at_target, gaps_of
+from autollm.advisor.statistics.told import Tried
 
 LEVELS = ((1e8, 2e9), (2e8, 4e9), (4e8, 8e9), (8e8, 1.6e10))
 TARGET = "params=3.2e9,tokens=6.4e10"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from autollm.advisor.censored import NOT_FELT, Censored
-from autollm.advisor.quadratic import solve
+from autollm.advisor.statistics.censored import NOT_FELT, Censored
+from autollm.advisor.statistics.quadratic import solve
 
 FEW = settings(max_examples=40)
 SD = 1.0

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from autollm.advisor.answer import Answerable, Help, Interval
-from autollm.advisor.changes import MOST_CONSTANTS, what_would_change
-from autollm.advisor.influence import Influence
+from autollm.advisor.answering.changes import MOST_CONSTANTS, what_would_change
+from autollm.advisor.answering.influence import Influence
 from tests.unit.advisor.test_ledger import advice
 
 

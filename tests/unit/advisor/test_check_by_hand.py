@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autollm.advisor.check import check_configuration
-from autollm.advisor.worth import NO_BENCHMARK, NO_LAW
+from autollm.advisor.deciding.check import check_configuration
+from autollm.advisor.deciding.worth import NO_BENCHMARK, NO_LAW
 from autollm.core.errors import QuestionError, SpaceError
-from autollm.core.knobs import Knob
+from autollm.core.spaces.knobs import Knob
 from tests.unit.advisor.stand_ins import law_of, study_of
 
 RATES = tuple(2.0**k for k in range(-12, -3))

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.advisor.constraint import constraints_of
-from autollm.advisor.evidence import Said, read_evidence
-from autollm.advisor.plan import budget_of, plan_of
+from autollm.advisor.asking.constraint import constraints_of
+from autollm.advisor.deciding.plan import budget_of, plan_of
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
 from autollm.advisor.recommend import explore, recommend
 from autollm.core.errors import AdviceError, QuestionError
 from tests.unit.advisor.sweeps import best_batch, rows_of, write_csv
@@ -19,7 +19,9 @@ def evidence(tmp_path_factory):
     for row in rows:
         row["seq_len"] = 2048
     path = write_csv(tmp_path_factory.mktemp("sweep") / "runs.csv", rows)
-    return read_evidence([path], Said("val_loss:min", ("lr", "batch_size")))
+    return read_evidence(
+        [path], LogOptions("val_loss:min", ("lr", "batch_size"))
+    )
 
 
 def test_constraint__on_batch__every_configuration_keeps_it(evidence):

@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from autollm.advisor.contexts import choose_context
+from autollm.advisor.evidence.contexts import choose_context
 from autollm.core.errors import QuestionError
 
 

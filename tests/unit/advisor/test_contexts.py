@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from autollm.advisor.doubts import doubts
-from autollm.advisor.evidence import Said, read_evidence
+from autollm.advisor.answering.doubts import doubts
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
 from autollm.advisor.recommend import explore, recommend
 from autollm.core.errors import QuestionError
 from tests.unit.advisor.sweeps import LEVELS, best_rate, rows_of, write_csv
@@ -30,7 +30,7 @@ def two_tokenizers(folder):
 @pytest.mark.parametrize(("context", "octaves"), [("bpe", 0), ("byte", -2)])
 def test_context__said__is_the_one_that_counts(tmp_path, context, octaves):
     path = two_tokenizers(tmp_path)
-    said = Said("val_loss:min", context={"tokenizer": context})
+    said = LogOptions("val_loss:min", context={"tokenizer": context})
     advice = recommend(path, TARGET, said=said, trials=1)
     rate = math.log2(advice.recommendations[0].configuration["lr"])
     assert rate == pytest.approx(best_rate(1.6e9, 6e10) + octaves, abs=0.5)
@@ -38,7 +38,10 @@ def test_context__said__is_the_one_that_counts(tmp_path, context, octaves):
 
 def test_context__not_said__most_outcomes_and_how_to_ask_for_another(tmp_path):
     found, advice = explore(
-        two_tokenizers(tmp_path), TARGET, said=Said("val_loss:min"), trials=1
+        two_tokenizers(tmp_path),
+        TARGET,
+        said=LogOptions("val_loss:min"),
+        trials=1,
     )
     assert found.evidence.context["tokenizer"] == "bpe"
     (warning,) = [w for w in advice.warnings if w.code == "context"]
@@ -55,7 +58,7 @@ def test_context__not_said__most_outcomes_and_how_to_ask_for_another(tmp_path):
 def test_context__that_no_run_has__is_wrong_usage(tmp_path, context, said):
     path = two_tokenizers(tmp_path)
     with pytest.raises(QuestionError, match="tok") as caught:
-        read_evidence([path], Said("val_loss:min", context=context))
+        read_evidence([path], LogOptions("val_loss:min", context=context))
     assert said in str(caught.value)
 
 
@@ -64,7 +67,7 @@ def test_context__one_a_size__is_confounded(tmp_path):
     for row in rows:
         row["tokenizer"] = "bpe" if row["params"] < 4e8 else "byte"
     path = write_csv(tmp_path / "runs.csv", rows)
-    evidence = read_evidence([path], Said("val_loss:min"))
+    evidence = read_evidence([path], LogOptions("val_loss:min"))
     assert "confounded-context" in {code for code, _ in evidence.notes}
     found, _ = explore(evidence, TARGET, trials=1)
     assert "confounded" in {w.code for w in doubts(found)}
@@ -83,7 +86,7 @@ def test_parametrization__mup_and_one_scale__the_rate_stays(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         path = declared(folder, name, LEVELS[-1:])
-        said = Said("val_loss:min")
+        said = LogOptions("val_loss:min")
         advice = recommend(path, "params=12.8B,tokens=40B", said=said, trials=1)
         rates[name] = math.log2(advice.recommendations[0].configuration["lr"])
     here = best_rate(*LEVELS[-1])
@@ -94,7 +97,7 @@ def test_parametrization__mup_and_one_scale__the_rate_stays(tmp_path):
 
 
 def test_parametrization__mup_and_a_rate_that_moves__is_contradicted(tmp_path):
-    said = Said("val_loss:min")
+    said = LogOptions("val_loss:min")
     advice = recommend(declared(tmp_path, "muP"), TARGET, said=said, trials=1)
     laws = {(law["knob"], law["per"]): law for law in advice.laws}
     assert laws["lr", "params"]["null"] == "still"
@@ -105,7 +108,7 @@ def test_parametrization__mup_and_a_rate_that_moves__is_contradicted(tmp_path):
 
 
 def test_parametrization__standard__has_no_null(tmp_path):
-    said = Said("val_loss:min")
+    said = LogOptions("val_loss:min")
     path = declared(tmp_path, "standard")
     advice = recommend(path, TARGET, said=said, trials=1)
     assert not any("null" in law for law in advice.laws)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.advisor.decide import (
+from autollm.advisor.deciding.decide import (
     LEAST_LEVELS,
     TRUSTED_SHARE,
     backtest,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.distance import distance_of, octaves_of
-from autollm.advisor.hindsight import expected_draws, regret_by_policy
-from autollm.advisor.laws import ladder_of
+from autollm.advisor.asking.distance import distance_of, octaves_of
+from autollm.advisor.deciding.hindsight import expected_draws, regret_by_policy
+from autollm.advisor.statistics.laws import ladder_of
 
 FEW = settings(max_examples=40)
 

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from autollm.advisor.divergence import (
+from autollm.advisor.statistics.divergence import (
     LEAST_DIVERGED,
     PRIOR_SD,
     fit_divergence,
 )
-from autollm.advisor.response import Level, Response, Rows
+from autollm.advisor.statistics.response import Level, Response
+from autollm.advisor.statistics.rows import Rows
 
 OPTIMUM = np.array([-8.0])
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autollm.advisor import doubts as doubts_module
-from autollm.advisor.decide import Backtest
-from autollm.advisor.doubts import doubts
+from autollm.advisor.answering import doubts as doubts_module
+from autollm.advisor.answering.doubts import doubts
+from autollm.advisor.deciding.decide import Backtest
 from tests.unit.advisor.studies import study_of
 from tests.unit.advisor.sweeps import BATCHES, LEVELS, RATES, rows_of
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor import doubts
-from autollm.advisor.decide import Backtest
-from autollm.advisor.distance import Distance
-from autollm.advisor.laws import Ladder, Law
-from autollm.advisor.study import Noise
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.answering import doubts
+from autollm.advisor.asking.distance import Distance
+from autollm.advisor.deciding.decide import Backtest
+from autollm.advisor.deciding.study import Noise
+from autollm.advisor.statistics.laws import Ladder, Law
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 RATES = tuple(2.0**k for k in range(-12, -3))
 SPACE = Space(

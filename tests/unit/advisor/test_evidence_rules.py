@@ -8,7 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence, read_home
+from autollm.advisor.evidence.evidence import (
+    LogOptions,
+    read_evidence,
+    read_home,
+)
 from autollm.core.errors import AdviceError, SetupError, UnknownNameError
 
 SIZES = ((1e8, 2e9), (2e8, 4e9))
@@ -39,7 +43,9 @@ def table(path, columns=(), losses=None, seeds=1, sized=True):
 
 
 def read(path, **said):
-    return read_evidence([path], Said(**({"objective": "val_loss:min"} | said)))
+    return read_evidence(
+        [path], LogOptions(**({"objective": "val_loss:min"} | said))
+    )
 
 
 def test_read_evidence__column_with_one_value__is_a_constant(tmp_path):
@@ -121,14 +127,14 @@ def test_read_evidence__source_that_is_not_there__names_those_there_are(
 
 def test_read_home__nothing_landed__says_how_to_land(tmp_path):
     with pytest.raises(AdviceError, match="nothing has landed") as caught:
-        read_home(str(tmp_path), Said())
+        read_home(str(tmp_path), LogOptions())
     assert caught.value.code == "unreadable"
     assert "autollm ingest PATH" in caught.value.remedy
 
 
 def test_read_home__object_store__says_what_to_name():
     with pytest.raises(SetupError, match="is no local folder"):
-        read_home("memory://home", Said())
+        read_home("memory://home", LogOptions())
 
 
 def test_read_evidence__nothing_of_the_users__is_written(tmp_path):

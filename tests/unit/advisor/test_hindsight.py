@@ -3,24 +3,24 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence
-from autollm.advisor.hindsight import (
+from autollm.advisor.answering.influence import influences, within
+from autollm.advisor.deciding.hindsight import (
     expected_draws,
     hindcasts,
     regret_by_policy,
     saved,
 )
-from autollm.advisor.influence import influences, within
-from autollm.advisor.ledger import ReportedRun
-from autollm.advisor.pictures import law_along
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
+from autollm.advisor.kept.ledger import ReportedRun
 from autollm.advisor.recommend import explore
+from autollm.advisor.showing.pictures import law_along
 from tests.unit.advisor.sweeps import best_loss, rows_of, write_csv
 
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory):
     path = tmp_path_factory.mktemp("hindsight") / "runs.csv"
-    evidence = read_evidence([write_csv(path, rows_of()[::2])], Said())
+    evidence = read_evidence([write_csv(path, rows_of()[::2])], LogOptions())
     return explore(evidence, "params=1.6B,tokens=60B")
 
 
@@ -83,7 +83,7 @@ def test_influences__levels_that_contradict__move_the_advice(tmp_path):
             row["lr"] = f"{8 * float(row['lr']):.6g}"
     path = write_csv(tmp_path / "runs.csv", rows)
     found, advice = explore(
-        read_evidence([path], Said()), "params=1.6B,tokens=60B"
+        read_evidence([path], LogOptions()), "params=1.6B,tokens=60B"
     )
     moved = influences(found, advice.recommendations[0])
     assert max(abs(row.moved["lr"]) for row in moved) >= 0.5
@@ -109,7 +109,7 @@ def test_trend_along__target_and_far__band_widens(answered):
 
 def test_influences__constraint_and_told_run__hold_there_too(tmp_path):
     path = write_csv(tmp_path / "runs.csv", rows_of()[::2])
-    evidence = read_evidence([path], Said())
+    evidence = read_evidence([path], LogOptions())
     target = "params=1.6B,tokens=60B"
     options = {"constraints": ("batch_size <= 256",)}
     _, before = explore(evidence, target, **options)

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.laws import knob_laws, ladder_of
-from autollm.advisor.response import Level, Response
+from autollm.advisor.statistics.laws import knob_laws, ladder_of
+from autollm.advisor.statistics.response import Level, Response
 
 
 def response(optima, sd=0.05, edges=None) -> Response:

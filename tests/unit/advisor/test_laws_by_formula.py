@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from autollm.advisor.laws import WITHIN, knob_laws, ladder_of
-from autollm.advisor.response import Level, Response
+from autollm.advisor.statistics.laws import WITHIN, knob_laws, ladder_of
+from autollm.advisor.statistics.response import Level, Response
 
 FEW = settings(max_examples=15, deadline=None)
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from autollm.advisor import ledger
 from autollm.advisor.answer import Advice, Interval, Proposal, Target
-from autollm.advisor.calibration import (
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.calibration import (
     LEAST,
     half_widths,
     recalibrated,
     record,
     record_of,
 )
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.kept.ledger import ReportedRun
 
 OUTCOMES = (2.0, 2.01, 1.99, 2.02, 1.98, 2.05, 2.2, 1.9, 2.3)
 """Nine, the furthest three half widths from the mean of 2.0 +- .1."""
@@ -153,8 +153,8 @@ def test_save__again_with_another_page__the_first_stays(tmp_path):
 
 WRITER = """
 import sys
-from autollm.advisor import ledger
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.ledger import ReportedRun
 from tests.unit.advisor.test_ledger import advice
 home, page = sys.argv[1], "<html>" + "x" * 400_000 + "</html>"
 print("ready", flush=True)

@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from autollm.advisor import ledger
 from autollm.advisor.answer import Interval
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.ledger import ReportedRun
 from autollm.core.errors import QuestionError, SetupError, UnknownNameError
 from autollm.core.sealed import write_sealed
 from tests.unit.advisor.test_ledger import advice

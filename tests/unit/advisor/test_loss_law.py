@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.floors import FLOORS, floor_of
-from autollm.advisor.laws import ladder_of
-from autollm.advisor.loss_law import Forecast, fit_loss_law
-from autollm.advisor.response import Level
+from autollm.advisor.statistics.floors import FLOORS, floor_of
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.laws import ladder_of
+from autollm.advisor.statistics.loss_law import fit_loss_law
+from autollm.advisor.statistics.response import Level
 from tests.unit.advisor.sweeps import LEVELS, best_loss
 
 

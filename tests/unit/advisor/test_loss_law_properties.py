@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from autollm.advisor.laws import ladder_of
-from autollm.advisor.loss_law import Forecast, fit_loss_law
-from autollm.advisor.response import Level
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.laws import ladder_of
+from autollm.advisor.statistics.loss_law import fit_loss_law
+from autollm.advisor.statistics.response import Level
 
 FEW = settings(max_examples=10, deadline=None)
 PLACES = np.array([[26.0 + i, 30.0 + i] for i in range(6)])

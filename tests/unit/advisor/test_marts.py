@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from autollm.advisor.marts import build_marts, origins_in, rows_of
+from autollm.advisor.evidence.marts import build_marts, origins_in, rows_of
 from autollm.core.errors import SetupError
 from autollm.logs.landing import ingest
 from tests.unit.logs.raw_logs import run_bytes, write

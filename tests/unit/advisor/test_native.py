@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from autollm.advisor.native import names_of
+from autollm.advisor.asking.native import names_of
 from autollm.core.errors import QuestionError
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 SPACE = Space(
     (

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.native import Names, Spelling, names_of
+from autollm.advisor.asking.native import Names, Spelling, names_of
 from autollm.core.errors import QuestionError
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 SPACE = Space(
     (

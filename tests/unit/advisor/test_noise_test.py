@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from autollm.advisor.noise_test import noise_test, pooled_noise
+from autollm.advisor.statistics.noise_test import noise_test, pooled_noise
 
 
 def evidence(cells, status="finished"):

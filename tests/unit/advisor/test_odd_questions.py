@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from autollm.advisor.recommend import explore
-from autollm.advisor.screen import show, show_check
+from autollm.advisor.showing.screen import show, show_check
 from tests.unit.advisor.sweeps import best_loss, rows_of, write_csv
 
 LEVELS = ((1e8, 2e9), (2e8, 4e9), (4e8, 8e9))
@@ -62,9 +62,9 @@ def test_recommend__all_but_one_run_diverged__says_so_and_tells_no_optimum(
 
 
 def _min():
-    from autollm.advisor.evidence import Said
+    from autollm.advisor.evidence.evidence import LogOptions
 
-    return Said(objective="val_loss:min")
+    return LogOptions(objective="val_loss:min")
 
 
 def test_recommend__half_of_the_runs_fine__warns_of_no_divergence(runs):
@@ -110,7 +110,7 @@ def test_recommend__run_told_worse_beside_a_good_one__is_the_one_at_fault(
     """Alone, a bad outcome says that the target lies higher; beside a good neighbour,
     that something else went wrong there.
     """
-    from autollm.advisor.ledger import ReportedRun
+    from autollm.advisor.kept.ledger import ReportedRun
 
     _, before = explore([runs], FAR)
     first, *others = before.recommendations[:3]
@@ -126,7 +126,7 @@ def test_recommend__run_told_worse_beside_a_good_one__is_the_one_at_fault(
 
 
 def test_recommend__good_outcomes_told__narrow_what_is_left_open(runs):
-    from autollm.advisor.ledger import ReportedRun
+    from autollm.advisor.kept.ledger import ReportedRun
 
     found, before = explore([runs], FAR, trials=5)
     level = before.recommendations[0].predicted.mean

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.recommend import recommend
 from autollm.advisor.words import NO_CHOICE
 from tests.unit.advisor.sweeps import best_loss, mapping_text
@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def advice(runs):
-    said = Said(mapping=str(runs / "mapping.toml"))
+    said = LogOptions(mapping=str(runs / "mapping.toml"))
     return recommend(runs / "law.csv", "params=1.6e9,tokens=3.2e10", said=said)
 
 
@@ -86,7 +86,7 @@ def test_recommend__one_recipe__splits_compute_between_size_and_tokens(advice):
 
 
 def test_recommend__one_recipe__a_budget_names_size_and_tokens(runs):
-    said = Said(mapping=str(runs / "mapping.toml"))
+    said = LogOptions(mapping=str(runs / "mapping.toml"))
     budget = 6 * TARGET[0] * TARGET[1]
     found = recommend(runs / "law.csv", "", said=said, budget_flops=budget)
     fidelity = found.target.fidelity

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from autollm.advisor.opinions import TRIALS, episode_of, opinion
+from autollm.advisor.answering.opinions import TRIALS, episode_of, opinion
 from autollm.cli.main import app
 from tests.unit.advisor.doors.test_mcp_server import SECRET, TARGET, write_sweep
 from tests.unit.advisor.studies import study_of

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from autollm.advisor.answer import PlannedRun
-from autollm.advisor.evidence import Said, read_evidence
-from autollm.advisor.page import advice_page
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
 from autollm.advisor.recommend import explore
+from autollm.advisor.showing.page import advice_page
 from tests.unit.advisor.doors.test_mcp_server import SECRET, TARGET, write_sweep
 from tests.unit.advisor.sweeps import rows_of, write_csv
 
@@ -54,7 +54,7 @@ def page(tmp_path_factory):
     path = write_sweep(folder, "runs.csv")
     text = path.read_text().replace("-5,", f"-{HOSTILE},", 1)
     path.write_text(text)
-    evidence = read_evidence([path], Said())
+    evidence = read_evidence([path], LogOptions())
     plan = {"lr": 0.016, "batch_size": 64}
     found, advice = explore(
         evidence, TARGET, planned=plan, command=f"x {HOSTILE}"
@@ -66,7 +66,7 @@ def page(tmp_path_factory):
 def long_page(tmp_path_factory):
     """Of six levels, so that three are backtests, with plan and opinion filled."""
     path = tmp_path_factory.mktemp("long") / "runs.csv"
-    evidence = read_evidence([write_csv(path, rows_of()[::3])], Said())
+    evidence = read_evidence([write_csv(path, rows_of()[::3])], LogOptions())
     found, advice = explore(evidence, "params=1.6B,tokens=60B")
     cost = {"flops": 1e18, "device_hours": None}
     run = PlannedRun(
@@ -91,7 +91,7 @@ def long_page(tmp_path_factory):
 
 
 def test_page__target_among_the_levels__lists_its_runs(tmp_path):
-    evidence = read_evidence([write_sweep(tmp_path)], Said())
+    evidence = read_evidence([write_sweep(tmp_path)], LogOptions())
     page = advice_page(*explore(evidence, "params=1e8,tokens=2e9"))
     assert 'id="history"' in page
 
@@ -132,7 +132,7 @@ def test_page__same_question__has_the_same_bytes(page, tmp_path):
     path = write_sweep(tmp_path, "runs.csv")
     pages = []
     for _ in range(2):
-        found, advice = explore(read_evidence([path], Said()), TARGET)
+        found, advice = explore(read_evidence([path], LogOptions()), TARGET)
         pages.append(advice_page(found, advice))
     assert pages[0] == pages[1]
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.hindsight import Hindcast
-from autollm.advisor.loss_law import Forecast, LossLaw
-from autollm.advisor.pictures import (
+from autollm.advisor.deciding.hindsight import Hindcast
+from autollm.advisor.showing.pictures import (
     foretold_picture,
     landscape,
     law_along,
@@ -17,6 +16,8 @@ from autollm.advisor.pictures import (
     outcome,
     pictures,
 )
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.loss_law import LossLaw
 from tests.unit.advisor.studies import study_of
 
 TOLD = [

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import autollm
-from autollm.advisor.belief import Belief, Runs
-from autollm.advisor.plan import (
+from autollm.advisor.deciding.belief import Belief, Runs
+from autollm.advisor.deciding.plan import (
     Budget,
     _Plan,
     budget_of,

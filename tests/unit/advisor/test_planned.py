@@ -85,9 +85,9 @@ def test_check__context_that_no_run_has__is_said(table):
 
 
 def test_check__said_context__goes_before_the_plans(table):
-    from autollm.advisor.reading import Said
+    from autollm.advisor.evidence.reading import LogOptions
 
-    said = Said(context={"tokenizer": "llama"})
+    said = LogOptions(context={"tokenizer": "llama"})
     planned = {"lr": 1e-3, "params": 8e8, "tokens": 16e9, "tokenizer": "gpt2"}
     options = Options(said=said, planned=planned)
     advice = explore(table, "", options)[1]
@@ -108,7 +108,7 @@ def test_check__said_context__goes_before_the_plans(table):
 def test_explore__option_that_no_column_is__is_a_question_of_it(
     table, said, told
 ):
-    from autollm.advisor.reading import Said
+    from autollm.advisor.evidence.reading import LogOptions
 
     with pytest.raises(QuestionError, match=told):
-        explore(table, "params=1B,tokens=20B", Options(said=Said(**said)))
+        explore(table, "params=1B,tokens=20B", Options(said=LogOptions(**said)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from autollm.advisor.quadratic import lowest_within, solve
+from autollm.advisor.statistics.quadratic import lowest_within, solve
 
 
 def bowl(seed, d):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from autollm.advisor.quadratic import (
+from autollm.advisor.statistics.quadratic import (
     LEAST_CURVATURE,
     careful_sd,
     lowest_within,

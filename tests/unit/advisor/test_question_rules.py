@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.question import (
+from autollm.advisor.asking.question import (
     compute_at,
     designs,
     make_question,
 )
-from autollm.advisor.window import widened
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.asking.window import widened
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import Experiment
 from tests.unit.gym.tables import (
     FAMILIES,

@@ -8,16 +8,20 @@ import json
 
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence, read_home
+from autollm.advisor.evidence.evidence import (
+    LogOptions,
+    read_evidence,
+    read_home,
+)
 from autollm.advisor.recommend import recommend
 from autollm.core.errors import AdviceError, QuestionError
 from autollm.logs.choosing.guesses import Guesser, nobody
 from autollm.logs.landing import ingest
-from autollm.logs.proposals import Said as Words
+from autollm.logs.proposals import TableOptions as Words
 from tests.unit.advisor.sweeps import mapping_text, rows_of, write_csv
 
 TARGET = "params=1.6B,tokens=60B"
-SAID = Said(objective="val_loss:min")
+SAID = LogOptions(objective="val_loss:min")
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_read_evidence__mapping_kept_in_the_home__reads_the_file(
     knob = '[[knobs]]\nname = "peak_rate"\ncolumn = "lr"\nscale = "log"'
     text = mapping_text("mine", "runs.csv", 'columns = ["run_id"]', knob)
     (kept / "mine.toml").write_text(text)
-    found = read_evidence([path], Said(), str(tmp_path / "home"))
+    found = read_evidence([path], LogOptions(), str(tmp_path / "home"))
     assert found.source == "mine"
     assert found.table.experiments[0].space.names == ("peak_rate",)
 
@@ -71,9 +75,9 @@ def test_read_evidence__mapping_kept_in_the_home__reads_the_file(
 @pytest.mark.parametrize(
     "said",
     [
-        Said(objective="accuracy:max"),
-        Said(knobs=("lrr",)),
-        Said(fidelity={"params": "width"}),
+        LogOptions(objective="accuracy:max"),
+        LogOptions(knobs=("lrr",)),
+        LogOptions(fidelity={"params": "width"}),
     ],
 )
 def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
@@ -87,7 +91,9 @@ def test_read_evidence__what_is_said_is_not_there__no_kept_mapping_answers(
         read_evidence([path], said, home)
     with pytest.raises(AdviceError, match="the mapping runs reads"):
         read_home(home, said)
-    kept = Said("val_loss:min", ("lr", "batch_size"), {"params": "params"})
+    kept = LogOptions(
+        "val_loss:min", ("lr", "batch_size"), {"params": "params"}
+    )
     assert len(read_home(home, kept).runs) == len(rows)
 
 
@@ -97,7 +103,7 @@ def test_recommend__two_losses__only_the_objectives_names_tell_it(
     for row in rows:
         row["train/loss"] = row["eval/loss"] = row.pop("val_loss")
     path = write_csv(tmp_path / "runs.csv", rows)
-    said = Said(objective="eval/loss:min")
+    said = LogOptions(objective="eval/loss:min")
     names = recommend(path, TARGET, said=said).objective_names
     assert names[0] == "eval/loss" and "loss" not in names
     for row in rows:
@@ -112,7 +118,7 @@ def test_read_evidence__direction_that_no_name_tells__is_asked(tmp_path, rows):
         row["eval_quality"] = row.pop("val_loss")
     path = write_csv(tmp_path / "runs.csv", rows)
     with pytest.raises(AdviceError) as raised:
-        read_evidence([path], Said())
+        read_evidence([path], LogOptions())
     assert raised.value.code == "direction"
     assert raised.value.about == "eval_quality"
     said = str(raised.value)
@@ -124,7 +130,7 @@ def test_read_evidence__nothing_in_it__is_an_error_with_the_reason(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("remember to rerun the large one\n")
     with pytest.raises(AdviceError) as raised:
-        read_evidence([path], Said())
+        read_evidence([path], LogOptions())
     assert raised.value.code == "unreadable"
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.recommend import recommend
 from autollm.core.errors import AdviceError, QuestionError
 from tests.unit.advisor.sweeps import (
@@ -20,7 +20,7 @@ from tests.unit.advisor.sweeps import (
 )
 
 TARGET = (1.6e9, 6e10)
-SAID = Said(objective="val_loss:min")
+SAID = LogOptions(objective="val_loss:min")
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_recommend__maximized_benchmark__is_ranked_and_not_forecast(tmp_path):
         row["accuracy"] = 1 / row.pop("val_loss")
     path = write_csv(tmp_path / "runs.csv", rows)
     advice = recommend(
-        path, "params=1.6B,tokens=60B", said=Said("accuracy:max")
+        path, "params=1.6B,tokens=60B", said=LogOptions("accuracy:max")
     )
     first = advice.recommendations[0]
     assert abs(math.log2(first.configuration["lr"]) - best_rate(*TARGET)) <= 0.6
@@ -275,7 +275,7 @@ def test_recommend__category__has_no_law_and_says_why(tmp_path):
     for number, row in enumerate(rows):
         row["optimizer"] = ("adamw", "muon")[number % 2]
     path = write_csv(tmp_path / "runs.csv", rows)
-    said = Said("val_loss:min", ("lr", "batch_size", "optimizer"))
+    said = LogOptions("val_loss:min", ("lr", "batch_size", "optimizer"))
     advice = recommend(path, "params=1.6B,tokens=60B", said=said, trials=1)
     (law,) = [law for law in advice.laws if law["knob"] == "optimizer"]
     assert law["verdict"] == "unknown" and law["exponent"] is None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from autollm.advisor.regret_error import (
+from autollm.advisor.statistics.regret_error import (
     CAUTION,
     GROWTH,
     PRIOR_DF,

@@ -3,9 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.response import Rows, fit_response
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.statistics.response import fit_response
+from autollm.advisor.statistics.rows import Rows
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 SPACE = Space(
     (

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.response import Rows, fit_response
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.statistics.response import fit_response
+from autollm.advisor.statistics.rows import Rows
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 SPACE = Space(
     (

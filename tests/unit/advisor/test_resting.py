@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said
-from autollm.advisor.page import advice_page
+from autollm.advisor.evidence.evidence import LogOptions
+from autollm.advisor.evidence.resting import at_rest, chosen, rested
 from autollm.advisor.recommend import explore
-from autollm.advisor.resting import at_rest, chosen, rested
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.showing.page import advice_page
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import OutcomeTable
 from tests.unit.advisor.sweeps import best_loss, write_csv
 
@@ -63,7 +63,7 @@ def sweep():
 def answered(tmp_path_factory):
     path = write_csv(tmp_path_factory.mktemp("sweep") / "runs.csv", sweep())
     planned = {"optimizer": "lion", "lr": 1e-4}
-    said = Said(objective="val_loss:min")
+    said = LogOptions(objective="val_loss:min")
     return explore(path, "params=2B,tokens=40B", said=said, planned=planned)
 
 

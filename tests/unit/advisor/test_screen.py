@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.recommend import recommend
-from autollm.advisor.screen import show
+from autollm.advisor.showing.screen import show
 from tests.unit.advisor.sweeps import rows_of, write_csv
 
 
@@ -14,7 +14,7 @@ def test_show__hostile_column_name__stays_text_and_moves_no_cursor(tmp_path):
         row["\x1b[2J[red]lr"] = row.pop("lr")
     path = write_csv(tmp_path / "runs.csv", rows)
     advice = recommend(
-        path, "params=1.6B,tokens=60B", said=Said("val_loss:min")
+        path, "params=1.6B,tokens=60B", said=LogOptions("val_loss:min")
     )
     out = io.StringIO()
     show(advice, Console(file=out, width=120, force_terminal=False))
@@ -30,7 +30,7 @@ def test_show__narrow_terminal__every_setting_stands_whole_beside_its_range(
         row["optimizer.learning_rate_of_the_decoder"] = row.pop("lr")
     path = write_csv(tmp_path / "runs.csv", rows)
     advice = recommend(
-        path, "params=1.6B,tokens=60B", said=Said("val_loss:min")
+        path, "params=1.6B,tokens=60B", said=LogOptions("val_loss:min")
     )
     out = io.StringIO()
     show(advice, Console(file=out, width=80, force_terminal=False))
@@ -46,7 +46,7 @@ def test_show__several_questions_that_one_run_helps__name_it_once(tmp_path):
     rows = [row for row in rows_of() if row["params"] == rows_of()[0]["params"]]
     path = write_csv(tmp_path / "runs.csv", rows)
     advice = recommend(
-        path, "params=1.6B,tokens=60B", said=Said("val_loss:min")
+        path, "params=1.6B,tokens=60B", said=LogOptions("val_loss:min")
     )
     out = io.StringIO()
     show(advice, Console(file=out, width=80, force_terminal=False))

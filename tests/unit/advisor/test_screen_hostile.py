@@ -26,8 +26,8 @@ from autollm.advisor.answer import (
     Warn,
     error_json,
 )
-from autollm.advisor.screen import show, show_plan
-from autollm.advisor.worth import unsquashed
+from autollm.advisor.deciding.worth import unsquashed
+from autollm.advisor.showing.screen import show, show_plan
 from autollm.gym.tables.squashing import unsquash
 from tests.unit.advisor.test_ledger import advice
 

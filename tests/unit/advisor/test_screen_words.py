@@ -18,8 +18,8 @@ from autollm.advisor.answer import (
     PlannedRun,
     Warn,
 )
-from autollm.advisor.screen import show, show_check, show_plan
-from autollm.advisor.target import NO_SIZE, parse_target
+from autollm.advisor.asking.target import NO_SIZE, parse_target
+from autollm.advisor.showing.screen import show, show_check, show_plan
 from tests.unit.advisor.test_ledger import advice
 
 DECIDED = {"policy": "moving-bowl", "backtest": []}

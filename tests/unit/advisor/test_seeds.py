@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence
-from autollm.advisor.seeds import without_seed_shifts
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
+from autollm.advisor.evidence.seeds import without_seed_shifts
 from tests.unit.advisor.sweeps import write_csv
 
 
@@ -91,7 +91,7 @@ def test_evidence__seeds_that_differ_by_cell__outcomes_are_compared_without_them
                 }
             )
     path = write_csv(tmp_path / "runs.csv", rows)
-    said = Said(
+    said = LogOptions(
         "val_loss:min", ("lr",), {"params": "params", "tokens": "tokens"}
     )
     table = read_evidence([path], said).table

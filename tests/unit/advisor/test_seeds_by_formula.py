@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor.seeds import without_seed_shifts
+from autollm.advisor.evidence.seeds import without_seed_shifts
 
 
 def runs_of(losses, status="finished", experiment="e"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autollm.advisor.sizes import buildable
+from autollm.advisor.deciding.sizes import buildable
 
 LEVELS = ({"params": 2e7, "tokens": 4e8}, {"params": 8e7, "tokens": 1.6e9})
 TARGET = {"params": 7e9, "tokens": 1.4e11}

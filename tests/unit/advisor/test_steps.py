@@ -7,9 +7,9 @@ import json
 import pyarrow as pa
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
+from autollm.advisor.evidence.steps import with_steps
 from autollm.advisor.recommend import recommend
-from autollm.advisor.steps import with_steps
 from tests.unit.advisor.sweeps import write_csv
 
 
@@ -74,7 +74,7 @@ def test_recommend__kl_by_factors_and_zero__the_best_one_that_was_tried(
     tmp_path,
 ):
     path = write_csv(tmp_path / "runs.csv", rewards())
-    evidence = read_evidence([path], Said(objective="reward:max"))
+    evidence = read_evidence([path], LogOptions(objective="reward:max"))
     advice = recommend(evidence, "params=7B")
     assert advice.recommendations[0].configuration["kl_coef"] == 0.001
     for run in advice.plan:

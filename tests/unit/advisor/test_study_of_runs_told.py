@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autollm.advisor.decide import Backtest, chance_of_best, choose
-from autollm.advisor.study import Noise, Study, after
-from autollm.advisor.told import Tried
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.deciding.decide import Backtest, chance_of_best, choose
+from autollm.advisor.deciding.study import Noise, Study, after
+from autollm.advisor.statistics.told import Tried
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from tests.unit.advisor.stand_ins import KnownPolicy, law_of
 
 SPACE = Space((Knob("lr", "log", tuple(2.0**k for k in range(-12, -3))),))

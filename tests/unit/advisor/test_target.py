@@ -1,9 +1,9 @@
 import pytest
 
-from autollm.advisor.target import parse_target, resolve_target
+from autollm.advisor.asking.target import parse_target, resolve_target
 from autollm.core.errors import QuestionError
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import Experiment
 
 SPACE = Space((Knob("lr", "log", (0.001, 0.002)),))

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from autollm.advisor.asking.target import NO_SIZE, parse_target, resolve_target
 from autollm.advisor.recommend import target_of_budget
-from autollm.advisor.target import NO_SIZE, parse_target, resolve_target
 from autollm.core.errors import AdviceError, QuestionError
 
 LEVELS = ({"params": 1e8, "tokens": 2e9}, {"params": 4e8, "tokens": 8e9})

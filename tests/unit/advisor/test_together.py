@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from autollm.advisor.asking.together import as_tried, tied_pairs
 from autollm.advisor.recommend import explore
-from autollm.advisor.together import as_tried, tied_pairs
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 LAYERS = Knob("n_layers", "log", (6.0, 12.0, 24.0))
 WIDTH = Knob("d_model", "log", (512.0, 768.0, 1088.0))

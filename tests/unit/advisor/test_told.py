@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import t as student
 
-from autollm.advisor.loss_law import Forecast
-from autollm.advisor.told import GROWTH, RUN_DF, Tried, learn
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.told import GROWTH, RUN_DF, Tried, learn
 
 SPREAD = 0.4
 SCATTER = 0.04

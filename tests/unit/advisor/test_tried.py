@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.advisor.evidence import Said
+from autollm.advisor.evidence.evidence import LogOptions
 from autollm.advisor.recommend import recommend
-from autollm.advisor.response import Rows
-from autollm.advisor.tried import ends_of
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.statistics.rows import Rows
+from autollm.advisor.statistics.tried import ends_of
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from tests.unit.advisor.sweeps import best_loss, best_rate, write_csv
 
 LEVELS = ((1e8, 2e9), (1e8, 8e9), (4e8, 4e9), (4e8, 1.6e10), (8e8, 1.6e10))
@@ -47,7 +47,7 @@ def sweep(effect, noise=0.001, values=(0.01, 0.05), name="warmup_frac"):
 
 def advised(folder, rows, **options):
     path = write_csv(folder / "runs.csv", rows)
-    said = Said(objective="val_loss:min")
+    said = LogOptions(objective="val_loss:min")
     return recommend(path, "params=2B,tokens=40B", said=said, **options)
 
 

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autollm.advisor.evidence import Said, read_evidence
-from autollm.advisor.noise_test import pooled_noise
-from autollm.advisor.trunks import clusters_of
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
+from autollm.advisor.evidence.trunks import clusters_of
+from autollm.advisor.statistics.noise_test import pooled_noise
 from tests.unit.advisor.sweeps import LEVELS, rows_of, write_csv
 
 
 def evidence_of(folder, trunk_of):
     """Evidence whose runs stem from the trunk that `trunk_of` says of their level."""
     path = write_csv(folder / "runs.csv", rows_of(LEVELS[:4], seeds=2))
-    evidence = read_evidence([path], Said("val_loss:min"))
+    evidence = read_evidence([path], LogOptions("val_loss:min"))
     number = {
         e.experiment_id: n for n, e in enumerate(evidence.table.experiments)
     }

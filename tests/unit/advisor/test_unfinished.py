@@ -7,13 +7,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from autollm.advisor.evidence import Said, read_evidence
+from autollm.advisor.deciding.study import study
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence
+from autollm.advisor.evidence.unfinished import (
+    Bounds,
+    bounds_of,
+    reached_outcomes,
+)
 from autollm.advisor.recommend import explore
-from autollm.advisor.response import Rows, fit_response
-from autollm.advisor.study import study
-from autollm.advisor.unfinished import Bounds, bounds_of, reached_outcomes
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.advisor.statistics.response import fit_response
+from autollm.advisor.statistics.rows import Rows
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from tests.unit.advisor.sweeps import LEVELS, RATES, rows_of, write_csv
 
 SPACE = Space((Knob("lr", "log", tuple(2.0**k for k in range(-12, -3))),))
@@ -186,7 +191,7 @@ def test_response__upper_bounds_below_the_fit__pull_it_down():
 def test_study__runs_pruned_above_the_optimum__the_decider_reads_them(tmp_path):
     rows = rows_of(LEVELS[:4])
     path = write_csv(tmp_path / "runs.csv", rows)
-    evidence = read_evidence([path], Said("val_loss:min"))
+    evidence = read_evidence([path], LogOptions("val_loss:min"))
     here = evidence.table.experiments[2]
     runs = evidence.experiment_runs[here.experiment_id]
     worst = max(runs, key=lambda r: r["objective_value"] or 0.0)
@@ -211,7 +216,7 @@ def test_evidence__stopped_runs_of_a_table__are_bounds_and_counted(tmp_path):
     for number, row in enumerate(rows):
         row["state"] = "killed" if number % 10 == 0 else "finished"
     path = write_csv(tmp_path / "runs.csv", rows)
-    evidence = read_evidence([path], Said("val_loss:min"))
+    evidence = read_evidence([path], LogOptions("val_loss:min"))
     n = sum(len(b.losses) for b in evidence.bounds.values())
     stopped = [r for r in evidence.runs if r["status"] == "killed"]
     known = [r for r in stopped if np.isfinite(r["objective_value"] or np.nan)]
@@ -259,7 +264,9 @@ def test_evidence__half_runs_of_a_constant_rate__are_an_experiment_of_half_the_t
         row |= {"tokens": int(1.6e10), "run_id": f"k{row['run_id']}"}
     path = write_csv(tmp_path / "runs.csv", [*rows, *half])
     (tmp_path / "m.toml").write_text(MAPPING)
-    evidence = read_evidence([path], Said(mapping=str(tmp_path / "m.toml")))
+    evidence = read_evidence(
+        [path], LogOptions(mapping=str(tmp_path / "m.toml"))
+    )
     places = [dict(e.fidelity) for e in evidence.table.experiments]
     assert len(places) == n_levels
     reached = {"params": 4e8, "tokens": 8e9} in places

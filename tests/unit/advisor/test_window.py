@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from autollm.advisor.window import (
+from autollm.advisor.asking.window import (
     as_typed,
     further_level,
     level_beyond,
     refined,
 )
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 
 
 @pytest.mark.parametrize(

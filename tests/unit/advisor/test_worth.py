@@ -7,16 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from autollm.advisor.loss_law import Forecast
-from autollm.advisor.regret_error import RegretError
-from autollm.advisor.study import Noise
-from autollm.advisor.words import FEW_VALUES, NO_CHOICE
-from autollm.advisor.worth import (
+from autollm.advisor.deciding.study import Noise
+from autollm.advisor.deciding.worth import (
     NO_DIFFERENCE,
     loses,
     no_regret,
     worth,
 )
+from autollm.advisor.statistics.forecast import Forecast
+from autollm.advisor.statistics.regret_error import RegretError
+from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 
 ERROR = RegretError(0.1, 0.2, 5.0, 3)
 EVEN = np.full(4, 0.25)

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from autollm.advisor.regret_error import RegretError
-from autollm.advisor.study import Noise
-from autollm.advisor.worth import (
+from autollm.advisor.deciding.study import Noise
+from autollm.advisor.deciding.worth import (
     WASTE,
     acceptable,
     affordable_u,
     compute_factor,
     worth,
 )
-from autollm.core.knobs import Knob
+from autollm.advisor.statistics.regret_error import RegretError
+from autollm.core.spaces.knobs import Knob
 from tests.unit.advisor.stand_ins import law_of, study_of
 
 FEW = settings(max_examples=40)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from autollm.advisor.written import read_plan, render, style_of
+from autollm.advisor.showing.written import read_plan, render, style_of
 from autollm.core.errors import QuestionError
 
 FIRST = {

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.advisor import written
-from autollm.advisor.written import STYLES, read_plan, render
+from autollm.advisor.showing import written
+from autollm.advisor.showing.written import STYLES, read_plan, render
 from autollm.core.errors import QuestionError, SetupError
 from autollm.core.plain_yaml import NotPlain, parse_plain_yaml
 

@@ -8,7 +8,7 @@ from autollm.agent.labels import Grid
 from autollm.agent.landscapes import make_landscape
 from autollm.agent.practice import offered
 from autollm.agent.transcript import run_call
-from autollm.core.scales import ONE_COORDINATE
+from autollm.core.spaces.scales import ONE_COORDINATE
 from autollm.gym.environments.shortlist import has_numbers
 from autollm.gym.environments.text import TextEnv
 from autollm.gym.tasks.episode import start

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import typer
 
-from autollm.advisor import ledger
+from autollm.advisor.kept import ledger
 from autollm.cli import asking
 from autollm.cli.asking import Ending, TypedQuestion
 from autollm.core.errors import (

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from autollm.cli import sources
 from autollm.cli.main import app
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.lake.bronze import Bronze
 from tests.unit.logs.proposals.tables import sweep
 from tests.unit.logs.raw_logs import csv_bytes, run_bytes, write

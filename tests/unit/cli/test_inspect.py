@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from autollm.cli import sources
 from autollm.cli.main import app
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from tests.unit.logs.proposals.tables import sweep
 from tests.unit.logs.raw_logs import csv_bytes, json_lines, write
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from autollm.cli.main import app
 from autollm.core.errors import AutoLLMError
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.sources import catalogue
 from tests.unit.logs.raw_logs import csv_bytes, sweep_mapping, write
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autollm.core.computed import computed
-from autollm.core.expressions import parse_expression
+from autollm.core.mappings.computed import computed
+from autollm.core.mappings.expressions import parse_expression
 
 COLUMNS = {
     "a": np.array([1.0, 2.0, 4.0]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from autollm.core.distances import nearest, squared_distances
+from autollm.core.spaces.distances import nearest, squared_distances
 
 COORDINATE = st.floats(-50.0, 50.0, width=32)
 

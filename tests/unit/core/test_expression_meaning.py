@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.core.computed import computed
 from autollm.core.errors import MappingError
-from autollm.core.expressions import (
+from autollm.core.mappings.computed import computed
+from autollm.core.mappings.expressions import (
     ARITY,
     MAX_CHARACTERS,
     MAX_DEPTH,

@@ -3,7 +3,11 @@
 import pytest
 
 from autollm.core.errors import MappingError
-from autollm.core.expressions import MAX_CHARACTERS, MAX_DEPTH, parse_expression
+from autollm.core.mappings.expressions import (
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    parse_expression,
+)
 
 
 def test_parse_expression__dotted_name__is_one_name():

@@ -8,10 +8,10 @@ import pytest
 
 from autollm.core.errors import SpaceError
 from autollm.core.ids import Origin, config_id, experiment_id
-from autollm.core.knobs import Knob
-from autollm.core.ladders import Coordinate, Ladder
 from autollm.core.metrics import Metric
-from autollm.core.space import Limit, Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.ladders import Coordinate, Ladder
+from autollm.core.spaces.space import Limit, Space
 
 
 def test_experiment_id__no_context__is_that_of_the_fidelity_alone():

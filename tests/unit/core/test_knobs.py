@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import SIMPLEX_UNIT, Knob
-from autollm.core.scales import SCALES
+from autollm.core.spaces.knobs import SIMPLEX_UNIT, Knob
+from autollm.core.spaces.scales import SCALES
 
 RATE = Knob("rate", "log", (0.001, 0.01, 0.1), unit="1")
 HALF_OCTAVES = Knob("rate", "log", (0.25, 0.5, 1.0), step=0.5)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autollm.core.errors import SpaceError
-from autollm.core.ladders import Coordinate, Ladder
 from autollm.core.metrics import Metric
+from autollm.core.spaces.ladders import Coordinate, Ladder
 
 WORDS = st.text("abcé_ .", min_size=1, max_size=6)
 

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import Mapping, build_mapping, parse_mapping
+from autollm.core.mappings.mapping import Mapping, build_mapping, parse_mapping
 
 MINIMAL = """
 schema = "autollm.mapping/1"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.core.name_parts import REST, parts_reader
+from autollm.core.mappings.name_parts import REST, parts_reader
 from autollm.core.values import parse_number
 
 WORDS = {

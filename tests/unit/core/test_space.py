@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.core import space as space_module
-from autollm.core.distances import nearest
 from autollm.core.errors import SpaceError
-from autollm.core.knobs import Knob
-from autollm.core.scales import SCALES
-from autollm.core.space import Limit, Space
+from autollm.core.spaces import space as space_module
+from autollm.core.spaces.distances import nearest
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.scales import SCALES
+from autollm.core.spaces.space import Limit, Space
 from tests.unit.gym.tables import MIXED, SPACE, mixed_configuration
 
 RATE = Knob("rate", "log", (0.25, 0.5, 1.0, 2.0), step=1.0)

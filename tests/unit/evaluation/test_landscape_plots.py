@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 
-from autollm.core.space import Space
+from autollm.core.spaces.space import Space
 from autollm.evaluation.landscape_plots import (
     Landscape,
     landscape_pictures,

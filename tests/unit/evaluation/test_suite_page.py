@@ -48,7 +48,7 @@ def test_describe__toy_suite__counts_what_is_there() -> None:
     ][0]["replica_sd"] is None
     assert (
         about["tasks"][0]["compute_ratio"] == pytest.approx(16)
-        and 0 < about["tasks"][0]["dearest_correlation"] <= 1
+        and 0 < about["tasks"][0]["top_correlation"] <= 1
     )
     assert [b["k"] for b in about["bounds"]] == [1, 3, 5, 10] and about[
         "bounds"

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autollm.agent.landscapes import make_landscape
-from autollm.core.distances import nearest
 from autollm.core.errors import EpisodeError
+from autollm.core.spaces.distances import nearest
 from autollm.gym.environments import scalar as env_module
 from autollm.gym.environments.candidate_outcomes import lay_out
 from autollm.gym.environments.scalar import LLMConfigEnv

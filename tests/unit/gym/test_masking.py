@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autollm.core.errors import SpaceError, UnknownNameError
-from autollm.core.knobs import Knob
-from autollm.core.space import Limit, Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Limit, Space
 from autollm.evaluation.protocol import play
 from autollm.gym.tasks import suites
 from autollm.gym.tasks.drawing import draw

@@ -231,12 +231,14 @@ def test_episode__charged_experiment__may_be_paused_at_its_own_price():
     )
     assert episode.incumbent is None
     episode, _ = begun(charged=("toy:2",))
-    cheap, dear = (
+    cheap, expensive = (
         episode.drawn.view.space.decode(episode.playable[experiment].points[1])
         for experiment in ("toy:2", "")
     )
     assert (
-        episode.run(cheap, "toy:2").row == episode.run(dear, until=0.5).row == 1
+        episode.run(cheap, "toy:2").row
+        == episode.run(expensive, until=0.5).row
+        == 1
     )
     assert [(t.status, t.cost) for t in episode.trials] == [
         ("ok", 1 / 16),

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import SnapshotError, UnknownNameError
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import COLUMNS
 from autollm.gym.tables.snapping import places_in_play
 from tests.unit.gym.tables import make_rich_table, with_curves

@@ -134,13 +134,13 @@ def test_lab_suite__experiments__are_the_family_s_levels_in_their_splits(
         *(m.name for m in family.secondary if m.direction),
     }
     for task in suite.tasks:
-        target, dearest = (
+        target, most_expensive = (
             levels[task.target],
             max(family.flops(levels[e]) for e in task.evidence),
         )
         assert task.split == target.split and family.flops(
             target
-        ) >= dearest * (8 if task.split == "test" else 1)
+        ) >= most_expensive * (8 if task.split == "test" else 1)
         assert all(levels[e].split != "test" for e in task.evidence)
         assert (
             len(
@@ -197,11 +197,11 @@ def test_recorded_mixtures__whole_sweep__is_there_and_repetition_moves_the_optim
             DATA_MIXTURE, runs.values(), "prose_loss"
         ).items()
     }
-    cheap, dear = (
+    cheap, expensive = (
         np.mean([json.loads(key)["mixture"]["prose"] for key in best[level]])
         for level in ("c1", "d1")
     )
-    assert cheap > dear + 0.2
+    assert cheap > expensive + 0.2
 
 
 def test_recorded_shapes__whole_sweep__is_there_and_the_best_shape_grows_with_the_budget():
@@ -308,10 +308,10 @@ def test_mixture_suite__objectives__are_the_target_mixes():
 
 
 def test_mixture_design__cheap_and_dear_levels__share_their_first_cells():
-    cheap, dear = (
+    cheap, expensive = (
         DATA_MIXTURE.design(DATA_MIXTURE.level(name)) for name in ("a1", "d1")
     )
-    assert cheap[: len(dear)] == dear and len(cheap) > len(dear)
+    assert cheap[: len(expensive)] == expensive and len(cheap) > len(expensive)
     shares = np.array([list(c["mixture"].values()) for c in cheap])
     assert (
         np.allclose(shares.sum(axis=1), 1)
@@ -470,10 +470,10 @@ def test_shapes__budgets__are_kept_and_dear_levels_take_the_first_of_cheap_ones(
             assert spent == pytest.approx(
                 level.settings["flop_budget"], rel=0.06
             )
-    cheap, dear = (
+    cheap, expensive = (
         ARCHITECTURE.design(ARCHITECTURE.level(name)) for name in ("b1", "b3")
     )
-    assert cheap[: len(dear)] == dear
+    assert cheap[: len(expensive)] == expensive
     shared = [
         c for c in ARCHITECTURE.design(ARCHITECTURE.level("c1")) if c in cheap
     ]

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import FamilyError, UnknownNameError
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.families import FAMILIES
 from autollm.lab.shapes import Shape
 from autollm.lab.spec import EXTRA_EVERY, Family, Level, Run, added_level

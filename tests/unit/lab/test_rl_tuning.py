@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from autollm.core.mapping import RUN_LOG
+from autollm.core.mappings.mapping import RUN_LOG
 from autollm.core.records import RunEnd, RunHeader, RunStep, to_line
 from autollm.lab import start_models, tasks
 from autollm.lab.families.rl_tuning import COMPLETIONS_A_STEP, RL_TUNING

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import UnknownNameError
-from autollm.core.knobs import Knob
 from autollm.core.metrics import Metric
 from autollm.core.records import RunEnd, RunHeader
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.lab.quality import qualities, targets
 from autollm.lab.quality import shown as shown_qualities
 from autollm.lab.spec import Run

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import math
 
-from autollm.core.expressions import Call, Name, Node, Number, Operation, Text
+from autollm.core.mappings.expressions import (
+    Call,
+    Name,
+    Node,
+    Number,
+    Operation,
+    Text,
+)
 
 _COMPARE = {
     "<": lambda a, b: a < b,

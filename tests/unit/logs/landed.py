@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 
-from autollm.core.mapping import Mapping
+from autollm.core.mappings.mapping import Mapping
 from autollm.logs.ingest_report import IngestReport
 from autollm.logs.landing import ingest
 from tests.unit.logs.raw_logs import write

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from autollm.core.mapping import RUN_LOG, Mapping
+from autollm.core.mappings.mapping import RUN_LOG, Mapping
 from autollm.logs.mapped.header_check import check_columns
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.mapped.raw_json import raw_json

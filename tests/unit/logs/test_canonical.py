@@ -6,7 +6,7 @@ import math
 import pytest
 
 from autollm.core.ids import config_id
-from autollm.core.mapping import KnobRule, Mapping, When
+from autollm.core.mappings.mapping import KnobRule, Mapping, When
 from autollm.logs.choosing.catalog import load_mapping
 from tests.unit.logs.mapped_rows import map_row
 

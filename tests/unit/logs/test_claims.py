@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autollm.cli.main import app
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from tests.unit.logs.landed import rows as rows_of
 from tests.unit.logs.proposals.tables import SIZES, loss, sweep
 from tests.unit.logs.raw_logs import csv_bytes, write

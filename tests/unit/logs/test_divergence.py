@@ -4,7 +4,7 @@ import pytest
 
 from autollm.logs.choosing.guesses import Guesser
 from autollm.logs.landing import ingest
-from autollm.logs.proposals import Said
+from autollm.logs.proposals import TableOptions
 from tests.unit.logs.landed import rows as rows_of
 from tests.unit.logs.proposals.tables import proposed, sweep
 from tests.unit.logs.raw_logs import csv_bytes, json_lines, write
@@ -12,7 +12,9 @@ from tests.unit.logs.raw_logs import csv_bytes, json_lines, write
 
 def landed(home, folder, name, data):
     path = write(folder, name, data)
-    guesser = Guesser(str(home), Said(), lambda asked: [], lambda text: None)
+    guesser = Guesser(
+        str(home), TableOptions(), lambda asked: [], lambda text: None
+    )
     guesser.guess([path])
     ingest([path], str(home))
     return {run["run_id"]: run for run in rows_of(str(home), "runs")}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.core.expressions import parse_expression
+from autollm.core.mappings.expressions import parse_expression
 from autollm.logs.mapped.mapper import Mapper
 from tests.unit.logs.expression_oracle import evaluate
 

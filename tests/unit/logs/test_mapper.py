@@ -45,7 +45,7 @@ def test_distinct_rows__no_column__is_one_combination():
 def test_ingest__rows_in_chunks_of_any_size__are_judged_alike(
     tmp_path, monkeypatch, query_rows
 ):
-    from autollm.core.mapping import parse_mapping
+    from autollm.core.mappings.mapping import parse_mapping
     from autollm.logs import readings
 
     monkeypatch.setattr(readings, "QUERY_ROWS", query_rows)

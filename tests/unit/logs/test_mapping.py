@@ -3,7 +3,7 @@
 import pytest
 
 from autollm.core.errors import MappingError, UnknownNameError
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.lab.families import FAMILIES
 from autollm.logs.choosing.catalog import (
     MappingChoice,

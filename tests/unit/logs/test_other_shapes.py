@@ -16,8 +16,8 @@ from autollm.core.errors import MappingError, RecordError
 from autollm.logs.choosing.guesses import Guesser
 from autollm.logs.landing import ingest
 from autollm.logs.opening.archives import members_of
-from autollm.logs.proposals import Said, propose
-from autollm.logs.readers.text_tables import MarkdownReader
+from autollm.logs.proposals import TableOptions, propose
+from autollm.logs.readers.texts.text_tables import MarkdownReader
 from autollm.logs.tables.dialect import dialect_of
 from tests.unit.logs.landed import rows as rows_of
 from tests.unit.logs.proposals.tables import sweep
@@ -31,7 +31,7 @@ TABLE = csv_of(sweep())
 def guessed_and_landed(path, home):
     """What `autollm ingest PATH` does with nobody at the terminal."""
     guesser = Guesser(
-        str(home), Said(), lambda questions: [], lambda text: None
+        str(home), TableOptions(), lambda questions: [], lambda text: None
     )
     guesses = guesser.guess([str(path)])
     report = ingest([str(path)], str(home))

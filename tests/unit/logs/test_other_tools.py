@@ -11,8 +11,8 @@ from autollm.logs.proposals import propose
 from autollm.logs.proposals.columns import columns_of
 from autollm.logs.proposals.structure import switch_of
 from autollm.logs.readers.json_records import JsonRecordsReader
-from autollm.logs.readers.mlflow_runs import MlflowRun, add_mlflow_runs
 from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.tools.mlflow_runs import MlflowRun, add_mlflow_runs
 from tests.unit.logs.proposals.tables import codes, knobs, proposed, roles
 from tests.unit.logs.proposals.test_without_knobs import csv_of
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of

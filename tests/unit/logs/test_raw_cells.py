@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.mapped.raw_json import raw_json
 from autollm.logs.mapped.sheet import cleaned, one_piece

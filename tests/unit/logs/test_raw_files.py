@@ -7,7 +7,7 @@ import os
 import fsspec
 import pytest
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.landing import ingest, remove_source
 from autollm.logs.opening import opened
 from autollm.logs.opening.found import Found, find_files

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.core.mapping import RUN_LOG
+from autollm.core.mappings.mapping import RUN_LOG
 from autollm.core.records import RunEnd, RunStep, to_line
 from autollm.logs.choosing.catalog import load_mapping
 from autollm.logs.reading import MAX_TEXT, quote, split_lines
@@ -279,7 +279,7 @@ def test_table_reader__windows_text_and_quotes__are_read_as_meant():
 
 
 def test_table_reader__repeated_key_as_replicas__is_numbered():
-    from autollm.core.mapping import RunKey
+    from autollm.core.mappings.mapping import RunKey
 
     key = RunKey(columns=("exp_name",), repeated="number")
     numbered = STEPLAW.model_copy(update={"run_key": key})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.lake import bronze_tables, points
 from autollm.logs.lake.bronze_tables import RUN_METRICS, TableFile, codes_of
 from autollm.logs.lake.points import PointsOf, WaitingPoints, bronze_points

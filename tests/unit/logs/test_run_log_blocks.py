@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autollm.core.mapping import RUN_LOG
+from autollm.core.mappings.mapping import RUN_LOG
 from autollm.core.records import RunStep, to_line
 from autollm.logs.relation import CODED_POINTS
 from autollm.logs.tables import blocks, run_log
@@ -236,7 +236,7 @@ def test_check_objects__lines__are_one_object_each_or_refused(data, wrong):
 def test_propose__run_log_of_several_blocks__is_told_as_one_curve(
     tmp_path, monkeypatch
 ):
-    from autollm.logs.proposals import Said, propose
+    from autollm.logs.proposals import TableOptions, propose
     from autollm.logs.proposals.looking import look_at
     from tests.unit.logs.raw_logs import run_bytes, write
 
@@ -244,6 +244,6 @@ def test_propose__run_log_of_several_blocks__is_told_as_one_curve(
         monkeypatch.setattr(module, "LEAF_BYTES", 50)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 300)
     path = write(tmp_path, "r.jsonl", run_bytes("r", n_steps=40))
-    found = propose(look_at(path), Said(), "")
+    found = propose(look_at(path), TableOptions(), "")
     assert "r: train_loss, steps 0 to 390, values -34 to 5" in found.toml
     assert found.toml.count("r: grad_norm") == 1

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs import reading
 from autollm.logs.reading import CutLine, iter_lines, split_lines
 from autollm.logs.tables import blocks

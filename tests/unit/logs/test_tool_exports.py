@@ -7,7 +7,7 @@ import math
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import NEEDS, export, replay_of
 from autollm.logs.landing import ingest

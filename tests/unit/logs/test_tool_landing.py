@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.landing import ingest
 from autollm.logs.proposals import propose
-from autollm.logs.readers.addresses import local_path
+from autollm.logs.readers.tools.addresses import local_path
 from tests.unit.logs.readers.opened import FIXTURES
 from tests.unit.logs.readers.test_wandb_api import project_of
 from tests.unit.logs.readers.wandb_stub import KEY, serving

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from autollm.core.ids import Origin, experiment_id
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.outcome_table import COLUMNS, Experiment, OutcomeTable
 from autollm.snapshots.smoothing import smooth
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tables.squashing import squash
 from autollm.policies.rules.loss_around import (
     FAR,
@@ -214,8 +214,8 @@ def test_expected_spread__losses_in_another_unit__scale(factor, shift):
 
 def test_first_u__evidence__is_that_of_the_nearest_row_of_the_most_expensive():
     cheap = experiment([[0, 0], [1, 1]], [9.0, 1.0])
-    dear = experiment([[0, 0], [2, 2], [4, 4]], [1.0, 2.0, 3.0])
-    view = view_of(cheap, dear)
+    expensive = experiment([[0, 0], [2, 2], [4, 4]], [1.0, 2.0, 3.0])
+    view = view_of(cheap, expensive)
     assert first_u(view, np.array([0.2, 0.0])) == pytest.approx(0.0)
     assert first_u(view, np.array([2.1, 2.0])) == pytest.approx(1.0)
     assert first_u(view_of(), np.zeros(2)) == 0.0

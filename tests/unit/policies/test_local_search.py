@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autollm.advisor.decide import question_of_hidden
+from autollm.advisor.deciding.decide import question_of_hidden
 from autollm.gym.tasks.trial import Trial
 from autollm.policies.registry import make_policy
 from tests.unit.gym.tables import make_table

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tasks.drawing import draw
 from autollm.gym.tasks.view import EvidenceTable
 from autollm.policies.base import Predictive

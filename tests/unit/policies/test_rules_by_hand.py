@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import rankdata
 
-from autollm.core.distances import squared_distances
+from autollm.core.spaces.distances import squared_distances
 from autollm.gym.tasks.episode import start
 from autollm.policies.base import (
     assign_nearest,

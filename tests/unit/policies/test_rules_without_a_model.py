@@ -203,8 +203,13 @@ def test_successive_halving__every_rung__keeps_its_better_third() -> None:
         trials=3,
     )
     n = len(view.candidates)
-    cheap, dear = np.arange(n, dtype=float), np.arange(n, dtype=float)[::-1]
-    policy, view = begin("successive-halving", complete(view, [cheap, dear]))
+    cheap, expensive = (
+        np.arange(n, dtype=float),
+        np.arange(n, dtype=float)[::-1],
+    )
+    policy, view = begin(
+        "successive-halving", complete(view, [cheap, expensive])
+    )
     assert policy.n_started == 27 and [
         r.experiment_id for r in policy.rungs
     ] == [
@@ -218,7 +223,7 @@ def test_successive_halving__every_rung__keeps_its_better_third() -> None:
         ::-1
     ][
         :3
-    ]  # the nine lowest on the cheap rung, of those the three lowest on the dear one
+    ]  # the nine lowest on the cheap rung, of those the three lowest on the expensive one
     assert asked(policy, view, 3) == survivors.tolist()
 
 

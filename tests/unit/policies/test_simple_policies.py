@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autollm.core.knobs import Knob
-from autollm.core.space import Space
+from autollm.core.spaces.knobs import Knob
+from autollm.core.spaces.space import Space
 from autollm.gym.tasks.episode import Trial, start
 from autollm.gym.tasks.task import Constraint
 from autollm.policies.base import neighbour_gap

@@ -8,8 +8,8 @@ import pytest
 from autollm.core import files as storage
 from autollm.core.errors import SnapshotError
 from autollm.core.ids import Origin
-from autollm.core.knobs import Knob
 from autollm.core.records import canonical_json
+from autollm.core.spaces.knobs import Knob
 from autollm.gym.tables.arrays import load_table
 from autollm.snapshots import arrays, spaces
 from tests.unit.gym.tables import make_mixed_table, make_table

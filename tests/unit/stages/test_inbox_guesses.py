@@ -91,12 +91,12 @@ def test_land__question_that_nobody_answers__is_the_reason_and_stops_nothing(
 
 def test_land__answer_given_later__lands_what_waited(places):
     from autollm.logs.choosing.guesses import Guesser
-    from autollm.logs.proposals import Said
+    from autollm.logs.proposals import TableOptions
 
     path = write(places.inbox, "odd.csv", sweep_csv(outcome="zeta"))
     write(places.inbox, "r1.jsonl", run_bytes("r1"))
     assert land(places, NOTHING_ELSE).n_runs == 1
-    said = Said.parse("zeta:max", None, None)
+    said = TableOptions.parse("zeta:max", None, None)
     Guesser(places.home, said, nobody, lambda text: None).guess([path])
     report = land(places, NOTHING_ELSE)
     assert report.n_runs == 12 and report.n_ignored == 0

@@ -90,10 +90,10 @@ def test_describe__two_levels__says_ladder_correlations_and_noise(
 def test_landscapes__replicas__are_averaged_and_the_test_level_is_held_out(
     mixed,
 ) -> None:
-    cheap, dear = landscapes(DATA_MIXTURE, mixed)
+    cheap, expensive = landscapes(DATA_MIXTURE, mixed)
     assert cheap.points.shape == (12, 6) and (
         cheap.held_out,
-        dear.held_out,
+        expensive.held_out,
     ) == (
         False,
         True,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autollm.advisor import ledger
+from autollm.advisor.kept import ledger
 from autollm.core.errors import QuestionError
 from autollm.core.places import resolve
 from autollm.stages import advice_runs

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autollm.advisor import ledger
-from autollm.advisor.ledger import ReportedRun
+from autollm.advisor.kept import ledger
+from autollm.advisor.kept.ledger import ReportedRun
 from autollm.core.places import Places, resolve
 from autollm.logs.landing import ingest
 from autollm.stages.advice_runs import mirror

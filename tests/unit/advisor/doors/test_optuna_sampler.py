@@ -12,7 +12,7 @@ from optuna.testing.pytest_samplers import (  # noqa: E402
 )
 
 from autollm.advisor.doors.optuna_sampler import AutoLLMSampler  # noqa: E402
-from autollm.advisor.evidence import Said, read_evidence  # noqa: E402
+from autollm.advisor.evidence.evidence import LogOptions, read_evidence  # noqa: E402
 from tests.unit.advisor.doors.test_mcp_server import TARGET, write_sweep  # noqa: E402
 
 
@@ -20,7 +20,7 @@ from tests.unit.advisor.doors.test_mcp_server import TARGET, write_sweep  # noqa
 def history(tmp_path_factory):
     """A sweep whose best rate halves with each level."""
     path = write_sweep(tmp_path_factory.mktemp("history"))
-    return read_evidence([path], Said())
+    return read_evidence([path], LogOptions())
 
 
 class _WithAndWithout:

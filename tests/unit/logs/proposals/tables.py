@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from autollm.logs.proposals import Proposal, Said, propose
+from autollm.logs.proposals import Proposal, TableOptions, propose
 from tests.unit.logs.raw_logs import write
 
 SIZES = (
@@ -57,7 +57,7 @@ def proposed(folder: Path, rows: list[dict[str, Any]], **said: str) -> Proposal:
     writer.writeheader()
     writer.writerows(rows)
     path = write(folder, "table.csv", text.getvalue().encode())
-    return propose(path, Said.parse(**said))
+    return propose(path, TableOptions.parse(**said))
 
 
 def roles(found: Proposal) -> dict[str, str]:

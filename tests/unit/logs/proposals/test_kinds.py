@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from autollm.core.errors import MappingError
-from autollm.logs.proposals import Said, propose
+from autollm.logs.proposals import TableOptions, propose
 from tests.unit.logs.proposals.tables import (
     RATES,
     SIZES,
@@ -436,7 +436,7 @@ def test_propose__what_was_said__is_never_guessed_over(tmp_path):
     ):
         with pytest.raises(MappingError, match="expected"):
             proposed(tmp_path, rows, **wrong)
-    tried = propose(tmp_path / "table.csv", Said(mapping=found.mapping))
+    tried = propose(tmp_path / "table.csv", TableOptions(mapping=found.mapping))
     assert tried.mapping == found.mapping and tried.n_land == 27
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.landing import ingest
-from autollm.logs.proposals import Proposal, Said, propose
+from autollm.logs.proposals import Proposal, TableOptions, propose
 from autollm.logs.proposals import columns as columns_module
 from autollm.logs.proposals.columns import Column, Sampler, columns_of
 from autollm.logs.proposals.structure import (
@@ -59,7 +59,7 @@ def proposal(
     name: str = "my sweep.csv",
     objective: str | None = None,
 ) -> Proposal:
-    return propose(write(tmp_path, name, data), Said.parse(objective))
+    return propose(write(tmp_path, name, data), TableOptions.parse(objective))
 
 
 def role(found: Proposal, column: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autollm.core.errors import MappingError
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.proposals import propose
 from autollm.logs.readers.rows import RelationBuilder
 from tests.unit.logs.landed import land_bytes

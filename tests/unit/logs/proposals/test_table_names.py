@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from autollm.core.mapping import parse_mapping
+from autollm.core.mappings.mapping import parse_mapping
 from autollm.logs.choosing.catalog import MappingChoice
 from autollm.logs.opening.found import Found
 from autollm.logs.opening.run_folders import RunFolder

@@ -25,7 +25,7 @@ from autollm.logs.opening.found import Found
 from autollm.logs.opening.opened import RawFile
 from autollm.logs.opening.run_folders import RunFolder
 from autollm.logs.readers import file_readers, folder_readers
-from autollm.logs.readers.mlflow_runs import MlflowRun
+from autollm.logs.readers.tools.mlflow_runs import MlflowRun
 from autollm.logs.reading import split_lines
 from autollm.logs.relation import OpenedFolder
 from autollm.logs.tables import blocks, run_log

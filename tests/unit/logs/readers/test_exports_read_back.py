@@ -12,10 +12,10 @@ from autollm.core.records import canonical_json
 from autollm.lab.archive import read_runs, shipped
 from autollm.lab.exports import NEEDS, export, replay_of
 from autollm.logs.readers.cells import cell
-from autollm.logs.readers.sqlite_stores import SqliteStoreReader
-from autollm.logs.readers.tensorboard import TensorboardFolderReader
-from autollm.logs.readers.trainer_state import TrainerFolderReader
-from autollm.logs.readers.wandb_offline import WandbFolderReader
+from autollm.logs.readers.tools.sqlite_stores import SqliteStoreReader
+from autollm.logs.readers.tools.tensorboard import TensorboardFolderReader
+from autollm.logs.readers.tools.trainer_state import TrainerFolderReader
+from autollm.logs.readers.tools.wandb_offline import WandbFolderReader
 from tests.unit.logs.readers.opened import read_file, read_folder
 
 N_RUNS = 4

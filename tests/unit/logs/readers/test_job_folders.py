@@ -13,13 +13,13 @@ from autollm.logs.readers.run_folders import (
     JobFolderReader,
     TextLogFolderReader,
 )
-from autollm.logs.readers.tensorboard import (
+from autollm.logs.readers.tools.tensorboard import (
     TensorboardFolderReader,
     _crc_table,
     events_of,
 )
-from autollm.logs.readers.trainer_state import TrainerFolderReader
-from autollm.logs.readers.wandb_offline import WandbFolderReader
+from autollm.logs.readers.tools.trainer_state import TrainerFolderReader
+from autollm.logs.readers.tools.wandb_offline import WandbFolderReader
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import curve_of, read_folder, runs_of
 from tests.unit.logs.readers.wandb_files import framed as framed_run

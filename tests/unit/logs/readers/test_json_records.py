@@ -7,7 +7,7 @@ import pytest
 from autollm.core.errors import RecordError
 from autollm.logs.proposals import propose
 from autollm.logs.readers.json_records import JsonRecordsReader
-from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.readers.tools.tool_tables import recognized
 from tests.unit.logs.proposals.tables import knobs, sweep
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened

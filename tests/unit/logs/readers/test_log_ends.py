@@ -3,8 +3,8 @@
 import pytest
 
 from autollm.logs.proposals import propose
-from autollm.logs.readers.log_ends import LogEnd, add_plan_state
 from autollm.logs.readers.rows import RelationBuilder
+from autollm.logs.readers.texts.log_ends import LogEnd, add_plan_state
 from tests.unit.logs.raw_logs import write
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from autollm.core.errors import SourceError
 from autollm.core.statuses import status_of
-from autollm.logs.readers.mlflow_store import (
+from autollm.logs.readers.tools.mlflow_store import (
     MlflowFetchedReader,
     MlflowFolderReader,
     fetch_mlflow,

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from autollm.core.errors import RecordError
 from autollm.logs.proposals import propose
-from autollm.logs.readers.printed_log import (
+from autollm.logs.readers.texts.printed_log import (
     Printed,
     is_printed_log,
 )
-from autollm.logs.readers.text_log import TextLogReader
+from autollm.logs.readers.texts.text_log import TextLogReader
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import Opened, curve_of, runs_of
 

@@ -7,15 +7,15 @@ from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
 from autollm.logs.readers.documents import parse_config
 from autollm.logs.readers.paths import run_of_checkpoint
-from autollm.logs.readers.ray_tune import RayTuneReader
 from autollm.logs.readers.run_folders import (
     HydraJobReader,
     JobFolderReader,
     LightningFolderReader,
     TextLogFolderReader,
 )
-from autollm.logs.readers.tensorboard import TensorboardFolderReader
-from autollm.logs.readers.trainer_state import (
+from autollm.logs.readers.tools.ray_tune import RayTuneReader
+from autollm.logs.readers.tools.tensorboard import TensorboardFolderReader
+from autollm.logs.readers.tools.trainer_state import (
     TrainerFolderReader,
     TrainerStateReader,
 )

@@ -6,8 +6,8 @@ import pytest
 
 from autollm.core.errors import RecordError
 from autollm.core.statuses import status_of
-from autollm.logs.readers.optuna_journal import OptunaJournalReader
-from autollm.logs.readers.sqlite_stores import SqliteStoreReader
+from autollm.logs.readers.tools.optuna_journal import OptunaJournalReader
+from autollm.logs.readers.tools.sqlite_stores import SqliteStoreReader
 from tests.unit.logs.readers.opened import (
     FIXTURES,
     Opened,

@@ -4,8 +4,8 @@ import pytest
 
 from autollm.core.errors import RecordError
 from autollm.logs.proposals import propose
-from autollm.logs.readers.text_log import TextLogReader
-from autollm.logs.readers.text_patterns import (
+from autollm.logs.readers.texts.text_log import TextLogReader
+from autollm.logs.readers.texts.text_patterns import (
     format_of,
     own_formats,
     parse_format,

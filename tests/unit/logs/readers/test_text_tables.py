@@ -3,7 +3,7 @@
 import pytest
 
 from autollm.logs.proposals import propose
-from autollm.logs.readers.text_tables import TextTableReader
+from autollm.logs.readers.texts.text_tables import TextTableReader
 from tests.unit.logs.proposals.tables import SIZES, loss, sweep
 from tests.unit.logs.raw_logs import write
 from tests.unit.logs.readers.opened import read_file

@@ -3,7 +3,7 @@ import csv
 import pyarrow as pa
 import pytest
 
-from autollm.logs.readers.tool_tables import recognized
+from autollm.logs.readers.tools.tool_tables import recognized
 from autollm.logs.relation import Relation
 from tests.unit.logs.readers.opened import FIXTURES
 

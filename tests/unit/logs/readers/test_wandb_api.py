@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from autollm.core.errors import SetupError, SourceError
-from autollm.logs.readers import wandb_server
-from autollm.logs.readers.addresses import (
+from autollm.logs.readers.tools import wandb_server
+from autollm.logs.readers.tools.addresses import (
     fetched_folder,
     is_address,
     local_path,
 )
-from autollm.logs.readers.wandb_api import WandbFetchedReader, fetch_wandb
-from autollm.logs.readers.wandb_server import WandbServer
+from autollm.logs.readers.tools.wandb_api import WandbFetchedReader, fetch_wandb
+from autollm.logs.readers.tools.wandb_server import WandbServer
 from tests.unit.logs.readers.opened import curve_of, read_folder, runs_of
 from tests.unit.logs.readers.wandb_stub import KEY, Project, node, serving
 

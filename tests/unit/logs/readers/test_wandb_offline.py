@@ -3,7 +3,7 @@ import math
 import pytest
 
 from autollm.core.statuses import status_of
-from autollm.logs.readers.wandb_offline import (
+from autollm.logs.readers.tools.wandb_offline import (
     WandbFolderReader,
     WandbOfflineReader,
 )
@@ -108,7 +108,7 @@ def test_wandb_file__a_flipped_bit__costs_one_record():
 
 
 def test_wandb_file__records_over_several_blocks__are_joined():
-    from autollm.logs.readers.wandb_offline import frame_records
+    from autollm.logs.readers.tools.wandb_offline import frame_records
     from tests.unit.logs.readers.wandb_files import framed
 
     records = [b"a" * 10, b"b" * 70_000, b"c" * 32_750, b"d" * 5]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from autollm.logs.proposals import Said, propose
+from autollm.logs.proposals import TableOptions, propose
 from tests.unit.logs.proposals.tables import (
     RATES,
     SIZES,
@@ -61,7 +61,7 @@ def test_propose__cells_without_a_name__are_values_and_asked_for(tmp_path):
         lines.append(",".join([f"{rate:g}", *values]))
     path = write(tmp_path, "sweep.csv", "\n".join(lines).encode())
     assert codes(propose(path)) >= {"direction-unknown"}
-    found = propose(path, Said.parse("value:min"))
+    found = propose(path, TableOptions.parse("value:min"))
     assert found.n_land == 9 and set(knobs(found)) == {"lr"}
     assert [f.name for f in found.mapping.fidelity] == ["params"]
     assert found.summary.ladder[-1]["fidelity"] == {"params": 350e6}
@@ -191,6 +191,6 @@ def test_propose__rows_of_one_run_that_differ__stay_rows(tmp_path):
             lines.append(f"r{run},{split},{0.1 * (run + 1)},{run + len(split)}")
     found = propose(
         write(tmp_path, "splits.csv", "\n".join(lines).encode()),
-        Said.parse("loss:min"),
+        TableOptions.parse("loss:min"),
     )
     assert found.n_land == 16

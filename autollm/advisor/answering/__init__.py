@@ -1,0 +1,1 @@
+"""An answer put together: what can be told, doubts, what would change it."""

@@ -1,0 +1,1 @@
+"""A question: the target, what must be kept, candidates, in the user's own names."""

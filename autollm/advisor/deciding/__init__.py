@@ -1,0 +1,1 @@
+"""Which configurations, what they are worth, which cheap runs come first."""

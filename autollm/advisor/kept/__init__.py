@@ -1,0 +1,1 @@
+"""Saved advice, what came of it, and what that says of intervals."""

@@ -1,0 +1,1 @@
+"""Spaces of configurations: knobs, coordinates, distances, levels."""

@@ -1,0 +1,1 @@
+"""Readers of what scripts print, and of tables within a text."""

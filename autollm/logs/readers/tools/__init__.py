@@ -1,0 +1,1 @@
+"""Readers of trackers' and trainers' own files and servers."""
