@@ -40,12 +40,16 @@ ROUNDED = 0.02
 told with three digits."""
 N_BEST = 20
 """Evidence designs whose neighbours are candidates."""
+Keeps = Callable[[np.ndarray], np.ndarray]
+"""Which points [n, d] keep the constraints, bool [n]."""
 
 
 @dataclass(frozen=True)
 class Question:
     """What is asked. `compute_flops`: of one run at the target, None where the evidence
     does not say how it grows. `levels`: dense ids of the evidence's experiments.
+    `unconstrained` [n, d]: the candidates that there would be without constraints; None
+    where those of the view are all.
     """
 
     table: OutcomeTable
@@ -54,6 +58,7 @@ class Question:
     compute_flops: float | None
     view: TaskView
     constraints: Constraints | None = None
+    unconstrained: np.ndarray | None = None
 
     def keeps(
         self, points: np.ndarray, fidelity: dict[str, float] | None = None
@@ -115,16 +120,11 @@ def make_question(
     keeps = None
     if constraints is not None:
         keeps = partial(constraints.keeps, space, fidelity=fidelity)
+    unconstrained = None
     if candidates is None:
-        gridded = space.grid is not None
-        candidates = (
-            _thinned(space.grid, evidence)
-            if gridded
-            else designs(space, evidence, keeps)
-        )
-        for one in ends:
-            candidates = _held(space, candidates, one, keeps)
-        candidates = as_tried(space, candidates, [e.points for e in evidence])
+        candidates = _candidates(space, evidence, ends, keeps)
+        if keeps is not None:
+            unconstrained = _candidates(space, evidence, ends, None)
     if keeps is not None and constraints is not None:
         kept = keeps(candidates)
         if not kept.any():
@@ -148,8 +148,32 @@ def make_question(
     )
     compute = compute_at([table.experiments[e] for e in levels], z)
     return Question(
-        table, tuple(levels), dict(fidelity), compute, view, constraints
+        table,
+        tuple(levels),
+        dict(fidelity),
+        compute,
+        view,
+        constraints,
+        unconstrained,
     )
+
+
+def _candidates(
+    space: Space,
+    evidence: Sequence[EvidenceTable],
+    ends: Sequence[Ends],
+    keeps: Keeps | None,
+) -> np.ndarray:
+    """What may be proposed, [n, d]: the grid, or designs where there is none."""
+    is_gridded = space.grid is not None
+    candidates = (
+        _thinned(space.grid, evidence)
+        if is_gridded
+        else designs(space, evidence, keeps)
+    )
+    for one in ends:
+        candidates = _held(space, candidates, one, keeps)
+    return as_tried(space, candidates, [e.points for e in evidence])
 
 
 def _evidence(table: OutcomeTable, e: int, share: int) -> EvidenceTable:
@@ -250,7 +274,7 @@ def _held(
     space: Space,
     candidates: np.ndarray,
     ends: Ends,
-    keeps: Callable[[np.ndarray], np.ndarray] | None,
+    keeps: Keeps | None,
 ) -> np.ndarray:
     """The candidates moved to what may be proposed of a number; as they are, where none
     of these may be run.
@@ -275,7 +299,7 @@ def _in_span(rows: np.ndarray, direction: np.ndarray) -> bool:
 def designs(
     space: Space,
     evidence: Sequence[EvidenceTable],
-    keeps: Callable[[np.ndarray], np.ndarray] | None = None,
+    keeps: Keeps | None = None,
 ) -> np.ndarray:
     """Candidates of a space without a grid, float64 [n, d]: the evidence's designs,
     their neighbours (what lies between two of the best, and seeded draws near all of

@@ -50,7 +50,7 @@ from autollm.advisor.statistics.told import Tried, learn
 from autollm.advisor.statistics.tried import Ends, compared, ends_of, with_share
 from autollm.core.errors import SpaceError
 from autollm.gym.tables.outcome_table import OutcomeTable
-from autollm.gym.tables.squashing import squash
+from autollm.gym.tables.squashing import exp_above_one, squash
 from autollm.policies.surrogates.spread import expected_spread
 
 
@@ -216,6 +216,18 @@ class Study:
         """u that the policy expects of its best candidate."""
         u = self.sampled(self.question.view.candidates)
         return float(np.min(self.policy.weights @ u))
+
+    @cached_property
+    def lost_to_constraints(self) -> float:
+        """Loss by which the best candidate is expected to lie above the best that there
+        would be without constraints, which the law of loss forecasts.
+        """
+        anywhere = self.question.unconstrained
+        if anywhere is None:
+            return 0.0
+        lowest = np.min(self.policy.weights @ self.sampled(anywhere))
+        both = exp_above_one(np.array([self.lowest_expected, lowest]))
+        return self.spread * max(float(both[0] - both[1]), 0.0)
 
     @cached_property
     def worst_seen(self) -> float:

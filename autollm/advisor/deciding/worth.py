@@ -57,6 +57,7 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
     """From draws of u [n_samples], to be weighed by weights."""
     regret = None
     excess = 0.0
+    lost = 0.0
     excess_sd = 0.0
     excess_half = 0.0
     error = study.regret_error
@@ -65,6 +66,7 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
         regret = error.regret(max(above, 0.0))
         # a regret ends at 1; what a hopeless run gives does not
         excess = study.spread * unsquashed(error.miss + above)
+        lost = study.lost_to_constraints
         excess_sd = study.spread * error.sd
         excess_half = study.spread * error.half_width
     law = study.loss_law
@@ -72,8 +74,8 @@ def worth(study: Study, u: np.ndarray, weights: np.ndarray) -> Worth:
         return Worth(None, regret, None)
     noise = study.noise.sd or 0.0
     sd = math.hypot(law.forecast.sd, excess_sd, noise)
-    at = law.forecast.mean + excess
-    most = law.forecast.most + excess
+    at = law.forecast.mean + excess + lost
+    most = law.forecast.most + excess + lost
     most += math.hypot(excess_half, END_SD * noise)
     bounds = Forecast(at, sd, law.forecast.df, most).interval(LEVEL)
     outcome = sorted(study.sign * bound for bound in bounds)

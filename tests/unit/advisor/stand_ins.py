@@ -73,6 +73,7 @@ def study_of(
     known = {
         "regret_error": RegretError(1e-9, 1e-9, 5.0, 0),
         "lowest_expected": 0.0,
+        "lost_to_constraints": 0.0,
         "has_choice": True,
         "worst_seen": np.inf,
         "ends": (),

@@ -33,6 +33,7 @@ def study_of(**changes):
     fields = {
         "regret_error": ERROR,
         "lowest_expected": 0.3,
+        "lost_to_constraints": 0.0,
         "has_choice": True,
         "ends": (),
         "spread": 0.4,
