@@ -98,7 +98,8 @@ class Checked:
     was tried, which stands for the planned one. `sums`: by mixture whose weights do not
     sum to what they sum to in the runs, both sums; its shares are judged. `otherwise`:
     by setting that no run varied and of which the plan has another value: both.
-    `unknown`: keys that no run has.
+    `unknown`: keys that no run has. `open_end`: by knob whose optimum is the end of what
+    may be proposed, the side on which it may lie beyond: above or below.
     """
 
     configuration: dict[str, Any]
@@ -119,6 +120,7 @@ class Checked:
     sums: dict[str, list[float]] = field(default_factory=dict)
     otherwise: dict[str, list[Any]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    open_end: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

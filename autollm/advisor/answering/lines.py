@@ -96,6 +96,13 @@ def plan_lines(advice: Advice, checked: Checked) -> list[str]:
     for column, optimum in checked.optimum.items():
         if column in checked.taken_as:
             continue
+        side = checked.open_end.get(column)
+        if side:
+            lines.append(
+                f"{column}: its optimum there is {short(optimum)} or {side}, the end of "
+                "what may be proposed"
+            )
+            continue
         lines.append(_away(column, checked.configuration[column], optimum))
     for column, level in checked.taken_as.items():
         lines.append(

@@ -100,6 +100,7 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
         study.names.sums_of(planned),
         _otherwise(study, planned),
         _unknown(study, planned),
+        _open_end(study, optima),
     )
 
 
@@ -231,7 +232,14 @@ def _equal(a: Any, b: Any) -> bool:
     numbers = parse_number(a), parse_number(b)
     if None not in numbers:
         return math.isclose(*map(float, numbers), rel_tol=SAME_SIZE)
-    return str(a).lower() == str(b).lower()
+    return _as_text(a) == _as_text(b)
+
+
+def _as_text(value: Any) -> str:
+    """Lists as cells hold them."""
+    if isinstance(value, (list, dict)):
+        value = json.dumps(value, separators=(",", ":"))
+    return str(value).lower()
 
 
 def _told(study: Study, optima: Mapping[str, float]) -> dict[str, Any]:
@@ -242,6 +250,20 @@ def _told(study: Study, optima: Mapping[str, float]) -> dict[str, Any]:
         value = space.knobs[space.names.index(name)].decode(place)
         column = study.names.spelling(name).column
         found[column] = study.names.value(name, value)
+    return found
+
+
+def _open_end(study: Study, optima: Mapping[str, float]) -> dict[str, str]:
+    """By column of an optimum at an end of its window: on which side it may lie."""
+    found = {}
+    for knob in study.question.space.knobs:
+        if knob.name in optima:
+            column = study.names.spelling(knob.name).column
+            low, high = np.abs(knob.window[:, 0] - optima[knob.name])
+            if low < SAME_VALUE:
+                found[column] = "below"
+            elif high < SAME_VALUE:
+                found[column] = "above"
     return found
 
 

@@ -244,3 +244,14 @@ def test_check_configuration__plan_that_says_other_things__is_told_them():
 def test_check_configuration__plan_as_all_runs_were__has_nothing_otherwise():
     plan = {"lr": 2.0**-8, "tokenizer": "BPE", "depth": 8}
     assert check_configuration(study(), plan).otherwise == {}
+
+
+def test_check_configuration__optimum_at_the_end__may_lie_beyond():
+    inside = check_configuration(study(), {"lr": 2.0**-6})
+    assert inside.open_end == {}
+    low = study((Knob("lr", "log", RATES[5:]),))
+    high = study((Knob("lr", "log", RATES[:4]),))
+    assert check_configuration(low, {"lr": 2.0**-6}).open_end == {"lr": "below"}
+    assert check_configuration(high, {"lr": 2.0**-10}).open_end == {
+        "lr": "above"
+    }
