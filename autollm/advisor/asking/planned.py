@@ -50,11 +50,14 @@ def _size(
         value = _number(planned[key]) if key else None
         if value is None:
             continue
-        if key == name or not str(planned[key])[-1:].isdigit():
-            return value  # 1.4B is that in any column, 1400 is not
+        if key == name:
+            return value
         factor = _per_native(evidence, name, candidate)
-        if factor is not None or candidate == column:
-            return value * (factor or 1.0)
+        if factor is None and candidate != column:
+            continue
+        # 1.4B is that whatever the column counts in, 1400 is not
+        has_letter = not str(planned[key])[-1:].isdigit()
+        return value if has_letter else value * (factor or 1.0)
     return None
 
 

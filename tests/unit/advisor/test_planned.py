@@ -67,6 +67,12 @@ def test_check__plan_and_target_of_two_sizes__is_a_question(table):
         checked(table, "params=1.6B,tokens=32B", params=3e9)
 
 
+def test_check__setting_with_a_unit__is_no_size(table):
+    advice = checked(table, "params=1.6B,tokens=32B", lr="0.1%")
+    assert advice.target.fidelity["params"] == pytest.approx(1.6e9)
+    assert advice.checked.configuration["lr"] == pytest.approx(1e-3)
+
+
 @pytest.mark.parametrize("tokenizer", ["gpt2", "LLaMA"])
 def test_check__plan_that_says_its_context__is_judged_among_its_runs(
     table, tokenizer
