@@ -17,6 +17,7 @@ import numpy as np
 from autollm.advisor.answer import Checked
 from autollm.advisor.asking.native import key_of
 from autollm.advisor.asking.target import RATIO
+from autollm.advisor.deciding.decide import resting_at
 from autollm.advisor.deciding.study import Study
 from autollm.advisor.deciding.worth import (
     NO_BENCHMARK,
@@ -56,7 +57,8 @@ def check_configuration(study: Study, planned: Mapping[str, Any]) -> Checked:
     """
     space = study.question.space
     configuration = study.names.read(planned)
-    point = space.encode(configuration)
+    encoded = space.encode(configuration)[None]
+    point = resting_at(study.policy, study.question.view, encoded)[0]
     weights = study.policy.weights
     u = study.sampled(point[None])[:, 0]
     best = study.chosen(1).points

@@ -118,12 +118,12 @@ def choose(
     next has to be better than those that gave an outcome. `known` [m, d]: runs of the
     evidence at the target itself, of which the first proposal alone may be one.
     """
-    candidates = _rested(policy, view, view.candidates)
+    candidates = resting_at(policy, view, view.candidates)
     told = [run.point for run in tried]
     done = [run.point for run in tried if run.has_outcome]
     there = candidates[:0] if known is None else known
     told, done, there = (
-        _rested(policy, view, points) for points in (told, done, there)
+        resting_at(policy, view, points) for points in (told, done, there)
     )
     u = policy.sampled(candidates)
     if p_diverge is not None:
@@ -158,7 +158,7 @@ def choose(
     )
 
 
-def _rested(policy, view: TaskView, points: np.ndarray) -> np.ndarray:
+def resting_at(policy, view: TaskView, points: np.ndarray) -> np.ndarray:
     """Points [n, d] whose numbers that are not chosen stand where the policy has them."""
     width = view.candidates.shape[1]
     points = np.reshape(points, (-1, width))
