@@ -28,8 +28,8 @@ from autollm.logs.lake.raw_copies import raw_copies
 from autollm.logs.mapped.mapper import Mapper
 from autollm.logs.opening import archives
 from autollm.logs.opening.archive_units import units_of_archive
+from autollm.logs.opening.contents import contents_at, member_path_id, parts_of
 from autollm.logs.opening.found import Found
-from autollm.logs.opening.lying import lying_at, member_path_id, parts_of
 from autollm.logs.opening.opened import (
     Opened,
     RawFile,
@@ -105,7 +105,7 @@ class Session:
             FileNotFoundError: nothing there.
         """
         readers = self._folder_readers()
-        here = lying_at(path, readers)
+        here = contents_at(path, readers)
         for folder in here.folders:
             self._land_folder(folder, readers)
         for found in here.files:

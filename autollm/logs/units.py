@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autollm.core.mappings.mapping import Mapping
-from autollm.logs.opening.lying import member_path_id
+from autollm.logs.opening.contents import member_path_id
 from autollm.logs.opening.opened import Opened, RawFile
 from autollm.logs.readings import Reading
 from autollm.logs.relation import FileReader

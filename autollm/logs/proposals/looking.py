@@ -21,8 +21,8 @@ from autollm.logs.choosing.catalog import MappingChoice, short_name
 from autollm.logs.choosing.formats import Readers, readers_of
 from autollm.logs.opening.archive_units import units_of_archive
 from autollm.logs.opening.archives import is_archive
+from autollm.logs.opening.contents import contents_at, member_path_id, parts_of
 from autollm.logs.opening.found import Found, clean_place
-from autollm.logs.opening.lying import lying_at, member_path_id, parts_of
 from autollm.logs.opening.opened import (
     Opened,
     RawFile,
@@ -88,7 +88,7 @@ class Walk:
         folders: list[RunFolder] = []
         tables: dict[Any, LogTable] = {}
         for path in paths:
-            here = lying_at(path, self._readers.folders)
+            here = contents_at(path, self._readers.folders)
             found = list(here.folders)
             for file in here.files:
                 self._path_of[file.path_id] = path
@@ -228,7 +228,7 @@ def look_at(path: str, home: str = "") -> Looked:
         MappingError: nothing of it can be read.
     """
     readers = readers_of(home)
-    here = lying_at(path, readers.folders)
+    here = contents_at(path, readers.folders)
     if not here.is_folder and not is_archive(here.files[0].name):
         parts = _parts_of_file(here.files[0], readers)
         looked = look_at_logs(parts[:1] or here.files, readers, here.root)

@@ -20,7 +20,7 @@ from autollm.logs.relation import FileReader, FolderReader
 
 
 @dataclass(frozen=True)
-class Lying:
+class Contents:
     """Run folders and other files below `root`, the folder that was named or that holds
     the file that was named.
     """
@@ -31,7 +31,7 @@ class Lying:
     files: Sequence[Found]
 
 
-def lying_at(path: str, readers: Sequence[FolderReader]) -> Lying:
+def contents_at(path: str, readers: Sequence[FolderReader]) -> Contents:
     """What lies at a path.
 
     Raises:
@@ -40,11 +40,11 @@ def lying_at(path: str, readers: Sequence[FolderReader]) -> Lying:
     files, is_folder = find_files(path)
     root = files[0].path.removesuffix(files[0].inside) if files else ""
     if not is_folder:
-        return Lying(root.rstrip("/"), False, (), files)
+        return Contents(root.rstrip("/"), False, (), files)
     folders = claimed_folders(files, readers)
     claimed = set().union(*(folder.claimed for folder in folders))
     left = [f for f in files if f.inside not in claimed and not f.is_hidden]
-    return Lying(root.rstrip("/"), True, folders, left)
+    return Contents(root.rstrip("/"), True, folders, left)
 
 
 def parts_of(opened: Opened, reader: FileReader) -> list[Opened]:
