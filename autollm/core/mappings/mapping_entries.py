@@ -7,6 +7,7 @@ is checked in `mapping_checks.py`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -362,4 +363,5 @@ def _clean(pattern: Any) -> Any:
 
 def clean_pattern(pattern: str) -> str:
     """A file pattern as the paths of found files are spelt: no spaces and the like."""
-    return re.sub(r"[^A-Za-z0-9._=+,@*?/-]+", "_", pattern)
+    composed = unicodedata.normalize("NFC", pattern)
+    return re.sub(r"[^\w.=+,@*?/-]+", "_", composed)

@@ -360,3 +360,13 @@ def test_ingest__mixture_written_as_text__is_landed_as_its_shares(tmp_path):
     assert guesses[0].problem == "" and len(runs) == 12
     first = json.loads(min(runs, key=lambda r: r["line"])["config_json"])
     assert first == {"mixture": {"code": 0.7, "math": 0.1, "web": 0.2}}
+
+
+def test_ingest__name_in_letters_of_another_script__is_claimed_by_its_mapping(
+    tmp_path,
+):
+    path = write(tmp_path, "Übersicht Läufe 实验.csv", TABLE)
+    guesses, _, runs = guessed_and_landed(path, tmp_path / "home")
+    assert guesses[0].problem == "" and len(runs) >= 27
+    _, again, _ = guessed_and_landed(path, tmp_path / "home")
+    assert again.n_runs == 0 and again.n_lines_quarantined == 0
