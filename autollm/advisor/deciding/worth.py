@@ -24,6 +24,7 @@ from autollm.advisor.deciding.study import Study
 from autollm.advisor.evidence.resting import chosen
 from autollm.advisor.statistics.forecast import END_SD, Forecast
 from autollm.advisor.statistics.regret_error import LEVEL
+from autollm.advisor.statistics.told import MOST_LOST
 from autollm.advisor.words import FEW_VALUES, NO_CHOICE
 from autollm.core.errors import QuestionError, SpaceError
 from autollm.core.spaces.knobs import Knob, is_number
@@ -33,8 +34,6 @@ WASTE = 0.01
 """Of compute, that an acceptable range may cost."""
 N_STEPS = 81
 """Places of a knob that are tried for its range."""
-MOST_U = 10.0
-"""Of which a regret is told: e^9 medians already say hopeless."""
 NO_LAW = (
     "no law of loss with compute: fewer than three levels that fall with scale"
 )
@@ -128,8 +127,8 @@ def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
 
 
 def unsquashed(u: float) -> float:
-    """u as a share of median - best, at most that of MOST_U."""
-    return float(exp_above_one(np.minimum(u, MOST_U)))
+    """u as a share of median - best, at most that of MOST_LOST."""
+    return float(exp_above_one(np.minimum(u, MOST_LOST)))
 
 
 def compute_factor(study: Study, excess: float) -> float | None:

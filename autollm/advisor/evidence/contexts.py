@@ -97,24 +97,32 @@ def _of_plan(
     planned: Mapping[str, Any], contexts: Mapping[str, _Found]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The context that a plan names, and a note on what it names and no run has."""
-    values: dict[str, set[str]] = {}
-    for text, found in contexts.items():
-        for name, value in json.loads(text).items():
-            if found.n_outcomes:
-                values.setdefault(name, set()).add(str(value).lower())
+    values = _values(t for t, found in contexts.items() if found.n_outcomes)
     named: dict[str, str] = {}
     notes = []
     for key, value in planned.items():
         name = next((n for n in values if last_part(n) == last_part(key)), "")
         if not name:
             continue
-        if str(value).lower() in values[name]:
+        known = sorted({v.lower() for v in values[name]})
+        if str(value).lower() in known:
             named[name] = str(value)
         else:
-            known = ", ".join(sorted(values[name]))
-            text = f"your plan says {key} = {value}, and no run of yours has it ({known})"
+            text = (
+                f"your plan says {key} = {value}, and no run of yours has it "
+            )
+            text += f"({', '.join(known)})"
             notes.append(("context-left-out", f"{text}: judge it with care"))
     return named, notes
+
+
+def _values(contexts: Iterable[str]) -> dict[str, set[str]]:
+    """By setting, the values that it has in contexts."""
+    values: dict[str, set[str]] = {}
+    for text in contexts:
+        for name, value in json.loads(text).items():
+            values.setdefault(name, set()).add(str(value))
+    return values
 
 
 def _contexts(marts: Marts) -> dict[str, _Found]:
@@ -139,10 +147,7 @@ def _fitting(
     contexts: Mapping[str, _Found], wanted: Mapping[str, str]
 ) -> dict[str, _Found]:
     """Those that have all wanted values."""
-    values: dict[str, set[str]] = {}
-    for text in contexts:
-        for name, value in json.loads(text).items():
-            values.setdefault(name, set()).add(str(value))
+    values = _values(contexts)
     for name in wanted:
         if name not in values:
             raise QuestionError(

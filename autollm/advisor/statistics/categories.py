@@ -17,14 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autollm.advisor.statistics.response import FAR
 from autollm.core.spaces.knobs import Knob
 from autollm.core.spaces.scales import ONE_COORDINATE
 from autollm.gym.tables.squashing import squash
 from autollm.gym.tasks.view import EvidenceTable, TaskView
 from autollm.policies.surrogates.bowl_rows import FEW_ROWS
 
-FAR = 3.0
-"""u from which a row stands on the cliff (response.FAR)."""
 GAP_SD, SLOPE_SD = 2.0, 0.05
 """Prior sd of a gap, u, and of what it changes by an octave of each size: over a ladder
 of ten octaves half of median - best."""
